@@ -1,0 +1,48 @@
+# What a developer does here. `make demo` and `make test` set up all they need themselves.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUF    := .build/node_modules/.bin/buf
+
+.PHONY: demo test check learn bench proto proto-check containers clean setup format
+
+$(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e envs -e '.[dev]'
+	touch $@
+
+setup: $(VENV)/installed  ## Make the virtual environment with both packages and all tools.
+
+demo: setup  ## Train the balance ball from separate simulator processes, over gRPC.
+	$(BIN)/entrain train docs/examples/balance_ball.yaml
+
+test: setup  ## Unit and integration tests; no network beyond loopback.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning"
+
+learn: setup  ## Learning claims: seeds and thresholds, tens of minutes.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 7200 tests/learning
+
+check: setup proto-check  ## Style, types, layers, wire contract.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BUF) lint
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: setup  ## Regenerate the protobuf classes.
+	$(BIN)/python proto/generate.py envs/entrain_envs/wire
+
+proto-check: setup $(BUF)
+	$(BIN)/python proto/generate.py --check envs/entrain_envs/wire
+
+$(BUF):
+	npm install --silent --no-fund --no-audit --prefix .build @bufbuild/buf@1.75.0
+
+clean:
+	rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,190 @@
+"""What a behaviour observes and how it acts: names, shapes, dtypes and bounds.
+
+A spec is said once, in the handshake; from then on both sides hold every array against it.
+Nothing here knows of protobuf, gRPC or episodes.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.errors import SpecError
+
+DTYPES: Mapping[str, np.dtype[np.generic]] = {
+    "float32": np.dtype("<f4"),
+    "uint8": np.dtype("u1"),
+}
+"""The dtypes an observation may have, as they are written on the wire."""
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """One named observation of an agent."""
+
+    name: str
+    """Unique within its behaviour."""
+
+    shape: tuple[int, ...]
+    """Without the agent dimension; `()` is a scalar."""
+
+    dtype: str = "float32"
+    """A key of `DTYPES`."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise SpecError("an observation has an empty name; give each one a name")
+        if self.dtype not in DTYPES:
+            raise SpecError(
+                f"observation '{self.name}' has dtype {self.dtype}; "
+                f"it must be one of {', '.join(DTYPES)}"
+            )
+        if any(size < 1 for size in self.shape):
+            raise SpecError(
+                f"observation '{self.name}' has shape {list(self.shape)}; "
+                "every dimension must be at least 1"
+            )
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        """Little-endian, as on the wire."""
+        return DTYPES[self.dtype]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one agent's observation."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """How an agent acts: continuous dimensions with bounds, discrete branches, or both."""
+
+    low: tuple[float, ...] = ()
+    """Lower bound of each continuous dimension, -inf where there is none."""
+
+    high: tuple[float, ...] = ()
+    """Upper bound of each continuous dimension, inf where there is none."""
+
+    branches: tuple[int, ...] = ()
+    """Number of choices of each discrete branch."""
+
+    def __post_init__(self) -> None:
+        if len(self.low) != len(self.high):
+            raise SpecError(
+                f"the action has {len(self.low)} lower and {len(self.high)} upper bounds; "
+                "give one of each for every continuous dimension"
+            )
+        for dimension, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            if not low < high:
+                raise SpecError(
+                    f"continuous action {dimension} is bounded by [{low}, {high}]; "
+                    "the lower bound must be below the upper one"
+                )
+        if any(choices < 1 for choices in self.branches):
+            raise SpecError(
+                f"the discrete branches are {list(self.branches)}; each needs at least one choice"
+            )
+        if not self.low and not self.branches:
+            raise SpecError("the action is empty; give it a continuous dimension or a branch")
+
+    @property
+    def continuous_size(self) -> int:
+        """Number of continuous dimensions."""
+        return len(self.low)
+
+    @property
+    def num_choices(self) -> int:
+        """Choices of all branches together: the width of an action mask."""
+        return sum(self.branches)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low:
+            parts.append(f"{self.continuous_size} continuous in {_bounds(self.low, self.high)}")
+        if self.branches:
+            parts.append(f"branches {list(self.branches)}")
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True)
+class BehaviourSpec:
+    """One kind of agent. The same name means the same spec for all simulators of a run."""
+
+    name: str
+    observations: tuple[ObservationSpec, ...]
+    action: ActionSpec
+    _observation_by_name: Mapping[str, ObservationSpec] = field(
+        init=False, repr=False, compare=False, hash=False
+    )
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise SpecError("a behaviour has an empty name; give each one a name")
+        if not self.observations:
+            raise SpecError(f"behaviour '{self.name}' observes nothing; give it an observation")
+        by_name = {observation.name: observation for observation in self.observations}
+        if len(by_name) != len(self.observations):
+            names = [observation.name for observation in self.observations]
+            raise SpecError(
+                f"behaviour '{self.name}' has two observations of one name: {', '.join(names)}"
+            )
+        object.__setattr__(self, "_observation_by_name", by_name)
+
+    def observation(self, name: str) -> ObservationSpec:
+        """The observation of that name; SpecError if there is none."""
+        try:
+            return self._observation_by_name[name]
+        except KeyError:
+            raise SpecError(
+                f"behaviour '{self.name}' has no observation '{name}' "
+                f"(it has: {', '.join(self._observation_by_name)})"
+            ) from None
+
+    def check_observation(self, name: str, values: npt.NDArray[np.generic], *, rows: int) -> None:
+        """Raise SpecError unless `values` is `rows` of this observation, all finite.
+
+        Args:
+            name: of the observation.
+            values: [rows, *shape] of the spec's dtype.
+            rows: how many timesteps the message has.
+        """
+        spec = self.observation(name)
+        expected = (rows, *spec.shape)
+        if values.shape != expected or values.dtype != spec.numpy_dtype:
+            raise SpecError(
+                f"behaviour '{self.name}', observation '{name}' is "
+                f"{values.dtype}{list(values.shape)}, expected {spec.dtype}{list(expected)}"
+            )
+        # One reduction instead of a boolean array: a sum is finite only if every term is
+        # (or, for huge but finite numbers, the slow check below decides).
+        if spec.dtype != "uint8" and not np.isfinite(values.sum(dtype=np.float64)):
+            check_finite(values, f"behaviour '{self.name}', observation '{name}'")
+
+    def __str__(self) -> str:
+        observations = ", ".join(str(observation) for observation in self.observations)
+        return f"'{self.name}' observes ({observations}), acts with {self.action}"
+
+
+def check_finite(values: npt.NDArray[np.generic], where: str) -> None:
+    """Raise SpecError naming the first row of `values` that is NaN or infinite."""
+    bad = ~np.isfinite(values.astype(np.float64)).reshape(len(values), -1)
+    if bad.any():
+        row = int(bad.any(axis=1).argmax())
+        flat = values.reshape(len(values), -1)[row]
+        number = flat[int(bad[row].argmax())]
+        raise SpecError(
+            f"{where}, row {row} holds {number}; all numbers must be finite: find where the "
+            "simulator divides by zero or lets a body leave the world"
+        )
+
+
+def _bounds(low: tuple[float, ...], high: tuple[float, ...]) -> str:
+    if len(set(low)) == 1 and len(set(high)) == 1:
+        return f"[{low[0]:g}, {high[0]:g}]"
+    return " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(low, high, strict=True))

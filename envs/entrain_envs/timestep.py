@@ -1,0 +1,117 @@
+"""What crosses the wire, as numpy: timesteps of many agents at once, and the actions for them.
+
+Nothing here knows of protobuf or gRPC; `codec` turns these into bytes and back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.errors import SpecError
+from entrain_envs.spec import BehaviourSpec, check_finite
+
+Int64Array = npt.NDArray[np.int64]
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+Array = npt.NDArray[np.generic]
+
+
+class StepType(IntEnum):
+    """Where in an episode a timestep stands. The numbers are those of the wire."""
+
+    FIRST = 1
+    """The first observation of an episode; needs an action."""
+
+    MID = 2
+    """The outcome of the last action, and the episode goes on; needs an action."""
+
+    TERMINATED = 3
+    """The outcome of the last action, after which the future is worth zero."""
+
+    TRUNCATED = 4
+    """The outcome of the last action, after which the episode was cut by a limit."""
+
+
+@dataclass(frozen=True)
+class TimestepBatch:
+    """K timesteps of one behaviour. An agent has at most two: the end of one episode (TERMINATED
+    or TRUNCATED, with the true final observation), then the FIRST of the next.
+    """
+
+    agent_id: Int64Array
+    """[K] the simulator's own numbers; an agent keeps its number while it lives."""
+
+    step_type: UInt8Array
+    """[K] each a `StepType`."""
+
+    reward: Float32Array
+    """[K] what the agent earned for its last action; zero where FIRST."""
+
+    observation: Mapping[str, Array]
+    """{name: [K, *shape]} in the spec's dtype."""
+
+    action_mask: BoolArray
+    """[K, num_choices] true where a choice is allowed; [K, 0] if there are no branches."""
+
+    def __len__(self) -> int:
+        return len(self.agent_id)
+
+    @property
+    def needs_action(self) -> BoolArray:
+        """[K] true where FIRST or MID."""
+        return self.step_type <= StepType.MID
+
+    def check(self, spec: BehaviourSpec) -> None:
+        """Raise SpecError unless every array fits `spec` and every number is finite."""
+        rows = len(self.agent_id)
+        where = f"behaviour '{spec.name}'"
+        expected: tuple[tuple[str, Array, tuple[int, ...], str], ...] = (
+            ("agent_id", self.agent_id, (rows,), "int64"),
+            ("step_type", self.step_type, (rows,), "uint8"),
+            ("reward", self.reward, (rows,), "float32"),
+            ("action_mask", self.action_mask, (rows, spec.action.num_choices), "bool"),
+        )
+        for name, values, shape, dtype in expected:
+            if values.shape != shape or values.dtype != dtype:
+                raise SpecError(
+                    f"{where}, {name} is {values.dtype}{list(values.shape)}, "
+                    f"expected {dtype}{list(shape)}"
+                )
+        if rows == 0:
+            return
+        if self.step_type.min() < StepType.FIRST or self.step_type.max() > StepType.TRUNCATED:
+            raise SpecError(
+                f"{where}, step_type holds {sorted(set(self.step_type.tolist()))}; "
+                "it must be 1 FIRST, 2 MID, 3 TERMINATED or 4 TRUNCATED"
+            )
+        if not np.isfinite(self.reward.sum(dtype=np.float64)):
+            check_finite(self.reward, f"{where}, reward")
+        if self.observation.keys() != {observation.name for observation in spec.observations}:
+            raise SpecError(
+                f"{where} was given observations {', '.join(sorted(self.observation))}; "
+                f"expected {', '.join(observation.name for observation in spec.observations)}"
+            )
+        for name, values in self.observation.items():
+            spec.check_observation(name, values, rows=rows)
+
+
+@dataclass(frozen=True)
+class ActionBatch:
+    """Actions for the A rows of a `TimestepBatch` that needed one, in their order."""
+
+    continuous: Float32Array
+    """[A, continuous_size] within the spec's bounds."""
+
+    discrete: Int32Array
+    """[A, number of branches] each from 0 to the branch's number of choices - 1."""
+
+    policy_version: int
+    """How many updates the policy that chose them had seen."""
+
+    def __len__(self) -> int:
+        return len(self.continuous)

@@ -1,0 +1,201 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DTYPE_UNSPECIFIED: _ClassVar[Dtype]
+    DTYPE_FLOAT32: _ClassVar[Dtype]
+    DTYPE_UINT8: _ClassVar[Dtype]
+
+class StepType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STEP_TYPE_UNSPECIFIED: _ClassVar[StepType]
+    STEP_TYPE_FIRST: _ClassVar[StepType]
+    STEP_TYPE_MID: _ClassVar[StepType]
+    STEP_TYPE_TERMINATED: _ClassVar[StepType]
+    STEP_TYPE_TRUNCATED: _ClassVar[StepType]
+
+class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLOSE_REASON_UNSPECIFIED: _ClassVar[CloseReason]
+    CLOSE_REASON_COMPLETED: _ClassVar[CloseReason]
+    CLOSE_REASON_STOPPED: _ClassVar[CloseReason]
+DTYPE_UNSPECIFIED: Dtype
+DTYPE_FLOAT32: Dtype
+DTYPE_UINT8: Dtype
+STEP_TYPE_UNSPECIFIED: StepType
+STEP_TYPE_FIRST: StepType
+STEP_TYPE_MID: StepType
+STEP_TYPE_TERMINATED: StepType
+STEP_TYPE_TRUNCATED: StepType
+CLOSE_REASON_UNSPECIFIED: CloseReason
+CLOSE_REASON_COMPLETED: CloseReason
+CLOSE_REASON_STOPPED: CloseReason
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("hello", "step", "goodbye")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    step: Step
+    goodbye: Goodbye
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., step: _Optional[_Union[Step, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("welcome", "act", "close")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    act: Act
+    close: Close
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., act: _Optional[_Union[Act, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("min_version", "max_version", "simulator", "instance_id", "behaviours", "max_agents", "resume_session_id")
+    MIN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIMULATOR_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGENTS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    min_version: int
+    max_version: int
+    simulator: str
+    instance_id: str
+    behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourSpec]
+    max_agents: int
+    resume_session_id: str
+    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ...) -> None: ...
+
+class BehaviourSpec(_message.Message):
+    __slots__ = ("name", "observations", "action")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    observations: _containers.RepeatedCompositeFieldContainer[ObservationSpec]
+    action: ActionSpec
+    def __init__(self, name: _Optional[str] = ..., observations: _Optional[_Iterable[_Union[ObservationSpec, _Mapping]]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ...) -> None: ...
+
+class ObservationSpec(_message.Message):
+    __slots__ = ("name", "shape", "dtype")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    dtype: Dtype
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[Dtype, str]] = ...) -> None: ...
+
+class ActionSpec(_message.Message):
+    __slots__ = ("low", "high", "branches")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    BRANCHES_FIELD_NUMBER: _ClassVar[int]
+    low: _containers.RepeatedScalarFieldContainer[float]
+    high: _containers.RepeatedScalarFieldContainer[float]
+    branches: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., branches: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("version", "session_id", "run_id", "seed", "environment_parameters", "max_unanswered_steps", "resumed", "grace_s")
+    class EnvironmentParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNANSWERED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
+    GRACE_S_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    session_id: str
+    run_id: str
+    seed: int
+    environment_parameters: _containers.ScalarMap[str, float]
+    max_unanswered_steps: int
+    resumed: bool
+    grace_s: float
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed: _Optional[int] = ..., environment_parameters: _Optional[_Mapping[str, float]] = ..., max_unanswered_steps: _Optional[int] = ..., resumed: bool = ..., grace_s: _Optional[float] = ...) -> None: ...
+
+class Step(_message.Message):
+    __slots__ = ("sequence", "behaviours")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourStep]
+    def __init__(self, sequence: _Optional[int] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourStep, _Mapping]]] = ...) -> None: ...
+
+class BehaviourStep(_message.Message):
+    __slots__ = ("behaviour", "agent_id", "step_type", "reward", "observations", "action_mask")
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_MASK_FIELD_NUMBER: _ClassVar[int]
+    behaviour: str
+    agent_id: bytes
+    step_type: bytes
+    reward: bytes
+    observations: _containers.RepeatedScalarFieldContainer[bytes]
+    action_mask: bytes
+    def __init__(self, behaviour: _Optional[str] = ..., agent_id: _Optional[bytes] = ..., step_type: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., observations: _Optional[_Iterable[bytes]] = ..., action_mask: _Optional[bytes] = ...) -> None: ...
+
+class Act(_message.Message):
+    __slots__ = ("sequence", "behaviours", "changed_environment_parameters")
+    class ChangedEnvironmentParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_ENVIRONMENT_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourAct]
+    changed_environment_parameters: _containers.ScalarMap[str, float]
+    def __init__(self, sequence: _Optional[int] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourAct, _Mapping]]] = ..., changed_environment_parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class BehaviourAct(_message.Message):
+    __slots__ = ("behaviour", "continuous", "discrete", "policy_version")
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
+    CONTINUOUS_FIELD_NUMBER: _ClassVar[int]
+    DISCRETE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    behaviour: str
+    continuous: bytes
+    discrete: bytes
+    policy_version: int
+    def __init__(self, behaviour: _Optional[str] = ..., continuous: _Optional[bytes] = ..., discrete: _Optional[bytes] = ..., policy_version: _Optional[int] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Close(_message.Message):
+    __slots__ = ("reason", "message")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: CloseReason
+    message: str
+    def __init__(self, reason: _Optional[_Union[CloseReason, str]] = ..., message: _Optional[str] = ...) -> None: ...

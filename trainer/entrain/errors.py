@@ -1,0 +1,67 @@
+"""Everything the trainer raises on purpose.
+
+EntrainError                exit code 1
+├── ConfigError             2  the run's configuration is wrong; nothing was started
+├── CheckpointError         3  a checkpoint is missing, damaged or made for another spec
+├── ServeError              4  the trainer cannot listen as it was told: port, certificate, token
+├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
+├── MissingExtraError       2  an optional dependency is missing; says which command installs it
+└── SimulatorError          -  a simulator broke the protocol; only its session ends
+    ├── BadStepError           a Step's content: shape, dtype, number, order
+    ├── UnexpectedMessageError a message that the conversation does not allow now
+    └── RefusedHelloError      a Hello that cannot be welcomed: version, spec, token, limits
+"""
+
+from typing import ClassVar
+
+
+class EntrainError(Exception):
+    """The root; the command line turns it into one line and `exit_code`."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(EntrainError):
+    """The run's configuration is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class CheckpointError(EntrainError):
+    """A checkpoint is missing, damaged or made for another spec; nothing was overwritten."""
+
+    exit_code = 3
+
+
+class ServeError(EntrainError):
+    """The trainer cannot listen where or how it was told to."""
+
+    exit_code = 4
+
+
+class NoSimulatorError(EntrainError):
+    """No simulator came, or all left for good, before the work was done."""
+
+    exit_code = 5
+
+
+class MissingExtraError(EntrainError):
+    """An optional dependency is missing; the message says which command installs it."""
+
+    exit_code = 2
+
+
+class SimulatorError(EntrainError):
+    """A simulator broke the protocol; its session ends, every other goes on."""
+
+
+class BadStepError(SimulatorError):
+    """A Step's content is wrong: shape, dtype, NaN, unknown behaviour, order of timesteps."""
+
+
+class UnexpectedMessageError(SimulatorError):
+    """A message arrived that the conversation does not allow at this point."""
+
+
+class RefusedHelloError(SimulatorError):
+    """A Hello cannot be welcomed: version, spec, token or limits; says what to do."""

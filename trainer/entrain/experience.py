@@ -1,0 +1,126 @@
+"""The two forms that experience takes: a `Rollout` as collected, a `Minibatch` as learned from.
+
+Shapes: T steps, B columns, time first. L is the length of a minibatch's sequences (1 for policies
+without memory), M their number. Shapes are checked once, on construction.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of B columns, each step closed by its outcome. Never changed after it is made.
+
+    A column is what one slot lived through; columns of simulators of unequal speed end raggedly,
+    and `valid` is false behind their end. Everything there may hold any number, NaN too.
+    """
+
+    observation: Mapping[str, Tensor]
+    """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire."""
+
+    action: Mapping[str, Tensor]
+    """{"continuous": [T, B, D] float32 as sampled (before bounds), "discrete": [T, B, N] int64};
+    only the keys that the behaviour has."""
+
+    action_mask: Tensor
+    """[T, B, C] bool, true where a choice was allowed; C = 0 without branches."""
+
+    log_prob: Tensor
+    """[T, B] float32 of the joint action, under the policy that sampled it."""
+
+    value: Tensor
+    """[T, B] float32, the critic's value of the observation when the action was chosen."""
+
+    reward: Tensor
+    """[T, B] float32 received for the action (scaled, if rewards are normalised)."""
+
+    next_value: Tensor
+    """[T, B] float32, the critic's value of what followed: zero if the episode terminated there,
+    not if it was merely truncated."""
+
+    boundary: Tensor
+    """[T, B] bool, true where the next row does not continue this one: the episode ended, or this
+    is the column's last row, or the step in between was dropped."""
+
+    reset: Tensor
+    """[T, B] bool, true where recurrent state is cleared before this row: an episode begins."""
+
+    valid: Tensor
+    """[T, B] bool, true where there is a step; in each column true from the top without a gap."""
+
+    policy_version: Tensor
+    """[T, B] int64 of the policy that sampled the action."""
+
+    initial_state: Tensor
+    """[B, S] recurrent state before each column's first row; S = 0 without memory."""
+
+    def __post_init__(self) -> None:
+        leading = self.valid.shape
+        for name, tensor in _tensors(self):
+            expected = leading[1:] if name == "initial_state" else leading
+            if tensor.shape[: len(expected)] != expected:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
+                )
+
+    @property
+    def num_steps(self) -> int:
+        """Valid steps."""
+        return int(self.valid.sum())
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """M sequences of L steps. Padding is where `mask` is false; it takes part in nothing."""
+
+    observation: Mapping[str, Tensor]
+    """{name: [L, M, *shape]}."""
+
+    action: Mapping[str, Tensor]
+    """{"continuous": [L, M, D], "discrete": [L, M, N]}."""
+
+    action_mask: Tensor
+    """[L, M, C] bool."""
+
+    log_prob: Tensor
+    """[L, M] of the policy that sampled."""
+
+    value: Tensor
+    """[L, M] as estimated when sampled; what value clipping holds on to."""
+
+    advantage: Tensor
+    """[L, M]."""
+
+    return_: Tensor
+    """[L, M] the critic's regression target."""
+
+    reset: Tensor
+    """[L, M] bool."""
+
+    mask: Tensor
+    """[L, M] bool, true where there is a step."""
+
+    initial_state: Tensor
+    """[M, S]."""
+
+    def __post_init__(self) -> None:
+        leading = self.mask.shape
+        for name, tensor in _tensors(self):
+            expected = leading[1:] if name == "initial_state" else leading
+            if tensor.shape[: len(expected)] != expected:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
+                )
+
+
+def _tensors(experience: Rollout | Minibatch) -> Iterator[tuple[str, Tensor]]:
+    for field in fields(experience):
+        value = getattr(experience, field.name)
+        if isinstance(value, Mapping):
+            for key, tensor in value.items():
+                yield f"{field.name} '{key}'", tensor
+        else:
+            yield field.name, value

@@ -1,0 +1,44 @@
+"""What the server hands to a policy's loop: timesteps of many simulators, addressed by slot.
+
+A slot is a small integer that stands for one agent of one simulator while it lives; from here on
+every per-agent quantity is an array indexed by slot. Nothing here knows of sessions, gRPC or torch.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
+
+
+@dataclass(frozen=True)
+class SlotTimesteps:
+    """K timesteps of one behaviour, merged over simulators, with the slot of each row.
+
+    An agent whose episode ended and began again has two rows of one slot: the end, then FIRST.
+    """
+
+    slot: Int64Array
+    """[K] each below `num_slots`."""
+
+    timesteps: TimestepBatch
+    """[K] rows; `agent_id` is each simulator's own."""
+
+    released: Int64Array
+    """[R] slots whose agents left since the batch before this one; their open steps are dropped
+    before these rows are looked at, for a released slot may already stand here for a new agent."""
+
+    num_slots: int
+    """One more than the highest slot in use so far: how long per-slot arrays must be."""
+
+
+class Requests(Protocol):
+    """One batch of waiting requests. Answered once, by `reply`."""
+
+    @property
+    def timesteps(self) -> SlotTimesteps:
+        """All rows, in an order that `reply` knows."""
+        ...
+
+    def reply(self, actions: ActionBatch) -> None:
+        """Give each waiting simulator its part of `actions` (rows that needed one, in order)."""
+        ...
