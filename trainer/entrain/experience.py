@@ -6,8 +6,12 @@ without memory), M their number. Shapes are checked once, on construction.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
+import torch
 from torch import Tensor
+
+from entrain.state import State
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,26 @@ class Rollout:
     def num_steps(self) -> int:
         """Valid steps."""
         return int(self.valid.sum())
+
+    def state(self) -> State:
+        """All of it as arrays, for a checkpoint."""
+        return {
+            field.name: {key: array.numpy(force=True) for key, array in value.items()}
+            if isinstance(value := getattr(self, field.name), Mapping)
+            else value.numpy(force=True)
+            for field in fields(self)
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """The rollout that `state` was taken of."""
+        tensors: dict[str, Any] = {
+            name: {key: torch.from_numpy(array) for key, array in value.items()}
+            if isinstance(value, Mapping)
+            else torch.from_numpy(value)
+            for name, value in state.items()
+        }
+        return cls(**tensors)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""Starts the simulators that a run's configuration names, watches them, and ends them.
+
+A launched simulator learns from its environment where to dial: ENTRAIN_ADDRESS, ENTRAIN_SIMULATOR
+(its name) and ENTRAIN_RECONNECT_S=0 (it ends with this trainer instead of waiting for the next).
+What it prints goes to a file of its own. Nothing here knows of sessions or training.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrain.config import LaunchConfig
+from entrain.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+MAX_RESTARTS = 5
+"""Of one simulator that crashes; then it is left alone."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One process to start."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+
+
+def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[Simulator, ...]:
+    """The processes that `launch` asks for, their placeholders filled in.
+
+    Args:
+        launch: from the configuration.
+        address: what simulators dial.
+        logs: folder for what they print.
+    """
+    simulators = []
+    for options in launch:
+        words = (
+            tuple(shlex.split(options.command, posix=os.name == "posix"))
+            if isinstance(options.command, str)
+            else options.command
+        )
+        if not words:
+            raise ConfigError("simulators.launch has an empty command; say what to run")
+        for index in range(options.count):
+            name = f"{options.name}-{index}"
+            values = {"{address}": address, "{index}": str(index), "{name}": name}
+            simulators.append(
+                Simulator(name, tuple(_fill(word, values) for word in words), logs / f"{name}.log")
+            )
+    names = [simulator.name for simulator in simulators]
+    if len(set(names)) != len(names):
+        raise ConfigError(
+            f"simulators.launch gives one name twice ({', '.join(names)}); "
+            "give each entry a name of its own"
+        )
+    return tuple(simulators)
+
+
+class Launcher:
+    """Keeps the planned simulators running until `stop`.
+
+    A simulator that ends with exit code 0 has finished; one that crashes is started again, with
+    growing pauses, up to `MAX_RESTARTS` times. Owned by the event loop.
+    """
+
+    def __init__(
+        self,
+        simulators: Sequence[Simulator],
+        *,
+        environment: Mapping[str, str],
+        restart_pause_s: float = 1.0,
+    ) -> None:
+        self._simulators = simulators
+        self._environment = environment
+        self._restart_pause_s = restart_pause_s
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if there were simulators to start and none is left that will run again."""
+        return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
+
+    async def start(self) -> None:
+        """Start every simulator; ConfigError if a command cannot be run."""
+        for simulator in self._simulators:
+            await self._start(simulator)
+            self._watchers.append(asyncio.create_task(self._watch(simulator)))
+
+    async def stop(self, *, patience_s: float = 5.0) -> None:
+        """End what still runs: ask first, after `patience_s` insist."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        running = [p for p in self._processes.values() if p.returncode is None]
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        try:
+            async with asyncio.timeout(patience_s):
+                await asyncio.gather(*(process.wait() for process in running))
+        except TimeoutError:
+            for process in running:
+                if process.returncode is None:
+                    logger.warning("simulator process %d does not end; killing it", process.pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+                    await process.wait()
+
+    async def _start(self, simulator: Simulator) -> None:
+        simulator.log.parent.mkdir(parents=True, exist_ok=True)
+        with simulator.log.open("ab") as log:
+            try:
+                self._processes[simulator.name] = await asyncio.create_subprocess_exec(
+                    *simulator.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._process_environment(simulator),
+                    # Ctrl+C in the terminal is the trainer's to answer; it ends simulators itself.
+                    start_new_session=os.name == "posix",
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"simulators.launch: cannot run '{simulator.command[0]}' "
+                    f"({error.strerror or error}); give a program that is on the PATH, or its path"
+                ) from None
+        logger.info("started %s: %s", simulator.name, shlex.join(simulator.command))
+
+    def _process_environment(self, simulator: Simulator) -> dict[str, str]:
+        # entrain-env is installed beside the interpreter, which need not be on the PATH.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        return {
+            **os.environ,
+            "PATH": path,
+            "ENTRAIN_SIMULATOR": simulator.name,
+            "ENTRAIN_RECONNECT_S": "0",
+            **self._environment,
+        }
+
+    async def _watch(self, simulator: Simulator) -> None:
+        for restarts in range(MAX_RESTARTS + 1):
+            code = await self._processes[simulator.name].wait()
+            if code == 0:
+                logger.info("%s has ended", simulator.name)
+                return
+            logger.warning(
+                "%s ended with %s; its last words in %s: %s",
+                simulator.name,
+                _describe(code),
+                simulator.log,
+                last_line(simulator.log),
+            )
+            if restarts < MAX_RESTARTS:
+                await asyncio.sleep(self._restart_pause_s * 2**restarts)
+                await self._start(simulator)
+        logger.error("%s crashed %d times; it is left alone", simulator.name, MAX_RESTARTS + 1)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a text file that is not empty; a word in brackets if there is none."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return "(not readable)"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+
+
+def _fill(word: str, values: Mapping[str, str]) -> str:
+    for placeholder, value in values.items():
+        word = word.replace(placeholder, value)
+    return word
+
+
+def _describe(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"

@@ -1,0 +1,31 @@
+"""Where a loop's time goes: laps, added up by the part they belong to."""
+
+from collections.abc import Callable, Mapping
+
+
+class Stopwatch:
+    """Adds each lap to the part it is named after. Owned by one loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last_s = self._begin_s = clock()
+        self._seconds: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin a lap; time before now belongs to no part."""
+        self._last_s = self._clock()
+
+    def lap(self, part: str) -> None:
+        """End a lap that belongs to `part`, and begin the next."""
+        now_s = self._clock()
+        self._seconds[part] = self._seconds.get(part, 0.0) + now_s - self._last_s
+        self._last_s = now_s
+
+    def metrics(self, env_steps: int) -> Mapping[str, float]:
+        """Rates and shares since this was last asked, over `env_steps`; then begin anew."""
+        now_s = self._clock()
+        elapsed_s = max(now_s - self._begin_s, 1e-9)
+        shares = {f"time/{part}": seconds / elapsed_s for part, seconds in self._seconds.items()}
+        self._begin_s = now_s
+        self._seconds = {}
+        return {"time/env_steps_per_second": env_steps / elapsed_s, **shares}
