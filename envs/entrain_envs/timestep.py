@@ -98,6 +98,22 @@ class TimestepBatch:
             )
         for name, values in self.observation.items():
             spec.check_observation(name, values, rows=rows)
+        self._check_mask(spec)
+
+    def _check_mask(self, spec: BehaviourSpec) -> None:
+        """Raise SpecError if a row that needs an action has a branch with no allowed choice."""
+        if not spec.action.branches or self.action_mask.all():
+            return
+        first_choices = np.cumsum((0, *spec.action.branches[:-1]))
+        possible = np.logical_or.reduceat(self.action_mask, first_choices, axis=1)
+        stuck = ~possible & self.needs_action[:, None]
+        if stuck.any():
+            row, branch = np.argwhere(stuck)[0]
+            raise SpecError(
+                f"behaviour '{spec.name}', action_mask row {row} (agent {self.agent_id[row]}) "
+                f"allows none of the {spec.action.branches[branch]} choices of branch {branch}; "
+                "allow at least one, or end the agent's episode"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Numpy to protobuf and back: raw little-endian rows, held against the behaviour's spec.
+
+A message of one agent and a message of ten thousand run the same number of statements here.
+Decoded arrays are read-only views of the message's own bytes. Nothing here knows of streams.
+"""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.errors import WireError
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import ActionBatch, BoolArray, TimestepBatch
+from entrain_envs.wire import trainer_pb2 as pb
+
+PROTOCOL_VERSION = 1
+"""The version of proto/entrain/v1/trainer.proto that this package speaks."""
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_INT64 = np.dtype(np.int64).newbyteorder("<")
+_INT32 = np.dtype(np.int32).newbyteorder("<")
+_FLOAT32 = np.dtype(np.float32).newbyteorder("<")
+_UINT8 = np.dtype(np.uint8)
+
+_WIRE_DTYPE: Mapping[str, pb.Dtype] = MappingProxyType(
+    {"float32": pb.DTYPE_FLOAT32, "uint8": pb.DTYPE_UINT8}
+)
+_DTYPE_NAME: Mapping[int, str] = MappingProxyType(
+    {number: name for name, number in _WIRE_DTYPE.items()}
+)
+
+
+def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
+    """Write a spec as it is said in Hello."""
+    return pb.BehaviourSpec(
+        name=spec.name,
+        observations=[
+            pb.ObservationSpec(
+                name=observation.name,
+                shape=observation.shape,
+                dtype=_WIRE_DTYPE[observation.dtype],
+            )
+            for observation in spec.observations
+        ],
+        action=pb.ActionSpec(
+            low=spec.action.low, high=spec.action.high, branches=spec.action.branches
+        ),
+    )
+
+
+def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
+    """Read a spec; WireError if its dtype is unknown, SpecError if it contradicts itself."""
+    return BehaviourSpec(
+        name=message.name,
+        observations=tuple(
+            ObservationSpec(
+                name=observation.name,
+                shape=tuple(observation.shape),
+                dtype=_dtype_name(message.name, observation),
+            )
+            for observation in message.observations
+        ),
+        action=ActionSpec(
+            low=tuple(message.action.low),
+            high=tuple(message.action.high),
+            branches=tuple(message.action.branches),
+        ),
+    )
+
+
+def encode_timesteps(spec: BehaviourSpec, timesteps: TimestepBatch) -> pb.BehaviourStep:
+    """Write K timesteps; SpecError if they do not fit `spec`.
+
+    A mask that allows everything is left out.
+    """
+    timesteps.check(spec)
+    mask = timesteps.action_mask
+    return pb.BehaviourStep(
+        behaviour=spec.name,
+        agent_id=timesteps.agent_id.astype(_INT64, copy=False).tobytes(),
+        step_type=timesteps.step_type.tobytes(),
+        reward=timesteps.reward.astype(_FLOAT32, copy=False).tobytes(),
+        observations=[
+            timesteps.observation[observation.name].tobytes() for observation in spec.observations
+        ],
+        action_mask=b"" if mask.all() else mask.tobytes(),
+    )
+
+
+def decode_timesteps(spec: BehaviourSpec, message: pb.BehaviourStep) -> TimestepBatch:
+    """Read K timesteps, checked whole: sizes, step types, finite numbers.
+
+    Raises:
+        WireError: a field has another number of bytes than the spec asks for.
+        SpecError: the numbers in it are not allowed (NaN, infinity, an unknown step type).
+    """
+    agent_id = message.agent_id
+    rows, rest = divmod(len(agent_id), _INT64.itemsize)
+    if rest:
+        raise WireError(
+            f"behaviour '{spec.name}', agent_id has {len(agent_id)} bytes; "
+            f"expected a multiple of {_INT64.itemsize}, one int64 a row"
+        )
+    observations = message.observations
+    if len(observations) != len(spec.observations):
+        raise WireError(
+            f"behaviour '{spec.name}' was sent with {len(observations)} observations; expected "
+            f"{len(spec.observations)}, in the order of the handshake: "
+            f"{', '.join(str(observation) for observation in spec.observations)}"
+        )
+    timesteps = TimestepBatch(
+        agent_id=np.frombuffer(agent_id, _INT64),
+        step_type=_array(spec, "step_type", message.step_type, _UINT8, (rows,)),
+        reward=_array(spec, "reward", message.reward, _FLOAT32, (rows,)),
+        observation={
+            observation.name: _array(
+                spec,
+                f"observation '{observation.name}'",
+                content,
+                observation.numpy_dtype,
+                (rows, *observation.shape),
+            )
+            for observation, content in zip(spec.observations, observations, strict=True)
+        },
+        action_mask=_decode_mask(spec, message.action_mask, rows),
+    )
+    timesteps.check(spec)
+    return timesteps
+
+
+def encode_actions(spec: BehaviourSpec, actions: ActionBatch) -> pb.BehaviourAct:
+    """Write A actions; WireError if their shapes do not fit `spec`."""
+    rows = len(actions)
+    expected = (
+        ("continuous", actions.continuous, (rows, spec.action.continuous_size), _FLOAT32),
+        ("discrete", actions.discrete, (rows, len(spec.action.branches)), _INT32),
+    )
+    for name, values, shape, dtype in expected:
+        if values.shape != shape or values.dtype != dtype:
+            raise WireError(
+                f"behaviour '{spec.name}', {name} actions are "
+                f"{values.dtype}{list(values.shape)}, expected {dtype.name}{list(shape)}"
+            )
+    return pb.BehaviourAct(
+        behaviour=spec.name,
+        continuous=actions.continuous.tobytes(),
+        discrete=actions.discrete.tobytes(),
+        policy_version=actions.policy_version,
+    )
+
+
+def decode_actions(spec: BehaviourSpec, message: pb.BehaviourAct, rows: int) -> ActionBatch:
+    """Read the actions for the `rows` timesteps that needed one; WireError if they do not fit."""
+    size, branches = spec.action.continuous_size, len(spec.action.branches)
+    return ActionBatch(
+        continuous=_array(spec, "continuous actions", message.continuous, _FLOAT32, (rows, size)),
+        discrete=_array(spec, "discrete actions", message.discrete, _INT32, (rows, branches)),
+        policy_version=message.policy_version,
+    )
+
+
+def _array(
+    spec: BehaviourSpec,
+    field: str,
+    content: bytes,
+    dtype: np.dtype[Scalar],
+    shape: tuple[int, ...],
+) -> npt.NDArray[Scalar]:
+    """View `content` as an array; WireError unless it is exactly as long as that takes."""
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise WireError(
+            f"behaviour '{spec.name}', {field} has {len(content)} bytes; "
+            f"expected {expected}: {dtype.name}{list(shape)}, little-endian, rows first"
+        )
+    return np.ndarray(shape, dtype, content)
+
+
+def _decode_mask(spec: BehaviourSpec, content: bytes, rows: int) -> BoolArray:
+    shape = (rows, spec.action.num_choices)
+    if not content:
+        return np.ones(shape, np.bool_)
+    mask = _array(spec, "action_mask", content, _UINT8, shape)
+    if mask.max() > 1:
+        raise WireError(
+            f"behaviour '{spec.name}', action_mask holds {mask.max()}; "
+            "expected 1 where a choice is allowed and 0 where it is not"
+        )
+    return mask.view(np.bool_)
+
+
+def _dtype_name(behaviour: str, observation: pb.ObservationSpec) -> str:
+    try:
+        return _DTYPE_NAME[observation.dtype]
+    except KeyError:
+        raise WireError(
+            f"behaviour '{behaviour}', observation '{observation.name}' has dtype number "
+            f"{observation.dtype}; expected one of "
+            f"{', '.join(f'{number} ({name})' for number, name in _DTYPE_NAME.items())}"
+        ) from None
