@@ -3,8 +3,12 @@
 EntrainEnvsError
 ├── SpecError              a spec, or an array held against it, is wrong; the simulator must change
 ├── WireError              a message cannot be read; names field, arrived, expected
+├── OptionError            an address, file or option is wrong; nothing was dialled
 ├── RefusedError           the trainer ended the session and said why; dialling again would not help
 ├── ConnectionLostError    the trainer was not there, or did not come back in time; it may later
+│   └── BrokenStreamError  one stream broke; TrainerClient dials again before anyone sees this
+├── SessionLostError       the trainer is there but forgot this session: begin all episodes anew
+├── TrainerClosed          the trainer is done with this simulator: the ordinary end
 └── MissingExtraError      an optional dependency is not installed; says which command installs it
 """
 
@@ -21,12 +25,32 @@ class WireError(EntrainEnvsError, ValueError):
     """A message does not fit what the handshake said; the sender must be changed."""
 
 
+class OptionError(EntrainEnvsError, ValueError):
+    """An address, file or option given to the client is wrong; the caller must change it."""
+
+
 class RefusedError(EntrainEnvsError):
     """The trainer ended this session for a reason that dialling again would not mend."""
 
 
 class ConnectionLostError(EntrainEnvsError):
     """No trainer answered within the time allowed; it may be there later."""
+
+
+class BrokenStreamError(ConnectionLostError):
+    """One stream ended without a Close; dialling again may mend it."""
+
+
+class SessionLostError(EntrainEnvsError):
+    """The trainer answers again but knows nothing of this session's agents.
+
+    The client already has a new session. Reset the environment, and let the next exchange
+    hold FIRST rows only.
+    """
+
+
+class TrainerClosed(EntrainEnvsError):  # noqa: N818 - an end, not an error
+    """The trainer needs nothing more of this simulator. A `with TrainerClient` block ends here."""
 
 
 class MissingExtraError(EntrainEnvsError):

@@ -1,0 +1,197 @@
+"""One gRPC stream to a trainer: open, send, receive, end. The only module here that speaks gRPC.
+
+Every failure leaves here as one of two kinds: BrokenStreamError, which dialling again may mend,
+and RefusedError, which it would not. Who dials again, and for how long, is the client's affair.
+"""
+
+import collections
+import contextlib
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+
+from entrain_envs.errors import BrokenStreamError, OptionError, RefusedError
+from entrain_envs.wire import trainer_pb2 as pb
+from entrain_envs.wire import trainer_pb2_grpc
+
+MEBIBYTE = 1024 * 1024
+
+_MENDABLE = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class Connection(Protocol):
+    """One stream. Owned by the thread that made it."""
+
+    def send(self, request: pb.ConnectRequest) -> None:
+        """Queue one message; failures show up in `receive`."""
+        ...
+
+    def receive(self, *, timeout_s: float = 0.0) -> pb.ConnectResponse:
+        """Wait for the trainer's next message; a timeout of 0 waits as long as the stream lives.
+
+        Raises:
+            BrokenStreamError: the stream ended, or nothing came in time.
+            RefusedError: the trainer ended the stream and said why.
+        """
+        ...
+
+    def end(self, *, timeout_s: float) -> None:
+        """Say that nothing more is sent, wait that long for the trainer to end too, let go."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Where the trainer is and how to reach it."""
+
+    address: str
+    """HOST:PORT, [IPV6]:PORT or unix:PATH."""
+
+    token: str = ""
+    """Bearer token; empty presents none."""
+
+    tls_ca: Path | None = None
+    """PEM file of the authority that signed the trainer's certificate. Switches TLS on."""
+
+    tls_certificate: Path | None = None
+    """PEM file with which this simulator shows who it is, where the trainer asks."""
+
+    tls_key: Path | None = None
+    """PEM file of the private key of `tls_certificate`."""
+
+    max_message_mib: float = 256.0
+    """Largest message in either direction. gRPC's own default of 4 would refuse cameras."""
+
+    def __post_init__(self) -> None:
+        if self.address.startswith("unix:"):
+            if sys.platform == "win32":
+                raise OptionError(
+                    f"{self.address}: gRPC has no unix sockets on Windows; use HOST:PORT"
+                )
+        elif not self.address.rpartition(":")[2].isdigit() or self.address.startswith(":"):
+            raise OptionError(
+                f"'{self.address}' is no address; expected HOST:PORT, [IPV6]:PORT or unix:PATH, "
+                "such as localhost:50051"
+            )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise OptionError("a client certificate needs both its certificate and its key file")
+        if self.tls_certificate is not None and self.tls_ca is None:
+            raise OptionError(
+                "a client certificate is given without the authority that signed the trainer's "
+                "own; give that as tls_ca"
+            )
+
+    def open(self) -> Connection:
+        """Start a stream. A trainer that is not there shows up in the first `receive`."""
+        channel = self._channel()
+        metadata = [("authorization", f"Bearer {self.token}")] if self.token else []
+        return _GrpcConnection(channel, metadata)
+
+    def _channel(self) -> grpc.Channel:
+        limit = int(self.max_message_mib * MEBIBYTE)
+        options = [
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", limit),
+            # A trainer whose machine vanished is noticed although nothing is being sent.
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.enable_http_proxy", 0),
+            # We dial again ourselves: gRPC must neither keep copies of messages for a retry
+            # nor make a fresh channel wait for the back-off of the one before.
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if self.tls_ca is None:
+            return grpc.insecure_channel(self.address, options)
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=_content(self.tls_ca),
+            private_key=_content(self.tls_key) if self.tls_key else None,
+            certificate_chain=_content(self.tls_certificate) if self.tls_certificate else None,
+        )
+        return grpc.secure_channel(self.address, credentials, options)
+
+
+class _GrpcConnection:
+    """A stream whose requests come from a queue that gRPC's own thread empties.
+
+    Measured against asyncio and a reader thread of our own: all within 5 % of each other, so
+    the plainest one it is.
+    """
+
+    def __init__(self, channel: grpc.Channel, metadata: list[tuple[str, str]]) -> None:
+        self._channel = channel
+        self._requests: queue.SimpleQueue[pb.ConnectRequest | None] = queue.SimpleQueue()
+        outgoing: Iterator[pb.ConnectRequest] = iter(self._requests.get, None)
+        stub = trainer_pb2_grpc.TrainerStub(channel)  # type: ignore[no-untyped-call]
+        self._call = stub.Connect(outgoing, metadata=metadata)
+
+    def send(self, request: pb.ConnectRequest) -> None:
+        self._requests.put(request)
+
+    def receive(self, *, timeout_s: float = 0.0) -> pb.ConnectResponse:
+        if timeout_s > 0.0:
+            return self._receive_within(timeout_s)
+        try:
+            response: pb.ConnectResponse = next(self._call)
+        except StopIteration:
+            raise BrokenStreamError("the trainer ended the stream without a Close") from None
+        except grpc.RpcError as error:
+            raise _translated(error) from None
+        return response
+
+    def _receive_within(self, timeout_s: float) -> pb.ConnectResponse:
+        # A sync stream has no timed read; cancelling the call ends the one that waits.
+        timer = threading.Timer(timeout_s, self._call.cancel)
+        timer.start()
+        try:
+            return self.receive()
+        finally:
+            timer.cancel()
+
+    def end(self, *, timeout_s: float) -> None:
+        self._requests.put(None)
+        if timeout_s > 0.0:
+            timer = threading.Timer(timeout_s, self._call.cancel)
+            timer.start()
+            # What the trainer still had to say must be read before its status can arrive.
+            with contextlib.suppress(grpc.RpcError):
+                collections.deque(self._call, maxlen=0)
+            timer.cancel()
+        self._call.cancel()
+        self._channel.close()
+
+
+def _translated(error: grpc.RpcError) -> BrokenStreamError | RefusedError:
+    code: grpc.StatusCode = error.code()
+    words = str(error.details() or "no details")
+    if code in _MENDABLE:
+        return BrokenStreamError(f"{code.name}: {words}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return RefusedError(
+            f"what answers there is no entrain trainer ({words}); check address and port"
+        )
+    return RefusedError(f"{words} ({code.name})")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror}") from error
