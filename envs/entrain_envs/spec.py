@@ -5,7 +5,7 @@ Nothing here knows of protobuf, gRPC or episodes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -136,6 +136,11 @@ class BehaviourSpec:
             )
         object.__setattr__(self, "_observation_by_name", by_name)
 
+    @property
+    def observation_names(self) -> Set[str]:
+        """The names of all observations."""
+        return self._observation_by_name.keys()
+
     def observation(self, name: str) -> ObservationSpec:
         """The observation of that name; SpecError if there is none."""
         try:
@@ -161,14 +166,20 @@ class BehaviourSpec:
                 f"behaviour '{self.name}', observation '{name}' is "
                 f"{values.dtype}{list(values.shape)}, expected {spec.dtype}{list(expected)}"
             )
-        # One reduction instead of a boolean array: a sum is finite only if every term is
-        # (or, for huge but finite numbers, the slow check below decides).
-        if spec.dtype != "uint8" and not np.isfinite(values.sum(dtype=np.float64)):
+        if spec.dtype != "uint8" and not is_finite(values):
             check_finite(values, f"behaviour '{self.name}', observation '{name}'")
 
     def __str__(self) -> str:
         observations = ", ".join(str(observation) for observation in self.observations)
         return f"'{self.name}' observes ({observations}), acts with {self.action}"
+
+
+def is_finite(values: npt.NDArray[np.generic]) -> bool:
+    """Whether all float32 `values` are finite."""
+    # One reduction instead of a boolean array: float32 cannot overflow a float64 sum, so the
+    # sum is finite only if every term is. An inf beside a -inf is no cause for a warning here.
+    with np.errstate(invalid="ignore"):
+        return math.isfinite(values.sum(dtype=np.float64))
 
 
 def check_finite(values: npt.NDArray[np.generic], where: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain_envs.errors import SpecError
-from entrain_envs.spec import BehaviourSpec, check_finite
+from entrain_envs.spec import BehaviourSpec, check_finite, is_finite
 
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
@@ -35,6 +35,16 @@ class StepType(IntEnum):
 
     TRUNCATED = 4
     """The outcome of the last action, after which the episode was cut by a limit."""
+
+
+# Plain values of the hot path: looking a member up in an Enum costs a microsecond each time.
+_FIRST = np.uint8(StepType.FIRST)
+_MID = np.uint8(StepType.MID)
+_TRUNCATED = np.uint8(StepType.TRUNCATED)
+_INT64 = np.dtype(np.int64)
+_FLOAT32 = np.dtype(np.float32)
+_UINT8 = np.dtype(np.uint8)
+_BOOL = np.dtype(np.bool_)
 
 
 @dataclass(frozen=True)
@@ -64,36 +74,37 @@ class TimestepBatch:
     @property
     def needs_action(self) -> BoolArray:
         """[K] true where FIRST or MID."""
-        return self.step_type <= StepType.MID
+        return self.step_type <= _MID
 
     def check(self, spec: BehaviourSpec) -> None:
         """Raise SpecError unless every array fits `spec` and every number is finite."""
         rows = len(self.agent_id)
-        where = f"behaviour '{spec.name}'"
-        expected: tuple[tuple[str, Array, tuple[int, ...], str], ...] = (
-            ("agent_id", self.agent_id, (rows,), "int64"),
-            ("step_type", self.step_type, (rows,), "uint8"),
-            ("reward", self.reward, (rows,), "float32"),
-            ("action_mask", self.action_mask, (rows, spec.action.num_choices), "bool"),
+        expected: tuple[tuple[str, Array, tuple[int, ...], np.dtype[np.generic]], ...] = (
+            ("agent_id", self.agent_id, (rows,), _INT64),
+            ("step_type", self.step_type, (rows,), _UINT8),
+            ("reward", self.reward, (rows,), _FLOAT32),
+            ("action_mask", self.action_mask, (rows, spec.action.num_choices), _BOOL),
         )
         for name, values, shape, dtype in expected:
             if values.shape != shape or values.dtype != dtype:
                 raise SpecError(
-                    f"{where}, {name} is {values.dtype}{list(values.shape)}, "
+                    f"behaviour '{spec.name}', {name} is {values.dtype}{list(values.shape)}, "
                     f"expected {dtype}{list(shape)}"
                 )
         if rows == 0:
             return
-        if self.step_type.min() < StepType.FIRST or self.step_type.max() > StepType.TRUNCATED:
+        # Unsigned: 0 wraps around to 255, so that one comparison finds both ends of the range.
+        if (self.step_type - _FIRST).max() > _TRUNCATED - _FIRST:
             raise SpecError(
-                f"{where}, step_type holds {sorted(set(self.step_type.tolist()))}; "
+                f"behaviour '{spec.name}', step_type holds {sorted(set(self.step_type.tolist()))}; "
                 "it must be 1 FIRST, 2 MID, 3 TERMINATED or 4 TRUNCATED"
             )
-        if not np.isfinite(self.reward.sum(dtype=np.float64)):
-            check_finite(self.reward, f"{where}, reward")
-        if self.observation.keys() != {observation.name for observation in spec.observations}:
+        if not is_finite(self.reward):
+            check_finite(self.reward, f"behaviour '{spec.name}', reward")
+        if self.observation.keys() != spec.observation_names:
             raise SpecError(
-                f"{where} was given observations {', '.join(sorted(self.observation))}; "
+                f"behaviour '{spec.name}' was given observations "
+                f"{', '.join(sorted(self.observation))}; "
                 f"expected {', '.join(observation.name for observation in spec.observations)}"
             )
         for name, values in self.observation.items():
