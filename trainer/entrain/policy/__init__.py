@@ -1,1 +1,1 @@
-"""Placeholder line; replaced by its author."""
+"""The networks: from observations to a distribution over actions and a value."""

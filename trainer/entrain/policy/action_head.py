@@ -1,0 +1,74 @@
+"""The policy's last layer: from features to a distribution over the behaviour's actions.
+
+One linear layer holds the means of D continuous dimensions and the logits of C choices.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from entrain.config import ActionConfig
+from entrain.policy.action_bounds import has_range
+from entrain.policy.distributions import (
+    ActionDistribution,
+    Branches,
+    DiagonalGaussian,
+    Hybrid,
+    MultiCategorical,
+    SquashedGaussian,
+)
+from entrain.policy.layers import Head
+from entrain.policy.log_sigma_sq import BoundedLogSigmaSq
+from entrain_envs.spec import ActionSpec
+
+POLICY_GAIN = 0.01
+"""Of the initial weights: means near zero, choices nearly equally likely, so that the first
+actions do not depend on the observation. (Andrychowicz et al. 2021, arXiv:2006.05990)"""
+
+
+class ActionHead(nn.Module):
+    """Gaussian, squashed Gaussian, categorical or hybrid, as the spec and options say."""
+
+    squashed: Tensor
+    """[D] 1 where tanh will bound the dimension, 0 elsewhere."""
+
+    def __init__(
+        self, spec: ActionSpec, config: ActionConfig, inputs: int, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self._dimensions = spec.continuous_size
+        self._is_squashed = config.distribution == "squashed_gaussian"
+        outputs = spec.continuous_size + spec.num_choices
+        self.linear = Head(inputs, outputs, gain=POLICY_GAIN, generator=generator)
+        self.spread = _spread(spec, config) if spec.continuous_size else None
+        self.branches = Branches(spec.branches) if spec.branches else None
+        squashed = torch.tensor(has_range(spec), dtype=torch.float32)
+        self.register_buffer("squashed", squashed, persistent=False)
+
+    @property
+    def log_sigma_sq(self) -> Tensor:
+        """[D] effective; [0] if nothing is continuous."""
+        return self.linear.bias[:0] if self.spread is None else self.spread()
+
+    def forward(self, features: Tensor) -> ActionDistribution:
+        """[..., inputs] to a distribution over the actions of [...] rows."""
+        outputs = self.linear(features)
+        if self.branches is None:
+            return self._gaussian(outputs)
+        if self.spread is None:
+            return MultiCategorical(outputs, self.branches)
+        means, logits = outputs[..., : self._dimensions], outputs[..., self._dimensions :]
+        return Hybrid(self._gaussian(means), MultiCategorical(logits, self.branches))
+
+    def _gaussian(self, mean: Tensor) -> DiagonalGaussian:
+        if self._is_squashed:
+            return SquashedGaussian(mean, self.log_sigma_sq, self.squashed)
+        return DiagonalGaussian(mean, self.log_sigma_sq)
+
+
+def _spread(spec: ActionSpec, config: ActionConfig) -> BoundedLogSigmaSq:
+    return BoundedLogSigmaSq(
+        spec.continuous_size,
+        initial=config.initial_log_sigma_sq,
+        minimum=config.min_log_sigma_sq,
+        maximum=config.max_log_sigma_sq,
+    )

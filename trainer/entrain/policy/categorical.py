@@ -1,0 +1,97 @@
+"""Discrete actions: independent branches of choices, some of which may be forbidden.
+
+Shapes: [...] leading dimensions, N branches, C choices of all branches together, M of the largest.
+Branches of unequal size are padded to [N, M], so that ten branches cost as many calls as one.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+
+class Branches(nn.Module):
+    """How C numbers, one per choice, become N rows of M, one row per branch."""
+
+    index: Tensor
+    """[N * M] position of each padded cell among the choices, C where there is none."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self._count = len(sizes)
+        self._width = max(sizes)
+        self._is_ragged = len(set(sizes)) > 1
+        index = torch.full((len(sizes), self._width), sum(sizes))
+        first = 0
+        for branch, size in enumerate(sizes):
+            index[branch, :size] = torch.arange(first, first + size)
+            first += size
+        self.register_buffer("index", index.flatten(), persistent=False)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def pad(self, choices: Tensor, filler: float) -> Tensor:
+        """[..., C] to [..., N, M], `filler` where a branch has no such choice."""
+        if self._is_ragged:
+            extended = nn.functional.pad(choices, (0, 1), value=filler)
+            choices = extended.index_select(-1, self.index)
+        return choices.view(*choices.shape[:-1], self._count, self._width)
+
+
+class MultiCategorical:
+    """One categorical distribution per branch; the branches are independent.
+
+    A forbidden choice has probability exactly zero, and neither entropy nor gradient is ever NaN.
+    A branch whose choices are all forbidden has no meaning: the server refuses such rows. Where
+    one stands in padding, everything stays finite.
+    """
+
+    def __init__(self, logits: Tensor, branches: Branches) -> None:
+        """Hold the logits; nothing is computed before it is asked for.
+
+        Args:
+            logits: [..., C] unnormalised log-probabilities, branch after branch.
+            branches: how they are divided.
+        """
+        self._logits = logits
+        self._branches = branches
+        # The lowest finite number, not -inf: exp of it is exactly zero, and zero times it is zero.
+        self._forbidden = torch.finfo(logits.dtype).min
+
+    @property
+    def logits(self) -> Tensor:
+        """[..., C] as given, forbidden choices at the lowest finite number."""
+        return self._logits
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """[..., N, M] normalised; about -3e38 where there is no choice, or a forbidden one."""
+        return torch.log_softmax(self._branches.pad(self._logits, self._forbidden), dim=-1)
+
+    def masked(self, action_mask: Tensor) -> "MultiCategorical":
+        """The same with only the choices allowed where `action_mask`, [..., C] bool, is true."""
+        logits = torch.where(action_mask, self._logits, self._forbidden)
+        return MultiCategorical(logits, self._branches)
+
+    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+        """Invert each branch's cumulative distribution at noise [..., N] uniform in (0, 1)."""
+        cumulative = self.log_probs.double().exp().cumsum(dim=-1)
+        # Scaled by the last sum, which rounding leaves beside 1: the choice is always an allowed
+        # one, for a forbidden choice adds no step to the cumulative sum.
+        threshold = noise.unsqueeze(-1) * cumulative[..., -1:]
+        return {"discrete": (cumulative <= threshold).sum(dim=-1)}
+
+    def mode(self) -> Mapping[str, Tensor]:
+        """The most likely choice of each branch, [..., N] int64."""
+        return {"discrete": self.log_probs.argmax(dim=-1)}
+
+    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+        """[...] log-probability of the choices {"discrete": [..., N]} together."""
+        chosen = self.log_probs.gather(-1, action["discrete"].unsqueeze(-1))
+        return chosen.flatten(-2).sum(dim=-1)
+
+    def entropy(self) -> Tensor:
+        """[...] nats, summed over branches: -sum_c p_c ln p_c."""
+        return -(self.log_probs.exp() * self.log_probs).flatten(-2).sum(dim=-1)
