@@ -1,1 +1,3 @@
-"""Placeholder line; replaced by its author."""
+"""Acting and remembering: the policy runs on each batch, and its steps become rollouts."""
+
+__all__: list[str] = []

@@ -1,0 +1,327 @@
+"""Runs a policy on each batch of timesteps and remembers what came of its actions.
+
+The rows of a batch are read twice. `observe` takes them as outcomes: each closes the step that its
+agent had open, and when enough are closed, a rollout is cut. `act` takes them as situations: each
+FIRST or MID row is given an action, and thereby opens a step. In between the policy may learn.
+
+One forward over all rows serves both; only after a cut is it run again, with the new weights.
+Action noise is a pure function of (seed, slot, how many actions that slot was given), so that it
+does not depend on which agents share a batch. No statement here is executed once per agent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from entrain.experience import Rollout
+from entrain.policy.actor_critic import PolicyOutput
+from entrain.policy.distributions import ActionDistribution
+from entrain.policy.noise import uniform_noise
+from entrain.requests import SlotTimesteps
+from entrain.rollout.buffer import RolloutBuffer
+from entrain.rollout.episodes import EpisodeLog
+from entrain.rollout.ledger import Ledger
+from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
+from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import ActionBatch, Array, BoolArray, Int64Array, StepType
+
+_FIRST = int(StepType.FIRST)
+_MID = int(StepType.MID)
+
+
+class ActingPolicy(Protocol):
+    """What the actor needs of an `ActorCritic`."""
+
+    def __call__(
+        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+    ) -> PolicyOutput:
+        """Distribution and value of {name: [T, B, *shape]}, state [B, S], reset [T, B]."""
+        ...
+
+    @property
+    def noise_size(self) -> int:
+        """Uniform numbers that one action takes."""
+        ...
+
+    @property
+    def state_size(self) -> int:
+        """S, numbers in one agent's recurrent state; 0 without memory."""
+        ...
+
+    def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the simulator is told: sampled actions brought into the spec's bounds."""
+        ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """The weights; the device they are on is where the actor computes."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A batch that was observed and is not yet answered."""
+
+    batch: SlotTimesteps
+    recurrent_state: Tensor
+    """[K, S] before these rows."""
+
+    begins: BoolArray
+    """[K] true where the row begins an episode, or belongs to none that we know of."""
+
+    output: PolicyOutput
+    """Of the forward over all K rows."""
+
+    is_stale: bool
+    """Whether the policy may have learned since `output` was computed."""
+
+
+class Actor:
+    """One policy's acting and collecting. Owned by the policy's loop, single-threaded.
+
+    `observe` and `act` alternate. The policy must not change between them unless `observe` returned
+    a rollout, and not while either runs.
+    """
+
+    policy_version: int
+    """How many updates the policy has seen; written into every step. Set by the policy's loop."""
+
+    episodes: EpisodeLog
+    """Raw returns and lengths. It goes on whether or not steps are collected."""
+
+    def __init__(
+        self,
+        policy: ActingPolicy,
+        spec: BehaviourSpec,
+        *,
+        rollout_steps: int,
+        seed: int,
+        discount: float,
+        normalize_rewards: bool,
+        reward_clip: float,
+        collect: bool = True,
+        deterministic: bool = False,
+    ) -> None:
+        self.policy_version = 0
+        self.episodes = EpisodeLog()
+        self._policy = policy
+        self._device = next(policy.parameters()).device
+        self._rollout_steps = rollout_steps
+        self._seed = seed
+        self._collect = collect
+        self._is_deterministic = deterministic
+        self._buffer = RolloutBuffer(spec, state_size=policy.state_size)
+        self._rewards: RewardScaling = (
+            RewardScaler(discount=discount, clip=reward_clip) if normalize_rewards else RawRewards()
+        )
+        self._actions_given = np.zeros(0, np.int64)
+        self._awaits_outcome = np.zeros(0, np.bool_)
+        self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
+        self._pending: _Pending | None = None
+
+    def __repr__(self) -> str:
+        return f"<Actor: policy version {self.policy_version}, {self._buffer}, {self.episodes}>"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Steps opened, closed (these are the env steps) and dropped while collecting."""
+        return self._buffer.ledger
+
+    @property
+    def collect(self) -> bool:
+        """Whether steps are stored and counted. Without, the actor only acts, and logs episodes."""
+        return self._collect
+
+    @collect.setter
+    def collect(self, collect: bool) -> None:
+        if self._collect and not collect:
+            self._buffer.drop(np.flatnonzero(self._buffer.is_open))
+        if collect and not self._collect:
+            # What was not collected from its beginning begins, for us, with its next row.
+            self._release(np.arange(len(self._awaits_outcome)))
+        self._collect = collect
+
+    def observe(self, batch: SlotTimesteps) -> Rollout | None:
+        """Take in what became of earlier actions.
+
+        Open steps of released slots are dropped, then each row that is the outcome of an open step
+        closes it; the rows that need an action wait for `act`. An end row of a slot that has no
+        step open is ignored; a MID row of such a slot begins an episode, like FIRST.
+
+        Returns:
+            A rollout once `rollout_steps` are closed, else None. The policy may learn from it
+            before `act`, which then uses the new weights.
+        """
+        if self._pending is not None:
+            raise RuntimeError("observe() was called twice; answer the batch with act() first")
+        self._grow(batch.num_slots)
+        self._release(batch.released)
+        is_first = batch.timesteps.step_type == _FIRST
+        begins = is_first | ~self.episodes.running[batch.slot]
+        pending = self._pending = self._evaluate(batch, begins)
+        self._take_outcomes(pending, np.flatnonzero(self._awaits_outcome[batch.slot] & ~is_first))
+        if self._buffer.num_closed < self._rollout_steps or not self._collect:
+            return None
+        pending.is_stale = True
+        return self._buffer.cut()
+
+    def act(self) -> ActionBatch:
+        """Choose an action for each FIRST and MID row of the batch last observed, in order."""
+        pending = self._pending
+        if pending is None:
+            raise RuntimeError("act() was called without a batch; call observe() first")
+        if pending.is_stale:
+            pending = self._evaluate(pending.batch, pending.begins)
+        acting = np.flatnonzero(pending.batch.timesteps.step_type <= _MID)
+        slot = pending.batch.slot[acting]
+        beginning = slot[pending.begins[acting]]
+        self.episodes.begin(beginning)
+        self._rewards.begin(beginning)
+        with torch.inference_mode():
+            distribution = self._distribution(pending)
+            action = (
+                distribution.mode()
+                if self._is_deterministic
+                else distribution.sample(self._noise(pending.batch.slot, acting))
+            )
+            if self._collect:
+                self._open(pending, acting, action, distribution.log_prob(action))
+            chosen = self._policy.environment_action(action)
+        self._recurrent_state[slot] = _array(pending.output.state)[acting]
+        self._awaits_outcome[slot] = True
+        self._pending = None
+        return ActionBatch(
+            continuous=_rows(chosen, "continuous", acting, np.float32),
+            discrete=_rows(chosen, "discrete", acting, np.int32),
+            policy_version=self.policy_version,
+        )
+
+    def state(self) -> State:
+        """Everything that decides what comes next: steps, noise, statistics, running episodes.
+
+        It may be taken at any moment. Between `observe` and `act` it says that the outcomes of the
+        batch are in, but not yet what to do: whoever goes on from there observes the same batch
+        again, which then closes nothing a second time, and acts. A rollout that `observe` returned
+        is not in it; it is its receiver's to keep.
+        """
+        return {
+            "seed": self._seed,
+            "policy_version": self.policy_version,
+            "collect": self._collect,
+            "actions_given": self._actions_given.copy(),
+            "awaits_outcome": self._awaits_outcome.copy(),
+            "recurrent_state": self._recurrent_state.copy(),
+            "episodes": self.episodes.state(),
+            "rewards": self._rewards.state(),
+            "buffer": self._buffer.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is of another spec or policy."""
+        actions_given = stored(state, "actions_given", np.int64, shape=(None,))
+        slots = len(actions_given)
+        awaits_outcome = stored(state, "awaits_outcome", np.bool_, shape=(slots,))
+        recurrent_state = stored(
+            state, "recurrent_state", np.float32, shape=(slots, self._recurrent_state.shape[1])
+        )
+        self._buffer.load_state(state["buffer"])
+        self._rewards.load_state(state["rewards"])
+        self.episodes.load_state(state["episodes"])
+        self._actions_given, self._awaits_outcome = actions_given, awaits_outcome
+        self._recurrent_state = recurrent_state
+        self._seed = int(state["seed"])
+        self.policy_version = int(state["policy_version"])
+        self._collect = bool(state["collect"])
+        self._pending = None
+
+    def _grow(self, num_slots: int) -> None:
+        self._actions_given = grown(self._actions_given, num_slots)
+        self._awaits_outcome = grown(self._awaits_outcome, num_slots)
+        self._recurrent_state = grown(self._recurrent_state, num_slots)
+        self.episodes.grow(num_slots)
+        self._rewards.grow(num_slots)
+        self._buffer.grow(num_slots)
+
+    def _release(self, slot: Int64Array) -> None:
+        self._buffer.drop(slot)
+        self._awaits_outcome[slot] = False
+        self.episodes.forget(slot)
+
+    def _evaluate(self, batch: SlotTimesteps, begins: BoolArray) -> _Pending:
+        with torch.inference_mode():
+            observation = {
+                name: self._tensor(values[np.newaxis])
+                for name, values in batch.timesteps.observation.items()
+            }
+            recurrent_state = self._tensor(self._recurrent_state[batch.slot])
+            reset = self._tensor(begins[np.newaxis])
+            output = self._policy(observation, recurrent_state, reset)
+        return _Pending(batch, recurrent_state, begins, output, is_stale=False)
+
+    def _take_outcomes(self, pending: _Pending, outcome: Int64Array) -> None:
+        timesteps = pending.batch.timesteps
+        slot = pending.batch.slot[outcome]
+        step_type, reward = timesteps.step_type[outcome], timesteps.reward[outcome]
+        self._awaits_outcome[slot] = False
+        self.episodes.record(slot, step_type, reward)
+        if self._collect:
+            self._buffer.close(
+                slot,
+                step_type=step_type,
+                reward=self._rewards.scale(slot, reward),
+                value=_array(pending.output.value)[0, outcome],
+            )
+
+    def _distribution(self, pending: _Pending) -> ActionDistribution:
+        timesteps = pending.batch.timesteps
+        # Whatever the mask of an end row says, no action is taken there: allow everything, so that
+        # the distribution is well defined.
+        mask = timesteps.action_mask | (timesteps.step_type > _MID)[:, np.newaxis]
+        return pending.output.distribution.masked(self._tensor(mask[np.newaxis]))
+
+    def _noise(self, slot: Int64Array, acting: Int64Array) -> Tensor:
+        # Noise of end rows is computed and not used: only acting rows move their slot on.
+        noise = uniform_noise(self._seed, slot, self._actions_given[slot], self._policy.noise_size)
+        self._actions_given[slot[acting]] += 1
+        return self._tensor(noise[np.newaxis])
+
+    def _open(
+        self, pending: _Pending, acting: Int64Array, action: Mapping[str, Tensor], log_prob: Tensor
+    ) -> None:
+        timesteps = pending.batch.timesteps
+        self._buffer.open(
+            pending.batch.slot[acting],
+            observation={name: values[acting] for name, values in timesteps.observation.items()},
+            action={name: _array(values)[0].take(acting, 0) for name, values in action.items()},
+            action_mask=timesteps.action_mask[acting],
+            log_prob=_array(log_prob)[0, acting],
+            value=_array(pending.output.value)[0, acting],
+            reset=pending.begins[acting],
+            recurrent_state=_array(pending.recurrent_state)[acting],
+            policy_version=self.policy_version,
+        )
+
+    def _tensor(self, array: Array) -> Tensor:
+        # Arrays that lie in a received message are read-only, and torch wants none of those.
+        writeable = array if array.flags.writeable else array.copy()
+        return torch.from_numpy(writeable).to(self._device)
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.cpu().numpy()
+    return array
+
+
+def _rows(
+    action: Mapping[str, Tensor], name: str, rows: Int64Array, dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    if name not in action:
+        return np.zeros((len(rows), 0), dtype)
+    values: npt.NDArray[Any] = _array(action[name])[0].take(rows, 0)
+    return values.astype(dtype, copy=False)

@@ -1,0 +1,233 @@
+"""Steps in the making: opened by an action, closed by its outcome, cut into rollouts anywhere.
+
+One column of steps per slot. The open step of a slot, if it has one, lies in place behind the
+slot's closed ones, at row `length[slot]`; closing it fills in the outcome and adds one to the
+length. So columns of simulators of unequal speed end raggedly, and nothing is ever moved but, at a
+cut, the open steps to the top of the next rollout.
+
+A call's `slot` never holds the same slot twice. Nothing here knows of policies or sessions.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrain.experience import Rollout
+from entrain.rollout.columns import Columns
+from entrain.rollout.ledger import Ledger
+from entrain.rollout.per_slot import grown, stored
+from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import (
+    Array,
+    BoolArray,
+    Float32Array,
+    Int64Array,
+    StepType,
+    UInt8Array,
+)
+
+_MID = int(StepType.MID)
+_TERMINATED = int(StepType.TERMINATED)
+_FIRST_ROWS = 2
+"""Room per slot to begin with; it doubles until it fits a rollout."""
+
+
+class RolloutBuffer:
+    """Columns of closed steps and the open one of each slot. Owned by the actor, single-threaded.
+
+    A rollout it hands out is a copy, and never changes.
+    """
+
+    def __init__(self, spec: BehaviourSpec, *, state_size: int = 0) -> None:
+        self._spec = spec
+        self._columns = Columns.for_spec(spec, num_rows=_FIRST_ROWS, num_slots=0)
+        self._length = np.zeros(0, np.int64)
+        self._is_open = np.zeros(0, np.bool_)
+        self._initial_state = np.zeros((0, state_size), np.float32)
+        self._open_state = np.zeros((0, state_size), np.float32)
+        self._ledger = Ledger()
+        self._num_closed = 0
+
+    def __repr__(self) -> str:
+        return f"<RolloutBuffer: {self._num_closed} closed, {self._ledger.open} open steps>"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Steps opened, closed and dropped since training began."""
+        return self._ledger
+
+    @property
+    def num_closed(self) -> int:
+        """Steps closed since the last cut: what a cut would hand out."""
+        return self._num_closed
+
+    @property
+    def is_open(self) -> BoolArray:
+        """[slots] true where a step awaits its outcome. Not to be written."""
+        return self._is_open
+
+    def grow(self, num_slots: int) -> None:
+        """Make room for slots below `num_slots`."""
+        if num_slots <= len(self._length):
+            return
+        self._length = grown(self._length, num_slots)
+        self._is_open = grown(self._is_open, num_slots)
+        self._initial_state = grown(self._initial_state, num_slots)
+        self._open_state = grown(self._open_state, num_slots)
+        rows, _ = self._columns.shape
+        self._columns = self._columns.resized(num_rows=rows, num_slots=len(self._length))
+
+    def open(
+        self,
+        slot: Int64Array,
+        *,
+        observation: Mapping[str, Array],
+        action: Mapping[str, Array],
+        action_mask: BoolArray,
+        log_prob: Float32Array,
+        value: Float32Array,
+        reset: BoolArray,
+        recurrent_state: Float32Array,
+        policy_version: int,
+    ) -> None:
+        """Write N steps whose outcome is awaited. A step still open in such a slot is dropped.
+
+        Args:
+            slot: [N].
+            observation: {name: [N, *shape]}.
+            action: {"continuous": [N, D], "discrete": [N, branches]}, those the spec has.
+            action_mask: [N, C].
+            log_prob: [N].
+            value: [N] critic's value of `observation`.
+            reset: [N] true where an episode begins.
+            recurrent_state: [N, S] before this step, before `reset` clears it.
+            policy_version: of the policy that acted.
+        """
+        self.drop(slot)
+        row = self._length[slot]
+        self._reserve(int(row.max(initial=0)) + 1)
+        columns = self._columns
+        for name, stored_observation in columns.observation.items():
+            stored_observation[row, slot] = observation[name]
+        for name, stored_action in columns.action.items():
+            stored_action[row, slot] = action[name]
+        columns.action_mask[row, slot] = action_mask
+        columns.log_prob[row, slot] = log_prob
+        columns.value[row, slot] = value
+        columns.reset[row, slot] = reset
+        columns.policy_version[row, slot] = policy_version
+        self._open_state[slot] = recurrent_state
+        at_top = row == 0
+        self._initial_state[slot[at_top]] = recurrent_state[at_top]
+        self._is_open[slot] = True
+        self._ledger = self._ledger.plus(opened=len(slot))
+
+    def close(
+        self, slot: Int64Array, *, step_type: UInt8Array, reward: Float32Array, value: Float32Array
+    ) -> None:
+        """Write the outcome of N open steps.
+
+        Args:
+            slot: [N] each with an open step.
+            step_type: [N] MID, TERMINATED or TRUNCATED: of the timestep that is the outcome.
+            reward: [N].
+            value: [N] critic's value of the observation that followed. It counts for nothing where
+                TERMINATED; where TRUNCATED it is that of the true final observation.
+        """
+        row = self._length[slot]
+        columns = self._columns
+        columns.reward[row, slot] = reward
+        columns.next_value[row, slot] = np.where(step_type == _TERMINATED, np.float32(0), value)
+        columns.boundary[row, slot] = step_type > _MID
+        self._length[slot] = row + 1
+        self._is_open[slot] = False
+        self._num_closed += len(slot)
+        self._ledger = self._ledger.plus(closed=len(slot))
+
+    def drop(self, slot: Int64Array) -> None:
+        """Forget the open steps of these slots, where there are any: their agents left.
+
+        The last closed step of such a slot ends its sequence: what follows in its column, if
+        anything, is another life. Its `next_value`, that of the dropped step's observation, stays.
+        """
+        dropped = slot[self._is_open[slot]]
+        if len(dropped) == 0:
+            return
+        self._end_sequences(dropped)
+        self._is_open[dropped] = False
+        self._ledger = self._ledger.plus(dropped=len(dropped))
+
+    def cut(self) -> Rollout:
+        """Hand out all closed steps, a column for each slot that has any; keep the open ones."""
+        slots = np.flatnonzero(self._length)
+        self._end_sequences(slots)
+        rows = int(self._length.max(initial=0))
+        taken = self._columns.taken(num_rows=rows, slots=slots)
+        valid = np.arange(rows)[:, np.newaxis] < self._length[slots]
+        initial_state = self._initial_state[slots]
+        self._carry_open_steps()
+        return Rollout(
+            observation=_tensors(taken.observation),
+            action=_tensors(taken.action),
+            action_mask=torch.from_numpy(taken.action_mask),
+            log_prob=torch.from_numpy(taken.log_prob),
+            value=torch.from_numpy(taken.value),
+            reward=torch.from_numpy(taken.reward),
+            next_value=torch.from_numpy(taken.next_value),
+            boundary=torch.from_numpy(taken.boundary),
+            reset=torch.from_numpy(taken.reset),
+            valid=torch.from_numpy(valid),
+            policy_version=torch.from_numpy(taken.policy_version),
+            initial_state=torch.from_numpy(initial_state),
+        )
+
+    def _end_sequences(self, slot: Int64Array) -> None:
+        # Slots without a closed step have nothing to end: their row -1 would be another's cell.
+        length = self._length[slot]
+        has_closed = length > 0
+        self._columns.boundary[length[has_closed] - 1, slot[has_closed]] = True
+
+    def _carry_open_steps(self) -> None:
+        carried = np.flatnonzero(self._is_open)
+        self._columns.move_to_top(self._length[carried], carried)
+        self._initial_state[carried] = self._open_state[carried]
+        self._length[:] = 0
+        self._num_closed = 0
+
+    def _reserve(self, num_rows: int) -> None:
+        rows, slots = self._columns.shape
+        if num_rows > rows:
+            self._columns = self._columns.resized(num_rows=max(num_rows, 2 * rows), num_slots=slots)
+
+    def state(self) -> State:
+        """Closed and open steps, lengths and counts."""
+        rows = int((self._length + self._is_open).max(initial=0))
+        return {
+            "columns": self._columns.state(num_rows=rows),
+            "length": self._length.copy(),
+            "is_open": self._is_open.copy(),
+            "initial_state": self._initial_state.copy(),
+            "open_state": self._open_state.copy(),
+            "ledger": self._ledger.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is of another spec."""
+        length = stored(state, "length", np.int64, shape=(None,))
+        slots = len(length)
+        states = (slots, self._initial_state.shape[1])
+        is_open = stored(state, "is_open", np.bool_, shape=(slots,))
+        initial_state = stored(state, "initial_state", np.float32, shape=states)
+        open_state = stored(state, "open_state", np.float32, shape=states)
+        self._columns = Columns.from_state(state["columns"], self._spec, num_slots=slots)
+        self._length, self._is_open = length, is_open
+        self._initial_state, self._open_state = initial_state, open_state
+        self._ledger = Ledger(**state["ledger"])
+        self._num_closed = int(length.sum())
+
+
+def _tensors(arrays: Mapping[str, Array]) -> Mapping[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -1,0 +1,99 @@
+"""What each agent's episode has earned so far, and the episodes that ended.
+
+Returns are sums of raw rewards: not discounted, not scaled, whatever learning does with them.
+Everything is an array indexed by slot; a batch costs the same statements at any size.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entrain.rollout.per_slot import grown, stored
+from entrain.state import State
+from entrain_envs.timestep import BoolArray, Float32Array, Int64Array, StepType, UInt8Array
+
+Float64Array = NDArray[np.float64]
+_MID = int(StepType.MID)
+
+
+class EpisodeLog:
+    """Running return and length per slot. Owned by the actor.
+
+    An episode is logged from its FIRST row to its end row. One whose agent leaves before the end
+    is not an episode that ended: it is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._running = np.zeros(0, np.bool_)
+        self._return = np.zeros(0, np.float64)
+        self._length = np.zeros(0, np.int64)
+        self._ended_returns: list[Float64Array] = []
+        self._ended_lengths: list[Int64Array] = []
+
+    def __repr__(self) -> str:
+        return f"<EpisodeLog: {np.count_nonzero(self._running)} running>"
+
+    @property
+    def running(self) -> BoolArray:
+        """[slots] true where an episode has begun and not ended. Not to be written."""
+        return self._running
+
+    def grow(self, num_slots: int) -> None:
+        """Make room for slots below `num_slots`."""
+        self._running = grown(self._running, num_slots)
+        self._return = grown(self._return, num_slots)
+        self._length = grown(self._length, num_slots)
+
+    def begin(self, slot: Int64Array) -> None:
+        """An episode begins in these slots [N]."""
+        self._running[slot] = True
+        self._return[slot] = 0.0
+        self._length[slot] = 0
+
+    def record(self, slot: Int64Array, step_type: UInt8Array, reward: Float32Array) -> None:
+        """Take note of the outcomes of actions.
+
+        Args:
+            slot: [N] no slot twice.
+            step_type: [N] MID, TERMINATED or TRUNCATED.
+            reward: [N] raw.
+        """
+        self._return[slot] += reward
+        self._length[slot] += 1
+        ended = slot[step_type > _MID]
+        if len(ended):
+            self._running[ended] = False
+            self._ended_returns.append(self._return[ended])
+            self._ended_lengths.append(self._length[ended])
+
+    def forget(self, slot: Int64Array) -> None:
+        """The agents of these slots left: what they were in ended without an end."""
+        self._running[slot] = False
+
+    def take(self) -> tuple[Float64Array, Int64Array]:
+        """Returns [N] and lengths [N] (steps) of the episodes that ended since the last `take`."""
+        returns = np.concatenate([np.zeros(0, np.float64), *self._ended_returns])
+        lengths = np.concatenate([np.zeros(0, np.int64), *self._ended_lengths])
+        self._ended_returns.clear()
+        self._ended_lengths.clear()
+        return returns, lengths
+
+    def state(self) -> State:
+        """Running and ended episodes."""
+        return {
+            "running": self._running.copy(),
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+            "ended_returns": np.concatenate([np.zeros(0, np.float64), *self._ended_returns]),
+            "ended_lengths": np.concatenate([np.zeros(0, np.int64), *self._ended_lengths]),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is of another shape."""
+        running = stored(state, "running", np.bool_, shape=(None,))
+        slots = len(running)
+        return_ = stored(state, "return", np.float64, shape=(slots,))
+        length = stored(state, "length", np.int64, shape=(slots,))
+        ended_returns = stored(state, "ended_returns", np.float64, shape=(None,))
+        ended_lengths = stored(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
+        self._running, self._return, self._length = running, return_, length
+        self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]

@@ -1,0 +1,32 @@
+"""The count of steps: each one opened is closed once, dropped once, or still open."""
+
+from dataclasses import asdict, dataclass
+
+from entrain.state import State
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Steps since training began: `opened == closed + dropped + open`, always."""
+
+    opened: int = 0
+    """Actions given while collecting."""
+
+    closed: int = 0
+    """Outcomes received for them: these are the env steps."""
+
+    dropped: int = 0
+    """Actions whose agent left before the outcome arrived."""
+
+    @property
+    def open(self) -> int:
+        """Actions whose outcome is still awaited."""
+        return self.opened - self.closed - self.dropped
+
+    def plus(self, *, opened: int = 0, closed: int = 0, dropped: int = 0) -> "Ledger":
+        """The ledger after that many more."""
+        return Ledger(self.opened + opened, self.closed + closed, self.dropped + dropped)
+
+    def state(self) -> State:
+        """For a checkpoint; `Ledger(**state)` is this ledger again."""
+        return asdict(self)

@@ -1,0 +1,154 @@
+"""Rewards brought to a common scale: divided by how much their discounted sum varies.
+
+Per slot a discounted sum of the rewards so far runs along,
+
+    sum[slot] = discount * sum[slot] + reward,   starting from 0 in each episode,
+
+and every value it takes goes into one running variance. Rewards are divided by the square root of
+that variance and clipped; their mean is left alone, for its sign is what the task is about.
+
+Source: Engstrom et al. 2020, "Implementation Matters in Deep Policy Gradients"
+(arXiv:2005.12729), section 3; as `VecNormalize` of OpenAI Baselines and `NormalizeReward` of Gym do
+it. The running variance is Chan et al. 1979, "Updating Formulae and a Pairwise Algorithm".
+"""
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from entrain.errors import CheckpointError
+from entrain.rollout.per_slot import grown, stored
+from entrain.state import State
+from entrain_envs.timestep import Float32Array, Int64Array
+
+_EPSILON = 1e-8
+"""Keeps the division finite while all rewards are zero; the value Gym uses."""
+
+
+class RewardScaling(Protocol):
+    """What the actor does to a reward before it is stored."""
+
+    def grow(self, num_slots: int) -> None:
+        """Make room for slots below `num_slots`."""
+        ...
+
+    def begin(self, slot: Int64Array) -> None:
+        """An episode begins in these slots."""
+        ...
+
+    def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:
+        """[N] what to store for `reward` [N], which the agents of `slot` [N] just earned."""
+        ...
+
+    def state(self) -> State:
+        """What decides the next scale."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        ...
+
+
+class RawRewards:
+    """Rewards as they are."""
+
+    def grow(self, num_slots: int) -> None:
+        """There is nothing to grow."""
+
+    def begin(self, slot: Int64Array) -> None:
+        """There is nothing to begin."""
+
+    def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:  # noqa: ARG002
+        """`reward` itself."""
+        return reward
+
+    def state(self) -> State:
+        """Empty."""
+        return {}
+
+    def load_state(self, state: State) -> None:
+        """CheckpointError if `state` is that of scaled rewards."""
+        if state:
+            raise CheckpointError(
+                "the checkpoint's rewards were scaled, this run's are not; "
+                "resume with normalize_rewards: true"
+            )
+
+
+class RewardScaler:
+    """Divides rewards by the running deviation of their discounted sum. Owned by the actor."""
+
+    def __init__(self, *, discount: float, clip: float) -> None:
+        self._discount = discount
+        self._clip = clip
+        self._sum = np.zeros(0, np.float64)
+        self._count = 1e-4
+        self._mean = 0.0
+        self._variance = 1.0
+
+    def __repr__(self) -> str:
+        return f"<RewardScaler: divides by {self.divisor:g}>"
+
+    @property
+    def divisor(self) -> float:
+        """What rewards are divided by now."""
+        return math.sqrt(self._variance + _EPSILON)
+
+    def grow(self, num_slots: int) -> None:
+        """Make room for slots below `num_slots`."""
+        self._sum = grown(self._sum, num_slots)
+
+    def begin(self, slot: Int64Array) -> None:
+        """An episode begins in these slots: nothing of the last one's sum may reach it."""
+        self._sum[slot] = 0.0
+
+    def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:
+        """Add [N] rewards to the statistics, then bring them to scale.
+
+        Args:
+            slot: [N] no slot twice.
+            reward: [N] as the simulators gave it.
+
+        Returns:
+            [N] reward / divisor, within plus and minus the clip.
+        """
+        if len(reward) == 0:
+            return reward
+        discounted = self._discount * self._sum[slot] + reward
+        self._sum[slot] = discounted
+        self._add(len(discounted), float(discounted.mean()), float(discounted.var()))
+        scaled: Float32Array = reward / np.float32(self.divisor)
+        return np.clip(scaled, -self._clip, self._clip, out=scaled)
+
+    def _add(self, count: int, mean: float, variance: float) -> None:
+        # With d = mean_b - mean_a and n = n_a + n_b (Chan et al.):
+        #   mean     = mean_a + d * n_b / n
+        #   variance = (n_a variance_a + n_b variance_b + d^2 n_a n_b / n) / n
+        total = self._count + count
+        distance = mean - self._mean
+        spread = distance * distance * self._count * count / total
+        self._variance = (self._count * self._variance + count * variance + spread) / total
+        self._mean += distance * count / total
+        self._count = total
+
+    def state(self) -> State:
+        """Running sums and statistics."""
+        return {
+            "sum": self._sum.copy(),
+            "count": self._count,
+            "mean": self._mean,
+            "variance": self._variance,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is not a scaler's."""
+        if not state:
+            raise CheckpointError(
+                "the checkpoint's rewards were not scaled, this run's are; "
+                "resume with normalize_rewards: false"
+            )
+        self._sum = stored(state, "sum", np.float64, shape=(None,))
+        self._count = float(state["count"])
+        self._mean = float(state["mean"])
+        self._variance = float(state["variance"])
