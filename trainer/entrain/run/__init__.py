@@ -1,1 +1,1 @@
-"""Placeholder line; replaced by its author."""
+"""What stays on disk and what a person looks at: folder, checkpoints, metrics, report, display."""

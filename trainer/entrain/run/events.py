@@ -1,0 +1,91 @@
+"""TensorBoard events, written in step with the caller: no thread, no queue, no global state."""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+logger = logging.getLogger(__name__)
+
+
+class EventFile:
+    """One new event file in a folder that may hold those of earlier sittings.
+
+    A file that cannot be written is complained of once and given up: curves are not worth a run.
+    """
+
+    def __init__(self, folder: Path, *, wall_time: float, purge_step: int | None = None) -> None:
+        """Begin a file.
+
+        Args:
+            folder: of one behaviour; TensorBoard shows it as one run.
+            wall_time: seconds since 1970; part of the file's name, for TensorBoard reads files
+                of a folder in order of their names.
+            purge_step: earlier files' events of this step and beyond are to be forgotten.
+        """
+        self._folder = folder
+        self._writer: RecordWriter | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = RecordWriter(_new_path(folder, wall_time).open("xb"))
+        except OSError as error:
+            self._give_up(error)
+        self._add(Event(wall_time=wall_time, file_version="brain.Event:2"))
+        if purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=wall_time, step=purge_step, session_log=start))
+        self.flush()
+
+    def __repr__(self) -> str:
+        return f"<EventFile in {self._folder}>"
+
+    def add(self, metrics: Mapping[str, float], *, step: int, wall_time: float) -> None:
+        """One value of each metric at `step`."""
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        self._add(Event(wall_time=wall_time, step=step, summary=Summary(value=values)))
+
+    def flush(self) -> None:
+        """Let TensorBoard see what was added."""
+        if self._writer is not None:
+            try:
+                self._writer.flush()
+            except OSError as error:
+                self._give_up(error)
+
+    def close(self) -> None:
+        """Write the rest and close the file; further events are dropped."""
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except OSError as error:
+                self._give_up(error)
+            self._writer = None
+
+    def _add(self, event: Event) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.write(event.SerializeToString())
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._writer = None
+        logger.warning(
+            "TensorBoard events in %s cannot be written (%s); metrics.csv has the same numbers",
+            self._folder,
+            error.strerror,
+        )
+
+
+def _new_path(folder: Path, wall_time: float) -> Path:
+    """A name that no file there has, and that sorts behind them."""
+    number = sum(1 for _ in folder.glob("events.out.tfevents.*"))
+    name = (
+        f"events.out.tfevents.{int(wall_time):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
+    )
+    return folder / name

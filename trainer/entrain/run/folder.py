@@ -1,0 +1,149 @@
+"""The folder of one run: where each file lies, and what a person finds there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from entrain.errors import ConfigError
+from entrain.run.durable import replace_file
+from entrain.run.lock import RunLock
+from entrain.run.names import BehaviourNames
+
+
+class RunFolder:
+    """RUNS_DIRECTORY/NAME with all that a run leaves behind. Every file name is decided here."""
+
+    def __init__(self, path: Path) -> None:
+        """A folder that exists; `create` makes a new one, `existing` checks an old one."""
+        self.path = path
+        self.config = path / "config.yaml"
+        self.summary = path / "summary.json"
+        self.metrics = path / "metrics.csv"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / "checkpoints"
+        self.policies = path / "policies"
+        self.plots = path / "plots"
+        self.report = path / "report.html"
+        self.log = path / "log.txt"
+        self.simulators = path / "simulators"
+        """What launched simulators print: NAME.log."""
+        self._behaviours = BehaviourNames(path / "behaviours.json")
+
+    def __repr__(self) -> str:
+        return f"<RunFolder {self.path}>"
+
+    @classmethod
+    def create(cls, runs_directory: Path, name: str) -> Self:
+        """Make RUNS_DIRECTORY/NAME, or NAME-2, NAME-3 and so on if it is there already."""
+        try:
+            runs_directory.mkdir(parents=True, exist_ok=True)
+            folder = cls(_make_numbered(runs_directory, name))
+            for part in (folder.checkpoints, folder.policies, folder.tensorboard):
+                part.mkdir()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make a run folder in {runs_directory}: {error.strerror}; "
+                "check its permissions and the disk's space, or set runs_directory"
+            ) from error
+        return folder
+
+    @classmethod
+    def existing(cls, path: Path) -> Self:
+        """The folder of a run that was there before; ConfigError if `path` is none."""
+        folder = cls(path) if path.is_dir() else None
+        if folder is None or not folder.config.is_file():
+            what = "has no config.yaml, so it is no run folder" if folder else "is no folder"
+            raise ConfigError(f"{path} {what}{_suggestion(path)}")
+        return folder
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.resolve().name
+
+    def lock(self) -> RunLock:
+        """Keep other trainers out until it is released; ConfigError if one is in already."""
+        return RunLock(self.path / "run.lock")
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved configuration, as YAML."""
+        replace_file(self.config, text)
+
+    def policy(self, behaviour: str) -> Path:
+        """The exported policy of `behaviour`."""
+        return self.policies / f"{self.stem(behaviour)}.onnx"
+
+    def plot(self, behaviour: str, plot: str) -> Path:
+        """The picture called `plot` of `behaviour`."""
+        return self.plots / f"{self.stem(behaviour)}-{plot}.png"
+
+    def events(self, behaviour: str) -> Path:
+        """The folder of `behaviour`'s TensorBoard events."""
+        return self.tensorboard / self.stem(behaviour)
+
+    def stem(self, behaviour: str) -> str:
+        """What the names of all files of `behaviour` begin with; safe on every file system."""
+        return self._behaviours.stem(behaviour)
+
+    def describe(self) -> tuple[str, ...]:
+        """Lines for a person: the folder, then each thing in it with its meaning."""
+        parts = [
+            (self.report, "open it in a browser: curves, outcome, configuration"),
+            (self.plots, _files("picture", self.plots, "*.png")),
+            (self.metrics, "one row per update"),
+            (self.tensorboard, f"tensorboard --logdir {self.tensorboard}"),
+            (self.policies, _names(self.policies, "*.onnx")),
+            (self.checkpoints, f"entrain resume {self.path} goes on from the newest"),
+            (self.config, "every option of this run"),
+            (self.log, "what was said on the way"),
+            (self.simulators, "what the launched simulators printed"),
+        ]
+        rows = [(part, meaning) for part, meaning in parts if _has_content(part)]
+        width = max((len(_label(part)) for part, _ in rows), default=0)
+        return (
+            str(self.path),
+            *(f"  {_label(part):{width}}  {meaning}".rstrip() for part, meaning in rows),
+        )
+
+
+def _make_numbered(runs_directory: Path, name: str) -> Path:
+    """Make the first of NAME, NAME-2, NAME-3 ... that is not there; safe against a race."""
+    number, path = 1, runs_directory / name
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            path = runs_directory / f"{name}-{number}"
+        else:
+            return path
+
+
+def _suggestion(path: Path) -> str:
+    """Runs that lie in `path`, or beside it, and may be what was meant."""
+    for place in (path, path.parent):
+        runs = sorted(str(config.parent) for config in place.glob("*/config.yaml"))
+        if runs:
+            return f"; runs there: {', '.join(runs[:8])}{' ...' if len(runs) > 8 else ''}"
+    return "; name the folder that a training run made, such as runs/NAME"
+
+
+def _has_content(part: Path) -> bool:
+    return any(part.iterdir()) if part.is_dir() else part.exists()
+
+
+def _label(part: Path) -> str:
+    return f"{part.name}/" if part.is_dir() else part.name
+
+
+def _files(kind: str, folder: Path, pattern: str) -> str:
+    number = sum(1 for _ in _sorted(folder, pattern))
+    return f"{number} {kind}{'' if number == 1 else 's'}"
+
+
+def _names(folder: Path, pattern: str) -> str:
+    return ", ".join(path.name for path in _sorted(folder, pattern))
+
+
+def _sorted(folder: Path, pattern: str) -> Iterator[Path]:
+    return iter(sorted(folder.glob(pattern)))

@@ -1,0 +1,117 @@
+"""Metrics of every update, kept twice: metrics.csv for people and TensorBoard events for curves.
+
+Names are the field's own, in groups that TensorBoard folds:
+
+    rollout/episode_return_mean, _std, _min, _max   of episodes that ended since the last update
+    rollout/episode_length_mean                     steps
+    policy/entropy, policy/sigma/0 ...              nats; standard deviation per action dimension
+    policy/kl, policy/clip_fraction                 how far the update moved the policy
+    loss/policy, loss/value, loss/entropy           as minimised
+    time/env_steps_per_second                       over everything, waiting included
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from entrain.run.events import EventFile
+from entrain.run.table import MetricsTable
+
+
+class MetricsWriter:
+    """Keeps the metrics of all behaviours of one run.
+
+    Owned by one process, the holder of the run's lock. Trouble with the disk is logged and never
+    raised: a curve is not worth a run.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        events: Callable[[str], Path],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Go on at the end of what is there.
+
+        Args:
+            table: metrics.csv.
+            events: behaviour -> folder of its TensorBoard events.
+            clock: seconds since 1970.
+        """
+        self._table = MetricsTable(table)
+        self._events = events
+        self._clock = clock
+        self._files: dict[str, EventFile] = {}
+        self._opened: set[str] = set()
+        self._purge_steps: dict[str, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<MetricsWriter {self._table}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def resume_at(self, env_steps: Mapping[str, int]) -> int:
+        """Forget what was measured after the checkpoint that the run goes on from.
+
+        Args:
+            env_steps: of each behaviour in the checkpoint; one that is not there begins anew.
+
+        Returns:
+            How many rows were forgotten.
+        """
+        self._close_files()
+        self._purge_steps = {name: steps + 1 for name, steps in env_steps.items()}
+        self._opened = set()
+        return self._table.drop_rows_beyond(env_steps)
+
+    def write(self, behaviour: str, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics of one update, at `env_steps` of that behaviour; on disk on return."""
+        wall_time = self._clock()
+        self._table.append(behaviour, env_steps=env_steps, wall_time=wall_time, metrics=metrics)
+        file = self._file(behaviour, wall_time)
+        file.add(metrics, step=env_steps, wall_time=wall_time)
+        self.flush()
+
+    def flush(self) -> None:
+        """Let readers see all that was written."""
+        self._table.flush()
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        """Flush, and close the files; a later `write` opens new ones."""
+        self._table.flush()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _file(self, behaviour: str, wall_time: float) -> EventFile:
+        if behaviour not in self._files:
+            self._files[behaviour] = EventFile(
+                self._events(behaviour),
+                wall_time=wall_time,
+                purge_step=self._purge_step(behaviour),
+            )
+            self._opened.add(behaviour)
+        return self._files[behaviour]
+
+    def _purge_step(self, behaviour: str) -> int | None:
+        """The step from which events of earlier sittings are void; said once after a resume."""
+        if self._purge_steps is None or behaviour in self._opened:
+            return None
+        return self._purge_steps.get(behaviour, 0)

@@ -1,0 +1,125 @@
+"""A nested State as two documents and back: readable JSON, and safetensors for its arrays.
+
+In the JSON, what JSON lacks is an object with one key that begins with '$':
+
+    {"$array": NAME}    the array of that name      {"$scalar": NAME}   a numpy scalar, as an array
+    {"$bytes": NAME}    bytes, as an array of uint8 {"$float": "nan"}   also "inf" and "-inf"
+
+A state's own keys that begin with '$' get another '$' in front. An array's name is the path to it,
+joined by '/'. Nothing is pickled, so reading a checkpoint never runs code that it contains.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from entrain.state import State
+
+_SPECIAL_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_DTYPES = frozenset(
+    ["bool", "float16", "float32", "float64", "complex64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+"""What safetensors can hold of numpy's."""
+
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+def encode_state(state: State) -> tuple[bytes, bytes]:
+    """The JSON document and the safetensors document of `state`.
+
+    Raises:
+        TypeError: naming the path of a value that a State may not hold.
+    """
+    arrays: Arrays = {}
+    document = _encode(state, "", arrays)
+    text = json.dumps(document, indent=1, allow_nan=False)
+    return text.encode(), safetensors.numpy.save(arrays)
+
+
+def decode_state(document: bytes, tensors: bytes) -> State:
+    """The state that the two documents were made of; arrays are new and writable.
+
+    Raises:
+        ValueError, KeyError, TypeError: if the documents do not fit together.
+    """
+    try:
+        arrays = safetensors.numpy.load(tensors)
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from error
+    state = _decode(json.loads(document), arrays)
+    if not isinstance(state, dict):
+        raise ValueError("the outermost value is no object")
+    return state
+
+
+def _encode(value: Any, path: str, arrays: Arrays) -> Any:
+    match value:
+        # A numpy float64 is also a Python float, so numpy's own types come first.
+        case np.ndarray() | np.generic():
+            kind = "$array" if isinstance(value, np.ndarray) else "$scalar"
+            return {kind: _keep(np.asarray(value), path, arrays)}
+        case bytes():
+            return {"$bytes": _keep(np.frombuffer(value, np.uint8), path, arrays)}
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else {"$float": str(value)}
+        case list():
+            return [_encode(item, _join(path, str(i)), arrays) for i, item in enumerate(value)]
+        case Mapping():
+            return {
+                _escape(key, path): _encode(item, _join(path, key), arrays)
+                for key, item in value.items()
+            }
+    raise TypeError(
+        f"the state's '{path}' is a {type(value).__name__}; a state holds numpy arrays, bytes, "
+        "str, int, float, bool, None, lists and mappings of those"
+    )
+
+
+def _keep(array: np.ndarray[Any, np.dtype[Any]], path: str, arrays: Arrays) -> str:
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(
+            f"the state's '{path}' is an array of {array.dtype}; "
+            f"a checkpoint holds {', '.join(sorted(_DTYPES))}"
+        )
+    # safetensors reads raw memory: rows in order, lowest byte first.
+    arrays[path] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return path
+
+
+def _escape(key: Any, path: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"the state's '{path}' has the key {key!r}; keys must be strings")
+    return f"${key}" if key.startswith("$") else key
+
+
+def _join(path: str, key: str) -> str:
+    """The path of `key` in `path`: '/' and '%' are quoted as in a URL, so that no two agree."""
+    # '__metadata__' is safetensors' own; a leading '_' is quoted so that it never is a path.
+    quoted = key.replace("%", "%25").replace("/", "%2F")
+    if not path:
+        return f"%5F{quoted[1:]}" if quoted.startswith("_") else quoted
+    return f"{path}/{quoted}"
+
+
+def _decode(value: Any, arrays: Arrays) -> Any:  # noqa: PLR0911 - one return a case
+    match value:
+        case {"$array": str(name)}:
+            return arrays[name]
+        case {"$scalar": str(name)}:
+            return arrays[name][()]
+        case {"$bytes": str(name)}:
+            return arrays[name].tobytes()
+        case {"$float": str(name)}:
+            return _SPECIAL_FLOATS[name]
+        case list():
+            return [_decode(item, arrays) for item in value]
+        case dict():
+            return {key.removeprefix("$"): _decode(item, arrays) for key, item in value.items()}
+    return value

@@ -1,0 +1,196 @@
+"""metrics.csv: one row per update, of any behaviour; its columns grow as new metrics appear.
+
+    behaviour,env_steps,wall_time,rollout/episode_return_mean,...
+    walker,2048,1763638811.250,12.5,...
+
+An empty cell was not measured; `nan` was measured and is not a number. Rows are appended, so that a
+run of a million updates stays cheap; only a new column rewrites the file, in one step.
+"""
+
+import contextlib
+import csv
+import io
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain.errors import ConfigError
+from entrain.run.durable import replace_file
+
+logger = logging.getLogger(__name__)
+
+BEHAVIOUR, ENV_STEPS, WALL_TIME = KEYS = ("behaviour", "env_steps", "wall_time")
+"""The columns that every row has."""
+
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The N rows of one behaviour, in the order in which they were measured."""
+
+    env_steps: npt.NDArray[np.int64]
+    """[N]."""
+
+    wall_time: Float64Array
+    """[N] seconds since 1970."""
+
+    columns: Mapping[str, Float64Array]
+    """{metric: [N]}; NaN where it was not measured."""
+
+    def __post_init__(self) -> None:
+        for name, column in [("wall_time", self.wall_time), *self.columns.items()]:
+            if column.shape != self.env_steps.shape:
+                raise ValueError(
+                    f"{name} is {list(column.shape)}; it must be {list(self.env_steps.shape)}"
+                )
+
+
+class MetricsTable:
+    """Appends rows to one file. Owned by the process that has the run's lock.
+
+    A file that cannot be written now (the disk is full; a spreadsheet holds it open on Windows)
+    never stops a run: rows wait in memory until it can.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Goes on at the end of a file that is there already."""
+        self._path = path
+        self._columns: list[str] = list(KEYS)
+        self._waiting: list[Mapping[str, str]] = []
+        # The first write also repairs what a crash left of the last row.
+        self._rewrite = True
+        self._complained = False
+        if path.exists():
+            header, _ = _read_rows(path)
+            self._columns += [name for name in header if name not in KEYS]
+
+    def __repr__(self) -> str:
+        return f"<MetricsTable {self._path}: {len(self._columns)} columns>"
+
+    def drop_rows_beyond(self, env_steps: Mapping[str, int]) -> int:
+        """Forget rows that a run resumed at `env_steps` of each behaviour will measure again.
+
+        Returns:
+            How many; all rows of behaviours that are not named are among them.
+        """
+        rows = self._all_rows()
+        kept = [row for row in rows if int(row[ENV_STEPS]) <= env_steps.get(row[BEHAVIOUR], -1)]
+        self._waiting = []
+        replace_file(self._path, self._text(kept, header=True))
+        self._rewrite = False
+        return len(rows) - len(kept)
+
+    def append(
+        self, behaviour: str, *, env_steps: int, wall_time: float, metrics: Mapping[str, float]
+    ) -> None:
+        """Add one row; `flush` brings it to the file."""
+        new = [name for name in metrics if name not in self._columns]
+        self._columns += new
+        self._rewrite = self._rewrite or bool(new)
+        keys = {BEHAVIOUR: behaviour, ENV_STEPS: str(env_steps), WALL_TIME: f"{wall_time:.3f}"}
+        # repr is the shortest text that reads back as the same number.
+        values = {name: repr(float(value)) for name, value in metrics.items()}
+        self._waiting.append({**values, **keys})
+
+    def flush(self) -> None:
+        """Write what waits; what cannot be written goes on waiting."""
+        if not self._waiting:
+            return
+        try:
+            if self._rewrite or not self._path.exists():
+                replace_file(self._path, self._text(self._all_rows(), header=True))
+            else:
+                _append_file(self._path, self._text(self._waiting, header=False))
+        except (OSError, ConfigError) as error:
+            if not self._complained:
+                logger.warning("%s; rows wait in memory until it can be written", error)
+            self._complained = True
+        else:
+            self._waiting, self._rewrite, self._complained = [], False, False
+
+    def _text(self, rows: Sequence[Mapping[str, str]], *, header: bool) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _all_rows(self) -> list[Mapping[str, str]]:
+        """Rows on disk and those that wait."""
+        written = _read_rows(self._path)[1] if self._path.exists() else []
+        return [*written, *self._waiting]
+
+
+def read_metrics(path: Path) -> Mapping[str, Series]:
+    """All rows of the file at `path`, by behaviour in order of appearance.
+
+    Raises:
+        ConfigError: it is not there, or is no metrics file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is not there; a run writes it with its first update")
+    header, rows = _read_rows(path)
+    behaviours = dict.fromkeys(row[BEHAVIOUR] for row in rows)
+    metrics = [name for name in header if name not in KEYS]
+    return {
+        behaviour: _series([row for row in rows if row[BEHAVIOUR] == behaviour], metrics)
+        for behaviour in behaviours
+    }
+
+
+def _series(rows: Sequence[Mapping[str, str]], metrics: Sequence[str]) -> Series:
+    return Series(
+        env_steps=np.array([int(row[ENV_STEPS]) for row in rows], np.int64),
+        wall_time=np.array([float(row[WALL_TIME]) for row in rows], np.float64),
+        columns={
+            name: np.array([_number(row[name]) for row in rows], np.float64) for name in metrics
+        },
+    )
+
+
+def _number(cell: str) -> float:
+    return float(cell) if cell else math.nan
+
+
+def _append_file(path: Path, text: str) -> None:
+    size = path.stat().st_size
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError:
+        # A full disk takes a part of a row; that part would spoil the next one.
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+        raise
+
+
+def _read_rows(path: Path) -> tuple[Sequence[str], list[Mapping[str, str]]]:
+    """Header and whole rows; a last row that a crash cut short is passed over."""
+    text = path.read_bytes().decode(errors="replace")
+    lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    header = next(lines, [])
+    if tuple(header[: len(KEYS)]) != KEYS:
+        raise ConfigError(
+            f"{path} is not a metrics file: it begins with {','.join(header)[:60]!r}, not with "
+            f"{','.join(KEYS)!r}; move it away"
+        )
+    return header, [dict(zip(header, cells, strict=True)) for cells in _whole(lines, header)]
+
+
+def _whole(lines: Iterator[list[str]], header: Sequence[str]) -> Iterator[list[str]]:
+    for cells in lines:
+        with contextlib.suppress(ValueError):
+            if len(cells) == len(header):
+                int(cells[1])
+                for cell in cells[2:]:
+                    _number(cell)
+                yield cells
