@@ -1,0 +1,79 @@
+"""Starts training runs as a user would, and reads what they left in their run folders."""
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENTRAIN = (sys.executable, "-m", "entrain")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run folder says once its run is over."""
+
+    folder: Path
+    rows: Sequence[Mapping[str, str]]
+    """Of metrics.csv, in order."""
+
+    summary: Mapping[str, Any]
+    """Of summary.json."""
+
+    def column(self, name: str) -> list[float]:
+        """The values of one metric, rows without it left out."""
+        return [float(row[name]) for row in self.rows if row.get(name)]
+
+    def final_return(self, *, share: float = 0.1) -> float:
+        """Mean return of the episodes finished in the last `share` of the env steps."""
+        last = float(self.rows[-1]["env_steps"])
+        returns: list[float] = []
+        episodes: list[float] = []
+        for row in self.rows:
+            if float(row["env_steps"]) > (1 - share) * last and row["rollout/episode_return_mean"]:
+                returns.append(float(row["rollout/episode_return_mean"]))
+                episodes.append(float(row["rollout/episodes"]))
+        total = sum(episodes)
+        return sum(r * n for r, n in zip(returns, episodes, strict=True)) / total
+
+    def steady_rate(self, *, skip: int = 1) -> float:
+        """Median env steps/s of its updates, the first `skip` left out."""
+        return statistics.median(self.column("time/env_steps_per_second")[skip:])
+
+
+def train(config: Path, folder: Path, *settings: str) -> FinishedRun:
+    """Run `entrain train` to its end and read its run folder.
+
+    Args:
+        config: YAML file.
+        folder: made by the run; must not exist.
+        settings: for `--set`.
+    """
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    subprocess.run(
+        [
+            *ENTRAIN,
+            "train",
+            str(config),
+            "--runs-directory",
+            str(folder.parent),
+            "--name",
+            folder.name,
+            *arguments,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return read(folder)
+
+
+def read(folder: Path) -> FinishedRun:
+    """What is in a run folder."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((folder / "summary.json").read_text())
+    return FinishedRun(folder, rows, summary)
