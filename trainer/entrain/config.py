@@ -5,14 +5,27 @@ complete YAML from, and in docs/configuration.md. Reading files is `config_file`
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
+
+def _refuse_lookalikes(value: Any) -> Any:
+    """Neither true nor quoted text is a number, though Python would turn both into one."""
+    if isinstance(value, bool | str | bytes):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+_IsNumber = BeforeValidator(_refuse_lookalikes)
+Number = Annotated[float, _IsNumber]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0), _IsNumber]
+Positive = Annotated[float, Field(gt=0.0), _IsNumber]
+NonNegative = Annotated[float, Field(ge=0.0), _IsNumber]
+Count = Annotated[int, Field(ge=1), _IsNumber]
+CountOrZero = Annotated[int, Field(ge=0), _IsNumber]
+Seed = Annotated[int, Field(ge=0, lt=2**63), _IsNumber]
 Schedule = Literal["constant", "linear"]
 """linear: falls from its value to zero over the run's total steps."""
 
@@ -23,6 +36,12 @@ class Options(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_all_defaults(cls, values: Any) -> Any:
+        """A group written without any option, as when its last one was deleted."""
+        return {} if values is None else values
 
 
 class NetworkConfig(Options):
@@ -44,13 +63,13 @@ class ActionConfig(Options):
     distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian"
     """gaussian: clipped at the bounds. squashed_gaussian: tanh keeps actions inside them."""
 
-    initial_log_sigma_sq: float = 0.0
+    initial_log_sigma_sq: Number = 0.0
     """Logarithm of the variance at the start, per dimension, where 1 is half the bounded range."""
 
-    min_log_sigma_sq: float = -20.0
+    min_log_sigma_sq: Number = -20.0
     """Smooth floor of the log-variance: exploration never falls below it."""
 
-    max_log_sigma_sq: float = 4.0
+    max_log_sigma_sq: Number = 4.0
     """Smooth ceiling of the log-variance: an entropy regularizer cannot push beyond it."""
 
     @model_validator(mode="after")
@@ -146,7 +165,13 @@ class PolicyConfig(Options):
 class ServerConfig(Options):
     """Where simulators dial in, who may, and how their requests are batched."""
 
-    address: str = "localhost:50051"
+    address: str = Field(
+        default="localhost:50051",
+        pattern=r"^(unix:.+|\[[0-9A-Fa-f:.%]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
+        json_schema_extra={
+            "patternErrorMessage": "HOST:PORT, [IPV6]:PORT or unix:PATH, such as localhost:50051"
+        },
+    )
     """HOST:PORT, [IPV6]:PORT or unix:PATH. Beyond loopback it needs TLS, or `insecure`."""
 
     insecure: bool = False
@@ -219,6 +244,12 @@ class LaunchConfig(Options):
     name: str = "simulator"
     """For logs; copy 0 is called NAME-0."""
 
+    @model_validator(mode="after")
+    def _check(self) -> "LaunchConfig":
+        if not self.command or (isinstance(self.command, str) and not self.command.strip()):
+            raise ValueError("command is empty; it must be the program to run and its arguments")
+        return self
+
 
 class SimulatorsConfig(Options):
     """Which simulators take part."""
@@ -226,11 +257,22 @@ class SimulatorsConfig(Options):
     launch: tuple[LaunchConfig, ...] = ()
     """Simulators to start; empty waits for simulators that others start."""
 
-    expect: Annotated[int, Field(ge=0)] = 0
+    expect: CountOrZero = 0
     """Simulators that must have joined before the first batch. 0: those launched, or else 1."""
 
     wait_s: Positive = 300.0
     """How long to wait, with no simulator connected, before the run ends with an error."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SimulatorsConfig":
+        names = [launch.name for launch in self.launch]
+        twice = [name for position, name in enumerate(names) if name in names[:position]]
+        if twice:
+            raise ValueError(
+                f"launch has two entries with the name '{twice[0]}'; give each a name of its own, "
+                "for names order the simulators in lockstep"
+            )
+        return self
 
 
 class CheckpointsConfig(Options):
@@ -246,19 +288,25 @@ class CheckpointsConfig(Options):
 class RunConfig(Options):
     """One training run."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        json_schema_extra={
+            "patternErrorMessage": "a letter or digit, then letters, digits, '.', '_' and '-'"
+        },
+    )
     """The run's folder is RUNS_DIRECTORY/NAME; a number is added if it exists."""
 
     runs_directory: Path = Path("runs")
     """Where run folders are made."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    seed: Seed = 1
     """Decides initial weights, action noise, minibatch order and the simulators' seeds."""
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where networks live. Small networks on vectors are faster on the CPU."""
 
-    threads: Annotated[int, Field(ge=0)] = 1
+    threads: CountOrZero = 1
     """CPU threads of torch; 0 leaves the choice to torch. 1 is fastest for small networks."""
 
     stop_timeout_s: Positive = 20.0
@@ -268,7 +316,7 @@ class RunConfig(Options):
     server: ServerConfig = ServerConfig()
     simulators: SimulatorsConfig = SimulatorsConfig()
 
-    environment_parameters: dict[str, float] = {}
+    environment_parameters: dict[str, Number] = {}
     """Settings of the environment itself, sent to every simulator."""
 
     checkpoints: CheckpointsConfig = CheckpointsConfig()

@@ -1,0 +1,578 @@
+"""Settings files: what is read from them, and what somebody with a mistake in one is told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from entrain.config import (
+    ActionConfig,
+    LaunchConfig,
+    NetworkConfig,
+    PolicyConfig,
+    PPOConfig,
+    RunConfig,
+    ServerConfig,
+    SimulatorsConfig,
+)
+from entrain.config_file import load, to_yaml
+from entrain.errors import ConfigError
+
+
+def write(folder: Path, text: str, name: str = "walk.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(folder: Path, text: str, *overrides: str) -> RunConfig:
+    return load(write(folder, text), overrides)
+
+
+def complaint(folder: Path, text: str, *overrides: str) -> str:
+    """What is said about a file, without the folder it lies in."""
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, *overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{folder}/", "").replace(f"{folder}\\", "")
+
+
+WALKER = """\
+name: walk
+policies:
+  walker:
+    total_steps: 5000
+    ppo:
+      clip_range: 0.1
+"""
+
+
+# What is read
+
+
+def test_without_a_file_every_option_has_its_default() -> None:
+    assert load(None, []) == RunConfig()
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert read(tmp_path, "# nothing yet\n") == RunConfig()
+
+
+def test_what_a_file_does_not_say_keeps_its_default(tmp_path: Path) -> None:
+    walker = read(tmp_path, WALKER).policies["walker"]
+    assert walker == PolicyConfig(total_steps=5000, ppo=PPOConfig(clip_range=0.1))
+
+
+def test_a_group_without_content_has_its_defaults(tmp_path: Path) -> None:
+    config = read(tmp_path, "server:\npolicies:\n  walker:\n  runner: {ppo: }\n")
+    assert config.server == ServerConfig()
+    assert config.policies == {"walker": PolicyConfig(), "runner": PolicyConfig()}
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1e-3", 1e-3), ("3e5", 3e5), ("1E+2", 100.0), (".5", 0.5), ("+2.", 2.0), ("3", 3.0)],
+)
+def test_numbers_are_read_as_yaml_1_2_reads_them(
+    tmp_path: Path, written: str, number: float
+) -> None:
+    config = read(tmp_path, f"environment_parameters: {{gravity: {written}}}")
+    assert config.environment_parameters == {"gravity": number}
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1e6", 1_000_000), ("1_000_000", 1_000_000), ("010", 10), ("0x10", 16), ("0o10", 8)],
+)
+def test_a_whole_number_may_be_written_in_any_way(
+    tmp_path: Path, written: str, number: int
+) -> None:
+    assert read(tmp_path, f"checkpoints: {{every_steps: {written}}}").checkpoints.every_steps == (
+        number
+    )
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "y", "n", "1:30", "2024-01-01"])
+def test_words_that_old_yaml_turns_into_something_else_stay_words(
+    tmp_path: Path, word: str
+) -> None:
+    config = read(
+        tmp_path, f"policies: {{{word}: {{}}}}\nsimulators: {{launch: [{{command: {word}}}]}}"
+    )
+    assert list(config.policies) == [word]
+    assert config.simulators.launch[0].command == word
+
+
+@pytest.mark.parametrize("written", ["5", "007", "1e3", "true", "0.10"])
+def test_where_text_is_expected_a_number_is_the_text_that_stands_there(
+    tmp_path: Path, written: str
+) -> None:
+    config = read(
+        tmp_path,
+        f"name: {written}\nruns_directory: {written}\npolicies: {{{written}: {{}}}}\n"
+        f"simulators: {{launch: [{{command: [walk, --count, {written}]}}]}}",
+    )
+    assert config.name == written
+    assert config.runs_directory == Path(written)
+    assert list(config.policies) == [written]
+    assert config.simulators.launch[0].command == ("walk", "--count", written)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("yes", True), ("on", True), ("true", True), ("no", False)]
+)
+def test_an_option_that_is_true_or_false_takes_the_usual_words(
+    tmp_path: Path, written: str, value: bool
+) -> None:
+    assert read(tmp_path, f"server: {{lockstep: {written}}}").server.lockstep is value
+
+
+def test_a_merged_group_fills_in_what_the_group_does_not_say(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        "policies:\n"
+        "  left: &left\n"
+        "    total_steps: 10\n"
+        "    normalize_rewards: true\n"
+        "  right:\n"
+        "    <<: *left\n"
+        "    total_steps: 20\n",
+    )
+    assert config.policies["left"].total_steps == 10
+    assert config.policies["right"] == PolicyConfig(total_steps=20, normalize_rewards=True)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_option(tmp_path: Path) -> None:
+    path = tmp_path / "windows.yaml"
+    path.write_bytes(b"\xef\xbb\xbfname: walk\r\nseed: 7\r\n")
+    config = load(path, [])
+    assert (config.name, config.seed) == ("walk", 7)
+
+
+# --set
+
+
+def test_set_changes_what_the_file_says_and_the_last_one_wins(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        WALKER,
+        "policies.walker.total_steps=7",
+        "policies.walker.total_steps=8",
+        "server.grace_s=1e-3",
+    )
+    assert config.policies["walker"].total_steps == 8
+    assert config.policies["walker"].ppo.clip_range == 0.1
+    assert config.server.grace_s == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("policies.*.total_steps=5", "*"),
+        ('policies."a.b".total_steps=5', "a.b"),
+        ("policies.'a.b'.total_steps=5", "a.b"),
+        ("policies.'team/walker?id=3'.total_steps=5", "team/walker?id=3"),
+        ("policies.team/walker.total_steps=5", "team/walker"),
+        (r'policies."a\"b\\c".total_steps=5', 'a"b\\c'),
+        ("policies.0.total_steps=5", "0"),
+        ("policies.läufer.total_steps=5", "läufer"),
+    ],
+)
+def test_set_reaches_behaviours_of_any_name(argument: str, name: str) -> None:
+    assert load(None, [argument]).policies == {name: PolicyConfig(total_steps=5)}
+
+
+def test_set_takes_lists_and_groups() -> None:
+    config = load(
+        None,
+        [
+            "policies.w.network.hidden_sizes=[32, 16]",
+            "simulators.launch=[{command: walk}, {command: [run, fast], name: runner}]",
+            "simulators.launch.1.count=3",
+        ],
+    )
+    assert config.policies["w"].network.hidden_sizes == (32, 16)
+    assert config.simulators.launch == (
+        LaunchConfig(command="walk"),
+        LaunchConfig(command=("run", "fast"), name="runner", count=3),
+    )
+
+
+def test_set_may_empty_an_option_that_may_be_empty(tmp_path: Path) -> None:
+    config = read(tmp_path, "server: {token_file: secret}", "server.token_file=")
+    assert config.server.token_file is None
+
+
+def test_set_keeps_everything_behind_the_first_equals_sign() -> None:
+    config = load(None, ["simulators.launch=[{command: 'walk --gravity=1=2'}]"])
+    assert config.simulators.launch[0].command == "walk --gravity=1=2"
+
+
+# Mistakes in what a file says
+
+
+def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None:
+    text = WALKER.replace("clip_range", "clip_rnage")
+    assert complaint(tmp_path, text) == (
+        "walk.yaml:6: policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "policies:\n  walker:\n    clip_range: 0.1",
+            "3: policies.walker has no option 'clip_range'; did you mean 'ppo.clip_range'?",
+        ),
+        ("\nppo: {}", "2: a run has no option 'ppo'; did you mean 'policies.NAME.ppo'?"),
+        ("polices: {}", "1: a run has no option 'polices'; did you mean 'policies'?"),
+        (
+            "policies: {w: {ppo: {gamma: 0.9}}}",
+            "1: policies.w.ppo has no option 'gamma'; did you mean 'discount'?",
+        ),
+        (
+            "policies: {w: {lr: 1e-3}}",
+            "1: policies.w has no option 'lr'; did you mean 'ppo.learning_rate'?",
+        ),
+        (
+            "simulators: {launch: [{command: walk, cuont: 2}]}",
+            "1: simulators.launch.0 has no option 'cuont'; did you mean 'count'?",
+        ),
+        (
+            "checkpoints: {frobnicate: 1}",
+            "1: checkpoints has no option 'frobnicate' (it has: every_steps, keep)",
+        ),
+        (
+            'policies: {"a.b": {pp: {}}}',
+            "1: policies.\"a.b\" has no option 'pp'; did you mean 'ppo'?",
+        ),
+    ],
+)
+def test_an_unknown_option_is_answered_with_a_valid_one(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert complaint(tmp_path, text) == f"walk.yaml:{expected}"
+
+
+@pytest.mark.parametrize(
+    ("group", "written", "expected"),
+    [
+        ("ppo", "minibatch_size: many", "is 'many'; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size: 0", "is 0; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size: 1.5", "is 1.5; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size: true", "is true; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size: '64'", "is '64'; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size: [64]", "is a list; it must be an integer of at least 1"),
+        ("ppo", "minibatch_size:", "is empty; it must be an integer of at least 1"),
+        ("ppo", "discount: 1.5", "is 1.5; it must be a number between 0 and 1"),
+        ("ppo", "learning_rate: 0e0", "is 0e0; it must be a number above 0"),
+        ("ppo", "learning_rate: .inf", "is .inf; it must be a finite number above 0"),
+        ("ppo", "target_kl: .nan", "is .nan; it must be a finite number of at least 0"),
+        ("ppo", "clip_range: {}", "is a group of options; it must be a number above 0"),
+        (
+            "ppo",
+            "learning_rate_schedule: liner",
+            "is 'liner'; it must be one of constant, linear; did you mean 'linear'?",
+        ),
+        ("network", "activation: 7", "is 7; it must be one of tanh, relu, elu, silu"),
+        ("network", "shared: maybe", "is 'maybe'; it must be true or false"),
+        (
+            "network",
+            "hidden_sizes: 64",
+            "is 64; it must be a list, each entry an integer of at least 1",
+        ),
+    ],
+)
+def test_an_impossible_value_is_shown_with_what_it_must_be(
+    tmp_path: Path, group: str, written: str, expected: str
+) -> None:
+    text = f"policies:\n  walker:\n    {group}:\n      {written}\n"
+    option = written.split(":", maxsplit=1)[0]
+    assert complaint(tmp_path, text) == f"walk.yaml:4: policies.walker.{group}.{option} {expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "policies:\n w:\n  network:\n   hidden_sizes:\n    - 64\n    - wide",
+            "6: policies.w.network.hidden_sizes.1 is 'wide'; it must be an integer of at least 1",
+        ),
+        (
+            "simulators:\n  launch:\n    - count: 2",
+            "3: simulators.launch.0 lacks 'command'; it must be text or a list, each entry text",
+        ),
+        (
+            "simulators:\n  launch:\n    - command: [walk, {}]",
+            "3: simulators.launch.0.command is a list; it must be text or a list, each entry text",
+        ),
+        (
+            "simulators: {launch: [{command: ' '}]}",
+            "1: simulators.launch.0.command is empty; "
+            "it must be the program to run and its arguments",
+        ),
+        (
+            "policies:\n  w: 5",
+            "2: policies.w is 5; it must be a group of options, such as 'total_steps'",
+        ),
+        ("policies: {}", '1: policies is empty; name a behaviour, or use "*" for all of them'),
+        (
+            "name: a/b",
+            "1: name is 'a/b'; it must be a letter or digit, then letters, digits, "
+            "'.', '_' and '-'",
+        ),
+        (
+            "server:\n  address: localhost",
+            "2: server.address is 'localhost'; it must be HOST:PORT, [IPV6]:PORT or unix:PATH, "
+            "such as localhost:50051",
+        ),
+        (
+            "server:\n  grace_s: 5\n  tls_key: server.key",
+            "3: server.tls_key is given without tls_certificate; TLS needs both",
+        ),
+        (
+            "policies:\n  w:\n    action:\n      max_log_sigma_sq: -30",
+            "4: policies.w.action.initial_log_sigma_sq is 0.0; it must lie between "
+            "min_log_sigma_sq -20.0 and max_log_sigma_sq -30.0",
+        ),
+        (
+            "simulators:\n  expect: 2\n  launch: [{command: a}, {command: b}]",
+            "3: simulators.launch has two entries with the name 'simulator'; give each a name of "
+            "its own, for names order the simulators in lockstep",
+        ),
+    ],
+)
+def test_every_rule_is_told_with_line_path_and_remedy(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert complaint(tmp_path, text) == f"walk.yaml:{expected}"
+
+
+def test_of_several_mistakes_the_first_in_the_file_is_told_and_the_rest_counted(
+    tmp_path: Path,
+) -> None:
+    text = "seed: many\npolicies: {w: {total_steps: 0}}\nnmae: walk\n"
+    assert complaint(tmp_path, text, "threads=-1") == (
+        "walk.yaml:1: seed is 'many'; it must be an integer of at least 0 "
+        "and below 9223372036854775808 (and 3 more mistakes)"
+    )
+    assert complaint(tmp_path, "seed: 1\n", "threads=-1", "nmae=x").endswith(
+        "--set threads=-1: threads is -1; it must be an integer of at least 0 (and 1 more mistake)"
+    )
+
+
+def test_a_very_long_value_is_cut_short(tmp_path: Path) -> None:
+    assert len(complaint(tmp_path, f"seed: {'9' * 5000}")) < 250
+    assert len(complaint(tmp_path, f"seed: {'many' * 500}")) < 250
+
+
+def test_a_value_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
+    assert "seed is 'ma\\nny'" in complaint(tmp_path, 'seed: "ma\\nny"')
+
+
+# Mistakes in --set
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        (
+            "policies.walker.ppo.clip_rnage=0.1",
+            "policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?",
+        ),
+        ("seed=many", "seed is 'many'; it must be an integer of at least 0 and below"),
+        ("total_steps", "write it as PATH=VALUE, such as policies.walker.total_steps=5000"),
+        ("=5", "write it as PATH=VALUE"),
+        ("policies..total_steps=5", "write it as PATH=VALUE"),
+        ("policies.my walker.total_steps=5", "write it as PATH=VALUE"),
+        (r'policies."a\q".total_steps=5', r'"a\q" is no name'),
+        ("seed=[1", "this is not YAML"),
+        ("name.first=x", "name is 'walk', which has no option 'first'"),
+        ("server.grace_s.x=1", "server.grace_s is a group of options; it must be a number"),
+        ("simulators.launch.2.count=1", "simulators.launch holds entries 0 to 0, no '2'"),
+        ("simulators.launch.first.count=1", "simulators.launch holds entries 0 to 0, no 'first'"),
+    ],
+)
+def test_a_mistake_in_set_is_told_with_the_whole_argument(
+    tmp_path: Path, argument: str, expected: str
+) -> None:
+    text = "name: walk\nsimulators: {launch: [{command: walk}]}"
+    assert complaint(tmp_path, text, argument).startswith(f"--set {argument}: {expected}")
+
+
+def test_a_mistake_in_the_file_that_set_repairs_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, "seed: many", "seed=3").seed == 3
+
+
+# Mistakes in the file itself
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: walk\nname: run\n", "2: name is given twice; the first is in line 1"),
+        (
+            "policies:\n  w:\n    ppo: {}\n  v: {}\n  w: {}\n",
+            "5: policies.w is given twice; the first is in line 2",
+        ),
+        ("name: walk\nserver: {address: x\n", "3: this is not YAML: while parsing a flow mapping"),
+        ("server:\n\tlockstep: true\n", "2: this is not YAML: while scanning for the next token"),
+        ("server:\n\tlockstep: true\n", "indent with spaces, not with tabs"),
+        ("name: walk: run\n", "1: this is not YAML: mapping values are not allowed here"),
+        ("name: 'walk\n", "2: this is not YAML"),
+        ("name: walk\n---\nname: run\n", "2: this is not YAML: expected a single document"),
+        ("name: walk\x07\n", "1: this is not YAML: delete the character U+0007"),
+        ("name: walk\nseed: \x00\n", "2: this is not YAML: delete the character U+0000"),
+        ("- walk\n- run\n", "1: the file holds a list; it must hold options"),
+        ("\nwalk\n", "2: the file holds 'walk'; it must hold options"),
+        ("seed: *one\n", "1: this is not YAML: found undefined alias"),
+        ("policies: &p\n  w: *p\n", "lists or groups are nested too deeply, or contain themselves"),
+        (
+            "policies: &p\n  <<: *p\n",
+            "lists or groups are nested too deeply, or contain themselves",
+        ),
+        (f"seed: {'[' * 3000}", "lists or groups are nested too deeply"),
+        ("policies:\n  <<: 5\n", "2: '<<' needs a group of options"),
+        ("[name]: walk\n", "1: the name of an option is a list or a group; it must be text"),
+        ("name: !!binary aGk=\n", "1: name has the tag"),
+        ("seed: !!int many\n", "1: seed has the tag"),
+        ("name: !!python/object/apply:os.getcwd []\n", "1: name has the tag"),
+        ("policies: !!set {w}\n", "1: policies has the tag"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_the_line(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    message = complaint(tmp_path, text)
+    assert message.startswith("walk.yaml:")
+    assert expected in message
+
+
+def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "walk.yaml"
+    path.write_bytes("name: walk\n# läuft\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"walk.yaml:2: byte 0xe4 is not UTF-8"):
+        load(path, [])
+
+
+def test_a_file_that_is_not_there_is_answered_with_the_closest_one(tmp_path: Path) -> None:
+    write(tmp_path, "", "walker.yaml")
+    write(tmp_path, "", "cartpole.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "waker.yml", [])
+    assert str(caught.value) == (
+        f"there is no file {tmp_path / 'waker.yml'}; did you mean {tmp_path / 'walker.yaml'}?"
+    )
+
+
+def test_a_file_that_is_not_like_any_other_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    write(tmp_path, "", "walker.yaml")
+    with pytest.raises(ConfigError, match=r"there is no file .*zzz \(there is: walker.yaml\)"):
+        load(tmp_path / "zzz", [])
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no folder .*nowhere either"):
+        load(tmp_path / "nowhere" / "walk.yaml", [])
+
+
+def test_a_folder_is_answered_with_the_settings_in_it(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    with pytest.raises(ConfigError, match=r"is a folder; name a settings file.*walk\.yaml"):
+        load(tmp_path, [])
+
+
+def test_every_mistake_is_the_users_and_exits_with_2(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "nmae: walk")
+    assert caught.value.exit_code == 2
+
+
+# Writing
+
+
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12
+) | st.sampled_from(
+    ["*", "on", "no", "null", "~", "1e-3", "1.5", "0x10", "<<", "=", "a.b", "a/b", "- x", "#", "''"]
+)
+positive = st.floats(1e-12, 1e12)
+fraction = st.floats(0, 1)
+count = st.integers(1, 2**40)
+paths = st.none() | names.filter(lambda name: name.strip("./ ") == name).map(Path)
+
+policies = st.builds(
+    PolicyConfig,
+    total_steps=count,
+    network=st.builds(
+        NetworkConfig,
+        hidden_sizes=st.lists(count, max_size=3).map(tuple),
+        activation=st.sampled_from(["tanh", "relu", "elu", "silu"]),
+        shared=st.booleans(),
+    ),
+    action=st.builds(ActionConfig, initial_log_sigma_sq=st.floats(-19, 3)),
+    normalize_rewards=st.booleans(),
+    ppo=st.builds(
+        PPOConfig,
+        learning_rate=positive,
+        discount=fraction,
+        gae_lambda=fraction,
+        learning_rate_schedule=st.sampled_from(["constant", "linear"]),
+        minibatch_size=count,
+    ),
+)
+launches = st.builds(
+    LaunchConfig,
+    command=names.filter(str.strip) | st.lists(names, min_size=1).map(tuple),
+    count=count,
+)
+configs = st.builds(
+    RunConfig,
+    name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,12}\Z"),
+    seed=st.integers(0, 2**63 - 1),
+    server=st.builds(ServerConfig, token_file=paths, lockstep=st.booleans(), grace_s=positive),
+    simulators=st.builds(SimulatorsConfig, launch=st.lists(launches, max_size=1).map(tuple)),
+    environment_parameters=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False)),
+    policies=st.dictionaries(names, policies, min_size=1, max_size=3),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(config=configs)
+def test_what_is_written_is_read_back_equal(
+    config: RunConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.mktemp("written"), to_yaml(config))
+    assert load(path, []) == config
+
+
+@settings(deadline=None, max_examples=30)
+@given(config=configs)
+def test_what_is_written_means_the_same_to_readers_of_yaml_1_1(config: RunConfig) -> None:
+    assert yaml.safe_load(to_yaml(config)) == config.model_dump(mode="json")
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=names)
+def test_a_path_shown_in_a_message_can_be_given_to_set(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("misspelt")
+    text = yaml.safe_dump({"policies": {f"'{name}": {"pop": 1}}})
+    shown = complaint(folder, text).partition(": ")[2].partition(" has no option")[0]
+    config = load(None, [f"{shown}.total_steps=5"])
+    assert config.policies == {f"'{name}": PolicyConfig(total_steps=5)}
+
+
+def test_every_option_is_written_in_the_order_of_the_documentation() -> None:
+    written = yaml.safe_load(to_yaml(RunConfig()))
+    assert list(written) == list(RunConfig.model_fields)
+    assert list(written["policies"]["*"]["ppo"]) == list(PPOConfig.model_fields)
+
+
+def test_lists_of_numbers_are_written_in_one_line() -> None:
+    assert "hidden_sizes: [64, 64]\n" in to_yaml(RunConfig())

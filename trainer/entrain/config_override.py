@@ -1,0 +1,103 @@
+"""`--set PATH=VALUE`: one value put into settings that were read before.
+
+PATH is made of names and dots: policies.walker.ppo.clip_range. Quotes hold a name together that
+has a dot or a space in it: policies."my.walker".total_steps. A number is a position in a list:
+simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from entrain.config_source import OptionPath, Origin, Source, describe, read_value, show_path
+from entrain.errors import ConfigError
+
+_SEGMENT: Final = re.compile(r"(?P<double>\"(?:[^\"\\]|\\.)*\")|'(?P<single>[^']*)'|[^\s.'\"=]+")
+
+
+def set_option(source: Source, argument: str, *, position: int) -> None:
+    """Change `source` as `--set argument` says; ConfigError if that cannot be done.
+
+    Args:
+        source: changed in place; groups on the way are made where there are none.
+        argument: such as "policies.walker.ppo.clip_range=0.1".
+        position: of this argument among all of them, from 0.
+    """
+    origin = Origin(f"--set {argument}", (1, position), "")
+    names, text = _split(argument, origin)
+    group, path = _enter(source.values, names, origin)
+
+    def locate(_line: int, written: str) -> Origin:
+        return Origin(origin.place, origin.order, written)
+
+    value, origins = read_value(text, path, locate)
+    group[path[-1]] = value
+    for replaced in [old for old in source.origins if old[: len(path)] == path]:
+        del source.origins[replaced]
+    source.origins.update(origins)
+    for depth in range(1, len(path)):
+        source.origins.setdefault(path[:depth], origin)
+
+
+def _split(argument: str, origin: Origin) -> tuple[list[str], str]:
+    """'a."b.c".0=text' into (["a", "b.c", "0"], "text")."""
+    names: list[str] = []
+    end = -1
+    while found := _SEGMENT.match(argument, end + 1):
+        names.append(_name(found, origin))
+        end = found.end()
+        if not argument.startswith(".", end):
+            break
+    if not names or not argument.startswith("=", end):
+        raise ConfigError(
+            f"{origin.place}: write it as PATH=VALUE, such as policies.walker.total_steps=5000; "
+            "quote a name that holds a dot, a space or '='"
+        )
+    return names, argument[end + 1 :]
+
+
+def _name(found: re.Match[str], origin: Origin) -> str:
+    if found["single"] is not None:
+        return found["single"]
+    if found["double"] is None:
+        return found[0]
+    try:
+        return str(json.loads(found["double"]))
+    except ValueError:
+        raise ConfigError(
+            f"{origin.place}: {found[0]} is no name; between double quotes a backslash is "
+            "written twice, or use single quotes"
+        ) from None
+
+
+def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[Any, OptionPath]:
+    """The group or list that holds the last of `names`, and the path with its positions."""
+    here: Any = values
+    path: OptionPath = ()
+    for depth, name in enumerate(names):
+        if isinstance(here, list):
+            path = (*path, _position(here, name, path, origin))
+        elif isinstance(here, dict):
+            path = (*path, name)
+        else:
+            raise ConfigError(
+                f"{origin.place}: {show_path(path)} is {describe(here, '')}, "
+                f"which has no option '{name}'"
+            )
+        if depth < len(names) - 1:
+            here = _below(here, path[-1])
+    return here, path
+
+
+def _below(group: Any, part: str | int) -> Any:
+    """What stands at `part`; a new group if nothing does."""
+    if isinstance(group, dict) and group.get(str(part)) is None:
+        group[part] = {}
+    return group[part]
+
+
+def _position(items: list[Any], name: str, path: OptionPath, origin: Origin) -> int:
+    if name.isdecimal() and int(name) < len(items):
+        return int(name)
+    held = "nothing" if not items else f"entries 0 to {len(items) - 1}"
+    raise ConfigError(f"{origin.place}: {show_path(path)} holds {held}, no '{name}'")
