@@ -12,11 +12,11 @@ Names are the field's own, in groups that TensorBoard folds:
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from entrain.run.events import EventFile
+from entrain.run.folder import RunFolder
 from entrain.run.table import MetricsTable
 
 
@@ -27,22 +27,10 @@ class MetricsWriter:
     raised: a curve is not worth a run.
     """
 
-    def __init__(
-        self,
-        table: Path,
-        events: Callable[[str], Path],
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Go on at the end of what is there.
-
-        Args:
-            table: metrics.csv.
-            events: behaviour -> folder of its TensorBoard events.
-            clock: seconds since 1970.
-        """
-        self._table = MetricsTable(table)
-        self._events = events
+    def __init__(self, folder: RunFolder, *, clock: Callable[[], float] = time.time) -> None:
+        """Go on at the end of what is in `folder`; `clock` gives seconds since 1970."""
+        self._folder = folder
+        self._table = MetricsTable(folder.metrics)
         self._clock = clock
         self._files: dict[str, EventFile] = {}
         self._opened: set[str] = set()
@@ -103,7 +91,7 @@ class MetricsWriter:
     def _file(self, behaviour: str, wall_time: float) -> EventFile:
         if behaviour not in self._files:
             self._files[behaviour] = EventFile(
-                self._events(behaviour),
+                self._folder.events(behaviour),
                 wall_time=wall_time,
                 purge_step=self._purge_step(behaviour),
             )

@@ -1,0 +1,219 @@
+"""A display that redraws a few lines at the bottom of a terminal; log lines scroll above them."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.log_display import LogDisplay
+from entrain.run.log_lines import LineFormatter
+from entrain.run.quantities import compact, counted, duration, number
+
+REFRESH_S = 0.25
+"""Least time between two redraws."""
+
+_SMOOTHING = 0.1
+"""Weight of the newest rate in the one that time left is estimated from."""
+
+_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
+
+
+def display_for(console: Console) -> Display:
+    """The live one where it can be drawn, or else log lines."""
+    drawable = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console) if drawable else LogDisplay()
+
+
+@dataclass
+class _Policy:
+    """One policy's line, as last known."""
+
+    row: DisplayRow
+    env_steps: int
+    """Newer than the row's between updates."""
+
+    return_mean: float
+    """Of the last update in which an episode ended."""
+
+    rate: float
+    """Env steps per second, smoothed."""
+
+    @property
+    def left_s(self) -> float:
+        steps = max(0, self.row.total_steps - self.env_steps)
+        if steps == 0:
+            return 0.0
+        return steps / self.rate if self.rate > 0 else math.nan
+
+
+class LiveDisplay:
+    """Lines redrawn in place, at most every REFRESH_S, only when told something.
+
+    Owned by the event loop; log records of any thread may be shown meanwhile.
+    """
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
+        self._handler = _LiveHandler(console)
+        self._silenced: list[logging.Handler] = []
+        self._policies: dict[str, _Policy] = {}
+        self._simulators: SimulatorsRow | None = None
+        self._drawn_s = -math.inf
+        self._started = False
+
+    def __repr__(self) -> str:
+        return f"<LiveDisplay of {len(self._policies)} policies>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Take over the terminal's last lines, and log lines that would tear them."""
+        if not self._started:
+            self._started = True
+            self._divert_logging()
+            self._live.start()
+
+    def stop(self) -> None:
+        """Leave the last state on the screen, and logging as it was."""
+        if self._started:
+            self._started = False
+            self._live.refresh()
+            self._live.stop()
+            self._restore_logging()
+
+    def update(self, behaviour: str, row: DisplayRow) -> None:
+        """A policy has learned."""
+        before = self._policies.get(behaviour)
+        self._policies[behaviour] = _Policy(
+            row=row,
+            env_steps=row.env_steps,
+            return_mean=_known(row.return_mean, before.return_mean if before else math.nan),
+            rate=_smoothed(before.rate if before else math.nan, row.env_steps_per_second),
+        )
+        self._refresh()
+
+    def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
+        """Who is there, and how far each behaviour has come since its last update."""
+        self._simulators = simulators
+        for behaviour, steps in env_steps.items():
+            if behaviour in self._policies:
+                self._policies[behaviour].env_steps = steps
+        self._refresh()
+
+    def message(self, text: str) -> None:
+        """A line above the live ones."""
+        self._console.print(Text(text))
+
+    def _refresh(self) -> None:
+        now_s = self._clock()
+        if self._started and now_s - self._drawn_s >= REFRESH_S:
+            self._drawn_s = now_s
+            self._live.refresh()
+
+    def _render(self) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._policies:
+            parts.append(_policy_table(self._policies))
+        if self._simulators is not None:
+            parts.append(_simulators_line(self._simulators))
+        return Group(*parts)
+
+    def _divert_logging(self) -> None:
+        root = logging.getLogger()
+        self._silenced = [handler for handler in root.handlers if _writes_to_terminal(handler)]
+        for handler in self._silenced:
+            root.removeHandler(handler)
+            self._handler.setLevel(handler.level)
+        root.addHandler(self._handler)
+
+    def _restore_logging(self) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        for handler in self._silenced:
+            root.addHandler(handler)
+        self._silenced = []
+
+
+class _LiveHandler(logging.Handler):
+    """Prints records through the live display's console, which draws its own lines below."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self.setFormatter(LineFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = Text(self.format(record))
+            style = _STYLES.get(record.levelname, "cyan")
+            text.stylize(style, 0, 5)
+            self._console.print(text, soft_wrap=True)
+        except Exception:  # logging's rule: a record never stops the program
+            self.handleError(record)
+
+
+def _writes_to_terminal(handler: logging.Handler) -> bool:
+    stream = getattr(handler, "stream", None)
+    return stream in {sys.stdout, sys.stderr} and bool(stream.isatty())
+
+
+def _known(value: float, otherwise: float) -> float:
+    return value if math.isfinite(value) else otherwise
+
+
+def _smoothed(before: float, rate: float) -> float:
+    if not math.isfinite(rate):
+        return before
+    return rate if not math.isfinite(before) else before + _SMOOTHING * (rate - before)
+
+
+def _policy_table(policies: Mapping[str, _Policy]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
+    table.add_column("policy", no_wrap=True, overflow="ellipsis", style="bold", max_width=24)
+    table.add_column("", ratio=1, min_width=8)
+    for name in ("env steps", "return", "entropy", "sigma", "steps/s", "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for behaviour, policy in policies.items():
+        total = policy.row.total_steps
+        table.add_row(
+            Text(behaviour),
+            ProgressBar(total=total, completed=min(policy.env_steps, total)),
+            f"{compact(policy.env_steps)} / {compact(total)}",
+            number(policy.return_mean, ".1f"),
+            number(policy.row.entropy, ".2f"),
+            number(policy.row.sigma, ".3f"),
+            number(policy.rate, ",.0f"),
+            duration(policy.left_s),
+        )
+    return table
+
+
+def _simulators_line(row: SimulatorsRow) -> Text:
+    if row.connected < row.expected:
+        who = f"{row.connected} of {row.expected} simulators are here; the others may dial "
+    else:
+        who = f"{counted(row.connected, 'simulator')} with {counted(row.agents, 'agent')} on "
+    return Text(f"{who}{row.address}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,61 @@
+"""A display for where nobody watches: one log line per update."""
+
+import logging
+import math
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from entrain.run.display import DisplayRow, SimulatorsRow
+
+logger = logging.getLogger(__name__)
+
+
+class LogDisplay:
+    """Logs each update; names its behaviour once there are several."""
+
+    def __init__(self) -> None:
+        self._behaviours: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Nothing to prepare."""
+
+    def update(self, behaviour: str, row: DisplayRow) -> None:
+        """Log what one update came to."""
+        self._behaviours.add(behaviour)
+        whose = f" of '{behaviour}'" if len(self._behaviours) > 1 else ""
+        logger.info("update %d%s: %s", row.update, whose, update_text(row))
+
+    def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
+        """Joining and leaving is logged where it happens."""
+
+    def message(self, text: str) -> None:
+        """Log it."""
+        logger.info("%s", text)
+
+    def stop(self) -> None:
+        """Nothing to put back."""
+
+
+def update_text(row: DisplayRow) -> str:
+    """`491,520 env steps, return 212.4 +- 18.0 over 96 episodes, 9,830 steps/s`."""
+    facts = [f"{row.env_steps:,} env steps"]
+    if row.episodes and math.isfinite(row.return_mean):
+        ended = f"{row.episodes:,} episode{'' if row.episodes == 1 else 's'}"
+        facts.append(f"return {row.return_mean:.1f} +- {row.return_std:.1f} over {ended}")
+    else:
+        facts.append("no episode ended")
+    if math.isfinite(row.env_steps_per_second):
+        facts.append(f"{row.env_steps_per_second:,.0f} steps/s")
+    return ", ".join(facts)

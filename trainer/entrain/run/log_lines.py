@@ -1,0 +1,41 @@
+"""Log records as lines for a person: `WARN  walker-sim left without goodbye: 64 slots released`."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
+
+
+def level_word(record: logging.LogRecord) -> str:
+    """INFO, WARN, ERROR or DEBUG."""
+    return _LEVELS.get(record.levelname, record.levelname)
+
+
+class LineFormatter(logging.Formatter):
+    """One event, one line: its level, then its text; a traceback, if there is one, below."""
+
+    def __init__(self, *, with_time: bool = False) -> None:
+        super().__init__(
+            "%(asctime)s %(word)-5s %(message)s" if with_time else "%(word)-5s %(message)s"
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
+        record.word = level_word(record)
+        return super().format(record)
+
+
+@contextmanager
+def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
+    """Within it, everything logged also goes to the end of the file at `path`, with times."""
+    target = logging.getLogger() if logger is None else logger
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LineFormatter(with_time=True))
+    target.addHandler(handler)
+    try:
+        yield
+    finally:
+        target.removeHandler(handler)
+        handler.close()
