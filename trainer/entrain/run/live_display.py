@@ -66,13 +66,14 @@ class LiveDisplay:
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
         self._handler = _LiveHandler(console)
         self._silenced: list[logging.Handler] = []
         self._policies: dict[str, _Policy] = {}
         self._simulators: SimulatorsRow | None = None
         self._drawn_s = -math.inf
         self._started = False
+        # Live asks for its first drawing at once, so it comes last.
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
 
     def __repr__(self) -> str:
         return f"<LiveDisplay of {len(self._policies)} policies>"

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from entrain.run.display import DisplayRow, SimulatorsRow
+from entrain.run.quantities import counted
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ def update_text(row: DisplayRow) -> str:
     """`491,520 env steps, return 212.4 +- 18.0 over 96 episodes, 9,830 steps/s`."""
     facts = [f"{row.env_steps:,} env steps"]
     if row.episodes and math.isfinite(row.return_mean):
-        ended = f"{row.episodes:,} episode{'' if row.episodes == 1 else 's'}"
-        facts.append(f"return {row.return_mean:.1f} +- {row.return_std:.1f} over {ended}")
+        spread = f" +- {row.return_std:.1f}" if math.isfinite(row.return_std) else ""
+        over = counted(row.episodes, "episode")
+        facts.append(f"return {row.return_mean:.1f}{spread} over {over}")
     else:
         facts.append("no episode ended")
     if math.isfinite(row.env_steps_per_second):
