@@ -1,0 +1,204 @@
+"""Gymnasium's spaces in our words: named observations, continuous dimensions, discrete branches.
+
+Nothing here knows of episodes; the Gymnasium and PettingZoo adapters share it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from entrain_envs.errors import SpecError
+from entrain_envs.rows import WriteObservation
+from entrain_envs.spec import ActionSpec, ObservationSpec
+from entrain_envs.timestep import ActionBatch, Array
+
+Space = spaces.Space[Any]
+
+ReadActions = Callable[[ActionBatch], Iterable[Any]]
+"""Turns a batch into the environment's own actions, one for each row."""
+
+SINGLE_NAME = "observation"
+"""The name of an observation that is not part of a Dict or Tuple."""
+
+
+@dataclass(frozen=True)
+class ObservationLayout:
+    """How an environment's observation becomes named arrays."""
+
+    specs: tuple[ObservationSpec, ...]
+    write: WriteObservation
+
+
+@dataclass(frozen=True)
+class ActionLayout:
+    """How rows of an `ActionBatch` become an environment's own actions."""
+
+    spec: ActionSpec
+    read: ReadActions
+
+
+def observation_layout(space: Space, *, where: str) -> ObservationLayout:
+    """Lay out an observation space; Dict and Tuple become several named observations.
+
+    Box float32 and uint8 stay what they are, other numbers become float32, a discrete choice
+    becomes one-hot.
+
+    Raises:
+        SpecError: the space has no fixed number of numbers (Text, Graph, Sequence, OneOf).
+    """
+    specs: list[ObservationSpec] = []
+    writers: list[WriteObservation] = []
+    for name, path, leaf in _leaves(space, SINGLE_NAME, ()):
+        spec, writer = _observation_leaf(leaf, name, path, where)
+        specs.append(spec)
+        writers.append(writer)
+
+    def write_all(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
+        for writer in writers:
+            writer(arrays, row, observation)
+
+    return ObservationLayout(tuple(specs), writers[0] if len(writers) == 1 else write_all)
+
+
+def action_layout(space: Space, *, where: str) -> ActionLayout:
+    """Lay out Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of them.
+
+    Raises:
+        SpecError: for any other space.
+    """
+    low: list[float] = []
+    high: list[float] = []
+    branches: list[int] = []
+    read = _action_reader(space, low, high, branches, where)
+    return ActionLayout(ActionSpec(tuple(low), tuple(high), tuple(branches)), read)
+
+
+def _leaves(
+    space: Space, name: str, path: tuple[Any, ...]
+) -> Sequence[tuple[str, tuple[Any, ...], Space]]:
+    """Every space inside `space` that is no Dict or Tuple, with its name and the way to it."""
+    parts: list[tuple[Any, Space]]
+    if isinstance(space, spaces.Dict):
+        parts = list(space.spaces.items())
+    elif isinstance(space, spaces.Tuple):
+        parts = list(enumerate(space.spaces))
+    else:
+        return [(name, path, space)]
+    return [
+        leaf
+        for key, part in parts
+        for leaf in _leaves(part, f"{name}/{key}" if path else str(key), (*path, key))
+    ]
+
+
+def _observation_leaf(
+    space: Space, name: str, path: tuple[Any, ...], where: str
+) -> tuple[ObservationSpec, WriteObservation]:
+    def find(observation: Any) -> Any:
+        for key in path:
+            observation = observation[key]
+        return observation
+
+    def copy(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
+        for key in path:
+            observation = observation[key]
+        arrays[name][row] = observation
+
+    if isinstance(space, spaces.Box):
+        dtype = "uint8" if space.dtype == np.uint8 else "float32"
+        return ObservationSpec(name, tuple(space.shape), dtype), copy
+    if isinstance(space, spaces.MultiBinary):
+        return ObservationSpec(name, tuple(space.shape)), copy
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        choices = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
+        # Where each choice's block begins, less the number its first choice goes by.
+        begin = np.cumsum(choices) - choices - np.ravel(space.start)
+
+        def one_hot(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
+            arrays[name][row, begin + np.ravel(find(observation))] = 1.0
+
+        return ObservationSpec(name, (int(choices.sum()),)), one_hot
+    raise SpecError(
+        f"{where} observes {space} as '{name}'; supported are Box, Discrete, MultiDiscrete, "
+        "MultiBinary, and Dict or Tuple of them: wrap the environment so that it observes these"
+    )
+
+
+def _action_reader(
+    space: Space, low: list[float], high: list[float], branches: list[int], where: str
+) -> ReadActions:
+    """How to read actions of `space`; appends its dimensions and branches to the lists."""
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return _box_reader(space, low, high)
+    if isinstance(space, spaces.Discrete):
+        return _discrete_reader(space, branches)
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        return _multi_discrete_reader(space, branches)
+    if isinstance(space, spaces.Tuple):
+        readers = [_action_reader(part, low, high, branches, where) for part in space.spaces]
+        return lambda actions: list(zip(*(read(actions) for read in readers), strict=True))
+    if isinstance(space, spaces.Dict):
+        named = {
+            key: _action_reader(part, low, high, branches, where)
+            for key, part in space.spaces.items()
+        }
+        return lambda actions: [
+            dict(zip(named, parts, strict=True))
+            for parts in zip(*(read(actions) for read in named.values()), strict=True)
+        ]
+    raise SpecError(
+        f"{where} acts with {space}; supported are Box of floats, Discrete, MultiDiscrete, "
+        "MultiBinary, and Dict or Tuple of them: wrap the environment so that it takes these"
+    )
+
+
+def _box_reader(space: spaces.Box, low: list[float], high: list[float]) -> ReadActions:
+    begin = len(low)
+    low.extend(np.ravel(space.low).tolist())
+    high.extend(np.ravel(space.high).tolist())
+    end = len(low)
+    is_wide = space.dtype != np.float32
+
+    def read(actions: ActionBatch) -> npt.NDArray[Any]:
+        # A copy, for some environments write into their action.
+        values = actions.continuous[:, begin:end].astype(space.dtype)
+        values = values.reshape(len(values), *space.shape)
+        if is_wide:  # the float32 nearest to a wider bound may lie beyond it
+            np.clip(values, space.low, space.high, out=values)
+        return values
+
+    return read
+
+
+def _discrete_reader(space: spaces.Discrete, branches: list[int]) -> ReadActions:
+    branch, start = len(branches), int(space.start)
+    branches.append(int(space.n))
+
+    def read(actions: ActionBatch) -> Sequence[int]:
+        choices: list[int] = (actions.discrete[:, branch] + start).tolist()
+        return choices
+
+    return read
+
+
+def _multi_discrete_reader(
+    space: spaces.MultiDiscrete | spaces.MultiBinary, branches: list[int]
+) -> ReadActions:
+    begin = len(branches)
+    start: npt.NDArray[Any] | int = 0
+    if isinstance(space, spaces.MultiDiscrete):
+        branches.extend(np.ravel(space.nvec).tolist())
+        start = space.start
+    else:
+        branches.extend([2] * int(np.prod(space.shape)))
+    end = len(branches)
+
+    def read(actions: ActionBatch) -> npt.NDArray[Any]:
+        choices = actions.discrete[:, begin:end].astype(space.dtype)
+        return choices.reshape(len(choices), *space.shape) + start
+
+    return read

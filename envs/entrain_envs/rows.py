@@ -1,0 +1,59 @@
+"""Timesteps gathered one row at a time into a batch, for environments that step one by one.
+
+Nothing here knows of Gymnasium or PettingZoo. Simulators with arrays of their own need none of it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, SupportsFloat
+
+import numpy as np
+
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import Array, TimestepBatch
+
+WriteObservation = Callable[[Mapping[str, Array], int, Any], None]
+"""Puts an environment's own observation into that row of zeroed {name: [rows, *shape]}."""
+
+
+class TimestepRows:
+    """The rows of one message for one behaviour, filled once, then made a `TimestepBatch`."""
+
+    def __init__(self, spec: BehaviourSpec, write: WriteObservation, *, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        self._spec = spec
+        self._write = write
+        self._agent_id: list[int] = []
+        self._step_type: list[int] = []
+        self._reward: list[SupportsFloat] = []
+        self._observation: dict[str, Array] = {
+            observation.name: np.zeros((capacity, *observation.shape), observation.numpy_dtype)
+            for observation in spec.observations
+        }
+        self._action_mask = np.ones((capacity, spec.action.num_choices), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._agent_id)
+
+    def add(
+        self, agent_id: int, step_type: int, reward: SupportsFloat, observation: Any, mask: Any
+    ) -> None:
+        """Append a row. `mask` is what the environment gave; None allows everything."""
+        row = len(self._agent_id)
+        self._write(self._observation, row, observation)
+        if mask is not None and self._action_mask.shape[1]:
+            parts = mask if isinstance(mask, tuple) else (mask,)
+            self._action_mask[row] = np.concatenate([np.ravel(part) for part in parts])
+        self._agent_id.append(agent_id)
+        self._step_type.append(step_type)
+        self._reward.append(reward)
+
+    def batch(self) -> TimestepBatch:
+        """All rows so far."""
+        rows = len(self._agent_id)
+        return TimestepBatch(
+            agent_id=np.array(self._agent_id, np.int64),
+            step_type=np.array(self._step_type, np.uint8),
+            reward=np.array(self._reward, np.float32),
+            observation={name: values[:rows] for name, values in self._observation.items()},
+            action_mask=self._action_mask[:rows],
+        )
