@@ -1,1 +1,8 @@
-"""Placeholder line; replaced by its author."""
+"""entrain: simulators dial one trainer over gRPC, and a policy learns from all of them at once.
+
+The command line is the way in (`entrain --help`); simulators use the package `entrain_envs`.
+"""
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__"]

@@ -1,0 +1,233 @@
+"""The commands: each reads its arguments, calls one function, and ends with an exit code.
+
+What a command needs is imported inside it, so that `--help` answers at once. An `EntrainError`
+becomes one line; anything else that escapes is a mistake of ours, and shows its traceback.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, TextIO
+
+import typer
+
+from entrain import __version__
+from entrain.errors import ConfigError, EntrainError
+
+_EXIT_CODES: Final = {
+    0: "done, or stopped as asked (entrain resume goes on)",
+    1: "a mistake in entrain itself; the traceback says where",
+    2: "the command line or the configuration is wrong; nothing was started",
+    3: "a checkpoint is missing, damaged or made for another spec",
+    4: "cannot listen: port, certificate or token",
+    5: "no simulator came, or all left for good",
+    130: "interrupted before training began, or a second Ctrl+C forced the end",
+}
+
+app = typer.Typer(
+    name="entrain",
+    help="Train policies from simulators that dial in over gRPC.",
+    epilog="\n".join(["Exit codes:", *(f"{code:4}  {it}" for code, it in _EXIT_CODES.items())]),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[Path, typer.Argument(help="The run's folder, such as runs/walk.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one option, such as policies.walker.ppo.clip_range=0.1. Any number of times.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
+
+
+@app.command()
+def train(  # noqa: PLR0917 - read by typer, which passes them by name
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of the run; without one, all defaults.")
+    ] = None,
+    settings: Settings = None,
+    name: Annotated[str | None, typer.Option(help="Of the run and its folder.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.")
+    ] = None,
+    runs_directory: Annotated[Path | None, typer.Option(help="Where run folders are made.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a run's policies. Waits for simulators to dial in, or launches those the file names."""
+    from entrain import config_file
+
+    shortcuts = {"name": name, "server.address": address, "runs_directory": runs_directory}
+    overrides = [
+        *(settings or ()),
+        # JSON text is YAML text, whatever is in it.
+        *(f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None),
+    ]
+    run = config_file.load(config, overrides)
+    _start_logging(verbose=verbose)
+    from entrain import daemon
+
+    raise typer.Exit(daemon.train(run))
+
+
+@app.command()
+def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> None:
+    """Go on with a run that was stopped or has crashed, from its newest valid checkpoint."""
+    _start_logging(verbose=verbose)
+    from entrain import daemon
+
+    raise typer.Exit(daemon.resume(run, settings or []))
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    episodes: Annotated[int, typer.Option(min=1, help="How many to play, per behaviour.")] = 20,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic/--sample", help="Take the most likely action, or draw one as training."
+        ),
+    ] = True,
+    settings: Settings = None,
+    verbose: Verbose = False,
+) -> None:
+    """Let the trained policy act, over the same wire, without learning; report its returns."""
+    _start_logging(verbose=verbose)
+    from entrain import daemon
+
+    code = daemon.evaluate(
+        run, episodes=episodes, deterministic=deterministic, overrides=settings or []
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; without it, inside the run's.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write the run's policies as ONNX, checked against the policy that was trained."""
+    _start_logging(verbose=verbose)
+    from entrain import daemon
+
+    raise typer.Exit(daemon.export(run, output))
+
+
+@app.command()
+def info(
+    run: Annotated[
+        Path | None, typer.Argument(help="A run's folder; without one, this installation.")
+    ] = None,
+) -> None:
+    """Show what is installed here; or of a run: how far it is, its checkpoints and its files."""
+    from entrain import inspection
+
+    lines = inspection.describe_installation() if run is None else inspection.describe_run(run)
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write docs/configuration.md instead.")
+    ] = False,
+) -> None:
+    """Print the JSON schema of the YAML file, from which an editor completes and checks it."""
+    if markdown:
+        from entrain import config_reference
+
+        text = config_reference.markdown()
+    else:
+        from entrain import config_file
+
+        text = json.dumps(config_file.json_schema(), indent=2) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror or error}") from None
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"entrain {__version__}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; never raises.
+
+    Args:
+        arguments: behind the program's name; None takes those of this process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail_to_print(stream)
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="entrain")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except EntrainError as error:
+        typer.echo(f"entrain: {error}", err=True)
+        return error.exit_code
+    except Exception:  # the outermost place: every mistake ends here
+        traceback.print_exc()
+        typer.echo(
+            "entrain: this is a mistake in entrain, not in your configuration; please report it "
+            "with the lines above and what `entrain info` says",
+            err=True,
+        )
+        return EntrainError.exit_code
+    return 0
+
+
+def _start_logging(*, verbose: bool) -> None:
+    """Events to stderr, one line each; results go to stdout."""
+    from entrain.run.log_lines import LineFormatter
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter(with_time=verbose))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for package in ("entrain", "entrain_envs"):
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _never_fail_to_print(stream: TextIO | None) -> None:
+    """A console that lacks a character shows another one, instead of ending the program."""
+    if stream is not None and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
