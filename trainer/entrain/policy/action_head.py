@@ -4,7 +4,7 @@ One linear layer holds the means of D continuous dimensions and the logits of C 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from entrain.config import ActionConfig
 from entrain.policy.action_bounds import has_range
@@ -25,7 +25,7 @@ POLICY_GAIN = 0.01
 actions do not depend on the observation. (Andrychowicz et al. 2021, arXiv:2006.05990)"""
 
 
-class ActionHead(nn.Module):
+class ActionHead(Head):
     """Gaussian, squashed Gaussian, categorical or hybrid, as the spec and options say."""
 
     squashed: Tensor
@@ -34,11 +34,10 @@ class ActionHead(nn.Module):
     def __init__(
         self, spec: ActionSpec, config: ActionConfig, inputs: int, *, generator: torch.Generator
     ) -> None:
-        super().__init__()
+        outputs = spec.continuous_size + spec.num_choices
+        super().__init__(inputs, outputs, gain=POLICY_GAIN, generator=generator)
         self._dimensions = spec.continuous_size
         self._is_squashed = config.distribution == "squashed_gaussian"
-        outputs = spec.continuous_size + spec.num_choices
-        self.linear = Head(inputs, outputs, gain=POLICY_GAIN, generator=generator)
         self.spread = _spread(spec, config) if spec.continuous_size else None
         self.branches = Branches(spec.branches) if spec.branches else None
         squashed = torch.tensor(has_range(spec), dtype=torch.float32)
@@ -47,11 +46,11 @@ class ActionHead(nn.Module):
     @property
     def log_sigma_sq(self) -> Tensor:
         """[D] effective; [0] if nothing is continuous."""
-        return self.linear.bias[:0] if self.spread is None else self.spread()
+        return self.bias[:0] if self.spread is None else self.spread()
 
-    def forward(self, features: Tensor) -> ActionDistribution:
-        """[..., inputs] to a distribution over the actions of [...] rows."""
-        outputs = self.linear(features)
+    def distribution(self, features: Tensor, leading: torch.Size) -> ActionDistribution:
+        """Over actions of shape `leading`, from [R, inputs] features, R rows in all."""
+        outputs = self(features).view(*leading, -1)
         if self.branches is None:
             return self._gaussian(outputs)
         if self.spread is None:

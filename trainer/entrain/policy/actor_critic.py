@@ -2,8 +2,8 @@
 
 Shapes: T steps, B columns, time first; acting is T = 1. S is the size of the recurrent state.
 
-    observation -> normalizer -> encoder -> hidden layers -> memory -> distribution
-                                                                    -> value
+    observation -> encoder -> hidden layers -> memory -> distribution
+                                                      -> value
 """
 
 from collections.abc import Mapping
@@ -55,10 +55,9 @@ class ActorCritic(nn.Module):
         self.spec = spec
         generator = torch.Generator().manual_seed(seed)
         network = config.network
-        self.normalizer = ObservationNormalizer(
+        self.encoder = ObservationEncoder(
             spec, normalize=config.normalize_observations, clip=config.observation_clip
         )
-        self.encoder = ObservationEncoder(spec)
         # Group 0 is the policy's, the last one the critic's: the same group if they share.
         self.hidden_layers = HiddenLayers(
             1 if network.shared else 2,
@@ -84,11 +83,11 @@ class ActorCritic(nn.Module):
             state: [B, S] recurrent state before the first step.
             reset: [T, B] bool, true where the state is cleared before the step.
         """
-        features = self.encoder(self.normalizer(observation))
+        features = self.encoder(observation, reset.numel())
         hidden, state = self.memory(self.hidden_layers(features), state, reset)
         groups = hidden.unbind()
         return PolicyOutput(
-            distribution=self.action_head(groups[0].view(*reset.shape, -1)),
+            distribution=self.action_head.distribution(groups[0], reset.shape),
             value=self.value_head(groups[-1]).view(reset.shape),
             state=state,
         )
@@ -105,6 +104,11 @@ class ActorCritic(nn.Module):
         """
         bounded: Mapping[str, Tensor] = self.bounds(action)
         return bounded
+
+    @property
+    def normalizer(self) -> ObservationNormalizer:
+        """The running statistics of vector observations."""
+        return self.encoder.vectors
 
     @property
     def state_size(self) -> int:

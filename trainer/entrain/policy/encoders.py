@@ -1,53 +1,30 @@
-"""From named, scaled observations to one row of features per timestep.
+"""From named observations, as they came over the wire, to one row of features per timestep.
 
-Shapes: T steps, B columns, R = T * B rows, F features. An encoder takes the observations it is
-named for; `ObservationEncoder` puts the features of all encoders side by side.
+Shapes: R rows of features, one per timestep; F features.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from entrain_envs.spec import BehaviourSpec, ObservationSpec
+from entrain.policy.normalization import ObservationNormalizer
+from entrain_envs.spec import BehaviourSpec
 
 
 class ObservationEncoder(nn.Module):
-    """All encoders of a behaviour: {name: [T, B, *shape]} to [R, F].
+    """{name: [..., *shape]} to [R, F].
 
-    Today every observation is a vector. An encoder of another kind needs `feature_size` and a
-    `forward` like `VectorEncoder`'s, and `_encoders` to say which observations are its own.
+    Every observation is a vector today: normalised, flattened, side by side. An encoder of another
+    kind takes its observations out of the vectors and puts its features beside theirs; it needs
+    what the normalizer has, a `feature_size` and a `forward(observation, rows)`.
     """
 
-    def __init__(self, spec: BehaviourSpec) -> None:
+    def __init__(self, spec: BehaviourSpec, *, normalize: bool, clip: float) -> None:
         super().__init__()
-        encoders = _encoders(spec.observations)
-        self.encoders = nn.ModuleList(encoders)
-        self.feature_size = sum(encoder.feature_size for encoder in encoders)
+        self.vectors = ObservationNormalizer(spec.observations, normalize=normalize, clip=clip)
+        self.feature_size = self.vectors.feature_size
 
-    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """[R, F], row t * B + b for step t of column b."""
-        features = [encoder(observation) for encoder in self.encoders]
-        return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
-
-
-class VectorEncoder(nn.Module):
-    """Flattens observations and puts them side by side, in the spec's order."""
-
-    def __init__(self, observations: Sequence[ObservationSpec]) -> None:
-        super().__init__()
-        self._size_by_name = {observation.name: observation.size for observation in observations}
-        self.feature_size = sum(self._size_by_name.values())
-
-    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """{name: [T, B, *shape]} to [R, F]."""
-        vectors = [
-            observation[name].reshape(math.prod(observation[name].shape[:2]), size)
-            for name, size in self._size_by_name.items()
-        ]
-        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
-
-
-def _encoders(observations: Sequence[ObservationSpec]) -> list[VectorEncoder]:
-    return [VectorEncoder(observations)]
+    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+        """[rows, F] features; row t * B + b is step t of column b."""
+        features: Tensor = self.vectors(observation, rows)
+        return features

@@ -6,7 +6,7 @@ A sampled action is a constant in `log_prob`: gradients flow to mean and log_sig
 
 import math
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -31,6 +31,11 @@ class DiagonalGaussian:
         self.mean = mean
         self.log_sigma_sq = log_sigma_sq
 
+    @cached_property
+    def sigma_sq(self) -> Tensor:
+        """[D] variance."""
+        return self.log_sigma_sq.exp()
+
     def masked(self, action_mask: Tensor) -> "DiagonalGaussian":
         """Itself: there are no choices to forbid. `action_mask` is [..., 0]."""
         del action_mask
@@ -39,8 +44,7 @@ class DiagonalGaussian:
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
         """[..., D] mean + sigma * ndtri(noise), noise [..., D] float64 uniform in (0, 1)."""
         normal = torch.special.ndtri(noise).to(self.mean.dtype)
-        sigma = torch.exp(0.5 * self.log_sigma_sq)
-        return {"continuous": torch.addcmul(self.mean, sigma, normal)}
+        return {"continuous": torch.addcmul(self.mean, self.sigma_sq.sqrt(), normal)}
 
     def mode(self) -> Mapping[str, Tensor]:
         """The most likely action, [..., D]."""
@@ -57,8 +61,9 @@ class DiagonalGaussian:
             d ln p / d log_sigma_sq_d = ((a_d - mean_d)^2 / sigma_d^2 - 1) / 2
         """
         deviation = action["continuous"].detach() - self.mean
-        squared_z = (deviation * deviation) @ torch.exp(-self.log_sigma_sq)
-        return -0.5 * (squared_z + (self.log_sigma_sq + LOG_2_PI).sum())
+        constant = self.log_sigma_sq + LOG_2_PI
+        exponent = torch.addcdiv(constant, deviation * deviation, self.sigma_sq)
+        return -0.5 * exponent.sum(dim=-1)
 
     def entropy(self) -> Tensor:
         """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), wherever the agent is."""
@@ -95,7 +100,7 @@ class SquashedGaussian(DiagonalGaussian):
         E[f(u)] ~ sum_i weight_i * f(mean + sigma * node_i)
         """
         nodes, weights = gauss_hermite(QUADRATURE_NODES)
-        sigma = torch.exp(0.5 * self.log_sigma_sq)
+        sigma = self.sigma_sq.sqrt()
         u = self.mean.unsqueeze(-1) + sigma.unsqueeze(-1) * nodes.to(self.mean)
         correction = log_tanh_slope(u) @ weights.to(self.mean)
         return super().entropy() + correction @ self._squashed

@@ -7,9 +7,10 @@ an agent is the same whatever the order of arrival, the batch it is served in, o
 import numpy as np
 import numpy.typing as npt
 
-_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
-_MASK = 2**64 - 1
-_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_UNUSED_BITS = np.uint64(12)
 
 
 def uniform_noise(
@@ -17,11 +18,11 @@ def uniform_noise(
 ) -> npt.NDArray[np.float64]:
     """Numbers uniform in the open interval (0, 1), a pure function of the arguments.
 
-        stream[k] = mix(slot[k] + mix(seed))
-        u[k, d]   = mix(stream[k] + (counter[k] * size + d) * golden gamma)
+        stream[k] = mix(seed + gamma * slot[k])
+        bits[k,d] = mix(stream[k] + gamma * (counter[k] * size + d))        (all modulo 2^64)
 
-    where mix is the finaliser of SplitMix64: each slot reads that generator from a random place.
-    All arithmetic is modulo 2^64.
+    which is SplitMix64 at random access: the slot's output of the generator seeded with `seed`
+    seeds the generator whose outputs are the slot's noise.
 
     Args:
         seed: of the run and policy.
@@ -30,23 +31,23 @@ def uniform_noise(
         size: numbers that one action needs.
 
     Returns:
-        [K, size] multiples of 2^-53 in (0, 1): 0 and 1 never occur, so that no inverse of a
-        cumulative distribution is infinite.
+        [K, size] odd multiples of 2^-53: never 0 or 1, so that no inverse of a cumulative
+        distribution is infinite there.
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
     """
     stream = slot.astype(np.uint64)
-    stream += np.uint64(_mix_int(seed & _MASK))
+    stream *= _GAMMA
+    stream += np.uint64(seed)
     _mix(stream)
-    position: npt.NDArray[np.uint64] = counter.astype(np.uint64)
+    position = counter.astype(np.uint64)
     position *= np.uint64(size)
-    dimension = np.arange(1, size + 1, dtype=np.uint64)
-    bits: npt.NDArray[np.uint64] = np.add.outer(position, dimension)
-    bits *= np.uint64(_GOLDEN_GAMMA)
+    bits: npt.NDArray[np.uint64] = np.add.outer(position, np.arange(size, dtype=np.uint64))
+    bits *= _GAMMA
     bits += stream[:, None]
     _mix(bits)
     # 52 bits, not 53: with 53 the middle of the last interval would round to 1.
-    bits >>= np.uint64(12)
+    bits >>= _UNUSED_BITS
     uniform = bits.astype(np.float64)
     uniform += 0.5
     uniform *= 2.0**-52
@@ -54,16 +55,9 @@ def uniform_noise(
 
 
 def _mix(bits: npt.NDArray[np.uint64]) -> None:
-    """Scramble each number in place, one to one."""
-    bits ^= bits >> np.uint64(30)
-    bits *= np.uint64(_MULTIPLIERS[0])
-    bits ^= bits >> np.uint64(27)
-    bits *= np.uint64(_MULTIPLIERS[1])
-    bits ^= bits >> np.uint64(31)
-
-
-def _mix_int(bits: int) -> int:
-    """`_mix` of one Python integer."""
-    bits = (bits ^ bits >> 30) * _MULTIPLIERS[0] & _MASK
-    bits = (bits ^ bits >> 27) * _MULTIPLIERS[1] & _MASK
-    return bits ^ bits >> 31
+    """Scramble each number in place, one to one: the finaliser of SplitMix64."""
+    bits ^= bits >> _SHIFTS[0]
+    bits *= _MULTIPLIERS[0]
+    bits ^= bits >> _SHIFTS[1]
+    bits *= _MULTIPLIERS[1]
+    bits ^= bits >> _SHIFTS[2]
