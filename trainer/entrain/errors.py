@@ -9,7 +9,10 @@ EntrainError                exit code 1
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
     ├── UnexpectedMessageError a message that the conversation does not allow now
-    └── RefusedHelloError      a Hello that cannot be welcomed: version, spec, token, limits
+    ├── BadHelloError          a Hello's content: names, specs, behaviours without a policy
+    ├── RefusedHelloError      a Hello that does not fit this run: version, spec, name taken
+    ├── UnauthenticatedError   the token is missing or wrong
+    └── LimitError             more sessions, agents or waiting bytes than the trainer allows
 """
 
 from typing import ClassVar
@@ -63,5 +66,17 @@ class UnexpectedMessageError(SimulatorError):
     """A message arrived that the conversation does not allow at this point."""
 
 
+class BadHelloError(SimulatorError):
+    """A Hello's content is wrong: an empty name, a broken spec, a behaviour without a policy."""
+
+
 class RefusedHelloError(SimulatorError):
-    """A Hello cannot be welcomed: version, spec, token or limits; says what to do."""
+    """A Hello does not fit this run: protocol version, another spec, a name that is taken."""
+
+
+class UnauthenticatedError(SimulatorError):
+    """The simulator showed no token, or not the right one."""
+
+
+class LimitError(SimulatorError):
+    """The simulator asks for more sessions, agents or waiting bytes than the trainer allows."""

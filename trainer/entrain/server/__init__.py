@@ -1,1 +1,1 @@
-"""Placeholder line; replaced by its author."""
+"""Serving: simulators' streams become batches of timesteps by slot, and actions go back."""

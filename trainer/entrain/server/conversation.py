@@ -1,0 +1,163 @@
+"""One stream of a simulator, message by message, without the stream itself.
+
+    GREETING --Hello--> TALKING --close--> CLOSING
+    any --Goodbye, error, end of the stream--> OVER
+
+A session may outlive its stream and go on in another conversation. Bytes come in by `receive`, and
+go out by the function that was given. Nothing here knows of gRPC.
+"""
+
+import logging
+import time
+from enum import Enum
+
+from google.protobuf.message import DecodeError
+
+from entrain.errors import SimulatorError, UnexpectedMessageError
+from entrain.server.greeting import read_hello
+from entrain.server.parameters import EnvironmentParameters
+from entrain.server.roster import Roster
+from entrain.server.seconds import Seconds
+from entrain.server.session import Send, Session
+from entrain_envs import codec
+from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+
+class ConversationState(Enum):
+    """Where a stream stands."""
+
+    GREETING = "waiting for Hello"
+    TALKING = "talking"
+    CLOSING = "closing"
+    OVER = "over"
+
+
+class Conversation:
+    """See the module. Owned by the event loop."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        parameters: EnvironmentParameters,
+        seconds: Seconds,
+        *,
+        run_id: str,
+        grace_s: float,
+        peer: str,
+        send: Send,
+    ) -> None:
+        self.state_now = ConversationState.GREETING
+        self._roster = roster
+        self._parameters = parameters
+        self._seconds = seconds
+        self._run_id = run_id
+        self._grace_s = grace_s
+        self._peer = peer
+        self._send = send
+        self._session: Session | None = None
+        self._is_complete = False
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.label}: {self.state_now.value}>"
+
+    @property
+    def label(self) -> str:
+        """For people: simulator@host."""
+        return f"a simulator@{self._peer}" if self._session is None else self._session.label
+
+    @property
+    def session_id(self) -> str:
+        """Of the session it carries; empty before Hello."""
+        return "" if self._session is None else self._session.identity.session_id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self.state_now is ConversationState.OVER
+
+    def receive(self, content: bytes) -> None:
+        """Take a serialised ConnectRequest; SimulatorError if it is not acceptable.
+
+        After an error, `refuse` ends the conversation.
+        """
+        began_s = time.perf_counter()
+        try:
+            request = pb.ConnectRequest.FromString(content)
+        except DecodeError:
+            raise UnexpectedMessageError(
+                f"{self.label} sent {len(content)} bytes that are no ConnectRequest; "
+                "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
+            ) from None
+        kind = request.WhichOneof("message")
+        if kind == "step" and self.state_now is ConversationState.TALKING:
+            assert self._session is not None
+            self._roster.receive_step(self._session, request.step, size=len(content))
+        elif kind == "hello" and self.state_now is ConversationState.GREETING:
+            self._greet(request.hello)
+        elif kind == "goodbye" and self._session is not None:
+            self._leave(request.goodbye.reason)
+        elif self.state_now is not ConversationState.CLOSING:
+            raise UnexpectedMessageError(
+                f"{self.label} sent {(kind or 'an empty message').capitalize()} while "
+                f"{self.state_now.value}; a stream is one Hello, then Steps, then Goodbye"
+            )
+        self._seconds.decode += time.perf_counter() - began_s
+
+    def _greet(self, hello: pb.Hello) -> None:
+        greeting = read_hello(hello, self._peer)
+        session, is_resumed = self._roster.welcome(greeting, self._peer, self._send)
+        self._session = session
+        self.state_now = ConversationState.TALKING
+        response = pb.ConnectResponse(
+            welcome=pb.Welcome(
+                version=codec.PROTOCOL_VERSION,
+                session_id=session.identity.session_id,
+                run_id=self._run_id,
+                seed=session.identity.seed,
+                environment_parameters=self._parameters.values,
+                max_unanswered_steps=1,
+                resumed=is_resumed,
+                grace_s=self._grace_s,
+            )
+        )
+        self._send(response.SerializeToString())
+
+    def _leave(self, reason: str) -> None:
+        self.state_now = ConversationState.OVER
+        if self._session is not None and self._session.is_live:
+            self._roster.leave(self._session, reason)
+
+    def close(self, reason: pb.CloseReason, message: str) -> None:
+        """Tell the simulator that nothing more will be answered. Steps are passed over from now."""
+        if self.state_now is not ConversationState.TALKING:
+            return
+        self.state_now = ConversationState.CLOSING
+        self._is_complete = reason == pb.CLOSE_REASON_COMPLETED
+        response = pb.ConnectResponse(close=pb.Close(reason=reason, message=message))
+        self._send(response.SerializeToString())
+
+    def refuse(self, error: SimulatorError) -> None:
+        """The stream ends because of what was sent on it, and its session with it."""
+        if self._session is None:
+            self._roster.counters["sessions_refused"] += 1
+            logger.warning("refused: %s", error)
+        elif self._session.is_live:
+            logger.warning("session ended: %s", error)
+            self._roster.refuse_step(self._session)
+        self.state_now = ConversationState.OVER
+
+    def replace(self) -> None:
+        """Another stream carries the session on."""
+        self.state_now = ConversationState.OVER
+
+    def end(self) -> None:
+        """The stream is gone. Without Goodbye, the session may come back on another one."""
+        was, self.state_now = self.state_now, ConversationState.OVER
+        if self._session is None or was is ConversationState.OVER:
+            return
+        if self._is_complete:
+            self._leave("the run is complete")
+        else:
+            self._roster.detach(self._session)

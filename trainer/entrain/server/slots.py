@@ -1,0 +1,153 @@
+"""Which slot stands for which agent: array-based lookup, so that agents cost no Python loop.
+
+A slot is given to an agent when its rows are first batched, and taken back when the agent's episode
+ends without a next one, or its simulator leaves. The lowest free slots are given first.
+Nothing here knows of messages, sessions or batches.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from entrain.state import State
+from entrain_envs.timestep import BoolArray, Int64Array
+
+
+def no_slots() -> Int64Array:
+    """An empty array of slots or agent ids."""
+    return np.empty(0, np.int64)
+
+
+def find(sorted_ids: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:
+    """Look up every one of `wanted` at once.
+
+    Args:
+        sorted_ids: [N] ascending, each once.
+        wanted: [K] any order.
+
+    Returns:
+        [K] positions in `sorted_ids`, and [K] whether it stands there (if not, ignore position).
+    """
+    if not len(sorted_ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    position = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
+    return position, sorted_ids[position] == wanted
+
+
+@dataclass
+class _Holding:
+    """The agents of one owner. `last_*` are those of its last message, for the fast path."""
+
+    agent_id: Int64Array = field(default_factory=no_slots)
+    slot: Int64Array = field(default_factory=no_slots)
+    last_agent_id: Int64Array = field(default_factory=no_slots)
+    last_slot: Int64Array = field(default_factory=no_slots)
+
+
+class SlotTable:
+    """(owner, agent id) -> slot, for one behaviour. Owned by the event loop.
+
+    An owner is a session's id. Agents of two owners never share a slot.
+    """
+
+    def __init__(self) -> None:
+        self._holdings: dict[str, _Holding] = {}
+        self._free = no_slots()
+        self._released: list[Int64Array] = []
+        self.num_slots = 0
+        """One more than the highest slot ever given."""
+
+    def __repr__(self) -> str:
+        return f"<SlotTable {self.num_agents} agents of {len(self._holdings)} owners>"
+
+    @property
+    def num_agents(self) -> int:
+        """Agents that have a slot now."""
+        return self.num_slots - len(self._free)
+
+    def assign(self, owner: str, agent_id: Int64Array) -> Int64Array:
+        """Slots of these agents; those who have none are given one.
+
+        Args:
+            owner: the session they belong to.
+            agent_id: [K], an agent may stand there twice.
+
+        Returns:
+            [K] slots.
+        """
+        holding = self._holdings.get(owner)
+        if holding is None:
+            holding = self._holdings[owner] = _Holding()
+        if np.array_equal(agent_id, holding.last_agent_id):
+            return holding.last_slot
+        position, known = find(holding.agent_id, agent_id)
+        if not known.all():
+            self._add(holding, np.unique(agent_id[~known]))
+            position, _ = find(holding.agent_id, agent_id)
+        holding.last_agent_id = agent_id
+        holding.last_slot = holding.slot[position]
+        return holding.last_slot
+
+    def _add(self, holding: _Holding, newcomers: Int64Array) -> None:
+        reused, self._free = self._free[: len(newcomers)], self._free[len(newcomers) :]
+        grown = self.num_slots + len(newcomers) - len(reused)
+        slot = np.concatenate([reused, np.arange(self.num_slots, grown)])
+        self.num_slots = grown
+        agent_id = np.concatenate([holding.agent_id, newcomers])
+        order = np.argsort(agent_id)
+        holding.agent_id = agent_id[order]
+        holding.slot = np.concatenate([holding.slot, slot])[order]
+
+    def release_agents(self, owner: str, agent_id: Int64Array) -> None:
+        """Take back the slots of these agents of `owner`; those without one are passed over."""
+        holding = self._holdings.get(owner)
+        if holding is None:
+            return
+        leaving = np.isin(holding.agent_id, agent_id)
+        self._give_back(holding.slot[leaving])
+        holding.agent_id = holding.agent_id[~leaving]
+        holding.slot = holding.slot[~leaving]
+        holding.last_agent_id = holding.last_slot = no_slots()
+
+    def release(self, owner: str) -> int:
+        """Take back all slots of `owner`; returns how many."""
+        holding = self._holdings.pop(owner, None)
+        if holding is None:
+            return 0
+        self._give_back(holding.slot)
+        return len(holding.slot)
+
+    def _give_back(self, slot: Int64Array) -> None:
+        if len(slot):
+            self._free = np.sort(np.concatenate([self._free, slot]))
+            self._released.append(slot)
+
+    def take_released(self) -> Int64Array:
+        """[R] slots taken back since this was last asked."""
+        if not self._released:
+            return no_slots()
+        released = np.unique(np.concatenate(self._released))
+        self._released = []
+        return released
+
+    def state(self) -> State:
+        """Who has which slot, which are free, and which were released and not yet told."""
+        return {
+            "num_slots": self.num_slots,
+            "free": self._free.copy(),
+            "released": np.concatenate([no_slots(), *self._released]),
+            "owners": {
+                owner: {"agent_id": holding.agent_id.copy(), "slot": holding.slot.copy()}
+                for owner, holding in self._holdings.items()
+            },
+        }
+
+    def load_state(self, state: State) -> None:
+        """Give the same slots from here on as the table that `state` was taken of."""
+        self.num_slots = state["num_slots"]
+        self._free = state["free"].copy()
+        self._released = [state["released"].copy()] if len(state["released"]) else []
+        self._holdings = {
+            owner: _Holding(agent_id=holding["agent_id"].copy(), slot=holding["slot"].copy())
+            for owner, holding in state["owners"].items()
+        }
