@@ -138,6 +138,21 @@ class CheckpointStore:
         listing = "".join(f"\n  {skip}" for skip in skipped)
         raise CheckpointError(f"no checkpoint in {self._folder} can be used:{listing}")
 
+    def problems(self) -> Mapping[Path, str]:
+        """Every checkpoint on disk, newest first, and what is wrong with it; "" where it is whole.
+
+        Reads all of them: for a person who asks, not for the way of a run.
+        """
+        found: dict[Path, str] = {}
+        for path in self.paths:
+            try:
+                _read(path)
+            except (_DamagedError, CheckpointError) as error:
+                found[path] = str(error)
+            else:
+                found[path] = ""
+        return found
+
     def _write(self, path: Path, files: Mapping[str, bytes]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()

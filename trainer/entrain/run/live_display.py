@@ -137,7 +137,7 @@ class LiveDisplay:
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._policies:
-            parts.append(_policy_table(self._policies))
+            parts.append(_policy_table(self._policies, width=self._console.width))
         if self._simulators is not None:
             parts.append(_simulators_line(self._simulators))
         return Group(*parts)
@@ -191,9 +191,13 @@ def _smoothed(before: float, rate: float) -> float:
     return rate if not math.isfinite(before) else before + _SMOOTHING * (rate - before)
 
 
-def _policy_table(policies: Mapping[str, _Policy]) -> Table:
+def _policy_table(policies: Mapping[str, _Policy], *, width: int) -> Table:
+    # The numbers and a short bar take 70 characters; long names give way to them.
+    name_width = min(max(width - 70, 8), 24)
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
-    table.add_column("policy", no_wrap=True, overflow="ellipsis", style="bold", max_width=24)
+    table.add_column(
+        "policy", no_wrap=True, overflow="ellipsis", style="bold", max_width=name_width
+    )
     table.add_column("", ratio=1, min_width=8)
     for name in ("env steps", "return", "entropy", "sigma", "steps/s", "left"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -201,7 +205,12 @@ def _policy_table(policies: Mapping[str, _Policy]) -> Table:
         total = policy.row.total_steps
         table.add_row(
             Text(behaviour),
-            ProgressBar(total=total, completed=min(policy.env_steps, total)),
+            ProgressBar(
+                total=total,
+                completed=min(policy.env_steps, total),
+                complete_style="cyan",
+                finished_style="green",
+            ),
             f"{compact(policy.env_steps)} / {compact(total)}",
             number(policy.return_mean, ".1f"),
             number(policy.row.entropy, ".2f"),

@@ -1,0 +1,218 @@
+"""Curves of one behaviour's training as PNG pictures, each made of one `Series`.
+
+Matplotlib is used through its objects, never through pyplot: nothing here touches global state, so
+pictures can be drawn in any thread. What was not measured, or never finite, has no picture.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from entrain.run.quantities import compact
+from entrain.run.table import Float64Array, Series
+
+_INK, _FAINT, _LINE = "#24292f", "#d8dee4", "#1f6feb"
+_PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#bf3989", "#7d5a1e")
+"""Of lines that are told apart by a legend: as many as a person can tell apart."""
+
+_SMOOTH_FROM = 60
+"""Points from which a curve is smoothed; with fewer, each point is marked."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture."""
+
+    name: str
+    """Of its file, without behaviour and ending."""
+
+    title: str
+
+    png: bytes
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """N finite points."""
+
+    x: Float64Array
+    y: Float64Array
+
+
+Draw = Callable[[Axes, Series], bool]
+"""Draws on the axes; false if there was nothing to draw."""
+
+
+def draw_plots(series: Series) -> Iterator[Plot]:
+    """Every picture that `series` has numbers for, in the order in which a person reads them."""
+    for name, (title, draw) in _PLOTS.items():
+        figure = Figure(figsize=(6.4, 3.3), dpi=140, layout="constrained", facecolor="white")
+        axes = figure.add_subplot()
+        if draw(axes, series):
+            _dress(axes, title)
+            png = io.BytesIO()
+            figure.savefig(png, format="png", metadata={"Title": title})
+            yield Plot(name, title, png.getvalue())
+
+
+def _return(axes: Axes, series: Series) -> bool:
+    """Mean over the episodes that ended, in a band of one standard deviation."""
+    mean = _curve(series, "rollout/episode_return_mean")
+    if mean is None:
+        return False
+    spread = series.columns.get("rollout/episode_return_std")
+    if spread is not None:
+        std = np.nan_to_num(spread[_is_finite(series, "rollout/episode_return_mean")], posinf=0.0)
+        middle, width = _smooth(mean.y), _smooth(std)
+        axes.fill_between(
+            mean.x, middle - width, middle + width, color=_LINE, alpha=0.14, linewidth=0
+        )
+    _plot(axes, mean, _LINE)
+    return True
+
+
+def _single(metric: str, *, from_zero: bool = False, log_if_wide: bool = False) -> Draw:
+    """A picture of one metric."""
+
+    def draw(axes: Axes, series: Series) -> bool:
+        curve = _curve(series, metric)
+        if curve is None:
+            return False
+        _plot(axes, curve, _LINE)
+        if log_if_wide and curve.y.min() > 0 and curve.y.max() > 100 * curve.y.min():
+            axes.set_yscale("log")
+        elif from_zero and curve.y.min() >= 0:
+            axes.set_ylim(bottom=0)
+        return True
+
+    return draw
+
+
+def _entropy(axes: Axes, series: Series) -> bool:
+    """Of the whole policy, and of each of its dimensions if they were measured."""
+    dimensions = _by_dimension(series, "policy/entropy/")
+    _plot_dimensions(axes, dimensions)
+    total = _curve(series, "policy/entropy")
+    if total is not None:
+        _plot(axes, total, _INK if dimensions else _LINE, label="whole policy")
+    if dimensions and len(dimensions) < len(_PALETTE):
+        _legend(axes)
+    return total is not None or bool(dimensions)
+
+
+def _sigma(axes: Axes, series: Series) -> bool:
+    dimensions = _by_dimension(series, "policy/sigma/")
+    _plot_dimensions(axes, dimensions)
+    if 1 < len(dimensions) <= len(_PALETTE):
+        _legend(axes)
+    if dimensions:
+        axes.set_ylim(bottom=0)
+    return bool(dimensions)
+
+
+_PLOTS: Mapping[str, tuple[str, Draw]] = {
+    "return": ("Episode return, mean and standard deviation", _return),
+    "episode-length": (
+        "Episode length (steps)",
+        _single("rollout/episode_length_mean", from_zero=True),
+    ),
+    "entropy": ("Entropy of the policy (nats)", _entropy),
+    "sigma": ("Sigma per action dimension", _sigma),
+    "value-loss": ("Value loss", _single("loss/value", from_zero=True, log_if_wide=True)),
+    "kl": ("KL divergence per update (nats)", _single("policy/kl", from_zero=True)),
+    "clip-fraction": ("Clipped fraction", _single("policy/clip_fraction", from_zero=True)),
+    "steps-per-second": (
+        "Env steps per second",
+        _single("time/env_steps_per_second", from_zero=True),
+    ),
+}
+
+
+def _is_finite(series: Series, metric: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.isfinite(series.columns[metric])
+
+
+def _curve(series: Series, metric: str) -> _Curve | None:
+    """The finite points of one metric; none if there are none."""
+    if metric not in series.columns:
+        return None
+    finite = _is_finite(series, metric)
+    if not finite.any():
+        return None
+    return _Curve(series.env_steps[finite].astype(np.float64), series.columns[metric][finite])
+
+
+def _by_dimension(series: Series, prefix: str) -> Mapping[str, _Curve]:
+    """{what follows `prefix`: curve}, dimension 10 behind dimension 9."""
+    names = [name for name in series.columns if name.startswith(prefix)]
+    names.sort(key=lambda name: (len(name), name))
+    curves = {name.removeprefix(prefix): _curve(series, name) for name in names}
+    return {name: curve for name, curve in curves.items() if curve is not None}
+
+
+def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
+    """Each in a colour of its own; too many to tell apart are faint, with their mean in front."""
+    few = len(dimensions) <= len(_PALETTE)
+    for (name, curve), colour in zip(
+        dimensions.items(), _PALETTE if few else [_LINE] * len(dimensions), strict=False
+    ):
+        if few:
+            _plot(axes, curve, colour, label=name)
+        else:
+            axes.plot(curve.x, _smooth(curve.y), color=colour, linewidth=0.6, alpha=0.35)
+    if not few:
+        same = [curve.y for curve in dimensions.values()]
+        longest = max(dimensions.values(), key=lambda curve: len(curve.y))
+        if all(len(y) == len(longest.y) for y in same):
+            _plot(axes, _Curve(longest.x, np.mean(same, axis=0)), _INK, label="mean")
+            _legend(axes)
+
+
+def _plot(axes: Axes, curve: _Curve, colour: str, label: str | None = None) -> None:
+    """Few points are marked; many are drawn faintly, with their running mean in front."""
+    if len(curve.y) < _SMOOTH_FROM:
+        axes.plot(
+            curve.x, curve.y, color=colour, label=label, linewidth=1.6, marker="o", markersize=3
+        )
+        return
+    axes.plot(curve.x, curve.y, color=colour, linewidth=0.7, alpha=0.3)
+    axes.plot(curve.x, _smooth(curve.y), color=colour, label=label, linewidth=1.8)
+
+
+def _smooth(y: Float64Array) -> Float64Array:
+    """[N] centred running mean over about a fortieth of the curve; itself if it is short."""
+    if len(y) < _SMOOTH_FROM:
+        return y
+    half = max(2, len(y) // 80)
+    total = np.concatenate([[0.0], np.cumsum(y)])
+    middle = np.arange(len(y))
+    low, high = np.maximum(middle - half, 0), np.minimum(middle + half + 1, len(y))
+    mean: Float64Array = (total[high] - total[low]) / (high - low)
+    return mean
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(fontsize=8, frameon=False, ncols=2, labelcolor=_INK, loc="best")
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=10.5, color=_INK, loc="left", pad=8)
+    axes.set_xlabel("env steps", fontsize=9, color=_INK)
+    axes.tick_params(labelsize=8.5, colors=_INK, color=_FAINT)
+    axes.grid(visible=True, color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(_steps_label))
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(_FAINT)
+
+
+def _steps_label(steps: float, _position: int | None) -> str:
+    return compact(round(steps)) if math.isfinite(steps) and steps >= 0 else ""

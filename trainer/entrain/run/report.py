@@ -1,0 +1,65 @@
+"""report.html and plots/*.png: what a person opens first when a run has ended.
+
+Made of what is in the run folder alone (metrics.csv, summary.json, config.yaml), so that a report
+can be written again at any time.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from entrain.run.durable import replace_file
+from entrain.run.folder import RunFolder
+from entrain.run.plots import Plot, draw_plots
+from entrain.run.report_page import Section, render_page
+from entrain.run.summary import RunSummary
+from entrain.run.table import Series, read_metrics
+
+FINAL_UPDATES = 10
+"""How many of the last updates in which episodes ended make the final return."""
+
+
+def write_report(folder: RunFolder, summary: RunSummary) -> None:
+    """Keep `summary` in the folder and write its report."""
+    summary.save(folder.summary)
+    rewrite_report(folder)
+
+
+def rewrite_report(folder: RunFolder) -> None:
+    """Write the report of a run that ended earlier.
+
+    Raises:
+        ConfigError: the folder has no summary, so its run never ended.
+    """
+    summary = RunSummary.load(folder.summary)
+    series = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
+    sections = [
+        _section(folder, summary, behaviour, one) for behaviour, one in sorted(series.items())
+    ]
+    config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
+    replace_file(folder.report, render_page(summary, sections, config=config))
+
+
+def final_return(series: Series) -> float:
+    """Mean return of the episodes that ended in the last FINAL_UPDATES updates that saw any end."""
+    means = series.columns.get("rollout/episode_return_mean")
+    if means is None:
+        return math.nan
+    episodes = series.columns.get("rollout/episodes", np.ones_like(means))
+    weights = np.where(np.isfinite(means) & np.isfinite(episodes), episodes, 0.0)
+    last = np.flatnonzero(weights > 0)[-FINAL_UPDATES:]
+    return float(np.average(means[last], weights=weights[last])) if len(last) else math.nan
+
+
+def _section(folder: RunFolder, summary: RunSummary, behaviour: str, series: Series) -> Section:
+    plots = list(draw_plots(series))
+    _write_plots(folder, behaviour, plots)
+    return Section(behaviour, summary.policies.get(behaviour), final_return(series), plots)
+
+
+def _write_plots(folder: RunFolder, behaviour: str, plots: list[Plot]) -> None:
+    folder.plots.mkdir(exist_ok=True)
+    drawn: Mapping[str, bytes] = {plot.name: plot.png for plot in plots}
+    for name, png in drawn.items():
+        replace_file(folder.plot(behaviour, name), png)

@@ -1,0 +1,81 @@
+"""What a finished run came to, kept as summary.json so that its report can be written again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+
+from entrain.errors import ConfigError
+from entrain.run.durable import replace_file
+from entrain.run.progress import Progress
+
+Outcome: TypeAlias = Literal["completed", "stopped", "failed"]
+"""completed: every policy has its total steps. stopped: on request; `resume` goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySummary:
+    """How far one policy came."""
+
+    progress: Progress
+
+    total_steps: int
+    """Env steps after which it is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run, over all its sittings."""
+
+    name: str
+    outcome: Outcome
+
+    started_at: float
+    """Seconds since 1970, of the first sitting."""
+
+    ended_at: float
+
+    seconds: float
+    """Spent training; time between a stop and its resume does not count."""
+
+    simulators: tuple[str, ...]
+    """One line for each kind that took part, such as `4 x balance-ball, 64 agents`."""
+
+    software: tuple[str, ...]
+    """Names with versions: what the numbers were measured with."""
+
+    policies: Mapping[str, PolicySummary]
+
+    @property
+    def env_steps(self) -> int:
+        """Over all policies."""
+        return sum(policy.progress.env_steps for policy in self.policies.values())
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        replace_file(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The summary at `path`; ConfigError if there is none that can be read."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            policies = {
+                behaviour: PolicySummary(
+                    progress=Progress(**policy["progress"]), total_steps=policy["total_steps"]
+                )
+                for behaviour, policy in fields.pop("policies").items()
+            }
+            return cls(
+                **{
+                    **fields,
+                    "policies": policies,
+                    "simulators": tuple(fields["simulators"]),
+                    "software": tuple(fields["software"]),
+                }
+            )
+        except FileNotFoundError:
+            raise ConfigError(f"{path} is not there; a run writes it when it ends") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error!r}") from error
