@@ -1,1 +1,1 @@
-"""Placeholder line; replaced by its author."""
+"""Bundled simulators: each a real task in a file of its own, runnable with `entrain-env`."""
