@@ -6,7 +6,7 @@ A sampled action is a constant in `log_prob`: gradients flow to mean and log_sig
 
 import math
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ class DiagonalGaussian:
     """Independent normal dimensions, a ~ N(mean, sigma^2), with sigma^2 = exp(log_sigma_sq)."""
 
     def __init__(self, mean: Tensor, log_sigma_sq: Tensor) -> None:
-        """Hold the parameters; nothing is computed before it is asked for.
+        """Hold the parameters.
 
         Args:
             mean: [..., D].
@@ -30,11 +30,7 @@ class DiagonalGaussian:
         """
         self.mean = mean
         self.log_sigma_sq = log_sigma_sq
-
-    @cached_property
-    def sigma_sq(self) -> Tensor:
-        """[D] variance."""
-        return self.log_sigma_sq.exp()
+        self.sigma_sq = log_sigma_sq.exp()
 
     def masked(self, action_mask: Tensor) -> "DiagonalGaussian":
         """Itself: there are no choices to forbid. `action_mask` is [..., 0]."""

@@ -4,10 +4,19 @@ Every slot owns a stream of numbers; its n-th action reads the n-th stretch of i
 an agent is the same whatever the order of arrival, the batch it is served in, or a restart.
 """
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+UInt64Array = npt.NDArray[np.uint64]
+
+STREAM_BITS = 40
+"""Each slot's stream is 2^40 numbers long; streams of slots below 2^24 never overlap."""
+
+_GAMMA = 0x9E3779B97F4A7C15
+_MODULUS = 2**64
+_SLOT_STRIDE = np.uint64((_GAMMA << STREAM_BITS) % _MODULUS)
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _UNUSED_BITS = np.uint64(12)
@@ -18,14 +27,14 @@ def uniform_noise(
 ) -> npt.NDArray[np.float64]:
     """Numbers uniform in the open interval (0, 1), a pure function of the arguments.
 
-        stream[k] = mix(seed + gamma * slot[k])
-        bits[k,d] = mix(stream[k] + gamma * (counter[k] * size + d))        (all modulo 2^64)
+        index[k, d] = slot[k] * 2^40 + counter[k] * size + d
+        bits[k, d]  = mix(seed + gamma * (index[k, d] + 1))        (modulo 2^64)
 
-    which is SplitMix64 at random access: the slot's output of the generator seeded with `seed`
-    seeds the generator whose outputs are the slot's noise.
+    is the index-th output of the generator SplitMix64 seeded with `seed`.
 
     Args:
-        seed: of the run and policy.
+        seed: of the run and policy; near seeds give unrelated numbers only if they were mixed
+            before, as `numpy.random.SeedSequence` does.
         slot: [K] whose noise it is.
         counter: [K] how many actions the slot has drawn before.
         size: numbers that one action needs.
@@ -36,15 +45,9 @@ def uniform_noise(
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
     """
-    stream = slot.astype(np.uint64)
-    stream *= _GAMMA
-    stream += np.uint64(seed)
-    _mix(stream)
-    position = counter.astype(np.uint64)
-    position *= np.uint64(size)
-    bits: npt.NDArray[np.uint64] = np.add.outer(position, np.arange(size, dtype=np.uint64))
-    bits *= _GAMMA
-    bits += stream[:, None]
+    step, offset = _steps(seed, size)
+    start = slot.view(np.uint64) * _SLOT_STRIDE + counter.view(np.uint64) * step
+    bits = np.add.outer(start, offset)
     _mix(bits)
     # 52 bits, not 53: with 53 the middle of the last interval would round to 1.
     bits >>= _UNUSED_BITS
@@ -54,7 +57,14 @@ def uniform_noise(
     return uniform
 
 
-def _mix(bits: npt.NDArray[np.uint64]) -> None:
+@cache
+def _steps(seed: int, size: int) -> tuple[np.uint64, UInt64Array]:
+    """What one action adds to the generator's state, and what its dimensions do, [size]."""
+    offset = [(seed + _GAMMA * (d + 1)) % _MODULUS for d in range(size)]
+    return np.uint64(_GAMMA * size % _MODULUS), np.array(offset, dtype=np.uint64)
+
+
+def _mix(bits: UInt64Array) -> None:
     """Scramble each number in place, one to one: the finaliser of SplitMix64."""
     bits ^= bits >> _SHIFTS[0]
     bits *= _MULTIPLIERS[0]
