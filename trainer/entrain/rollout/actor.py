@@ -30,7 +30,7 @@ from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import ActionBatch, Array, BoolArray, Int64Array, StepType
+from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, Int64Array, StepType
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
@@ -69,14 +69,17 @@ class _Pending:
     """A batch that was observed and is not yet answered."""
 
     batch: SlotTimesteps
-    recurrent_state: Tensor
-    """[K, S] before these rows."""
-
     begins: BoolArray
     """[K] true where the row begins an episode, or belongs to none that we know of."""
 
+    recurrent_state: Float32Array
+    """[K, S] before these rows."""
+
     output: PolicyOutput
     """Of the forward over all K rows."""
+
+    value: Float32Array
+    """[K] the output's."""
 
     is_stale: bool
     """Whether the policy may have learned since `output` was computed."""
@@ -259,10 +262,11 @@ class Actor:
                 name: self._tensor(values[np.newaxis])
                 for name, values in batch.timesteps.observation.items()
             }
-            recurrent_state = self._tensor(self._recurrent_state[batch.slot])
+            recurrent_state = self._recurrent_state[batch.slot]
             reset = self._tensor(begins[np.newaxis])
-            output = self._policy(observation, recurrent_state, reset)
-        return _Pending(batch, recurrent_state, begins, output, is_stale=False)
+            output = self._policy(observation, self._tensor(recurrent_state), reset)
+            value = _array(output.value)[0]
+        return _Pending(batch, begins, recurrent_state, output, value, is_stale=False)
 
     def _take_outcomes(self, pending: _Pending, outcome: Int64Array) -> None:
         timesteps = pending.batch.timesteps
@@ -275,7 +279,7 @@ class Actor:
                 slot,
                 step_type=step_type,
                 reward=self._rewards.scale(slot, reward),
-                value=_array(pending.output.value)[0, outcome],
+                value=pending.value[outcome],
             )
 
     def _distribution(self, pending: _Pending) -> ActionDistribution:
@@ -300,10 +304,10 @@ class Actor:
             observation={name: values[acting] for name, values in timesteps.observation.items()},
             action={name: _array(values)[0].take(acting, 0) for name, values in action.items()},
             action_mask=timesteps.action_mask[acting],
-            log_prob=_array(log_prob)[0, acting],
-            value=_array(pending.output.value)[0, acting],
+            log_prob=_array(log_prob)[0][acting],
+            value=pending.value[acting],
             reset=pending.begins[acting],
-            recurrent_state=_array(pending.recurrent_state)[acting],
+            recurrent_state=pending.recurrent_state[acting],
             policy_version=self.policy_version,
         )
 

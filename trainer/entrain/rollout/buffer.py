@@ -227,6 +227,7 @@ class RolloutBuffer:
         self._initial_state, self._open_state = initial_state, open_state
         self._ledger = Ledger(**state["ledger"])
         self._num_closed = int(length.sum())
+        self._reserve(_FIRST_ROWS)
 
 
 def _tensors(arrays: Mapping[str, Array]) -> Mapping[str, Tensor]:

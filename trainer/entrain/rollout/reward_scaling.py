@@ -117,7 +117,9 @@ class RewardScaler:
             return reward
         discounted = self._discount * self._sum[slot] + reward
         self._sum[slot] = discounted
-        self._add(len(discounted), float(discounted.mean()), float(discounted.var()))
+        mean = float(discounted.sum()) / len(discounted)
+        deviation = discounted - mean
+        self._add(len(discounted), mean, float(deviation @ deviation) / len(discounted))
         scaled: Float32Array = reward / np.float32(self.divisor)
         return np.clip(scaled, -self._clip, self._clip, out=scaled)
 

@@ -1,0 +1,185 @@
+"""A policy whose every number says where it comes from, and batches written as short sentences."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from entrain.policy.actor_critic import PolicyOutput
+from entrain.requests import SlotTimesteps
+from entrain.rollout import columns
+from entrain.rollout.actor import Actor
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import StepType, TimestepBatch
+
+SPEC = BehaviourSpec(
+    "walker",
+    (ObservationSpec("code", ()), ObservationSpec("eyes/left", (2, 3), "uint8")),
+    ActionSpec((-1.0, -1.0), (1.0, 1.0), (3,)),
+)
+LEAK = 1e9
+WEIGHT_UNIT = 10_000.0
+"""Codes are below it, so that value = code + WEIGHT_UNIT * weight tells both, exactly."""
+
+Row = tuple[int, StepType, float, float]
+"""slot, step type, reward, code."""
+
+
+class CodeDistribution:
+    """Continuous action: (what the policy saw, noise); discrete: an allowed choice, by noise."""
+
+    def __init__(self, seen: Tensor, mask: Tensor | None = None) -> None:
+        self.seen = seen
+        self.mask = mask
+
+    def masked(self, action_mask: Tensor) -> "CodeDistribution":
+        return CodeDistribution(self.seen, action_mask)
+
+    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+        assert self.mask is not None, "sampled before it was masked"
+        assert noise.dtype == torch.float64
+        assert bool(self.mask.any(-1).all()), "a row without an allowed choice"
+        nth = (noise[..., 1:] * self.mask.sum(-1, keepdim=True)).floor() + 1
+        reached = self.mask.cumsum(-1) >= nth
+        return {
+            "continuous": torch.stack([self.seen, noise[..., 0].float()], -1),
+            "discrete": reached.int().argmax(-1, keepdim=True),
+        }
+
+    def mode(self) -> Mapping[str, Tensor]:
+        return self.sample(torch.full((*self.seen.shape, 2), 0.5, dtype=torch.float64))
+
+    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+        assert torch.equal(action["continuous"][..., 0], self.seen), "the action is another row's"
+        return -self.seen
+
+    def entropy(self) -> Tensor:
+        return torch.zeros_like(self.seen)
+
+
+class CodePolicy:
+    """Sees code + WEIGHT_UNIT * weight, and values it at just that.
+
+    With memory it values state[0], where state = (half of it, zero after a reset) + what it sees.
+    """
+
+    noise_size = 2
+
+    def __init__(self, state_size: int = 0) -> None:
+        self.state_size = state_size
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.forwards = 0
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        yield self.weight
+
+    def learn(self) -> None:
+        """What an update does: the next forward says something else."""
+        with torch.no_grad():
+            self.weight.add_(1.0)
+
+    def __call__(
+        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+    ) -> PolicyOutput:
+        self.forwards += 1
+        seen = observation["code"] + WEIGHT_UNIT * self.weight
+        assert seen.shape == reset.shape == observation["eyes/left"].shape[:2]
+        assert state.shape == (seen.shape[1], self.state_size)
+        if self.state_size == 0:
+            return PolicyOutput(CodeDistribution(seen), seen, state)
+        values = []
+        for step, cleared in zip(seen, reset, strict=True):
+            half = 0.5 * state
+            state = step[:, None] + half.masked_fill(cleared[:, None], 0.0)
+            values.append(state[:, 0])
+        return PolicyOutput(CodeDistribution(seen), torch.stack(values), state)
+
+    def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return {**action, "continuous": 2.0 * action["continuous"]}
+
+
+def eyes_of(code: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """[N, 2, 3] uint8 that a code decides."""
+    corner = np.arange(6, dtype=np.int64).reshape(2, 3)
+    return (code.astype(np.int64)[:, None, None] + corner).astype(np.uint8)
+
+
+def mask_of(code: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """[N, 3] that a code decides; at least one choice is allowed."""
+    mask: npt.NDArray[np.bool_] = (code.astype(np.int64)[:, None] >> np.arange(3)) % 2 == 1
+    mask[:, 0] |= ~mask.any(1)
+    return mask
+
+
+def timesteps_of(rows: Sequence[Row]) -> TimestepBatch:
+    """Rows as they come from the wire: read-only. An end row's mask allows nothing."""
+    slot, step_type, reward, code = (
+        np.array([row[column] for row in rows], dtype)
+        for column, dtype in enumerate((np.int64, np.uint8, np.float32, np.float32))
+    )
+    eyes, mask = eyes_of(code), mask_of(code)
+    mask[step_type > StepType.MID] = False
+    for array in (slot, step_type, reward, code, eyes, mask):
+        array.flags.writeable = False
+    return TimestepBatch(slot, step_type, reward, {"code": code, "eyes/left": eyes}, mask)
+
+
+def batch_of(
+    *rows: Row, released: Sequence[int] = (), num_slots: int | None = None
+) -> SlotTimesteps:
+    timesteps = timesteps_of(rows)
+    slots = [-1, *(row[0] for row in rows), *released]
+    return SlotTimesteps(
+        slot=timesteps.agent_id,
+        timesteps=timesteps,
+        released=np.array(released, np.int64),
+        num_slots=max(slots) + 1 if num_slots is None else num_slots,
+    )
+
+
+def actor_of(policy: CodePolicy, **changes: Any) -> Actor:
+    options: dict[str, Any] = {
+        "rollout_steps": 4,
+        "seed": 7,
+        "discount": 0.5,
+        "normalize_rewards": False,
+        "reward_clip": 10.0,
+    }
+    return Actor(policy, SPEC, **{**options, **changes})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unused_storage_is_loud() -> Iterator[None]:
+    """Every cell of fresh storage holds 1e9 (or true, or 255), so that a leak is seen."""
+
+    def poisoned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        dtype = np.dtype(dtype)
+        return np.full(shape, 255 if dtype == np.uint8 else LEAK, dtype)
+
+    with mock.patch.object(columns, "allocate", poisoned):
+        yield
+
+
+@pytest.fixture(scope="session")
+def spec() -> BehaviourSpec:
+    return SPEC
+
+
+@pytest.fixture(scope="session")
+def make_policy() -> Callable[..., CodePolicy]:
+    return CodePolicy
+
+
+@pytest.fixture(scope="session")
+def make_actor() -> Callable[..., Actor]:
+    return actor_of
+
+
+@pytest.fixture(scope="session")
+def batch() -> Callable[..., SlotTimesteps]:
+    return batch_of
