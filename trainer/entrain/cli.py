@@ -59,6 +59,10 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     address: Annotated[
         str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.")
     ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Listen beyond this machine without TLS: anyone may join."),
+    ] = False,
     runs_directory: Annotated[Path | None, typer.Option(help="Where run folders are made.")] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -70,6 +74,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         *(settings or ()),
         # JSON text is YAML text, whatever is in it.
         *(f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None),
+        *(["server.insecure=true"] if insecure else []),
     ]
     run = config_file.load(config, overrides)
     _start_logging(verbose=verbose)
@@ -180,7 +185,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - its callback answers
+    version: Annotated[
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_print_version, help="Print the version."
@@ -222,7 +227,7 @@ def _start_logging(*, verbose: bool) -> None:
 
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(with_time=verbose))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger().addHandler(handler)
     for package in ("entrain", "entrain_envs"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
 

@@ -167,7 +167,7 @@ class ServerConfig(Options):
 
     address: str = Field(
         default="localhost:50051",
-        pattern=r"^(unix:.+|\[[0-9A-Fa-f:.%]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
+        pattern=r"^(unix:.+|\[[^\s\[\]]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
         json_schema_extra={
             "patternErrorMessage": "HOST:PORT, [IPV6]:PORT or unix:PATH, such as localhost:50051"
         },

@@ -1,0 +1,349 @@
+"""The commands: what each calls, what it ends with, and what a person reads."""
+
+import json
+import logging
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import entrain
+from entrain import config_file, config_reference
+from entrain.cli import main
+from entrain.config import RunConfig
+from entrain.errors import (
+    CheckpointError,
+    ConfigError,
+    EntrainError,
+    MissingExtraError,
+    NoSimulatorError,
+    ServeError,
+)
+
+
+class Daemon(types.ModuleType):
+    """Stands in for `entrain.daemon`: remembers its calls, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("entrain.daemon")
+        self.calls: list[tuple[Any, ...]] = []
+        self.answer: int | BaseException = 0
+
+    def train(self, config: RunConfig) -> int:
+        return self._called("train", config)
+
+    def resume(self, run: Path, overrides: list[str]) -> int:
+        return self._called("resume", run, overrides)
+
+    def evaluate(
+        self, run: Path, *, episodes: int, deterministic: bool, overrides: list[str]
+    ) -> int:
+        return self._called("evaluate", run, episodes, deterministic, overrides)
+
+    def export(self, run: Path, output: Path | None) -> int:
+        return self._called("export", run, output)
+
+    def _called(self, *call: Any) -> int:
+        self.calls.append(call)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    daemon = Daemon()
+    monkeypatch.setitem(sys.modules, "entrain.daemon", daemon)
+    monkeypatch.setattr(entrain, "daemon", daemon, raising=False)
+    return daemon
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in (None, "entrain", "entrain_envs")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+# Answering at once
+
+
+def test_help_answers_at_once_and_never_imports_torch() -> None:
+    script = (
+        "import sys, time\n"
+        "began = time.perf_counter()\n"
+        "from entrain.cli import main\n"
+        "assert main(['train', '--help']) == 0 and main(['--help']) == 0\n"
+        "heavy = {'torch', 'grpc', 'numpy', 'matplotlib', 'yaml'} & sys.modules.keys()\n"
+        "print(json.dumps([sorted(heavy), time.perf_counter() - began]), file=sys.stderr)\n"
+    )
+    durations = []
+    for _ in range(3):  # other processes may be in the way once
+        done = subprocess.run(
+            [sys.executable, "-c", f"import json\n{script}"], check=True, capture_output=True
+        )
+        heavy, seconds = json.loads(done.stderr)
+        assert heavy == []
+        durations.append(seconds)
+    assert min(durations) < 0.4
+
+
+def test_a_mistake_in_the_settings_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from entrain.cli import main\n"
+        "assert main(['train', '--set', 'nmae=x']) == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    told = {int(line.split()[0]) for line in text.splitlines() if line.strip()[:1].isdigit()}
+    kinds = [EntrainError, ConfigError, CheckpointError, ServeError, NoSimulatorError]
+    assert told == {0, 130, *(kind.exit_code for kind in kinds)}
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "resume", "evaluate", "export", "info", "schema", "version"]
+)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"entrain {command}" in capsys.readouterr().out
+
+
+def test_a_misspelt_command_is_answered_with_the_closest_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["trian"]) == 2
+    assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_the_version_is_that_of_the_package(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"entrain {entrain.__version__}\n"
+
+
+def test_the_package_says_the_version_that_it_is_built_as() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{entrain.__version__}"\n' in project
+    assert entrain.__all__ == ["__version__"]
+
+
+# Commands and what they call
+
+
+def test_train_reads_the_file_then_set_then_the_shortcuts(tmp_path: Path, daemon: Daemon) -> None:
+    path = tmp_path / "walk.yaml"
+    path.write_text("name: walk\nseed: 5\nthreads: 3\n", encoding="utf-8")
+    code = main(
+        [
+            *("train", str(path), "--set", "seed=7", "--set", "name=other", "--name", "best"),
+            *("--address", "[::1]:0", "--runs-directory", str(tmp_path / "my runs")),
+        ]
+    )
+    assert code == 0
+    [(command, config)] = daemon.calls
+    assert command == "train"
+    assert (config.name, config.seed, config.threads) == ("best", 7, 3)
+    assert config.server.address == "[::1]:0"
+    assert config.runs_directory == tmp_path / "my runs"
+
+
+def test_train_without_a_file_takes_the_defaults(daemon: Daemon) -> None:
+    assert main(["train"]) == 0
+    assert daemon.calls == [("train", RunConfig())]
+
+
+def test_insecure_has_to_be_typed_out(daemon: Daemon) -> None:
+    main(["train", "--address", "0.0.0.0:50051"])
+    main(["train", "--address", "0.0.0.0:50051", "--insecure"])
+    assert [config.server.insecure for _, config in daemon.calls] == [False, True]
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name(daemon: Daemon) -> None:
+    assert main(["train", "--name", "007"]) == 0
+    assert daemon.calls[0][1].name == "007"
+
+
+def test_resume_hands_over_run_and_settings(daemon: Daemon) -> None:
+    assert main(["resume", "runs/walk", "--set", "policies.*.total_steps=9"]) == 0
+    assert daemon.calls == [("resume", Path("runs/walk"), ["policies.*.total_steps=9"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], (20, True, [])),
+        (["--sample", "--episodes", "3"], (3, False, [])),
+        (["--deterministic", "--set", "threads=2"], (20, True, ["threads=2"])),
+    ],
+)
+def test_evaluate_hands_over_how_to_act(
+    daemon: Daemon, options: list[str], expected: tuple[int, bool, list[str]]
+) -> None:
+    assert main(["evaluate", "runs/walk", *options]) == 0
+    assert daemon.calls == [("evaluate", Path("runs/walk"), *expected)]
+
+
+def test_evaluating_no_episode_is_refused(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "runs/walk", "--episodes", "0"]) == 2
+    assert daemon.calls == []
+
+
+@pytest.mark.parametrize(("options", "output"), [([], None), (["--output", "here"], Path("here"))])
+def test_export_hands_over_where_to(
+    daemon: Daemon, options: list[str], output: Path | None
+) -> None:
+    assert main(["export", "runs/walk", *options]) == 0
+    assert daemon.calls == [("export", Path("runs/walk"), output)]
+
+
+# Ends
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_a_command_ends_with_the_code_that_the_daemon_returns(daemon: Daemon, code: int) -> None:
+    daemon.answer = code
+    assert main(["train"]) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("no such thing"), 2),
+        (CheckpointError("damaged"), 3),
+        (ServeError("port 50051 is in use"), 4),
+        (NoSimulatorError("nobody came"), 5),
+        (MissingExtraError("pip install 'entrain[export]'"), 2),
+    ],
+)
+def test_what_is_raised_on_purpose_is_one_line_and_its_code(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], error: EntrainError, code: int
+) -> None:
+    daemon.answer = error
+    assert main(["resume", "runs/walk"]) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"entrain: {error}\n")
+
+
+def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answer = ZeroDivisionError("division by zero")
+    assert main(["train"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "ZeroDivisionError: division by zero" in err
+    assert err.splitlines()[-1].startswith("entrain: this is a mistake in entrain")
+
+
+def test_an_interrupt_before_training_begins_ends_with_130(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answer = KeyboardInterrupt()
+    assert main(["train"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_settings_starts_nothing(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--set", "policies.walker.ppo.clip_rnage=0.1"]) == 2
+    assert daemon.calls == []
+    assert capsys.readouterr().err == (
+        "entrain: --set policies.walker.ppo.clip_rnage=0.1: policies.walker.ppo has no option "
+        "'clip_rnage'; did you mean 'clip_range'?\n"
+    )
+
+
+# What is printed
+
+
+def test_events_are_logged_to_stderr_one_line_each(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["train"])
+    logging.getLogger("entrain.server").info("listening on localhost:50051")
+    logging.getLogger("entrain.server").debug("a detail")
+    logging.getLogger("other").info("not ours")
+    logging.getLogger("other").warning("look here")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["INFO  listening on localhost:50051", "WARN  look here"]
+
+
+def test_verbose_logs_details(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--verbose"])
+    logging.getLogger("entrain.server").debug("a detail")
+    assert capsys.readouterr().err.endswith("DEBUG a detail\n")
+
+
+def test_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == config_file.json_schema()
+
+
+def test_schema_and_reference_are_written_to_a_file(tmp_path: Path) -> None:
+    assert main(["schema", "--output", str(tmp_path / "entrain.schema.json")]) == 0
+    written = (tmp_path / "entrain.schema.json").read_bytes()
+    assert json.loads(written) == config_file.json_schema()
+    assert written.endswith(b"}\n")
+    assert main(["schema", "--markdown", "-o", str(tmp_path / "configuration.md")]) == 0
+    assert (tmp_path / "configuration.md").read_text("utf-8") == config_reference.markdown()
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"entrain: cannot write {tmp_path}: ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
+def test_a_console_without_unicode_never_ends_the_program(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "läufer.yaml"
+    path.write_text("名前: 走る人\n", encoding="utf-8")
+    for arguments, code in ((["--help"], 0), (["train", str(path)], 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "entrain", *arguments],
+            env={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "PATH": ""},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_is_no_mistake_of_ours() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "entrain", "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_python_m_entrain_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "entrain", "version"], capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == f"entrain {entrain.__version__}"

@@ -1,0 +1,204 @@
+"""The JSON schema, the words for it, and the reference that is written from it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from entrain.config import RunConfig
+from entrain.config_file import load
+from entrain.config_reference import markdown
+from entrain.config_schema import (
+    ANY_NAME,
+    closest_option,
+    expectation,
+    find,
+    json_schema,
+    options,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = sorted((REPOSITORY / "docs" / "examples").glob("*.yaml"))
+
+
+def test_an_editor_is_told_of_every_option_with_its_meaning() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["properties"].keys() == RunConfig.model_fields.keys()
+    for path, option in options():
+        if path[-1] not in (ANY_NAME, 0):
+            assert option["description"], path
+
+
+def test_an_editor_is_told_of_options_that_do_not_exist() -> None:
+    schema = json_schema()
+    for group in (schema, *schema["$defs"].values()):
+        assert group["additionalProperties"] is False
+
+
+def test_the_schema_has_every_value_of_a_resolved_run() -> None:
+    def leaves(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, value in values.items():
+            if isinstance(value, dict) and value:
+                yield from leaves(value, (*path, name))
+            else:
+                yield (*path, name)
+
+    for path in leaves(RunConfig().model_dump(mode="json"), ()):
+        found, _ = find(path)
+        assert found == path
+
+
+def test_finding_stops_at_the_last_part_that_exists() -> None:
+    found, schema = find(("policies", "walker", "ppo", "clip_rnage"))
+    assert found == ("policies", "walker", "ppo")
+    assert "clip_range" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (("seed",), "an integer of at least 0 and below 9223372036854775808"),
+        (("device",), "one of auto, cpu, cuda"),
+        (("server", "lockstep"), "true or false"),
+        (("server", "tls_key"), "a path, as text or null"),
+        (("server", "grace_s"), "a number of at least 0"),
+        (("server", "max_message_mib"), "a number above 0"),
+        (("policies", "w", "ppo", "discount"), "a number between 0 and 1"),
+        (("policies", "w", "network", "hidden_sizes", 0), "an integer of at least 1"),
+        (("simulators", "launch", 0, "command"), "text or a list, each entry text"),
+        (("policies",), "a group of names, each with a value"),
+        (("policies", "w"), "a group of options, such as 'total_steps'"),
+    ],
+)
+def test_what_an_option_must_be_is_said_in_words(path: tuple[str | int, ...], words: str) -> None:
+    found, schema = find(path)
+    assert found == path
+    assert expectation(schema) == words
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "closest"),
+    [
+        (("policies", "w", "ppo"), "clip_rnage", "clip_range"),
+        (("policies", "w", "ppo"), "epochs", "num_epochs"),
+        (("policies", "w", "ppo"), "gamma", "discount"),
+        (("policies", "w"), "learning_rate", "ppo.learning_rate"),
+        (("policies", "w"), "hidden_sizs", "network.hidden_sizes"),
+        ((), "learning_rate", "policies.NAME.ppo.learning_rate"),
+        ((), "keep", "checkpoints.keep"),
+        (("checkpoints",), "grace_s", "server.grace_s"),
+        (("simulators", "launch", 0), "cmd", "command"),
+        (("checkpoints",), "frobnicate", ""),
+        ((), ANY_NAME, ""),
+    ],
+)
+def test_the_closest_option_is_found_near_and_far(
+    group: tuple[str | int, ...], name: str, closest: str
+) -> None:
+    assert closest_option(group, name) == closest
+
+
+def test_names_that_other_trainers_use_lead_to_options_that_exist() -> None:
+    from entrain.config_schema import _WORDS_OF_OTHERS
+
+    ours = {path[-1] for path, _ in options()}
+    assert set(_WORDS_OF_OTHERS.values()) <= ours
+    assert not set(_WORDS_OF_OTHERS) & ours
+
+
+# The reference
+
+
+def test_the_reference_is_fresh() -> None:
+    written = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == markdown(), (
+        "run `entrain schema --markdown --output docs/configuration.md`, for the options or their "
+        "docstrings have changed"
+    )
+
+
+def test_the_reference_tells_of_every_option() -> None:
+    text = markdown()
+    for path, option in options():
+        if "properties" not in option and path[-1] not in (ANY_NAME, 0):
+            assert f"\n| `{path[-1]}` | " in text, path
+        elif path[-1] not in (ANY_NAME, 0):
+            assert f".{path[-1]}\n" in text or f"## {path[-1]}\n" in text, path
+
+
+def test_the_example_in_the_reference_is_valid(tmp_path: Path) -> None:
+    text = markdown()
+    example = text.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "walk.yaml").write_text(example, encoding="utf-8")
+    config = load(tmp_path / "walk.yaml", [])
+    assert config.policies["walker"].total_steps == 1_000_000
+    assert config.policies["walker"].ppo.learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        line.split("--set ", maxsplit=1)[1].split("`")[0].strip("'")
+        for line in markdown().splitlines()
+        if line.startswith("| `--set ")
+    ],
+)
+def test_every_set_in_the_reference_works(argument: str, tmp_path: Path) -> None:
+    path = tmp_path / "walk.yaml"
+    path.write_text("simulators: {launch: [{command: walk}]}", encoding="utf-8")
+    assert load(path, [argument]) != load(path, [])
+
+
+# The examples
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_valid_and_named_as_its_file(example: Path) -> None:
+    assert load(example, []).name == example.stem
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_means_the_same_in_an_editor(example: Path) -> None:
+    values = yaml.safe_load(example.read_text(encoding="utf-8"))
+    for name, policy in values["policies"].items():
+        read = load(example, []).policies[name].model_dump(mode="json")
+        for option, value in policy.items():
+            if not isinstance(value, dict):
+                assert read[option] == value, option
+
+
+def test_the_examples_are_those_that_the_documentation_names() -> None:
+    assert {example.stem for example in EXAMPLES} >= {
+        "balance_ball",
+        "cartpole",
+        "gymnasium",
+        "halfcheetah",
+    }
+
+
+def test_halfcheetah_has_the_hyperparameters_of_cleanrl() -> None:
+    # cleanrl/ppo_continuous_action.py, class Args
+    policy = load(REPOSITORY / "docs" / "examples" / "halfcheetah.yaml", []).policies[
+        "HalfCheetah-v5"
+    ]
+    ppo = policy.ppo
+    assert policy.total_steps == 1_000_000
+    assert policy.normalize_observations
+    assert policy.normalize_rewards
+    assert (policy.network.hidden_sizes, policy.network.activation) == ((64, 64), "tanh")
+    assert (ppo.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
+    assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
+    assert (ppo.adam_epsilon, ppo.discount, ppo.gae_lambda) == (1e-5, 0.99, 0.95)
+    assert (ppo.clip_range, ppo.clip_range_schedule, ppo.value_clip_range) == (0.2, "constant", 0.2)
+    assert (ppo.value_coefficient, ppo.entropy_coefficient, ppo.max_grad_norm) == (0.5, 0.0, 0.5)
+    assert (ppo.advantage_normalization, ppo.target_kl) == ("minibatch", 0.0)
+
+
+def test_the_balance_ball_comes_from_two_processes() -> None:
+    config = load(REPOSITORY / "docs" / "examples" / "balance_ball.yaml", [])
+    [launch] = config.simulators.launch
+    assert (launch.command, launch.count) == ("entrain-env balance-ball --count 12", 2)
+    assert list(config.policies) == ["ball"]
