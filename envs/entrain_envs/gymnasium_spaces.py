@@ -98,34 +98,51 @@ def _leaves(
 def _observation_leaf(
     space: Space, name: str, path: tuple[Any, ...], where: str
 ) -> tuple[ObservationSpec, WriteObservation]:
-    def find(observation: Any) -> Any:
-        for key in path:
-            observation = observation[key]
-        return observation
-
-    def copy(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
-        for key in path:
-            observation = observation[key]
-        arrays[name][row] = observation
-
     if isinstance(space, spaces.Box):
         dtype = "uint8" if space.dtype == np.uint8 else "float32"
-        return ObservationSpec(name, tuple(space.shape), dtype), copy
+        return ObservationSpec(name, tuple(space.shape), dtype), _copy(name, path, space.shape)
     if isinstance(space, spaces.MultiBinary):
-        return ObservationSpec(name, tuple(space.shape)), copy
+        return ObservationSpec(name, tuple(space.shape)), _copy(name, path, space.shape)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         choices = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
-        # Where each choice's block begins, less the number its first choice goes by.
-        begin = np.cumsum(choices) - choices - np.ravel(space.start)
-
-        def one_hot(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
-            arrays[name][row, begin + np.ravel(find(observation))] = 1.0
-
-        return ObservationSpec(name, (int(choices.sum()),)), one_hot
+        write = _one_hot(name, path, choices, start=np.ravel(space.start))
+        return ObservationSpec(name, (int(choices.sum()),)), write
     raise SpecError(
         f"{where} observes {space} as '{name}'; supported are Box, Discrete, MultiDiscrete, "
         "MultiBinary, and Dict or Tuple of them: wrap the environment so that it observes these"
     )
+
+
+def _copy(name: str, path: tuple[Any, ...], shape: tuple[int, ...]) -> WriteObservation:
+    def copy(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
+        for key in path:
+            observation = observation[key]
+        # numpy would silently repeat a number to fill the row.
+        if np.shape(observation) != shape:
+            raise ValueError(f"'{name}' has shape {list(np.shape(observation))}")
+        arrays[name][row] = observation
+
+    return copy
+
+
+def _one_hot(
+    name: str,
+    path: tuple[Any, ...],
+    choices: npt.NDArray[Any],
+    *,
+    start: npt.NDArray[Any],
+) -> WriteObservation:
+    block = np.cumsum(choices) - choices
+
+    def one_hot(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
+        for key in path:
+            observation = observation[key]
+        choice = np.ravel(observation) - start
+        if ((choice < 0) | (choice >= choices)).any():
+            raise ValueError(f"'{name}' is {observation}")
+        arrays[name][row, block + choice] = 1.0
+
+    return one_hot
 
 
 def _action_reader(

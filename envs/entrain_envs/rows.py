@@ -8,6 +8,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
+from entrain_envs.errors import SpecError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Array, TimestepBatch
 
@@ -19,7 +20,7 @@ class TimestepRows:
     """The rows of one message for one behaviour, filled once, then made a `TimestepBatch`."""
 
     def __init__(self, spec: BehaviourSpec, write: WriteObservation, *, capacity: int) -> None:
-        """Make room for `capacity` rows."""
+        """Make room for `capacity` rows; more than these cost a copy."""
         self._spec = spec
         self._write = write
         self._agent_id: list[int] = []
@@ -39,7 +40,16 @@ class TimestepRows:
     ) -> None:
         """Append a row. `mask` is what the environment gave; None allows everything."""
         row = len(self._agent_id)
-        self._write(self._observation, row, observation)
+        if row == len(self._action_mask):
+            self._grow()
+        try:
+            self._write(self._observation, row, observation)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise SpecError(
+                f"agent {agent_id} of behaviour '{self._spec.name}' returned an observation that "
+                f"does not fit its space ({error}); expected "
+                f"{', '.join(str(spec) for spec in self._spec.observations)}"
+            ) from error
         if mask is not None and self._action_mask.shape[1]:
             parts = mask if isinstance(mask, tuple) else (mask,)
             self._action_mask[row] = np.concatenate([np.ravel(part) for part in parts])
@@ -56,4 +66,14 @@ class TimestepRows:
             reward=np.array(self._reward, np.float32),
             observation={name: values[:rows] for name, values in self._observation.items()},
             action_mask=self._action_mask[:rows],
+        )
+
+    def _grow(self) -> None:
+        room = max(1, len(self._action_mask))
+        for name, values in self._observation.items():
+            self._observation[name] = np.concatenate(
+                (values, np.zeros_like(values, shape=(room, *values.shape[1:])))
+            )
+        self._action_mask = np.concatenate(
+            (self._action_mask, np.ones((room, self._action_mask.shape[1]), np.bool_))
         )

@@ -1,0 +1,257 @@
+"""Any parallel PettingZoo environment as a simulator, or several copies of it.
+
+Agents appear and disappear as their environment says; agents with the same spaces share a
+behaviour. An episode of an agent ends when it dies; when all are gone the copy is reset.
+Nothing here imports pettingzoo itself: its environments are taken as they come.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from entrain_envs.errors import OptionError, SpecError
+from entrain_envs.gymnasium_spaces import ReadActions, Space, action_layout, observation_layout
+from entrain_envs.rows import TimestepRows, WriteObservation
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+
+_FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
+_TERMINATED, _TRUNCATED = int(StepType.TERMINATED), int(StepType.TRUNCATED)
+
+MASK = "action_mask"
+"""What PettingZoo's environments call a mask, as a part of an observation or of an agent's info."""
+
+Actor = tuple[int, str]
+"""A copy's number and an agent's name in it."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What agents of one behaviour have in common."""
+
+    spec: BehaviourSpec
+    spaces: tuple[Space, Space]
+    write: WriteObservation
+    read: ReadActions
+    has_mask: bool
+    """Whether the observation is a Dict with the action mask beside the observation proper."""
+
+
+class PettingZooEnvironment:
+    """Copies of one parallel PettingZoo environment, as an `environment.Environment`."""
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        behaviour: str = "",
+        one_each: bool = False,
+        count: int = 1,
+    ) -> None:
+        """Make the copies.
+
+        Args:
+            make: makes one copy.
+            behaviour: the name, if all agents share one behaviour; empty derives names from
+                those of the agents, less their numbers.
+            one_each: give each possible agent a behaviour of its own.
+            count: how many copies.
+        """
+        if count < 1:
+            raise OptionError(f"count is {count}; it must be at least 1")
+        self._copies = [make() for _ in range(count)]
+        first = self._copies[0]
+        agents = _first_agents(first)
+        groups = {agent: [agent] for agent in agents} if one_each else _groups(first, agents)
+        if behaviour:
+            if len(groups) != 1:
+                raise OptionError(
+                    f"behaviour '{behaviour}' cannot stand for all agents, for their spaces "
+                    f"differ: {', '.join(groups)}; leave the name out"
+                )
+            groups = {behaviour: agents}
+        self._kinds = {name: _kind(name, first, members[0]) for name, members in groups.items()}
+        self._behaviour_of = {agent: name for name, members in groups.items() for agent in members}
+        self._index = {agent: index for index, agent in enumerate(agents)}
+        self._acting: dict[str, list[Actor]] = {}
+        self._options: dict[str, Any] | None = None
+
+    @property
+    def behaviours(self) -> Sequence[BehaviourSpec]:
+        """One for each kind of agent."""
+        return [kind.spec for kind in self._kinds.values()]
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        """Pass these as options from each copy's next reset."""
+        self._options = dict(parameters) or None
+
+    def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
+        """Begin an episode in every copy, each with a seed of its own."""
+        self.set_parameters(parameters)
+        rows = self._rows()
+        seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
+        for index, copy_seed in enumerate(seeds.tolist()):
+            self._begin(rows, index, seed=copy_seed)
+        return {name: part.batch() for name, part in rows.items()}
+
+    def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
+        """Step every copy; those without agents begin their next episode at once."""
+        chosen = self._chosen(actions)
+        rows = self._rows()
+        for index, copy in enumerate(self._copies):
+            outcome = copy.step(chosen[index])
+            self._add_outcome(rows, index, chosen[index].keys(), outcome)
+            if not copy.agents:
+                self._begin(rows, index, seed=None)
+        return {name: part.batch() for name, part in rows.items()}
+
+    def close(self) -> None:
+        """Close every copy."""
+        for copy in self._copies:
+            copy.close()
+
+    def _chosen(self, actions: Mapping[str, ActionBatch]) -> Sequence[dict[str, Any]]:
+        """{agent: its action} for each copy."""
+        chosen: list[dict[str, Any]] = [{} for _ in self._copies]
+        for name, actors in self._acting.items():
+            read = self._kinds[name].read(actions[name])
+            for (index, agent), action in zip(actors, read, strict=True):
+                chosen[index][agent] = action
+        return chosen
+
+    def _rows(self) -> Mapping[str, TimestepRows]:
+        """Room for this message's rows: at most an end and a beginning for each agent."""
+        self._acting = {name: [] for name in self._kinds}
+        capacity = 2 * len(self._copies) * len(self._index)
+        return {
+            name: TimestepRows(kind.spec, kind.write, capacity=capacity)
+            for name, kind in self._kinds.items()
+        }
+
+    def _begin(self, rows: Mapping[str, TimestepRows], index: int, *, seed: int | None) -> None:
+        copy = self._copies[index]
+        observations, details = copy.reset(seed=seed, options=self._options)
+        for agent in copy.agents:
+            self._add(
+                rows,
+                (index, agent),
+                step_type=_FIRST,
+                reward=0.0,
+                observation=observations[agent],
+                details=details,
+            )
+
+    def _add_outcome(
+        self, rows: Mapping[str, TimestepRows], index: int, acted: Any, outcome: Any
+    ) -> None:
+        """Add a row for each agent that acted, and for each that appeared."""
+        observations, rewards, terminations, truncations, details = outcome
+        missing = acted - observations.keys()
+        if missing:
+            raise SpecError(
+                f"the environment returned no observation for {', '.join(sorted(missing))}, which "
+                "acted; PettingZoo's step must return one for each agent, the last time it ends"
+            )
+        for agent, observation in observations.items():
+            step_type, reward = _step_type(terminations[agent], truncations[agent]), rewards[agent]
+            if agent not in acted:
+                if step_type != _MID:
+                    continue  # it appeared and ended without acting: nothing to learn from
+                step_type, reward = _FIRST, 0.0
+            self._add(
+                rows,
+                (index, agent),
+                step_type=step_type,
+                reward=reward,
+                observation=observation,
+                details=details,
+            )
+
+    def _add(
+        self,
+        rows: Mapping[str, TimestepRows],
+        actor: Actor,
+        *,
+        step_type: int,
+        reward: float,
+        observation: Any,
+        details: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        index, agent = actor
+        if agent not in self._index:
+            self._meet(agent)
+        name = self._behaviour_of[agent]
+        if step_type <= _MID:
+            self._acting[name].append(actor)
+        mask = observation[MASK] if self._kinds[name].has_mask else details.get(agent, {}).get(MASK)
+        agent_id = self._index[agent] * len(self._copies) + index
+        rows[name].add(agent_id, step_type, reward, observation, mask)
+
+    def _meet(self, agent: str) -> None:
+        """Take in an agent that nobody announced, into the behaviour that has its spaces."""
+        pair = _spaces(self._copies[0], agent)
+        for name, kind in self._kinds.items():
+            if kind.spaces == pair:
+                self._behaviour_of[agent] = name
+                self._index[agent] = len(self._index)
+                return
+        raise SpecError(
+            f"agent '{agent}' appeared, whose spaces are those of no behaviour "
+            f"({', '.join(str(kind.spec) for kind in self._kinds.values())}); "
+            "let the environment name it in possible_agents"
+        )
+
+
+def _step_type(terminated: bool, truncated: bool) -> int:
+    if terminated:
+        return _TERMINATED
+    return _TRUNCATED if truncated else _MID
+
+
+def _first_agents(environment: Any) -> list[str]:
+    """All possible agents, or those of a first episode where the environment cannot say."""
+    possible: Sequence[str] | None = getattr(environment, "possible_agents", None)
+    if possible is None:
+        environment.reset(seed=0)
+        possible = environment.agents
+    return list(possible)
+
+
+def _spaces(environment: Any, agent: str) -> tuple[Space, Space]:
+    return environment.observation_space(agent), environment.action_space(agent)
+
+
+def _groups(environment: Any, all_agents: Sequence[str]) -> dict[str, list[str]]:
+    """{behaviour: its agents}: those with the same spaces, named by the first's name."""
+    by_spaces: list[tuple[tuple[Space, Space], list[str]]] = []
+    for agent in all_agents:
+        pair = _spaces(environment, agent)
+        for known, agents in by_spaces:
+            if known == pair:
+                agents.append(agent)
+                break
+        else:
+            by_spaces.append((pair, [agent]))
+    groups: dict[str, list[str]] = {}
+    for _, agents in by_spaces:
+        stem = re.sub(r"[_-]?\d+$", "", agents[0]) or agents[0]
+        groups[stem if stem not in groups else agents[0]] = agents
+    return groups
+
+
+def _kind(name: str, environment: Any, agent: str) -> _Kind:
+    where = f"behaviour '{name}' (agent '{agent}')"
+    pair = _spaces(environment, agent)
+    space, action_space = pair
+    action = action_layout(action_space, where=where)
+    has_mask = False
+    if isinstance(space, spaces.Dict) and MASK in space.spaces:
+        has_mask = True
+        space = spaces.Dict({key: part for key, part in space.spaces.items() if key != MASK})
+    observation = observation_layout(space, where=where)
+    spec = BehaviourSpec(name, observation.specs, action.spec)
+    return _Kind(spec, pair, observation.write, action.read, has_mask)
