@@ -68,6 +68,42 @@ class TimestepBatch:
     action_mask: BoolArray
     """[K, num_choices] true where a choice is allowed; [K, 0] if there are no branches."""
 
+    @classmethod
+    def of(
+        cls,
+        spec: BehaviourSpec,
+        *,
+        agent_id: npt.ArrayLike,
+        step_type: npt.ArrayLike,
+        reward: npt.ArrayLike,
+        observation: Mapping[str, npt.ArrayLike],
+        action_mask: npt.ArrayLike = True,
+    ) -> "TimestepBatch":
+        """Make a batch of whatever numpy can read; one number may stand for all K rows.
+
+        Args:
+            spec: says the dtypes; the shapes are checked when the batch is sent.
+            agent_id: [K].
+            step_type: [K], or one for all rows.
+            reward: [K], or one for all rows.
+            observation: {name: [K, *shape]}.
+            action_mask: [K, num_choices]; left out, everything is allowed.
+        """
+        ids = np.asarray(agent_id, np.int64)
+        rows = len(ids)
+        return cls(
+            agent_id=ids,
+            step_type=np.broadcast_to(np.asarray(step_type, np.uint8), (rows,)),
+            reward=np.broadcast_to(np.asarray(reward, np.float32), (rows,)),
+            observation={
+                name: np.asarray(values, spec.observation(name).numpy_dtype)
+                for name, values in observation.items()
+            },
+            action_mask=np.broadcast_to(
+                np.asarray(action_mask, np.bool_), (rows, spec.action.num_choices)
+            ),
+        )
+
     def __len__(self) -> int:
         return len(self.agent_id)
 
