@@ -53,6 +53,7 @@ class ActorCritic(nn.Module):
         """
         super().__init__()
         self.spec = spec
+        self.config = config
         generator = torch.Generator().manual_seed(seed)
         network = config.network
         self.encoder = ObservationEncoder(

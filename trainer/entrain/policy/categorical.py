@@ -60,10 +60,9 @@ class MultiCategorical:
         # The lowest finite number, not -inf: exp of it is exactly zero, and zero times it is zero.
         self._forbidden = torch.finfo(logits.dtype).min
 
-    @property
-    def logits(self) -> Tensor:
-        """[..., C] as given, forbidden choices at the lowest finite number."""
-        return self._logits
+    def parameters(self) -> Mapping[str, Tensor]:
+        """{"logits": [..., C]} as given, forbidden choices at the lowest finite number."""
+        return {"logits": self._logits}
 
     @cached_property
     def log_probs(self) -> Tensor:

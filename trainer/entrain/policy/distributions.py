@@ -16,6 +16,10 @@ from entrain.policy.gaussian import DiagonalGaussian, SquashedGaussian
 class ActionDistribution(Protocol):
     """Over the joint action of each of [...] rows, usually [T, B]."""
 
+    def parameters(self) -> Mapping[str, Tensor]:
+        """What determines it, by the names under which it is exported."""
+        ...
+
     def masked(self, action_mask: Tensor) -> "ActionDistribution":
         """With only the choices where `action_mask`, [..., C] bool, is true; C = 0 if none."""
         ...
@@ -44,6 +48,10 @@ class Hybrid:
         """Join two distributions over the same [...] rows."""
         self.continuous = continuous
         self.discrete = discrete
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Those of both parts."""
+        return {**self.continuous.parameters(), **self.discrete.parameters()}
 
     def masked(self, action_mask: Tensor) -> "Hybrid":
         """With only the allowed choices; the continuous part is unchanged."""

@@ -32,6 +32,13 @@ class DiagonalGaussian:
         self.log_sigma_sq = log_sigma_sq
         self.sigma_sq = log_sigma_sq.exp()
 
+    def parameters(self) -> Mapping[str, Tensor]:
+        """{"action_mean": [..., D], "log_sigma_sq": [..., D]}, before any bounds."""
+        return {
+            "action_mean": self.mean,
+            "log_sigma_sq": self.log_sigma_sq.expand_as(self.mean),
+        }
+
     def masked(self, action_mask: Tensor) -> "DiagonalGaussian":
         """Itself: there are no choices to forbid. `action_mask` is [..., 0]."""
         del action_mask

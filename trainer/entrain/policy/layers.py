@@ -70,6 +70,13 @@ class HiddenLayers(nn.Module):
         )
         self.feature_size = widths[-1]
 
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic."""
+        self._groups = 1
+        for layer in self.layers:
+            layer.weight = nn.Parameter(layer.weight.detach()[:1].clone())
+            layer.bias = nn.Parameter(layer.bias.detach()[:1].clone())
+
     def forward(self, features: Tensor) -> Tensor:
         """[R, inputs] to [G, R, feature_size]."""
         hidden = features.expand(self._groups, -1, -1)
