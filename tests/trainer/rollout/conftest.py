@@ -37,6 +37,9 @@ class CodeDistribution:
         self.seen = seen
         self.mask = mask
 
+    def parameters(self) -> Mapping[str, Tensor]:
+        return {"seen": self.seen}
+
     def masked(self, action_mask: Tensor) -> "CodeDistribution":
         return CodeDistribution(self.seen, action_mask)
 
