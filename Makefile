@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BUF    := .build/node_modules/.bin/buf
 
-.PHONY: demo test check learn bench proto proto-check containers clean setup format
+.PHONY: demo test check learn bench docs proto proto-check containers clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ check: setup proto-check  ## Style, types, layers, wire contract.
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## Rewrite the reference of the options and the schema that editors use.
+	$(BIN)/entrain schema --markdown --output docs/configuration.md
+	$(BIN)/entrain schema --output docs/entrain.schema.json
 
 proto: setup  ## Regenerate the protobuf classes.
 	$(BIN)/python proto/generate.py envs/entrain_envs/wire

@@ -16,7 +16,8 @@ from entrain.config import RunConfig
 from entrain.config_errors import config_error
 from entrain.config_override import set_option
 from entrain.config_schema import json_schema
-from entrain.config_source import Dumper, Origin, Source, read_yaml
+from entrain.config_source import Origin, Source
+from entrain.config_yaml import Dumper, read_yaml
 from entrain.errors import ConfigError
 
 _MOST_NAMES_SHOWN = 5

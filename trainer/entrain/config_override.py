@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any, Final
 
-from entrain.config_source import OptionPath, Origin, Source, describe, read_value, show_path
+from entrain.config_source import OptionPath, Origin, Source, describe, show_path
+from entrain.config_yaml import read_value
 from entrain.errors import ConfigError
 
 _SEGMENT: Final = re.compile(r"(?P<double>\"(?:[^\"\\]|\\.)*\")|'(?P<single>[^']*)'|[^\s.'\"=]+")

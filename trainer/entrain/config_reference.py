@@ -1,6 +1,7 @@
 """docs/configuration.md, written from the options' own docstrings.
 
-`entrain schema --markdown --output docs/configuration.md` writes it; a test holds it fresh.
+`entrain schema --markdown --output docs/configuration.md` writes it, and `entrain schema --output
+docs/entrain.schema.json` the schema beside it; a test holds both fresh.
 """
 
 import json
@@ -30,9 +31,9 @@ policies:
       learning_rate: 3e-4
 ```
 
-**Editors complete it.** `entrain schema --output entrain.schema.json` writes a JSON schema; the
-comment in the first line above points the YAML language server (VS Code, Neovim and others) to
-it, relative to the file.
+**Editors complete it.** `entrain schema --output entrain.schema.json` writes a JSON schema (the one
+of this version lies beside this page); the comment in the first line above points the YAML language
+server (VS Code, Neovim and others) to it, relative to the file.
 
 **`--set PATH=VALUE`** changes one option without editing the file, after it was read; it can be
 given any number of times, and the last one wins. The value is YAML:
@@ -47,9 +48,10 @@ given any number of times, and the last one wins. The value is YAML:
 
 **How YAML is read.** By the rules of version 1.2, as editors do: `1e-3` is a number, `010` is ten,
 and `on`, `off`, `yes` and `no` are words, though an option that is true or false takes them.
-`1_000_000` is a number too. Where text is expected, an unquoted `5` is the text "5". A group
-without content (`ppo:` and nothing below) has its defaults. `<<: *anchor` copies a group's options
-into another. An option given twice is an error, and so is one that does not exist.
+`1_000_000` is a number too, whatever an editor thinks of it. Where text is expected, an unquoted
+`5` is the text "5". A group without content (`ppo:` and nothing below) has its defaults.
+`<<: *anchor` copies a group's options into another. An option given twice is an error, and so is
+one that does not exist.
 
 **Paths** are relative to the directory in which `entrain` is started, wherever the file lies;
 launched simulators are started there too.
