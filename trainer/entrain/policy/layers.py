@@ -74,8 +74,8 @@ class HiddenLayers(nn.Module):
         """Forget the others: who only wants actions needs no critic."""
         self._groups = 1
         for layer in self.layers:
-            layer.weight = nn.Parameter(layer.weight.detach()[:1].clone())
-            layer.bias = nn.Parameter(layer.bias.detach()[:1].clone())
+            for name, parameter in list(layer.named_parameters()):
+                setattr(layer, name, nn.Parameter(parameter.detach()[:1].clone()))
 
     def forward(self, features: Tensor) -> Tensor:
         """[R, inputs] to [G, R, feature_size]."""

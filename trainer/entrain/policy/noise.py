@@ -33,8 +33,7 @@ def uniform_noise(
     is the index-th output of the generator SplitMix64 seeded with `seed`.
 
     Args:
-        seed: of the run and policy; near seeds give unrelated numbers only if they were mixed
-            before, as `numpy.random.SeedSequence` does.
+        seed: of the run and policy.
         slot: [K] whose noise it is.
         counter: [K] how many actions the slot has drawn before.
         size: numbers that one action needs.
