@@ -6,6 +6,7 @@ EntrainError                exit code 1
 ├── ServeError              4  the trainer cannot listen as it was told: port, certificate, token
 ├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
+├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
     ├── UnexpectedMessageError a message that the conversation does not allow now
@@ -52,6 +53,12 @@ class MissingExtraError(EntrainError):
     """An optional dependency is missing; the message says which command installs it."""
 
     exit_code = 2
+
+
+class TrainingDivergedError(EntrainError):
+    """A loss or gradient became NaN or infinite; the weights are those before that update."""
+
+    exit_code = 6
 
 
 class SimulatorError(EntrainError):

@@ -1,0 +1,51 @@
+"""What the loop of a policy needs of a learning algorithm.
+
+An algorithm owns the weights of its policy, the optimizer and the observation normalizer.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from entrain.experience import Rollout
+from entrain.state import Stateful
+
+Metrics: TypeAlias = Mapping[str, float]
+"""{standard name: value}, every value finite."""
+
+
+class UpdateCancelled(Exception):  # noqa: N818 - it is a decision, not an error
+    """The update was given up as asked; everything is as it was before it."""
+
+
+def never() -> bool:
+    """Never cancels an update."""
+    return False
+
+
+class Algorithm(Stateful, Protocol):
+    """Learns from rollouts."""
+
+    @property
+    def version(self) -> int:
+        """Updates done. Goes with every action, so that it is known which policy chose it."""
+        ...
+
+    def update(
+        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+    ) -> Metrics:
+        """Learn from `rollout`, which the algorithm does not keep.
+
+        It either ends well or changes nothing: not the weights, not the optimizer, not a generator.
+
+        Args:
+            rollout: at least one valid step.
+            progress: in [0, 1], the part of the run's env steps done before this rollout; drives
+                schedules.
+            cancelled: asked again and again while learning; once it says true, the update is
+                given up. It may be called from another thread than the loop's.
+
+        Raises:
+            UpdateCancelled: `cancelled` said true.
+            TrainingDivergedError: a loss or gradient was no finite number.
+        """
+        ...

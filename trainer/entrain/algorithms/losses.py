@@ -1,0 +1,115 @@
+"""The terms of a policy-gradient loss, and what is measured of it, as pure functions.
+
+Shapes: [...] are the leading dimensions of a minibatch, [L, M]. Each loss is per step;
+`masked_mean` makes one number of it, and is the only mean that is taken.
+"""
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `x` where `mask` is true; zero if it is true nowhere."""
+    # Select padding away instead of multiplying it by zero: NaN * 0 is NaN.
+    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def normalized(advantage: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
+    """Shift and scale to mean 0 and standard deviation 1 over the steps where `mask` is true.
+
+        (A - mean) / (std + epsilon)
+
+    A single step has no spread and stays as it is; padding may come out as any number.
+
+    Args:
+        advantage: [...].
+        mask: [...] bool.
+        epsilon: keeps advantages that are all equal from being divided by zero.
+
+    Source: Huang et al. 2022, "The 37 implementation details of PPO", detail 7.
+    """
+    steps = advantage[mask]
+    if len(steps) < 2:
+        return advantage
+    std, mean = torch.std_mean(steps)
+    return (advantage - mean) / (std + epsilon)
+
+
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) -> Tensor:
+    """The policy's loss per step, pessimistic about probability ratios far from 1.
+
+        -min(ratio * A, clip(ratio, 1 - clip_range, 1 + clip_range) * A)
+
+    Args:
+        ratio: [...] p(a) / p_old(a).
+        advantage: [...] a constant.
+        clip_range: beyond 1 plus or minus this, moving further in the advantage's sense gains
+            nothing and has no gradient.
+
+    Source: Schulman et al. 2017, eq. 7 (arXiv:1707.06347).
+    """
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    return -torch.minimum(ratio * advantage, clipped * advantage)
+
+
+def value_error(value: Tensor, return_: Tensor) -> Tensor:
+    """The critic's loss per step: (V - return)^2.
+
+    Source: Schulman et al. 2017, eq. 9; without the factor 1/2 that some programs put in.
+    """
+    return (value - return_).square()
+
+
+def clipped_value_error(
+    value: Tensor, old_value: Tensor, return_: Tensor, *, clip_range: float
+) -> Tensor:
+    """The critic's loss per step, the larger one of V and of V held near its old estimate.
+
+        max((V - return)^2, (V_old + clip(V - V_old, -clip_range, clip_range) - return)^2)
+
+    Args:
+        value: [...].
+        old_value: [...] as estimated when the action was sampled.
+        return_: [...] the target.
+        clip_range: in units of the value; once V has moved this far there is no gradient to move
+            it further.
+
+    Source: Huang et al. 2022, detail 9, after OpenAI baselines' ppo2.
+    """
+    near = old_value + (value - old_value).clamp(-clip_range, clip_range)
+    return torch.maximum(value_error(value, return_), value_error(near, return_))
+
+
+def kl_estimate(log_ratio: Tensor) -> Tensor:
+    """How far the policy has moved, per step of the old one: an estimate of KL(old || new) in nats.
+
+        (r - 1) - ln r, with r = p(a) / p_old(a)
+
+    Its mean over steps of the old policy is unbiased; unlike -ln r it is never negative.
+
+    Args:
+        log_ratio: [...] ln r.
+
+    Source: Schulman 2020, "Approximating KL divergence", estimator k3.
+    """
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def is_clipped(ratio: Tensor, *, clip_range: float) -> Tensor:
+    """[...] bool: whether the ratio has left the range in which the surrogate is not clipped."""
+    return (ratio - 1.0).abs() > clip_range
+
+
+def explained_variance(value: Tensor, return_: Tensor) -> Tensor:
+    """How much of the returns' variance the critic foresaw: 1 - Var(return - V) / Var(return).
+
+    1 is perfect, 0 no better than a constant, below 0 worse than that; 0 also if all returns are
+    equal, when there is nothing to explain.
+
+    Args:
+        value: [N].
+        return_: [N].
+    """
+    total = return_.var(correction=0)
+    unexplained = (return_ - value).var(correction=0)
+    return torch.where(total > 0.0, 1.0 - unexplained / total.clamp(min=1e-30), 0.0)

@@ -1,0 +1,266 @@
+"""Proximal policy optimization: several epochs of clipped steps on each rollout.
+
+What this implementation does, and where it comes from. [S17] Schulman et al. 2017, "Proximal
+policy optimization algorithms" (arXiv:1707.06347); [H22] Huang et al. 2022, "The 37 implementation
+details of PPO" (ICLR blog track), by its numbers; [A21] Andrychowicz et al. 2021, "What matters in
+on-policy RL?" (arXiv:2006.05990); [E20] Engstrom et al. 2020, "Implementation matters"
+(arXiv:2005.12729).
+
+    in this file
+    - clipped surrogate on the probability ratio of the joint action          [S17 eq. 7; H22 8]
+    - advantages and returns estimated once per rollout, by GAE               [S17 eq. 11; H22 5]
+    - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.5]
+    - critic's squared error, no factor 1/2; optionally the larger of that
+      and the error of a clipped value                                        [S17 eq. 9; H22 9]
+    - one loss for policy and critic: policy + c_v * value - c_e * entropy    [S17 eq. 9; H22 10]
+    - the sampled action is a constant; gradients reach the distribution's
+      parameters only through its log-probability and its entropy
+    - an update ends after an epoch over which KL(old || new), estimated by
+      k3, has a mean above `target_kl`; the epoch's own steps stand           [S17 4; A21 3.2]
+    - learning rate, clip range, entropy coefficient constant or linear       [H22 4; E20]
+    - log-probabilities and values are those stored when acting, so the first
+      minibatch's ratio is 1; observation statistics therefore move only after the epochs
+    - an update that is cancelled, or whose numbers are not finite, leaves no trace
+
+    elsewhere
+    - minibatches: each valid step once per epoch, shuffled, equally large    minibatch  [H22 6]
+    - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer  [H22 3, 11]
+    - truncation bootstraps from the value of the true final observation      rollout    [A21 3.4]
+    - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy     [H22 2]
+    - separate networks for policy and critic; tanh                           policy     [H22 13]
+    - state-independent spread; actions clipped only on their way out         policy   [H22 14-16]
+    - observations and rewards scaled by running statistics and clipped  policy, rollout [H22 20-23]
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.algorithms.entropy import EntropyBonus, Regularizer
+from entrain.algorithms.losses import (
+    clipped_surrogate,
+    clipped_value_error,
+    explained_variance,
+    masked_mean,
+    normalized,
+    value_error,
+)
+from entrain.algorithms.minibatch import StepMinibatches
+from entrain.algorithms.optimizer import Optimizer
+from entrain.algorithms.returns import generalized_advantage
+from entrain.algorithms.schedules import scheduled
+from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
+from entrain.algorithms.weights import load_weights, weights_of
+from entrain.config import PPOConfig
+from entrain.errors import TrainingDivergedError
+from entrain.experience import Minibatch, Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain.state import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficients:
+    """The scheduled options, as they are during one update."""
+
+    learning_rate: float
+    clip_range: float
+    entropy_coefficient: float
+
+
+class PPO:
+    """Owns the weights, optimizer and normalizer of one policy, and improves it."""
+
+    def __init__(
+        self, policy: ActorCritic, config: PPOConfig, *, seed: int, device: torch.device
+    ) -> None:
+        """Take over `policy`, which from here on may be neither moved nor cast.
+
+        Args:
+            policy: moved to `device`.
+            config: of the algorithm.
+            seed: decides the order of minibatches.
+            device: where to learn.
+        """
+        self._policy = policy.to(device)
+        self._config = config
+        self._device = device
+        self._generator = torch.Generator().manual_seed(seed)
+        self._optimizer = Optimizer(
+            policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm
+        )
+        self._regularizer: Regularizer = EntropyBonus()
+        self._version = 0
+
+    def __repr__(self) -> str:
+        return f"<PPO: {self._version} updates of {self._policy.spec.name!r} on {self._device}>"
+
+    @property
+    def version(self) -> int:
+        """Updates done."""
+        return self._version
+
+    def update(
+        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+    ) -> Metrics:
+        """One PPO iteration: estimate advantages once, then several epochs of minibatches.
+
+        See `Algorithm.update` for the arguments, and for what is left if it does not succeed.
+        """
+        coefficients = self._coefficients(progress)
+        minibatches = self._minibatches(rollout)
+        with self._all_or_nothing():
+            epochs = self._learn(minibatches, coefficients, cancelled)
+        steps = minibatches.steps
+        # Not earlier: the stored log-probabilities are those of the statistics that acted.
+        self._policy.normalizer.update(
+            {name: rows.squeeze(0) for name, rows in steps.observation.items()}
+        )
+        self._version += 1
+        return {
+            **mean_over_epochs(epochs),
+            "policy/kl": epochs[-1]["policy/kl"],
+            "policy/learning_rate": coefficients.learning_rate,
+            "policy/clip_range": coefficients.clip_range,
+            "policy/entropy_coefficient": coefficients.entropy_coefficient,
+            **self._spread(),
+            "value/explained_variance": explained_variance(steps.value, steps.return_).item(),
+            "update/epochs": float(len(epochs)),
+            "update/minibatches": float(len(epochs) * len(minibatches)),
+        }
+
+    def _minibatches(self, rollout: Rollout) -> StepMinibatches:
+        advantage = generalized_advantage(
+            rollout.reward,
+            rollout.value,
+            rollout.next_value,
+            rollout.boundary,
+            discount=self._config.discount,
+            gae_lambda=self._config.gae_lambda,
+        )
+        return_ = advantage + rollout.value
+        if self._config.advantage_normalization == "rollout":
+            advantage = normalized(advantage, rollout.valid)
+        return StepMinibatches(
+            rollout,
+            advantage=advantage,
+            return_=return_,
+            size=self._config.minibatch_size,
+            device=self._device,
+        )
+
+    def _learn(
+        self,
+        minibatches: StepMinibatches,
+        coefficients: Coefficients,
+        cancelled: Callable[[], bool],
+    ) -> list[Metrics]:
+        epochs: list[Metrics] = []
+        for _ in range(self._config.num_epochs):
+            log = EpochLog()
+            for minibatch in minibatches.epoch(self._generator):
+                if cancelled():
+                    raise UpdateCancelled
+                terms = self.loss_terms(minibatch, coefficients)
+                loss = self.loss(terms, minibatch.mask, coefficients)
+                norm = self._optimizer.step(loss, learning_rate=coefficients.learning_rate)
+                log.add(terms, minibatch.mask, norm)
+            epochs.append(log.metrics(clip_range=coefficients.clip_range))
+            self._require_finite(epochs)
+            if 0.0 < self._config.target_kl < epochs[-1]["policy/kl"]:
+                break
+        return epochs
+
+    def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
+        """What there is to minimise and maximise at each step, of the weights as they are."""
+        output = self._policy(minibatch.observation, minibatch.initial_state, minibatch.reset)
+        distribution = output.distribution.masked(minibatch.action_mask)
+        log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
+        advantage = minibatch.advantage
+        if self._config.advantage_normalization == "minibatch":
+            advantage = normalized(advantage, minibatch.mask)
+        # Without weight it is still reported, but no gradient of it is wanted.
+        with torch.set_grad_enabled(coefficients.entropy_coefficient > 0.0):
+            entropy = self._regularizer(distribution)
+        return LossTerms(
+            policy=clipped_surrogate(
+                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
+            ),
+            value=self._value_error(output.value, minibatch),
+            entropy=entropy,
+            log_ratio=log_ratio,
+        )
+
+    def loss(self, terms: LossTerms, mask: Tensor, coefficients: Coefficients) -> Tensor:
+        """[] L = mean over steps of (policy + c_v * value - c_e * entropy), padding left out."""
+        loss = terms.policy + self._config.value_coefficient * terms.value
+        if coefficients.entropy_coefficient > 0.0:
+            loss = loss - coefficients.entropy_coefficient * terms.entropy
+        return masked_mean(loss, mask)
+
+    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
+        if self._config.value_clip_range == 0.0:
+            return value_error(value, minibatch.return_)
+        return clipped_value_error(
+            value, minibatch.value, minibatch.return_, clip_range=self._config.value_clip_range
+        )
+
+    def _coefficients(self, progress: float) -> Coefficients:
+        config = self._config
+        return Coefficients(
+            learning_rate=scheduled(
+                config.learning_rate, config.learning_rate_schedule, progress=progress
+            ),
+            clip_range=scheduled(config.clip_range, config.clip_range_schedule, progress=progress),
+            entropy_coefficient=scheduled(
+                config.entropy_coefficient, config.entropy_coefficient_schedule, progress=progress
+            ),
+        )
+
+    def _spread(self) -> Metrics:
+        sigma = torch.exp(0.5 * self._policy.log_sigma_sq.detach())
+        return {f"policy/sigma/{d}": value for d, value in enumerate(sigma.tolist())}
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Whatever ends the block early, weights, moments and generator are as they were."""
+        optimizer, generator = self._optimizer.snapshot(), self._generator.get_state()
+        try:
+            yield
+        except BaseException:
+            self._optimizer.restore(optimizer)
+            self._generator.set_state(generator)
+            raise
+
+    def _require_finite(self, epochs: list[Metrics]) -> None:
+        strange = [
+            f"{name} is {value}" for name, value in epochs[-1].items() if not math.isfinite(value)
+        ]
+        if strange or not self._optimizer.is_finite:
+            raise TrainingDivergedError(
+                f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "
+                f"epoch {len(epochs)}: {', '.join(strange) or 'weights are not finite'}. The "
+                "weights are still those before this update; resume with a lower learning_rate "
+                f"(it is {self._config.learning_rate:g}), with normalize_rewards: true, or with "
+                f"max_grad_norm above 0 (it is {self._config.max_grad_norm:g})"
+            )
+
+    def state(self) -> State:
+        """Weights and normalizer ("policy"), Adam's moments, generator, and version."""
+        return {
+            "version": self._version,
+            "policy": weights_of(self._policy),
+            "optimizer": self._optimizer.state(),
+            "generator": self._generator.get_state().numpy().copy(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on exactly where `state` was taken; CheckpointError if it is of another network."""
+        load_weights(self._policy, state["policy"])
+        self._optimizer.load_state(state["optimizer"])
+        self._generator.set_state(torch.from_numpy(state["generator"].copy()))
+        self._version = int(state["version"])
