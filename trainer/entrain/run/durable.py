@@ -39,10 +39,9 @@ def replace_file(path: Path, content: bytes | str) -> None:
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder as durable as the files they name."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    # Some network file systems refuse to sync a folder; they order renames themselves.
-    with contextlib.suppress(OSError):
-        os.fsync(descriptor)
-    os.close(descriptor)
+    if sys.platform != "win32":
+        descriptor = os.open(path, os.O_RDONLY)
+        # Some network file systems refuse to sync a folder; they order renames themselves.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+        os.close(descriptor)

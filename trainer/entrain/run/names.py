@@ -17,6 +17,7 @@ from entrain.run.durable import replace_file
 MAX_STEM = 100
 """Characters. File names end at 255 bytes, and stems get endings."""
 
+_STEM = re.compile(r"[A-Za-z0-9_%+=,@~][A-Za-z0-9_.%+=,@~-]*")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
 
@@ -61,8 +62,11 @@ class BehaviourNames:
         """The stem of that behaviour's files; remembered on disk if it is new."""
         if behaviour not in self._stems:
             self._stems[behaviour] = self._free_stem(quoted(behaviour))
-            replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")
+            self._save()
         return self._stems[behaviour]
+
+    def _save(self) -> None:
+        replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")
 
     def _free_stem(self, stem: str) -> str:
         taken = {other.lower() for other in self._stems.values()}
@@ -77,7 +81,9 @@ class BehaviourNames:
 def _read(path: Path) -> dict[str, str]:
     try:
         stems = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(stems, dict) or not all(isinstance(stem, str) for stem in stems.values()):
+        if not isinstance(stems, dict) or not all(
+            isinstance(stem, str) and _STEM.fullmatch(stem) for stem in stems.values()
+        ):
             raise ValueError("it must map behaviours to file names")
     except (OSError, ValueError) as error:
         raise ConfigError(

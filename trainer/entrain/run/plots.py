@@ -52,7 +52,9 @@ Draw = Callable[[Axes, Series], bool]
 def draw_plots(series: Series) -> Iterator[Plot]:
     """Every picture that `series` has numbers for, in the order in which a person reads them."""
     for name, (title, draw) in _PLOTS.items():
-        figure = Figure(figsize=(6.4, 3.3), dpi=140, layout="constrained", facecolor="white")
+        figure = Figure(figsize=(5.8, 3.1), dpi=160, facecolor="white")
+        # The same margins everywhere: axes of pictures side by side are in line.
+        figure.subplots_adjust(left=0.11, right=0.97, top=0.88, bottom=0.16)
         axes = figure.add_subplot()
         if draw(axes, series):
             _dress(axes, title)
@@ -207,6 +209,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.tick_params(labelsize=8.5, colors=_INK, color=_FAINT)
     axes.grid(visible=True, color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_steps_label))
     for side, spine in axes.spines.items():

@@ -20,11 +20,6 @@ _OUTCOMES = {
 _CSS = """
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --page: #f6f8fa;
   --card: #fff; --edge: #d8dee4; --completed: #1a7f37; --stopped: #9a6700; --failed: #cf222e; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --card: #161b22; --edge: #30363d;
-    --completed: #3fb950; --stopped: #d29922; --failed: #f85149; }
-  figure img { filter: invert(0.92) hue-rotate(180deg); mix-blend-mode: screen; }
-}
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1120px; padding: 2.5rem 1.5rem 4rem; color: var(--ink);
   background: var(--page); font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
@@ -36,21 +31,26 @@ header p { margin: 0.4rem 0 1.4rem; color: var(--soft); }
 .failed { color: var(--failed); }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem;
   margin: 0; }
-dl div, figure, details { background: var(--card); border: 1px solid var(--edge);
-  border-radius: 8px; }
+dl div, details { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; }
 dl div { padding: 0.6rem 0.9rem 0.7rem; }
 dt { color: var(--soft); font-size: 0.8rem; }
 dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 dd small { color: var(--soft); font-size: 0.8rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
   gap: 0.9rem; margin-top: 0.9rem; }
-figure { margin: 0; padding: 0.6rem; overflow: hidden; }
+figure { margin: 0; padding: 0.6rem; background: #fff; border: 1px solid #d8dee4;
+  border-radius: 8px; }
 img { display: block; width: 100%; height: auto; }
 details { margin-top: 2.5rem; padding: 0.7rem 1rem; }
 details + details { margin-top: 0.75rem; }
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace; }
 ul { padding-left: 1.2rem; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --card: #161b22; --edge: #30363d;
+    --completed: #3fb950; --stopped: #d29922; --failed: #f85149; }
+  figure { filter: invert(0.9) hue-rotate(180deg); }
+}
 @media print { body { background: none; } details { display: none; } }
 """
 
@@ -107,11 +107,18 @@ def render_page(summary: RunSummary, sections: Sequence[Section], *, config: str
 def _run_facts(summary: RunSummary) -> Mapping[str, str]:
     rate = summary.env_steps / summary.seconds if summary.seconds > 0 else math.nan
     return {
-        "started": _moment(summary.started_at),
-        "ended": _moment(summary.ended_at),
+        **_times(summary),
         "time training": duration(summary.seconds),
         "env steps": f"{summary.env_steps:,}",
         "env steps/s, overall": number(rate, ",.0f"),
+    }
+
+
+def _times(summary: RunSummary) -> Mapping[str, str]:
+    moments = {"started": _moment(summary.started_at), "ended": _moment(summary.ended_at)}
+    return {
+        f"{event} ({html.escape(moment.strftime('%Z'))})": f"{moment:%Y-%m-%d %H:%M}"
+        for event, moment in moments.items()
     }
 
 
@@ -163,7 +170,6 @@ def _bullets(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _moment(seconds: float) -> str:
-    """Local time, with its zone: the page may be read elsewhere."""
-    moment = datetime.fromtimestamp(seconds).astimezone()
-    return f"{moment:%Y-%m-%d %H:%M} <small>{html.escape(moment.strftime('%Z'))}</small>"
+def _moment(seconds: float) -> datetime:
+    """Local time that knows its zone: the page may be read elsewhere."""
+    return datetime.fromtimestamp(seconds).astimezone()

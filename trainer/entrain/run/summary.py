@@ -23,6 +23,9 @@ class PolicySummary:
     total_steps: int
     """Env steps after which it is done."""
 
+    ledger: Mapping[str, int]
+    """Steps opened, closed and dropped; what is missing was still open at the end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
@@ -47,6 +50,9 @@ class RunSummary:
 
     policies: Mapping[str, PolicySummary]
 
+    counters: Mapping[str, int]
+    """What the server counted: simulators that joined, left, were lost, and so on."""
+
     @property
     def env_steps(self) -> int:
         """Over all policies."""
@@ -63,7 +69,9 @@ class RunSummary:
             fields = json.loads(path.read_text(encoding="utf-8"))
             policies = {
                 behaviour: PolicySummary(
-                    progress=Progress(**policy["progress"]), total_steps=policy["total_steps"]
+                    progress=Progress(**policy["progress"]),
+                    total_steps=policy["total_steps"],
+                    ledger=policy["ledger"],
                 )
                 for behaviour, policy in fields.pop("policies").items()
             }
