@@ -92,6 +92,11 @@ class Launcher:
         """True if there were simulators to start and none is left that will run again."""
         return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
 
+    @property
+    def logs(self) -> Sequence[Path]:
+        """Where each simulator's words go."""
+        return [simulator.log for simulator in self._simulators]
+
     async def start(self) -> None:
         """Start every simulator; ConfigError if a command cannot be run."""
         for simulator in self._simulators:

@@ -14,13 +14,31 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from entrain.algorithms.algorithm import Metrics, UpdateCancelled
+from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
 from entrain.experience import Rollout
 from entrain.requests import Requests, SlotTimesteps
 from entrain.rollout.ledger import Ledger
-from entrain.state import State
+from entrain.run.progress import Progress
+from entrain.state import State, Stateful
 from entrain.stopwatch import Stopwatch
 from entrain_envs.timestep import ActionBatch
+
+
+class Reply(Protocol):
+    """Simulators that wait for actions."""
+
+    def reply(self, actions: ActionBatch) -> None: ...
+
+
+class Batches(Protocol):
+    """Batches of requests as they are due, one at a time."""
+
+    @property
+    def unanswered(self) -> Reply | None:
+        """The batch that was handed out and not answered, also before a restart."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Requests]: ...
 
 
 class EpisodeSource(Protocol):
@@ -29,7 +47,7 @@ class EpisodeSource(Protocol):
     def take(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]: ...
 
 
-class ActorPart(Protocol):
+class ActorPart(Stateful, Protocol):
     """Runs the policy on a batch; closes and opens steps."""
 
     policy_version: int
@@ -41,47 +59,26 @@ class ActorPart(Protocol):
     def ledger(self) -> Ledger: ...
     def observe(self, batch: SlotTimesteps) -> Rollout | None: ...
     def act(self) -> ActionBatch: ...
-    def state(self) -> State: ...
-    def load_state(self, state: State) -> None: ...
-
-
-class AlgorithmPart(Protocol):
-    """Learns from a rollout."""
-
-    @property
-    def version(self) -> int: ...
-    def update(
-        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool]
-    ) -> Metrics: ...
-    def state(self) -> State: ...
-    def load_state(self, state: State) -> None: ...
 
 
 class Recorder(Protocol):
     """Keeps what a person looks at."""
 
     def record(self, update: "Update") -> None: ...
+    def note_completion(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """One policy learned from one rollout: what a person wants to know of it."""
+    """One policy has learned from one rollout: what a person wants to know of it."""
 
     behaviour: str
-    version: int
-    """Updates done, this one included."""
-
-    env_steps: int
-    """Outcomes received so far."""
-
+    progress: Progress
     total_steps: int
-    """Outcomes after which this policy is done."""
-
-    episodes: int
-    """Episodes finished so far."""
+    """Env steps after which this policy is done."""
 
     metrics: Metrics
-    """By standard name; see docs/metrics.md."""
+    """By standard name."""
 
 
 class Trainer:
@@ -96,48 +93,64 @@ class Trainer:
         behaviour: str,
         *,
         actor: ActorPart,
-        algorithm: AlgorithmPart,
+        algorithm: Algorithm,
         recorder: Recorder,
         total_steps: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.behaviour = behaviour
+        self.total_steps = total_steps
         self._actor = actor
         self._algorithm = algorithm
         self._recorder = recorder
-        self._total_steps = total_steps
+        self._clock = clock
         self._stopwatch = Stopwatch(clock)
-        self._pending: Rollout | None = None
+        self._began_s = clock()
+        self._earlier = Progress()
         self._episodes = 0
+        self._pending: Rollout | None = None
+        self._is_learning = False
         self._give_up = False
-        self.completed = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Trainer {self.behaviour}: {self.env_steps:,} of {self._total_steps:,} env steps>"
+        return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
 
     @property
-    def env_steps(self) -> int:
-        """Outcomes received so far."""
-        return self._actor.ledger.closed
+    def progress(self) -> Progress:
+        """How far training has come, over all sittings."""
+        return Progress(
+            env_steps=self._actor.ledger.closed,
+            updates=self._algorithm.version,
+            episodes=self._episodes,
+            seconds=self._earlier.seconds + self._clock() - self._began_s,
+        )
 
     @property
-    def total_steps(self) -> int:
-        """Outcomes after which this policy is done."""
-        return self._total_steps
+    def ledger(self) -> Ledger:
+        """Steps opened, closed and dropped."""
+        return self._actor.ledger
 
-    async def run(self, batches: AsyncIterator[Requests]) -> None:
-        """Serve until the batches end, or until a stop interrupts a running update.
+    @property
+    def is_complete(self) -> bool:
+        """Whether the total steps are reached."""
+        return self._actor.ledger.closed >= self.total_steps
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether an update runs just now; `state` must then wait, or the update be interrupted."""
+        return self._is_learning
+
+    async def run(self, batches: Batches) -> None:
+        """Serve until the batches end, or until `interrupt` ends a running update.
 
         A policy whose total steps are reached goes on acting, for its simulators may hold agents
         of policies that still learn, but it neither collects nor learns any more.
         """
         try:
-            if self._pending is not None:
-                await self._learn(self._pending)
-            self._note_completion()
-            self._stopwatch.start()
+            await self._finish_interrupted(batches.unanswered)
             async for requests in batches:
                 self._stopwatch.lap("wait")
+                self._actor.collect = not self.is_complete
                 rollout = self._actor.observe(requests.timesteps)
                 self._stopwatch.lap("observe")
                 if rollout is not None:
@@ -146,66 +159,83 @@ class Trainer:
                 self._stopwatch.lap("act")
                 self._note_completion()
         except UpdateCancelled:
-            # The rollout stays pending, and the batch stays unanswered: simulators send it again.
+            # The rollout stays pending and its batch unanswered; `state` holds both.
             return
 
     def interrupt(self) -> None:
-        """Let a running update give up: weights go back to what they were before it, and the
-        rollout is kept for `state()`, so that a resumed run does the same update again.
+        """Let a running update give up.
+
+        Weights go back to what they were before it, and the rollout is kept for `state`, so that
+        a resumed run does the same update again.
         """
         self._give_up = True
 
+    async def _finish_interrupted(self, unanswered: Reply | None) -> None:
+        """Do what was left undone when the checkpoint was written."""
+        if self._pending is not None:
+            await self._learn(self._pending)
+        if unanswered is not None:
+            unanswered.reply(self._actor.act())
+        self._note_completion()
+        self._stopwatch.start()
+
     async def _learn(self, rollout: Rollout) -> None:
         self._pending = rollout
-        metrics = await asyncio.to_thread(
-            self._algorithm.update,
-            rollout,
-            progress=min(1.0, (self.env_steps - rollout.num_steps) / self._total_steps),
-            cancelled=lambda: self._give_up,
-        )
+        self._is_learning = True
+        try:
+            metrics = await asyncio.to_thread(
+                self._algorithm.update,
+                rollout,
+                progress=min(
+                    1.0, (self._actor.ledger.closed - rollout.num_steps) / self.total_steps
+                ),
+                cancelled=lambda: self._give_up,
+            )
+        finally:
+            self._is_learning = False
         self._pending = None
         self._actor.policy_version = self._algorithm.version
         self._stopwatch.lap("learn")
-        self._record(metrics, rollout)
+        self._record(metrics, rollout.num_steps)
 
-    def _record(self, learned: Metrics, rollout: Rollout) -> None:
+    def _record(self, learned: Metrics, env_steps: int) -> None:
         returns, lengths = self._actor.episodes.take()
         self._episodes += len(returns)
+        metrics = {
+            **episode_metrics(returns, lengths),
+            **learned,
+            **self._stopwatch.metrics(env_steps),
+        }
         self._recorder.record(
             Update(
                 behaviour=self.behaviour,
-                version=self._algorithm.version,
-                env_steps=self.env_steps,
-                total_steps=self._total_steps,
-                episodes=self._episodes,
-                metrics={
-                    **episode_metrics(returns, lengths),
-                    **learned,
-                    **self._stopwatch.metrics(rollout.num_steps),
-                },
+                progress=self.progress,
+                total_steps=self.total_steps,
+                metrics=metrics,
             )
         )
 
     def _note_completion(self) -> None:
-        if self.env_steps >= self._total_steps and not self.completed.is_set():
-            self._actor.collect = False
-            self.completed.set()
+        if self.is_complete:
+            self._recorder.note_completion()
 
     def state(self) -> State:
         """Everything that decides how this policy goes on, an interrupted update included."""
+        if self._is_learning:
+            raise RuntimeError("state() was called during an update; wait for it or interrupt it")
         return {
+            "progress": self.progress.state(),
             "actor": self._actor.state(),
             "algorithm": self._algorithm.state(),
-            "episodes": self._episodes,
             "pending": None if self._pending is None else self._pending.state(),
         }
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken."""
+        self._earlier = Progress.from_state(state["progress"])
+        self._episodes = self._earlier.episodes
         self._actor.load_state(state["actor"])
         self._algorithm.load_state(state["algorithm"])
-        self._actor.policy_version = self._algorithm.version
-        self._episodes = state["episodes"]
         self._pending = None if state["pending"] is None else Rollout.from_state(state["pending"])
 
 

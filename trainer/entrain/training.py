@@ -1,0 +1,395 @@
+"""One training run, from its first listening to its last file.
+
+    listen -> simulators join -> a trainer for each behaviour they bring -> ... -> save and report
+
+A run ends in one of three ways:
+
+    completed   every policy has its total steps: simulators are told to end
+    stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
+    failed      an error: simulators are told, and the checkpoint before stands
+
+Everything but the algorithm's updates and the writing of checkpoints runs on one event loop.
+"""
+
+import asyncio
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+
+import torch
+
+from entrain.algorithms.ppo import PPO
+from entrain.config import RunConfig
+from entrain.errors import CheckpointError
+from entrain.launcher import Launcher
+from entrain.policy.actor_critic import ActorCritic
+from entrain.rollout.actor import Actor
+from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.folder import RunFolder
+from entrain.run.metrics import MetricsWriter
+from entrain.run.summary import Outcome, PolicySummary, RunSummary
+from entrain.server.behaviours import Behaviour
+from entrain.server.server import Server
+from entrain.state import State
+from entrain.trainer import Trainer, Update
+from entrain.waiting import watch_simulators
+from entrain_envs.codec import decode_spec, encode_spec
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+LOOK_AROUND_S = 0.5
+"""How often the display learns who is there, and a due checkpoint is looked for."""
+
+
+class TrainingRun:
+    """The parts of one run and the order in which they begin and end. Owned by the event loop."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        display: Display,
+        *,
+        launcher: Callable[[str], Launcher],
+        restored: Loaded | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Build what can be built before a simulator says what it is.
+
+        Args:
+            config: every option.
+            folder: where files go.
+            display: what a person sees.
+            launcher: given the address, what starts simulators.
+            restored: the checkpoint to go on from.
+            clock: seconds.
+        """
+        self._config = config
+        self._folder = folder
+        self._display = display
+        self._make_launcher = launcher
+        self._clock = clock
+        self._began_s = clock()
+        self._trainers: dict[str, Trainer] = {}
+        self._policies: dict[str, ActorCritic] = {}
+        self._store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
+        self._metrics = MetricsWriter(folder)
+        self._codec_s: dict[str, float] = {}
+        self._completed = asyncio.Event()
+        self._server = make_server(config, run_id=folder.name)
+        self._restored: Mapping[str, State] = {}
+        self._saved_at = 0
+        self._earlier_s = 0.0
+        self._started_at = time.time()
+        if restored is not None:
+            self._restore(restored)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of this run, over all sittings."""
+        return self._earlier_s + self._clock() - self._began_s
+
+    @property
+    def env_steps(self) -> int:
+        """Outcomes received, over all policies."""
+        return sum(trainer.progress.env_steps for trainer in self._trainers.values())
+
+    @property
+    def policies(self) -> Mapping[str, ActorCritic]:
+        """{behaviour: its policy} of those that simulators have brought."""
+        return self._policies
+
+    @property
+    def trainers(self) -> Mapping[str, Trainer]:
+        """{behaviour: its trainer}."""
+        return self._trainers
+
+    async def run(self, stop: asyncio.Event) -> Outcome:
+        """Train until every policy is done, or `stop` is set; then save what was learned.
+
+        Raises:
+            NoSimulatorError, ServeError, ConfigError, CheckpointError: see `errors`.
+        """
+        with self._metrics:
+            try:
+                address = await self._server.start()
+                logger.info("listening on %s (Ctrl+C saves and stops)", address)
+                outcome = await self._serve(stop, address)
+            except BaseException as error:
+                await self._server.stop(pb.CLOSE_REASON_STOPPED, f"the trainer failed: {error}")
+                raise
+        logger.info("%s after %s env steps", outcome, f"{self.env_steps:,}")
+        return outcome
+
+    async def _serve(self, stop: asyncio.Event, address: str) -> Outcome:
+        """Everything between listening and the last checkpoint."""
+        launcher = self._make_launcher(address)
+        try:
+            await launcher.start()
+            outcome = await self._train(stop, launcher, address)
+            await self._end(outcome)
+        finally:
+            await launcher.stop()
+        return outcome
+
+    async def _train(self, stop: asyncio.Event, launcher: Launcher, address: str) -> Outcome:
+        """Run a trainer for each behaviour until all are done or the run is to stop."""
+        async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
+            watching = [
+                watchers.create_task(self._open_trainers(trainers)),
+                watchers.create_task(self._look_around(address)),
+                watchers.create_task(
+                    watch_simulators(self._server, self._config, launcher, address)
+                ),
+            ]
+            outcome = await _first(stop, self._completed)
+            for task in watching:
+                task.cancel()
+            self._server.pause()
+            await self._quieten()
+        return outcome
+
+    async def _open_trainers(self, group: asyncio.TaskGroup) -> None:
+        """A trainer for each behaviour as it is first seen."""
+        async for behaviour in self._server.opened():
+            trainer = self._make_trainer(behaviour)
+            group.create_task(trainer.run(behaviour.batcher))
+
+    def _make_trainer(self, behaviour: Behaviour) -> Trainer:
+        config = self._config.policy_for(behaviour.name)
+        if config is None:
+            raise CheckpointError(f"the configuration has no policy for '{behaviour.name}'")
+        index = len(self._trainers)
+        seed = self._config.seed + 1_000_003 * index
+        policy = ActorCritic(behaviour.spec, config, seed=seed).to(device(self._config))
+        actor = Actor(
+            policy,
+            behaviour.spec,
+            rollout_steps=config.ppo.rollout_steps,
+            seed=seed,
+            discount=config.ppo.discount,
+            normalize_rewards=config.normalize_rewards,
+            reward_clip=config.reward_clip,
+        )
+        trainer = Trainer(
+            behaviour.name,
+            actor=actor,
+            algorithm=PPO(policy, config.ppo, seed=seed, device=device(self._config)),
+            recorder=self,
+            total_steps=config.total_steps,
+        )
+        if (state := self._restored.get(behaviour.name)) is not None:
+            trainer.load_state(state)
+        self._policies[behaviour.name] = policy
+        self._trainers[behaviour.name] = trainer
+        logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
+        return trainer
+
+    def note_completion(self) -> None:
+        """A policy has its total steps; the run is complete once every policy has."""
+        named = {name for name in self._config.policies if name != "*"}
+        if named <= self._trainers.keys() and all(
+            trainer.is_complete for trainer in self._trainers.values()
+        ):
+            self._completed.set()
+
+    async def _look_around(self, address: str) -> None:
+        """Show who is there, and save when it is time."""
+        expected = expected_simulators(self._config)
+        while True:
+            await asyncio.sleep(LOOK_AROUND_S)
+            self._display.serving(
+                SimulatorsRow(
+                    address=address,
+                    connected=self._server.num_running,
+                    expected=expected,
+                    agents=self._server.num_agents,
+                ),
+                {name: trainer.progress.env_steps for name, trainer in self._trainers.items()},
+            )
+            if self.env_steps - self._saved_at >= self._config.checkpoints.every_steps:
+                await self._save_on_the_way()
+
+    async def _save_on_the_way(self) -> None:
+        """A checkpoint between updates; not now if a policy is just learning."""
+        if any(trainer.is_learning for trainer in self._trainers.values()):
+            return
+        state, step = self.state(), self.env_steps
+        self._saved_at = step
+        try:
+            await asyncio.to_thread(self._store.save, state, step=step)
+        except CheckpointError as error:
+            # A full disk now is no reason to throw away what is being learned.
+            logger.error("%s; training goes on", error)
+
+    async def _quieten(self) -> None:
+        """Wait for running updates, but not longer than the configuration allows."""
+        deadline_s = self._clock() + self._config.stop_timeout_s
+        while any(trainer.is_learning for trainer in self._trainers.values()):
+            if self._clock() >= deadline_s:
+                logger.warning(
+                    "the update takes longer than stop_timeout_s %g: it is given up, and done "
+                    "again when the run is resumed",
+                    self._config.stop_timeout_s,
+                )
+                for trainer in self._trainers.values():
+                    trainer.interrupt()
+                return
+            await asyncio.sleep(0.01)
+
+    async def _end(self, outcome: Outcome) -> None:
+        """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
+        if outcome == "completed":
+            await self._server.stop(pb.CLOSE_REASON_COMPLETED, "training is complete")
+        else:
+            await self._server.stop(pb.CLOSE_REASON_STOPPED, "the trainer stops and may come back")
+        path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
+        logger.info("saved %s", path)
+
+    def summary(self, outcome: Outcome) -> RunSummary:
+        """What the run has come to."""
+        return RunSummary(
+            name=self._folder.name,
+            outcome=outcome,
+            started_at=self._started_at,
+            ended_at=time.time(),
+            seconds=self.seconds,
+            simulators=(describe_sessions(self._server.counters),),
+            software=software(),
+            policies={
+                name: PolicySummary(
+                    progress=trainer.progress,
+                    total_steps=trainer.total_steps,
+                    ledger=trainer.ledger.state(),
+                )
+                for name, trainer in self._trainers.items()
+            },
+            counters=dict(self._server.counters),
+        )
+
+    def record(self, update: Update) -> None:
+        """Keep and show what one update came to."""
+        metrics = {**update.metrics, **self._codec_shares()}
+        progress = update.progress
+        self._metrics.write(update.behaviour, progress.env_steps, metrics)
+        row = DisplayRow.from_metrics(
+            metrics,
+            update=progress.updates,
+            env_steps=progress.env_steps,
+            total_steps=update.total_steps,
+        )
+        self._display.update(update.behaviour, row)
+
+    def _codec_shares(self) -> Mapping[str, float]:
+        """Share of wall time spent on messages, which lies within the time of waiting."""
+        now = {**self._server.seconds, "elapsed": self.seconds}
+        before, self._codec_s = self._codec_s, now
+        elapsed_s = max(now["elapsed"] - before.get("elapsed", 0.0), 1e-9)
+        return {
+            f"time/{part}": (now[part] - before.get(part, 0.0)) / elapsed_s
+            for part in self._server.seconds
+        } | {"time/seconds": self.seconds}
+
+    def state(self) -> State:
+        """Everything that decides how the run goes on."""
+        return {
+            "started_at": self._started_at,
+            "seconds": self.seconds,
+            "server": self._server.state(),
+            "policies": {
+                str(index): {
+                    "spec": encode_spec(self._policies[name].spec).SerializeToString(
+                        deterministic=True
+                    ),
+                    "trainer": trainer.state(),
+                }
+                for index, (name, trainer) in enumerate(self._trainers.items())
+            },
+        }
+
+    def _restore(self, restored: Loaded) -> None:
+        self._restored = {spec.name: state for spec, state in policy_states(restored.state)}
+        self._server.load_state(restored.state["server"])
+        self._saved_at = restored.step
+        self._earlier_s = float(restored.state["seconds"])
+        self._started_at = float(restored.state["started_at"])
+        self._metrics.resume_at(
+            {name: state["progress"]["env_steps"] for name, state in self._restored.items()}
+        )
+
+
+def make_server(config: RunConfig, *, run_id: str) -> Server:
+    """The server of a run."""
+    return Server(
+        config.server,
+        run_id=run_id,
+        seed=config.seed,
+        accepts=lambda behaviour: config.policy_for(behaviour) is not None,
+        policies=tuple(config.policies),
+        environment_parameters=config.environment_parameters,
+        expect=expected_simulators(config),
+    )
+
+
+def policy_states(state: State) -> Sequence[tuple[BehaviourSpec, State]]:
+    """(spec, trainer's state) of each policy in a run's state."""
+    policies = state["policies"]
+    return [
+        (
+            decode_spec(pb.BehaviourSpec.FromString(policies[index]["spec"])),
+            policies[index]["trainer"],
+        )
+        for index in sorted(policies, key=int)
+    ]
+
+
+def expected_simulators(config: RunConfig) -> int:
+    """Simulators that must have joined before the first batch."""
+    launched = sum(options.count for options in config.simulators.launch)
+    return config.simulators.expect or launched or 1
+
+
+def describe_sessions(counters: Mapping[str, int]) -> str:
+    """Who took part, in one line; words for zero are left out."""
+    words = {
+        "sessions_joined": "joined",
+        "sessions_resumed": "came back after a broken stream",
+        "sessions_left": "left",
+        "sessions_lost": "were lost",
+        "sessions_refused": "were refused",
+    }
+    facts = [f"{counters[name]} {word}" for name, word in words.items() if counters.get(name)]
+    return "simulators: " + (", ".join(facts) or "none")
+
+
+def software() -> tuple[str, ...]:
+    """What the numbers of a run were made with."""
+    return (
+        f"entrain {version('entrain')}",
+        f"torch {torch.__version__}",
+        f"Python {platform.python_version()}",
+        platform.platform(),
+    )
+
+
+def device(config: RunConfig) -> torch.device:
+    """Where networks live."""
+    if config.device != "auto":
+        return torch.device(config.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+async def _first(stop: asyncio.Event, completed: asyncio.Event) -> Outcome:
+    """Which of the two comes first."""
+    waits = [asyncio.create_task(event.wait()) for event in (completed, stop)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return "completed" if completed.is_set() else "stopped"
