@@ -91,18 +91,26 @@ class TimestepBatch:
         """
         ids = np.asarray(agent_id, np.int64)
         rows = len(ids)
-        return cls(
-            agent_id=ids,
-            step_type=np.broadcast_to(np.asarray(step_type, np.uint8), (rows,)),
-            reward=np.broadcast_to(np.asarray(reward, np.float32), (rows,)),
-            observation={
-                name: np.asarray(values, spec.observation(name).numpy_dtype)
-                for name, values in observation.items()
-            },
-            action_mask=np.broadcast_to(
-                np.asarray(action_mask, np.bool_), (rows, spec.action.num_choices)
-            ),
-        )
+        try:
+            return cls(
+                agent_id=ids,
+                step_type=np.broadcast_to(np.asarray(step_type, np.uint8), (rows,)),
+                reward=np.broadcast_to(np.asarray(reward, np.float32), (rows,)),
+                observation={
+                    name: np.asarray(values, spec.observation(name).numpy_dtype)
+                    for name, values in observation.items()
+                },
+                action_mask=np.broadcast_to(
+                    np.asarray(action_mask, np.bool_), (rows, spec.action.num_choices)
+                ),
+            )
+        except SpecError:
+            raise
+        except ValueError as error:
+            raise SpecError(
+                f"behaviour '{spec.name}': {error}; every array needs one row for each of "
+                f"{rows} agents"
+            ) from None
 
     def __len__(self) -> int:
         return len(self.agent_id)

@@ -1,0 +1,194 @@
+"""Specs refuse contradictions when they are made, and say what is wrong with an array."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrain_envs.errors import EntrainEnvsError, SpecError
+from entrain_envs.spec import (
+    ActionSpec,
+    BehaviourSpec,
+    ObservationSpec,
+    check_finite,
+    is_finite,
+)
+
+JUMP = ActionSpec(branches=(2,))
+INFINITY = float("inf")
+
+
+def behaviour(*observations: ObservationSpec) -> BehaviourSpec:
+    return BehaviourSpec("walker", observations, JUMP)
+
+
+def test_an_observation_knows_how_many_numbers_it_holds() -> None:
+    assert ObservationSpec("camera", (4, 3, 2), "uint8").size == 24
+
+
+def test_a_scalar_observation_holds_one_number() -> None:
+    assert ObservationSpec("height", ()).size == 1
+
+
+def test_float32_is_little_endian_on_every_machine() -> None:
+    assert ObservationSpec("height", ()).numpy_dtype == np.dtype("<f4")
+
+
+def test_an_observation_needs_a_name() -> None:
+    with pytest.raises(SpecError, match="empty name"):
+        ObservationSpec("", (3,))
+
+
+def test_a_dtype_that_the_wire_does_not_have_is_refused_with_those_it_has() -> None:
+    with pytest.raises(SpecError, match=r"'joints' has dtype float64; .* float32, uint8"):
+        ObservationSpec("joints", (3,), "float64")
+
+
+def test_a_dimension_of_zero_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"'joints' has shape \[3, 0\]"):
+        ObservationSpec("joints", (3, 0))
+
+
+def test_bounds_of_different_number_are_refused() -> None:
+    with pytest.raises(SpecError, match="1 lower and 2 upper bounds"):
+        ActionSpec(low=(-1.0,), high=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("low", [1.0, 2.0, float("nan")])
+def test_a_lower_bound_that_is_not_below_the_upper_is_refused(low: float) -> None:
+    with pytest.raises(SpecError, match="continuous action 1 is bounded by"):
+        ActionSpec(low=(-1.0, low), high=(1.0, 1.0))
+
+
+def test_a_branch_without_choices_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"branches are \[2, 0\]"):
+        ActionSpec(branches=(2, 0))
+
+
+def test_an_action_of_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match="action is empty"):
+        ActionSpec()
+
+
+def test_an_action_may_have_no_bounds() -> None:
+    spec = ActionSpec(low=(-INFINITY,), high=(INFINITY,))
+    assert spec.continuous_size == 1
+
+
+def test_a_mask_is_as_wide_as_all_branches_together() -> None:
+    assert ActionSpec(branches=(2, 3, 4)).num_choices == 9
+
+
+def test_a_behaviour_needs_a_name() -> None:
+    with pytest.raises(SpecError, match="behaviour has an empty name"):
+        BehaviourSpec("", (ObservationSpec("joints", (3,)),), JUMP)
+
+
+def test_a_behaviour_must_observe_something() -> None:
+    with pytest.raises(SpecError, match="'walker' observes nothing"):
+        behaviour()
+
+
+def test_two_observations_of_one_name_are_refused() -> None:
+    with pytest.raises(SpecError, match="two observations of one name: joints, joints"):
+        behaviour(ObservationSpec("joints", (3,)), ObservationSpec("joints", (2,)))
+
+
+def test_an_unknown_observation_is_refused_with_those_there_are() -> None:
+    spec = behaviour(ObservationSpec("joints", (3,)), ObservationSpec("camera", (2,)))
+    with pytest.raises(SpecError, match=r"no observation 'jonts' \(it has: joints, camera\)"):
+        spec.observation("jonts")
+
+
+def test_a_behaviour_lists_the_names_of_its_observations() -> None:
+    spec = behaviour(ObservationSpec("joints", (3,)), ObservationSpec("camera", (2,)))
+    assert spec.observation_names == {"joints", "camera"}
+
+
+def test_specs_with_the_same_content_are_equal_and_hash_alike() -> None:
+    one = behaviour(ObservationSpec("joints", (3,)))
+    other = behaviour(ObservationSpec("joints", (3,)))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != behaviour(ObservationSpec("joints", (4,)))
+
+
+def test_a_spec_reads_as_a_sentence() -> None:
+    spec = BehaviourSpec(
+        "walker",
+        (ObservationSpec("joints", (3,)), ObservationSpec("camera", (8, 8), "uint8")),
+        ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0), branches=(2, 3)),
+    )
+    assert str(spec) == (
+        "'walker' observes (joints: float32[3], camera: uint8[8, 8]), "
+        "acts with 2 continuous in [-1, 1] and branches [2, 3]"
+    )
+
+
+def test_differing_bounds_are_all_shown() -> None:
+    assert str(ActionSpec(low=(-1.0, 0.0), high=(1.0, INFINITY))) == (
+        "2 continuous in [-1, 1] x [0, inf]"
+    )
+
+
+def test_an_array_that_fits_passes() -> None:
+    behaviour(ObservationSpec("joints", (3,))).check_observation(
+        "joints", np.zeros((5, 3), np.float32), rows=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "arrived"),
+    [
+        (np.zeros((5, 4), np.float32), r"float32\[5, 4\]"),
+        (np.zeros((4, 3), np.float32), r"float32\[4, 3\]"),
+        (np.zeros((5, 3), np.float64), r"float64\[5, 3\]"),
+        (np.zeros((15,), np.float32), r"float32\[15\]"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_told_with_what_was_expected(
+    values: np.ndarray, arrived: str
+) -> None:
+    spec = behaviour(ObservationSpec("joints", (3,)))
+    with pytest.raises(
+        SpecError, match=rf"'walker', observation 'joints' is {arrived}, .*\[5, 3\]"
+    ):
+        spec.check_observation("joints", values, rows=5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), INFINITY, -INFINITY])
+def test_a_number_that_is_not_finite_is_told_with_its_row(bad: float) -> None:
+    values = np.zeros((5, 3), np.float32)
+    values[3, 1] = bad
+    with pytest.raises(SpecError, match=rf"'joints', row 3 holds {bad}"):
+        behaviour(ObservationSpec("joints", (3,))).check_observation("joints", values, rows=5)
+
+
+def test_infinities_that_would_cancel_are_still_found() -> None:
+    assert not is_finite(np.array([INFINITY, -INFINITY], np.float32))
+
+
+def test_huge_but_finite_numbers_pass() -> None:
+    largest = np.finfo(np.float32).max
+    assert is_finite(np.full(10_000, largest, np.float32))
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
+def test_finiteness_is_what_numpy_says_of_each_number(numbers: list[float]) -> None:
+    values = np.array(numbers, np.float32)
+    assert is_finite(values) == bool(np.isfinite(values).all())
+
+
+def test_the_first_bad_row_is_named_though_later_ones_are_bad_too() -> None:
+    values = np.array([[0.0], [INFINITY], [float("nan")]], np.float32)
+    with pytest.raises(SpecError, match="reward, row 1 holds inf"):
+        check_finite(values, "reward")
+
+
+def test_finite_numbers_pass_the_slow_check() -> None:
+    check_finite(np.ones((3, 2), np.float32), "reward")
+
+
+def test_spec_errors_are_caught_by_the_root_and_as_value_errors() -> None:
+    assert issubclass(SpecError, EntrainEnvsError)
+    assert issubclass(SpecError, ValueError)
