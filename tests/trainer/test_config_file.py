@@ -404,6 +404,14 @@ def test_a_mistake_in_set_is_told_with_the_whole_argument(
     assert complaint(tmp_path, text, argument).startswith(f"--set {argument}: {expected}")
 
 
+def test_what_set_has_replaced_is_never_blamed(tmp_path: Path) -> None:
+    text = "policies:\n  w:\n    action:\n      initial_log_sigma_sq: 1\n"
+    argument = "policies.w.action={min_log_sigma_sq: 1}"
+    assert complaint(tmp_path, text, argument).startswith(
+        f"--set {argument}: policies.w.action.initial_log_sigma_sq is 0.0; it must lie between"
+    )
+
+
 def test_a_mistake_in_the_file_that_set_repairs_is_none(tmp_path: Path) -> None:
     assert read(tmp_path, "seed: many", "seed=3").seed == 3
 
@@ -572,6 +580,12 @@ def test_every_option_is_written_in_the_order_of_the_documentation() -> None:
     written = yaml.safe_load(to_yaml(RunConfig()))
     assert list(written) == list(RunConfig.model_fields)
     assert list(written["policies"]["*"]["ppo"]) == list(PPOConfig.model_fields)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "on", "0x10", "0o7", "null", "1_0", "<<", "2024-01-01"])
+def test_text_that_a_reader_could_take_for_something_else_is_quoted(text: str) -> None:
+    config = RunConfig(simulators=SimulatorsConfig(launch=(LaunchConfig(command=text),)))
+    assert f"command: '{text}'\n" in to_yaml(config)
 
 
 def test_lists_of_numbers_are_written_in_one_line() -> None:

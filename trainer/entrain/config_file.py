@@ -90,7 +90,7 @@ def _read_text(path: Path) -> str:
             raise ConfigError(message) from None
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        return content.decode("utf-8-sig")
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(
