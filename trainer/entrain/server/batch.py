@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from entrain.requests import SlotTimesteps
 from entrain.server.slots import SlotTable, no_slots
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
+
+# Plain numbers: looking up a member of an Enum costs as much as a small array operation.
+_FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +29,14 @@ class Request:
     timesteps: TimestepBatch
     """[K] rows, checked."""
 
+    num_actions: int
+    """Rows that need an action."""
+
     answer: Callable[[ActionBatch], None]
-    """Takes the actions of the rows that need one."""
+    """Takes that many actions."""
 
     def __len__(self) -> int:
         return len(self.timesteps)
-
-    @cached_property
-    def num_actions(self) -> int:
-        """Rows that need an action."""
-        return int(np.count_nonzero(self.timesteps.needs_action))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +134,10 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
 
 def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
     """[N] agents with an end row and no FIRST row behind it."""
-    ended = timesteps.step_type >= StepType.TERMINATED
+    ended = timesteps.step_type > _MID
     if not ended.any():
         return no_slots()
-    began = timesteps.agent_id[timesteps.step_type == StepType.FIRST]
+    began = timesteps.agent_id[timesteps.step_type == _FIRST]
     return np.setdiff1d(timesteps.agent_id[ended], began)
 
 

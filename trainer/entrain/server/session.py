@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
 
+import numpy as np
+
 from entrain.errors import BadStepError, UnexpectedMessageError
 from entrain.server.allowance import Allowance
 from entrain.server.awaiting import Awaiting
@@ -285,6 +287,7 @@ class Session:
             rank=self.rank,
             behaviour=name,
             timesteps=timesteps,
+            num_actions=int(np.count_nonzero(timesteps.needs_action)),
             answer=self.answer_of(name),
         )
 

@@ -1,0 +1,145 @@
+"""The order of an agent's rows, against a slow table and by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrain.errors import BadStepError
+from entrain.server.awaiting import Awaiting
+from entrain_envs.timestep import StepType, TimestepBatch
+
+FIRST, MID = StepType.FIRST, StepType.MID
+TERMINATED, TRUNCATED = StepType.TERMINATED, StepType.TRUNCATED
+Rows = Callable[..., TimestepBatch]
+Message = list[tuple[int, StepType]]
+
+
+def batch(message: Message) -> TimestepBatch:
+    return TimestepBatch(
+        agent_id=np.array([agent for agent, _ in message], np.int64),
+        step_type=np.array([step_type for _, step_type in message], np.uint8),
+        reward=np.arange(len(message), dtype=np.float32),
+        observation={"code": np.arange(len(message), dtype=np.float32)},
+        action_mask=np.empty((len(message), 0), np.bool_),
+    )
+
+
+def slow_after(awaiting: set[int], message: Message) -> set[int]:
+    """Who awaits an outcome after the message; raises the row that is out of order."""
+    now, seen = set(awaiting), dict[int, StepType]()
+    for row, (agent, step_type) in enumerate(message):
+        if agent in seen and not (seen[agent] >= TERMINATED and step_type is FIRST):
+            raise IndexError(row)
+        if agent not in seen and (step_type is FIRST) is (agent in awaiting):
+            raise IndexError(row)
+        seen[agent] = step_type
+        now.discard(agent)
+        if step_type <= MID:
+            now.add(agent)
+    return now
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 4), st.sampled_from(StepType)), max_size=6), max_size=12
+    )
+)
+def test_it_allows_and_refuses_what_a_slow_table_does(messages: list[Message]) -> None:
+    awaiting, slow = Awaiting(), set[int]()
+    for message in messages:
+        try:
+            expected = slow_after(slow, message)
+        except IndexError as error:
+            with pytest.raises(BadStepError, match=rf"^row {error.args[0]}: agent "):
+                awaiting.after(batch(message))
+            continue
+        awaiting, slow = awaiting.after(batch(message)), expected
+        assert awaiting.agent_id.tolist() == sorted(slow)
+        assert len(awaiting) == len(slow)
+
+
+def test_an_episode_from_its_first_row_to_its_last(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST))).after(rows((5, MID))).after(rows((5, MID)))
+    assert awaiting.agent_id.tolist() == [5]
+    assert awaiting.after(rows((5, TERMINATED))).agent_id.tolist() == []
+    assert awaiting.after(rows((5, TRUNCATED), (5, FIRST))).agent_id.tolist() == [5]
+
+
+def test_the_end_and_the_next_beginning_need_not_stand_together(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST), (6, FIRST)))
+    after = awaiting.after(rows((5, TERMINATED), (6, MID), (5, FIRST)))
+    assert after.agent_id.tolist() == [5, 6]
+
+
+def test_an_agent_may_be_left_out_of_a_step_and_report_later(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST), (6, FIRST))).after(rows((6, MID)))
+    assert awaiting.agent_id.tolist() == [5, 6]
+    assert awaiting.after(rows((5, MID))).agent_id.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("step_type", [MID, TERMINATED, TRUNCATED])
+def test_an_outcome_without_an_action_is_refused(rows: Rows, step_type: StepType) -> None:
+    with pytest.raises(
+        BadStepError,
+        match=f"row 1: agent 6 sent {step_type.name}, but it was given no action .* must be FIRST",
+    ):
+        Awaiting().after(rows((5, FIRST), (6, step_type)))
+
+
+def test_an_episode_that_begins_inside_another_is_refused(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST)))
+    with pytest.raises(BadStepError, match="row 0: agent 5 sent FIRST while .* send TERMINATED or"):
+        awaiting.after(rows((5, FIRST)))
+
+
+def test_an_agent_with_two_rows_that_need_an_action_is_refused(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST)))
+    with pytest.raises(BadStepError, match="row 1: agent 5 has a row FIRST after a row MID in one"):
+        awaiting.after(rows((5, MID), (5, FIRST)))
+
+
+def test_an_agent_with_three_rows_is_refused(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST)))
+    with pytest.raises(BadStepError, match="row 2: agent 5 has a row TERMINATED after a row FIRST"):
+        awaiting.after(rows((5, TERMINATED), (5, FIRST), (5, TERMINATED)))
+
+
+def test_a_refused_message_changes_nothing(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((5, FIRST)))
+    with pytest.raises(BadStepError):
+        awaiting.after(rows((6, FIRST), (5, FIRST)))
+    assert awaiting.agent_id.tolist() == [5]
+
+
+def test_the_usual_message_is_not_searched(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaiting = Awaiting().after(rows((6, FIRST), (5, FIRST)))
+    monkeypatch.setattr("entrain.server.awaiting.find", None)
+    assert awaiting.after(rows((6, MID), (5, MID))) is awaiting
+
+
+def test_strays_begin_an_episode_and_lose_what_they_cannot_close(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((1, FIRST)))
+    welcome = awaiting.welcome_strays(
+        rows((1, MID, 0.5), (2, MID, 0.25), (3, TERMINATED, 1.0), (3, FIRST), (4, TRUNCATED, 2.0))
+    )
+    assert welcome.agent_id.tolist() == [1, 2, 3]
+    assert welcome.step_type.tolist() == [MID, FIRST, FIRST]
+    assert welcome.reward.tolist() == [0.5, 0.0, 0.0]
+    assert welcome.observation["eyes"].tolist() == [[1.5, 1.5], [2.25, 2.25], [3.0, 3.0]]
+    assert awaiting.after(welcome).agent_id.tolist() == [1, 2, 3]
+
+
+def test_rows_of_remembered_agents_are_left_as_they_are(rows: Rows) -> None:
+    awaiting = Awaiting().after(rows((1, FIRST)))
+    message = rows((1, MID), (2, FIRST))
+    assert awaiting.welcome_strays(message) is message
+
+
+def test_a_restored_one_refuses_and_allows_the_same(rows: Rows) -> None:
+    awaiting = Awaiting.from_state(Awaiting().after(rows((5, FIRST))).state())
+    assert awaiting.after(rows((5, MID), (6, FIRST))).agent_id.tolist() == [5, 6]
+    with pytest.raises(BadStepError):
+        awaiting.after(rows((5, FIRST)))
