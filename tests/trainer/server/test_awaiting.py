@@ -84,26 +84,32 @@ def test_an_agent_may_be_left_out_of_a_step_and_report_later(rows: Rows) -> None
 def test_an_outcome_without_an_action_is_refused(rows: Rows, step_type: StepType) -> None:
     with pytest.raises(
         BadStepError,
-        match=f"row 1: agent 6 sent {step_type.name}, but it was given no action .* must be FIRST",
+        match=rf"row 1: agent 6 sent {step_type.name}, but it was given no action .* must be FIRST",
     ):
         Awaiting().after(rows((5, FIRST), (6, step_type)))
 
 
 def test_an_episode_that_begins_inside_another_is_refused(rows: Rows) -> None:
     awaiting = Awaiting().after(rows((5, FIRST)))
-    with pytest.raises(BadStepError, match="row 0: agent 5 sent FIRST while .* send TERMINATED or"):
+    with pytest.raises(
+        BadStepError, match=r"row 0: agent 5 sent FIRST while .* send TERMINATED or"
+    ):
         awaiting.after(rows((5, FIRST)))
 
 
 def test_an_agent_with_two_rows_that_need_an_action_is_refused(rows: Rows) -> None:
     awaiting = Awaiting().after(rows((5, FIRST)))
-    with pytest.raises(BadStepError, match="row 1: agent 5 has a row FIRST after a row MID in one"):
+    with pytest.raises(
+        BadStepError, match=r"row 1: agent 5 has a row FIRST after a row MID in one"
+    ):
         awaiting.after(rows((5, MID), (5, FIRST)))
 
 
 def test_an_agent_with_three_rows_is_refused(rows: Rows) -> None:
     awaiting = Awaiting().after(rows((5, FIRST)))
-    with pytest.raises(BadStepError, match="row 2: agent 5 has a row TERMINATED after a row FIRST"):
+    with pytest.raises(
+        BadStepError, match=r"row 2: agent 5 has a row TERMINATED after a row FIRST"
+    ):
         awaiting.after(rows((5, TERMINATED), (5, FIRST), (5, TERMINATED)))
 
 

@@ -118,10 +118,10 @@ def test_a_batch_is_answered_once_and_in_full(rows: Rows) -> None:
     batch = RequestBatch(
         [request("left", rows((1, FIRST)))], SlotTable(), on_reply=lambda: replied.append(True)
     )
-    with pytest.raises(ValueError, match="2 actions were given for 1 rows that need one"):
+    with pytest.raises(ValueError, match=r"2 actions were given for 1 rows that need one"):
         batch.reply(actions(1.0, 2.0))
     assert not replied
     batch.reply(actions(1.0))
-    with pytest.raises(ValueError, match="answered already"):
+    with pytest.raises(ValueError, match=r"answered already"):
         batch.reply(actions(1.0))
     assert replied == [True]

@@ -48,7 +48,7 @@ def test_a_behaviour_without_a_policy_is_refused_and_those_with_one_are_listed(
     walker: BehaviourSpec,
 ) -> None:
     known = behaviours(lambda name: name == "bird")
-    with pytest.raises(BadHelloError, match="'walker', and this run .* has: 'walker', 'bird'"):
+    with pytest.raises(BadHelloError, match=r"'walker', and this run .* has: 'walker', 'bird'"):
         known.check(walker, who="sim")
     assert list(known) == []
 
@@ -79,7 +79,7 @@ def test_a_checkpoint_with_a_behaviour_that_has_no_policy_any_more_is_refused(
 ) -> None:
     known = behaviours()
     known.admit(walker)
-    with pytest.raises(CheckpointError, match="has behaviour 'walker', and the configuration has"):
+    with pytest.raises(CheckpointError, match=r"has behaviour 'walker', and the configuration has"):
         behaviours(lambda name: name == "bird").load_state(known.state())
 
 

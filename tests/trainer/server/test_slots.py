@@ -159,12 +159,12 @@ def test_a_thousand_agents_run_no_more_statements_than_two(
 ) -> None:
     def statements(agents: npt.NDArray[np.int64]) -> int:
         table = SlotTable()
-        return count_statements(
-            lambda: (
-                table.assign("sim", agents),
-                table.assign("sim", agents[::-1].copy()),
-                table.release_agents("sim", agents[:1]),
-            )
-        )
 
-    assert statements(np.arange(1024)) == statements(np.arange(2))
+        def run() -> None:
+            table.assign("sim", agents)
+            table.assign("sim", agents[::-1].copy())
+            table.release_agents("sim", agents[:1])
+
+        return count_statements(run)
+
+    assert statements(np.arange(1024)) == statements(np.arange(2)) > 10

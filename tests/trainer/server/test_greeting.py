@@ -1,0 +1,75 @@
+"""What a Hello must say, and the words for one that does not."""
+
+from typing import Any
+
+import pytest
+
+from entrain.errors import BadHelloError, RefusedHelloError
+from entrain.server.greeting import read_hello
+from entrain_envs import codec
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.wire import trainer_pb2 as pb
+
+
+def hello(spec: BehaviourSpec, **fields: Any) -> pb.Hello:
+    usual: dict[str, Any] = {
+        "min_version": 1,
+        "max_version": 1,
+        "simulator": "walker-sim",
+        "instance_id": "process-1",
+        "behaviours": [codec.encode_spec(spec)],
+    }
+    return pb.Hello(**{**usual, **fields})
+
+
+def test_a_sound_hello_is_read_whole(walker: BehaviourSpec) -> None:
+    greeting = read_hello(hello(walker, max_agents=5, resume_session_id="abc"), "10.0.0.7")
+    assert greeting.who == "walker-sim@10.0.0.7"
+    assert greeting.simulator == "walker-sim"
+    assert greeting.instance_id == "process-1"
+    assert greeting.specs == (walker,)
+    assert greeting.max_agents == 5
+    assert greeting.resume_session_id == "abc"
+
+
+def test_a_simulator_that_speaks_newer_versions_too_is_welcome(walker: BehaviourSpec) -> None:
+    assert read_hello(hello(walker, min_version=0, max_version=9), "host").simulator
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0, 0, "speaks protocol 0, this trainer speaks 1; install entrain-envs 1.x in the sim"),
+        (2, 3, "speaks protocols 2 to 3, this trainer speaks 1; upgrade entrain, the trainer's"),
+        (5, 0, "its Hello must give min_version no higher than max_version"),
+    ],
+)
+def test_versions_that_do_not_meet_are_refused_with_the_package_to_upgrade(
+    walker: BehaviourSpec, low: int, high: int, words: str
+) -> None:
+    with pytest.raises(RefusedHelloError, match=rf"walker-sim@10.0.0.7 .*{words}"):
+        read_hello(hello(walker, min_version=low, max_version=high), "10.0.0.7")
+
+
+@pytest.mark.parametrize("field", ["simulator", "instance_id"])
+@pytest.mark.parametrize("value", ["", "two\nlines", "x" * 201])
+def test_a_name_that_cannot_stand_in_a_log_is_refused(
+    walker: BehaviourSpec, field: str, value: str
+) -> None:
+    with pytest.raises(BadHelloError, match=rf"whose {field} is '.*'; expected 1 to 200 printable"):
+        read_hello(hello(walker, **{field: value}), "host")
+
+
+def test_a_spec_that_contradicts_itself_is_refused(walker: BehaviourSpec) -> None:
+    broken = codec.encode_spec(walker)
+    broken.action.low[0] = 5.0
+    with pytest.raises(BadHelloError, match=r"walker-sim@host declares a behaviour that cannot be"):
+        read_hello(hello(walker, behaviours=[broken]), "host")
+
+
+def test_no_behaviour_and_a_behaviour_twice_are_refused(walker: BehaviourSpec) -> None:
+    with pytest.raises(BadHelloError, match=r"declares the behaviours \[\]; expected at least one"):
+        read_hello(hello(walker, behaviours=[]), "host")
+    twice = [codec.encode_spec(walker)] * 2
+    with pytest.raises(BadHelloError, match=r"\[walker, walker\]; .* each name once"):
+        read_hello(hello(walker, behaviours=twice), "host")
