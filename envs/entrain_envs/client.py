@@ -309,6 +309,7 @@ class TrainerClient:
 
     def _dial(self, patience: Patience, error: BrokenStreamError) -> Welcome:
         """Greet the trainer, again and again, until it answers or patience is over."""
+        has_stopped = isinstance(error, _StoppedError)
         while patience.wait():
             try:
                 return self._greet(timeout_s=patience.limit(GREETING_TIMEOUT_S))
@@ -317,7 +318,7 @@ class TrainerClient:
                 if str(latest) != str(error):
                     logger.warning("%s: no answer (%s); dialling on", self._address, latest)
                 error = latest
-        if isinstance(error, _StoppedError):
+        if has_stopped:
             raise TrainerClosed(f"{self._address} stopped and did not come back: {error}") from None
         raise ConnectionLostError(
             f"no trainer answered at {self._address} within {patience.total_s:g} s ({error}). "

@@ -1,0 +1,467 @@
+"""The client's side of every rule of the conversation, without gRPC: connections are scripts."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from entrain_envs.client import TrainerClient
+from entrain_envs.errors import (
+    BrokenStreamError,
+    ConnectionLostError,
+    OptionError,
+    RefusedError,
+    SessionLostError,
+    SpecError,
+    TrainerClosed,
+    WireError,
+)
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import StepType
+from entrain_envs.wire import trainer_pb2 as pb
+from scripted_trainer import RowsOf, act, close, welcome
+
+FIRST, MID, TERMINATED, TRUNCATED = StepType
+POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
+
+Answer = pb.ConnectResponse | Exception | Callable[[pb.ConnectRequest], pb.ConnectResponse]
+Script = list[Answer]
+
+
+def act_on(request: pb.ConnectRequest) -> pb.ConnectResponse:
+    return act(POINT, request.step)
+
+
+class ScriptedConnection:
+    """Answers message after message from a script; remembers what it was told."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.received: list[pb.ConnectRequest] = []
+        self.ended_after_s = -1.0
+
+    def send(self, request: pb.ConnectRequest) -> None:
+        copy = pb.ConnectRequest()
+        copy.CopyFrom(request)
+        self.received.append(copy)
+
+    def receive(self, *, timeout_s: float = 0.0) -> pb.ConnectResponse:
+        answer = self._script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, pb.ConnectResponse) else answer(self.received[-1])
+
+    def end(self, *, timeout_s: float) -> None:
+        self.ended_after_s = timeout_s
+
+
+class World:
+    """A client, the connections that it opened, and a clock that only sleeping moves."""
+
+    def __init__(
+        self, *scripts: Script, reconnect_s: float = 60.0, connect_s: float = 300.0
+    ) -> None:
+        self._scripts = list(scripts)
+        self.opened: list[ScriptedConnection] = []
+        self.now_s = 0.0
+        self.client = TrainerClient(
+            "trainer:1",
+            [POINT],
+            simulator="sim",
+            reconnect_s=reconnect_s,
+            connect_s=connect_s,
+            max_agents=3,
+            open_connection=self._open,
+            clock=lambda: self.now_s,
+            sleep=self._sleep,
+        )
+
+    def _open(self) -> ScriptedConnection:
+        nobody: Script = [BrokenStreamError("nobody there")]
+        script = self._scripts.pop(0) if self._scripts else nobody
+        self.opened.append(ScriptedConnection(script))
+        return self.opened[-1]
+
+    def _sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
+
+    def said(self) -> Iterator[str]:
+        """What the trainer heard, over all streams: kind and, of a step, its number."""
+        for connection in self.opened:
+            for request in connection.received:
+                kind = request.WhichOneof("message")
+                yield f"step {request.step.sequence}" if kind == "step" else str(kind)
+
+
+def test_hello_says_who_dials_and_what_it_will_send() -> None:
+    world = World([welcome()])
+    world.client.connect()
+    hello = world.opened[0].received[0].hello
+    assert (hello.min_version, hello.max_version) == (1, 1)
+    assert hello.simulator == "sim"
+    assert len(hello.instance_id) == 32
+    assert [spec.name for spec in hello.behaviours] == ["point"]
+    assert hello.max_agents == 3
+    assert hello.resume_session_id == ""
+
+
+def test_welcome_comes_back_as_the_trainer_said_it() -> None:
+    answer = World(
+        [welcome("abc", seed=9, environment_parameters={"gravity": 2.0})]
+    ).client.connect()
+    assert (answer.version, answer.session_id, answer.run_id) == (1, "abc", "run")
+    assert answer.seed == 9
+    assert answer.environment_parameters == {"gravity": 2.0}
+    assert not answer.resumed
+
+
+def test_two_clients_have_different_instance_ids() -> None:
+    worlds = World([welcome()]), World([welcome()])
+    for world in worlds:
+        world.client.connect()
+    one, other = (world.opened[0].received[0].hello.instance_id for world in worlds)
+    assert one != other
+
+
+def test_an_exchange_gives_the_actions_for_the_rows_that_needed_one(rows_of: RowsOf) -> None:
+    world = World([welcome(), act_on])
+    world.client.connect()
+    actions = world.client.exchange({"point": rows_of(POINT, TERMINATED, FIRST, MID)})
+    # The script's row i says i.
+    assert actions["point"].continuous.tolist() == [[0.0], [1.0]]
+    assert actions["point"].policy_version == 7
+
+
+def test_steps_are_numbered_from_one(rows_of: RowsOf) -> None:
+    world = World([welcome(), act_on, act_on, act_on])
+    world.client.connect()
+    for _ in range(3):
+        world.client.exchange({"point": rows_of(POINT, MID)})
+    assert list(world.said()) == ["hello", "step 1", "step 2", "step 3"]
+
+
+def test_a_behaviour_without_rows_is_left_out_and_gets_no_actions(rows_of: RowsOf) -> None:
+    world = World([welcome(), act_on])
+    world.client.connect()
+    actions = world.client.exchange({"point": rows_of(POINT)})
+    assert len(world.opened[0].received[1].step.behaviours) == 0
+    assert len(actions["point"]) == 0
+
+
+def test_rows_of_an_unknown_behaviour_are_refused_before_anything_is_sent(rows_of: RowsOf) -> None:
+    world = World([welcome()])
+    world.client.connect()
+    with pytest.raises(SpecError, match="no behaviour 'pointer'; the handshake named point"):
+        world.client.exchange({"pointer": rows_of(POINT, FIRST)})
+    assert list(world.said()) == ["hello"]
+
+
+def test_a_batch_that_does_not_fit_costs_no_sequence_number(
+    walker: BehaviourSpec, rows_of: RowsOf
+) -> None:
+    world = World([welcome(), act_on])
+    world.client.connect()
+    with pytest.raises(SpecError, match="'point', action_mask is bool"):
+        world.client.exchange({"point": rows_of(walker, FIRST)})
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert list(world.said()) == ["hello", "step 1"]
+
+
+def test_an_exchange_before_connect_connects(rows_of: RowsOf) -> None:
+    world = World([welcome(), act_on])
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert list(world.said()) == ["hello", "step 1"]
+
+
+def test_behaviours_must_have_different_names() -> None:
+    with pytest.raises(SpecError, match="different names"):
+        TrainerClient("trainer:1", [POINT, POINT], simulator="sim")
+
+
+def test_a_simulator_needs_a_behaviour() -> None:
+    with pytest.raises(SpecError, match="at least one"):
+        TrainerClient("trainer:1", [], simulator="sim")
+
+
+def test_a_client_tells_where_it_stands() -> None:
+    world = World([welcome("abc")])
+    assert repr(world.client) == "<TrainerClient sim at trainer:1: not connected>"
+    world.client.connect()
+    assert repr(world.client) == "<TrainerClient sim at trainer:1: abc>"
+
+
+def test_parameters_that_change_are_seen_beside_those_that_do_not(rows_of: RowsOf) -> None:
+    def change(request: pb.ConnectRequest) -> pb.ConnectResponse:
+        return act(POINT, request.step, changed_environment_parameters={"gravity": 3.0})
+
+    world = World([welcome(environment_parameters={"gravity": 2.0, "wind": 1.0}), change])
+    world.client.connect()
+    before = world.client.environment_parameters
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.client.environment_parameters == {"gravity": 3.0, "wind": 1.0}
+    assert before == {"gravity": 2.0, "wind": 1.0}
+
+
+def test_parameters_that_do_not_change_stay_the_same_object(rows_of: RowsOf) -> None:
+    world = World([welcome(environment_parameters={"gravity": 2.0}), act_on])
+    world.client.connect()
+    before = world.client.environment_parameters
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.client.environment_parameters is before
+
+
+def test_the_unanswered_step_is_sent_again_under_its_old_number(rows_of: RowsOf) -> None:
+    world = World(
+        [welcome("abc"), act_on, BrokenStreamError("cut")],
+        [welcome("abc", resumed=True), act_on, act_on],
+    )
+    world.client.connect()
+    timesteps = {"point": rows_of(POINT, FIRST, FIRST)}
+    world.client.exchange(timesteps)
+    assert len(world.client.exchange(timesteps)["point"]) == 2
+    world.client.exchange(timesteps)
+    assert list(world.said()) == ["hello", "step 1", "step 2", "hello", "step 2", "step 3"]
+    first, second = (connection.received[0].hello for connection in world.opened)
+    assert second.resume_session_id == "abc"
+    assert second.instance_id == first.instance_id
+
+
+def test_a_broken_stream_is_let_go_without_goodbye(rows_of: RowsOf) -> None:
+    world = World([welcome(), BrokenStreamError("cut")], [welcome(resumed=True), act_on])
+    world.client.connect()
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert "goodbye" not in list(world.said())
+    assert world.opened[0].ended_after_s == 0.0
+
+
+def test_the_first_redial_comes_at_once(rows_of: RowsOf) -> None:
+    world = World([welcome(), BrokenStreamError("cut")], [welcome(resumed=True), act_on])
+    world.client.connect()
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.now_s == 0.0
+
+
+def test_a_trainer_that_is_away_is_dialled_until_it_is_back(rows_of: RowsOf) -> None:
+    nobody: list[Script] = [[BrokenStreamError("refused")] for _ in range(5)]
+    world = World([welcome(), BrokenStreamError("cut")], *nobody, [welcome(resumed=True), act_on])
+    world.client.connect()
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert len(world.opened) == 7
+    assert 0.0 < world.now_s < 60.0
+
+
+def test_a_trainer_that_stays_away_is_given_up_with_the_usual_causes(rows_of: RowsOf) -> None:
+    world = World([welcome(), BrokenStreamError("cut")], reconnect_s=30.0)
+    world.client.connect()
+    with pytest.raises(
+        ConnectionLostError,
+        match=r"trainer:1 within 30 s \(nobody there\).*causes.*not running.*TLS",
+    ):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.now_s == pytest.approx(30.0)
+
+
+def test_a_trainer_that_breaks_at_every_step_is_given_up_too(rows_of: RowsOf) -> None:
+    broken: list[Script] = [
+        [welcome(resumed=True), BrokenStreamError("UNKNOWN: bug")] for _ in range(200)
+    ]
+    world = World([welcome(), BrokenStreamError("cut")], *broken, reconnect_s=30.0)
+    world.client.connect()
+    with pytest.raises(ConnectionLostError, match="UNKNOWN: bug"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.now_s == pytest.approx(30.0)
+    assert len(world.opened) < 60
+
+
+def test_connect_waits_for_a_trainer_that_is_not_up_yet() -> None:
+    nobody: list[Script] = [[BrokenStreamError("refused")] for _ in range(3)]
+    world = World(*nobody, [welcome("abc")])
+    assert world.client.connect().session_id == "abc"
+    assert world.now_s > 0.0
+
+
+def test_connect_gives_up_after_its_time() -> None:
+    world = World(connect_s=20.0)
+    with pytest.raises(ConnectionLostError, match=r"no trainer answered at trainer:1 within 20 s"):
+        world.client.connect()
+    assert world.now_s == pytest.approx(20.0)
+
+
+def test_a_forgotten_session_is_told_and_a_new_one_begins(rows_of: RowsOf) -> None:
+    world = World(
+        [welcome("old"), act_on, BrokenStreamError("cut")],
+        [welcome("new", seed=6), act_on],
+    )
+    world.client.connect()
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    with pytest.raises(SessionLostError, match=r"no longer knows session old.*FIRST rows"):
+        world.client.exchange({"point": rows_of(POINT, MID)})
+    assert world.client.welcome.session_id == "new"
+    assert world.client.welcome.seed == 6
+    world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert list(world.said()) == ["hello", "step 1", "step 2", "hello", "step 1"]
+
+
+def test_a_refusal_is_told_in_the_trainers_words() -> None:
+    world = World([RefusedError("wrong token (UNAUTHENTICATED)")])
+    with pytest.raises(RefusedError, match="trainer:1 refused 'sim': wrong token"):
+        world.client.connect()
+
+
+def test_a_refusal_is_not_dialled_again(rows_of: RowsOf) -> None:
+    world = World([welcome(), RefusedError("row 3 holds nan")])
+    world.client.connect()
+    with pytest.raises(RefusedError, match="row 3 holds nan"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert len(world.opened) == 1
+    assert world.opened[0].ended_after_s == 0.0
+
+
+def test_after_a_refusal_there_is_no_goodbye() -> None:
+    world = World([welcome(), RefusedError("no")])
+    with pytest.raises(RefusedError), world.client as client:
+        client.connect()
+        client.exchange({})
+    assert list(world.said()) == ["hello", "step 1"]
+
+
+def test_a_version_that_the_client_does_not_speak_is_refused() -> None:
+    answer = welcome()
+    answer.welcome.version = 2
+    with pytest.raises(RefusedError, match="chose protocol 2, this simulator speaks 1; install"):
+        World([answer]).client.connect()
+
+
+def test_an_act_for_another_step_is_refused(rows_of: RowsOf) -> None:
+    world = World([welcome(), act(POINT, pb.Step(sequence=9))])
+    world.client.connect()
+    with pytest.raises(WireError, match="answered step 9 when step 1 was asked"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+
+
+def test_an_act_without_the_behaviour_asked_for_is_refused(rows_of: RowsOf) -> None:
+    world = World([welcome(), act(POINT, pb.Step(sequence=1))])
+    world.client.connect()
+    with pytest.raises(WireError, match="'point', continuous actions has 0 bytes; expected 4"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+
+
+def test_a_second_welcome_is_refused(rows_of: RowsOf) -> None:
+    world = World([welcome(), welcome()])
+    world.client.connect()
+    with pytest.raises(WireError, match="second Welcome"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+
+
+def test_an_act_in_place_of_welcome_is_refused() -> None:
+    with pytest.raises(WireError, match="expected a Welcome"):
+        World([act(POINT, pb.Step(sequence=1))]).client.connect()
+
+
+def test_completion_ends_a_with_block_quietly_and_with_goodbye(rows_of: RowsOf) -> None:
+    world = World([welcome(), close(pb.CLOSE_REASON_COMPLETED, "trained")])
+    reached = False
+    with world.client as client:
+        client.connect()
+        client.exchange({"point": rows_of(POINT, FIRST)})
+        reached = True
+    assert not reached
+    assert list(world.said()) == ["hello", "step 1", "goodbye"]
+
+
+def test_completion_outside_a_with_block_is_an_exception(rows_of: RowsOf) -> None:
+    world = World([welcome(), close(pb.CLOSE_REASON_COMPLETED, "trained")])
+    world.client.connect()
+    with pytest.raises(TrainerClosed, match="trainer:1 is done: trained"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+
+
+def test_completion_may_come_in_place_of_welcome() -> None:
+    with pytest.raises(TrainerClosed, match="CLOSE_REASON_COMPLETED"):
+        World([close(pb.CLOSE_REASON_COMPLETED)]).client.connect()
+
+
+def test_a_trainer_that_stopped_is_awaited_without_goodbye(rows_of: RowsOf) -> None:
+    world = World(
+        [welcome("abc"), close(pb.CLOSE_REASON_STOPPED, "SIGTERM")],
+        [BrokenStreamError("refused")],
+        [welcome("abc", resumed=True), act_on],
+    )
+    world.client.connect()
+    assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
+    assert list(world.said()) == ["hello", "step 1", "hello", "hello", "step 1"]
+
+
+def test_a_trainer_that_stopped_and_stays_away_is_an_ordinary_end(rows_of: RowsOf) -> None:
+    world = World([welcome(), close(pb.CLOSE_REASON_STOPPED, "SIGTERM")], reconnect_s=10.0)
+    world.client.connect()
+    with pytest.raises(TrainerClosed, match=r"stopped and did not come back"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.now_s == pytest.approx(10.0)
+
+
+def test_without_time_to_reconnect_a_stop_is_the_end(rows_of: RowsOf) -> None:
+    world = World([welcome(), close(pb.CLOSE_REASON_STOPPED, "SIGTERM")], reconnect_s=0.0)
+    world.client.connect()
+    with pytest.raises(TrainerClosed, match="SIGTERM"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert list(world.said()) == ["hello", "step 1", "goodbye"]
+
+
+def test_without_time_to_reconnect_a_broken_stream_is_dialled_once_more(rows_of: RowsOf) -> None:
+    world = World(
+        [welcome(), BrokenStreamError("cut")], [welcome(resumed=True), act_on], reconnect_s=0.0
+    )
+    world.client.connect()
+    assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
+
+
+def test_leaving_says_why_and_waits_for_the_trainer() -> None:
+    world = World([welcome()])
+    world.client.connect()
+    world.client.close(reason="enough")
+    assert world.opened[0].received[-1].goodbye.reason == "enough"
+    assert world.opened[0].ended_after_s > 0.0
+
+
+def test_leaving_twice_says_goodbye_once() -> None:
+    world = World([welcome()])
+    world.client.connect()
+    world.client.close()
+    world.client.close()
+    assert list(world.said()) == ["hello", "goodbye"]
+
+
+def test_leaving_without_having_joined_says_nothing() -> None:
+    world = World()
+    world.client.close()
+    assert world.opened == []
+
+
+def test_an_error_in_the_simulator_is_told_to_the_trainer_and_goes_on() -> None:
+    world = World([welcome()])
+    with pytest.raises(ZeroDivisionError), world.client as client:
+        client.connect()
+        np.float64(1.0) / (1 // 0)
+    assert world.opened[0].received[-1].goodbye.reason.startswith("ZeroDivisionError: ")
+
+
+def test_a_client_that_left_may_join_anew(rows_of: RowsOf) -> None:
+    world = World([welcome("one"), act_on], [welcome("two"), act_on])
+    for _ in range(2):
+        world.client.connect()
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+        world.client.close()
+    assert world.opened[1].received[0].hello.resume_session_id == ""
+    assert list(world.said()) == 2 * ["hello", "step 1", "goodbye"]
+
+
+@pytest.mark.parametrize("address", ["localhost", "", ":50051", "localhost:http", "http://host"])
+def test_an_address_that_is_none_is_refused_before_anything_is_dialled(address: str) -> None:
+    with pytest.raises(OptionError, match="is no address; expected HOST:PORT"):
+        TrainerClient(address, [POINT], simulator="sim")
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "[::1]:50051", "10.0.0.7:1", "unix:/tmp/x"])
+def test_every_kind_of_address_is_taken(address: str) -> None:
+    TrainerClient(address, [POINT], simulator="sim")

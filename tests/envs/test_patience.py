@@ -1,0 +1,80 @@
+"""Back-off: at once, then ever more slowly, never beyond the total."""
+
+import pytest
+
+from entrain_envs.patience import FIRST_DELAY_S, LONGEST_DELAY_S, Patience
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.slept_s.append(duration_s)
+        self.now_s += duration_s
+
+    def patience(self, total_s: float) -> Patience:
+        return Patience(total_s, clock=self, sleep=self.sleep)
+
+
+def test_the_first_turn_comes_without_a_wait() -> None:
+    clock = Clock()
+    assert clock.patience(60.0).wait()
+    assert clock.slept_s == []
+
+
+def test_without_any_time_there_is_one_turn() -> None:
+    patience = Clock().patience(0.0)
+    assert patience.wait()
+    assert not patience.wait()
+
+
+def test_waits_grow_and_then_stay() -> None:
+    clock = Clock()
+    patience = clock.patience(1000.0)
+    for _ in range(20):
+        assert patience.wait()
+    first, *_, last = clock.slept_s
+    # Jitter takes or adds up to half.
+    assert 0.5 * FIRST_DELAY_S <= first <= 1.5 * FIRST_DELAY_S
+    assert 0.5 * LONGEST_DELAY_S <= last <= 1.5 * LONGEST_DELAY_S
+    assert max(clock.slept_s) <= 1.5 * LONGEST_DELAY_S
+
+
+def test_all_waits_together_are_the_total_time() -> None:
+    clock = Clock()
+    patience = clock.patience(7.0)
+    while patience.wait():
+        pass
+    assert sum(clock.slept_s) == pytest.approx(7.0)
+
+
+def test_two_simulators_do_not_wait_alike() -> None:
+    clocks = Clock(), Clock()
+    for clock in clocks:
+        patience = clock.patience(5.0)
+        while patience.wait():
+            pass
+    assert clocks[0].slept_s != clocks[1].slept_s
+
+
+def test_an_attempt_may_take_no_longer_than_what_is_left() -> None:
+    clock = Clock()
+    patience = clock.patience(10.0)
+    assert patience.limit(30.0) == 10.0
+    assert patience.limit(4.0) == 4.0
+    clock.now_s += 7.0
+    assert patience.limit(30.0) == 3.0
+
+
+def test_an_attempt_has_at_least_a_second() -> None:
+    clock = Clock()
+    patience = clock.patience(10.0)
+    clock.now_s += 11.0
+    assert patience.limit(30.0) == 1.0
