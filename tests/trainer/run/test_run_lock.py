@@ -97,11 +97,18 @@ def test_a_killed_process_holds_it_until_it_is_dead_and_no_longer(path: Path) ->
 def test_a_simulator_that_we_launch_does_not_inherit_it(path: Path) -> None:
     lock = RunLock(path)
     child = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+        [sys.executable, "-c", "print('up', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        close_fds=False,
     )
     with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
         lock.release()
         RunLock(path).release()
+        assert child.poll() is None
         child.kill()
 
 

@@ -66,18 +66,10 @@ def test_long_names_with_one_beginning_stay_apart() -> None:
 
 @given(st.lists(st.text("aAbB?%-2", max_size=4), max_size=12, unique=True))
 def test_no_two_behaviours_share_a_stem_where_case_does_not_count(names: list[str]) -> None:
-    # A path whose folder is never written: only what is in memory counts here.
-    table = _in_memory()
+    # Nothing can be written there, so it is all in memory.
+    table = BehaviourNames(Path("nowhere/behaviours.json"))
     stems = [table.stem(name).lower() for name in names]
     assert len(set(stems)) == len(names)
-
-
-def _in_memory() -> BehaviourNames:
-    class Forgetful(BehaviourNames):
-        def _save(self) -> None:
-            pass
-
-    return Forgetful(Path("nowhere/behaviours.json"))
 
 
 def test_stems_are_the_same_after_a_resume_in_another_order(tmp_path: Path) -> None:
@@ -119,3 +111,11 @@ def test_a_table_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None
     path.write_text(json.dumps({"walker": "../../elsewhere"}), encoding="utf-8")
     with pytest.raises(ConfigError, match="cannot be read"):
         BehaviourNames(path)
+
+
+def test_a_table_that_cannot_be_written_is_only_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = BehaviourNames(tmp_path / "missing" / "behaviours.json")
+    assert (names.stem("walker"), names.stem("WALKER")) == ("walker", "WALKER%-2")
+    assert "behaviours.json cannot be written: No such file" in caplog.text

@@ -7,12 +7,15 @@ behaviour has which stem is remembered in a file, so that it is the same after a
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from urllib.parse import quote
 
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
+
+logger = logging.getLogger(__name__)
 
 MAX_STEM = 100
 """Characters. File names end at 255 bytes, and stems get endings."""
@@ -66,7 +69,11 @@ class BehaviourNames:
         return self._stems[behaviour]
 
     def _save(self) -> None:
-        replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")
+        try:
+            replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")
+        except OSError as error:
+            # Most stems follow from the name alone, so this is not worth a run.
+            logger.warning("%s cannot be written: %s", self._path, error.strerror)
 
     def _free_stem(self, stem: str) -> str:
         taken = {other.lower() for other in self._stems.values()}

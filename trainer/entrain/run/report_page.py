@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from entrain.run.plots import Plot
-from entrain.run.quantities import compact, counted, duration, number
+from entrain.run.quantities import compact, duration, number
 from entrain.run.summary import PolicySummary, RunSummary
 
 _OUTCOMES = {
@@ -97,7 +97,7 @@ def render_page(summary: RunSummary, sections: Sequence[Section], *, config: str
 <main>
 {"".join(_section(section) for section in sections) or "<p>No update was made.</p>"}
 </main>
-{_folded("Simulators and software", _bullets([*summary.simulators, *summary.software]))}
+{_folded("Simulators and software", _bullets(_counts(summary)))}
 {_folded("Configuration", f"<pre>{html.escape(config)}</pre>")}
 </body>
 </html>
@@ -164,9 +164,21 @@ def _folded(title: str, content: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n{content}\n</details>"
 
 
+def _counts(summary: RunSummary) -> Sequence[str]:
+    """Who took part, what became of every step, and with what it was measured."""
+    ledgers = [
+        f"steps of '{behaviour}': "
+        + ", ".join(f"{n:,} {fate}" for fate, n in policy.ledger.items())
+        for behaviour, policy in summary.policies.items()
+        if policy.ledger
+    ]
+    counters = [
+        f"{name.replace('_', ' ')}: {count:,}" for name, count in summary.counters.items() if count
+    ]
+    return [*summary.simulators, *ledgers, *counters, *summary.software]
+
+
 def _bullets(lines: Sequence[str]) -> str:
-    if not lines:
-        return f"<p>{counted(0, 'simulator')} took part.</p>"
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
