@@ -26,6 +26,27 @@ class LineFormatter(logging.Formatter):
         record.word = level_word(record)
         return super().format(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line without a traceback."""
+        record.message = harmless(record.message)
+        return super().formatMessage(record)
+
+
+def harmless(text: str) -> str:
+    """`text`, of which a simulator may have said a part, as it can stand in a log.
+
+    Lines but the first are indented, so that none can pass for an event of its own; other control
+    characters, which a terminal might obey, are spelt out.
+    """
+    if text.isprintable():
+        return text
+    lines = ("".join(map(_spelt, line)) for line in text.split("\n"))
+    return "\n      ".join(lines)
+
+
+def _spelt(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
 
 @contextmanager
 def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
