@@ -36,6 +36,7 @@ class ActionHead(Head):
     ) -> None:
         outputs = spec.continuous_size + spec.num_choices
         super().__init__(inputs, outputs, gain=POLICY_GAIN, generator=generator)
+        self._outputs = outputs
         self._dimensions = spec.continuous_size
         self._is_squashed = config.distribution == "squashed_gaussian"
         self.spread = _spread(spec, config) if spec.continuous_size else None
@@ -50,7 +51,7 @@ class ActionHead(Head):
 
     def distribution(self, features: Tensor, leading: torch.Size) -> ActionDistribution:
         """Over actions of shape `leading`, from [R, inputs] features, R rows in all."""
-        outputs = self(features).view(*leading, -1)
+        outputs = self(features).view(*leading, self._outputs)
         if self.branches is None:
             return self._gaussian(outputs)
         if self.spread is None:

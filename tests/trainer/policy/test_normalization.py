@@ -1,0 +1,156 @@
+"""Running statistics equal those of all rows at once; pixels and disabled floats stay fixed."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from entrain.policy.normalization import ObservationNormalizer
+from entrain_envs.spec import ObservationSpec
+
+VECTOR = ObservationSpec("joints", (3,))
+SCALAR = ObservationSpec("height", ())
+GRID = ObservationSpec("map", (2, 2))
+PIXELS = ObservationSpec("camera", (2, 1), "uint8")
+
+
+def normalizer(
+    *observations: ObservationSpec, normalize: bool = True, clip: float = 10.0
+) -> ObservationNormalizer:
+    return ObservationNormalizer(observations, normalize=normalize, clip=clip)
+
+
+def rows_of(count: int, *, seed: int = 0) -> npt.NDArray[np.float32]:
+    generator = np.random.default_rng(seed)
+    scale = np.array([1e-2, 1.0, 1e3])
+    rows = generator.normal(size=(count, 3)) * scale + np.array([5.0, -1.0, 1e4])
+    return np.asarray(rows, dtype=np.float32)
+
+
+@settings(deadline=None, max_examples=50)
+@given(cuts=st.lists(st.integers(0, 40), max_size=6), seed=st.integers(0, 99))
+def test_statistics_are_those_of_all_rows_however_they_are_split(
+    cuts: list[int], seed: int
+) -> None:
+    rows = rows_of(40, seed=seed)
+    ours = normalizer(VECTOR)
+    for part in np.split(rows, sorted(cuts)):
+        ours.update({"joints": torch.from_numpy(part)})
+    exact = rows.astype(np.float64)
+    assert ours.count.item() == 40
+    np.testing.assert_allclose(ours.mean.numpy(), exact.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(ours.variance.numpy(), exact.var(axis=0), rtol=1e-9)
+
+
+def test_a_small_spread_on_a_large_mean_keeps_its_digits() -> None:
+    # The textbook formula E[x^2] - E[x]^2 has lost them all here, in float32 and in float64.
+    ours = normalizer(SCALAR)
+    for _ in range(3):
+        ours.update({"height": torch.tensor([1e9, 1e9 + 64, 1e9 - 64])})
+    assert ours.variance.item() == pytest.approx(64**2 * 2 / 3, rel=1e-6)
+
+
+def test_normalised_rows_have_mean_zero_and_variance_one() -> None:
+    rows = rows_of(500)
+    ours = normalizer(VECTOR)
+    ours.update({"joints": torch.from_numpy(rows)})
+    normalised = ours({"joints": torch.from_numpy(rows)}, 500)
+    assert normalised.dtype == torch.float32
+    torch.testing.assert_close(normalised.mean(0), torch.zeros(3), atol=2e-3, rtol=0)
+    torch.testing.assert_close(normalised.std(0, correction=0), torch.ones(3), atol=2e-3, rtol=0)
+
+
+def test_before_the_first_update_floats_are_only_clipped() -> None:
+    values = torch.tensor([[0.5, -3.0, 40.0]])
+    assert normalizer(VECTOR)({"joints": values}, 1).tolist() == [[0.5, -3.0, 10.0]]
+    assert normalizer(VECTOR).variance.tolist() == [1, 1, 1]
+
+
+def test_outliers_are_cut_at_the_clip() -> None:
+    ours = normalizer(SCALAR, clip=2.0)
+    ours.update({"height": torch.tensor([0.0, 2.0])})
+    # Mean 1, standard deviation 1.
+    normalised = ours({"height": torch.tensor([1.5, 100.0, -100.0])}, 3)
+    torch.testing.assert_close(normalised, torch.tensor([[0.5], [2.0], [-2.0]]))
+
+
+def test_a_number_that_never_changes_is_normalised_to_zero() -> None:
+    ours = normalizer(SCALAR)
+    ours.update({"height": torch.full((9,), 7.0)})
+    assert ours({"height": torch.tensor([7.0])}, 1).item() == 0
+
+
+def test_an_update_with_no_rows_changes_nothing() -> None:
+    ours = normalizer(VECTOR)
+    ours.update({"joints": torch.zeros(0, 3)})
+    assert ours.count.item() == 0
+    assert ours.scale.tolist() == [1, 1, 1]
+
+
+def test_pixels_are_divided_by_255_whatever_was_seen() -> None:
+    for normalize in (True, False):
+        ours = normalizer(PIXELS, SCALAR, normalize=normalize)
+        pixels = torch.tensor([[[0], [255]], [[51], [102]]], dtype=torch.uint8)
+        ours.update({"camera": pixels, "height": torch.tensor([1.0, 3.0])})
+        features = ours({"camera": pixels, "height": torch.tensor([2.0, 2.0])}, 2)
+        torch.testing.assert_close(features[:, :2], torch.tensor([[0, 1], [0.2, 0.4]]))
+        assert features[0, 2].item() == (0 if normalize else 2)
+
+
+def test_pixels_alone_become_floats() -> None:
+    features = normalizer(PIXELS)({"camera": torch.full((3, 2, 1), 255, dtype=torch.uint8)}, 3)
+    torch.testing.assert_close(features, torch.ones(3, 2))
+
+
+def test_switched_off_it_neither_moves_nor_clips_floats() -> None:
+    ours = normalizer(VECTOR, normalize=False)
+    ours.update({"joints": torch.randn(10, 3)})
+    values = torch.tensor([[1e6, -3.0, 0.0]])
+    assert torch.equal(ours({"joints": values}, 1), values)
+
+
+def test_observations_are_flattened_side_by_side_in_the_specs_order() -> None:
+    ours = normalizer(GRID, SCALAR, VECTOR)
+    features = ours(
+        {
+            "joints": torch.tensor([[[6.0, 7, 8]]]),
+            "height": torch.tensor([[5.0]]),
+            "map": torch.tensor([[[[1.0, 2], [3, 4]]]]),
+        },
+        1,
+    )
+    assert ours.feature_size == 8
+    assert features.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+def test_each_feature_has_its_own_statistics() -> None:
+    ours = normalizer(SCALAR, VECTOR)
+    rows = rows_of(50)
+    ours.update({"height": torch.arange(50.0), "joints": torch.from_numpy(rows)})
+    expected = np.concatenate([[24.5], rows.astype(np.float64).mean(axis=0)])
+    np.testing.assert_allclose(ours.mean.numpy(), expected, rtol=1e-12)
+
+
+def test_normalising_leaves_the_observation_as_it_came() -> None:
+    values = torch.full((2, 3), 100.0)
+    normalizer(VECTOR)({"joints": values}, 2)
+    assert (values == 100).all()
+
+
+def test_statistics_are_saved_and_need_nothing_but_loading() -> None:
+    ours, other = normalizer(VECTOR), normalizer(VECTOR)
+    ours.update({"joints": torch.from_numpy(rows_of(30))})
+    other.load_state_dict(ours.state_dict())
+    probe = {"joints": torch.from_numpy(rows_of(4, seed=1))}
+    assert torch.equal(ours(probe, 4), other(probe, 4))
+    for each in (ours, other):
+        each.update({"joints": torch.from_numpy(rows_of(7, seed=2))})
+    assert torch.equal(ours.squares, other.squares)
+
+
+def test_statistics_are_not_trained() -> None:
+    assert not list(normalizer(VECTOR).parameters())
+    features = normalizer(VECTOR)({"joints": torch.zeros(1, 3)}, 1)
+    assert not features.requires_grad

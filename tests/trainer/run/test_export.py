@@ -1,0 +1,255 @@
+"""An exported policy stands alone, agrees with torch, and is published whole or not at all."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from entrain.config import ActionConfig, NetworkConfig, PolicyConfig
+from entrain.errors import MissingExtraError
+from entrain.policy.actor_critic import ActorCritic
+from entrain.run import export
+from entrain.run.export import ExportCheck, ExportError, export_policy, input_names, random_inputs
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+HYBRID = BehaviourSpec(
+    "walker",
+    (
+        ObservationSpec("joint angles/left", (3,)),
+        ObservationSpec("logits", ()),
+        ObservationSpec("camera", (2, 2), "uint8"),
+    ),
+    ActionSpec(low=(-2.0, 0.0), high=(2.0, math.inf), branches=(3, 2)),
+)
+PLAIN = BehaviourSpec("ball", (ObservationSpec("tilt", (4,)),), ActionSpec((-3.0,), (1.0,)))
+DISCRETE = BehaviourSpec("cart", (ObservationSpec("pole", (4,)),), ActionSpec(branches=(2,)))
+
+
+def make_policy(spec: BehaviourSpec, distribution: str) -> ActorCritic:
+    """With weights and statistics as if it had learned for a while."""
+    config = PolicyConfig(
+        network=NetworkConfig(hidden_sizes=(8, 8)),
+        action=ActionConfig.model_validate({"distribution": distribution}),
+    )
+    policy = ActorCritic(spec, config, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    seen = {
+        observation.name: (torch.rand(64, *observation.shape, generator=generator) * 200).to(
+            torch.uint8 if observation.dtype == "uint8" else torch.float32
+        )
+        for observation in spec.observations
+    }
+    policy.normalizer.update(seen)
+    return policy
+
+
+class Exported:
+    """A policy, its file, and the two ways to run it."""
+
+    def __init__(self, spec: BehaviourSpec, distribution: str, folder: Path) -> None:
+        self.policy = make_policy(spec, distribution)
+        self.path = folder / "policy.onnx"
+        self.weights_before = {
+            name: values.clone() for name, values in self.policy.state_dict().items()
+        }
+        self.check = export_policy(self.policy, self.path, metadata={"env_steps": "4096"})
+        self.session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+
+    def run(self, inputs: Arrays) -> Arrays:
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, inputs), strict=True))
+
+    def expected(self, inputs: Arrays) -> dict[str, torch.Tensor]:
+        """By the policy's own forward, as the trainer evaluates it."""
+        spec, policy = self.policy.spec, self.policy
+        rows = len(next(iter(inputs.values())))
+        observation = {
+            observation.name: torch.from_numpy(inputs[name])[None]
+            for observation, name in zip(spec.observations, input_names(spec), strict=False)
+        }
+        reset = torch.zeros(1, rows, dtype=torch.bool)
+        distribution = policy(observation, policy.initial_state(rows), reset).distribution
+        if "action_mask" in inputs:
+            distribution = distribution.masked(torch.from_numpy(inputs["action_mask"])[None])
+        action = policy.environment_action(distribution.mode())
+        named = {f"{name}_action": values for name, values in action.items()}
+        named.update(distribution.parameters())
+        return {name: values[0].detach() for name, values in named.items()}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(HYBRID, "squashed_gaussian"), (PLAIN, "gaussian"), (DISCRETE, "gaussian")],
+    ids=["hybrid", "gaussian", "discrete"],
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    spec, distribution = request.param
+    return Exported(spec, distribution, tmp_path_factory.mktemp("export"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 65])
+def test_the_file_computes_what_the_policy_does_at_any_batch_size(
+    exported: Exported, rows: int
+) -> None:
+    inputs = random_inputs(exported.policy, rows=rows)
+    arrived, expected = exported.run(inputs), exported.expected(inputs)
+    assert arrived.keys() == expected.keys()
+    for name, values in expected.items():
+        assert arrived[name].shape == values.shape
+        np.testing.assert_allclose(arrived[name], values.numpy(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_comparison_is_worth_something(exported: Exported) -> None:
+    # If all rows gave the same answer, a file that ignores its inputs would pass.
+    outputs = exported.run(random_inputs(exported.policy, rows=65))
+    for name in set(outputs) - {"log_sigma_sq"}:
+        assert len(np.unique(outputs[name], axis=0)) > 1, name
+
+
+def test_what_was_checked_is_told(exported: Exported) -> None:
+    assert isinstance(exported.check, ExportCheck)
+    assert exported.check.path == exported.path
+    assert exported.check.rows == 8
+    assert exported.check.largest_deviation < 1e-5
+
+
+def test_inputs_and_outputs_have_the_promised_names_and_shapes(exported: Exported) -> None:
+    def described(values: Any) -> dict[str, list[Any]]:
+        return {value.name: value.shape for value in values}
+
+    inputs = described(exported.session.get_inputs())
+    outputs = described(exported.session.get_outputs())
+    if exported.policy.spec is HYBRID:
+        assert inputs == {
+            "joint angles/left": ["batch", 3],
+            "observation.logits": ["batch"],
+            "camera": ["batch", 2, 2],
+            "action_mask": ["batch", 5],
+        }
+        assert outputs == {
+            "continuous_action": ["batch", 2],
+            "action_mean": ["batch", 2],
+            "log_sigma_sq": ["batch", 2],
+            "discrete_action": ["batch", 2],
+            "logits": ["batch", 5],
+        }
+    elif exported.policy.spec is PLAIN:
+        assert inputs == {"tilt": ["batch", 4]}
+        assert set(outputs) == {"continuous_action", "action_mean", "log_sigma_sq"}
+    else:
+        assert inputs == {"pole": ["batch", 4], "action_mask": ["batch", 2]}
+        assert set(outputs) == {"discrete_action", "logits"}
+
+
+def test_actions_are_within_bounds_and_forbidden_choices_are_never_taken(
+    exported: Exported,
+) -> None:
+    inputs = random_inputs(exported.policy, rows=65)
+    outputs = exported.run(inputs)
+    spec = exported.policy.spec.action
+    if spec.low:
+        assert (outputs["continuous_action"] >= spec.low).all()
+        assert (outputs["continuous_action"] <= spec.high).all()
+    if spec.branches:
+        first_choice = np.cumsum([0, *spec.branches[:-1]])
+        chosen = outputs["discrete_action"] + first_choice
+        assert np.take_along_axis(inputs["action_mask"], chosen, axis=1).all()
+        forbidden = outputs["logits"][~inputs["action_mask"]]
+        assert (forbidden == np.finfo(np.float32).min).all()
+
+
+def test_metadata_says_whose_policy_it_is_and_how_old(exported: Exported) -> None:
+    metadata = exported.session.get_modelmeta().custom_metadata_map
+    spec = exported.policy.spec
+    assert metadata["format_version"] == "1"
+    assert metadata["behaviour"] == spec.name
+    assert metadata["env_steps"] == "4096"
+    assert metadata["action_distribution"] == exported.policy.config.action.distribution
+    described = json.loads(metadata["spec"])
+    assert [each["name"] for each in described["observations"]] == [
+        observation.name for observation in spec.observations
+    ]
+    assert described["action"]["branches"] == list(spec.action.branches)
+    # JSON has no infinity: null stands for a bound that is not there.
+    assert described["action"]["high"] == [
+        high if math.isfinite(high) else None for high in spec.action.high
+    ]
+
+
+def test_the_critic_stays_at_home(exported: Exported) -> None:
+    weights = onnx.load(exported.path).graph.initializer
+    size = sum(math.prod(weight.dims) for weight in weights)
+    spec = exported.policy.spec
+    features = exported.policy.normalizer.feature_size
+    actions = spec.action.continuous_size + spec.action.num_choices
+    one_network = (features + 1) * 8 + 9 * 8 + 9 * actions
+    # The rest is the normalizer, bounds and constants; a critic would add another (features + 10) * 8.
+    assert size < one_network + 4 * features + 60
+
+
+def test_the_policy_and_its_folder_are_left_as_they_were(exported: Exported) -> None:
+    for name, values in exported.policy.state_dict().items():
+        assert torch.equal(values, exported.weights_before[name]), name
+    assert exported.policy.training
+    assert [path.name for path in exported.path.parent.iterdir()] == ["policy.onnx"]
+
+
+def test_a_file_that_deviates_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "policy.onnx"
+    path.write_text("the one before")
+    write = export._write
+
+    def write_another_policy(
+        policy: ActorCritic, candidate: Path, metadata: dict[str, str]
+    ) -> None:
+        with torch.no_grad():
+            bias = policy.action_head.bias.clone()
+            policy.action_head.bias.add_(0.01)
+            write(policy, candidate, metadata)
+            policy.action_head.bias.copy_(bias)
+
+    monkeypatch.setattr(export, "_write", write_another_policy)
+    with pytest.raises(ExportError, match=r"output 'action_mean'.* nothing was published"):
+        export_policy(make_policy(PLAIN, "gaussian"), path, metadata={})
+    assert path.read_text() == "the one before"
+    assert [each.name for each in tmp_path.iterdir()] == ["policy.onnx"]
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package};.*pip install 'entrain\[export\]'"):
+        export_policy(make_policy(PLAIN, "gaussian"), tmp_path / "policy.onnx", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_random_inputs_fit_the_spec_and_spread_around_what_was_seen() -> None:
+    policy = make_policy(HYBRID, "gaussian")
+    inputs = random_inputs(policy, rows=400)
+    assert list(inputs) == input_names(HYBRID)
+    angles = inputs["joint angles/left"]
+    # The policy saw numbers from 0 to 200: mean 100, standard deviation 58.
+    assert np.abs(angles.mean(axis=0) - 100).max() < 50
+    assert (angles.std(axis=0) > 100).all()
+    for observation, name in zip(HYBRID.observations, input_names(HYBRID), strict=False):
+        HYBRID.check_observation(observation.name, inputs[name], rows=400)
+    first, second = np.split(inputs["action_mask"], [3], axis=1)
+    assert first.any(axis=1).all()
+    assert second.any(axis=1).all()
