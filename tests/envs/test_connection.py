@@ -1,0 +1,354 @@
+"""One stream over real gRPC on loopback: what arrives, and how failures are told."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from entrain_envs.client import TrainerClient
+from entrain_envs.connection import Connection, Destination
+from entrain_envs.errors import (
+    BrokenStreamError,
+    ConnectionLostError,
+    OptionError,
+    RefusedError,
+)
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import StepType
+from entrain_envs.wire import trainer_pb2 as pb
+from scripted_trainer import RowsOf, Serve, act, close, welcome
+
+POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
+HELLO = pb.ConnectRequest(hello=pb.Hello(simulator="sim"))
+
+Requests = Iterator[pb.ConnectRequest]
+Responses = Iterator[pb.ConnectResponse]
+
+
+def talk(requests: Requests, context: Any) -> Responses:
+    """A trainer as it should be, until Goodbye."""
+    for request in requests:
+        kind = request.WhichOneof("message")
+        if kind == "hello":
+            yield welcome("abc", resumed=bool(request.hello.resume_session_id))
+        elif kind == "step":
+            yield act(POINT, request.step)
+        else:
+            return
+
+
+def dial(address: str, **options: Any) -> Connection:
+    return Destination(address=address, **options).open()
+
+
+def test_a_message_goes_out_and_its_answer_comes_back(serve: Serve) -> None:
+    connection = dial(serve(talk))
+    connection.send(HELLO)
+    assert connection.receive().welcome.session_id == "abc"
+    connection.end(timeout_s=5.0)
+
+
+def test_a_whole_conversation_over_tcp(serve: Serve, rows_of: RowsOf) -> None:
+    with TrainerClient(serve(talk), [POINT], simulator="sim") as client:
+        client.connect()
+        for _ in range(20):
+            actions = client.exchange({"point": rows_of(POINT, StepType.MID, StepType.FIRST)})
+        assert actions["point"].continuous.tolist() == [[0.0], [1.0]]
+
+
+def test_a_whole_conversation_over_a_unix_socket(
+    serve: Serve, rows_of: RowsOf, tmp_path: Path
+) -> None:
+    address = serve(talk, address=f"unix:{tmp_path}/trainer")
+    with TrainerClient(address, [POINT], simulator="sim") as client:
+        client.connect()
+        actions = client.exchange({"point": rows_of(POINT, StepType.FIRST)})
+        assert len(actions["point"]) == 1
+
+
+def test_a_stream_that_the_trainer_cuts_goes_on_where_it_was(serve: Serve, rows_of: RowsOf) -> None:
+    heard: list[int] = []
+
+    def cut_at_the_second_step(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField("hello"):
+                yield welcome("abc")
+                continue
+            heard.append(request.step.sequence)
+            if request.step.sequence == 2:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "cable pulled")
+            yield act(POINT, request.step)
+
+    def listen(requests: Requests, context: Any) -> Responses:
+        for response in talk(requests, context):
+            if response.HasField("act"):
+                heard.append(response.act.sequence)
+            yield response
+
+    with TrainerClient(serve(cut_at_the_second_step, listen), [POINT], simulator="sim") as client:
+        client.connect()
+        for _ in range(3):
+            client.exchange({"point": rows_of(POINT, StepType.MID)})
+    assert heard == [1, 2, 2, 3]
+
+
+def test_goodbye_reaches_the_trainer_before_the_stream_is_gone(serve: Serve) -> None:
+    reasons: list[str] = []
+    heard = threading.Event()
+
+    def listen(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField("hello"):
+                yield welcome()
+            else:
+                reasons.append(request.goodbye.reason)
+                heard.set()
+                return
+
+    client = TrainerClient(serve(listen), [POINT], simulator="sim")
+    client.connect()
+    client.close(reason="done for today")
+    assert heard.wait(5.0)
+    assert reasons == ["done for today"]
+
+
+def test_a_trainer_that_ends_without_close_broke_the_stream(serve: Serve) -> None:
+    def leave(requests: Requests, context: Any) -> Responses:
+        next(requests)
+        yield from ()
+
+    connection = dial(serve(leave))
+    connection.send(HELLO)
+    with pytest.raises(BrokenStreamError, match="ended the stream without a Close"):
+        connection.receive()
+    connection.end(timeout_s=0.0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ],
+)
+def test_a_status_that_dialling_again_would_not_mend_is_a_refusal(
+    code: grpc.StatusCode, serve: Serve
+) -> None:
+    def refuse(requests: Requests, context: Any) -> Responses:
+        context.abort(code, "row 3 holds nan")
+        yield from ()
+
+    connection = dial(serve(refuse))
+    with pytest.raises(RefusedError, match=rf"row 3 holds nan \({code.name}\)"):
+        connection.receive()
+    connection.end(timeout_s=0.0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+    ],
+)
+def test_a_status_that_dialling_again_may_mend_is_a_broken_stream(
+    code: grpc.StatusCode, serve: Serve
+) -> None:
+    def fail(requests: Requests, context: Any) -> Responses:
+        context.abort(code, "try later")
+        yield from ()
+
+    connection = dial(serve(fail))
+    with pytest.raises(BrokenStreamError, match=f"{code.name}: try later"):
+        connection.receive()
+    connection.end(timeout_s=0.0)
+
+
+def test_a_server_that_is_no_trainer_is_told_apart() -> None:
+    from concurrent import futures
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    connection = dial(f"localhost:{port}")
+    with pytest.raises(RefusedError, match="no entrain trainer"):
+        connection.receive()
+    connection.end(timeout_s=0.0)
+    server.stop(0).wait()
+
+
+def test_nobody_at_the_address_is_a_broken_stream() -> None:
+    connection = dial("localhost:1")
+    with pytest.raises(BrokenStreamError, match="UNAVAILABLE"):
+        connection.receive()
+    connection.end(timeout_s=0.0)
+
+
+def test_a_trainer_that_says_nothing_is_given_up_in_time(serve: Serve) -> None:
+    released = threading.Event()
+
+    def brood(requests: Requests, context: Any) -> Responses:
+        context.add_callback(released.set)
+        released.wait(30.0)
+        yield from ()
+
+    connection = dial(serve(brood))
+    began_s = time.monotonic()
+    with pytest.raises(BrokenStreamError, match="CANCELLED"):
+        connection.receive(timeout_s=0.2)
+    assert time.monotonic() - began_s < 5.0
+    connection.end(timeout_s=0.0)
+
+
+def test_ending_does_not_wait_for_a_trainer_that_never_ends(serve: Serve) -> None:
+    released = threading.Event()
+
+    def cling(requests: Requests, context: Any) -> Responses:
+        context.add_callback(released.set)
+        yield welcome()
+        released.wait(30.0)
+
+    connection = dial(serve(cling))
+    connection.receive()
+    began_s = time.monotonic()
+    connection.end(timeout_s=0.2)
+    assert time.monotonic() - began_s < 5.0
+    assert released.wait(5.0)
+
+
+def test_a_message_above_the_trainers_limit_is_refused_with_the_limit(
+    serve: Serve, rows_of: RowsOf
+) -> None:
+    client = TrainerClient(serve(talk, max_receive=4096), [POINT], simulator="sim")
+    client.connect()
+    with pytest.raises(RefusedError, match=r"larger than max .*RESOURCE_EXHAUSTED"):
+        client.exchange({"point": rows_of(POINT, *[StepType.MID] * 1000)})
+
+
+def test_a_message_above_our_own_limit_never_leaves(serve: Serve, rows_of: RowsOf) -> None:
+    client = TrainerClient(serve(talk), [POINT], simulator="sim", max_message_mib=0.004)
+    client.connect()
+    with pytest.raises(RefusedError, match="larger than max"):
+        client.exchange({"point": rows_of(POINT, *[StepType.MID] * 1000)})
+
+
+def test_messages_beyond_grpcs_own_limit_pass(serve: Serve) -> None:
+    wide = BehaviourSpec("wide", (ObservationSpec("image", (1024, 1024), "uint8"),), POINT.action)
+
+    def look(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField("hello"):
+                yield welcome()
+            elif request.HasField("step"):
+                yield act(wide, request.step)
+
+    from entrain_envs.timestep import TimestepBatch
+
+    timesteps = TimestepBatch.of(
+        wide,
+        agent_id=np.arange(8),
+        step_type=StepType.FIRST,
+        reward=0.0,
+        observation={"image": np.zeros((8, 1024, 1024), np.uint8)},
+    )
+    with TrainerClient(serve(look), [wide], simulator="sim") as client:
+        client.connect()
+        assert len(client.exchange({"wide": timesteps})["wide"]) == 8
+
+
+def test_the_token_is_shown_as_a_bearer_token(serve: Serve) -> None:
+    shown: list[str] = []
+
+    def check(requests: Requests, context: Any) -> Responses:
+        shown.extend(v for k, v in context.invocation_metadata() if k == "authorization")
+        yield from talk(requests, context)
+
+    for token in ("secret", ""):
+        with TrainerClient(serve(check), [POINT], simulator="sim", token=token) as client:
+            client.connect()
+    assert shown == ["Bearer secret"]
+
+
+def test_completion_ends_a_simulator_over_real_grpc(serve: Serve, rows_of: RowsOf) -> None:
+    def finish(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField("hello"):
+                yield welcome()
+            elif request.HasField("step"):
+                yield close(pb.CLOSE_REASON_COMPLETED, "trained")
+
+    with TrainerClient(serve(finish), [POINT], simulator="sim") as client:
+        client.connect()
+        client.exchange({"point": rows_of(POINT, StepType.FIRST)})
+        pytest.fail("the exchange was answered")
+
+
+def test_tls_with_the_right_authority_is_trusted(serve: Serve, certificate: Path) -> None:
+    credentials = grpc.ssl_server_credentials(
+        [((certificate / "key.pem").read_bytes(), (certificate / "cert.pem").read_bytes())]
+    )
+    address = serve(talk, credentials=credentials)
+    with TrainerClient(
+        address, [POINT], simulator="sim", tls_ca=certificate / "cert.pem"
+    ) as client:
+        assert client.connect().session_id == "abc"
+
+
+def test_a_trainer_that_asks_for_a_certificate_gets_it(serve: Serve, certificate: Path) -> None:
+    key, cert = certificate / "key.pem", certificate / "cert.pem"
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), cert.read_bytes())], cert.read_bytes(), require_client_auth=True
+    )
+    address = serve(talk, credentials=credentials)
+    with TrainerClient(
+        address, [POINT], simulator="sim", tls_ca=cert, tls_certificate=cert, tls_key=key
+    ) as client:
+        assert client.connect().session_id == "abc"
+    with pytest.raises(ConnectionLostError, match="TLS"):
+        TrainerClient(address, [POINT], simulator="sim", tls_ca=cert, connect_s=0.0).connect()
+
+
+def test_plain_text_to_a_tls_trainer_is_told_with_the_usual_causes(
+    serve: Serve, certificate: Path
+) -> None:
+    credentials = grpc.ssl_server_credentials(
+        [((certificate / "key.pem").read_bytes(), (certificate / "cert.pem").read_bytes())]
+    )
+    client = TrainerClient(
+        serve(talk, credentials=credentials), [POINT], simulator="sim", connect_s=0.0
+    )
+    with pytest.raises(ConnectionLostError, match="one side uses TLS and the other does not"):
+        client.connect()
+
+
+def test_a_certificate_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "ca.pem"
+    with pytest.raises(OptionError, match=r"cannot read .*ca\.pem: No such file"):
+        dial("localhost:1", tls_ca=missing)
+
+
+def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="both its certificate and its key"):
+        Destination(address="localhost:1", tls_ca=tmp_path, tls_certificate=tmp_path)
+
+
+def test_a_client_certificate_needs_the_trainers_authority(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="give that as tls_ca"):
+        Destination(address="localhost:1", tls_certificate=tmp_path, tls_key=tmp_path)
+
+
+def test_unix_sockets_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(OptionError, match="no unix sockets on Windows; use HOST:PORT"):
+        Destination(address="unix:/tmp/trainer")
