@@ -150,6 +150,17 @@ def test_after_a_resume_no_step_stands_there_twice(path: Path) -> None:
     np.testing.assert_array_equal(series.columns["a"], [1, 1, 9, 9, 9])
 
 
+def test_a_file_that_refuses_at_a_resume_is_a_clear_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write(path, ("w", 1, {"a": 1.0}), ("w", 2, {"a": 1.0}))
+    before = path.read_bytes()
+    monkeypatch.setattr(table_module, "replace_file", full_disk)
+    with pytest.raises(ConfigError, match=r"No space left on device; make room"):
+        table.drop_rows_beyond({"w": 1})
+    assert path.read_bytes() == before
+
+
 def test_rows_that_still_wait_are_dropped_as_well(path: Path) -> None:
     table = MetricsTable(path)
     add(table, "w", 1, a=1.0)

@@ -8,6 +8,7 @@ import time
 from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -298,7 +299,7 @@ def test_the_head_says_what_the_run_came_to(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"), [("stopped", "entrain resume goes on"), ("failed", "see log.txt")]
+    ("outcome", "words"), [("stopped", "Stopped on request"), ("failed", "see log.txt")]
 )
 def test_another_outcome_is_said(folder: RunFolder, outcome: Outcome, words: str) -> None:
     record(folder, "walker", training(2))
@@ -360,6 +361,19 @@ def test_a_report_can_be_written_again(folder: RunFolder) -> None:
     folder.report.unlink()
     rewrite_report(RunFolder.existing(folder.path))
     assert folder.report.read_bytes() == first
+
+
+def test_a_report_that_cannot_be_written_does_not_spoil_a_run_that_ended_well(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*arguments: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    record(folder, "walker", training(2))
+    monkeypatch.setattr("entrain.run.report.replace_file", refuse)
+    write_report(folder, summary())
+    assert "the report in " in caplog.text
+    assert "No space left" in caplog.text
 
 
 def test_a_run_that_never_ended_has_no_report_to_write_again(folder: RunFolder) -> None:

@@ -107,6 +107,13 @@ def test_the_configuration_is_kept_and_makes_it_a_run_folder(tmp_path: Path) -> 
     assert RunFolder.existing(folder.path).config.read_text() == "name: walk\n"
 
 
+def test_a_configuration_that_cannot_be_kept_is_a_clear_error(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "walk")
+    folder.config.mkdir()
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be written"):
+        folder.write_config("")
+
+
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere is no folder; name the folder that"):
         RunFolder.existing(tmp_path / "nowhere")

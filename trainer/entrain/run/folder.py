@@ -67,7 +67,10 @@ class RunFolder:
 
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration, as YAML."""
-        replace_file(self.config, text)
+        try:
+            replace_file(self.config, text)
+        except OSError as error:
+            raise ConfigError(f"{self.config} cannot be written: {error.strerror}") from error
 
     def policy(self, behaviour: str) -> Path:
         """The exported policy of `behaviour`."""

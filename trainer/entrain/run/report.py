@@ -4,6 +4,7 @@ Made of what is in the run folder alone (metrics.csv, summary.json, config.yaml)
 can be written again at any time.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -16,14 +17,19 @@ from entrain.run.report_page import Section, render_page
 from entrain.run.summary import RunSummary
 from entrain.run.table import Series, read_metrics
 
+logger = logging.getLogger(__name__)
+
 FINAL_UPDATES = 10
 """How many of the last updates in which episodes ended make the final return."""
 
 
 def write_report(folder: RunFolder, summary: RunSummary) -> None:
-    """Keep `summary` in the folder and write its report."""
-    summary.save(folder.summary)
-    rewrite_report(folder)
+    """Keep `summary` in the folder and write its report; trouble with the disk is only logged."""
+    try:
+        summary.save(folder.summary)
+        rewrite_report(folder)
+    except OSError as error:
+        logger.warning("the report in %s cannot be written: %s", folder.path, error.strerror)
 
 
 def rewrite_report(folder: RunFolder) -> None:

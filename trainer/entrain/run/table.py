@@ -84,7 +84,13 @@ class MetricsTable:
         rows = self._all_rows()
         kept = [row for row in rows if int(row[ENV_STEPS]) <= env_steps.get(row[BEHAVIOUR], -1)]
         self._waiting = []
-        replace_file(self._path, self._text(kept, header=True))
+        try:
+            replace_file(self._path, self._text(kept, header=True))
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path} cannot be written: {error.strerror}; make room on the disk, or "
+                "close the program that has it open, before resuming"
+            ) from error
         self._rewrite = False
         return len(rows) - len(kept)
 
