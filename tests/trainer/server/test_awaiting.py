@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.errors import BadStepError
@@ -42,6 +42,7 @@ def slow_after(awaiting: set[int], message: Message) -> set[int]:
     return now
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 4), st.sampled_from(StepType)), max_size=6), max_size=12

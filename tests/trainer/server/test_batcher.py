@@ -224,7 +224,7 @@ def test_lockstep_waits_for_restored_simulators(lockstep: Queue) -> None:
     assert lockstep.serve() == ["left", "right"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.permutations(["a", "b", "c", "d"]), st.permutations(["a", "b", "c", "d"]))
 def test_lockstep_batches_are_the_same_whatever_the_order_of_arrival(
     joining: list[str], arriving: list[str]
@@ -406,6 +406,7 @@ EVENT = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(EVENT, max_size=40), st.booleans())
 def test_whoever_waits_is_served_in_the_end(
     events: list[tuple[str, str]], is_lockstep: bool

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.server.slots import SlotTable, find
@@ -54,6 +54,7 @@ OPERATION = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(OPERATION, max_size=40))
 def test_it_does_what_a_slow_table_does(operations: list[tuple[str, str, list[int]]]) -> None:
     table, slow = SlotTable(), SlowTable()
@@ -75,6 +76,7 @@ def test_it_does_what_a_slow_table_does(operations: list[tuple[str, str, list[in
         assert table.num_agents == len(slow.slot)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), unique=True), st.lists(st.integers(-6, 6)))
 def test_find_says_where_each_wanted_id_stands(known: list[int], wanted: list[int]) -> None:
     position, is_known = find(ids(*sorted(known)), ids(*wanted))
