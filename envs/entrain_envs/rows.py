@@ -50,9 +50,8 @@ class TimestepRows:
                 f"does not fit its space ({error}); expected "
                 f"{', '.join(str(spec) for spec in self._spec.observations)}"
             ) from error
-        if mask is not None and self._action_mask.shape[1]:
-            parts = mask if isinstance(mask, tuple) else (mask,)
-            self._action_mask[row] = np.concatenate([np.ravel(part) for part in parts])
+        if mask is not None and self._spec.action.branches:
+            self._action_mask[row] = self._flat(mask, agent_id)
         self._agent_id.append(agent_id)
         self._step_type.append(step_type)
         self._reward.append(reward)
@@ -67,6 +66,18 @@ class TimestepRows:
             observation={name: values[:rows] for name, values in self._observation.items()},
             action_mask=self._action_mask[:rows],
         )
+
+    def _flat(self, mask: Any, agent_id: int) -> Array:
+        """[num_choices] of a mask that came whole, or as a tuple of one for each branch."""
+        parts = mask if isinstance(mask, tuple) else (mask,)
+        flat = np.concatenate([np.ravel(part) for part in parts])
+        if len(flat) != self._spec.action.num_choices:
+            raise SpecError(
+                f"agent {agent_id} of behaviour '{self._spec.name}' returned an action mask of "
+                f"{len(flat)} numbers; expected {self._spec.action.num_choices}, one a choice of "
+                f"branches {list(self._spec.action.branches)}"
+            )
+        return flat
 
     def _grow(self) -> None:
         room = max(1, len(self._action_mask))
