@@ -7,6 +7,7 @@ EntrainError                exit code 1
 ├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
+├── ExportError             1  an exported file computes something else than the policy
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
     ├── UnexpectedMessageError a message that the conversation does not allow now
@@ -59,6 +60,10 @@ class TrainingDivergedError(EntrainError):
     """A loss or gradient became NaN or infinite; the weights are those before that update."""
 
     exit_code = 6
+
+
+class ExportError(EntrainError):
+    """An exported file computes something else than the policy; nothing was published."""
 
 
 class SimulatorError(EntrainError):

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from entrain.config import ActionConfig, NetworkConfig, PolicyConfig
-from entrain.errors import MissingExtraError
+from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run import export
-from entrain.run.export import ExportCheck, ExportError, export_policy, input_names, random_inputs
+from entrain.run.export import ExportCheck, export_policy, input_names, random_inputs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -196,7 +196,7 @@ def test_the_critic_stays_at_home(exported: Exported) -> None:
     features = exported.policy.normalizer.feature_size
     actions = spec.action.continuous_size + spec.action.num_choices
     one_network = (features + 1) * 8 + 9 * 8 + 9 * actions
-    # The rest is the normalizer, bounds and constants; a critic would add another (features + 10) * 8.
+    # The rest: normalizer, bounds, constants. A critic would add another (features + 10) * 8.
     assert size < one_network + 4 * features + 60
 
 

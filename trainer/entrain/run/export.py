@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from entrain.errors import EntrainError, MissingExtraError
+from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import BehaviourSpec
 
@@ -41,10 +41,6 @@ OUTPUT_NAMES = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_ac
 CHECKED_BATCH_SIZES = (1, 7)
 TOLERANCE = 1e-4
 """Largest deviation from torch that is published, relative to a number or absolute below 1."""
-
-
-class ExportError(EntrainError):
-    """The exported file does not compute what the policy does; nothing was published."""
 
 
 @dataclass(frozen=True)
