@@ -12,6 +12,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain.rollout.ledger import Ledger
+from entrain.rollout.reward_scaling import RewardScaler
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -285,6 +286,37 @@ def test_rewards_are_stored_scaled_and_logged_raw(
     assert rollout.reward.item() == 0.25
     actor.act()
     assert actor.episodes.take()[0].tolist() == [1000.0]
+
+
+def test_the_scale_of_a_reward_takes_each_episode_by_itself(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    actor = make_actor(
+        make_policy(), rollout_steps=1, normalize_rewards=True, discount=0.5, reward_clip=1e9
+    )
+    by_hand = RewardScaler(discount=0.5, clip=1e9)
+    by_hand.grow(1)
+    actor.observe(batch((0, FIRST, 0.0, 1.0)))
+    actor.act()
+    for reward in (3.0, 5.0, -4.0):
+        rollout = actor.observe(batch((0, TERMINATED, reward, 1.0), (0, FIRST, 0.0, 1.0)))
+        actor.act()
+        by_hand.begin(np.array([0]))
+        scaled = by_hand.scale(np.array([0]), np.array([reward], np.float32))
+        assert rollout.reward.item() == scaled.item()
+
+
+def test_a_policy_that_is_complete_cuts_nothing_even_if_it_is_resumed_with_shorter_rollouts(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    actor = make_actor(make_policy(), rollout_steps=4)
+    for step_type in (FIRST, MID, MID):
+        actor.observe(batch((0, step_type, 0.0, 1.0)))
+        actor.act()
+    actor.collect = False
+    resumed = make_actor(make_policy(), rollout_steps=2)
+    resumed.load_state(actor.state())
+    assert resumed.observe(batch((0, MID, 0.0, 1.0))) is None
 
 
 def test_observing_twice_or_acting_on_nothing_is_refused(

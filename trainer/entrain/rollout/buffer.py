@@ -185,10 +185,9 @@ class RolloutBuffer:
         )
 
     def _end_sequences(self, slot: Int64Array) -> None:
-        # Slots without a closed step have nothing to end: their row -1 would be another's cell.
-        length = self._length[slot]
-        has_closed = length > 0
-        self._columns.boundary[length[has_closed] - 1, slot[has_closed]] = True
+        # A slot without a closed step has nothing to end. Its row -1 is the last one in storage,
+        # where it has no step either, and which closing a step overwrites.
+        self._columns.boundary[self._length[slot] - 1, slot] = True
 
     def _carry_open_steps(self) -> None:
         carried = np.flatnonzero(self._is_open)
