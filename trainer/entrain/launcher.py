@@ -50,8 +50,6 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
             if isinstance(options.command, str)
             else options.command
         )
-        if not words:
-            raise ConfigError("simulators.launch has an empty command; say what to run")
         for index in range(options.count):
             name = f"{options.name}-{index}"
             values = {"{address}": address, "{index}": str(index), "{name}": name}

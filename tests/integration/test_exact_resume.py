@@ -1,0 +1,90 @@
+"""A run that is stopped anywhere and resumed ends exactly like one that was never stopped."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from entrain.run.folder import RunFolder
+from entrain.state import State
+from entrain.training import TrainingRun
+from entrain_envs.simulators.balance_ball import BalanceBall
+from live_run import Moment, config_from, differences, newest, simulators, train
+
+CONFIG = """
+seed: 7
+stop_timeout_s: {stop_timeout_s}
+server: {{address: "localhost:{port}", lockstep: true}}
+simulators: {{expect: 2}}
+policies:
+  ball:
+    total_steps: 1400
+    normalize_rewards: true
+    network: {{hidden_sizes: [16, 16]}}
+    ppo: {{rollout_steps: 350, minibatch_size: 32, num_epochs: {num_epochs}}}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def final_state(
+    folder: Path, stops: list[Moment], *, num_epochs: int, stop_timeout_s: float = 20.0
+) -> State:
+    """The last checkpoint's policies of a run that was stopped at these moments, one a sitting."""
+    folder.mkdir()
+    port = free_port()
+    text = CONFIG.format(port=port, num_epochs=num_epochs, stop_timeout_s=stop_timeout_s)
+    config = config_from(text, folder)
+    run_folder = RunFolder.create(folder / "runs", "run")
+    environments = {name: BalanceBall(count=3) for name in ("alpha", "beta")}
+    with simulators(f"localhost:{port}", environments):
+        for sitting, moment in enumerate(stops):
+            outcome, _ = await train(config, run_folder, stop_at=moment, resumed=sitting > 0)
+            assert outcome == "stopped"
+        outcome, _ = await train(config, run_folder, resumed=bool(stops))
+    assert outcome == "completed"
+    state: State = newest(run_folder).state["policies"]["0"]["trainer"]
+    return {name: value for name, value in state.items() if name != "progress"}
+
+
+def after(env_steps: int) -> Moment:
+    """Once so many outcomes are in."""
+    return lambda run: run.env_steps >= env_steps
+
+
+def learning(update: int) -> Moment:
+    """In the middle of that update, counted from 1."""
+
+    def moment(run: TrainingRun) -> bool:
+        return any(
+            trainer.is_learning and trainer.progress.updates == update - 1
+            for trainer in run.trainers.values()
+        )
+
+    return moment
+
+
+@pytest.mark.parametrize(
+    "env_steps", [1, 349, 350, 777], ids=lambda steps: f"stopped after {steps} steps"
+)
+async def test_a_run_stopped_between_batches_ends_bit_for_bit_like_one_never_stopped(
+    tmp_path: Path, env_steps: int
+) -> None:
+    straight = await final_state(tmp_path / "straight", [], num_epochs=2)
+    resumed = await final_state(tmp_path / "resumed", [after(env_steps)], num_epochs=2)
+    assert differences(straight, resumed) == []
+
+
+async def test_a_run_stopped_in_updates_that_are_given_up_ends_bit_for_bit_the_same(
+    tmp_path: Path,
+) -> None:
+    # 200 epochs of 11 minibatches take about a second; 20 ms of patience give each one up.
+    straight = await final_state(tmp_path / "straight", [], num_epochs=200)
+    stops = [learning(1), after(500), learning(3)]
+    resumed = await final_state(tmp_path / "resumed", stops, num_epochs=200, stop_timeout_s=0.02)
+    assert differences(straight, resumed) == []

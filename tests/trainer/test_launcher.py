@@ -1,0 +1,127 @@
+"""Simulators that the trainer starts: plan, environment, crashes, end."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from entrain.config import LaunchConfig
+from entrain.errors import ConfigError
+from entrain.launcher import MAX_RESTARTS, Launcher, Simulator, last_line, plan
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+def launcher_of(tmp_path: Path, code: str, environment: dict[str, str] | None = None) -> Launcher:
+    simulator = Simulator("sim-0", python(code), tmp_path / "sim-0.log")
+    return Launcher([simulator], environment=environment or {}, restart_pause_s=0.0)
+
+
+async def until_exhausted(launcher: Launcher) -> None:
+    async with asyncio.timeout(30):
+        while not launcher.is_exhausted:
+            await asyncio.sleep(0.01)
+
+
+def test_each_copy_gets_its_own_name_log_and_placeholders(tmp_path: Path) -> None:
+    options = LaunchConfig(command="game --port {address} --id {index} {name}", count=2, name="g")
+    first, second = plan([options], address="localhost:1", logs=tmp_path)
+    assert first.command == ("game", "--port", "localhost:1", "--id", "0", "g-0")
+    assert second.command == ("game", "--port", "localhost:1", "--id", "1", "g-1")
+    assert (first.log, second.log) == (tmp_path / "g-0.log", tmp_path / "g-1.log")
+
+
+def test_a_command_given_as_a_list_is_not_split(tmp_path: Path) -> None:
+    options = LaunchConfig(command=("my game", "a b"))
+    assert plan([options], address="", logs=tmp_path)[0].command == ("my game", "a b")
+
+
+def test_a_quoted_word_stays_whole(tmp_path: Path) -> None:
+    options = LaunchConfig(command='"my game" --level 3')
+    assert plan([options], address="", logs=tmp_path)[0].command[0].strip('"') == "my game"
+
+
+def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+    options = [LaunchConfig(command="a"), LaunchConfig(command="b")]
+    with pytest.raises(ConfigError, match="one name twice"):
+        plan(options, address="", logs=tmp_path)
+
+
+async def test_a_command_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+    simulator = Simulator("sim-0", ("no-such-program-anywhere",), tmp_path / "log")
+    with pytest.raises(ConfigError, match="cannot run 'no-such-program-anywhere'"):
+        await Launcher([simulator], environment={}).start()
+
+
+async def test_a_simulator_learns_address_and_name_from_its_environment(tmp_path: Path) -> None:
+    code = (
+        "import os; print(*[os.environ['ENTRAIN_' + n]"
+        " for n in ('ADDRESS', 'SIMULATOR', 'RECONNECT_S')])"
+    )
+    launcher = launcher_of(tmp_path, code, {"ENTRAIN_ADDRESS": "localhost:9"})
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().split() == ["localhost:9", "sim-0", "0"]
+
+
+async def test_a_simulator_that_ends_well_is_not_started_again(tmp_path: Path) -> None:
+    launcher = launcher_of(tmp_path, "print('one life')")
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().count("one life") == 1
+
+
+async def test_a_simulator_that_crashes_is_started_again_and_at_last_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    launcher = launcher_of(tmp_path, "import sys; sys.exit('the sky fell')")
+    with caplog.at_level(logging.WARNING):
+        await launcher.start()
+        await until_exhausted(launcher)
+        await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().count("the sky fell") == MAX_RESTARTS + 1
+    assert "ended with exit code 1" in caplog.text
+    assert "the sky fell" in caplog.text
+    assert f"crashed {MAX_RESTARTS + 1} times" in caplog.text
+
+
+async def test_stopping_ends_simulators_that_still_run(tmp_path: Path) -> None:
+    launcher = launcher_of(tmp_path, "print('up', flush=True); import time; time.sleep(60)")
+    await launcher.start()
+    assert not launcher.is_exhausted
+    async with asyncio.timeout(10):
+        await launcher.stop()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals can be ignored on POSIX only")
+async def test_a_simulator_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('deaf', flush=True); time.sleep(60)"
+    )
+    launcher = launcher_of(tmp_path, code)
+    await launcher.start()
+    async with asyncio.timeout(20):
+        while not (tmp_path / "sim-0.log").read_text():
+            await asyncio.sleep(0.01)
+        await launcher.stop(patience_s=0.1)
+
+
+def test_without_simulators_a_launcher_is_never_exhausted() -> None:
+    assert not Launcher([], environment={}).is_exhausted
+
+
+def test_the_last_line_with_words_is_the_last_word(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("first\nlast\n\n")
+    assert last_line(log) == "last"
+    log.write_text("")
+    assert last_line(log) == "(nothing)"
+    assert last_line(tmp_path / "absent") == "(not readable)"

@@ -1,0 +1,38 @@
+"""Laps, with a clock that is a list."""
+
+from entrain.stopwatch import Stopwatch
+
+
+def test_laps_add_up_by_their_part_and_rates_are_over_all_time() -> None:
+    now_s = [0.0]
+    stopwatch = Stopwatch(lambda: now_s[0])
+    for part, at_s in [("wait", 1.0), ("act", 3.0), ("wait", 4.0)]:
+        now_s[0] = at_s
+        stopwatch.lap(part)
+    # 4 s in all: wait 1 + 1, act 2.
+    assert stopwatch.metrics(env_steps=8) == {
+        "time/env_steps_per_second": 2.0,
+        "time/wait": 0.5,
+        "time/act": 0.5,
+    }
+
+
+def test_metrics_begin_anew_each_time() -> None:
+    now_s = [0.0]
+    stopwatch = Stopwatch(lambda: now_s[0])
+    now_s[0] = 1.0
+    stopwatch.lap("act")
+    stopwatch.metrics(1)
+    now_s[0] = 3.0
+    stopwatch.lap("wait")
+    assert stopwatch.metrics(10) == {"time/env_steps_per_second": 5.0, "time/wait": 1.0}
+
+
+def test_time_before_the_start_of_a_lap_belongs_to_no_part() -> None:
+    now_s = [0.0]
+    stopwatch = Stopwatch(lambda: now_s[0])
+    now_s[0] = 5.0
+    stopwatch.start()
+    now_s[0] = 10.0
+    stopwatch.lap("wait")
+    assert stopwatch.metrics(10)["time/wait"] == 0.5

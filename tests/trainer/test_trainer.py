@@ -1,0 +1,280 @@
+"""The loop of one policy, with collaborators that only take notes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.experience import Rollout
+from entrain.requests import Requests, SlotTimesteps
+from entrain.rollout.ledger import Ledger
+from entrain.state import State
+from entrain.trainer import Trainer, Update, episode_metrics
+from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+
+
+def rollout(steps: int) -> Rollout:
+    """One column of so many steps, all numbers zero."""
+    zeros, falses = torch.zeros(steps, 1), torch.zeros(steps, 1, dtype=torch.bool)
+    return Rollout(
+        observation={"vector": torch.zeros(steps, 1, 1)},
+        action={"continuous": torch.zeros(steps, 1, 1)},
+        action_mask=torch.zeros(steps, 1, 0, dtype=torch.bool),
+        log_prob=zeros,
+        value=zeros,
+        reward=zeros,
+        next_value=zeros,
+        boundary=falses,
+        reset=falses,
+        valid=~falses,
+        policy_version=torch.zeros(steps, 1, dtype=torch.int64),
+        initial_state=torch.zeros(1, 0),
+    )
+
+
+NO_ACTIONS = ActionBatch(np.zeros((0, 1), np.float32), np.zeros((0, 0), np.int32), 0)
+ROWS = SlotTimesteps(
+    slot=np.zeros(1, np.int64),
+    timesteps=TimestepBatch(
+        agent_id=np.zeros(1, np.int64),
+        step_type=np.full(1, StepType.MID, np.uint8),
+        reward=np.zeros(1, np.float32),
+        observation={"vector": np.zeros((1, 1), np.float32)},
+        action_mask=np.zeros((1, 0), np.bool_),
+    ),
+    released=np.zeros(0, np.int64),
+    num_slots=1,
+)
+
+
+@dataclass
+class Diary:
+    """What happened, in order."""
+
+    entries: list[str] = field(default_factory=list)
+
+    def note(self, entry: str) -> None:
+        self.entries.append(entry)
+
+
+class FakeEpisodes:
+    def take(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        return np.array([1.0, 3.0]), np.array([10, 20])
+
+
+class FakeActor:
+    """Closes one step a batch, and cuts a rollout every `rollout_steps`."""
+
+    def __init__(self, diary: Diary, rollout_steps: int) -> None:
+        self._diary = diary
+        self._rollout_steps = rollout_steps
+        self.policy_version = 0
+        self.collect = True
+        self.episodes = FakeEpisodes()
+        self.ledger = Ledger()
+
+    def observe(self, batch: SlotTimesteps) -> Rollout | None:
+        self._diary.note("observe" if self.collect else "observe without collecting")
+        if not self.collect:
+            return None
+        self.ledger = self.ledger.plus(opened=1, closed=1)
+        due = self.ledger.closed % self._rollout_steps == 0
+        return rollout(self._rollout_steps) if due else None
+
+    def act(self) -> ActionBatch:
+        self._diary.note(f"act with version {self.policy_version}")
+        return NO_ACTIONS
+
+    def state(self) -> State:
+        return {"ledger": self.ledger.state(), "version": self.policy_version}
+
+    def load_state(self, state: State) -> None:
+        self.ledger = Ledger(**state["ledger"])
+        self.policy_version = state["version"]
+
+
+class FakeAlgorithm:
+    """Counts updates; the one that is to be slow waits until it is cancelled."""
+
+    def __init__(self, diary: Diary, *, slow_update: int = 0) -> None:
+        self._diary = diary
+        self._slow_update = slow_update
+        self.begun = threading.Event()
+        self.version = 0
+
+    def update(
+        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+    ) -> Metrics:
+        if self.version + 1 == self._slow_update:
+            self.begun.set()
+            while not cancelled():
+                pass
+            raise UpdateCancelled
+        self._diary.note(f"update from {rollout.num_steps} steps at {progress:g}")
+        self.version += 1
+        return {"loss/policy": 0.5}
+
+    def state(self) -> State:
+        return {"version": self.version}
+
+    def load_state(self, state: State) -> None:
+        self.version = state["version"]
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.updates: list[Update] = []
+        self.completions = 0
+
+    def record(self, update: Update) -> None:
+        self.updates.append(update)
+
+    def note_completion(self) -> None:
+        self.completions += 1
+
+
+class FakeRequests:
+    """A batch, or the answer that is owed to one."""
+
+    timesteps = ROWS
+
+    def __init__(self, diary: Diary, name: str = "reply") -> None:
+        self._diary = diary
+        self._name = name
+
+    def reply(self, actions: ActionBatch) -> None:
+        self._diary.note(self._name)
+
+
+class FakeBatches:
+    def __init__(self, batches: Sequence[Requests], unanswered: Requests | None = None) -> None:
+        self._batches = batches
+        self.unanswered = unanswered
+
+    async def __aiter__(self) -> AsyncIterator[Requests]:
+        for batch in self._batches:
+            await asyncio.sleep(0)
+            yield batch
+
+
+class Bench:
+    """A trainer with its fakes."""
+
+    def __init__(
+        self, *, rollout_steps: int = 2, total_steps: int = 100, slow_update: int = 0
+    ) -> None:
+        self.diary = Diary()
+        self.actor = FakeActor(self.diary, rollout_steps)
+        self.algorithm = FakeAlgorithm(self.diary, slow_update=slow_update)
+        self.recorder = FakeRecorder()
+        self.now_s = 0.0
+        self.trainer = Trainer(
+            "walker",
+            actor=self.actor,
+            algorithm=self.algorithm,
+            recorder=self.recorder,
+            total_steps=total_steps,
+            clock=lambda: self.now_s,
+        )
+
+    def batches(self, count: int) -> FakeBatches:
+        return FakeBatches([FakeRequests(self.diary) for _ in range(count)])
+
+
+async def test_the_action_after_an_update_is_the_new_policys() -> None:
+    bench = Bench(rollout_steps=2)
+    await bench.trainer.run(bench.batches(3))
+    assert bench.diary.entries == [
+        *["observe", "act with version 0", "reply"],
+        *["observe", "update from 2 steps at 0", "act with version 1", "reply"],
+        *["observe", "act with version 1", "reply"],
+    ]
+
+
+async def test_progress_given_to_schedules_is_that_before_the_rollout() -> None:
+    bench = Bench(rollout_steps=2, total_steps=8)
+    await bench.trainer.run(bench.batches(6))
+    updates = [entry for entry in bench.diary.entries if entry.startswith("update")]
+    assert updates == [
+        "update from 2 steps at 0",
+        "update from 2 steps at 0.25",
+        "update from 2 steps at 0.5",
+    ]
+
+
+async def test_each_update_is_recorded_once_with_episodes_and_progress() -> None:
+    bench = Bench(rollout_steps=2)
+    await bench.trainer.run(bench.batches(4))
+    assert [update.progress.env_steps for update in bench.recorder.updates] == [2, 4]
+    assert [update.progress.episodes for update in bench.recorder.updates] == [2, 4]
+    last = bench.recorder.updates[-1]
+    assert last.progress.updates == 2
+    assert last.metrics["loss/policy"] == 0.5
+    assert last.metrics["rollout/episode_return_mean"] == 2.0
+    assert last.metrics["time/env_steps_per_second"] > 0
+
+
+async def test_a_complete_policy_goes_on_acting_but_neither_collects_nor_learns() -> None:
+    bench = Bench(rollout_steps=2, total_steps=2)
+    await bench.trainer.run(bench.batches(5))
+    assert bench.trainer.progress.env_steps == 2
+    assert bench.recorder.completions >= 1
+    assert bench.diary.entries.count("reply") == 5
+    assert bench.diary.entries.count("observe without collecting") == 3
+    assert sum(entry.startswith("update") for entry in bench.diary.entries) == 1
+
+
+async def test_an_interrupted_update_keeps_its_rollout_and_leaves_its_batch_unanswered() -> None:
+    bench = Bench(rollout_steps=2, slow_update=1)
+    running = asyncio.create_task(bench.trainer.run(bench.batches(3)))
+    await asyncio.to_thread(bench.algorithm.begun.wait)
+    assert bench.trainer.is_learning
+    with pytest.raises(RuntimeError, match="during an update"):
+        bench.trainer.state()
+    bench.trainer.interrupt()
+    await running
+    assert not bench.trainer.is_learning
+    assert bench.diary.entries == ["observe", "act with version 0", "reply", "observe"]
+    assert bench.trainer.state()["pending"]["reward"].shape == (2, 1)
+
+
+async def test_a_resumed_run_does_the_interrupted_update_before_it_answers() -> None:
+    stopped = Bench(rollout_steps=2, slow_update=1)
+    running = asyncio.create_task(stopped.trainer.run(stopped.batches(2)))
+    await asyncio.to_thread(stopped.algorithm.begun.wait)
+    stopped.trainer.interrupt()
+    await running
+
+    resumed = Bench(rollout_steps=2)
+    resumed.trainer.load_state(stopped.trainer.state())
+    owed = FakeRequests(resumed.diary, "reply to the batch of before")
+    await resumed.trainer.run(FakeBatches([FakeRequests(resumed.diary)], unanswered=owed))
+    assert resumed.diary.entries == [
+        "update from 2 steps at 0",
+        "act with version 1",
+        "reply to the batch of before",
+        *["observe", "act with version 1", "reply"],
+    ]
+    assert resumed.trainer.state()["pending"] is None
+
+
+async def test_progress_goes_on_over_sittings() -> None:
+    first = Bench(rollout_steps=2)
+    await first.trainer.run(first.batches(4))
+    first.now_s = 5.0
+    second = Bench(rollout_steps=2)
+    second.trainer.load_state(first.trainer.state())
+    await second.trainer.run(second.batches(2))
+    second.now_s = 2.0
+    progress = second.trainer.progress
+    assert (progress.env_steps, progress.updates, progress.episodes) == (6, 3, 6)
+    assert progress.seconds == 7.0
+
+
+def test_without_finished_episodes_there_is_no_return_to_report() -> None:
+    assert episode_metrics(np.zeros(0), np.zeros(0, np.int64)) == {"rollout/episodes": 0.0}

@@ -1,0 +1,89 @@
+"""Who waits too long for a simulator is told what was expected, where, and why it may be."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from entrain import waiting
+from entrain.config import RunConfig, SimulatorsConfig
+from entrain.errors import NoSimulatorError
+from entrain.launcher import Launcher
+from entrain.waiting import nobody_came, watch_simulators
+
+NO_LAUNCHER = Launcher([], environment={})
+CONFIG = RunConfig(simulators=SimulatorsConfig(wait_s=10.0))
+
+
+@dataclass
+class FakeServer:
+    """Holds so many simulators at each look."""
+
+    schedule: list[int]
+
+    @property
+    def num_sessions(self) -> int:
+        return self.schedule.pop(0) if len(self.schedule) > 1 else self.schedule[0]
+
+
+class Gone(Launcher):
+    """Everything it started has ended."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        return True
+
+
+class Clock:
+    """A second passes with each look."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LOOK_S", 0.0)
+
+
+async def test_without_any_simulator_the_wait_ends_after_wait_s() -> None:
+    clock = Clock()
+    with pytest.raises(NoSimulatorError, match="for 10 s"):
+        await watch_simulators(
+            FakeServer([0]), CONFIG, Launcher([], environment={}), "here", clock=clock
+        )
+    assert 10.0 < clock.now_s < 15.0
+
+
+async def test_the_wait_begins_again_when_the_last_simulator_leaves() -> None:
+    clock = Clock()
+    with pytest.raises(NoSimulatorError):
+        await watch_simulators(
+            FakeServer([0] * 8 + [1] * 20 + [0]),
+            CONFIG,
+            NO_LAUNCHER,
+            "here",
+            clock=clock,
+        )
+    assert clock.now_s > 8 + 20 + 10
+
+
+async def test_when_all_launched_simulators_have_ended_nobody_waits_any_longer() -> None:
+    clock = Clock()
+    with pytest.raises(NoSimulatorError, match="every simulator that this run launched has ended"):
+        await watch_simulators(
+            FakeServer([0]), CONFIG, Gone([], environment={}), "here", clock=clock
+        )
+    assert clock.now_s < 5.0
+
+
+def test_the_message_says_what_was_expected_where_and_three_causes() -> None:
+    message = nobody_came(CONFIG, "localhost:50051")
+    assert "localhost:50051" in message
+    assert "behaviour '*'" in message
+    assert "simulators.wait_s" in message
+    for cause in ("no simulator was started", "another address", "firewall"):
+        assert cause in message
