@@ -169,11 +169,6 @@ def _unused_storage_is_loud() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def spec() -> BehaviourSpec:
-    return SPEC
-
-
-@pytest.fixture(scope="session")
 def make_policy() -> Callable[..., CodePolicy]:
     return CodePolicy
 
