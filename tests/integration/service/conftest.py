@@ -41,9 +41,7 @@ def encode_rows(*rows: Row) -> pb.BehaviourStep:
 class Simulator:
     """One stream to a server. `channel` stays open over several streams of a simulator."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, name: str, instance_id: str, metadata: dict[str, str]
-    ) -> None:
+    def __init__(self, channel: Any, name: str, instance_id: str, metadata: dict[str, str]) -> None:
         self.channel = channel
         self.name = name
         self.instance_id = instance_id
@@ -57,7 +55,7 @@ class Simulator:
 
     async def receive(self) -> pb.ConnectResponse:
         async with asyncio.timeout(10.0):
-            content = await self.call.read()
+            content: bytes = await self.call.read()
         assert content is not EOF, f"the stream ended: {await self.call.details()}"
         return pb.ConnectResponse.FromString(content)
 
@@ -164,7 +162,7 @@ class Running:
 
     async def close(self) -> None:
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
         self.may_answer.set()
         await self.server.stop(pb.CLOSE_REASON_COMPLETED, "the test is over", goodbye_s=1.0)
         for task in list(self._tasks):
@@ -199,7 +197,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Running]]
 
 @pytest.fixture
 def serve() -> Serve:
-    """`async with serve(**options of ServerConfig) as running`."""
+    """Serves with these options of ServerConfig: `async with serve(grace_s=1.0) as running`."""
     return serving
 
 

@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
+from entrain.run.state_files import decode_state, encode_state
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -236,7 +237,7 @@ async def test_a_stopped_and_restored_trainer_goes_on_with_the_same_simulators(
         before.server.pause()
         await unanswered.step(2, (5, MID, 1.0))
         await before.server.stop(pb.CLOSE_REASON_STOPPED, "back soon", goodbye_s=0.05)
-        state = before.server.state()
+        state = decode_state(*encode_state(before.server.state()))
 
     server = new_server(max_wait_s=0.0)
     server.load_state(state)

@@ -11,6 +11,7 @@ import pytest
 
 from entrain.config import ServerConfig
 from entrain.requests import SlotTimesteps
+from entrain.run.state_files import decode_state, encode_state
 from entrain.server.batch import RequestBatch
 from entrain.server.behaviours import Behaviour, Behaviours
 from entrain.server.conversation import Conversation
@@ -246,6 +247,8 @@ class World:
         return {"behaviours": self.behaviours.state(), "roster": self.roster.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        """Of another world, by way of the files of a checkpoint."""
+        state = decode_state(*encode_state(state))
         self.behaviours.load_state(state["behaviours"])
         self.roster.load_state(state["roster"])
 

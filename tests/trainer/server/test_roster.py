@@ -75,7 +75,7 @@ def test_a_simulator_that_is_lost_costs_its_open_steps_and_says_so(
     assert (
         "entrain.server.roster",
         logging.WARNING,
-        "walker-sim@10.0.0.7 left without goodbye: 2 open steps dropped",
+        "walker-sim@10.0.0.7 left without goodbye: 2 slots released, 2 open steps dropped",
     ) in caplog.record_tuples
 
 

@@ -119,14 +119,18 @@ class RequestBatcher:
         """A session of a checkpoint is live, and not running yet."""
         self._live.add(owner)
 
-    def leave(self, owner: str) -> None:
-        """A session is over: what it waits for is withdrawn and its slots are taken back."""
+    def leave(self, owner: str) -> int:
+        """A session is over: what it waits for is withdrawn and its slots are taken back.
+
+        Returns how many slots.
+        """
         request = self._waiting.pop(owner, None)
         if request is not None:
             self._rows -= len(request)
         self._live.discard(owner)
-        self._slots.release(owner)
+        released = self._slots.release(owner)
         self.detach(owner)
+        return released
 
     def submit(self, request: Request) -> None:
         """A request joins the next batch. A session has at most one waiting."""

@@ -141,11 +141,9 @@ class Conversation:
     def refuse(self, error: SimulatorError) -> None:
         """The stream ends because of what was sent on it, and its session with it."""
         if self._session is None:
-            self._roster.counters["sessions_refused"] += 1
-            logger.warning("refused: %s", error)
+            self._roster.refuse_hello(error)
         elif self._session.is_live:
-            logger.warning("session ended: %s", error)
-            self._roster.refuse_step(self._session)
+            self._roster.refuse_step(self._session, error)
         self.state_now = ConversationState.OVER
 
     def replace(self) -> None:
@@ -159,5 +157,11 @@ class Conversation:
             return
         if self._is_complete:
             self._leave("the run is complete")
+            return
+        self._roster.detach(self._session)
+        if was is ConversationState.CLOSING:
+            logger.info("%s may come back when the trainer does", self.label)
         else:
-            self._roster.detach(self._session)
+            logger.info(
+                "%s lost its connection: it has %g s to come back", self.label, self._grace_s
+            )

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from entrain.config import ServerConfig
-from entrain.errors import LimitError, RefusedHelloError
+from entrain.errors import LimitError, RefusedHelloError, SimulatorError
 from entrain.server.allowance import Allowance
 from entrain.server.batch import Reply
 from entrain.server.behaviours import Behaviour, Behaviours
@@ -158,7 +158,7 @@ class Roster:
                     "lockstep the names order the rows of a batch: give every simulator a name "
                     "of its own"
                 )
-            self._release(other, "sessions_lost", "was replaced by a new process of its name")
+            self._release(other, "sessions_lost", f"{other.label} was started again")
 
     def _join(self, greeting: Greeting, peer: str, send: Send) -> Session:
         identity = Identity(
@@ -243,23 +243,26 @@ class Roster:
         session.detach(deadline_s=self._clock() + self._config.grace_s)
         for behaviour in session.behaviours:
             behaviour.batcher.detach(session.identity.session_id)
-        logger.info(
-            "%s lost its connection; it has %g s to come back", session.label, self._config.grace_s
-        )
 
     def leave(self, session: Session, reason: str) -> None:
         """A session is over by Goodbye, or because the run is complete."""
-        self._release(session, "sessions_left", f"left ({reason})" if reason else "left")
+        words = f"{session.label} left ({reason})" if reason else f"{session.label} left"
+        self._release(session, "sessions_left", words)
 
-    def refuse_step(self, session: Session) -> None:
-        """A session is over because of what it sent; the caller says so to it and to the log."""
-        self._release(session, "steps_refused", "ended")
+    def refuse_step(self, session: Session, error: SimulatorError) -> None:
+        """A session is over because of what it sent; the caller says so to the simulator."""
+        self._release(session, "steps_refused", f"session refused: {error}")
+
+    def refuse_hello(self, error: SimulatorError) -> None:
+        """A simulator is not welcome; the caller says so to it."""
+        self.counters["sessions_refused"] += 1
+        logger.warning("refused: %s", error)
 
     def expire(self) -> None:
         """Release the sessions whose grace time is over."""
         now_s = self._clock()
         for session in [session for session in self if session.deadline_s <= now_s]:
-            self._release(session, "sessions_lost", "left without goodbye")
+            self._release(session, "sessions_lost", f"{session.label} left without goodbye")
 
     @property
     def next_deadline_s(self) -> float:
@@ -272,15 +275,22 @@ class Roster:
             if session.state_now is SessionState.DETACHED:
                 session.deadline_s = self._clock() + self._config.grace_s
 
-    def _release(self, session: Session, counter: str, how: str) -> None:
-        agents = session.num_agents
+    def _release(self, session: Session, counter: str, words: str) -> None:
+        """End a session, count it, and tell the log in these words."""
+        open_steps = session.num_agents
         del self._sessions[session.identity.session_id]
         session.close()
-        for behaviour in session.behaviours:
-            behaviour.batcher.leave(session.identity.session_id)
+        slots = sum(
+            behaviour.batcher.leave(session.identity.session_id) for behaviour in session.behaviours
+        )
         self.counters[counter] += 1
-        level = logging.WARNING if counter == "sessions_lost" else logging.INFO
-        logger.log(level, "%s %s: %d open steps dropped", session.label, how, agents)
+        logger.log(
+            logging.INFO if counter == "sessions_left" else logging.WARNING,
+            "%s: %s slots released, %s open steps dropped",
+            words,
+            f"{slots:,}",
+            f"{open_steps:,}",
+        )
 
     def state(self) -> State:
         """All sessions, and what numbers those that join next."""

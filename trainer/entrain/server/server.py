@@ -259,14 +259,14 @@ class Server:
                 self._roster.leave(session, "the run is complete")
 
     def state(self) -> State:
-        """Sessions, slots, and the Acts that simulators may ask for again."""
+        """Sessions, slots, and the Acts that simulators may ask for again. Also after `stop`.
+
+        A batch may be out: then `unanswered` of its behaviour's batcher owes its answer after
+        `load_state`, and its rows are not handed out again.
+        """
         return {
             "behaviours": self._behaviours.state(),
             "roster": self._roster.state(),
-            "parameters": {
-                "names": list(self._parameters.values),
-                "values": list(self._parameters.values.values()),
-            },
         }
 
     def load_state(self, state: State) -> None:
