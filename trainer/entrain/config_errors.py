@@ -46,7 +46,7 @@ def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
 
 
 def _unknown_option(group: OptionPath, name: str, schema: Schema) -> str:
-    sentence = f"{_named(group)} has no option '{name}'"
+    sentence = f"{_named(group)} has no option {describe(name, '')}"
     closest = closest_option(group, name)
     if closest:
         return f"{sentence}; did you mean '{closest}'?"

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Final
 
-from entrain.config_source import OptionPath, Origin, Source, describe, show_path
+from entrain.config_source import OptionPath, Origin, Source, describe, one_line, show_path
 from entrain.config_yaml import read_value
 from entrain.errors import ConfigError
 
@@ -24,7 +24,7 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
         argument: such as "policies.walker.ppo.clip_range=0.1".
         position: of this argument among all of them, from 0.
     """
-    origin = Origin(f"--set {argument}", (1, position), "")
+    origin = Origin(f"--set {one_line(argument)}", (1, position), "")
     names, text = _split(argument, origin)
     group, path = _enter(source.values, names, origin)
 
@@ -83,7 +83,7 @@ def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[An
         else:
             raise ConfigError(
                 f"{origin.place}: {show_path(path)} is {describe(here, '')}, "
-                f"which has no option '{name}'"
+                f"which has no option {describe(name, '')}"
             )
         if depth < len(names) - 1:
             here = _below(here, path[-1])
@@ -101,4 +101,4 @@ def _position(items: list[Any], name: str, path: OptionPath, origin: Origin) -> 
     if name.isdecimal() and int(name) < len(items):
         return int(name)
     held = "nothing" if not items else f"entries 0 to {len(items) - 1}"
-    raise ConfigError(f"{origin.place}: {show_path(path)} holds {held}, no '{name}'")
+    raise ConfigError(f"{origin.place}: {show_path(path)} holds {held}, no {describe(name, '')}")

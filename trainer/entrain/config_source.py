@@ -76,8 +76,8 @@ def show_path(path: OptionPath) -> str:
     """As `--set` takes it: policies."my.walker".ppo.clip_range."""
     return ".".join(
         str(part)
-        if isinstance(part, int) or _PLAIN_NAME.fullmatch(part)
-        else json.dumps(part, ensure_ascii=False)
+        if isinstance(part, int) or (_PLAIN_NAME.fullmatch(part) and part.isprintable())
+        else json.dumps(part, ensure_ascii=not part.isprintable())
         for part in path
     )
 
@@ -92,9 +92,14 @@ def describe(value: Any, written: str) -> str:
         case list() | tuple():
             return "a list"
         case str():
-            return f"'{_shortened(value)}'"
+            return f"'{_shortened(one_line(value))}'"
         case _:
-            return _shortened(written or str(value))
+            return _shortened(one_line(written or str(value)))
+
+
+def one_line(text: str) -> str:
+    """`text` itself, or with line breaks and control characters spelt out."""
+    return text if text.isprintable() else json.dumps(text)[1:-1]
 
 
 def _has(group: Any, part: str | int) -> bool:
@@ -104,5 +109,4 @@ def _has(group: Any, part: str | int) -> bool:
 
 
 def _shortened(text: str) -> str:
-    line = text if text.isprintable() else json.dumps(text)[1:-1]
-    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
