@@ -5,8 +5,9 @@ every per-agent quantity is an array indexed by slot. Nothing here knows of sess
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from entrain.state import State
 from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
 
 
@@ -29,6 +30,36 @@ class SlotTimesteps:
 
     num_slots: int
     """One more than the highest slot in use so far: how long per-slot arrays must be."""
+
+    def state(self) -> State:
+        """A copy as plain arrays, for a checkpoint that is written before the batch is answered."""
+        timesteps = self.timesteps
+        return {
+            "slot": self.slot.copy(),
+            "agent_id": timesteps.agent_id.copy(),
+            "step_type": timesteps.step_type.copy(),
+            "reward": timesteps.reward.copy(),
+            "observation": {name: rows.copy() for name, rows in timesteps.observation.items()},
+            "action_mask": timesteps.action_mask.copy(),
+            "released": self.released.copy(),
+            "num_slots": self.num_slots,
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """The batch that `state` was taken of."""
+        return cls(
+            slot=state["slot"],
+            timesteps=TimestepBatch(
+                agent_id=state["agent_id"],
+                step_type=state["step_type"],
+                reward=state["reward"],
+                observation=state["observation"],
+                action_mask=state["action_mask"],
+            ),
+            released=state["released"],
+            num_slots=int(state["num_slots"]),
+        )
 
 
 class Requests(Protocol):

@@ -118,7 +118,7 @@ def test_stopping_between_batches_changes_nothing(
 
 
 @pytest.mark.parametrize("stop", range(10))
-def test_stopping_before_the_answer_and_observing_the_batch_again_changes_nothing(
+def test_stopping_before_the_answer_and_answering_later_changes_nothing(
     stop: int,
     story: list[SlotTimesteps],
     uninterrupted: list[Any],
@@ -131,7 +131,8 @@ def test_stopping_before_the_answer_and_observing_the_batch_again_changes_nothin
         before.act()
     before.observe(story[stop])
     after.load(*before.state())
-    for batch in story[stop:]:
+    after.act()
+    for batch in story[stop + 1 :]:
         after.observe(batch)
         after.act()
     after.said = before.said + after.said

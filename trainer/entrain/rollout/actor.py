@@ -208,11 +208,11 @@ class Actor:
     def state(self) -> State:
         """Everything that decides what comes next: steps, noise, statistics, running episodes.
 
-        It may be taken at any moment. Between `observe` and `act` it says that the outcomes of the
-        batch are in, but not yet what to do: whoever goes on from there observes the same batch
-        again, which then closes nothing a second time, and acts. A rollout that `observe` returned
-        is not in it; it is its receiver's to keep.
+        It may be taken at any moment. Between `observe` and `act` it holds the batch, whose
+        outcomes are in and whose actions are not chosen yet: whoever goes on from there calls
+        `act`. A rollout that `observe` returned is not in it; it is its receiver's to keep.
         """
+        pending = self._pending
         return {
             "seed": self._seed,
             "policy_version": self.policy_version,
@@ -223,6 +223,9 @@ class Actor:
             "episodes": self.episodes.state(),
             "rewards": self._rewards.state(),
             "buffer": self._buffer.state(),
+            "pending": None
+            if pending is None
+            else {"batch": pending.batch.state(), "begins": pending.begins.copy()},
         }
 
     def load_state(self, state: State) -> None:
@@ -241,7 +244,15 @@ class Actor:
         self._seed = int(state["seed"])
         self.policy_version = int(state["policy_version"])
         self._collect = bool(state["collect"])
-        self._pending = None
+        self._pending = self._restored(state["pending"])
+
+    def _restored(self, state: State | None) -> _Pending | None:
+        if state is None:
+            return None
+        pending = self._evaluate(SlotTimesteps.from_state(state["batch"]), state["begins"])
+        # The weights may be set only after this, and learn once more before `act`.
+        pending.is_stale = True
+        return pending
 
     def _grow(self, num_slots: int) -> None:
         self._actions_given = grown(self._actions_given, num_slots)
