@@ -197,7 +197,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Running]]
 
 @pytest.fixture
 def serve() -> Serve:
-    """Serves with these options of ServerConfig: `async with serve(grace_s=1.0) as running`."""
+    """Runs a server with these options of ServerConfig inside an `async with`."""
     return serving
 
 

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entrain.errors import ConfigError, ServeError
 from entrain.server.address import has_ipv6_loopback
+from entrain.server.listening import claim_port
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -68,6 +69,42 @@ async def test_a_port_is_free_again_after_stop(serve: Serve, new_server: NewServ
     again = new_server(address=address)
     assert await again.start() == address
     await again.stop(pb.CLOSE_REASON_COMPLETED, "")
+
+
+async def test_a_port_that_another_program_snatches_is_given_up_for_another(
+    serve: Serve, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as running:
+        taken = port_of(running.address)
+        answers = iter([taken, taken])
+        monkeypatch.setattr(
+            "entrain.server.server.claim_port",
+            lambda address: next(answers, None) or claim_port(address),
+        )
+        second = new_server()
+        address = await second.start()
+        assert port_of(address) != taken
+        await second.stop(pb.CLOSE_REASON_COMPLETED, "")
+
+
+async def test_a_port_that_another_program_snatches_is_an_error_if_it_was_asked_for(
+    serve: Serve, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as running:
+        monkeypatch.setattr("entrain.server.server.claim_port", lambda _: port_of(running.address))
+        second = new_server(address=running.address)
+        with pytest.raises(ServeError, match="cannot be listened on"):
+            await second.start()
+        await second.stop(pb.CLOSE_REASON_COMPLETED, "")
+
+
+async def test_a_server_that_never_started_can_be_stopped(new_server: NewServer) -> None:
+    await new_server().stop(pb.CLOSE_REASON_COMPLETED, "")
+
+
+async def test_a_server_can_be_stopped_twice(serve: Serve) -> None:
+    async with serve() as running:
+        await running.server.stop(pb.CLOSE_REASON_STOPPED, "")
 
 
 async def test_a_host_that_is_not_here_is_told(new_server: NewServer) -> None:

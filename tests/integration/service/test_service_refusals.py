@@ -189,13 +189,22 @@ async def test_a_name_that_is_taken_is_refused_in_lockstep(serve: Serve) -> None
         assert "give every simulator a name of its own" in details
 
 
-async def test_a_message_over_the_limit_ends_that_stream_and_no_other(serve: Serve) -> None:
-    async with serve(max_message_mib=0.01, max_wait_s=0.0) as running:
+@pytest.mark.parametrize(
+    ("agents", "words"),
+    [
+        (1000, "raise server.max_message_mib of the trainer, or send fewer agents"),
+        (10_000, "larger than max"),  # gRPC's own words, beyond twice the limit
+    ],
+)
+async def test_a_message_over_the_limit_ends_that_stream_and_no_other(
+    serve: Serve, agents: int, words: str
+) -> None:
+    async with serve(max_message_mib=0.015, max_wait_s=0.0) as running:
         large, small = await running.join("large"), await running.join("small")
-        await large.step(1, *((agent, FIRST) for agent in range(1000)))
+        await large.step(1, *((agent, FIRST) for agent in range(agents)))
         code, details = await large.status()
         assert code is EXHAUSTED
-        assert "larger than max" in details
+        assert words in details
         assert await small.exchange(1, (7, FIRST)) == [7]
 
 

@@ -18,6 +18,7 @@ from entrain.server.conversation import Conversation
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
 from entrain.server.seconds import Seconds
+from entrain.server.server import max_message_bytes
 from entrain.state import State
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -219,6 +220,7 @@ class World:
             self.seconds,
             run_id="run",
             grace_s=self.config.grace_s,
+            max_message_bytes=max_message_bytes(self.config),
             peer=peer,
             send=send,
         )

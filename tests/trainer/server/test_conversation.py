@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entrain.errors import BadStepError, SimulatorError, UnexpectedMessageError
+from entrain.errors import BadStepError, LimitError, SimulatorError, UnexpectedMessageError
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -45,6 +45,14 @@ def test_a_second_hello_is_refused(world: Any) -> None:
 def test_bytes_that_are_no_message_are_refused(world: Any) -> None:
     with pytest.raises(UnexpectedMessageError, match=r"sent 3 bytes that are no ConnectRequest"):
         world.dial().conversation.receive(b"\xff\xff\xff")
+
+
+def test_a_message_that_is_too_long_is_refused_with_what_to_raise(make_world: Make) -> None:
+    simulator = make_world(max_message_mib=1000 / 2**20).join()
+    with pytest.raises(
+        LimitError, match=r"sent a message of 1,001 bytes, .* takes 1,000; raise server.max_message"
+    ):
+        simulator.conversation.receive(b"x" * 1001)
 
 
 def test_after_goodbye_it_is_over_and_its_end_is_no_loss(world: Any) -> None:

@@ -13,7 +13,7 @@ from enum import Enum
 
 from google.protobuf.message import DecodeError
 
-from entrain.errors import SimulatorError, UnexpectedMessageError
+from entrain.errors import LimitError, SimulatorError, UnexpectedMessageError
 from entrain.server.greeting import read_hello
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
@@ -45,15 +45,29 @@ class Conversation:
         *,
         run_id: str,
         grace_s: float,
+        max_message_bytes: int,
         peer: str,
         send: Send,
     ) -> None:
+        """A stream before its Hello.
+
+        Args:
+            roster: where its session is found or made.
+            parameters: of the environment, for Welcome.
+            seconds: where time is noted.
+            run_id: for Welcome.
+            grace_s: for Welcome.
+            max_message_bytes: longest message that is taken.
+            peer: the host at the other end, for messages.
+            send: takes what the simulator is told.
+        """
         self.state_now = ConversationState.GREETING
         self._roster = roster
         self._parameters = parameters
         self._seconds = seconds
         self._run_id = run_id
         self._grace_s = grace_s
+        self._max_message_bytes = max_message_bytes
         self._peer = peer
         self._send = send
         self._session: Session | None = None
@@ -83,13 +97,7 @@ class Conversation:
         After an error, `refuse` ends the conversation.
         """
         began_s = time.perf_counter()
-        try:
-            request = pb.ConnectRequest.FromString(content)
-        except DecodeError:
-            raise UnexpectedMessageError(
-                f"{self.label} sent {len(content)} bytes that are no ConnectRequest; "
-                "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
-            ) from None
+        request = self._parse(content)
         kind = request.WhichOneof("message")
         if kind == "step" and self.state_now is ConversationState.TALKING:
             assert self._session is not None
@@ -104,6 +112,21 @@ class Conversation:
                 f"{self.state_now.value}; a stream is one Hello, then Steps, then Goodbye"
             )
         self._seconds.decode += time.perf_counter() - began_s
+
+    def _parse(self, content: bytes) -> pb.ConnectRequest:
+        if len(content) > self._max_message_bytes:
+            raise LimitError(
+                f"{self.label} sent a message of {len(content):,} bytes, and this trainer takes "
+                f"{self._max_message_bytes:,}; raise server.max_message_mib of the trainer, or "
+                "send fewer agents in a message"
+            )
+        try:
+            return pb.ConnectRequest.FromString(content)
+        except DecodeError:
+            raise UnexpectedMessageError(
+                f"{self.label} sent {len(content)} bytes that are no ConnectRequest; "
+                "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
+            ) from None
 
     def _greet(self, hello: pb.Hello) -> None:
         greeting = read_hello(hello, self._peer)

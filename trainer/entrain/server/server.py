@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 CloseReason: TypeAlias = pb.CloseReason
 PORT_ATTEMPTS = 5
+MAX_INT32 = 2**31 - 1
 
 
 class Server:
@@ -209,6 +210,7 @@ class Server:
             self._seconds,
             run_id=self._run_id,
             grace_s=self._config.grace_s,
+            max_message_bytes=max_message_bytes(self._config),
             peer=peer,
             send=send,
         )
@@ -292,12 +294,18 @@ def bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredential
         ) from None
 
 
+def max_message_bytes(config: ServerConfig) -> int:
+    """Longest message that a simulator may send."""
+    return min(int(config.max_message_mib * 2**20), MAX_INT32)
+
+
 def channel_options(config: ServerConfig) -> list[tuple[str, int]]:
     """What gRPC is told for all streams."""
-    max_message = min(int(config.max_message_mib * 2**20), 2**31 - 1)
     return [
-        ("grpc.max_receive_message_length", max_message),
-        ("grpc.max_send_message_length", max_message),
+        # Twice what is taken: a message somewhat too long is refused in words that help, by its
+        # conversation; gRPC itself would say "larger than max" and not what to do.
+        ("grpc.max_receive_message_length", min(2 * max_message_bytes(config), MAX_INT32)),
+        ("grpc.max_send_message_length", MAX_INT32),
         # Two trainers that share a port by accident would each see half of the simulators.
         ("grpc.so_reuseport", 0),
         # A simulator that vanished (power, cable) is noticed within half a minute.
