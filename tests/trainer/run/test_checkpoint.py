@@ -316,15 +316,19 @@ def test_a_crash_before_the_rename_leaves_the_one_before(
 def test_a_crash_while_an_old_one_is_removed_leaves_no_damaged_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def remove_in_part(path: Path, **options: object) -> NoReturn:
+        (path / "state.json").unlink()
+        die()
+
     store = CheckpointStore(folder, keep=1)
     store.save(state_of(100), step=100)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr(shutil, "rmtree", remove_in_part)
         with pytest.raises(SystemExit):
             store.save(state_of(200), step=200)
     survivor = CheckpointStore(folder, keep=1)
-    loaded = survivor.load_newest()
-    assert (loaded.step, loaded.skipped) == (200, ())
+    assert [path.name for path in survivor.paths] == ["0002-step-200"]
+    assert survivor.load_newest().step == 200
     survivor.save(state_of(300), step=300)
     assert [path.name for path in folder.iterdir()] == ["0003-step-300"]
 
@@ -358,8 +362,9 @@ def test_files_are_on_the_disk_before_the_checkpoint_has_its_name(
     monkeypatch.setattr(os, "fsync", watch_sync)
     monkeypatch.setattr(os, "rename", watch_rename)
     CheckpointStore(folder, keep=1).save(state_of(100), step=100)
-    assert happened[:3] == ["sync", "sync", "sync"]
-    assert happened.count("rename") == 1
+    # Three files, and where there is such a thing their folder; then, last, the name itself.
+    folders = 0 if os.name == "nt" else 1
+    assert happened == ["sync"] * (3 + folders) + ["rename"] + ["sync"] * folders
 
 
 def test_a_value_that_no_state_may_hold_writes_nothing(

@@ -271,6 +271,8 @@ def test_every_number_fits_a_terminal_of_80_characters() -> None:
         text = terminal.take()
     expected = ["491k", "/", "1M", "212.4", "1.23", "0.457", "12,345", "0:41"]
     assert cells(text, "a behav")[-8:] == expected
+    # The bar keeps a length that can be read.
+    assert re.search("[━╸╺]{8}", text)
     assert max(map(len, text.splitlines())) <= 80
 
 

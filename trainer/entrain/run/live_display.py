@@ -101,7 +101,7 @@ class LiveDisplay:
         """Leave the last state on the screen, and logging as it was."""
         if self._started:
             self._started = False
-            self._live.refresh()
+            # Which draws once more.
             self._live.stop()
             self._restore_logging()
 
