@@ -49,7 +49,8 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) ->
     Source: Schulman et al. 2017, eq. 7 (arXiv:1707.06347).
     """
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    return -torch.minimum(ratio * advantage, clipped * advantage)
+    cost = -advantage
+    return torch.maximum(ratio * cost, clipped * cost)
 
 
 def value_error(value: Tensor, return_: Tensor) -> Tensor:

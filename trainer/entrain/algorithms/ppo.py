@@ -51,7 +51,7 @@ from entrain.algorithms.losses import (
     value_error,
 )
 from entrain.algorithms.minibatch import StepMinibatches
-from entrain.algorithms.optimizer import Optimizer
+from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.returns import generalized_advantage
 from entrain.algorithms.schedules import scheduled
 from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
@@ -90,7 +90,7 @@ class PPO:
         self._config = config
         self._device = device
         self._generator = torch.Generator().manual_seed(seed)
-        self._optimizer = Optimizer(
+        self._optimizer = Adam(
             policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm
         )
         self._regularizer: Regularizer = EntropyBonus()
@@ -197,9 +197,9 @@ class PPO:
 
     def loss(self, terms: LossTerms, mask: Tensor, coefficients: Coefficients) -> Tensor:
         """[] L = mean over steps of (policy + c_v * value - c_e * entropy), padding left out."""
-        loss = terms.policy + self._config.value_coefficient * terms.value
+        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
         if coefficients.entropy_coefficient > 0.0:
-            loss = loss - coefficients.entropy_coefficient * terms.entropy
+            loss = torch.sub(loss, terms.entropy, alpha=coefficients.entropy_coefficient)
         return masked_mean(loss, mask)
 
     def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:

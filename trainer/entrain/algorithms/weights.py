@@ -25,15 +25,13 @@ class FlatWeights:
     def __init__(self, module: nn.Module) -> None:
         """Move the module's parameters and their gradients into one vector each."""
         self._shape_by_name = {name: tensor.shape for name, tensor in module.named_parameters()}
-        parameters = list(module.parameters())
-        self.vector = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
-        """[P], all weights."""
+        self.weights = nn.utils.parameters_to_vector(module.parameters()).detach()
+        """[P]; no gradient is recorded of what is done to it."""
 
-        self.gradient = torch.zeros_like(self.vector)
+        self.gradient = torch.zeros_like(self.weights)
         """[P], into which every backward adds."""
 
-        self.vector.grad = self.gradient
-        weights, gradients = self.named(self.vector.data), self.named(self.gradient)
+        weights, gradients = self.named(self.weights), self.named(self.gradient)
         for name, parameter in module.named_parameters():
             parameter.data = weights[name]
             parameter.grad = gradients[name]
