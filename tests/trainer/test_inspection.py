@@ -53,8 +53,8 @@ def test_a_new_run_has_neither_progress_nor_checkpoints(folder: RunFolder) -> No
 def test_progress_is_told_of_every_behaviour(folder: RunFolder) -> None:
     folder.metrics.write_text(METRICS, encoding="utf-8")
     lines = list(describe_run(folder.path))
-    assert "  walker: 5,000 of 10,000 env steps (50%), 3 updates, mean return 212.4" in lines
-    assert "  runner: 100 of 1,000,000 env steps (0%), 1 update" in lines
+    assert "  walker: 5,000 of 10,000 env steps (50%) after 3 updates, mean return 212.4" in lines
+    assert "  runner: 100 of 1,000,000 env steps (0%) after 1 update" in lines
 
 
 def test_of_the_checkpoints_the_one_to_go_on_from_is_told(folder: RunFolder) -> None:

@@ -52,12 +52,11 @@ def _progress(folder: RunFolder, config: RunConfig) -> Iterator[str]:
 
 
 def _how_far(series: Series, total_steps: int | None) -> str:
-    env_steps = int(series.env_steps[-1])
-    facts = [f"{env_steps:,} env steps"]
+    env_steps, updates = int(series.env_steps[-1]), len(series.env_steps)
+    reached = f"{env_steps:,} env steps"
     if total_steps is not None:
-        facts = [f"{env_steps:,} of {total_steps:,} env steps ({env_steps / total_steps:.0%})"]
-    updates = len(series.env_steps)
-    facts.append(f"{updates:,} update{'' if updates == 1 else 's'}")
+        reached = f"{env_steps:,} of {total_steps:,} env steps ({env_steps / total_steps:.0%})"
+    facts = [f"{reached} after {updates:,} update{'' if updates == 1 else 's'}"]
     returns = series.columns.get(_RETURN, ())
     last = next((float(each) for each in reversed(returns) if not math.isnan(each)), None)
     if last is not None:
