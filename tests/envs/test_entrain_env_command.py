@@ -1,0 +1,398 @@
+"""The `entrain-env` command, from its arguments to its exit code."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entrain_envs import __main__ as command
+from entrain_envs.codec import decode_spec, encode_actions
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import ActionBatch
+from entrain_envs.wire import trainer_pb2 as pb
+from scripted_trainer import Serve, close, num_acting, welcome
+
+Requests = Iterator[pb.ConnectRequest]
+Responses = Iterator[pb.ConnectResponse]
+
+
+class Trainer:
+    """Answers `steps` steps with zeros, then closes; keeps what it heard."""
+
+    def __init__(self, steps: int = 5) -> None:
+        self._steps = steps
+        self.hello = pb.Hello()
+        self.metadata: dict[str, Any] = {}
+        self.steps: list[pb.Step] = []
+        self.goodbyes: list[str] = []
+        self.has_heard_a_step = threading.Event()
+        self.has_heard_goodbye = threading.Event()
+
+    def __call__(self, requests: Requests, context: Any) -> Responses:
+        self.metadata = dict(context.invocation_metadata())
+        for request in requests:
+            if request.HasField("hello"):
+                self.hello = pb.Hello()
+                self.hello.CopyFrom(request.hello)
+                yield welcome(seed=3)
+            elif request.HasField("goodbye"):
+                self.goodbyes.append(request.goodbye.reason)
+                self.has_heard_goodbye.set()
+                return
+            elif len(self.steps) == self._steps:
+                yield close(pb.CLOSE_REASON_COMPLETED, "trained")
+            else:
+                self.steps.append(request.step)
+                self.has_heard_a_step.set()
+                yield self._answer(request.step)
+
+    @property
+    def specs(self) -> dict[str, BehaviourSpec]:
+        return {spec.name: spec for spec in map(decode_spec, self.hello.behaviours)}
+
+    def _answer(self, step: pb.Step) -> pb.ConnectResponse:
+        import numpy as np
+
+        parts = []
+        for part in step.behaviours:
+            spec, rows = self.specs[part.behaviour], num_acting(part)
+            actions = ActionBatch(
+                np.zeros((rows, spec.action.continuous_size), np.float32),
+                np.zeros((rows, len(spec.action.branches)), np.int32),
+                1,
+            )
+            parts.append(encode_actions(spec, actions))
+        return pb.ConnectResponse(act=pb.Act(sequence=step.sequence, behaviours=parts))
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variables of a launcher; signals and the module path as they were."""
+    for name in list(os.environ):
+        if name.startswith("ENTRAIN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    return command._parser().parse_args(arguments)
+
+
+def test_the_balance_ball_runs_until_the_trainer_is_done(serve: Serve) -> None:
+    trainer = Trainer(steps=7)
+    assert command.main(["balance-ball", "--count", "3", "--connect", serve(trainer)]) == 0
+    assert list(trainer.specs) == ["ball"]
+    assert len(trainer.steps) == 7
+    assert len(trainer.steps[0].behaviours[0].step_type) == 3
+    assert trainer.goodbyes == ["the trainer closed the session"]
+
+
+def test_a_gymnasium_environment_runs_in_several_copies(serve: Serve) -> None:
+    trainer = Trainer()
+    address = serve(trainer)
+    assert command.main(["gymnasium", "CartPole-v1", "--count", "4", "--connect", address]) == 0
+    assert trainer.specs["CartPole-v1"].action.branches == (2,)
+    assert len(trainer.steps[0].behaviours[0].step_type) == 4
+
+
+def test_the_arguments_of_an_environment_are_json(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "FrozenLake-v1", "--kwargs", '{"map_name": "8x8"}']
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+    assert trainer.specs["FrozenLake-v1"].observations[0].shape == (64,)
+
+
+MY_ENVIRONMENTS = """
+import gymnasium, numpy
+from gymnasium import spaces
+
+class Fixed(gymnasium.Env):
+    observation_space = spaces.Box(0.0, 1.0, (2,))
+    action_space = spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        return numpy.zeros(2), {}
+    def step(self, action):
+        return numpy.zeros(2), 1.0, False, False, {}
+
+class First(gymnasium.ObservationWrapper):
+    def __init__(self, env):
+        super().__init__(env)
+        self.observation_space = spaces.Box(0.0, 1.0, (1,))
+    def observation(self, observation):
+        return observation[:1]
+
+class Pair:
+    possible_agents = ["cat_0", "cat_1"]
+    def observation_space(self, agent):
+        return Fixed.observation_space
+    def action_space(self, agent):
+        return Fixed.action_space
+    def _all(self, value):
+        return {agent: value for agent in self.agents}
+    def reset(self, seed=None, options=None):
+        self.agents = list(self.possible_agents)
+        return self._all(numpy.zeros(2)), {}
+    def step(self, actions):
+        return (self._all(numpy.zeros(2)), self._all(1.0), self._all(False), self._all(False), {})
+    def close(self):
+        pass
+
+parallel_env = Pair
+if "Fixed-v0" not in gymnasium.registry:
+    gymnasium.register("Fixed-v0", entry_point=Fixed)
+"""
+
+
+@pytest.fixture
+def my_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory holds a module my_environments that is not installed."""
+    (tmp_path / "my_environments.py").write_text(MY_ENVIRONMENTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_environments", raising=False)
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_an_environment_of_ones_own_is_found_where_the_command_is_typed(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "my_environments:Fixed-v0", "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert trainer.specs["Fixed-v0"].observations[0].shape == (2,)
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_copies_may_be_wrapped(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "my_environments:Fixed-v0", "--wrapper", "my_environments:First"]
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+    assert trainer.specs["Fixed-v0"].observations[0].shape == (1,)
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_a_parallel_environment_runs_by_its_modules_name(serve: Serve) -> None:
+    trainer = Trainer()
+    assert command.main(["pettingzoo", "my_environments", "--connect", serve(trainer)]) == 0
+    assert list(trainer.specs) == ["cat"]
+    assert len(trainer.steps[0].behaviours[0].step_type) == 2
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_a_parallel_environment_may_be_named_by_its_factory(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["pettingzoo", "my_environments:Pair", "--one-each", "--count", "2"]
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+    assert list(trainer.specs) == ["cat_0", "cat_1"]
+
+
+def test_a_behaviour_may_be_renamed(serve: Serve) -> None:
+    trainer = Trainer()
+    command.main(["balance-ball", "--behaviour", "balancer", "--connect", serve(trainer)])
+    assert list(trainer.specs) == ["balancer"]
+
+
+def test_the_launchers_variables_are_defaults(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer()
+    monkeypatch.setenv("ENTRAIN_ADDRESS", serve(trainer))
+    monkeypatch.setenv("ENTRAIN_SIMULATOR", "simulator-1")
+    assert command.main(["balance-ball"]) == 0
+    assert trainer.hello.simulator == "simulator-1"
+
+
+def test_what_is_typed_goes_before_the_launchers_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("ADDRESS", "a:1"), ("SIMULATOR", "s"), ("RECONNECT_S", "0")):
+        monkeypatch.setenv(f"ENTRAIN_{name}", value)
+    options = parse("balance-ball")
+    assert (options.connect, options.name, options.reconnect_s) == ("a:1", "s", 0.0)
+    options = parse("balance-ball", "--connect", "b:2", "--name", "t", "--reconnect-s", "9")
+    assert (options.connect, options.name, options.reconnect_s) == ("b:2", "t", 9.0)
+
+
+def test_without_a_launcher_a_stopped_trainer_is_awaited_for_a_minute() -> None:
+    assert parse("balance-ball", "--connect", "a:1").reconnect_s == 60.0
+
+
+def test_two_simulators_that_nobody_named_have_different_names() -> None:
+    assert str(os.getpid()) in parse("balance-ball", "--connect", "a:1").name
+
+
+def test_files_of_tls_may_come_from_the_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOKEN_FILE", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY"):
+        monkeypatch.setenv(f"ENTRAIN_{name}", f"/secrets/{name}")
+    options = parse("balance-ball", "--connect", "a:1")
+    assert options.token_file == Path("/secrets/TOKEN_FILE")
+    assert options.tls_ca == Path("/secrets/TLS_CA")
+    assert options.tls_certificate == Path("/secrets/TLS_CERTIFICATE")
+    assert options.tls_key == Path("/secrets/TLS_KEY")
+
+
+def test_the_token_is_the_first_line_of_its_file(serve: Serve, tmp_path: Path) -> None:
+    trainer = Trainer()
+    token = tmp_path / "token"
+    token.write_text("secret\nsecond line\n")
+    arguments = ["balance-ball", "--connect", serve(trainer), "--token-file", str(token)]
+    assert command.main(arguments) == 0
+    assert trainer.metadata["authorization"] == "Bearer secret"
+
+
+def test_the_ledger_holds_what_was_counted(serve: Serve, tmp_path: Path) -> None:
+    # Steps 1 to 5 are answered: 2 agents open 10, and close 8; the 6th step meets Close.
+    ledger = tmp_path / "ledger.json"
+    arguments = ["balance-ball", "--count", "2", "--name", "sim", "--ledger", str(ledger)]
+    assert command.main([*arguments, "--connect", serve(Trainer(steps=5))]) == 0
+    assert json.loads(ledger.read_text()) == {
+        "simulator": "sim",
+        "exchanges": 5,
+        "opened": 10,
+        "closed": 8,
+        "unanswered": 2,
+        "dropped": 0,
+        "episodes": 0,
+    }
+
+
+def test_a_number_of_episodes_ends_the_run(serve: Serve, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.json"
+    arguments = ["gymnasium", "CartPole-v1", "--episodes", "3", "--ledger", str(ledger)]
+    assert command.main([*arguments, "--connect", serve(Trainer(steps=10_000))]) == 0
+    counted = json.loads(ledger.read_text())
+    assert counted["episodes"] == 3
+    assert counted["dropped"] == 1
+
+
+def test_a_seed_of_ones_own_repeats_the_run(serve: Serve) -> None:
+    heard = []
+    for _ in range(2):
+        trainer = Trainer()
+        command.main(["balance-ball", "--seed", "8", "--connect", serve(trainer)])
+        heard.append([step.SerializeToString(deterministic=True) for step in trainer.steps])
+    assert heard[0] == heard[1]
+
+
+def test_the_trainers_seed_decides_otherwise(serve: Serve) -> None:
+    trainers = Trainer(), Trainer()
+    command.main(["balance-ball", "--connect", serve(trainers[0])])
+    command.main(["balance-ball", "--seed", "8", "--connect", serve(trainers[1])])
+    assert trainers[0].steps[0] != trainers[1].steps[0]
+
+
+def test_no_trainer_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["balance-ball", "--connect", "localhost:1", "--connect-s", "0"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("entrain-env: no trainer answered at localhost:1")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["balance-ball", "--connect", "nowhere"], "'nowhere' is no address"),
+        (["gymnasium", "CartPool-v1", "--connect", "a:1"], "cannot make environment 'CartPool-v1'"),
+        (["pettingzoo", "no.such", "--connect", "a:1"], "'no.such': No module named 'no'"),
+        (
+            ["pettingzoo", "json:zoo", "--connect", "a:1"],
+            "no attribute 'zoo'; expected",
+        ),
+        (
+            ["balance-ball", "--connect", "a:1", "--token-file", "/no/such"],
+            "cannot read token file",
+        ),
+        (["balance-ball", "--connect", "a:1", "--token-file", os.devnull], "is empty"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "required: KIND"),
+        (["balance-ball"], "required: --connect"),
+        (["balance-ball", "--connect", "a:1", "--count", "0"], "0 is below 1"),
+        (["balance-ball", "--connect", "a:1", "--reconnect-s", "soon"], "invalid float"),
+        (["gymnasium", "X", "--connect", "a:1", "--kwargs", "{"], "no JSON"),
+        (["gymnasium", "X", "--connect", "a:1", "--kwargs", "[1]"], "is no JSON object"),
+        (["balanceball"], "invalid choice: 'balanceball'"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command.main(arguments)
+    assert exit_.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_without_pettingzoo_the_command_that_installs_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Absent:
+        @staticmethod
+        def find_spec(name: str, *_: Any) -> None:
+            if name == "pettingzoo":
+                raise ModuleNotFoundError("No module named 'pettingzoo'", name=name)
+
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "pettingzoo":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
+    arguments = ["pettingzoo", "pettingzoo.butterfly.pistonball_v6", "--connect", "a:1"]
+    assert command.main(arguments) == 1
+    assert "pip install 'entrain-envs[pettingzoo]'" in capsys.readouterr().err
+
+
+def test_sigterm_says_goodbye_and_exits_with_0(serve: Serve, tmp_path: Path) -> None:
+    trainer = Trainer(steps=1_000_000)
+    ledger = tmp_path / "ledger.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "entrain_envs", "balance-ball"),
+            *("--connect", serve(trainer), "--ledger", str(ledger)),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert trainer.has_heard_a_step.wait(30.0)
+    process.terminate()
+    _, error = process.communicate(timeout=30.0)
+    assert process.returncode == 0, error
+    assert "Traceback" not in error
+    assert trainer.has_heard_goodbye.wait(5.0)
+    counted = json.loads(ledger.read_text())
+    assert counted["opened"] == counted["closed"] + counted["unanswered"] + counted["dropped"]
+
+
+def test_help_answers_without_importing_numpy_grpc_or_gymnasium() -> None:
+    program = (
+        "import sys\n"
+        "from entrain_envs.__main__ import main\n"
+        "try: main(['gymnasium', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'grpc', 'gymnasium', 'google.protobuf', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "--wrapper MODULE:NAME" in process.stdout
