@@ -48,5 +48,8 @@ proto-check: setup $(BUF)
 $(BUF):
 	npm install --silent --no-fund --no-audit --prefix .build @bufbuild/buf@1.75.0
 
+containers:  ## Build both images and run them to a trained policy, with buildah and podman; as root.
+	docker/containers.sh
+
 clean:
 	rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
