@@ -76,7 +76,7 @@ class MultiCategorical:
 
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
         """Invert each branch's cumulative distribution at noise [..., N] uniform in (0, 1)."""
-        cumulative = self.log_probs.double().exp().cumsum(dim=-1)
+        cumulative = self.log_probs.exp().cumsum(dim=-1)
         # Scaled by the last sum, which rounding leaves beside 1: the choice is always an allowed
         # one, for a forbidden choice adds no step to the cumulative sum.
         threshold = noise.unsqueeze(-1) * cumulative[..., -1:]

@@ -50,9 +50,8 @@ def uniform_noise(
     _mix(bits)
     # 52 bits, not 53: with 53 the middle of the last interval would round to 1.
     bits >>= _UNUSED_BITS
-    uniform = bits.astype(np.float64)
-    uniform += 0.5
-    uniform *= 2.0**-52
+    uniform: npt.NDArray[np.float64] = bits * 2.0**-52
+    uniform += 2.0**-53
     return uniform
 
 
