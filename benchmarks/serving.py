@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import grpc
+import grpc.aio
 import numpy as np
+from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.codec import encode_timesteps
@@ -100,8 +102,8 @@ def exchange_times(address: str, agents: int, seconds: float) -> list[float]:
     rows = timesteps(agents, StepType.MID)
     with TrainerClient(address, [SPEC], simulator=f"serving-{agents}", reconnect_s=0) as client:
         client.exchange({SPEC.name: timesteps(agents, StepType.FIRST)})
-        times = timed(lambda: client.exchange({SPEC.name: rows}), seconds)
-    return times
+        return timed(lambda: client.exchange({SPEC.name: rows}), seconds)
+    raise RuntimeError(f"the trainer at {address} closed the session")
 
 
 def echo_times(address: str, agents: int, seconds: float) -> list[float]:
@@ -110,15 +112,15 @@ def echo_times(address: str, agents: int, seconds: float) -> list[float]:
     message = pb.ConnectRequest(step=pb.Step(sequence=1, behaviours=[part])).SerializeToString()
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with grpc.insecure_channel(address) as channel:
-        call = channel.stream_stream(METHOD)(iter(requests.get, None))
+        call = channel.stream_stream(METHOD, None, None)(iter(requests.get, None))
 
         def round_trip() -> None:
             requests.put(message)
-            next(call)
+            next(call)  # type: ignore[call-overload]
 
         times = timed(round_trip, seconds)
         requests.put(None)
-        call.cancel()
+        call.cancel()  # type: ignore[no-untyped-call]
     return times
 
 
@@ -140,8 +142,8 @@ def timed(round_trip: Callable[[], object], seconds: float) -> list[float]:
 async def serve_echo() -> None:
     """Send back as many bytes of each message as actions would take."""
 
-    async def stream(_: object, context: grpc.aio.ServicerContext) -> None:
-        while (message := await context.read()) is not grpc.aio.EOF:
+    async def stream(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        while (message := await context.read()) is not EOF:
             await context.write(message[: max(1, len(message) // 5)])
 
     server = grpc.aio.server()
