@@ -11,6 +11,7 @@ sum of all those counts to the unit.
 import argparse
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -176,6 +177,8 @@ def live_on(address: str, name: str, seed: int, until_s: float) -> Count:
 
 def process(address: str, first: int, simulators: int, seconds: float) -> Count:
     """Several simulators in threads of one process."""
+    # Streams break on purpose here, thousands of times: no need to say so each time.
+    logging.getLogger("entrain_envs").setLevel(logging.ERROR)
     until_s = time.monotonic() + seconds
     with ThreadPoolExecutor(simulators) as pool:
         lives = [
@@ -266,7 +269,7 @@ def report(total: Count, summary: dict[str, object], samples: list[float]) -> No
     ledger = policies[SPEC.name]["ledger"]
     print(f"simulators counted: {dataclasses.asdict(total)}")
     print(f"trainer counted:    {ledger}")
-    print(f"server counted:     {summary['server']}")
+    print(f"server counted:     {summary['counters']}")
     tenth = max(1, len(samples) // 10)
     early = statistics.median(samples[tenth : 3 * tenth])
     late = statistics.median(samples[-2 * tenth :])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from entrain.requests import Requests, SlotTimesteps
 from entrain.rollout.ledger import Ledger
 from entrain.state import State
 from entrain.trainer import Trainer, Update, episode_metrics
-from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 
 def rollout(steps: int) -> Rollout:
@@ -63,7 +64,7 @@ class Diary:
 
 
 class FakeEpisodes:
-    def take(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def take(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         return np.array([1.0, 3.0]), np.array([10, 20])
 
 
@@ -89,6 +90,9 @@ class FakeActor:
     def act(self) -> ActionBatch:
         self._diary.note(f"act with version {self.policy_version}")
         return NO_ACTIONS
+
+    def release(self, slot: Int64Array) -> None:
+        self._diary.note(f"release {slot.tolist()}")
 
     def state(self) -> State:
         return {"ledger": self.ledger.state(), "version": self.policy_version}
@@ -261,6 +265,22 @@ async def test_a_resumed_run_does_the_interrupted_update_before_it_answers() -> 
         *["observe", "act with version 1", "reply"],
     ]
     assert resumed.trainer.state()["pending"] is None
+
+
+async def test_agents_that_left_last_are_released_unless_a_batch_is_unanswered() -> None:
+    idle = Bench()
+    idle.trainer.release(lambda: np.array([3, 5]))
+    assert idle.diary.entries == ["release [3, 5]"]
+
+    busy = Bench(rollout_steps=1, slow_update=1)
+    running = asyncio.create_task(busy.trainer.run(busy.batches(1)))
+    await asyncio.to_thread(busy.algorithm.begun.wait)
+    busy.trainer.interrupt()
+    await running
+    taken = []
+    busy.trainer.release(lambda: taken.append("taken") or np.array([0]))  # type: ignore[func-returns-value]
+    assert taken == []
+    assert busy.diary.entries == ["observe"]
 
 
 async def test_progress_goes_on_over_sittings() -> None:

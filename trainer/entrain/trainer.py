@@ -21,7 +21,7 @@ from entrain.rollout.ledger import Ledger
 from entrain.run.progress import Progress
 from entrain.state import State, Stateful
 from entrain.stopwatch import Stopwatch
-from entrain_envs.timestep import ActionBatch
+from entrain_envs.timestep import ActionBatch, Int64Array
 
 
 class Reply(Protocol):
@@ -59,6 +59,7 @@ class ActorPart(Stateful, Protocol):
     def ledger(self) -> Ledger: ...
     def observe(self, batch: SlotTimesteps) -> Rollout | None: ...
     def act(self) -> ActionBatch: ...
+    def release(self, slot: Int64Array) -> None: ...
 
 
 class Recorder(Protocol):
@@ -169,6 +170,15 @@ class Trainer:
         a resumed run does the same update again.
         """
         self._give_up = True
+
+    def release(self, take_released: Callable[[], Int64Array]) -> None:
+        """Drop the open steps of agents that left after the last batch.
+
+        Not if a batch is unanswered: its own agents may be among them, and are given an action
+        yet. The server keeps them then, until the next batch.
+        """
+        if self._pending is None:
+            self._actor.release(take_released())
 
     async def _finish_interrupted(self, unanswered: Reply | None) -> None:
         """Do what was left undone when the checkpoint was written."""

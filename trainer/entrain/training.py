@@ -2,11 +2,12 @@
 
     listen -> simulators join -> a trainer for each behaviour they bring -> ... -> save and report
 
-A run ends in one of three ways:
+A run ends in one of four ways:
 
     completed   every policy has its total steps: simulators are told to end
     stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
-    failed      an error: simulators are told, and the checkpoint before stands
+    deserted    nobody is left to learn from: saved like a stopped one, and an error all the same
+    failed      any other error: simulators are told, and the checkpoint before stands
 
 Everything but the algorithm's updates and the writing of checkpoints runs on one event loop.
 """
@@ -15,14 +16,15 @@ import asyncio
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 import torch
 
 from entrain.algorithms.ppo import PPO
+from entrain.composition import checked, device, expected_simulators, make_server, policy_states
 from entrain.config import RunConfig
-from entrain.errors import CheckpointError
+from entrain.errors import CheckpointError, NoSimulatorError, ungrouped
 from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.rollout.actor import Actor
@@ -31,12 +33,10 @@ from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.metrics import MetricsWriter
 from entrain.run.summary import Outcome, PolicySummary, RunSummary
-from entrain.server.behaviours import Behaviour
-from entrain.server.server import Server
 from entrain.state import State
 from entrain.trainer import Trainer, Update
 from entrain.waiting import watch_simulators
-from entrain_envs.codec import decode_spec, encode_spec
+from entrain_envs.codec import encode_spec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -77,6 +77,7 @@ class TrainingRun:
         self._began_s = clock()
         self._trainers: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
+        self._behaviours: dict[str, Behaviour] = {}
         self._store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         self._metrics = MetricsWriter(folder)
         self._codec_s: dict[str, float] = {}
@@ -158,6 +159,7 @@ class TrainingRun:
         """A trainer for each behaviour as it is first seen."""
         async for behaviour in self._server.opened():
             trainer = self._make_trainer(behaviour)
+            self._behaviours[behaviour.name] = behaviour
             group.create_task(trainer.run(behaviour.batcher))
 
     def _make_trainer(self, behaviour: Behaviour) -> Trainer:
@@ -248,6 +250,9 @@ class TrainingRun:
             await self._server.stop(pb.CLOSE_REASON_COMPLETED, "training is complete")
         else:
             await self._server.stop(pb.CLOSE_REASON_STOPPED, "the trainer stops and may come back")
+        for name, behaviour in self._behaviours.items():
+            # No batch will tell of those that left last, so the ledger would not balance.
+            self._trainers[name].release(behaviour.slots.take_released)
         path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
         logger.info("saved %s", path)
 
@@ -323,37 +328,6 @@ class TrainingRun:
         )
 
 
-def make_server(config: RunConfig, *, run_id: str) -> Server:
-    """The server of a run."""
-    return Server(
-        config.server,
-        run_id=run_id,
-        seed=config.seed,
-        accepts=lambda behaviour: config.policy_for(behaviour) is not None,
-        policies=tuple(config.policies),
-        environment_parameters=config.environment_parameters,
-        expect=expected_simulators(config),
-    )
-
-
-def policy_states(state: State) -> Sequence[tuple[BehaviourSpec, State]]:
-    """(spec, trainer's state) of each policy in a run's state."""
-    policies = state["policies"]
-    return [
-        (
-            decode_spec(pb.BehaviourSpec.FromString(policies[index]["spec"])),
-            policies[index]["trainer"],
-        )
-        for index in sorted(policies, key=int)
-    ]
-
-
-def expected_simulators(config: RunConfig) -> int:
-    """Simulators that must have joined before the first batch."""
-    launched = sum(options.count for options in config.simulators.launch)
-    return config.simulators.expect or launched or 1
-
-
 def describe_sessions(counters: Mapping[str, int]) -> str:
     """Who took part, in one line; words for zero are left out."""
     words = {
@@ -375,21 +349,3 @@ def software() -> tuple[str, ...]:
         f"Python {platform.python_version()}",
         platform.platform(),
     )
-
-
-def device(config: RunConfig) -> torch.device:
-    """Where networks live."""
-    if config.device != "auto":
-        return torch.device(config.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-async def _first(stop: asyncio.Event, completed: asyncio.Event) -> Outcome:
-    """Which of the two comes first."""
-    waits = [asyncio.create_task(event.wait()) for event in (completed, stop)]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-    return "completed" if completed.is_set() else "stopped"

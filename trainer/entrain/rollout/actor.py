@@ -147,7 +147,7 @@ class Actor:
             self._buffer.drop(np.flatnonzero(self._buffer.is_open))
         if collect and not self._collect:
             # What was not collected from its beginning begins, for us, with its next row.
-            self._release(np.arange(len(self._awaits_outcome)))
+            self.release(np.arange(len(self._awaits_outcome)))
         self._collect = collect
 
     def observe(self, batch: SlotTimesteps) -> Rollout | None:
@@ -164,7 +164,7 @@ class Actor:
         if self._pending is not None:
             raise RuntimeError("observe() was called twice; answer the batch with act() first")
         self._grow(batch.num_slots)
-        self._release(batch.released)
+        self.release(batch.released)
         is_first = batch.timesteps.step_type == _FIRST
         begins = is_first | ~self.episodes.running[batch.slot]
         pending = self._pending = self._evaluate(batch, begins)
@@ -262,7 +262,8 @@ class Actor:
         self._rewards.grow(num_slots)
         self._buffer.grow(num_slots)
 
-    def _release(self, slot: Int64Array) -> None:
+    def release(self, slot: Int64Array) -> None:
+        """The agents of these slots left: drop their open steps, forget their episodes."""
         self._buffer.drop(slot)
         self._awaits_outcome[slot] = False
         self.episodes.forget(slot)
