@@ -277,8 +277,13 @@ async def test_agents_that_left_last_are_released_unless_a_batch_is_unanswered()
     await asyncio.to_thread(busy.algorithm.begun.wait)
     busy.trainer.interrupt()
     await running
-    taken = []
-    busy.trainer.release(lambda: taken.append("taken") or np.array([0]))  # type: ignore[func-returns-value]
+    taken: list[str] = []
+
+    def take_released() -> npt.NDArray[np.int64]:
+        taken.append("taken")
+        return np.zeros(1, np.int64)
+
+    busy.trainer.release(take_released)
     assert taken == []
     assert busy.diary.entries == ["observe"]
 
