@@ -1,6 +1,7 @@
 """A server on a real port, with simulators that are written out message by message."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -169,7 +170,9 @@ class Running:
             await task
 
 
-def make_server(*, expect: int = 1, **options: Any) -> Server:
+def make_server(
+    *, expect: int = 1, clock: Callable[[], float] = time.monotonic, **options: Any
+) -> Server:
     """A server of one policy, on any free port of loopback unless told otherwise."""
     return Server(
         ServerConfig(**{"address": "localhost:0", **options}),
@@ -179,6 +182,7 @@ def make_server(*, expect: int = 1, **options: Any) -> Server:
         policies=("walker",),
         environment_parameters={"gravity": 9.5},
         expect=expect,
+        clock=clock,
     )
 
 

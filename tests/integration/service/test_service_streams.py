@@ -95,6 +95,23 @@ async def test_streams_that_break_at_any_moment_lose_and_double_nothing(serve: S
         assert running.server.counters["sessions_lost"] == 0
 
 
+@pytest.mark.parametrize("kind", [FIRST, MID])
+async def test_a_simulator_that_vanishes_at_any_moment_is_no_error_of_the_trainer(
+    serve: Serve, caplog: pytest.LogCaptureFixture, kind: StepType
+) -> None:
+    # MID as a first row is refused: then it vanishes while it is told so.
+    async with serve(max_wait_s=0.0, grace_s=0.0) as running:
+        for patience in range(60):
+            simulator = await running.join()
+            await simulator.step(1, *((agent, kind) for agent in range(1000)))
+            for _ in range(patience):
+                await asyncio.sleep(0)
+            simulator.call.cancel()
+        await running.until(lambda: running.server.num_sessions == 0)
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == []
+
+
 async def test_a_newer_stream_takes_over_from_a_half_open_one(serve: Serve) -> None:
     async with serve() as running:
         half_open = await running.join()
@@ -251,6 +268,32 @@ async def test_a_stopped_and_restored_trainer_goes_on_with_the_same_simulators(
         assert await again.exchange(2, (7, MID, 2.0)) == [7]
         assert seen_rows(after) == [(1, MID, 1.0), (0, MID, 2.0)]
         assert server.counters["sessions_joined"] == 2
+    finally:
+        await after.close()
+
+
+async def test_restored_simulators_have_the_grace_time_from_when_the_port_is_open(
+    serve: Serve, new_server: Callable[..., Any], run_server: Callable[..., Any]
+) -> None:
+    async with serve() as before:
+        simulator = await before.join()
+        await simulator.exchange(1, (7, FIRST))
+        await before.server.stop(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.02)
+        state = before.server.state()
+
+    now_s = 0.0
+    server = new_server(grace_s=0.02, clock=lambda: now_s)
+    server.load_state(state)
+    now_s = 100.0
+    after = run_server(server)
+    await after.start()
+    try:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert server.num_sessions == 1
+        now_s = 101.0
+        await after.until(lambda: server.num_sessions == 0)
+        assert server.counters["sessions_lost"] == 1
     finally:
         await after.close()
 

@@ -200,6 +200,19 @@ class World:
     def behaviour(self, name: str = "walker") -> Behaviour:
         return next(behaviour for behaviour in self.behaviours if behaviour.name == name)
 
+    def converse(self, peer: str, send: Callable[[bytes], None]) -> Conversation:
+        """A new stream whose answers go there."""
+        return Conversation(
+            self.roster,
+            self.parameters,
+            self.seconds,
+            run_id="run",
+            grace_s=self.config.grace_s,
+            max_message_bytes=max_message_bytes(self.config),
+            peer=peer,
+            send=send,
+        )
+
     def dial(
         self,
         name: str = "walker-sim",
@@ -214,16 +227,7 @@ class World:
         def send(content: bytes) -> None:
             inbox.append(pb.ConnectResponse.FromString(content))
 
-        conversation = Conversation(
-            self.roster,
-            self.parameters,
-            self.seconds,
-            run_id="run",
-            grace_s=self.config.grace_s,
-            max_message_bytes=max_message_bytes(self.config),
-            peer=peer,
-            send=send,
-        )
+        conversation = self.converse(peer, send)
         return Simulator(self, name, instance_id, specs, conversation, inbox)
 
     def join(self, name: str = "walker-sim", **options: Any) -> Simulator:

@@ -479,11 +479,12 @@ class TestLimits:
 
     def test_answered_steps_take_no_room(self, make_world: Make) -> None:
         world = make_world(max_waiting_mib=300 / 2**20)
-        simulator = world.join()
-        simulator.step(1, *((agent, FIRST) for agent in range(10)))
-        for sequence in range(2, 5):
-            world.serve()
-            simulator.step(sequence, *((agent, MID) for agent in range(10)))
+        left, right = world.join("left"), world.join("right")
+        for sequence, kind in ((1, FIRST), (2, MID), (3, MID)):
+            for simulator in (left, right):
+                simulator.step(sequence, *((agent, kind) for agent in range(10)))
+                world.timers.now_s += 1.0
+                world.serve()
 
 
 class TestEnvironmentParameters:

@@ -54,7 +54,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(OPERATION, max_size=40))
 def test_it_does_what_a_slow_table_does(operations: list[tuple[str, str, list[int]]]) -> None:
     table, slow = SlotTable(), SlowTable()
@@ -89,6 +89,16 @@ def test_newcomers_get_the_lowest_slots_in_the_order_of_their_ids() -> None:
     table = SlotTable()
     assert table.assign("sim", ids(30, 10, 20)).tolist() == [2, 0, 1]
     assert table.num_slots == 3
+
+
+def test_the_lowest_free_slot_is_given_first_whoever_gave_it_back() -> None:
+    table = SlotTable()
+    for owner in ("a", "b", "c"):
+        table.assign(owner, ids(1))
+    for owner in ("c", "a"):
+        table.release(owner)
+    assert table.assign("d", ids(1)).tolist() == [0]
+    assert table.assign("e", ids(1)).tolist() == [2]
 
 
 def test_an_agent_keeps_its_slot_while_others_come_and_go() -> None:

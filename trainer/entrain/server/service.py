@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import grpc
 import grpc.aio
-from grpc.aio import EOF  # type: ignore[attr-defined]
+from grpc.aio import EOF, BaseError  # type: ignore[attr-defined]
 
 from entrain.errors import (
     BadHelloError,
@@ -53,6 +53,10 @@ class Ending:
 
     code: grpc.StatusCode
     details: str
+
+
+BROKEN = Ending(grpc.StatusCode.OK, "")
+"""The simulator is gone; nobody sees the status."""
 
 
 class Stream:
@@ -105,7 +109,12 @@ class Stream:
             message = await outbox.get()
             if isinstance(message, Ending):
                 return message
-            await context.write(message)
+            try:
+                await context.write(message)
+            except BaseError as error:
+                # The simulator is gone; it will ask for this again if it comes back.
+                logger.debug("%s could not be written to: %s", self.conversation.label, error)
+                return BROKEN
 
 
 class Service:
@@ -162,7 +171,10 @@ class Service:
         finally:
             self._forget(stream)
         if ending.code is not grpc.StatusCode.OK:
-            await context.abort(ending.code, ending.details)
+            try:
+                await context.abort(ending.code, ending.details)
+            except BaseError as error:
+                logger.debug("nobody is there to be told %s: %s", ending.details, error)
 
     def _check_token(self, context: Context, peer: str) -> None:
         if self._token is not None:
