@@ -24,6 +24,12 @@ test: setup  ## Unit and integration tests; no network beyond loopback.
 learn: setup  ## Learning claims: seeds and thresholds, tens of minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 7200 tests/learning
 
+bench: setup  ## Beside peers and limits, in turns; about ten minutes.
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.beside_sb3
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.soak
+
 check: setup proto-check  ## Style, types, layers, wire contract.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

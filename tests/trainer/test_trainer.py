@@ -237,11 +237,12 @@ async def test_an_interrupted_update_keeps_its_rollout_and_leaves_its_batch_unan
     bench = Bench(rollout_steps=2, slow_update=1)
     running = asyncio.create_task(bench.trainer.run(bench.batches(3)))
     await asyncio.to_thread(bench.algorithm.begun.wait)
-    assert bench.trainer.is_learning
+    was_learning = bench.trainer.is_learning
     with pytest.raises(RuntimeError, match="during an update"):
         bench.trainer.state()
     bench.trainer.interrupt()
     await running
+    assert was_learning
     assert not bench.trainer.is_learning
     assert bench.diary.entries == ["observe", "act with version 0", "reply", "observe"]
     assert bench.trainer.state()["pending"]["reward"].shape == (2, 1)

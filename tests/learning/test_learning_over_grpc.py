@@ -1,0 +1,37 @@
+"""Whole runs, as a user starts them, reach what the field publishes: seeds, a mean, a threshold."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning import TASKS
+from benchmarks.runs import train
+
+SEEDS = (1, 2, 3)
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_the_mean_final_return_over_seeds_reaches_the_threshold(name: str, tmp_path: Path) -> None:
+    task = TASKS[name]
+    runs = [
+        train(
+            task.config, tmp_path / f"{name}-{seed}", f"seed={seed}", "server.address=localhost:0"
+        )
+        for seed in SEEDS
+    ]
+    finals = [run.final_return() for run in runs]
+    assert statistics.mean(finals) >= task.threshold, f"{finals}, wanted {task.source}"
+
+
+@pytest.mark.learning
+def test_a_policy_that_does_not_learn_misses_the_threshold(tmp_path: Path) -> None:
+    task = TASKS["cartpole"]
+    run = train(
+        task.config,
+        tmp_path / "frozen",
+        "server.address=localhost:0",
+        "policies.CartPole-v1.ppo.learning_rate=1e-12",
+    )
+    assert run.final_return() < task.threshold / 2
