@@ -40,7 +40,7 @@ umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
 
-new_key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc)
+new_key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 openssl req -x509 "${new_key[@]}" -days "$DAYS" -subj "/CN=entrain authority" \
     -addext "basicConstraints=critical,CA:TRUE,pathlen:0" \
     -addext "keyUsage=critical,keyCertSign,cRLSign" \

@@ -23,6 +23,9 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /opt/entrain/bin/pip uninstall --yes pip setuptools
 
 FROM ${BASE}
+LABEL org.opencontainers.image.title="entrain simulator" \
+    org.opencontainers.image.description="An environment that an entrain trainer teaches." \
+    org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 entrain \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp \
     --shell /usr/sbin/nologin entrain

@@ -35,6 +35,9 @@ RUN rm -rf /opt/entrain/lib/python3*/site-packages/torch/include \
     && /opt/entrain/bin/python -c 'import entrain.daemon'
 
 FROM ${BASE}
+LABEL org.opencontainers.image.title="entrain trainer" \
+    org.opencontainers.image.description="Simulators dial in, a policy learns." \
+    org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 entrain \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp \
     --shell /usr/sbin/nologin entrain \
