@@ -1,0 +1,42 @@
+"""The actor and PPO alone, without server and wire, reach what the field's tuned settings reach.
+
+If these hold and those over gRPC do not, the wire is at fault.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from entrain.config_file import load
+from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make
+from in_process import learn
+
+CONFIGS = Path(__file__).parents[2] / "benchmarks/configs"
+LAST_EPISODES = 50
+
+
+def final_return(name: str, env_id: str, *, count: int, seed: int) -> float:
+    """Mean over the last episodes that ended in training."""
+    config = load(CONFIGS / f"{name}.yaml", []).policies[env_id]
+    environment = GymnasiumEnvironment(lambda: make(env_id, {}), behaviour=env_id, count=count)
+    learned = learn(environment, config, seed=seed)
+    environment.close()
+    return float(np.concatenate(learned.returns)[-LAST_EPISODES:].mean())
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(
+    ("name", "env_id", "count", "threshold"),
+    [
+        # The best possible is 500.
+        ("cartpole", "CartPole-v1", 8, 475.0),
+        # A random policy gets about -1,200; the pendulum kept upright, about -150.
+        ("pendulum", "Pendulum-v1", 4, -300.0),
+    ],
+)
+def test_three_seeds_learn_within_a_hundred_thousand_steps(
+    name: str, env_id: str, count: int, threshold: float
+) -> None:
+    finals = [final_return(name, env_id, count=count, seed=seed) for seed in (1, 2, 3)]
+    assert float(np.mean(finals)) >= threshold, f"{finals}"
