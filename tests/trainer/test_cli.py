@@ -23,6 +23,7 @@ from entrain.errors import (
     MissingExtraError,
     NoSimulatorError,
     ServeError,
+    TrainingDivergedError,
 )
 
 
@@ -111,8 +112,8 @@ def test_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     told = {int(line.split()[0]) for line in text.splitlines() if line.strip()[:1].isdigit()}
-    kinds = [EntrainError, ConfigError, CheckpointError, ServeError, NoSimulatorError]
-    assert told == {0, 130, *(kind.exit_code for kind in kinds)}
+    kinds = [ConfigError, CheckpointError, ServeError, NoSimulatorError, TrainingDivergedError]
+    assert told == {0, 1, 130, *(kind.exit_code for kind in kinds)}
 
 
 @pytest.mark.parametrize(

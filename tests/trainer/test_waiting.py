@@ -8,7 +8,7 @@ from entrain import waiting
 from entrain.config import RunConfig, SimulatorsConfig
 from entrain.errors import NoSimulatorError
 from entrain.launcher import Launcher
-from entrain.waiting import nobody_came, watch_simulators
+from entrain.waiting import too_few_came, watch_simulators
 
 NO_LAUNCHER = Launcher([], environment={})
 CONFIG = RunConfig(simulators=SimulatorsConfig(wait_s=10.0))
@@ -19,6 +19,7 @@ class FakeServer:
     """Holds so many simulators at each look."""
 
     schedule: list[int]
+    has_begun: bool = True
 
     @property
     def num_sessions(self) -> int:
@@ -80,8 +81,18 @@ async def test_when_all_launched_simulators_have_ended_nobody_waits_any_longer()
     assert clock.now_s < 5.0
 
 
+async def test_when_fewer_join_than_expected_the_wait_ends_too() -> None:
+    config = RunConfig(simulators=SimulatorsConfig(wait_s=10.0, expect=3))
+    clock = Clock()
+    with pytest.raises(NoSimulatorError, match="only 2 of the 3 expected simulators joined"):
+        await watch_simulators(
+            FakeServer([2], has_begun=False), config, NO_LAUNCHER, "here", clock=clock
+        )
+    assert 10.0 < clock.now_s < 15.0
+
+
 def test_the_message_says_what_was_expected_where_and_three_causes() -> None:
-    message = nobody_came(CONFIG, "localhost:50051")
+    message = too_few_came(CONFIG, "localhost:50051", 0)
     assert "localhost:50051" in message
     assert "behaviour '*'" in message
     assert "simulators.wait_s" in message

@@ -24,6 +24,7 @@ _EXIT_CODES: Final = {
     3: "a checkpoint is missing, damaged or made for another spec",
     4: "cannot listen: port, certificate or token",
     5: "no simulator came, or all left for good",
+    6: "training diverged: a loss or gradient was no finite number; the checkpoint before stands",
     130: "interrupted before training began, or a second Ctrl+C forced the end",
 }
 

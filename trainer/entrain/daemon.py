@@ -5,19 +5,18 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from entrain import config_file
-from entrain.algorithms.weights import load_weights
+from entrain.composition import load_policies, make_evaluation_server, make_launcher
 from entrain.config import RunConfig
-from entrain.errors import CheckpointError, EntrainError, MissingExtraError
+from entrain.errors import ConfigError, EntrainError, MissingExtraError
 from entrain.evaluation import EvaluationRun, Scores
-from entrain.launcher import Launcher, plan
+from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.export import export_policy
@@ -26,9 +25,8 @@ from entrain.run.live_display import display_for
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
 from entrain.run.summary import Outcome
-from entrain.signals import stop_on_signals
-from entrain.state import State
-from entrain.training import TrainingRun, device, make_server, policy_states
+from entrain.signals import StopRequest, stop_on_signals
+from entrain.training import TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +34,11 @@ logger = logging.getLogger(__name__)
 def train(config: RunConfig) -> int:
     """Make a run folder and train into it until done or told to stop."""
     folder = RunFolder.create(config.runs_directory, config.name)
-    folder.write_config(config_file.to_yaml(config))
-    return _train(config, folder, restored=None)
+    try:
+        return _train(config, folder, restored=None)
+    except EntrainError:
+        folder.remove_if_empty_handed()
+        raise
 
 
 def resume(run: Path, overrides: Sequence[str]) -> int:
@@ -46,8 +47,6 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     config = config_file.load(folder.config, overrides)
     with folder.lock():
         restored = _load(folder, config)
-    if overrides:
-        folder.write_config(config_file.to_yaml(config))
     return _train(config, folder, restored=restored)
 
 
@@ -55,11 +54,13 @@ def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequen
     """Let the trained policies of folder `run` act over the wire; print returns and lengths."""
     folder = RunFolder.existing(run)
     config = config_file.load(folder.config, overrides)
-    policies = load_policies(config, _load(folder, config).state)
+    policies = load_policies(config, _load(folder, config))
     _set_threads(config)
-    with _errors_unwrapped():
+    with stop_on_signals() as request:
         scores = asyncio.run(
-            _evaluate(config, folder, policies, episodes=episodes, deterministic=deterministic)
+            _evaluate(
+                config, folder, policies, request, episodes=episodes, deterministic=deterministic
+            )
         )
     console = Console()
     for behaviour, score in scores.items():
@@ -74,12 +75,17 @@ def export(run: Path, output: Path | None) -> int:
     config = config_file.load(folder.config, [])
     restored = _load(folder, config)
     console = Console()
-    for behaviour, policy in load_policies(config, restored.state).items():
+    for behaviour, policy in load_policies(config, restored).items():
         path = (
             folder.policy(behaviour) if output is None else output / folder.policy(behaviour).name
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _export(policy, path, folder, behaviour, env_steps=restored.step)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _export(policy, path, folder, behaviour, env_steps=restored.step)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder with --output"
+            ) from error
         console.print(str(path), highlight=False, soft_wrap=True)
     return 0
 
@@ -87,16 +93,27 @@ def export(run: Path, output: Path | None) -> int:
 def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> int:
     _set_threads(config)
     console = Console()
-    with folder.lock(), logging_to(folder.log), display_for(console) as display:
+    with (
+        stop_on_signals() as request,
+        folder.lock(),
+        logging_to(folder.log),
+        display_for(console) as display,
+    ):
         run = TrainingRun(
             config,
             folder,
             display,
-            launcher=lambda address: _launcher(config, folder, address),
+            launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
         )
-        with _errors_unwrapped():
-            outcome = asyncio.run(_until_signal(run))
+        # Only now: a configuration that its checkpoint does not fit must not take its place.
+        _keep_config(folder, config)
+        try:
+            outcome = asyncio.run(_until_asked(run, request))
+        except EntrainError:
+            if run.trainers:
+                _publish(folder, run, "failed")
+            raise
         display.message("writing the policies and the report")
         _publish(folder, run, outcome)
     for line in folder.describe():
@@ -106,33 +123,43 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
     return 0
 
 
-async def _until_signal(run: TrainingRun) -> Outcome:
-    stop = asyncio.Event()
-    with stop_on_signals(stop):
-        return await run.run(stop)
+def _keep_config(folder: RunFolder, config: RunConfig) -> None:
+    """Write down what this sitting goes by, unless the file says so, perhaps in a user's hand."""
+    if not folder.config.is_file() or config_file.load(folder.config, []) != config:
+        folder.write_config(config_file.to_yaml(config))
+
+
+async def _until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
+    return await run.run(request.event())
 
 
 async def _evaluate(
     config: RunConfig,
     folder: RunFolder,
     policies: Mapping[str, ActorCritic],
+    request: StopRequest,
     *,
     episodes: int,
     deterministic: bool,
 ) -> Mapping[str, Scores]:
-    server = make_server(config, run_id=f"{folder.name}-evaluation")
+    server = make_evaluation_server(config, policies, run_id=f"{folder.name}-evaluation")
     run = EvaluationRun(config, policies, server, episodes=episodes, deterministic=deterministic)
-    stop = asyncio.Event()
-    with stop_on_signals(stop):
-        address = await server.start()
-        logger.info("listening on %s", address)
-        launcher = _launcher(config, folder, address)
-        try:
-            await launcher.start()
-            await run.run(stop, launcher, address)
-        finally:
-            await launcher.stop()
+    address = await server.start()
+    logger.info("listening on %s", address)
+    launcher = _launcher(config, folder, address, request)
+    try:
+        await launcher.start()
+        await run.run(request.event(), launcher, address)
+    finally:
+        await launcher.stop()
     return run.scores
+
+
+def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
+    """What starts simulators, and takes them along if this process has to end at once."""
+    launcher = make_launcher(config, folder, address)
+    request.before_force = launcher.kill
+    return launcher
 
 
 def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
@@ -162,48 +189,6 @@ def _load(folder: RunFolder, config: RunConfig) -> Loaded:
     loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
     logger.info("going on from %s", loaded.path)
     return loaded
-
-
-def load_policies(config: RunConfig, state: State) -> Mapping[str, ActorCritic]:
-    """{behaviour: its policy as trained} of a run's state."""
-    policies = {}
-    for spec, trainer in policy_states(state):
-        options = config.policy_for(spec.name)
-        if options is None:
-            raise CheckpointError(f"the configuration has no policy for behaviour '{spec.name}'")
-        policy = ActorCritic(spec, options, seed=0)
-        load_weights(policy, trainer["algorithm"]["policy"])
-        policies[spec.name] = policy.to(device(config))
-    if not policies:
-        raise CheckpointError("the checkpoint has no policy: no simulator had joined yet")
-    return policies
-
-
-@contextmanager
-def _errors_unwrapped() -> Iterator[None]:
-    """The error that a group of tasks ended with, instead of the group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _first_error(group) from None
-
-
-def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _launcher(config: RunConfig, folder: RunFolder, address: str) -> Launcher:
-    server = config.server
-    files = {
-        "ENTRAIN_TOKEN_FILE": server.token_file,
-        "ENTRAIN_TLS_CA": server.tls_certificate,
-    }
-    environment = {name: str(path) for name, path in files.items() if path is not None}
-    return Launcher(
-        plan(config.simulators.launch, address=address, logs=folder.simulators),
-        environment={"ENTRAIN_ADDRESS": address, **environment},
-    )
 
 
 def _set_threads(config: RunConfig) -> None:

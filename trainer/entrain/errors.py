@@ -17,6 +17,8 @@ EntrainError                exit code 1
     └── LimitError             more sessions, agents or waiting bytes than the trainer allows
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -92,3 +94,17 @@ class UnauthenticatedError(SimulatorError):
 
 class LimitError(SimulatorError):
     """The simulator asks for more sessions, agents or waiting bytes than the trainer allows."""
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """The first error that a group of tasks ended with, instead of the group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain.config import RunConfig
+from entrain.errors import ungrouped
 from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
@@ -126,6 +127,13 @@ class EvaluationRun:
 
     async def run(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
         """Serve until every policy has its episodes or `stop` is set."""
+        try:
+            with ungrouped():
+                await self._serve_until(stop, launcher, address)
+        finally:
+            await self._server.stop(pb.CLOSE_REASON_COMPLETED, "the evaluation is over")
+
+    async def _serve_until(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._open(group)),
@@ -138,7 +146,6 @@ class EvaluationRun:
                 for task in [*waits, *tasks]:
                     task.cancel()
                 self._server.pause()
-        await self._server.stop(pb.CLOSE_REASON_COMPLETED, "the evaluation has its episodes")
 
     async def _open(self, group: asyncio.TaskGroup) -> None:
         async for behaviour in self._server.opened():

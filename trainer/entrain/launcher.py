@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 MAX_RESTARTS = 5
 """Of one simulator that crashes; then it is left alone."""
 
+LOOK_S = 0.05
+"""How often it is looked whether what a simulator started has ended."""
+
 
 @dataclass(frozen=True)
 class Simulator:
@@ -106,20 +109,20 @@ class Launcher:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        running = [p for p in self._processes.values() if p.returncode is None]
-        for process in running:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        try:
+        processes = [p for p in self._processes.values() if _tell(p, kill=False)]
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                await asyncio.gather(*(process.wait() for process in running))
-        except TimeoutError:
-            for process in running:
-                if process.returncode is None:
-                    logger.warning("simulator process %d does not end; killing it", process.pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+                for process in processes:
+                    await _end_of(process)
+        for process in processes:
+            if _tell(process, kill=True):
+                logger.warning("simulator process %d does not end; it is killed", process.pid)
+            await process.wait()
+
+    def kill(self) -> None:
+        """End what still runs at once, without waiting; when the trainer itself ends at once."""
+        for process in self._processes.values():
+            _tell(process, kill=True)
 
     async def _start(self, simulator: Simulator) -> None:
         simulator.log.parent.mkdir(parents=True, exist_ok=True)
@@ -155,10 +158,13 @@ class Launcher:
 
     async def _watch(self, simulator: Simulator) -> None:
         for restarts in range(MAX_RESTARTS + 1):
-            code = await self._processes[simulator.name].wait()
+            process = self._processes[simulator.name]
+            code = await process.wait()
             if code == 0:
                 logger.info("%s has ended", simulator.name)
                 return
+            # What a wrapper left behind must not go on beside the next one.
+            _tell(process, kill=True)
             logger.warning(
                 "%s ended with %s; its last words in %s: %s",
                 simulator.name,
@@ -170,6 +176,36 @@ class Launcher:
                 await asyncio.sleep(self._restart_pause_s * 2**restarts)
                 await self._start(simulator)
         logger.error("%s crashed %d times; it is left alone", simulator.name, MAX_RESTARTS + 1)
+
+
+def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
+    """Tell a simulator, and all that it started, to end; whether anyone was there to be told.
+
+    A game is often started by a script, and a script that ends does not take its game along.
+    """
+    try:
+        if sys.platform != "win32":
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+        elif process.returncode is not None:
+            return False
+        elif kill:
+            process.kill()
+        else:
+            process.terminate()
+    except (ProcessLookupError, PermissionError):
+        # macOS answers PermissionError for a group of which only a zombie is left.
+        return False
+    return True
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> None:
+    """Wait until a simulator, and all that it started, has ended."""
+    await process.wait()
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while True:
+                os.killpg(process.pid, 0)
+                await asyncio.sleep(LOOK_S)
 
 
 def last_line(path: Path) -> str:

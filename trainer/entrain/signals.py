@@ -1,11 +1,16 @@
-"""SIGTERM and Ctrl+C as events: the first asks the run to stop, the second forces it to."""
+"""SIGTERM and Ctrl+C: the first asks the run to stop, the second forces it to.
+
+They are listened for before the event loop runs and after it has ended, so that there is no moment
+of a run at which a signal would tear it apart.
+"""
 
 import asyncio
 import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,33 +21,78 @@ SIGNALS = tuple(
 )
 """SIGBREAK is Ctrl+Break on Windows, where SIGTERM cannot be sent."""
 
+FORCED = 130
+"""Exit code after a second signal."""
+
+SHOW_CURSOR = b"\x1b[?25h\n"
+
+
+class StopRequest:
+    """Whether the run was asked to stop. Owned by the main thread, where signals arrive."""
+
+    def __init__(self) -> None:
+        self.is_made = False
+        self.before_force: Callable[[], None] = _nothing
+        """Called before the process is ended at once; it must neither wait nor fail."""
+
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<StopRequest: {'made' if self.is_made else 'not made'}>"
+
+    def event(self) -> asyncio.Event:
+        """What is set once the run is asked to stop, for the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        if self.is_made:
+            self._event.set()
+        return self._event
+
+    def make(self, name: str) -> None:
+        """Ask to stop because of the signal `name`. Called between any two statements."""
+        self.is_made = True
+        if self._loop is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is left to stop
+            self._loop.call_soon_threadsafe(self._announce, name)
+
+    def _announce(self, name: str) -> None:
+        logger.info("%s: finishing, saving and stopping (again: stop at once)", name)
+        self._event.set()
+
 
 @contextmanager
-def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """While inside, the first signal sets `stop`; a second ends the process at once (code 130).
+def stop_on_signals() -> Iterator[StopRequest]:
+    """While inside, the first signal makes the request; a second ends the process (code 130).
 
     Works on every platform: Windows' event loops have no signal handlers of their own, so the
     handler is Python's, which hands over to the loop.
     """
-    loop = asyncio.get_running_loop()
-    asked = False
+    request = StopRequest()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python's signature
-        nonlocal asked
-        if asked:
-            # Nothing may run now that could hang: no handlers, no buffers, no threads.
-            os._exit(130)
-        asked = True
-        with contextlib.suppress(RuntimeError):  # the loop has just ended: nothing is left to stop
-            loop.call_soon_threadsafe(announce, signal.Signals(number).name)
-
-    def announce(name: str) -> None:
-        logger.info("%s: finishing, saving and stopping (again: stop at once)", name)
-        stop.set()
+        if request.is_made:
+            _end_at_once(request)
+        request.make(signal.Signals(number).name)
 
     previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
-        yield
+        yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _end_at_once(request: StopRequest) -> None:
+    """Nothing may run now that could hang: no handlers, no buffers, no threads."""
+    try:
+        request.before_force()
+        if sys.__stdout__ is not None and sys.__stdout__.isatty():
+            # The live display hides it, and has no chance to show it again.
+            os.write(sys.__stdout__.fileno(), SHOW_CURSOR)
+    finally:
+        os._exit(FORCED)
+
+
+def _nothing() -> None:
+    pass

@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -33,6 +34,7 @@ from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.metrics import MetricsWriter
 from entrain.run.summary import Outcome, PolicySummary, RunSummary
+from entrain.server.behaviours import Behaviour
 from entrain.state import State
 from entrain.trainer import Trainer, Update
 from entrain.waiting import watch_simulators
@@ -68,6 +70,10 @@ class TrainingRun:
             launcher: given the address, what starts simulators.
             restored: the checkpoint to go on from.
             clock: seconds.
+
+        Raises:
+            ConfigError: the address is wrong or too exposed.
+            CheckpointError: `restored` does not fit the configuration; nothing was changed.
         """
         self._config = config
         self._folder = folder
@@ -81,14 +87,18 @@ class TrainingRun:
         self._store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         self._metrics = MetricsWriter(folder)
         self._codec_s: dict[str, float] = {}
-        self._completed = asyncio.Event()
+        self._serving: list[asyncio.Task[None]] = []
+        self._saving: asyncio.Task[Path] | None = None
+        self._over = asyncio.Event()
+        self._is_complete = False
+        self._deserted: NoSimulatorError | None = None
         self._server = make_server(config, run_id=folder.name)
-        self._restored: Mapping[str, State] = {}
         self._saved_at = 0
         self._earlier_s = 0.0
         self._started_at = time.time()
         if restored is not None:
-            self._restore(restored)
+            with checked(restored.path):
+                self._restore(restored)
 
     @property
     def seconds(self) -> float:
@@ -114,17 +124,21 @@ class TrainingRun:
         """Train until every policy is done, or `stop` is set; then save what was learned.
 
         Raises:
-            NoSimulatorError, ServeError, ConfigError, CheckpointError: see `errors`.
+            NoSimulatorError: nobody was left to learn from; what was learned is saved.
+            ServeError, ConfigError, CheckpointError, TrainingDivergedError: see `errors`.
         """
         with self._metrics:
             try:
-                address = await self._server.start()
-                logger.info("listening on %s (Ctrl+C saves and stops)", address)
-                outcome = await self._serve(stop, address)
+                with ungrouped():
+                    address = await self._server.start()
+                    logger.info("listening on %s (Ctrl+C saves and stops)", address)
+                    outcome = await self._serve(stop, address)
             except BaseException as error:
                 await self._server.stop(pb.CLOSE_REASON_STOPPED, f"the trainer failed: {error}")
                 raise
         logger.info("%s after %s env steps", outcome, f"{self.env_steps:,}")
+        if self._deserted is not None and outcome == "failed":
+            raise self._deserted
         return outcome
 
     async def _serve(self, stop: asyncio.Event, address: str) -> Outcome:
@@ -144,34 +158,43 @@ class TrainingRun:
             watching = [
                 watchers.create_task(self._open_trainers(trainers)),
                 watchers.create_task(self._look_around(address)),
-                watchers.create_task(
-                    watch_simulators(self._server, self._config, launcher, address)
-                ),
+                watchers.create_task(self._watch_simulators(launcher, address)),
             ]
-            outcome = await _first(stop, self._completed)
+            await _any_of(stop, self._over)
             for task in watching:
                 task.cancel()
             self._server.pause()
             await self._quieten()
-        return outcome
+        if self._is_complete:
+            return "completed"
+        return "failed" if self._deserted is not None and not stop.is_set() else "stopped"
 
     async def _open_trainers(self, group: asyncio.TaskGroup) -> None:
         """A trainer for each behaviour as it is first seen."""
         async for behaviour in self._server.opened():
-            trainer = self._make_trainer(behaviour)
+            trainer = self._trainers.get(behaviour.name) or self._make_trainer(behaviour.spec)
+            logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
             self._behaviours[behaviour.name] = behaviour
-            group.create_task(trainer.run(behaviour.batcher))
+            self._serving.append(group.create_task(trainer.run(behaviour.batcher)))
 
-    def _make_trainer(self, behaviour: Behaviour) -> Trainer:
-        config = self._config.policy_for(behaviour.name)
+    async def _watch_simulators(self, launcher: Launcher, address: str) -> None:
+        """Nobody left is an error, but not one that what was learned should be lost for."""
+        try:
+            await watch_simulators(self._server, self._config, launcher, address)
+        except NoSimulatorError as error:
+            self._deserted = error
+            self._over.set()
+
+    def _make_trainer(self, spec: BehaviourSpec) -> Trainer:
+        config = self._config.policy_for(spec.name)
         if config is None:
-            raise CheckpointError(f"the configuration has no policy for '{behaviour.name}'")
+            raise CheckpointError(f"the configuration has no policy for '{spec.name}'")
         index = len(self._trainers)
         seed = self._config.seed + 1_000_003 * index
-        policy = ActorCritic(behaviour.spec, config, seed=seed).to(device(self._config))
+        policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
         actor = Actor(
             policy,
-            behaviour.spec,
+            spec,
             rollout_steps=config.ppo.rollout_steps,
             seed=seed,
             discount=config.ppo.discount,
@@ -179,17 +202,14 @@ class TrainingRun:
             reward_clip=config.reward_clip,
         )
         trainer = Trainer(
-            behaviour.name,
+            spec.name,
             actor=actor,
             algorithm=PPO(policy, config.ppo, seed=seed, device=device(self._config)),
             recorder=self,
             total_steps=config.total_steps,
         )
-        if (state := self._restored.get(behaviour.name)) is not None:
-            trainer.load_state(state)
-        self._policies[behaviour.name] = policy
-        self._trainers[behaviour.name] = trainer
-        logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
+        self._policies[spec.name] = policy
+        self._trainers[spec.name] = trainer
         return trainer
 
     def note_completion(self) -> None:
@@ -198,7 +218,8 @@ class TrainingRun:
         if named <= self._trainers.keys() and all(
             trainer.is_complete for trainer in self._trainers.values()
         ):
-            self._completed.set()
+            self._is_complete = True
+            self._over.set()
 
     async def _look_around(self, address: str) -> None:
         """Show who is there, and save when it is time."""
@@ -221,28 +242,31 @@ class TrainingRun:
         """A checkpoint between updates; not now if a policy is just learning."""
         if any(trainer.is_learning for trainer in self._trainers.values()):
             return
-        state, step = self.state(), self.env_steps
-        self._saved_at = step
+        self._saved_at = self.env_steps
         try:
-            await asyncio.to_thread(self._store.save, state, step=step)
+            await self._save()
         except CheckpointError as error:
             # A full disk now is no reason to throw away what is being learned.
             logger.error("%s; training goes on", error)
 
+    async def _save(self) -> Path:
+        """Write a checkpoint of now. Its thread goes on if who waits for it is cancelled."""
+        writing = asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
+        self._saving = asyncio.create_task(writing)
+        return await asyncio.shield(self._saving)
+
     async def _quieten(self) -> None:
         """Wait for running updates, but not longer than the configuration allows."""
-        deadline_s = self._clock() + self._config.stop_timeout_s
-        while any(trainer.is_learning for trainer in self._trainers.values()):
-            if self._clock() >= deadline_s:
-                logger.warning(
-                    "the update takes longer than stop_timeout_s %g: it is given up, and done "
-                    "again when the run is resumed",
-                    self._config.stop_timeout_s,
-                )
-                for trainer in self._trainers.values():
-                    trainer.interrupt()
-                return
-            await asyncio.sleep(0.01)
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=self._config.stop_timeout_s)
+        if not all(task.done() for task in self._serving):
+            logger.warning(
+                "the update takes longer than stop_timeout_s %g: it is given up, and done "
+                "again when the run is resumed",
+                self._config.stop_timeout_s,
+            )
+            for trainer in self._trainers.values():
+                trainer.interrupt()
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
@@ -253,8 +277,11 @@ class TrainingRun:
         for name, behaviour in self._behaviours.items():
             # No batch will tell of those that left last, so the ledger would not balance.
             self._trainers[name].release(behaviour.slots.take_released)
-        path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
-        logger.info("saved %s", path)
+        if self._saving is not None:
+            # Two at once would want the same name. How this one ends was said, or is of no account.
+            await asyncio.wait({self._saving})
+        if outcome != "failed" or self._trainers:
+            logger.info("saved %s", await self._save())
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """What the run has come to."""
@@ -318,14 +345,16 @@ class TrainingRun:
         }
 
     def _restore(self, restored: Loaded) -> None:
-        self._restored = {spec.name: state for spec, state in policy_states(restored.state)}
+        env_steps = {}
+        for spec, state in policy_states(restored.state):
+            self._make_trainer(spec).load_state(state)
+            env_steps[spec.name] = state["progress"]["env_steps"]
         self._server.load_state(restored.state["server"])
         self._saved_at = restored.step
         self._earlier_s = float(restored.state["seconds"])
         self._started_at = float(restored.state["started_at"])
-        self._metrics.resume_at(
-            {name: state["progress"]["env_steps"] for name, state in self._restored.items()}
-        )
+        # Last, for it changes a file: nothing may turn out not to fit any more.
+        self._metrics.resume_at(env_steps)
 
 
 def describe_sessions(counters: Mapping[str, int]) -> str:
@@ -349,3 +378,13 @@ def software() -> tuple[str, ...]:
         f"Python {platform.python_version()}",
         platform.platform(),
     )
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    """Until one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

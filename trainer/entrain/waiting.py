@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from entrain.composition import expected_simulators
 from entrain.config import RunConfig
 from entrain.errors import NoSimulatorError
 from entrain.launcher import Launcher
@@ -20,6 +21,11 @@ class Serving(Protocol):
         """Simulators that are connected, or may yet come back."""
         ...
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether as many as expected have joined, so that agents act."""
+        ...
+
 
 async def watch_simulators(
     server: Serving,
@@ -31,29 +37,37 @@ async def watch_simulators(
 ) -> None:
     """Never returns; raises NoSimulatorError once there is nobody left to wait for.
 
-    That is: no simulator connected for `simulators.wait_s`, or none connected and every launched
-    one has ended for good.
+    That is: no simulator connected for `simulators.wait_s`, or fewer than expected for so long
+    before the first batch, or none connected and every launched one has ended for good.
     """
-    alone_since_s = clock()
+    content_s = clock()
     while True:
         await asyncio.sleep(LOOK_S)
-        if server.num_sessions:
-            alone_since_s = clock()
-        elif launcher.is_exhausted:
+        if server.num_sessions and server.has_begun:
+            content_s = clock()
+        elif launcher.is_exhausted and not server.num_sessions:
             raise NoSimulatorError(
                 "every simulator that this run launched has ended, and no other is connected; "
                 f"see what they printed: {', '.join(map(str, launcher.logs))}"
             )
-        elif clock() - alone_since_s > config.simulators.wait_s:
-            raise NoSimulatorError(nobody_came(config, address))
+        elif clock() - content_s > config.simulators.wait_s:
+            raise NoSimulatorError(too_few_came(config, address, server.num_sessions))
 
 
-def nobody_came(config: RunConfig, address: str) -> str:
+def too_few_came(config: RunConfig, address: str, came: int) -> str:
     """What was expected, where, and the three usual causes."""
     behaviours = ", ".join(f"'{name}'" for name in config.policies)
+    expected = expected_simulators(config)
+    missing = (
+        f"only {came} of the {expected} expected simulators joined within"
+        if came
+        else "no simulator was connected for"
+    )
+    remedy = ", or simulators.expect is too high" if came else ""
     return (
-        f"no simulator was connected for {config.simulators.wait_s:g} s (simulators.wait_s). "
-        f"Expected: one with behaviour {behaviours} that dials {address}. Usual causes: no "
-        "simulator was started (simulators.launch can start them); it dials another address or "
-        "port; a firewall, or a container without the port published, lies between"
+        f"{missing} {config.simulators.wait_s:g} s (simulators.wait_s). "
+        f"Expected: {'more' if came else 'one'} with behaviour {behaviours} that dials {address}. "
+        f"Usual causes: no simulator was started (simulators.launch can start them){remedy}; it "
+        "dials another address or port; a firewall, or a container without the port published, "
+        "lies between"
     )

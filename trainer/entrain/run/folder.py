@@ -1,5 +1,6 @@
 """The folder of one run: where each file lies, and what a person finds there."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -60,6 +61,18 @@ class RunFolder:
     def name(self) -> str:
         """The folder's own name."""
         return self.path.resolve().name
+
+    def remove_if_empty_handed(self) -> None:
+        """Leave no folder of a run that failed before anything came of it.
+
+        Call without the lock, and only in the process that made the folder. What launched
+        simulators printed stays, for it may say why the run failed.
+        """
+        if self.metrics.exists() or any(self.checkpoints.glob("*")):
+            return
+        if any(log.stat().st_size for log in self.simulators.glob("*")):
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def lock(self) -> RunLock:
         """Keep other trainers out until it is released; ConfigError if one is in already."""

@@ -89,6 +89,11 @@ class Roster:
         return len(self._sessions)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether as many simulators as expected have joined."""
+        return self._has_begun
+
+    @property
     def num_running(self) -> int:
         """Sessions whose stream is there."""
         return sum(session.state_now is SessionState.RUNNING for session in self)

@@ -31,9 +31,10 @@ from entrain.server.listening import claim_port
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
 from entrain.server.seconds import Seconds
-from entrain.server.service import SERVICE_NAME, Service
+from entrain.server.service import HELLO_S, SERVICE_NAME, Service
 from entrain.server.session import Send
 from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Server:
         policies: Sequence[str],
         environment_parameters: Mapping[str, float],
         expect: int,
+        hello_s: float = HELLO_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is listened on yet. ConfigError if the address is wrong or too exposed.
@@ -72,6 +74,7 @@ class Server:
             policies: the names it has policies for, for messages.
             environment_parameters: told to simulators.
             expect: simulators that must have joined before the first batch.
+            hello_s: how long a stream may take to say Hello.
             clock: seconds.
         """
         self._config = config
@@ -91,6 +94,7 @@ class Server:
             clock=clock,
         )
         self._run_id = run_id
+        self._hello_s = hello_s
         self._grpc: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._health_change: asyncio.Task[None] | None = None
@@ -131,6 +135,15 @@ class Server:
         """The event loop's seconds since the start, by what they went into: decode, encode."""
         return asdict(self._seconds)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether as many simulators as expected have joined, so that batches are handed out."""
+        return self._roster.has_begun
+
+    def admit(self, spec: BehaviourSpec) -> None:
+        """Know a behaviour before any simulator brings it: other specs of its name are refused."""
+        self._behaviours.admit(spec)
+
     def set_environment_parameters(self, values: Mapping[str, float]) -> None:
         """Change these; each simulator is told with its next Act."""
         self._parameters.update(values)
@@ -145,7 +158,12 @@ class Server:
         credentials = server_credentials(self._config)
         token = None if self._config.token_file is None else TokenCheck(self._config.token_file)
         self._warn_of_exposure(token)
-        self._service = Service(self._converse, token=token, on_change=self._schedule_expiry)
+        self._service = Service(
+            self._converse,
+            token=token,
+            on_change=self._schedule_expiry,
+            hello_s=self._hello_s,
+        )
         address = await self._listen(self._service, credentials)
         await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
         self._roster.renew_deadlines()

@@ -44,6 +44,9 @@ STATUS: Mapping[type[SimulatorError], grpc.StatusCode] = {
 }
 """What a simulator sees. None of these goes away by dialling again."""
 
+HELLO_S = 30.0
+"""Longest wait for the first message of a stream."""
+
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
@@ -62,8 +65,11 @@ BROKEN = Ending(grpc.StatusCode.OK, "")
 class Stream:
     """One open stream. Owned by the event loop."""
 
-    def __init__(self, context: Context, converse: Callable[[Send], Conversation]) -> None:
+    def __init__(
+        self, context: Context, converse: Callable[[Send], Conversation], *, hello_s: float
+    ) -> None:
         self._context = context
+        self._hello_s = hello_s
         self._outbox: asyncio.Queue[bytes | Ending] = asyncio.Queue()
         self.conversation = converse(self._outbox.put_nowait)
         self._carried_session = ""
@@ -94,7 +100,11 @@ class Stream:
     async def _read(self, on_session: Callable[["Stream"], None]) -> Ending:
         context, conversation = self._context, self.conversation
         while not conversation.is_over:
-            content = await context.read()
+            try:
+                async with asyncio.timeout(None if self._carried_session else self._hello_s):
+                    content = await context.read()
+            except TimeoutError:
+                return self._late()
             if content is EOF:
                 break
             conversation.receive(content)
@@ -102,6 +112,15 @@ class Stream:
                 self._carried_session = conversation.session_id
                 on_session(self)
         return Ending(grpc.StatusCode.OK, "")
+
+    def _late(self) -> Ending:
+        """A stream that says nothing must not hold its place for ever."""
+        words = (
+            f"{self.conversation.label} said no Hello within {self._hello_s:g} s; "
+            "send Hello as soon as the stream is open"
+        )
+        logger.warning("refused: %s", words)
+        return Ending(grpc.StatusCode.DEADLINE_EXCEEDED, words)
 
     async def _write(self) -> Ending:
         context, outbox = self._context, self._outbox
@@ -126,6 +145,7 @@ class Service:
         *,
         token: TokenCheck | None,
         on_change: Callable[[], None],
+        hello_s: float = HELLO_S,
     ) -> None:
         """No streams yet.
 
@@ -133,7 +153,9 @@ class Service:
             converse: makes a conversation with that peer, whose messages go there.
             token: what simulators must show; None lets everyone in.
             on_change: called when a stream has ended.
+            hello_s: how long a stream may take to say Hello.
         """
+        self._hello_s = hello_s
         self._converse = converse
         self._token = token
         self._on_change = on_change
@@ -159,7 +181,7 @@ class Service:
                 grpc.StatusCode.UNAVAILABLE, "the trainer is stopping; dial again later"
             )
         peer = peer_host(context.peer())
-        stream = Stream(context, lambda send: self._converse(peer, send))
+        stream = Stream(context, lambda send: self._converse(peer, send), hello_s=self._hello_s)
         try:
             self._check_token(context, peer)
         except UnauthenticatedError as error:
