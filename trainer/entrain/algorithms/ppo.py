@@ -1,23 +1,24 @@
 """Proximal policy optimization: several epochs of clipped steps on each rollout.
 
 What this implementation does, and where it comes from. [S17] Schulman et al. 2017, "Proximal
-policy optimization algorithms" (arXiv:1707.06347); [H22] Huang et al. 2022, "The 37 implementation
-details of PPO" (ICLR blog track), by its numbers; [A21] Andrychowicz et al. 2021, "What matters in
-on-policy RL?" (arXiv:2006.05990); [E20] Engstrom et al. 2020, "Implementation matters"
-(arXiv:2005.12729).
+policy optimization algorithms" (arXiv:1707.06347). [H22] Huang et al. 2022, "The 37 implementation
+details of PPO" (ICLR blog track), by its numbers among the 13 core details, or the 9 of continuous
+actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (arXiv:2006.05990).
+[E20] Engstrom et al. 2020, "Implementation matters" (arXiv:2005.12729). [P18] Pardo et al. 2018,
+"Time limits in RL" (arXiv:1712.00378).
 
     in this file
     - clipped surrogate on the probability ratio of the joint action          [S17 eq. 7; H22 8]
     - advantages and returns estimated once per rollout, by GAE               [S17 eq. 11; H22 5]
-    - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.5]
+    - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.3]
     - critic's squared error, no factor 1/2; optionally the larger of that
       and the error of a clipped value                                        [S17 eq. 9; H22 9]
     - one loss for policy and critic: policy + c_v * value - c_e * entropy    [S17 eq. 9; H22 10]
-    - the sampled action is a constant; gradients reach the distribution's
+    - the sampled action is a constant: gradients reach the distribution's
       parameters only through its log-probability and its entropy
     - an update ends after an epoch over which KL(old || new), estimated by
-      k3, has a mean above `target_kl`; the epoch's own steps stand           [S17 4; A21 3.2]
-    - learning rate, clip range, entropy coefficient constant or linear       [H22 4; E20]
+      k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
+    - learning rate, clip range, entropy coefficient constant or linear       [H22 4; E20 2]
     - log-probabilities and values are those stored when acting, so the first
       minibatch's ratio is 1; observation statistics therefore move only after the epochs
     - an update that is cancelled, or whose numbers are not finite, leaves no trace
@@ -25,11 +26,13 @@ on-policy RL?" (arXiv:2006.05990); [E20] Engstrom et al. 2020, "Implementation m
     elsewhere
     - minibatches: each valid step once per epoch, shuffled, equally large    minibatch  [H22 6]
     - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer  [H22 3, 11]
-    - truncation bootstraps from the value of the true final observation      rollout    [A21 3.4]
+    - truncation bootstraps from the value of the true final observation      rollout    [P18]
     - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy     [H22 2]
-    - separate networks for policy and critic; tanh                           policy     [H22 13]
-    - state-independent spread; actions clipped only on their way out         policy   [H22 14-16]
-    - observations and rewards scaled by running statistics and clipped  policy, rollout [H22 20-23]
+    - separate networks for policy and critic; tanh                           policy     [H22 13, c4]
+    - state-independent spread, independent dimensions                        policy     [H22 c1-3]
+    - actions are clipped only on their way out, not where they are stored    policy     [H22 c5]
+    - observations normalised by running statistics and clipped               policy     [H22 c6, c7]
+    - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8, c9]
 """
 
 import math

@@ -39,15 +39,12 @@ def generalized_advantage(
     Source: Schulman et al. 2016, eq. 16 (arXiv:1506.02438).
     """
     delta = reward + discount * next_value - value
-    # The last row ends every column, whatever it says: there is nothing behind it.
-    ends = boundary.clone()
-    ends[-1:] = True
-    carry = torch.full_like(delta, discount * gae_lambda).masked_fill_(ends, 0.0)
+    carry = torch.full_like(delta, discount * gae_lambda).masked_fill_(boundary, 0.0)
     return _discounted_sums(delta, carry)
 
 
 def _discounted_sums(summand: Tensor, carry: Tensor) -> Tensor:
-    """y[t] = summand[t] + carry[t] * y[t+1], where carry is zero in the last row.
+    """y[t] = summand[t] + carry[t] * y[t+1], where y behind the last row is zero.
 
     By doubling: after k rounds y[t] sums the 2^k rows from t on and carry[t] is the product of
     their carries, so that the next round needs one look ahead, by 2^k. That is log2(T) rounds over
