@@ -191,7 +191,7 @@ def slow_loss(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> float
 lengths = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda n: sum(n) >= 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths, st.sampled_from([CONTINUOUS, DISCRETE, HYBRID]), st.integers(0, 2**16))
 def test_the_loss_is_that_of_every_valid_step_by_itself(
     lengths: list[int], action: ActionSpec, seed: int

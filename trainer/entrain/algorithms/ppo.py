@@ -28,11 +28,11 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer  [H22 3, 11]
     - truncation bootstraps from the value of the true final observation      rollout    [P18]
     - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy     [H22 2]
-    - separate networks for policy and critic; tanh                           policy     [H22 13, c4]
+    - separate networks for policy and critic; tanh                           policy     [H22 c4]
     - state-independent spread, independent dimensions                        policy     [H22 c1-3]
     - actions are clipped only on their way out, not where they are stored    policy     [H22 c5]
-    - observations normalised by running statistics and clipped               policy     [H22 c6, c7]
-    - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8, c9]
+    - observations normalised by running statistics and clipped               policy     [H22 c6-7]
+    - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
 """
 
 import math

@@ -1,0 +1,7 @@
+"""Settings of the property tests here."""
+
+from hypothesis import settings
+
+# How long one example takes says nothing here: other work on the machine decides it.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
