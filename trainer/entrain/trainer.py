@@ -133,8 +133,8 @@ class Trainer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the total steps are reached."""
-        return self._actor.ledger.closed >= self.total_steps
+        """Whether the total steps are reached, and no rollout is left to learn from."""
+        return self._pending is None and self._actor.ledger.closed >= self.total_steps
 
     @property
     def is_learning(self) -> bool:

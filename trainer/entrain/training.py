@@ -219,6 +219,8 @@ class TrainingRun:
             trainer.is_complete for trainer in self._trainers.values()
         ):
             self._is_complete = True
+            # At once: how often agents act after the end must not depend on who is faster.
+            self._server.pause()
             self._over.set()
 
     async def _look_around(self, address: str) -> None:
