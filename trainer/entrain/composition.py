@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from google.protobuf.message import DecodeError
 
 from entrain.algorithms.weights import load_weights
 from entrain.config import RunConfig
@@ -25,6 +26,10 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 TLS_CA = "ENTRAIN_TLS_CA"
 """Where simulators look for the authority that they trust."""
+
+
+MISFITS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, DecodeError)
+"""What taking in a state of another form comes to."""
 
 
 def make_server(config: RunConfig, *, run_id: str) -> Server:
@@ -129,7 +134,7 @@ def checked(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except MISFITS as error:
         # The file is whole, its digest says; so another program, or another run, wrote it.
         raise CheckpointError(
             f"{path} is whole, but not of this run: {type(error).__name__}: {error}. Resume with "
