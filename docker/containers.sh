@@ -9,6 +9,8 @@
 # other containers of this machine. Where no registry answers, the base image is made of Debian
 # packages by debootstrap. Each step prints what it proved; the first that fails ends it with 1.
 set -euo pipefail
+set -o errtrace
+trap 'echo "containers: line $LINENO: exit code $?: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly BASE_WANTED="${BASE:-docker.io/library/python:3.11-slim}"
@@ -189,9 +191,9 @@ inspect_images() {
         [[ "$(podman image inspect --format '{{.Config.StopSignal}}' "$image")" == SIGTERM ]] ||
             fail "$image does not stop by SIGTERM"
     done
-    podman image inspect --format '{{.HealthCheck}}' "$TRAINER" | grep --quiet healthcheck.py ||
+    [[ "$(podman image inspect --format '{{.HealthCheck}}' "$TRAINER")" == *healthcheck.py* ]] ||
         fail "$TRAINER has no health check"
-    podman image inspect --format '{{.Config.Volumes}}' "$TRAINER" | grep --quiet /runs ||
+    [[ "$(podman image inspect --format '{{.Config.Volumes}}' "$TRAINER")" == *"/runs:"* ]] ||
         fail "$TRAINER has no volume /runs"
     proved "both name user 10001 and SIGTERM; the trainer has a health check and a volume"
     podman run --rm --network none --entrypoint python "$SIMULATOR" -c 'import importlib.util as found
@@ -280,14 +282,14 @@ has_restarted() {
 
 # Kill one from outside, as the machine does when it runs out of memory.
 kill_simulator() {
-    local id
-    id="$(container balance-ball | head -n 1)"
-    kill -KILL "$(podman inspect --format '{{.State.Pid}}' "$id")"
-    within 30 "the restart of a killed simulator" has_restarted "$id"
+    local ids
+    mapfile -t ids < <(container balance-ball)
+    kill -KILL "$(podman inspect --format '{{.State.Pid}}' "${ids[0]}")"
+    within 30 "the restart of a killed simulator" has_restarted "${ids[0]}"
     proved "a simulator that was killed is started again"
 }
 
-has_saved() { podman logs "$1" 2>&1 | grep --quiet "stopped after"; }
+has_saved() { [[ "$(podman logs "$1" 2>&1)" == *"stopped after"* ]]; }
 
 # Stop the trainer in the middle, as an orchestrator would.
 stop_trainer() {
