@@ -158,7 +158,7 @@ debootstrap_base() {
 }
 
 # $1 image, $2 Dockerfile, the rest arguments. pip's own settings go along as a secret, and the
-# folders they name as volumes; none of it stays in the image.
+# folders they name as volumes, of which only empty mount points stay in the image.
 build() {
     local path volumes=()
     while read -r path; do
