@@ -171,7 +171,8 @@ class _GrpcConnection:
             timer = threading.Timer(timeout_s, self._call.cancel)
             timer.start()
             # What the trainer still had to say must be read before its status can arrive.
-            with contextlib.suppress(grpc.RpcError):
+            # (ValueError: a signal interrupted a read, which gRPC takes to be going on still.)
+            with contextlib.suppress(grpc.RpcError, ValueError):
                 collections.deque(self._call, maxlen=0)
             timer.cancel()
         self._call.cancel()
