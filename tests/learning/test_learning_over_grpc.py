@@ -4,7 +4,6 @@ import statistics
 from pathlib import Path
 
 import pytest
-
 from benchmarks.learning import TASKS
 from benchmarks.runs import train
 
