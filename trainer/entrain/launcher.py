@@ -83,7 +83,7 @@ class Launcher:
         restart_pause_s: float = 1.0,
     ) -> None:
         self._simulators = simulators
-        self._environment = environment
+        self.environment = environment
         self._restart_pause_s = restart_pause_s
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -153,7 +153,7 @@ class Launcher:
             "PATH": path,
             "ENTRAIN_SIMULATOR": simulator.name,
             "ENTRAIN_RECONNECT_S": "0",
-            **self._environment,
+            **self.environment,
         }
 
     async def _watch(self, simulator: Simulator) -> None:
