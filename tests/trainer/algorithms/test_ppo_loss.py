@@ -200,6 +200,8 @@ def test_the_loss_is_that_of_every_valid_step_by_itself(
     rollout = made_rollout(acting, lengths, seed=seed, filler=math.nan)
     config = PPOConfig(
         minibatch_size=WHOLE_ROLLOUT,
+        discount=0.9,
+        gae_lambda=0.7,
         value_clip_range=0.05,
         entropy_coefficient=0.1,
         clip_range=0.05,

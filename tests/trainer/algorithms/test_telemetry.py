@@ -1,0 +1,76 @@
+"""What an update reports: means over steps, whatever minibatch they were in; padding left out."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
+
+
+def row(*numbers: float) -> Tensor:
+    return torch.tensor([numbers], dtype=torch.float64)
+
+
+def terms(*, policy: Tensor, value: Tensor, entropy: Tensor, ratio: Tensor) -> LossTerms:
+    return LossTerms(policy=policy, value=value, entropy=entropy, log_ratio=ratio.log())
+
+
+def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
+    nan = math.nan
+    log = EpochLog()
+    log.add(
+        terms(
+            policy=row(1, 2, nan),
+            value=row(10, 20, nan),
+            entropy=row(0.5, 1.5, nan),
+            ratio=row(1.0, 2.0, nan),
+        ),
+        torch.tensor([[True, True, False]]),
+        torch.tensor(3.0, dtype=torch.float64),
+    )
+    log.add(
+        terms(policy=row(6), value=row(60), entropy=row(4), ratio=row(0.5)),
+        torch.tensor([[True]]),
+        torch.tensor(5.0, dtype=torch.float64),
+    )
+    assert log.metrics(clip_range=0.2) == pytest.approx(
+        {
+            "loss/policy": 3.0,
+            "loss/value": 30.0,
+            "loss/entropy": -2.0,
+            "policy/entropy": 2.0,
+            # (r - 1) - ln r of 1, 2, 1/2: 0, 1 - ln 2, ln 2 - 1/2.
+            "policy/kl": 0.5 / 3.0,
+            "policy/clip_fraction": 2.0 / 3.0,
+            # A minibatch has one gradient, however many steps it has.
+            "policy/gradient_norm": 4.0,
+        }
+    )
+
+
+def test_every_metric_is_a_plain_number() -> None:
+    log = EpochLog()
+    ones = row(1, 1).requires_grad_()
+    log.add(
+        terms(policy=ones, value=ones, entropy=ones, ratio=ones),
+        torch.tensor([[True, True]]),
+        torch.tensor(1.0, dtype=torch.float64),
+    )
+    assert {type(value) for value in log.metrics(clip_range=0.2).values()} == {float}
+
+
+def test_a_number_that_is_none_is_reported_as_it_is() -> None:
+    # Whoever reads the metrics must see it; the update is refused because of it.
+    log = EpochLog()
+    log.add(
+        terms(policy=row(math.inf), value=row(0), entropy=row(0), ratio=row(1)),
+        torch.tensor([[True]]),
+        torch.tensor(1.0, dtype=torch.float64),
+    )
+    assert log.metrics(clip_range=0.2)["loss/policy"] == math.inf
+
+
+def test_epochs_weigh_equally() -> None:
+    assert mean_over_epochs([{"a": 1.0, "b": 0.0}, {"a": 3.0, "b": 5.0}]) == {"a": 2.0, "b": 2.5}
