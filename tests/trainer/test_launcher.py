@@ -114,6 +114,44 @@ async def test_a_simulator_that_ignores_the_request_to_end_is_killed(tmp_path: P
         await launcher.stop(patience_s=0.1)
 
 
+GAME_BEHIND_A_SCRIPT = "sh -c 'echo $$ > {pid}; exec sleep 60' & wait"
+
+
+def game_pid(file: Path) -> int:
+    """Of the game that a script has started, once it is there."""
+    text = file.read_text() if file.exists() else ""
+    return int(text) if text.endswith("\n") else 0
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+@pytest.mark.parametrize("by_force", [False, True], ids=["asked", "forced"])
+async def test_a_game_that_a_script_started_ends_with_the_script(
+    tmp_path: Path, by_force: bool
+) -> None:
+    file = tmp_path / "pid"
+    command = ("sh", "-c", GAME_BEHIND_A_SCRIPT.format(pid=file))
+    launcher = Launcher([Simulator("sim-0", command, tmp_path / "log")], environment={})
+    await launcher.start()
+    async with asyncio.timeout(20):
+        while not game_pid(file):
+            await asyncio.sleep(0.01)
+    if by_force:
+        launcher.kill()
+    else:
+        await launcher.stop()
+    async with asyncio.timeout(20):
+        while is_running(game_pid(file)):
+            await asyncio.sleep(0.01)
+    await launcher.stop()
+
+
 def test_without_simulators_a_launcher_is_never_exhausted() -> None:
     assert not Launcher([], environment={}).is_exhausted
 

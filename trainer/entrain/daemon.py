@@ -119,7 +119,9 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
-        console.print(f"stopped; go on with: entrain resume {folder.path}", highlight=False)
+        console.print(
+            f"stopped; go on with: entrain resume {folder.path}", highlight=False, soft_wrap=True
+        )
     return 0
 
 
@@ -174,7 +176,7 @@ def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
             logger.error("policy '%s' is not exported: %s", behaviour, error)
     try:
         write_report(folder, run.summary(outcome))
-    except OSError as error:
+    except (EntrainError, OSError) as error:
         logger.error("no report: %s", error)
 
 

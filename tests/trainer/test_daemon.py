@@ -1,0 +1,220 @@
+"""What the commands do around a run: folder, configuration, threads, what is left of a failure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from entrain import config_file, daemon
+from entrain.config import RunConfig
+from entrain.errors import (
+    CheckpointError,
+    EntrainError,
+    ExportError,
+    MissingExtraError,
+    NoSimulatorError,
+    ServeError,
+    TrainingDivergedError,
+)
+from entrain.rollout.ledger import Ledger
+from entrain.run.folder import RunFolder
+from entrain.run.progress import Progress
+from entrain.run.summary import Outcome, PolicySummary, RunSummary
+
+
+class FakeTrainer:
+    progress = Progress(env_steps=7)
+    ledger = Ledger()
+
+
+class FakeRun:
+    """A run that ends as it is told to."""
+
+    ends_with: Outcome | BaseException = "completed"
+    policies: Mapping[str, Any] = {}
+    trainers: Mapping[str, Any] = {}
+    measures = ""
+    prints = ""
+
+    def __init__(self, _config: RunConfig, folder: RunFolder, *_: Any, **options: Any) -> None:
+        self.folder = folder
+        self.restored = options["restored"]
+
+    async def run(self, _stop: Any) -> Outcome:
+        if self.measures:
+            self.folder.metrics.write_text(self.measures)
+        if self.prints:
+            self.folder.simulators.mkdir()
+            (self.folder.simulators / "game-0.log").write_text(self.prints)
+        if isinstance(self.ends_with, BaseException):
+            raise self.ends_with
+        return self.ends_with
+
+    def summary(self, outcome: Outcome) -> RunSummary:
+        return RunSummary(
+            name="run",
+            outcome=outcome,
+            started_at=0.0,
+            ended_at=1.0,
+            seconds=1.0,
+            simulators=(),
+            software=(),
+            policies={
+                name: PolicySummary(progress=trainer.progress, total_steps=9, ledger={})
+                for name, trainer in self.trainers.items()
+            },
+            counters={},
+        )
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> type[FakeRun]:
+    """The class of the run that the daemon makes; set how it ends."""
+
+    class Run(FakeRun):
+        pass
+
+    monkeypatch.setattr(daemon, "TrainingRun", Run)
+    monkeypatch.setattr(daemon, "export_policy", lambda *_, **__: None)
+    return Run
+
+
+def config(tmp_path: Path, *overrides: str) -> RunConfig:
+    return config_file.load(None, [f"runs_directory={tmp_path}", *overrides])
+
+
+def folders(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_a_completed_run_leaves_its_configuration_and_says_where_it_is(
+    tmp_path: Path, run: type[FakeRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.ends_with == "completed"
+    assert daemon.train(config(tmp_path, "seed=11")) == 0
+    assert config_file.load(tmp_path / "run" / "config.yaml", []).seed == 11
+    told = capsys.readouterr().out
+    assert str(tmp_path / "run") in told
+    assert "stopped" not in told
+
+
+def test_a_stopped_run_says_how_to_go_on(
+    tmp_path: Path, run: type[FakeRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.ends_with = "stopped"
+    assert daemon.train(config(tmp_path)) == 0
+    assert f"entrain resume {tmp_path / 'run'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [ServeError("in use"), NoSimulatorError("nobody")])
+def test_a_run_that_never_began_leaves_no_folder(
+    tmp_path: Path, run: type[FakeRun], error: EntrainError
+) -> None:
+    run.ends_with = error
+    with pytest.raises(type(error)):
+        daemon.train(config(tmp_path))
+    assert folders(tmp_path) == []
+
+
+def test_a_mistake_of_ours_leaves_the_folder_for_whoever_looks_for_it(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    run.ends_with = ZeroDivisionError("ours")
+    with pytest.raises(ZeroDivisionError):
+        daemon.train(config(tmp_path))
+    assert folders(tmp_path) == ["run"]
+
+
+def test_a_run_that_failed_on_the_way_leaves_a_report_of_what_it_reached(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    run.ends_with = TrainingDivergedError("loss is nan")
+    run.trainers = {"walker": FakeTrainer()}
+    run.policies = {"walker": object()}
+    run.measures = "behaviour,env_steps,wall_time\n"
+    with pytest.raises(TrainingDivergedError):
+        daemon.train(config(tmp_path))
+    assert RunSummary.load(tmp_path / "run" / "summary.json").outcome == "failed"
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_report_that_cannot_be_drawn_never_fails_a_run_that_was_saved(
+    tmp_path: Path, run: type[FakeRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    run.measures = "no header of ours\n"
+    assert daemon.train(config(tmp_path)) == 0
+    assert "no report" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (MissingExtraError("pip install entrain[export]"), "WARNING"),
+        (ExportError("it deviates"), "ERROR"),
+        (OSError("disk full"), "ERROR"),
+    ],
+)
+def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
+    tmp_path: Path,
+    run: type[FakeRun],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    level: str,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
+    monkeypatch.setattr(daemon, "export_policy", fail)
+    assert daemon.train(config(tmp_path)) == 0
+    (record,) = [it for it in caplog.records if "not exported" in it.message]
+    assert record.levelname == level
+    assert str(error) in record.message
+
+
+def test_resuming_without_a_checkpoint_is_refused_and_changes_nothing(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    assert daemon.train(config(tmp_path)) == 0
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        daemon.resume(tmp_path / "run", ["seed=5"])
+    assert (tmp_path / "run" / "config.yaml").read_text() == text
+    assert run.ends_with == "completed"
+
+
+def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    assert run.ends_with == "completed"
+    folder = RunFolder.create(tmp_path, "run")
+    written = "# mine\nseed: 3\n"
+    folder.config.write_text(written)
+    daemon._keep_config(folder, config_file.load(folder.config, []))
+    assert folder.config.read_text() == written
+    daemon._keep_config(folder, config_file.load(folder.config, ["seed=4"]))
+    assert config_file.load(folder.config, []).seed == 4
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (0, 3)])
+def test_threads_are_set_before_the_run_unless_torch_is_to_choose(
+    tmp_path: Path, run: type[FakeRun], threads: int, expected: int
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert daemon.train(config(tmp_path, f"threads={threads}")) == 0
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+    assert run.ends_with == "completed"
+
+
+def test_what_simulators_printed_before_a_failure_stays(tmp_path: Path, run: type[FakeRun]) -> None:
+    run.prints, run.ends_with = "no licence\n", NoSimulatorError("see game-0.log")
+    with pytest.raises(NoSimulatorError):
+        daemon.train(config(tmp_path))
+    assert folders(tmp_path) == ["run"]
