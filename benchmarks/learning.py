@@ -75,11 +75,23 @@ def report(name: str, task: Task, runs: list[FinishedRun]) -> None:
     for seed, (run, final) in enumerate(zip(runs, finals, strict=True), start=1):
         seconds = run.summary["seconds"]
         steps = float(run.rows[-1]["env_steps"])
-        print(f"{name} seed {seed}: final return {final:.1f}, {steps:,.0f} steps, {seconds:.0f} s")
+        print(
+            f"{name} seed {seed}: final return {final:.1f}, {steps:,.0f} steps, {seconds:.0f} s; "
+            f"{reached(run, task.threshold)}"
+        )
     mean = statistics.mean(finals)
     spread = statistics.stdev(finals) if len(finals) > 1 else 0.0
     verdict = "reached" if mean >= task.threshold else "MISSED"
     print(f"{name}: {mean:.1f} +- {spread:.1f}; {task.threshold:g} ({task.source}) {verdict}")
+
+
+def reached(run: FinishedRun, threshold: float) -> str:
+    """When the mean return of one update's episodes was at the threshold for the first time."""
+    for row in run.rows:
+        if float(row["rollout/episode_return_mean"] or "-inf") >= threshold:
+            steps, seconds = float(row["env_steps"]), float(row["time/seconds"])
+            return f"{threshold:g} first reached after {steps:,.0f} steps, {seconds:.0f} s"
+    return f"{threshold:g} never reached"
 
 
 def plot(name: str, runs: list[FinishedRun], path: Path) -> None:
