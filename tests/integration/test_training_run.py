@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from entrain import daemon
+from entrain.launcher import Launcher
 from entrain.run.folder import RunFolder
+from entrain.run.log_display import LogDisplay
 from entrain.state import State
 from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
@@ -297,38 +299,12 @@ async def test_a_run_is_done_when_its_simulators_were_there_before_it(tmp_path: 
     assert not (tmp_path / "s").exists()
 
 
-async def test_a_checkpoint_on_its_way_to_disk_when_the_run_ends_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_policy_that_is_done_before_its_first_rollout_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = BALL.format(socket=tmp_path / "s", grace_s=5.0, total_steps=5_000_000)
-    config = config_from(text + "checkpoints: {every_steps: 50}\n", tmp_path)
+    config = config_from(BALL.format(socket=tmp_path / "s", grace_s=5.0, total_steps=199), tmp_path)
     folder = RunFolder.create(tmp_path / "runs", "ball")
-    may_write, writing, overlaps = threading.Event(), threading.Event(), []
-
-    def save(store: Any, state: State, *, step: int, original: Any = None) -> Path:
-        overlaps.append(writing.is_set())
-        writing.set()
-        may_write.wait(10.0)
-        path: Path = original(store, state, step=step)
-        writing.clear()
-        return path
-
-    from entrain.run.checkpoint import CheckpointStore
-
-    original = CheckpointStore.save
-    monkeypatch.setattr(
-        CheckpointStore,
-        "save",
-        lambda store, state, *, step: save(store, state, step=step, original=original),
-    )
-
-    def stop_while_writing(_run: TrainingRun) -> bool:
-        if writing.is_set():
-            threading.Timer(0.3, may_write.set).start()
-        return writing.is_set()
-
-    with simulators(f"unix:{tmp_path}/s", {"a": BalanceBall(count=2)}, reconnect_s=0.0):
-        outcome, _ = await train(config, folder, stop_at=stop_while_writing)
-    assert outcome == "stopped"
-    assert overlaps == [False, False]
-    assert newest(folder).path.name.startswith("0002-")
+    (spec,) = BalanceBall(count=1).behaviours
+    run = TrainingRun(config, folder, LogDisplay(), launcher=lambda _: Launcher([], environment={}))
+    run._make_trainer(spec)
+    assert "policy 'ball' will not learn: it is done after total_steps 199" in caplog.text

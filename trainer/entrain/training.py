@@ -14,13 +14,8 @@ Everything but the algorithm's updates and the writing of checkpoints runs on on
 
 import asyncio
 import logging
-import platform
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from pathlib import Path
-
-import torch
 
 from entrain.algorithms.ppo import PPO
 from entrain.composition import checked, device, expected_simulators, make_server, policy_states
@@ -33,7 +28,13 @@ from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.metrics import MetricsWriter
-from entrain.run.summary import Outcome, PolicySummary, RunSummary
+from entrain.run.summary import (
+    Outcome,
+    PolicySummary,
+    RunSummary,
+    describe_sessions,
+    software,
+)
 from entrain.server.behaviours import Behaviour
 from entrain.state import State
 from entrain.trainer import Trainer, Update
@@ -88,7 +89,7 @@ class TrainingRun:
         self._metrics = MetricsWriter(folder)
         self._codec_s: dict[str, float] = {}
         self._serving: list[asyncio.Task[None]] = []
-        self._saving: asyncio.Task[Path] | None = None
+        self._saving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._is_complete = False
         self._deserted: NoSimulatorError | None = None
@@ -189,6 +190,14 @@ class TrainingRun:
         config = self._config.policy_for(spec.name)
         if config is None:
             raise CheckpointError(f"the configuration has no policy for '{spec.name}'")
+        if config.total_steps < config.ppo.rollout_steps:
+            logger.warning(
+                "policy '%s' will not learn: it is done after total_steps %s, before the first "
+                "rollout of ppo.rollout_steps %s",
+                spec.name,
+                f"{config.total_steps:,}",
+                f"{config.ppo.rollout_steps:,}",
+            )
         index = len(self._trainers)
         seed = self._config.seed + 1_000_003 * index
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
@@ -237,25 +246,25 @@ class TrainingRun:
                 ),
                 {name: trainer.progress.env_steps for name, trainer in self._trainers.items()},
             )
-            if self.env_steps - self._saved_at >= self._config.checkpoints.every_steps:
-                await self._save_on_the_way()
+            self._save_if_due()
 
-    async def _save_on_the_way(self) -> None:
-        """A checkpoint between updates; not now if a policy is just learning."""
-        if any(trainer.is_learning for trainer in self._trainers.values()):
-            return
-        self._saved_at = self.env_steps
+    def _save_if_due(self) -> None:
+        """Begin a checkpoint, if one is due and now is a moment that it can hold."""
+        is_due = self.env_steps - self._saved_at >= self._config.checkpoints.every_steps
+        is_writing = self._saving is not None and not self._saving.done()
+        is_learning = any(trainer.is_learning for trainer in self._trainers.values())
+        if is_due and not is_writing and not is_learning:
+            self._saved_at = self.env_steps
+            self._saving = asyncio.create_task(
+                self._save_on_the_way(self.state(), step=self.env_steps)
+            )
+
+    async def _save_on_the_way(self, state: State, *, step: int) -> None:
         try:
-            await self._save()
+            await asyncio.to_thread(self._store.save, state, step=step)
         except CheckpointError as error:
             # A full disk now is no reason to throw away what is being learned.
             logger.error("%s; training goes on", error)
-
-    async def _save(self) -> Path:
-        """Write a checkpoint of now. Its thread goes on if who waits for it is cancelled."""
-        writing = asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
-        self._saving = asyncio.create_task(writing)
-        return await asyncio.shield(self._saving)
 
     async def _quieten(self) -> None:
         """Wait for running updates, but not longer than the configuration allows."""
@@ -280,10 +289,11 @@ class TrainingRun:
             # No batch will tell of those that left last, so the ledger would not balance.
             self._trainers[name].release(behaviour.slots.take_released)
         if self._saving is not None:
-            # Two at once would want the same name. How this one ends was said, or is of no account.
-            await asyncio.wait({self._saving})
+            # Two at once would want the same name.
+            await self._saving
         if outcome != "failed" or self._trainers:
-            logger.info("saved %s", await self._save())
+            path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
+            logger.info("saved %s", path)
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """What the run has come to."""
@@ -318,6 +328,8 @@ class TrainingRun:
             total_steps=update.total_steps,
         )
         self._display.update(update.behaviour, row)
+        # Where updates take nearly all of the time, no other moment may be found.
+        self._save_if_due()
 
     def _codec_shares(self) -> Mapping[str, float]:
         """Share of wall time spent on messages, which lies within the time of waiting."""
@@ -357,29 +369,6 @@ class TrainingRun:
         self._started_at = float(restored.state["started_at"])
         # Last, for it changes a file: nothing may turn out not to fit any more.
         self._metrics.resume_at(env_steps)
-
-
-def describe_sessions(counters: Mapping[str, int]) -> str:
-    """Who took part, in one line; words for zero are left out."""
-    words = {
-        "sessions_joined": "joined",
-        "sessions_resumed": "came back after a broken stream",
-        "sessions_left": "left",
-        "sessions_lost": "were lost",
-        "sessions_refused": "were refused",
-    }
-    facts = [f"{counters[name]} {word}" for name, word in words.items() if counters.get(name)]
-    return "simulators: " + (", ".join(facts) or "none")
-
-
-def software() -> tuple[str, ...]:
-    """What the numbers of a run were made with."""
-    return (
-        f"entrain {version('entrain')}",
-        f"torch {torch.__version__}",
-        f"Python {platform.python_version()}",
-        platform.platform(),
-    )
 
 
 async def _any_of(*events: asyncio.Event) -> None:

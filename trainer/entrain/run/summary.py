@@ -1,10 +1,14 @@
 """What a finished run came to, kept as summary.json so that its report can be written again."""
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
+
+import torch
 
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
@@ -87,3 +91,26 @@ class RunSummary:
             raise ConfigError(f"{path} is not there; a run writes it when it ends") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{path} cannot be read: {error!r}") from error
+
+
+def describe_sessions(counters: Mapping[str, int]) -> str:
+    """Who took part, in one line; words for zero are left out."""
+    words = {
+        "sessions_joined": "joined",
+        "sessions_resumed": "came back after a broken stream",
+        "sessions_left": "left",
+        "sessions_lost": "were lost",
+        "sessions_refused": "were refused",
+    }
+    facts = [f"{counters[name]} {word}" for name, word in words.items() if counters.get(name)]
+    return "simulators: " + (", ".join(facts) or "none")
+
+
+def software() -> tuple[str, ...]:
+    """What the numbers of a run were made with."""
+    return (
+        f"entrain {version('entrain')}",
+        f"torch {torch.__version__}",
+        f"Python {platform.python_version()}",
+        platform.platform(),
+    )
