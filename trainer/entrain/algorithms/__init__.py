@@ -1,1 +1,1 @@
-"""Placeholder line; replaced by its author."""
+"""How a policy learns from rollouts: advantages, losses, minibatches, and PPO made of them."""
