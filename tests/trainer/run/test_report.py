@@ -398,17 +398,31 @@ def test_a_long_run_is_reported_in_seconds(folder: RunFolder) -> None:
 # Numbers in it.
 
 
-def test_the_final_return_is_that_of_the_last_episodes_by_hand() -> None:
-    # The last ten updates that saw an end are 3 to 13 without 12: 11 episodes, for update 13 has 2.
-    mean = [100.0, 100.0, 100.0, *([4.0] * 9), math.nan, 15.0]
-    episodes = [1.0] * 12 + [0.0, 2.0]
-    curves = series(14, rollout__episode_return_mean=mean, rollout__episodes=episodes)
-    # (9 * 4 + 2 * 15) / 11 = 6
+def test_the_final_return_is_that_of_the_episodes_in_the_last_tenth_by_hand() -> None:
+    # Twenty updates; those beyond 18/20 of the steps are 19 and 20: 1 and 3 episodes.
+    mean = [100.0] * 18 + [3.0, 7.0]
+    episodes = [50.0] * 18 + [1.0, 3.0]
+    curves = series(20, rollout__episode_return_mean=mean, rollout__episodes=episodes)
+    # (1 * 3 + 3 * 7) / 4 = 6
     assert final_return(curves) == pytest.approx(6.0)
 
 
+def test_many_short_episodes_of_long_ago_do_not_pull_the_final_return_down() -> None:
+    # Long episodes end in few updates: the last ten that saw an end reach back to the beginning.
+    mean = [2.0] * 5 + [math.nan] * 14 + [100.0]
+    episodes = [200.0] * 5 + [0.0] * 14 + [4.0]
+    curves = series(20, rollout__episode_return_mean=mean, rollout__episodes=episodes)
+    assert final_return(curves) == 100.0
+
+
+def test_without_an_episode_in_the_last_tenth_the_last_that_ended_count() -> None:
+    mean = [1.0, 5.0, *([math.nan] * 18)]
+    assert final_return(series(20, rollout__episode_return_mean=mean)) == 5.0
+
+
 def test_without_episode_counts_every_update_weighs_the_same() -> None:
-    assert final_return(series(2, rollout__episode_return_mean=[1.0, 3.0])) == 2.0
+    mean = [9.0] * 18 + [1.0, 3.0]
+    assert final_return(series(20, rollout__episode_return_mean=mean)) == 2.0
 
 
 @pytest.mark.parametrize("curves", [series(2), series(2, rollout__episode_return_mean=math.nan)])

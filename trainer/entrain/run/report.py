@@ -19,8 +19,8 @@ from entrain.run.table import Series, read_metrics
 
 logger = logging.getLogger(__name__)
 
-FINAL_UPDATES = 10
-"""How many of the last updates in which episodes ended make the final return."""
+FINAL_SHARE = 0.1
+"""The part of all env steps, at their end, whose episodes make the final return."""
 
 
 def write_report(folder: RunFolder, summary: RunSummary) -> None:
@@ -48,14 +48,21 @@ def rewrite_report(folder: RunFolder) -> None:
 
 
 def final_return(series: Series) -> float:
-    """Mean return of the episodes that ended in the last FINAL_UPDATES updates that saw any end."""
+    """Mean return of the episodes that ended in the last FINAL_SHARE of the env steps.
+
+    Of those of the last update that saw any, if none ended there; NaN if none ever did.
+    """
     means = series.columns.get("rollout/episode_return_mean")
     if means is None:
         return math.nan
     episodes = series.columns.get("rollout/episodes", np.ones_like(means))
     weights = np.where(np.isfinite(means) & np.isfinite(episodes), episodes, 0.0)
-    last = np.flatnonzero(weights > 0)[-FINAL_UPDATES:]
-    return float(np.average(means[last], weights=weights[last])) if len(last) else math.nan
+    ended = np.flatnonzero(weights > 0)
+    if not len(ended):
+        return math.nan
+    late = ended[series.env_steps[ended] > (1.0 - FINAL_SHARE) * series.env_steps[-1]]
+    last = late if len(late) else ended[-1:]
+    return float(np.average(means[last], weights=weights[last]))
 
 
 def _section(folder: RunFolder, summary: RunSummary, behaviour: str, series: Series) -> Section:
