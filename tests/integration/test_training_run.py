@@ -299,6 +299,20 @@ async def test_a_run_is_done_when_its_simulators_were_there_before_it(tmp_path: 
     assert not (tmp_path / "s").exists()
 
 
+async def test_a_behaviour_that_nobody_brings_is_asked_for_once_the_others_are_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = BALL.format(socket=tmp_path / "s", grace_s=5.0, total_steps=200)
+    config = config_from(text + "  cube: {}\n", tmp_path)
+    folder = RunFolder.create(tmp_path / "runs", "ball")
+    words = "'cube' is not there yet"
+    with simulators(f"unix:{tmp_path}/s", {"a": BalanceBall(count=2)}, reconnect_s=0.0):
+        outcome, run = await train(config, folder, stop_at=lambda _run: words in caplog.text)
+    assert outcome == "stopped"
+    assert run.trainers["ball"].is_complete
+    assert caplog.text.count(words) == 1
+
+
 def test_a_policy_that_is_done_before_its_first_rollout_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -92,6 +92,54 @@ async def test_a_simulator_that_crashes_is_started_again_and_at_last_left_alone(
     assert f"crashed {MAX_RESTARTS + 1} times" in caplog.text
 
 
+async def test_a_simulator_that_crashes_once_in_a_while_is_never_left_alone(
+    tmp_path: Path,
+) -> None:
+    now_s = 0.0
+
+    def an_hour_later() -> float:
+        nonlocal now_s
+        now_s += 3600.0
+        return now_s
+
+    lives = tmp_path / "lives"
+    code = f"open({str(lives)!r}, 'a').write('x'); import sys; sys.exit(1)"
+    launcher = Launcher(
+        [Simulator("sim-0", python(code), tmp_path / "sim-0.log")],
+        environment={},
+        restart_pause_s=0.0,
+        clock=an_hour_later,
+    )
+    await launcher.start()
+    async with asyncio.timeout(30):
+        while not lives.exists() or len(lives.read_text()) < MAX_RESTARTS + 3:
+            await asyncio.sleep(0.01)
+    assert not launcher.is_exhausted
+    await launcher.stop()
+
+
+async def test_the_process_id_of_a_simulator_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    launcher = launcher_of(tmp_path, "pass")
+    await launcher.start()
+    await until_exhausted(launcher)
+    assert launcher._processes == {}
+    launcher.kill()
+    await launcher.stop()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes")
+async def test_a_game_whose_script_ended_well_ends_with_the_trainer(tmp_path: Path) -> None:
+    command = ("sh", "-c", "sleep 60 & echo $! > " + str(tmp_path / "pid"))
+    launcher = Launcher([Simulator("sim-0", command, tmp_path / "log")], environment={})
+    await launcher.start()
+    await until_exhausted(launcher)
+    assert is_running(game_pid(tmp_path / "pid"))
+    await launcher.stop()
+    async with asyncio.timeout(20):
+        while is_running(game_pid(tmp_path / "pid")):
+            await asyncio.sleep(0.01)
+
+
 async def test_stopping_ends_simulators_that_still_run(tmp_path: Path) -> None:
     launcher = launcher_of(tmp_path, "print('up', flush=True); import time; time.sleep(60)")
     await launcher.start()

@@ -13,7 +13,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,10 @@ from entrain.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 MAX_RESTARTS = 5
-"""Of one simulator that crashes; then it is left alone."""
+"""Of one simulator that crashes again and again; then it is left alone."""
+
+RELIABLE_S = 60.0
+"""A simulator that ran for so long did not crash again and again: its count begins anew."""
 
 LOOK_S = 0.05
 """How often it is looked whether what a simulator started has ended."""
@@ -72,7 +76,7 @@ class Launcher:
     """Keeps the planned simulators running until `stop`.
 
     A simulator that ends with exit code 0 has finished; one that crashes is started again, with
-    growing pauses, up to `MAX_RESTARTS` times. Owned by the event loop.
+    growing pauses, up to `MAX_RESTARTS` times in a row. Owned by the event loop.
     """
 
     def __init__(
@@ -81,10 +85,12 @@ class Launcher:
         *,
         environment: Mapping[str, str],
         restart_pause_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._simulators = simulators
         self.environment = environment
         self._restart_pause_s = restart_pause_s
+        self._clock = clock
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
 
@@ -157,11 +163,12 @@ class Launcher:
         }
 
     async def _watch(self, simulator: Simulator) -> None:
-        for restarts in range(MAX_RESTARTS + 1):
-            process = self._processes[simulator.name]
+        crashes = 0
+        while crashes <= MAX_RESTARTS:
+            process, began_s = self._processes[simulator.name], self._clock()
             code = await process.wait()
             if code == 0:
-                logger.info("%s has ended", simulator.name)
+                self._finish(simulator.name, process)
                 return
             # What a wrapper left behind must not go on beside the next one.
             _tell(process, kill=True)
@@ -172,10 +179,17 @@ class Launcher:
                 simulator.log,
                 last_line(simulator.log),
             )
-            if restarts < MAX_RESTARTS:
-                await asyncio.sleep(self._restart_pause_s * 2**restarts)
+            crashes = 1 if self._clock() - began_s >= RELIABLE_S else crashes + 1
+            if crashes <= MAX_RESTARTS:
+                await asyncio.sleep(self._restart_pause_s * 2 ** (crashes - 1))
                 await self._start(simulator)
-        logger.error("%s crashed %d times; it is left alone", simulator.name, MAX_RESTARTS + 1)
+        logger.error("%s crashed %d times; it is left alone", simulator.name, crashes)
+
+    def _finish(self, name: str, process: asyncio.subprocess.Process) -> None:
+        logger.info("%s has ended", name)
+        if not _is_alive(process):
+            # Days later its process id may be another program's, which `stop` must not end.
+            del self._processes[name]
 
 
 def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
@@ -198,14 +212,22 @@ def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
     return True
 
 
+def _is_alive(process: asyncio.subprocess.Process) -> bool:
+    """Whether a simulator, or anything that it started, goes on."""
+    if sys.platform == "win32":
+        return process.returncode is None
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 async def _end_of(process: asyncio.subprocess.Process) -> None:
     """Wait until a simulator, and all that it started, has ended."""
     await process.wait()
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            while True:
-                os.killpg(process.pid, 0)
-                await asyncio.sleep(LOOK_S)
+    while _is_alive(process):
+        await asyncio.sleep(LOOK_S)
 
 
 def last_line(path: Path) -> str:

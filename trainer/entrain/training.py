@@ -92,6 +92,7 @@ class TrainingRun:
         self._saving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._is_complete = False
+        self._said: set[str] = set()
         self._deserted: NoSimulatorError | None = None
         self._server = make_server(config, run_id=folder.name)
         self._saved_at = 0
@@ -223,14 +224,24 @@ class TrainingRun:
 
     def note_completion(self) -> None:
         """A policy has its total steps; the run is complete once every policy has."""
-        named = {name for name in self._config.policies if name != "*"}
-        if named <= self._trainers.keys() and all(
-            trainer.is_complete for trainer in self._trainers.values()
-        ):
+        missing = [name for name in self._config.policies if name not in {"*", *self._trainers}]
+        if not all(trainer.is_complete for trainer in self._trainers.values()):
+            return
+        if missing:
+            self._say_once(
+                f"every policy that simulators brought is done; '{', '.join(missing)}' is not "
+                "there yet: the run waits for a simulator with that behaviour"
+            )
+        else:
             self._is_complete = True
             # At once: how often agents act after the end must not depend on who is faster.
             self._server.pause()
             self._over.set()
+
+    def _say_once(self, words: str) -> None:
+        if words not in self._said:
+            self._said.add(words)
+            logger.warning("%s", words)
 
     async def _look_around(self, address: str) -> None:
         """Show who is there, and save when it is time."""
