@@ -5,7 +5,7 @@ Behind the end of each column lies whatever the test wants there, so that a leak
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,12 +29,13 @@ def made_policy(
     seed: int = 0,
     hidden: Sequence[int] = (8,),
     initial_log_sigma_sq: float = 0.0,
+    distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian",
 ) -> ActorCritic:
     """A small policy that observes two named vectors."""
     spec = BehaviourSpec("walker", (ObservationSpec("a", (3,)), ObservationSpec("b", ())), action)
     config = PolicyConfig(
         network=NetworkConfig(hidden_sizes=tuple(hidden)),
-        action=ActionConfig(initial_log_sigma_sq=initial_log_sigma_sq),
+        action=ActionConfig(distribution=distribution, initial_log_sigma_sq=initial_log_sigma_sq),
     )
     return ActorCritic(spec, config, seed=seed)
 

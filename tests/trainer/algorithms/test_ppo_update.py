@@ -43,6 +43,7 @@ def test_metrics_have_their_standard_names_and_are_finite() -> None:
         "policy/clip_range",
         "policy/entropy_coefficient",
         "policy/sigma/0",
+        "policy/entropy/0",
         "value/explained_variance",
         "update/epochs",
         "update/minibatches",
@@ -51,6 +52,17 @@ def test_metrics_have_their_standard_names_and_are_finite() -> None:
     assert metrics["loss/entropy"] == -metrics["policy/entropy"]
     assert metrics["policy/kl"] > 0.0
     assert metrics["update/minibatches"] == 2 * 3
+    # 1/2 ln(2 pi e sigma^2)
+    sigma = metrics["policy/sigma/0"]
+    entropy = 0.5 * math.log(2 * math.pi * math.e * sigma**2)
+    assert metrics["policy/entropy/0"] == pytest.approx(entropy, abs=1e-6)
+
+
+def test_a_squashed_policy_reports_no_entropy_per_dimension_for_tanh_changes_it() -> None:
+    policy = made_policy(distribution="squashed_gaussian")
+    metrics = made_ppo(policy).update(made_rollout(policy, LENGTHS), progress=0.0)
+    assert "policy/sigma/0" in metrics
+    assert "policy/entropy/0" not in metrics
 
 
 def test_progress_drives_the_schedules() -> None:

@@ -63,6 +63,7 @@ from entrain.config import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.gaussian import entropy_per_dimension
 from entrain.state import State
 
 
@@ -226,8 +227,16 @@ class PPO:
         )
 
     def _spread(self) -> Metrics:
-        sigma = torch.exp(0.5 * self._policy.log_sigma_sq.detach())
-        return {f"policy/sigma/{d}": value for d, value in enumerate(sigma.tolist())}
+        """Sigma of each action dimension; entropy too, where tanh does not change it."""
+        log_sigma_sq = self._policy.log_sigma_sq.detach()
+        measures = {"policy/sigma": torch.exp(0.5 * log_sigma_sq)}
+        if self._policy.config.action.distribution == "gaussian":
+            measures["policy/entropy"] = entropy_per_dimension(log_sigma_sq)
+        return {
+            f"{name}/{d}": value
+            for name, values in measures.items()
+            for d, value in enumerate(values.tolist())
+        }
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

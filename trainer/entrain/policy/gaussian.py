@@ -18,6 +18,11 @@ QUADRATURE_NODES = 48
 """Enough for an entropy within 1e-6 at sigma = 1, 2e-5 at sigma = 2 and 4e-3 at sigma = 4."""
 
 
+def entropy_per_dimension(log_sigma_sq: Tensor) -> Tensor:
+    """[D] nats of each normal dimension: 1/2 * (ln(2 pi e) + log_sigma_sq)."""
+    return 0.5 * (log_sigma_sq + (1.0 + LOG_2_PI))
+
+
 class DiagonalGaussian:
     """Independent normal dimensions, a ~ N(mean, sigma^2), with sigma^2 = exp(log_sigma_sq)."""
 
@@ -70,7 +75,7 @@ class DiagonalGaussian:
 
     def entropy(self) -> Tensor:
         """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), wherever the agent is."""
-        entropy = 0.5 * (self.log_sigma_sq + (1.0 + LOG_2_PI)).sum()
+        entropy = entropy_per_dimension(self.log_sigma_sq).sum()
         return entropy.expand(self.mean.shape[:-1])
 
 
