@@ -26,7 +26,16 @@ from live_run import simulators
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and groups of processes")
 
-BIN = Path(sys.executable).parent
+ENTRAIN = """
+import sys
+from entrain import cli, daemon
+from entrain.run import report
+daemon.export_policy = lambda *arguments, **options: None
+report.draw_plots = lambda series: []
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""The command, without what takes longer than all the rest and has tests of its own."""
+
 BALL = f"{sys.executable} -m entrain_envs balance-ball --count 2"
 
 RUN = """
@@ -94,7 +103,7 @@ def entrain(*arguments: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process of its own; its words go to `folder`/words.txt."""
     with (folder / "words.txt").open("wb") as words:
         process = subprocess.Popen(
-            [str(BIN / "entrain"), *arguments],
+            [sys.executable, "-c", ENTRAIN, *arguments],
             cwd=folder,
             stdout=words,
             stderr=words,
@@ -125,7 +134,7 @@ def _logging_as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 def no_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting takes longer than all the rest, and has a test of its own."""
+    """The same in this process."""
     monkeypatch.setattr(daemon, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
 

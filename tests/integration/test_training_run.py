@@ -155,6 +155,7 @@ async def test_two_behaviours_of_one_simulator_learn_at_the_same_time(
 ) -> None:
     # What is in the files is shown elsewhere; writing two takes longer than all the rest.
     monkeypatch.setattr(daemon, "export_policy", lambda _policy, path, **_: path.touch())
+    monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
     run, folder = await pets_run(tmp_path, [])
     daemon._publish(folder, run, "completed")
     cat, dog = run.trainers["cat"].progress, run.trainers["dog"].progress
@@ -190,10 +191,10 @@ async def test_two_behaviours_stopped_between_batches_end_bit_for_bit_the_same(
 async def test_two_behaviours_stopped_in_updates_given_up_end_bit_for_bit_the_same(
     tmp_path: Path,
 ) -> None:
-    # 30 epochs of 4 minibatches take long enough to be caught in the middle.
-    _, straight = await pets_run(tmp_path / "straight", [], num_epochs=30)
+    # 15 epochs of 4 minibatches take long enough to be caught in the middle.
+    _, straight = await pets_run(tmp_path / "straight", [], num_epochs=15)
     stops = [learning("cat", 1), learning("dog", 1), learning("cat", 3), learning("dog", 4)]
-    _, resumed = await pets_run(tmp_path / "resumed", stops, num_epochs=30, stop_timeout_s=0.001)
+    _, resumed = await pets_run(tmp_path / "resumed", stops, num_epochs=15, stop_timeout_s=0.001)
     assert differences(policies_of(straight), policies_of(resumed)) == []
 
 
