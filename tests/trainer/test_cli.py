@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import signal
 import subprocess
 import sys
 import types
@@ -33,7 +34,7 @@ class Daemon(types.ModuleType):
     def __init__(self) -> None:
         super().__init__("entrain.daemon")
         self.calls: list[tuple[Any, ...]] = []
-        self.answer: int | BaseException = 0
+        self.answer: int | BaseException | signal.Signals = 0
 
     def train(self, config: RunConfig) -> int:
         return self._called("train", config)
@@ -51,6 +52,8 @@ class Daemon(types.ModuleType):
 
     def _called(self, *call: Any) -> int:
         self.calls.append(call)
+        if isinstance(self.answer, signal.Signals):
+            signal.raise_signal(self.answer)
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
@@ -260,12 +263,19 @@ def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
     assert err.splitlines()[-1].startswith("entrain: this is a mistake in entrain")
 
 
+@pytest.mark.parametrize(
+    "interrupt", [KeyboardInterrupt(), signal.SIGINT, signal.SIGTERM], ids=repr
+)
 def test_an_interrupt_before_training_begins_ends_with_130(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    interrupt: BaseException | signal.Signals,
+    daemon: Daemon,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    daemon.answer = KeyboardInterrupt()
+    before = signal.getsignal(signal.SIGTERM)
+    daemon.answer = interrupt
     assert main(["train"]) == 130
     assert "Traceback" not in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_mistake_in_the_settings_starts_nothing(

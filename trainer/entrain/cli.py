@@ -6,9 +6,11 @@ becomes one line; anything else that escapes is a mistake of ours, and shows its
 
 import json
 import logging
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, TextIO
 
@@ -205,7 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_print(stream)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="entrain")
+        with _sigterm_as_interrupt():
+            app(args=None if arguments is None else list(arguments), prog_name="entrain")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except EntrainError as error:
@@ -231,6 +234,19 @@ def _start_logging(*, verbose: bool) -> None:
     logging.getLogger().addHandler(handler)
     for package in ("entrain", "entrain_envs"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Until a run takes over the signals, SIGTERM ends the program as Ctrl+C does.
+
+    Process 1 of a container has no default for it: it would be ignored while torch is imported.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _never_fail_to_print(stream: TextIO | None) -> None:
