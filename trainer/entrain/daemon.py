@@ -4,6 +4,7 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequen
     folder = RunFolder.existing(run)
     config = config_file.load(folder.config, overrides)
     policies = load_policies(config, _load(folder, config))
-    _set_threads(config)
+    _prepare_process(config)
     with stop_on_signals() as request:
         scores = asyncio.run(
             _evaluate(
@@ -91,7 +92,7 @@ def export(run: Path, output: Path | None) -> int:
 
 
 def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> int:
-    _set_threads(config)
+    _prepare_process(config)
     console = Console()
     with (
         stop_on_signals() as request,
@@ -193,6 +194,11 @@ def _load(folder: RunFolder, config: RunConfig) -> Loaded:
     return loaded
 
 
-def _set_threads(config: RunConfig) -> None:
+def _prepare_process(config: RunConfig) -> None:
+    """What holds for the whole process."""
     if config.threads:
         torch.set_num_threads(config.threads)
+    # The hundreds of thousands of objects that imports made live as long as the process; a look at
+    # all of them, again and again, is time that simulators would wait for.
+    gc.collect()
+    gc.freeze()

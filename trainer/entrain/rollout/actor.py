@@ -115,6 +115,7 @@ class Actor:
         self.episodes = EpisodeLog()
         self._policy = policy
         self._device = next(policy.parameters()).device
+        self._is_on_cpu = self._device.type == "cpu"
         self._rollout_steps = rollout_steps
         self._seed = seed
         self._collect = collect
@@ -296,6 +297,8 @@ class Actor:
 
     def _distribution(self, pending: _Pending) -> ActionDistribution:
         timesteps = pending.batch.timesteps
+        if timesteps.action_mask.shape[1] == 0:
+            return pending.output.distribution
         # Whatever the mask of an end row says, no action is taken there: allow everything, so that
         # the distribution is well defined.
         mask = timesteps.action_mask | (timesteps.step_type > _MID)[:, np.newaxis]
@@ -325,8 +328,9 @@ class Actor:
 
     def _tensor(self, array: Array) -> Tensor:
         # Arrays that lie in a received message are read-only, and torch wants none of those.
-        writeable = array if array.flags.writeable else array.copy()
-        return torch.from_numpy(writeable).to(self._device)
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        # Asking torch to leave a tensor where it is costs as much as a small network's layer.
+        return tensor if self._is_on_cpu else tensor.to(self._device)
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:

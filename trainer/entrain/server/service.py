@@ -99,18 +99,19 @@ class Stream:
 
     async def _read(self, on_session: Callable[["Stream"], None]) -> Ending:
         context, conversation = self._context, self.conversation
-        while not conversation.is_over:
-            try:
-                async with asyncio.timeout(None if self._carried_session else self._hello_s):
-                    content = await context.read()
-            except TimeoutError:
-                return self._late()
-            if content is EOF:
-                break
+        try:
+            async with asyncio.timeout(self._hello_s):
+                content = await context.read()
+        except TimeoutError:
+            return self._late()
+        while content is not EOF:
             conversation.receive(content)
             if not self._carried_session:
                 self._carried_session = conversation.session_id
                 on_session(self)
+            if conversation.is_over:
+                break
+            content = await context.read()
         return Ending(grpc.StatusCode.OK, "")
 
     def _late(self) -> Ending:
