@@ -263,9 +263,7 @@ def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
     assert err.splitlines()[-1].startswith("entrain: this is a mistake in entrain")
 
 
-@pytest.mark.parametrize(
-    "interrupt", [KeyboardInterrupt(), signal.SIGINT, signal.SIGTERM], ids=repr
-)
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), signal.SIGTERM], ids=repr)
 def test_an_interrupt_before_training_begins_ends_with_130(
     interrupt: BaseException | signal.Signals,
     daemon: Daemon,
