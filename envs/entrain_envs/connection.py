@@ -5,10 +5,10 @@ and RefusedError, which it would not. Who dials again, and for how long, is the 
 """
 
 import collections
-import contextlib
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,13 +170,24 @@ class _GrpcConnection:
         if timeout_s > 0.0:
             timer = threading.Timer(timeout_s, self._call.cancel)
             timer.start()
-            # What the trainer still had to say must be read before its status can arrive.
-            # (ValueError: a signal interrupted a read, which gRPC takes to be going on still.)
-            with contextlib.suppress(grpc.RpcError, ValueError):
-                collections.deque(self._call, maxlen=0)
+            self._drain()
             timer.cancel()
         self._call.cancel()
         self._channel.close()
+
+    def _drain(self) -> None:
+        """Read until the stream ends: before that, the status that ends it cannot arrive."""
+        while True:
+            try:
+                collections.deque(self._call, maxlen=0)
+            except grpc.RpcError:
+                return
+            except ValueError:
+                # A signal interrupted a read, which goes on within gRPC and allows no second
+                # one until it is done: when the trainer answers, or ends the stream.
+                time.sleep(0.005)
+            else:
+                return
 
 
 def _translated(error: grpc.RpcError) -> BrokenStreamError | RefusedError:

@@ -1,5 +1,6 @@
 """One stream over real gRPC on loopback: what arrives, and how failures are told."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -352,3 +353,39 @@ def test_unix_sockets_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(OptionError, match="no unix sockets on Windows; use HOST:PORT"):
         Destination(address="unix:/tmp/trainer")
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no such signals")
+def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve: Serve) -> None:
+    heard: list[str] = []
+    is_waiting = threading.Event()
+
+    def silent(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            heard.append(str(request.WhichOneof("message")))
+            if heard[-1] == "hello":
+                yield welcome("abc")
+                is_waiting.set()
+            elif heard[-1] == "goodbye":
+                return
+
+    connection = dial(serve(silent))
+    connection.send(HELLO)
+    connection.receive()
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        is_waiting.wait(5.0)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    interrupter = threading.Timer(0.2, interrupt)
+    interrupter.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            connection.receive()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    connection.send(pb.ConnectRequest(goodbye=pb.Goodbye()))
+    connection.end(timeout_s=5.0)
+    assert heard == ["hello", "goodbye"]
