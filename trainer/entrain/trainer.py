@@ -192,13 +192,12 @@ class Trainer:
     async def _learn(self, rollout: Rollout) -> None:
         self._pending = rollout
         self._is_learning = True
+        before = Progress(env_steps=self._actor.ledger.closed - rollout.num_steps)
         try:
             metrics = await asyncio.to_thread(
                 self._algorithm.update,
                 rollout,
-                progress=min(
-                    1.0, (self._actor.ledger.closed - rollout.num_steps) / self.total_steps
-                ),
+                progress=before.fraction(self.total_steps),
                 cancelled=lambda: self._give_up,
             )
         finally:
