@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError
 
 # Everything heavier is imported by the commands themselves, so that --help answers at once.
 if TYPE_CHECKING:
+    from types import FrameType
+
     from entrain_envs.client import TrainerClient
     from entrain_envs.environment import Environment, Report
 
@@ -53,9 +55,13 @@ def _fail(error: EntrainEnvsError, code: int) -> int:
 
 def _interrupt_on_termination() -> None:
     """Let SIGTERM (and Ctrl+Break on Windows) end the run like Ctrl+C does."""
-    for name in ("SIGTERM", "SIGBREAK"):
+    _on_end_signals(signal.default_int_handler)
+
+
+def _on_end_signals(handler: "Callable[[int, FrameType | None], None]") -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+            signal.signal(getattr(signal, name), handler)
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -71,6 +77,12 @@ def _drive(environment: "Environment", options: argparse.Namespace) -> None:
 
     client = _client(environment, options)
     driver = Driver(environment, client, episodes=options.episodes, seed=options.seed)
+
+    def interrupt(number: int, frame: "FrameType | None") -> None:
+        if not client.leave():
+            signal.default_int_handler(number, frame)
+
+    _on_end_signals(interrupt)
     try:
         driver.run()
     finally:

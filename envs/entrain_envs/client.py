@@ -144,6 +144,8 @@ class TrainerClient:
         self._connection: Connection | None = None
         self._welcome = _NOT_JOINED
         self._sequence = 0
+        self._may_leave = False
+        self._is_leaving = False
         self._parameters = _NOT_JOINED.environment_parameters
 
     def __repr__(self) -> str:
@@ -231,6 +233,22 @@ class TrainerClient:
             for name, count in rows.items()
         }
 
+    def leave(self) -> bool:
+        """From a signal handler: say Goodbye while `exchange` waits, which then is interrupted.
+
+        An exception that a handler raises inside a read of gRPC can leave that read half done, and
+        the next one waiting for ever. So Goodbye goes out, the trainer ends the stream, the read
+        returns, and `exchange` raises KeyboardInterrupt.
+
+        Returns:
+            False if nothing was waited for, or this was said before: raise KeyboardInterrupt.
+        """
+        if not self._may_leave or self._is_leaving or self._connection is None:
+            return False
+        self._is_leaving = True
+        self._connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason="interrupted")))
+        return True
+
     def close(self, *, reason: str = "") -> None:
         """Leave for good, if connected. Safe to call twice."""
         connection, self._connection = self._connection, None
@@ -279,11 +297,20 @@ class TrainerClient:
         if self._connection is None:
             self._connection = self._open()
         self._connection.send(request)
+        self._may_leave = timeout_s == 0.0
         try:
             response = self._connection.receive(timeout_s=timeout_s)
-        except RefusedError as error:
+        except (RefusedError, BrokenStreamError) as error:
+            self._may_leave = False
+            if self._is_leaving:
+                raise KeyboardInterrupt from None
+            if isinstance(error, BrokenStreamError):
+                raise
             self._drop()
             raise RefusedError(f"{self._address} refused '{self._simulator}': {error}") from None
+        self._may_leave = False
+        if self._is_leaving:
+            raise KeyboardInterrupt
         if response.HasField("close"):
             raise self._closed(response.close)
         return response

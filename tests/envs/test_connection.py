@@ -389,3 +389,33 @@ def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve: Serve) -
     connection.send(pb.ConnectRequest(goodbye=pb.Goodbye()))
     connection.end(timeout_s=5.0)
     assert heard == ["hello", "goodbye"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no such signals")
+def test_a_client_asked_to_leave_while_it_waits_says_goodbye_and_is_interrupted(
+    serve: Serve, rows_of: RowsOf
+) -> None:
+    heard: list[str] = []
+    main = threading.get_ident()
+
+    def silent(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            heard.append(str(request.WhichOneof("message")))
+            if heard[-1] == "hello":
+                yield welcome("abc")
+            elif heard[-1] == "step":
+                signal.pthread_kill(main, signal.SIGUSR1)
+            else:
+                return
+
+    client = TrainerClient(serve(silent), [POINT], simulator="sim")
+    asked: list[bool] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: asked.append(client.leave()))
+    try:
+        with pytest.raises(KeyboardInterrupt), client:
+            client.exchange({"point": rows_of(POINT, StepType.FIRST)})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert asked == [True]
+    assert heard == ["hello", "step", "goodbye"]
+    assert not client.leave()
