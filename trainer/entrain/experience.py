@@ -1,7 +1,7 @@
 """The two forms that experience takes: a `Rollout` as collected, a `Minibatch` as learned from.
 
 Shapes: T steps, B columns, time first. L is the length of a minibatch's sequences (1 for policies
-without memory), M their number. Shapes are checked once, on construction.
+without memory), M their number; V value heads. Shapes are checked once, on construction.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,8 @@ class Rollout:
     """
 
     observation: Mapping[str, Tensor]
-    """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire."""
+    """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire; the previous
+    action and reward too, if the policy looks at them."""
 
     action: Mapping[str, Tensor]
     """{"continuous": [T, B, D] float32 as sampled (before bounds), "discrete": [T, B, N] int64};
@@ -36,14 +37,15 @@ class Rollout:
     """[T, B] float32 of the joint action, under the policy that sampled it."""
 
     value: Tensor
-    """[T, B] float32, the critic's value of the observation when the action was chosen."""
+    """[T, B, V] float32, the critic's values of the observation when the action was chosen: of
+    future reward, and of future entropy if the critic has a head for it."""
 
     reward: Tensor
     """[T, B] float32 received for the action (scaled, if rewards are normalised)."""
 
     next_value: Tensor
-    """[T, B] float32, the critic's value of what followed: zero if the episode terminated there,
-    not if it was merely truncated."""
+    """[T, B, V] float32, the critic's values of what followed: zero if the episode terminated
+    there, not if it was merely truncated."""
 
     boundary: Tensor
     """[T, B] bool, true where the next row does not continue this one: the episode ended, or this
@@ -58,14 +60,18 @@ class Rollout:
     policy_version: Tensor
     """[T, B] int64 of the policy that sampled the action."""
 
-    initial_state: Tensor
-    """[B, S] recurrent state before each column's first row; S = 0 without memory."""
+    sequence_state: Tensor
+    """[Q, B, S] recurrent state before the row from which each of Q sequences is unrolled, which
+    for sequence q is row max(0, q * sequence_length - burn_in); S = 0 without memory. So row 0 of
+    it is the state before each column's first row."""
 
     def __post_init__(self) -> None:
         leading = self.valid.shape
         for name, tensor in _tensors(self):
-            expected = leading[1:] if name == "initial_state" else leading
-            if tensor.shape[: len(expected)] != expected:
+            shape, expected = tensor.shape, leading
+            if name == "sequence_state":
+                shape, expected = tensor.shape[1:], leading[1:]
+            if shape[: len(expected)] != expected:
                 raise ValueError(
                     f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
                 )
@@ -97,6 +103,24 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class BurnIn:
+    """The steps just before some of a minibatch's sequences: every one of them is valid.
+
+    U steps before each of W sequences; W = 0 where nothing is burnt in. Sequences at the top of a
+    column have none: the state they start from is all that is known of the time before.
+    """
+
+    observation: Mapping[str, Tensor]
+    """{name: [U, W, *shape]}."""
+
+    reset: Tensor
+    """[U, W] bool."""
+
+    sequence: Tensor
+    """[W] int64, which of the minibatch's M sequences."""
+
+
+@dataclass(frozen=True)
 class Minibatch:
     """M sequences of L steps. Padding is where `mask` is false; it takes part in nothing."""
 
@@ -113,13 +137,13 @@ class Minibatch:
     """[L, M] of the policy that sampled."""
 
     value: Tensor
-    """[L, M] as estimated when sampled; what value clipping holds on to."""
+    """[L, M, V] as estimated when sampled; what value clipping holds on to."""
 
     advantage: Tensor
     """[L, M]."""
 
     return_: Tensor
-    """[L, M] the critic's regression target."""
+    """[L, M, V] the critic's regression targets."""
 
     reset: Tensor
     """[L, M] bool."""
@@ -128,7 +152,10 @@ class Minibatch:
     """[L, M] bool, true where there is a step."""
 
     initial_state: Tensor
-    """[M, S]."""
+    """[M, S] before the first step; before the burn-in, for sequences that have one."""
+
+    burn_in: "BurnIn"
+    """What is run, without learning from it, to bring `initial_state` up to date."""
 
     def __post_init__(self) -> None:
         leading = self.mask.shape
@@ -143,6 +170,8 @@ class Minibatch:
 def _tensors(experience: Rollout | Minibatch) -> Iterator[tuple[str, Tensor]]:
     for field in fields(experience):
         value = getattr(experience, field.name)
+        if isinstance(value, BurnIn):
+            continue
         if isinstance(value, Mapping):
             for key, tensor in value.items():
                 yield f"{field.name} '{key}'", tensor

@@ -1,9 +1,10 @@
 """A policy and its critic: one forward, used for acting, for learning and for export.
 
-Shapes: T steps, B columns, time first; acting is T = 1. S is the size of the recurrent state.
+Shapes: T steps, B columns, time first; acting is T = 1. S is the size of the recurrent state, V
+the number of value heads.
 
-    observation -> encoder -> hidden layers -> memory -> distribution
-                                                      -> value
+    observation -> body -> memory -> distribution
+                                  -> values
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from entrain.config import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
 from entrain.policy.distributions import ActionDistribution
-from entrain.policy.encoders import ObservationEncoder
-from entrain.policy.layers import Head, HiddenLayers
+from entrain.policy.body import Body
+from entrain.policy.inputs import policy_inputs
+from entrain.policy.layers import Head
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy.recurrence import NoMemory
+from entrain.policy.recurrence import make_memory
 from entrain_envs.spec import BehaviourSpec
 
 VALUE_GAIN = 1.0
@@ -34,7 +36,8 @@ class PolicyOutput:
     """Over the actions of [T, B] steps; nothing is masked yet."""
 
     value: Tensor
-    """[T, B] float32, the critic's estimate of the discounted future reward."""
+    """[T, B, V] float32, the critic's estimates of the discounted future reward, and of the
+    discounted future entropy if the objective has a critic for that."""
 
     state: Tensor
     """[B, S] recurrent state after the last step."""
@@ -53,24 +56,19 @@ class ActorCritic(nn.Module):
         """
         super().__init__()
         self.spec = spec
+        self.inputs = policy_inputs(spec, config.network)
         self.config = config
         generator = torch.Generator().manual_seed(seed)
-        network = config.network
-        self.encoder = ObservationEncoder(
-            spec, normalize=config.normalize_observations, clip=config.observation_clip
-        )
         # Group 0 is the policy's, the last one the critic's: the same group if they share.
-        self.hidden_layers = HiddenLayers(
-            1 if network.shared else 2,
-            self.encoder.feature_size,
-            network.hidden_sizes,
-            activation=network.activation,
-            generator=generator,
+        groups = 1 if config.network.shared else 2
+        self.body = Body(self.inputs, config, groups, generator)
+        self.memory = make_memory(
+            config.network.memory, groups, self.body.feature_size, generator=generator
         )
-        self.memory = NoMemory()
-        features = self.hidden_layers.feature_size
+        features = self.memory.feature_size
+        self.num_values = 2 if config.entropy.objective == "entropy_critic" else 1
         self.action_head = ActionHead(spec.action, config.action, features, generator=generator)
-        self.value_head = Head(features, 1, gain=VALUE_GAIN, generator=generator)
+        self.value_head = Head(features, self.num_values, gain=VALUE_GAIN, generator=generator)
         is_squashed = config.action.distribution == "squashed_gaussian"
         self.bounds = (SquashedActionBounds if is_squashed else ActionBounds)(spec.action)
 
@@ -80,16 +78,16 @@ class ActorCritic(nn.Module):
         """Look at T steps of B columns.
 
         Args:
-            observation: {name: [T, B, *shape]} as it came over the wire.
+            observation: {name: [T, B, *shape]} of `inputs`: those of the simulator as they came
+                over the wire.
             state: [B, S] recurrent state before the first step.
             reset: [T, B] bool, true where the state is cleared before the step.
         """
-        features = self.encoder(observation, reset.numel())
-        hidden, state = self.memory(self.hidden_layers(features), state, reset)
+        hidden, state = self.memory(self.body(observation, reset.numel()), state, reset)
         groups = hidden.unbind()
         return PolicyOutput(
             distribution=self.action_head.distribution(groups[0], reset.shape),
-            value=self.value_head(groups[-1]).view(reset.shape),
+            value=self.value_head(groups[-1]).view(*reset.shape, self.num_values),
             state=state,
         )
 
@@ -106,10 +104,15 @@ class ActorCritic(nn.Module):
         bounded: Mapping[str, Tensor] = self.bounds(action)
         return bounded
 
+    def keep_actor(self) -> None:
+        """Forget the critic's layers, where they are its own; for who only wants actions."""
+        self.body.keep_first_group()
+        self.memory.keep_first_group()
+
     @property
     def normalizer(self) -> ObservationNormalizer:
         """The running statistics of vector observations."""
-        return self.encoder.vectors
+        return self.body.normalizer
 
     @property
     def state_size(self) -> int:

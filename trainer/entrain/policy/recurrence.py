@@ -4,13 +4,23 @@ Shapes: T steps, B columns, G groups (policy and critic, or both as one), F feat
 state per column. The state is stored with the experience and given back by the caller.
 """
 
+import torch
 from torch import Tensor, nn
+
+from entrain.config import MemoryConfig
 
 
 class NoMemory(nn.Module):
     """Carries nothing. A policy with memory puts another module of this interface in its place."""
 
     state_size = 0
+
+    def __init__(self, feature_size: int) -> None:
+        super().__init__()
+        self.feature_size = feature_size
+
+    def keep_first_group(self) -> None:
+        """There is nothing to forget."""
 
     def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
         """Pass everything through.
@@ -26,3 +36,11 @@ class NoMemory(nn.Module):
         """
         del reset
         return hidden, state
+
+
+def make_memory(
+    config: MemoryConfig, groups: int, inputs: int, *, generator: torch.Generator
+) -> NoMemory:
+    """The memory of G networks whose bodies give `inputs` features each."""
+    del config, groups, generator
+    return NoMemory(inputs)

@@ -152,7 +152,7 @@ def _finite_or_null(bound: float) -> float | None:
 
 def _write(policy: ActorCritic, path: Path, metadata: Mapping[str, str]) -> None:
     actor = copy.deepcopy(policy)
-    actor.hidden_layers.keep_first_group()
+    actor.keep_actor()
     module = DeterministicPolicy(actor).eval()
     # Any number of rows but 0 and 1, which would be taken for constants.
     example = tuple(torch.from_numpy(values) for values in random_inputs(policy, rows=3).values())
