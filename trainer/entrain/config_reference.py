@@ -104,7 +104,8 @@ def _default(option: Schema) -> str:
 
 
 def _is_value(option: Schema) -> bool:
-    return "properties" not in option
+    # A group that may be null is an option of the group around it, too.
+    return "properties" not in option or "anyOf" in option
 
 
 def _cell(text: str) -> str:

@@ -29,10 +29,12 @@ _WORDS: Final = {
 
 _WORDS_OF_OTHERS: Final = {
     "batch_size": "minibatch_size",
-    "beta": "entropy_coefficient",
+    "beta": "coefficient",
     "buffer_size": "rollout_steps",
     "clip_coef": "clip_range",
-    "ent_coef": "entropy_coefficient",
+    "ent_coef": "coefficient",
+    "entropy_coefficient": "coefficient",
+    "entropy_coefficient_schedule": "coefficient_schedule",
     "epsilon": "clip_range",
     "gamma": "discount",
     "hidden_units": "hidden_sizes",
@@ -47,7 +49,7 @@ _WORDS_OF_OTHERS: Final = {
     "update_epochs": "num_epochs",
     "vf_coef": "value_coefficient",
 }
-"""What ML-Agents, Stable-Baselines3 and CleanRL call our options."""
+"""What ML-Agents, Stable-Baselines3, CleanRL and we ourselves once called our options."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -87,11 +89,12 @@ def closest_option(group: OptionPath, name: str) -> str:
     Looks in the group itself first, then for the same name in groups inside and around it.
     """
     _, schema = find(group)
+    is_known = name in _WORDS_OF_OTHERS
     name = _WORDS_OF_OTHERS.get(name, name)
     if name in schema.get("properties", {}):
         return name
     near = difflib.get_close_matches(name, schema.get("properties", {}), n=1)
-    if near:
+    if near and not is_known:
         return str(near[0])
     everywhere = [path for path, _ in options() if path[-1] not in (ANY_NAME, 0)]
     named = [path for path in everywhere if path[-1] == name]
@@ -129,9 +132,13 @@ def _run_schema() -> Schema:
 
 
 def _resolved(schema: Schema) -> Schema:
-    """`schema` with its reference, if it is one, replaced by what it refers to."""
+    """`schema` with its reference, if it is one, replaced by what it refers to.
+
+    A group that may also be null keeps its `anyOf`, and gets the group's options beside it.
+    """
     if "$ref" not in schema:
-        return schema
+        groups = [choice for choice in schema.get("anyOf", ()) if "$ref" in choice]
+        return {**_resolved(groups[0]), **schema} if groups else schema
     target = _run_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     return {**target, **{key: schema[key] for key in schema if key != "$ref"}}
 
