@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from google.protobuf.message import DecodeError
 
+from entrain import config_file
 from entrain.algorithms.weights import load_weights
 from entrain.config import RunConfig
-from entrain.errors import CheckpointError
+from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.launcher import Launcher, plan
 from entrain.policy.actor_critic import ActorCritic
-from entrain.run.checkpoint import Loaded
+from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.server.server import Server
 from entrain.state import State
@@ -125,6 +126,33 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
     if not policies:
         raise CheckpointError(f"{restored.path} has no policy: no simulator had joined yet")
     return policies
+
+
+def load_prior(path: Path, spec: BehaviourSpec, device: torch.device) -> ActorCritic:
+    """The policy for `spec` of the run in folder `path`, as its newest checkpoint has it; frozen.
+
+    Raises:
+        ConfigError: there is no such policy, or it is for another spec.
+    """
+    try:
+        folder = RunFolder.existing(path)
+        config = config_file.load(folder.config, [])
+        store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
+        policies = load_policies(config, store.load_newest())
+    except EntrainError as error:
+        raise ConfigError(f"entropy.prior of '{spec.name}' cannot be used: {error}") from error
+    prior = policies.get(spec.name)
+    if prior is None:
+        raise ConfigError(
+            f"entropy.prior {path} has no policy '{spec.name}' (it has: {', '.join(policies)}); "
+            "name the folder of a run that trained this behaviour"
+        )
+    if prior.spec != spec:
+        raise ConfigError(
+            f"entropy.prior {path} was trained for another spec of '{spec.name}': {prior.spec}; "
+            f"this run's is {spec}"
+        )
+    return prior.to(device).requires_grad_(False)
 
 
 @contextmanager
