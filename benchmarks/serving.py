@@ -180,7 +180,6 @@ async def serve_entrain() -> None:
     async for behaviour in server.opened():
         actor = Actor(
             ActorCritic(behaviour.spec, PolicyConfig(), seed=1),
-            behaviour.spec,
             rollout_steps=1,
             seed=1,
             discount=0.99,

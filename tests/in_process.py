@@ -40,7 +40,6 @@ def learn(
     ppo = PPO(policy, config.ppo, seed=seed, device=torch.device("cpu"))
     actor = Actor(
         policy,
-        spec,
         rollout_steps=config.ppo.rollout_steps,
         seed=seed,
         discount=config.ppo.discount,

@@ -156,7 +156,6 @@ class EvaluationRun:
         count = self._counts[behaviour.name]
         actor = Actor(
             policy,
-            behaviour.spec,
             rollout_steps=1,
             seed=self._config.seed,
             discount=1.0,

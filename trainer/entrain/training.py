@@ -204,7 +204,6 @@ class TrainingRun:
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
         actor = Actor(
             policy,
-            spec,
             rollout_steps=config.ppo.rollout_steps,
             seed=seed,
             discount=config.ppo.discount,

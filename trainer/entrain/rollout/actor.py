@@ -11,13 +11,14 @@ does not depend on which agents share a batch. No statement here is executed onc
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from entrain.config import PolicyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.distributions import ActionDistribution
@@ -25,6 +26,7 @@ from entrain.policy.noise import uniform_noise
 from entrain.requests import SlotTimesteps
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
+from entrain.rollout.history import History
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
@@ -34,6 +36,8 @@ from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, I
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
+Rows: TypeAlias = Int64Array | slice
+"""What picks rows out of an array: their indices, or slice(None) for all of them."""
 
 
 class ActingPolicy(Protocol):
@@ -43,6 +47,26 @@ class ActingPolicy(Protocol):
         self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
     ) -> PolicyOutput:
         """Distribution and value of {name: [T, B, *shape]}, state [B, S], reset [T, B]."""
+        ...
+
+    @property
+    def spec(self) -> BehaviourSpec:
+        """What the simulator sends, and how one acts."""
+        ...
+
+    @property
+    def inputs(self) -> BehaviourSpec:
+        """What the policy looks at: that, and what the actor adds."""
+        ...
+
+    @property
+    def config(self) -> PolicyConfig:
+        """Its network's options say what the actor adds, and how sequences are learned from."""
+        ...
+
+    @property
+    def num_values(self) -> int:
+        """V, value heads."""
         ...
 
     @property
@@ -72,6 +96,9 @@ class _Pending:
     begins: BoolArray
     """[K] true where the row begins an episode, or belongs to none that we know of."""
 
+    observation: Mapping[str, Array]
+    """{name: [K, *shape]} what the policy looked at: what came, and what the actor added."""
+
     recurrent_state: Float32Array
     """[K, S] before these rows."""
 
@@ -79,7 +106,7 @@ class _Pending:
     """Of the forward over all K rows."""
 
     value: Float32Array
-    """[K] the output's."""
+    """[K, V] the output's."""
 
     is_stale: bool
     """Whether the policy may have learned since `output` was computed."""
@@ -101,7 +128,6 @@ class Actor:
     def __init__(
         self,
         policy: ActingPolicy,
-        spec: BehaviourSpec,
         *,
         rollout_steps: int,
         seed: int,
@@ -120,7 +146,15 @@ class Actor:
         self._seed = seed
         self._collect = collect
         self._is_deterministic = deterministic
-        self._buffer = RolloutBuffer(spec, state_size=policy.state_size)
+        network = policy.config.network
+        self._buffer = RolloutBuffer(
+            policy.inputs,
+            num_values=policy.num_values,
+            state_size=policy.state_size,
+            sequence_length=network.memory.sequence_length,
+            burn_in=network.memory.burn_in,
+        )
+        self._history = History(policy.spec.action, network)
         self._rewards: RewardScaling = (
             RewardScaler(discount=discount, clip=reward_clip) if normalize_rewards else RawRewards()
         )
@@ -169,7 +203,7 @@ class Actor:
         is_first = batch.timesteps.step_type == _FIRST
         begins = is_first | ~self.episodes.running[batch.slot]
         pending = self._pending = self._evaluate(batch, begins)
-        self._take_outcomes(pending, np.flatnonzero(self._awaits_outcome[batch.slot] & ~is_first))
+        self._take_outcomes(pending, _rows_where(self._awaits_outcome[batch.slot] & ~is_first))
         if self._buffer.num_closed < self._rollout_steps or not self._collect:
             return None
         pending.is_stale = True
@@ -182,27 +216,31 @@ class Actor:
             raise RuntimeError("act() was called without a batch; call observe() first")
         if pending.is_stale:
             pending = self._evaluate(pending.batch, pending.begins)
-        acting = np.flatnonzero(pending.batch.timesteps.step_type <= _MID)
+        acting = _rows_where(pending.batch.timesteps.step_type <= _MID)
         slot = pending.batch.slot[acting]
         beginning = slot[pending.begins[acting]]
-        self.episodes.begin(beginning)
-        self._rewards.begin(beginning)
+        if len(beginning):
+            self.episodes.begin(beginning)
+            self._rewards.begin(beginning)
         with torch.inference_mode():
             distribution = self._distribution(pending)
             action = (
                 distribution.mode()
                 if self._is_deterministic
-                else distribution.sample(self._noise(pending.batch.slot, acting))
+                else distribution.sample(self._noise(pending.batch.slot, slot))
             )
+            sampled = {name: _array(values)[0][acting] for name, values in action.items()}
             if self._collect:
-                self._open(pending, acting, action, distribution.log_prob(action))
+                log_prob = _array(distribution.log_prob(action))[0][acting]
+                self._open(pending, acting, sampled, log_prob)
             chosen = self._policy.environment_action(action)
+        self._history.note(slot, sampled)
         self._recurrent_state[slot] = _array(pending.output.state)[acting]
         self._awaits_outcome[slot] = True
         self._pending = None
         return ActionBatch(
-            continuous=_rows(chosen, "continuous", acting, np.float32),
-            discrete=_rows(chosen, "discrete", acting, np.int32),
+            continuous=_sent(chosen, "continuous", acting, len(slot), np.float32),
+            discrete=_sent(chosen, "discrete", acting, len(slot), np.int32),
             policy_version=self.policy_version,
         )
 
@@ -223,6 +261,7 @@ class Actor:
             "recurrent_state": self._recurrent_state.copy(),
             "episodes": self.episodes.state(),
             "rewards": self._rewards.state(),
+            "history": self._history.state(),
             "buffer": self._buffer.state(),
             "pending": None
             if pending is None
@@ -239,6 +278,7 @@ class Actor:
         )
         self._buffer.load_state(state["buffer"])
         self._rewards.load_state(state["rewards"])
+        self._history.load_state(state["history"])
         self.episodes.load_state(state["episodes"])
         self._actions_given, self._awaits_outcome = actions_given, awaits_outcome
         self._recurrent_state = recurrent_state
@@ -261,6 +301,7 @@ class Actor:
         self._recurrent_state = grown(self._recurrent_state, num_slots)
         self.episodes.grow(num_slots)
         self._rewards.grow(num_slots)
+        self._history.grow(num_slots)
         self._buffer.grow(num_slots)
 
     def release(self, slot: Int64Array) -> None:
@@ -270,18 +311,21 @@ class Actor:
         self.episodes.forget(slot)
 
     def _evaluate(self, batch: SlotTimesteps, begins: BoolArray) -> _Pending:
+        timesteps = batch.timesteps
+        observation = self._history.beside(
+            timesteps.observation, slot=batch.slot, begins=begins, reward=timesteps.reward
+        )
+        recurrent_state = self._recurrent_state[batch.slot]
         with torch.inference_mode():
-            observation = {
-                name: self._tensor(values[np.newaxis])
-                for name, values in batch.timesteps.observation.items()
-            }
-            recurrent_state = self._recurrent_state[batch.slot]
-            reset = self._tensor(begins[np.newaxis])
-            output = self._policy(observation, self._tensor(recurrent_state), reset)
+            output = self._policy(
+                {name: self._tensor(values[np.newaxis]) for name, values in observation.items()},
+                self._tensor(recurrent_state),
+                self._tensor(begins[np.newaxis]),
+            )
             value = _array(output.value)[0]
-        return _Pending(batch, begins, recurrent_state, output, value, is_stale=False)
+        return _Pending(batch, begins, observation, recurrent_state, output, value, is_stale=False)
 
-    def _take_outcomes(self, pending: _Pending, outcome: Int64Array) -> None:
+    def _take_outcomes(self, pending: _Pending, outcome: Rows) -> None:
         timesteps = pending.batch.timesteps
         slot = pending.batch.slot[outcome]
         step_type, reward = timesteps.step_type[outcome], timesteps.reward[outcome]
@@ -304,22 +348,21 @@ class Actor:
         mask = timesteps.action_mask | (timesteps.step_type > _MID)[:, np.newaxis]
         return pending.output.distribution.masked(self._tensor(mask[np.newaxis]))
 
-    def _noise(self, slot: Int64Array, acting: Int64Array) -> Tensor:
+    def _noise(self, slot: Int64Array, acting_slot: Int64Array) -> Tensor:
         # Noise of end rows is computed and not used: only acting rows move their slot on.
         noise = uniform_noise(self._seed, slot, self._actions_given[slot], self._policy.noise_size)
-        self._actions_given[slot[acting]] += 1
+        self._actions_given[acting_slot] += 1
         return self._tensor(noise[np.newaxis])
 
     def _open(
-        self, pending: _Pending, acting: Int64Array, action: Mapping[str, Tensor], log_prob: Tensor
+        self, pending: _Pending, acting: Rows, action: Mapping[str, Array], log_prob: Float32Array
     ) -> None:
-        timesteps = pending.batch.timesteps
         self._buffer.open(
             pending.batch.slot[acting],
-            observation={name: values[acting] for name, values in timesteps.observation.items()},
-            action={name: _array(values)[0].take(acting, 0) for name, values in action.items()},
-            action_mask=timesteps.action_mask[acting],
-            log_prob=_array(log_prob)[0][acting],
+            observation={name: values[acting] for name, values in pending.observation.items()},
+            action=action,
+            action_mask=pending.batch.timesteps.action_mask[acting],
+            log_prob=log_prob,
             value=pending.value[acting],
             reset=pending.begins[acting],
             recurrent_state=pending.recurrent_state[acting],
@@ -338,10 +381,17 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def _rows(
-    action: Mapping[str, Tensor], name: str, rows: Int64Array, dtype: npt.DTypeLike
+def _rows_where(is_wanted: BoolArray) -> Rows:
+    """What indexes these rows. Usually it is all of them, and then nothing need be gathered."""
+    if np.count_nonzero(is_wanted) == len(is_wanted):
+        return slice(None)
+    return np.flatnonzero(is_wanted)
+
+
+def _sent(
+    action: Mapping[str, Tensor], name: str, rows: Rows, count: int, dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
+    """[count, ...] those rows of an action, in memory as they are sent."""
     if name not in action:
-        return np.zeros((len(rows), 0), dtype)
-    values: npt.NDArray[Any] = _array(action[name])[0].take(rows, 0)
-    return values.astype(dtype, copy=False)
+        return np.zeros((count, 0), dtype)
+    return np.ascontiguousarray(_array(action[name])[0][rows], dtype)

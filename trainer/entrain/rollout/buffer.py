@@ -18,6 +18,7 @@ from entrain.experience import Rollout
 from entrain.rollout.columns import Columns
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.sequence_states import SequenceStates
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import (
@@ -41,13 +42,33 @@ class RolloutBuffer:
     A rollout it hands out is a copy, and never changes.
     """
 
-    def __init__(self, spec: BehaviourSpec, *, state_size: int = 0) -> None:
+    def __init__(
+        self,
+        spec: BehaviourSpec,
+        *,
+        num_values: int = 1,
+        state_size: int = 0,
+        sequence_length: int = 1,
+        burn_in: int = 0,
+    ) -> None:
+        """Empty storage.
+
+        Args:
+            spec: what the policy looks at and how it acts.
+            num_values: V, the critic's value heads.
+            state_size: S, numbers of recurrent state; 0 without memory.
+            sequence_length: rows of the sequences that columns will be cut into, and
+            burn_in: rows before them from which they are unrolled: they say which rows' states a
+                rollout needs. Without memory they say nothing.
+        """
         self._spec = spec
-        self._columns = Columns.for_spec(spec, num_rows=_FIRST_ROWS, num_slots=0)
+        self._num_values = num_values
+        self._columns = Columns.for_spec(
+            spec, num_values=num_values, num_rows=_FIRST_ROWS, num_slots=0
+        )
         self._length = np.zeros(0, np.int64)
         self._is_open = np.zeros(0, np.bool_)
-        self._initial_state = np.zeros((0, state_size), np.float32)
-        self._open_state = np.zeros((0, state_size), np.float32)
+        self._states = SequenceStates(state_size, sequence_length=sequence_length, burn_in=burn_in)
         self._ledger = Ledger()
         self._num_closed = 0
 
@@ -75,8 +96,7 @@ class RolloutBuffer:
             return
         self._length = grown(self._length, num_slots)
         self._is_open = grown(self._is_open, num_slots)
-        self._initial_state = grown(self._initial_state, num_slots)
-        self._open_state = grown(self._open_state, num_slots)
+        self._states.grow(len(self._length))
         rows, _ = self._columns.shape
         self._columns = self._columns.resized(num_rows=rows, num_slots=len(self._length))
 
@@ -101,7 +121,7 @@ class RolloutBuffer:
             action: {"continuous": [N, D], "discrete": [N, branches]}, those the spec has.
             action_mask: [N, C].
             log_prob: [N].
-            value: [N] critic's value of `observation`.
+            value: [N, V] critic's values of `observation`.
             reset: [N] true where an episode begins.
             recurrent_state: [N, S] before this step, before `reset` clears it.
             policy_version: of the policy that acted.
@@ -119,9 +139,7 @@ class RolloutBuffer:
         columns.value[row, slot] = value
         columns.reset[row, slot] = reset
         columns.policy_version[row, slot] = policy_version
-        self._open_state[slot] = recurrent_state
-        at_top = row == 0
-        self._initial_state[slot[at_top]] = recurrent_state[at_top]
+        self._states.open(row, slot, recurrent_state)
         self._is_open[slot] = True
         self._ledger = self._ledger.plus(opened=len(slot))
 
@@ -134,13 +152,14 @@ class RolloutBuffer:
             slot: [N] each with an open step.
             step_type: [N] MID, TERMINATED or TRUNCATED: of the timestep that is the outcome.
             reward: [N].
-            value: [N] critic's value of the observation that followed. It counts for nothing where
-                TERMINATED; where TRUNCATED it is that of the true final observation.
+            value: [N, V] critic's values of the observation that followed. They count for nothing
+                where TERMINATED; where TRUNCATED they are those of the true final observation.
         """
         row = self._length[slot]
         columns = self._columns
         columns.reward[row, slot] = reward
-        columns.next_value[row, slot] = np.where(step_type == _TERMINATED, np.float32(0), value)
+        has_future = (step_type != _TERMINATED)[:, np.newaxis]
+        columns.next_value[row, slot] = np.where(has_future, value, np.float32(0))
         columns.boundary[row, slot] = step_type > _MID
         self._length[slot] = row + 1
         self._is_open[slot] = False
@@ -167,7 +186,7 @@ class RolloutBuffer:
         rows = int(self._length.max(initial=0))
         taken = self._columns.taken(num_rows=rows, slots=slots)
         valid = np.arange(rows)[:, np.newaxis] < self._length[slots]
-        initial_state = self._initial_state[slots]
+        sequence_state = self._states.taken(num_rows=rows, slots=slots)
         self._carry_open_steps()
         return Rollout(
             observation=_tensors(taken.observation),
@@ -181,7 +200,7 @@ class RolloutBuffer:
             reset=torch.from_numpy(taken.reset),
             valid=torch.from_numpy(valid),
             policy_version=torch.from_numpy(taken.policy_version),
-            initial_state=torch.from_numpy(initial_state),
+            sequence_state=torch.from_numpy(sequence_state),
         )
 
     def _end_sequences(self, slot: Int64Array) -> None:
@@ -192,7 +211,7 @@ class RolloutBuffer:
     def _carry_open_steps(self) -> None:
         carried = np.flatnonzero(self._is_open)
         self._columns.move_to_top(self._length[carried], carried)
-        self._initial_state[carried] = self._open_state[carried]
+        self._states.carry(carried)
         self._length[:] = 0
         self._num_closed = 0
 
@@ -208,8 +227,7 @@ class RolloutBuffer:
             "columns": self._columns.state(num_rows=rows),
             "length": self._length.copy(),
             "is_open": self._is_open.copy(),
-            "initial_state": self._initial_state.copy(),
-            "open_state": self._open_state.copy(),
+            "states": self._states.state(),
             "ledger": self._ledger.state(),
         }
 
@@ -217,13 +235,12 @@ class RolloutBuffer:
         """Go on where `state` was taken; CheckpointError if it is of another spec."""
         length = stored(state, "length", np.int64, shape=(None,))
         slots = len(length)
-        states = (slots, self._initial_state.shape[1])
         is_open = stored(state, "is_open", np.bool_, shape=(slots,))
-        initial_state = stored(state, "initial_state", np.float32, shape=states)
-        open_state = stored(state, "open_state", np.float32, shape=states)
-        self._columns = Columns.from_state(state["columns"], self._spec, num_slots=slots)
-        self._length, self._is_open = length, is_open
-        self._initial_state, self._open_state = initial_state, open_state
+        columns = Columns.from_state(
+            state["columns"], self._spec, num_values=self._num_values, num_slots=slots
+        )
+        self._states.load_state(state["states"], num_slots=slots)
+        self._columns, self._length, self._is_open = columns, length, is_open
         self._ledger = Ledger(**state["ledger"])
         self._num_closed = int(length.sum())
         self._reserve(_FIRST_ROWS)

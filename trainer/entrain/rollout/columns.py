@@ -39,7 +39,7 @@ class Columns:
     """[T, S]."""
 
     value: Float32Array
-    """[T, S]."""
+    """[T, S, V]."""
 
     reset: BoolArray
     """[T, S]."""
@@ -51,14 +51,16 @@ class Columns:
     """[T, S]."""
 
     next_value: Float32Array
-    """[T, S]."""
+    """[T, S, V]."""
 
     boundary: BoolArray
     """[T, S]."""
 
     @classmethod
-    def for_spec(cls, spec: BehaviourSpec, *, num_rows: int, num_slots: int) -> "Columns":
-        """Storage of that many rows and slots for a behaviour's steps."""
+    def for_spec(
+        cls, spec: BehaviourSpec, *, num_values: int, num_rows: int, num_slots: int
+    ) -> "Columns":
+        """Storage of that many rows and slots for a behaviour's steps, V = `num_values`."""
 
         def cells(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[Any]:
             return allocate((num_rows, num_slots, *shape), dtype)
@@ -73,11 +75,11 @@ class Columns:
             action=action,
             action_mask=cells(np.bool_, spec.action.num_choices),
             log_prob=cells(np.float32),
-            value=cells(np.float32),
+            value=cells(np.float32, num_values),
             reset=cells(np.bool_),
             policy_version=cells(np.int64),
             reward=cells(np.float32),
-            next_value=cells(np.float32),
+            next_value=cells(np.float32, num_values),
             boundary=cells(np.bool_),
         )
 
@@ -128,9 +130,11 @@ class Columns:
         }
 
     @classmethod
-    def from_state(cls, state: State, spec: BehaviourSpec, *, num_slots: int) -> "Columns":
+    def from_state(
+        cls, state: State, spec: BehaviourSpec, *, num_values: int, num_slots: int
+    ) -> "Columns":
         """The storage that `state` is a copy of; CheckpointError if it is of another spec."""
-        template = cls.for_spec(spec, num_rows=0, num_slots=num_slots)
+        template = cls.for_spec(spec, num_values=num_values, num_rows=0, num_slots=num_slots)
         rows = len(stored(state, "reward", np.float32, shape=(None, num_slots)))
         each: dict[str, Any] = {}
         for name, value in template._fields():
