@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO
-from entrain.config import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
+from entrain.config import (
+    ActionConfig,
+    EntropyConfig,
+    MemoryConfig,
+    NetworkConfig,
+    PolicyConfig,
+    PPOConfig,
+)
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.state import State
@@ -21,6 +28,8 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 CONTINUOUS = ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0))
 DISCRETE = ActionSpec(branches=(2, 3))
 HYBRID = ActionSpec(low=(-1.0,), high=(1.0,), branches=(3,))
+NO_MEMORY = MemoryConfig()
+PLAIN_BONUS = EntropyConfig()
 
 
 def made_policy(
@@ -30,11 +39,15 @@ def made_policy(
     hidden: Sequence[int] = (8,),
     initial_log_sigma_sq: float = 0.0,
     distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian",
+    memory: MemoryConfig = NO_MEMORY,
+    entropy: EntropyConfig = PLAIN_BONUS,
+    network: NetworkConfig | None = None,
 ) -> ActorCritic:
-    """A small policy that observes two named vectors."""
+    """A small policy that observes two named vectors; `network` comes before `hidden`, `memory`."""
     spec = BehaviourSpec("walker", (ObservationSpec("a", (3,)), ObservationSpec("b", ())), action)
     config = PolicyConfig(
-        network=NetworkConfig(hidden_sizes=tuple(hidden)),
+        network=network or NetworkConfig(hidden_sizes=tuple(hidden), memory=memory),
+        entropy=entropy,
         action=ActionConfig(distribution=distribution, initial_log_sigma_sq=initial_log_sigma_sq),
     )
     return ActorCritic(spec, config, seed=seed)
@@ -50,7 +63,8 @@ def made_rollout(
 ) -> Rollout:
     """What `policy` did on random observations, for random rewards, in columns of these lengths.
 
-    Each step ends an episode with probability 1/4, half of them by truncation.
+    Each step ends an episode with probability 1/4, half of them by truncation. The first step of
+    a column goes on with an episode: its recurrent state is not that of a beginning.
 
     Args:
         policy: acts, and values.
@@ -60,9 +74,19 @@ def made_rollout(
         filler: what float fields hold behind the end of a column.
         extra_rows: rows of padding below the longest column.
     """
-    columns = [_column(policy, n, seed=1000 * seed + b) for b, n in enumerate(lengths)]
+    # A policy need not be able to look at no step at all: a column without steps is made of one.
+    columns = [
+        _first_rows(_column(policy, max(1, n), seed=1000 * seed + b), n)
+        for b, n in enumerate(lengths)
+    ]
     rows = max(lengths) + extra_rows
-    return Rollout(**{name: _joined(columns, name, rows, filler) for name in columns[0]})
+    sequences = max(1, -(-rows // policy.config.network.memory.sequence_length))
+    return Rollout(
+        **{
+            name: _joined(columns, name, sequences if name == "sequence_state" else rows, filler)
+            for name in columns[0]
+        }
+    )
 
 
 def made_ppo(policy: ActorCritic, *, seed: int = 0, **options: Any) -> PPO:
@@ -91,16 +115,13 @@ def permuted_columns(rollout: Rollout, order: Sequence[int]) -> Rollout:
     """The same columns in another order."""
     index = torch.tensor(list(order))
 
-    def permute(value: Any, name: str) -> Any:
+    def permute(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: permute(tensor, key) for key, tensor in value.items()}
-        return value.index_select(0 if name == "initial_state" else 1, index)
+            return {key: permute(tensor) for key, tensor in value.items()}
+        return value.index_select(1, index)
 
     return Rollout(
-        **{
-            field.name: permute(getattr(rollout, field.name), field.name)
-            for field in fields(rollout)
-        }
+        **{field.name: permute(getattr(rollout, field.name)) for field in fields(rollout)}
     )
 
 
@@ -110,7 +131,7 @@ def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(length, 1, *shape, generator=generator)
 
-    observation = {"a": normal(3), "b": normal()}
+    observation = {each.name: normal(*each.shape) for each in policy.inputs.observations}
     choices = policy.spec.action.num_choices
     # The first choice of every branch stays allowed.
     mask = torch.rand(length, 1, choices, generator=generator) < 0.7
@@ -121,36 +142,82 @@ def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:
     ending = torch.rand(length, 1, generator=generator)
     terminated, truncated = ending < 0.125, (ending >= 0.125) & (ending < 0.25)
     uniform = torch.rand(length, 1, policy.noise_size, generator=generator, dtype=torch.float64)
-    after = normal()
-    reset = torch.zeros(length, 1, dtype=torch.bool)
+    after = normal(policy.num_values)
+    reward = normal()
     boundary = terminated | truncated
+    reset = boundary.roll(1, 0)
+    reset[:1] = False
     boundary[-1:] = True
+    state = 0.5 * torch.randn(1, policy.state_size, generator=generator)
+    acted, states = _acted(policy, observation, mask, uniform.clamp(1e-9, 1.0 - 1e-9), state, reset)
+    return {
+        **acted,
+        "observation": observation,
+        "action_mask": mask,
+        "reward": reward,
+        "next_value": after.masked_fill(terminated[..., None], 0.0),
+        "boundary": boundary,
+        "reset": reset,
+        "valid": torch.ones(length, 1, dtype=torch.bool),
+        "policy_version": torch.zeros(length, 1, dtype=torch.int64),
+        "sequence_state": _at_sequence_starts(policy, states),
+    }
+
+
+def _acted(
+    policy: ActorCritic,
+    observation: Mapping[str, Tensor],
+    mask: Tensor,
+    noise: Tensor,
+    state: Tensor,
+    reset: Tensor,
+) -> tuple[dict[str, Any], Tensor]:
+    """What the policy says of a column, and the states [T, 1, S] before its rows.
+
+    With memory it looks at one row after the other, as in acting; without, at all of them at once.
+    """
+    rows = len(reset)
+    pieces = [slice(t, t + 1) for t in range(rows)] if policy.state_size else [slice(rows)]
+    states, said = [], []
     with torch.inference_mode():
-        output = policy(observation, policy.initial_state(1), reset)
-        distribution = output.distribution.masked(mask)
-        action = distribution.sample(uniform.clamp(1e-9, 1.0 - 1e-9))
-        return {
-            "observation": observation,
-            "action": {name: tensor.clone() for name, tensor in action.items()},
-            "action_mask": mask,
-            "log_prob": distribution.log_prob(action).clone(),
-            "value": output.value.clone(),
-            "reward": normal(),
-            "next_value": after.masked_fill(terminated, 0.0),
-            "boundary": boundary,
-            "reset": reset,
-            "valid": torch.ones(length, 1, dtype=torch.bool),
-            "policy_version": torch.zeros(length, 1, dtype=torch.int64),
-            "initial_state": policy.initial_state(1),
-        }
+        for piece in pieces:
+            states.append(state.expand(piece.stop - (piece.start or 0), 1, -1))
+            seen = {name: values[piece] for name, values in observation.items()}
+            output = policy(seen, state, reset[piece])
+            state = output.state
+            distribution = output.distribution.masked(mask[piece])
+            action = distribution.sample(noise[piece])
+            said.append((action, distribution.log_prob(action), output.value))
+    actions, log_probs, values = zip(*said, strict=True)
+    return {
+        "action": {name: torch.cat([action[name] for action in actions]) for name in actions[0]},
+        "log_prob": torch.cat(log_probs),
+        "value": torch.cat(values),
+    }, torch.cat(states)
+
+
+def _at_sequence_starts(policy: ActorCritic, states: Tensor) -> Tensor:
+    """[Q, 1, S] of [T, 1, S] states before rows: those that a rollout holds."""
+    memory = policy.config.network.memory
+    tops = range(0, len(states), memory.sequence_length)
+    return torch.stack([states[max(0, top - memory.burn_in)] for top in tops])
+
+
+def _first_rows(column: dict[str, Any], length: int) -> dict[str, Any]:
+    def first(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: first(tensor) for key, tensor in value.items()}
+        return value[:length]
+
+    return {
+        name: value if name == "sequence_state" else first(value) for name, value in column.items()
+    }
 
 
 def _joined(columns: Sequence[Mapping[str, Any]], name: str, rows: int, filler: float) -> Any:
     values = [column[name] for column in columns]
     if isinstance(values[0], Mapping):
         return {key: _joined(values, key, rows, filler) for key in values[0]}
-    if name == "initial_state":
-        return torch.cat(values)
     return torch.cat([_padded(value, rows, filler) for value in values], dim=1)
 
 
