@@ -70,7 +70,7 @@ def test_the_defaults_are_those_of_the_ppo_that_the_field_compares_with() -> Non
     assert (ppo.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
     assert (ppo.discount, ppo.gae_lambda, ppo.clip_range) == (0.99, 0.95, 0.2)
-    assert (ppo.value_coefficient, ppo.entropy_coefficient, ppo.max_grad_norm) == (0.5, 0.0, 0.5)
+    assert (ppo.value_coefficient, ppo.max_grad_norm) == (0.5, 0.5)
 
 
 def test_a_run_listens_on_loopback_unless_told_otherwise() -> None:

@@ -200,7 +200,7 @@ def test_halfcheetah_has_the_hyperparameters_of_cleanrl() -> None:
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
     assert (ppo.adam_epsilon, ppo.discount, ppo.gae_lambda) == (1e-5, 0.99, 0.95)
     assert (ppo.clip_range, ppo.clip_range_schedule, ppo.value_clip_range) == (0.2, "constant", 0.2)
-    assert (ppo.value_coefficient, ppo.entropy_coefficient, ppo.max_grad_norm) == (0.5, 0.0, 0.5)
+    assert (ppo.value_coefficient, ppo.max_grad_norm) == (0.5, 0.5)
     assert (ppo.advantage_normalization, ppo.target_kl) == ("minibatch", 0.0)
 
 
@@ -209,3 +209,17 @@ def test_the_balance_ball_comes_from_two_processes() -> None:
     [launch] = config.simulators.launch
     assert (launch.command, launch.count) == ("entrain-env balance-ball --count 12", 2)
     assert list(config.policies) == ["ball"]
+
+
+def test_a_group_that_may_be_null_has_options_of_its_own() -> None:
+    where, schema = find(("policies", "walker", "entropy", "target", "rate"))
+    assert where == ("policies", "walker", "entropy", "target", "rate")
+    assert expectation(schema) == "a number above 0"
+    _, group = find(("policies", "walker", "entropy", "target"))
+    assert expectation(group) == "a group of options, such as 'per_dimension' or null"
+
+
+@pytest.mark.parametrize("name", ["entropy_coefficient", "ent_coef", "beta"])
+def test_who_writes_the_coefficient_where_others_have_it_is_told_where_it_is(name: str) -> None:
+    closest = closest_option(("policies", "walker", "ppo"), name)
+    assert closest == "policies.NAME.entropy.coefficient"
