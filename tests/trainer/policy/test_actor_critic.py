@@ -100,13 +100,11 @@ def test_shapes_and_dtypes_are_the_promised_ones(kind: str, distribution: str) -
     assert {name: (tuple(x.shape), x.dtype) for name, x in action.items()} == {
         name: what for name, what in expected.items() if what[0][2] > 0
     }
-    for tensor in (
-        output.value,
-        output.distribution.log_prob(action),
-        output.distribution.entropy(),
-    ):
+    for tensor in (output.distribution.log_prob(action), output.distribution.entropy()):
         assert tensor.shape == (3, 5)
         assert tensor.dtype == torch.float32
+    assert output.value.shape == (3, 5, 1)
+    assert output.value.dtype == torch.float32
     assert output.state.shape == (5, 0)
 
 
@@ -181,7 +179,7 @@ def test_actions_for_the_environment_are_within_bounds_and_allowed(
 def test_policy_and_critic_learn_from_each_other_only_if_they_share(shared: bool) -> None:
     policy = make_policy("continuous", shared=shared)
     torch.autograd.backward(run(policy, observe(1, 8)).value.sum())
-    for parameter in policy.hidden_layers.parameters():
+    for parameter in policy.body.hidden_layers.parameters():
         assert parameter.grad is not None
         assert len(parameter) == (1 if shared else 2)
         assert (parameter.grad[0] != 0).any() == shared
@@ -199,7 +197,7 @@ def test_it_computes_what_two_plain_networks_would() -> None:
         dim=-1,
     )
     (first_w, first_b), (second_w, second_b) = (
-        layer.parameters() for layer in policy.hidden_layers.layers
+        layer.parameters() for layer in policy.body.hidden_layers.layers
     )
     policy_hidden, critic_hidden = (
         torch.tanh(torch.tanh(features @ first_w[g] + first_b[g]) @ second_w[g] + second_b[g])
@@ -209,13 +207,13 @@ def test_it_computes_what_two_plain_networks_would() -> None:
     torch.testing.assert_close(
         output.distribution.parameters()["action_mean"], policy.action_head(policy_hidden)
     )
-    torch.testing.assert_close(output.value, policy.value_head(critic_hidden).squeeze(-1))
+    torch.testing.assert_close(output.value, policy.value_head(critic_hidden))
 
 
 def test_without_hidden_layers_it_is_linear() -> None:
     policy = make_policy("continuous", hidden_sizes=())
     output = run(policy, observe(2, 3))
-    assert output.value.shape == (2, 3)
+    assert output.value.shape == (2, 3, 1)
 
 
 def test_the_seed_alone_decides_the_weights() -> None:
@@ -232,7 +230,7 @@ def test_initial_gains_are_those_of_the_field() -> None:
     config = PolicyConfig(network=NetworkConfig(hidden_sizes=(32,)))
     spec = BehaviourSpec("b", (ObservationSpec("o", (32,)),), ACTIONS["continuous"])
     policy = ActorCritic(spec, config, seed=1)
-    (layer,) = policy.hidden_layers.layers
+    (layer,) = policy.body.hidden_layers.layers
     for group in layer.get_parameter("weight"):
         torch.testing.assert_close(group @ group.T, 2 * torch.eye(32), atol=1e-5, rtol=0)
     norms = policy.action_head.weight.norm(dim=1)
@@ -263,7 +261,7 @@ def test_every_parameter_learns(kind: str, distribution: str) -> None:
     output = run(policy, observe(1, 8))
     spread = output.distribution.masked(mask_for(policy, 1, 8))
     log_prob = spread.log_prob(spread.sample(noise_for(policy, 1, 8)))
-    torch.autograd.backward((log_prob + output.value + spread.entropy()).sum())
+    torch.autograd.backward((log_prob + output.value[..., 0] + spread.entropy()).sum())
     for name, parameter in policy.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -304,7 +302,7 @@ def test_a_policy_without_memory_has_no_state_and_ignores_resets() -> None:
 def test_no_rows_are_answered_with_no_rows() -> None:
     policy = make_policy()
     output = run(policy, observe(1, 0))
-    assert output.value.shape == (1, 0)
+    assert output.value.shape == (1, 0, 1)
     assert output.distribution.sample(noise_for(policy, 1, 0))["discrete"].shape == (1, 0, 1)
 
 

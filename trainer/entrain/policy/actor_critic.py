@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from entrain.config import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
-from entrain.policy.distributions import ActionDistribution
 from entrain.policy.body import Body
+from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
 from entrain.policy.layers import Head
 from entrain.policy.normalization import ObservationNormalizer
