@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from entrain.experience import Minibatch, Rollout
+from entrain.experience import BurnIn, Minibatch, Rollout
 from entrain.run.state_files import decode_state, encode_state
 
 T, B = 3, 2
+OF_SEQUENCES = {"sequence_state", "initial_state", "burn_in"}
+"""What has another shape than a row's fields, or a form of its own."""
 
 
 def rollout_of(**changes: Any) -> Rollout:
@@ -20,27 +22,30 @@ def rollout_of(**changes: Any) -> Rollout:
         "action": {"continuous": torch.full((T, B, 2), 2.0), "discrete": torch.full((T, B, 1), 3)},
         "action_mask": torch.ones(T, B, 5, dtype=torch.bool),
         "log_prob": torch.full((T, B), 4.0),
-        "value": torch.full((T, B), 5.0),
+        "value": torch.full((T, B, 2), 5.0),
         "reward": torch.full((T, B), 6.0),
-        "next_value": torch.full((T, B), 7.0),
+        "next_value": torch.full((T, B, 2), 7.0),
         "boundary": torch.zeros(T, B, dtype=torch.bool),
         "reset": torch.zeros(T, B, dtype=torch.bool),
         "valid": torch.tensor([[True, True], [True, True], [True, False]]),
         "policy_version": torch.full((T, B), 8),
-        "initial_state": torch.zeros(B, 0),
+        "sequence_state": torch.zeros(2, B, 0),
     }
     return Rollout(**{**tensors, **changes})
 
 
 def minibatch_of(**changes: Any) -> Minibatch:
     tensors: dict[str, Any] = {
-        name: torch.zeros(1, 6)
-        for name in ("log_prob", "value", "advantage", "return_", "reset", "mask")
+        name: torch.zeros(1, 6) for name in ("log_prob", "advantage", "reset", "mask")
     }
+    tensors["value"] = tensors["return_"] = torch.zeros(1, 6, 2)
     tensors["observation"] = {"x": torch.zeros(1, 6, 4)}
     tensors["action"] = {"continuous": torch.zeros(1, 6, 2)}
     tensors["action_mask"] = torch.zeros(1, 6, 0, dtype=torch.bool)
     tensors["initial_state"] = torch.zeros(6, 0)
+    tensors["burn_in"] = BurnIn(
+        {"x": torch.zeros(3, 2, 4)}, torch.zeros(3, 2), torch.tensor([1, 4])
+    )
     return Minibatch(**{**tensors, **changes})
 
 
@@ -55,15 +60,15 @@ def test_a_rollout_may_be_empty() -> None:
         if isinstance(value := getattr(rollout, field.name), dict)
         else value[:0, :0]
         for field in fields(rollout)
-        if field.name != "initial_state"
+        if field.name != "sequence_state"
     }
-    assert Rollout(**nothing, initial_state=torch.zeros(0, 0)).num_steps == 0
+    assert Rollout(**nothing, sequence_state=torch.zeros(1, 0, 0)).num_steps == 0
 
 
 def shaped_by(reference: str, form: type[Rollout | Minibatch]) -> list[str]:
     """Its fields whose first two dimensions are those of `reference`."""
     names = [field.name for field in fields(form)]
-    return [name for name in names if name not in {reference, "initial_state"}]
+    return [name for name in names if name not in {reference, *OF_SEQUENCES}]
 
 
 @pytest.mark.parametrize("name", shaped_by("valid", Rollout))
@@ -83,10 +88,11 @@ def test_one_observation_among_several_is_named_with_what_arrived() -> None:
         rollout_of(observation=observation)
 
 
-def test_the_initial_state_has_a_row_a_column_and_any_size() -> None:
-    assert rollout_of(initial_state=torch.zeros(B, 7)).initial_state.shape == (B, 7)
-    with pytest.raises(ValueError, match=r"initial_state is \[3, 7\].* must be \[2\]"):
-        rollout_of(initial_state=torch.zeros(T, 7))
+def test_sequence_states_are_as_many_and_as_large_as_they_like_with_one_a_column() -> None:
+    states = torch.zeros(5, B, 7)
+    assert rollout_of(sequence_state=states).sequence_state.shape == (5, B, 7)
+    with pytest.raises(ValueError, match=r"sequence_state is \[5, 3, 7\].* must be \[5, 2\]"):
+        rollout_of(sequence_state=torch.zeros(5, 3, 7))
 
 
 def test_experience_is_not_changed_once_made() -> None:
@@ -133,8 +139,9 @@ def test_a_minibatch_of_whole_sequences_is_as_good_as_one_of_single_steps() -> N
     sequences = {
         field.name: value_of(getattr(flat, field.name), lambda t: t.reshape(3, 2, *t.shape[2:]))
         for field in fields(flat)
-        if field.name != "initial_state"
+        if field.name not in OF_SEQUENCES
     }
+    sequences["burn_in"] = flat.burn_in
     assert Minibatch(**sequences, initial_state=torch.zeros(2, 9)).mask.shape == (3, 2)
     with pytest.raises(ValueError, match=r"initial_state is \[3, 9\].* must be \[2\]"):
         replace(flat, **{**sequences, "initial_state": torch.zeros(3, 9)})

@@ -27,14 +27,14 @@ def rollout(steps: int) -> Rollout:
         action={"continuous": torch.zeros(steps, 1, 1)},
         action_mask=torch.zeros(steps, 1, 0, dtype=torch.bool),
         log_prob=zeros,
-        value=zeros,
+        value=zeros[..., None],
         reward=zeros,
-        next_value=zeros,
+        next_value=zeros[..., None],
         boundary=falses,
         reset=falses,
         valid=~falses,
         policy_version=torch.zeros(steps, 1, dtype=torch.int64),
-        initial_state=torch.zeros(1, 0),
+        sequence_state=torch.zeros(1, 1, 0),
     )
 
 

@@ -68,10 +68,9 @@ class Rollout:
     def __post_init__(self) -> None:
         leading = self.valid.shape
         for name, tensor in _tensors(self):
-            shape, expected = tensor.shape, leading
-            if name == "sequence_state":
-                shape, expected = tensor.shape[1:], leading[1:]
-            if shape[: len(expected)] != expected:
+            any_number = tensor.shape[:1]
+            expected = any_number + leading[1:] if name == "sequence_state" else leading
+            if tensor.shape[: len(expected)] != expected:
                 raise ValueError(
                     f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
                 )

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from entrain.config import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import PolicyOutput
+from entrain.policy.inputs import policy_inputs
 from entrain.requests import SlotTimesteps
-from entrain.rollout import columns
+from entrain.rollout import columns, sequence_states
 from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
@@ -68,13 +70,31 @@ class CodeDistribution:
 class CodePolicy:
     """Sees code + WEIGHT_UNIT * weight, and values it at just that.
 
-    With memory it values state[0], where state = (half of it, zero after a reset) + what it sees.
+    With memory it values state[0], where state[i] = (state[i] / 2^(i + 1), zero after a reset) +
+    what it sees. A second value is the previous reward plus the previous action's noise, if it is
+    shown them, else 0.5 - what it sees.
     """
 
     noise_size = 2
+    spec = SPEC
 
-    def __init__(self, state_size: int = 0) -> None:
+    def __init__(
+        self,
+        state_size: int = 0,
+        num_values: int = 1,
+        sequence_length: int = 16,
+        burn_in: int = 0,
+        history: bool = False,
+    ) -> None:
         self.state_size = state_size
+        self.num_values = num_values
+        network = NetworkConfig(
+            memory=MemoryConfig(sequence_length=sequence_length, burn_in=burn_in),
+            previous_action=history,
+            previous_reward=history,
+        )
+        self.config = PolicyConfig(network=network)
+        self.inputs = policy_inputs(SPEC, network)
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.forwards = 0
 
@@ -91,16 +111,22 @@ class CodePolicy:
     ) -> PolicyOutput:
         self.forwards += 1
         seen = observation["code"] + WEIGHT_UNIT * self.weight
-        assert seen.shape == reset.shape == observation["eyes/left"].shape[:2]
-        assert state.shape == (seen.shape[1], self.state_size)
-        if self.state_size == 0:
-            return PolicyOutput(CodeDistribution(seen), seen, state)
+        for each in self.inputs.observations:
+            assert observation[each.name].shape == (*reset.shape, *each.shape), each.name
+        assert state.shape == (reset.shape[1], self.state_size)
+        decay = 0.5 ** torch.arange(1, self.state_size + 1)
         values = []
         for step, cleared in zip(seen, reset, strict=True):
-            half = 0.5 * state
-            state = step[:, None] + half.masked_fill(cleared[:, None], 0.0)
-            values.append(state[:, 0])
-        return PolicyOutput(CodeDistribution(seen), torch.stack(values), state)
+            state = step[:, None] + (decay * state).masked_fill(cleared[:, None], 0.0)
+            values.append(state[:, 0] if self.state_size else step)
+        first = torch.stack(values)
+        heads = [first, self._second_value(observation, seen)][: self.num_values]
+        return PolicyOutput(CodeDistribution(seen), torch.stack(heads, -1), state)
+
+    def _second_value(self, observation: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        if not self.config.network.previous_action:
+            return 0.5 - seen
+        return observation["previous_reward"][..., 0] + observation["previous_action"][..., 1]
 
     def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {**action, "continuous": 2.0 * action["continuous"]}
@@ -153,7 +179,7 @@ def actor_of(policy: CodePolicy, **changes: Any) -> Actor:
         "normalize_rewards": False,
         "reward_clip": 10.0,
     }
-    return Actor(policy, SPEC, **{**options, **changes})
+    return Actor(policy, **{**options, **changes})
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -164,7 +190,10 @@ def _unused_storage_is_loud() -> Iterator[None]:
         dtype = np.dtype(dtype)
         return np.full(shape, 255 if dtype == np.uint8 else LEAK, dtype)
 
-    with mock.patch.object(columns, "allocate", poisoned):
+    with (
+        mock.patch.object(columns, "allocate", poisoned),
+        mock.patch.object(sequence_states, "allocate", poisoned),
+    ):
         yield
 
 

@@ -32,8 +32,8 @@ def test_an_action_opens_a_step_and_its_outcome_closes_it(
     rollout = actor.observe(batch((0, MID, 2.5, 6.0)))
     # The policy values what it sees at its code: 5 when it acted, 6 at what followed.
     assert rollout.observation["code"].tolist() == [[5.0]]
-    assert rollout.value.tolist() == [[5.0]]
-    assert rollout.next_value.tolist() == [[6.0]]
+    assert rollout.value.tolist() == [[[5.0]]]
+    assert rollout.next_value.tolist() == [[[6.0]]]
     assert rollout.reward.tolist() == [[2.5]]
     assert rollout.log_prob.tolist() == [[-5.0]]
     assert rollout.boundary.tolist() == [[True]]
@@ -63,7 +63,7 @@ def test_the_end_of_an_episode_and_the_next_first_row_may_share_a_batch_in_any_p
     rollout = actor.observe(batch((1, MID, 30.0, 7.0)))
     assert rollout.valid.tolist() == [[True, True], [False, True]]
     assert rollout.observation["code"][:, 1].tolist() == [2.0, 5.0]
-    assert rollout.next_value[0].tolist() == [0.0, 4.0]
+    assert rollout.next_value[0].tolist() == [[0.0], [4.0]]
     assert rollout.reset[:, 1].tolist() == [True, True]
     assert rollout.boundary[:, 1].tolist() == [True, True]
     assert rollout.boundary[0, 0].item() is True
@@ -117,7 +117,7 @@ def test_a_released_agent_costs_its_open_step_and_nothing_else(
     assert actor.ledger == Ledger(opened=4, closed=1, dropped=1)
     rollout = actor.observe(batch((0, MID, 1.0, 5.0), (1, MID, 1.0, 6.0)))
     assert rollout.observation["code"][:, 0].tolist() == [1.0, 4.0]
-    assert rollout.next_value[:, 0].tolist() == [3.0, 5.0]
+    assert rollout.next_value[:, 0, 0].tolist() == [3.0, 5.0]
     assert rollout.boundary[:, 0].tolist() == [True, True]
     assert rollout.reset[:, 0].tolist() == [True, True]
     assert len(actor.episodes.take()[0]) == 0
@@ -330,35 +330,6 @@ def test_observing_twice_or_acting_on_nothing_is_refused(
         actor.observe(batch((0, MID, 0.0, 1.0)))
 
 
-def test_a_sequence_replayed_from_its_rollout_passes_through_the_same_recurrent_states(
-    make_policy: Make, make_actor: Make, batch: Batch
-) -> None:
-    # The policy's value is its recurrent state, so a replay agrees only if the state that a column
-    # begins with, and every reset in it, are those of acting.
-    policy = make_policy(state_size=2)
-    actor = make_actor(policy, rollout_steps=5)
-    rng = np.random.default_rng(0)
-    running: set[int] = set()
-    replayed = 0
-    for code in range(1, 60):
-        rows = []
-        for slot in rng.permutation(4)[: rng.integers(1, 5)].tolist():
-            if slot in running and rng.random() < 0.2:
-                rows.append((slot, TERMINATED, 0.0, 100.0 + code))
-                running.remove(slot)
-            if rng.random() < 0.9:
-                rows.append((slot, MID if slot in running else FIRST, 0.0, float(code)))
-                running.add(slot)
-        rollout = actor.observe(batch(*rows, num_slots=4))
-        if rollout is not None:
-            output = policy(rollout.observation, rollout.initial_state, rollout.reset)
-            valid = rollout.valid
-            torch.testing.assert_close(output.value[valid], rollout.value[valid], rtol=0, atol=0)
-            replayed += rollout.num_steps
-        actor.act()
-    assert replayed > 100
-
-
 def test_the_learner_finds_the_log_probability_the_actor_stored() -> None:
     # The real policy, hybrid, masked, bounded: what was stored must be recomputable to 1e-6.
     spec = BehaviourSpec(
@@ -371,7 +342,6 @@ def test_the_learner_finds_the_log_probability_the_actor_stored() -> None:
     )
     actor = Actor(
         policy,
-        spec,
         rollout_steps=30,
         seed=1,
         discount=0.9,
@@ -397,7 +367,7 @@ def test_the_learner_finds_the_log_probability_the_actor_stored() -> None:
         assert mask[np.arange(5), actions.discrete[:, 0]].all()
         assert mask[np.arange(5), 3 + actions.discrete[:, 1]].all()
     assert rollout is not None
-    output = policy(rollout.observation, rollout.initial_state, rollout.reset)
+    output = policy(rollout.observation, rollout.sequence_state[0], rollout.reset)
     distribution = output.distribution.masked(rollout.action_mask)
     torch.testing.assert_close(
         distribution.log_prob(rollout.action), rollout.log_prob, rtol=0, atol=1e-6

@@ -63,7 +63,6 @@ def statements_of(agents: int) -> list[Counter[Statement]]:
     policy = ActorCritic(SPEC, PolicyConfig(), seed=0)
     actor = Actor(
         policy,
-        SPEC,
         rollout_steps=2 * agents,
         seed=1,
         discount=0.9,

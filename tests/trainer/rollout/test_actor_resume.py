@@ -41,7 +41,9 @@ class Life:
     """A policy that learns at every cut, its actor, and everything they said."""
 
     def __init__(self, make_policy: Make, make_actor: Make) -> None:
-        self.policy = make_policy(state_size=2)
+        self.policy = make_policy(
+            state_size=2, num_values=2, sequence_length=2, burn_in=1, history=True
+        )
         self.actor: Actor = make_actor(
             self.policy, rollout_steps=5, normalize_rewards=True, discount=0.9
         )
@@ -78,7 +80,7 @@ def visible(state: State) -> State:
     columns = buffer.pop("columns")
     rows = np.arange(int(height.max(initial=0)))[:, None] < height
     closed = np.arange(int(height.max(initial=0)))[:, None] < buffer["length"]
-    del buffer["initial_state"], buffer["open_state"]
+    del buffer["states"]
     return {
         **state,
         "buffer": buffer,

@@ -38,7 +38,7 @@ def numbers(code: int) -> Step:
         },
         "action_mask": (code >> np.arange(7)) % 2 == 1,
         "log_prob": np.float32(-code),
-        "value": np.float32(code + 0.5),
+        "value": np.array([code + 0.5, -code], np.float32),
         "reset": code % 3 == 0,
         "policy_version": code // 10,
     }
@@ -69,19 +69,19 @@ def open_steps(buffer: RolloutBuffer, slots: Sequence[int], codes: Sequence[int]
 def close_steps(
     buffer: RolloutBuffer, slots: Sequence[int], codes: Sequence[int], kinds: Sequence[StepType]
 ) -> None:
-    """Close the open step of each slot with reward code / 8 and value code + 100."""
+    """Close the open step of each slot with reward code / 8 and values code + 100, -code."""
     buffer.close(
         np.array(slots, np.int64),
         step_type=np.array(kinds, np.uint8),
         reward=np.array([code / 8 for code in codes], np.float32),
-        value=np.array(codes, np.float32) + 100,
+        value=np.array([[code + 100, -code] for code in codes], np.float32).reshape(-1, 2),
     )
 
 
 def outcome(code: int, kind: StepType) -> Step:
     return {
         "reward": np.float32(code / 8),
-        "next_value": np.float32(0 if kind is TERMINATED else code + 100),
+        "next_value": np.array([0, 0] if kind is TERMINATED else [code + 100, -code], np.float32),
         "boundary": kind is not MID,
     }
 
@@ -110,7 +110,7 @@ def assert_is_rollout(rollout: Rollout, columns: Sequence[Sequence[Step]]) -> No
 
 @pytest.fixture
 def buffer() -> RolloutBuffer:
-    buffer = RolloutBuffer(SPEC)
+    buffer = RolloutBuffer(SPEC, num_values=2)
     buffer.grow(3)
     return buffer
 
@@ -137,9 +137,9 @@ def test_the_future_after_termination_is_worth_zero_whatever_the_critic_says(
         np.array([0, 1, 2]),
         step_type=np.array([TERMINATED, TRUNCATED, MID], np.uint8),
         reward=np.zeros(3, np.float32),
-        value=np.array([np.nan, 5.0, 6.0], np.float32),
+        value=np.array([[np.nan, np.inf], [5.0, 7.0], [6.0, 8.0]], np.float32),
     )
-    assert buffer.cut().next_value.tolist() == [[0.0, 5.0, 6.0]]
+    assert buffer.cut().next_value.tolist() == [[[0.0, 0.0], [5.0, 7.0], [6.0, 8.0]]]
 
 
 def test_an_open_step_waits_through_a_cut_and_is_the_first_row_of_the_next(
@@ -173,7 +173,7 @@ def test_a_rollout_can_be_learned_from(buffer: RolloutBuffer) -> None:
     close_steps(buffer, [0], [11], [MID])
     rollout = buffer.cut()
     weight = torch.ones((), requires_grad=True)
-    loss = (weight * rollout.value * rollout.reward).sum()
+    loss = (weight * rollout.value[..., 0] * rollout.reward).sum()
     torch.autograd.backward(loss)
     assert weight.grad is not None
     assert weight.grad.item() == 10.5 * 11 / 8
@@ -271,12 +271,12 @@ EVENTS = ("skip", "mid", "terminated", "truncated", "drop", "only close")
 def test_every_closed_step_is_in_exactly_one_rollout_whatever_the_interleaving(
     story: list[list[str] | str],
 ) -> None:
-    buffer, lists = RolloutBuffer(SPEC), StepsInLists()
+    buffer, lists = RolloutBuffer(SPEC, num_values=2), StepsInLists()
     for code, chapter in enumerate(story, start=1):
         if chapter == "cut":
             assert_is_rollout(buffer.cut(), lists.cut())
         elif chapter == "reload":
-            state, buffer = buffer.state(), RolloutBuffer(SPEC)
+            state, buffer = buffer.state(), RolloutBuffer(SPEC, num_values=2)
             buffer.load_state(state)
         else:
             lists.live(buffer, list(chapter), 10 * code)
@@ -329,7 +329,7 @@ class StepsInLists:
 
 
 def test_storage_grows_to_any_number_of_rows_and_slots() -> None:
-    buffer = RolloutBuffer(SPEC)
+    buffer = RolloutBuffer(SPEC, num_values=2)
     for slot in range(9):
         buffer.grow(slot + 1)
         for step in range(3 * slot):
@@ -339,46 +339,8 @@ def test_storage_grows_to_any_number_of_rows_and_slots() -> None:
     assert rollout.valid.sum(0).tolist() == [3 * slot for slot in range(1, 9)]
     for column, slot in enumerate(range(1, 9)):
         codes = [100 * slot + step for step in range(3 * slot)]
-        assert rollout.value[: 3 * slot, column].tolist() == [code + 0.5 for code in codes]
+        assert rollout.value[: 3 * slot, column, 0].tolist() == [code + 0.5 for code in codes]
         assert rollout.reward[: 3 * slot, column].tolist() == [code / 8 for code in codes]
-
-
-def test_the_recurrent_state_of_a_column_is_that_before_its_first_row() -> None:
-    buffer = RolloutBuffer(SPEC, state_size=2)
-    buffer.grow(2)
-
-    def step(slot: int, state: float) -> None:
-        if buffer.is_open[slot]:
-            close_steps(buffer, [slot], [1], [MID])
-        one = np.zeros(1, np.float32)
-        buffer.open(
-            np.array([slot]),
-            observation={
-                "position": np.zeros((1, 2), np.float32),
-                "camera": np.zeros((1, 2, 2), np.uint8),
-            },
-            action={
-                "continuous": np.zeros((1, 1), np.float32),
-                "discrete": np.zeros((1, 2), np.int64),
-            },
-            action_mask=np.ones((1, 7), np.bool_),
-            log_prob=one,
-            value=one,
-            reset=np.zeros(1, np.bool_),
-            recurrent_state=np.full((1, 2), state, np.float32),
-            policy_version=0,
-        )
-
-    step(0, 1.0)
-    step(1, 2.0)
-    step(0, 3.0)
-    step(0, 4.0)
-    # Slot 0 has two closed steps, the first from state 1; slot 1 has none.
-    assert buffer.cut().initial_state.tolist() == [[1.0, 1.0]]
-    step(0, 5.0)
-    step(1, 6.0)
-    # The open steps that were carried began from 4 and 2.
-    assert buffer.cut().initial_state.tolist() == [[4.0, 4.0], [2.0, 2.0]]
 
 
 def test_a_state_is_a_copy(buffer: RolloutBuffer) -> None:
@@ -386,7 +348,7 @@ def test_a_state_is_a_copy(buffer: RolloutBuffer) -> None:
     state = buffer.state()
     close_steps(buffer, [0], [11], [MID])
     open_steps(buffer, [0, 1], [12, 13])
-    fresh = RolloutBuffer(SPEC)
+    fresh = RolloutBuffer(SPEC, num_values=2)
     fresh.load_state(state)
     close_steps(fresh, [0], [14], [TERMINATED])
     assert_is_rollout(fresh.cut(), [[{**numbers(10), **outcome(14, TERMINATED)}]])
@@ -404,7 +366,8 @@ def replaced(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("damage", "complaint"),
     [
         (without("log_prob"), "has no 'log_prob'"),
-        (replaced("value", np.zeros((1, 3))), r"value is float64\[1, 3\]"),
+        (replaced("value", np.zeros((1, 3, 2))), r"value is float64\[1, 3, 2\]"),
+        (replaced("value", np.zeros((1, 3, 1), np.float32)), r"this run needs float32\[1, 3, 2\]"),
         (replaced("observation", []), "0 arrays of observation, this run needs 2"),
         (replaced("action_mask", np.zeros((1, 3, 6), bool)), r"this run needs bool\[1, 3, 7\]"),
         (lambda state: state.update(length=np.zeros((2, 2), np.int64)), r"length is int64\[2, 2\]"),
@@ -418,7 +381,7 @@ def test_a_state_of_another_spec_is_refused_and_says_what_differs(
     state["columns"] = dict(state["columns"])
     damage(state)
     with pytest.raises(CheckpointError, match=complaint):
-        RolloutBuffer(SPEC).load_state(state)
+        RolloutBuffer(SPEC, num_values=2).load_state(state)
 
 
 def flat(rollout: Rollout) -> dict[str, Any]:
