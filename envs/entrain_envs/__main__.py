@@ -124,6 +124,7 @@ def _first_line(path: Path) -> str:
 
 def _make_gymnasium(options: argparse.Namespace) -> "Environment":
     from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make  # noqa: PLC0415
+    from entrain_envs.keep_observations import KeepObservations  # noqa: PLC0415
 
     wrappers = [_named(wrapper) for wrapper in options.wrapper]
 
@@ -131,7 +132,7 @@ def _make_gymnasium(options: argparse.Namespace) -> "Environment":
         copy = make(options.environment, options.kwargs)
         for wrapper in wrappers:
             copy = wrapper(copy)
-        return copy
+        return copy if options.keep is None else KeepObservations(copy, options.keep)
 
     behaviour = options.behaviour or options.environment.rpartition(":")[2].replace("/", "-")
     return GymnasiumEnvironment(make_one, behaviour=behaviour, count=options.count)
@@ -153,6 +154,12 @@ def _make_balance_ball(options: argparse.Namespace) -> "Environment":
     from entrain_envs.simulators.balance_ball import BalanceBall  # noqa: PLC0415
 
     return BalanceBall(count=options.count, behaviour=options.behaviour)
+
+
+def _make_cue_memory(options: argparse.Namespace) -> "Environment":
+    from entrain_envs.simulators.cue_memory import CueMemory  # noqa: PLC0415
+
+    return CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
 
 
 def _named(text: str, *, default: str = "") -> Any:
@@ -183,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gymnasium(commands)
     _add_pettingzoo(commands)
     _add_balance_ball(commands)
+    _add_cue_memory(commands)
     return parser
 
 
@@ -197,6 +205,12 @@ def _add_gymnasium(commands: Any) -> None:
         default=[],
         metavar="MODULE:NAME",
         help="wrap each copy, innermost first; may be given several times",
+    )
+    command.add_argument(
+        "--keep",
+        type=_indices,
+        metavar="I,J,...",
+        help="show only these numbers of a vector observation, counted from 0; hide the others",
     )
     _add_kwargs(command)
     _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
@@ -229,6 +243,15 @@ def _add_balance_ball(commands: Any) -> None:
     command = commands.add_parser("balance-ball", help="bundled: keep balls on tilting platforms")
     _add_common(command, count=12, behaviour="ball", behaviour_help="default: ball")
     command.set_defaults(make=_make_balance_ball)
+
+
+def _add_cue_memory(commands: Any) -> None:
+    command = commands.add_parser(
+        "cue-memory", help="bundled: remember a sign until the end of a corridor"
+    )
+    command.add_argument("--cues", type=_positive, default=4, help="signs, and doors (4)")
+    _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
+    command.set_defaults(make=_make_cue_memory)
 
 
 def _add_kwargs(command: argparse.ArgumentParser) -> None:
@@ -299,6 +322,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is below 1")
     return number
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(index) for index in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of indices, such as 0,2") from None
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -33,6 +33,17 @@ _WIRE_DTYPE: Mapping[str, pb.Dtype] = MappingProxyType(
 _DTYPE_NAME: Mapping[int, str] = MappingProxyType(
     {number: name for name, number in _WIRE_DTYPE.items()}
 )
+_WIRE_KIND: Mapping[str, pb.ObservationKind] = MappingProxyType(
+    {
+        "vector": pb.OBSERVATION_KIND_VECTOR,
+        "image": pb.OBSERVATION_KIND_IMAGE,
+        "entities": pb.OBSERVATION_KIND_ENTITIES,
+        "goal": pb.OBSERVATION_KIND_GOAL,
+    }
+)
+_KIND_NAME: Mapping[int, str] = MappingProxyType(
+    {number: name for name, number in _WIRE_KIND.items()}
+)
 
 
 def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
@@ -44,6 +55,7 @@ def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
                 name=observation.name,
                 shape=observation.shape,
                 dtype=_WIRE_DTYPE[observation.dtype],
+                kind=_WIRE_KIND[observation.kind],
             )
             for observation in spec.observations
         ],
@@ -54,7 +66,12 @@ def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
 
 
 def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
-    """Read a spec; WireError if its dtype is unknown, SpecError if it contradicts itself."""
+    """Read a spec.
+
+    Raises:
+        WireError: the number of a dtype or kind is unknown.
+        SpecError: the spec contradicts itself.
+    """
     return BehaviourSpec(
         name=message.name,
         observations=tuple(
@@ -62,6 +79,7 @@ def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
                 name=observation.name,
                 shape=tuple(observation.shape),
                 dtype=_dtype_name(message.name, observation),
+                kind=_kind_name(message.name, observation),
             )
             for observation in message.observations
         ),
@@ -195,11 +213,28 @@ def _decode_mask(spec: BehaviourSpec, content: bytes, rows: int) -> BoolArray:
 
 
 def _dtype_name(behaviour: str, observation: pb.ObservationSpec) -> str:
+    return _name_of(observation.dtype, _DTYPE_NAME, "dtype", behaviour, observation)
+
+
+def _kind_name(behaviour: str, observation: pb.ObservationSpec) -> str:
+    """Empty if the simulator says nothing: the spec then decides by the shape."""
+    if observation.kind == pb.OBSERVATION_KIND_UNSPECIFIED:
+        return ""
+    return _name_of(observation.kind, _KIND_NAME, "kind", behaviour, observation)
+
+
+def _name_of(
+    number: int,
+    names: Mapping[int, str],
+    field: str,
+    behaviour: str,
+    observation: pb.ObservationSpec,
+) -> str:
     try:
-        return _DTYPE_NAME[observation.dtype]
+        return names[number]
     except KeyError:
         raise WireError(
-            f"behaviour '{behaviour}', observation '{observation.name}' has dtype number "
-            f"{observation.dtype}; expected one of "
-            f"{', '.join(f'{number} ({name})' for number, name in _DTYPE_NAME.items())}"
+            f"behaviour '{behaviour}', observation '{observation.name}' has {field} number "
+            f"{number}; expected one of "
+            f"{', '.join(f'{known} ({name})' for known, name in names.items())}"
         ) from None

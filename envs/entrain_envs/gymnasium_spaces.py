@@ -45,7 +45,7 @@ def observation_layout(space: Space, *, where: str) -> ObservationLayout:
     """Lay out an observation space; Dict and Tuple become several named observations.
 
     Box float32 and uint8 stay what they are, other numbers become float32, a discrete choice
-    becomes one-hot.
+    becomes one-hot. A Box of three dimensions is an image.
 
     Raises:
         SpecError: the space has no fixed number of numbers (Text, Graph, Sequence, OneOf).
@@ -102,7 +102,8 @@ def _observation_leaf(
         dtype = "uint8" if space.dtype == np.uint8 else "float32"
         return ObservationSpec(name, tuple(space.shape), dtype), _copy(name, path, space.shape)
     if isinstance(space, spaces.MultiBinary):
-        return ObservationSpec(name, tuple(space.shape)), _copy(name, path, space.shape)
+        spec = ObservationSpec(name, tuple(space.shape), kind="vector")
+        return spec, _copy(name, path, space.shape)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         choices = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
         write = _one_hot(name, path, choices, start=np.ravel(space.start))

@@ -19,6 +19,11 @@ DTYPES: Mapping[str, np.dtype[np.generic]] = {
 }
 """The dtypes an observation may have, as they are written on the wire."""
 
+KINDS = ("vector", "image", "entities", "goal")
+"""What an observation may be to a policy. vector: plain numbers, of any shape. image: [H, W, C] or
+[C, H, W], seen by convolutions. entities: [N, F], a set of at most N things with F numbers each;
+a row of zeros is an absent one. goal: what to do, rather than what is."""
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -33,9 +38,14 @@ class ObservationSpec:
     dtype: str = "float32"
     """A key of `DTYPES`."""
 
+    kind: str = ""
+    """One of `KINDS`; if not said, image for three dimensions and vector for any other number."""
+
     def __post_init__(self) -> None:
         if not self.name:
             raise SpecError("an observation has an empty name; give each one a name")
+        if not self.kind:
+            object.__setattr__(self, "kind", self._default_kind)
         if self.dtype not in DTYPES:
             raise SpecError(
                 f"observation '{self.name}' has dtype {self.dtype}; "
@@ -46,6 +56,28 @@ class ObservationSpec:
                 f"observation '{self.name}' has shape {list(self.shape)}; "
                 "every dimension must be at least 1"
             )
+        self._check_kind()
+
+    def _check_kind(self) -> None:
+        if self.kind not in KINDS:
+            raise SpecError(
+                f"observation '{self.name}' is of kind '{self.kind}'; "
+                f"it must be one of {', '.join(KINDS)}"
+            )
+        if self.kind == "image" and len(self.shape) != 3:
+            raise SpecError(
+                f"image '{self.name}' has shape {list(self.shape)}; it must be [height, width, "
+                "channels] or [channels, height, width]: give a grey image one channel"
+            )
+        if self.kind == "entities" and (len(self.shape) != 2 or self.dtype != "float32"):
+            raise SpecError(
+                f"entities '{self.name}' are {self.dtype}{list(self.shape)}; they must be "
+                "float32[most entities, numbers of each]"
+            )
+
+    @property
+    def _default_kind(self) -> str:
+        return "image" if len(self.shape) == 3 else "vector"
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
@@ -58,7 +90,8 @@ class ObservationSpec:
         return math.prod(self.shape)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}{list(self.shape)}"
+        kind = "" if self.kind == self._default_kind else f"{self.kind} "
+        return f"{self.name}: {kind}{self.dtype}{list(self.shape)}"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,14 @@ def test_the_balance_ball_runs_until_the_trainer_is_done(serve: Serve) -> None:
     assert trainer.goodbyes == ["the trainer closed the session"]
 
 
+def test_the_cue_memory_runs_with_as_many_doors_as_asked_for(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["cue-memory", "--count", "3", "--cues", "5", "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert trainer.specs["walker"].action.branches == (5,)
+    assert len(trainer.steps[0].behaviours[0].step_type) == 3
+
+
 def test_a_gymnasium_environment_runs_in_several_copies(serve: Serve) -> None:
     trainer = Trainer()
     address = serve(trainer)
@@ -176,6 +184,13 @@ def test_copies_may_be_wrapped(serve: Serve) -> None:
     arguments = ["gymnasium", "my_environments:Fixed-v0", "--wrapper", "my_environments:First"]
     assert command.main([*arguments, "--connect", serve(trainer)]) == 0
     assert trainer.specs["Fixed-v0"].observations[0].shape == (1,)
+
+
+def test_some_numbers_of_an_observation_may_be_hidden(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "CartPole-v1", "--keep", "0,2", "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert trainer.specs["CartPole-v1"].observations[0].shape == (2,)
 
 
 @pytest.mark.usefixtures("my_environments")
@@ -301,6 +316,11 @@ def test_no_trainer_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[st
     [
         (["balance-ball", "--connect", "nowhere"], "'nowhere' is no address"),
         (["gymnasium", "CartPool-v1", "--connect", "a:1"], "cannot make environment 'CartPool-v1'"),
+        (
+            ["gymnasium", "CartPole-v1", "--keep", "4", "--connect", "a:1"],
+            "cannot keep [4] of the observation's 4 numbers",
+        ),
+        (["cue-memory", "--cues", "1", "--connect", "a:1"], "cues is 1"),
         (["pettingzoo", "no.such", "--connect", "a:1"], "'no.such': No module named 'no'"),
         (
             ["pettingzoo", "json:zoo", "--connect", "a:1"],
@@ -331,6 +351,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
         (["balance-ball", "--connect", "a:1", "--reconnect-s", "soon"], "invalid float"),
         (["gymnasium", "X", "--connect", "a:1", "--kwargs", "{"], "no JSON"),
         (["gymnasium", "X", "--connect", "a:1", "--kwargs", "[1]"], "is no JSON object"),
+        (["gymnasium", "X", "--connect", "a:1", "--keep", "0,b"], "'0,b' is no list of indices"),
         (["balanceball"], "invalid choice: 'balanceball'"),
     ],
 )

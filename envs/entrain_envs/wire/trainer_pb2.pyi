@@ -13,6 +13,14 @@ class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DTYPE_FLOAT32: _ClassVar[Dtype]
     DTYPE_UINT8: _ClassVar[Dtype]
 
+class ObservationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBSERVATION_KIND_UNSPECIFIED: _ClassVar[ObservationKind]
+    OBSERVATION_KIND_VECTOR: _ClassVar[ObservationKind]
+    OBSERVATION_KIND_IMAGE: _ClassVar[ObservationKind]
+    OBSERVATION_KIND_ENTITIES: _ClassVar[ObservationKind]
+    OBSERVATION_KIND_GOAL: _ClassVar[ObservationKind]
+
 class StepType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     STEP_TYPE_UNSPECIFIED: _ClassVar[StepType]
@@ -29,6 +37,11 @@ class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 DTYPE_UNSPECIFIED: Dtype
 DTYPE_FLOAT32: Dtype
 DTYPE_UINT8: Dtype
+OBSERVATION_KIND_UNSPECIFIED: ObservationKind
+OBSERVATION_KIND_VECTOR: ObservationKind
+OBSERVATION_KIND_IMAGE: ObservationKind
+OBSERVATION_KIND_ENTITIES: ObservationKind
+OBSERVATION_KIND_GOAL: ObservationKind
 STEP_TYPE_UNSPECIFIED: StepType
 STEP_TYPE_FIRST: StepType
 STEP_TYPE_MID: StepType
@@ -87,14 +100,16 @@ class BehaviourSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., observations: _Optional[_Iterable[_Union[ObservationSpec, _Mapping]]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
-    __slots__ = ("name", "shape", "dtype")
+    __slots__ = ("name", "shape", "dtype", "kind")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     name: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     dtype: Dtype
-    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[Dtype, str]] = ...) -> None: ...
+    kind: ObservationKind
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., kind: _Optional[_Union[ObservationKind, str]] = ...) -> None: ...
 
 class ActionSpec(_message.Message):
     __slots__ = ("low", "high", "branches")
