@@ -110,6 +110,7 @@ class CodePolicy:
         self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
     ) -> PolicyOutput:
         self.forwards += 1
+        self.last_observation = observation
         seen = observation["code"] + WEIGHT_UNIT * self.weight
         for each in self.inputs.observations:
             assert observation[each.name].shape == (*reset.shape, *each.shape), each.name
