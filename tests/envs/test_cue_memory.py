@@ -216,6 +216,16 @@ def test_changed_settings_hold_from_an_agents_next_episode() -> None:
     assert step_types == [[MID], [MID], [MID], ended, [MID], ended]
 
 
+def test_a_changed_distraction_spares_corridors_that_agents_are_in() -> None:
+    environment = CueMemory(count=2)
+    environment.reset(seed=1, parameters={"shortest": 9, "longest": 9, "distraction": 1.0})
+    environment._to_doors[1] = 0
+    environment.set_parameters({"shortest": 9, "longest": 9, "distraction": 0.0})
+    for _ in range(3):
+        batch = environment.step(doors(np.zeros(2, np.int64)))["walker"]
+    assert batch.observation["sign"].sum(axis=1).tolist() == [1.0, 0.0]
+
+
 def test_parameters_of_other_tasks_are_passed_over() -> None:
     assert Settings.of({"wind": 3.0, "shortest": 2.0}) == Settings(shortest=2)
 
