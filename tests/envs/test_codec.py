@@ -20,7 +20,7 @@ from entrain_envs.codec import (
     encode_timesteps,
 )
 from entrain_envs.errors import SpecError, WireError
-from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec import KINDS, ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import RowsOf, actions_for
@@ -40,7 +40,12 @@ def specs(draw: st.DrawFn) -> BehaviourSpec:
     return BehaviourSpec(
         draw(st.text(min_size=1, max_size=8)),
         tuple(
-            ObservationSpec(name, draw(shapes), draw(st.sampled_from(["float32", "uint8"])))
+            ObservationSpec(
+                name,
+                draw(shapes),
+                draw(st.sampled_from(["float32", "uint8"])),
+                draw(st.sampled_from(["", "vector", "goal"])),
+            )
             for name in names
         ),
         ActionSpec(
@@ -227,6 +232,41 @@ def test_an_unknown_dtype_number_is_refused_with_the_known_ones() -> None:
         WireError, match=r"dtype number 0; expected one of 1 \(float32\), 2 \(uint8\)"
     ):
         decode_spec(message)
+
+
+def test_each_kind_has_its_number_on_the_wire() -> None:
+    number_by_spec = {
+        ObservationSpec("o", (2,), kind="vector"): 1,
+        ObservationSpec("o", (2, 2, 2), kind="image"): 2,
+        ObservationSpec("o", (2, 2), kind="entities"): 3,
+        ObservationSpec("o", (2,), kind="goal"): 4,
+    }
+    assert {spec.kind for spec in number_by_spec} == set(KINDS)
+    for spec, number in number_by_spec.items():
+        written = encode_spec(BehaviourSpec("b", (spec,), CHOOSER.action))
+        assert written.observations[0].kind == number
+        assert decode_spec(written).observations == (spec,)
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((8, 8, 3), "image"), ((8, 8), "vector")])
+def test_a_simulator_that_says_no_kind_gets_the_usual_one(
+    shape: tuple[int, ...], kind: str
+) -> None:
+    message = pb.BehaviourSpec(
+        name="walker",
+        observations=[pb.ObservationSpec(name="seen", shape=shape, dtype=pb.DTYPE_UINT8)],
+        action=pb.ActionSpec(branches=[2]),
+    )
+    assert decode_spec(message).observation("seen").kind == kind
+
+
+def test_an_unknown_kind_number_is_refused_with_the_known_ones() -> None:
+    seen = pb.ObservationSpec(name="seen", shape=[3], dtype=pb.DTYPE_FLOAT32)
+    seen.MergeFromString(b"\x20\x09")  # field 4, a varint: 9
+    with pytest.raises(
+        WireError, match=r"'seen' has kind number 9; expected one of 1 \(vector\), 2 \(image\), 3"
+    ):
+        decode_spec(pb.BehaviourSpec(name="walker", observations=[seen]))
 
 
 def test_a_spec_that_contradicts_itself_is_refused_on_arrival() -> None:

@@ -56,6 +56,24 @@ def test_bytes_stay_bytes() -> None:
     assert written(space, image) == {"observation": image.tolist()}
 
 
+def test_a_box_of_three_dimensions_is_an_image_and_switches_are_not() -> None:
+    space = spaces.Dict(
+        {
+            "camera": spaces.Box(0, 255, (8, 8, 3), np.uint8),
+            "depth": spaces.Box(0.0, 1.0, (1, 8, 8), np.float32),
+            "map": spaces.Box(0.0, 1.0, (8, 8), np.float32),
+            "switches": spaces.MultiBinary((2, 2, 2)),
+        }
+    )
+    layout = observation_layout(space, where="test")
+    assert {spec.name: spec.kind for spec in layout.specs} == {
+        "camera": "image",
+        "depth": "image",
+        "map": "vector",
+        "switches": "vector",
+    }
+
+
 def test_a_box_may_be_a_scalar() -> None:
     assert written(spaces.Box(0.0, 1.0, (), np.float32), 0.25) == {"observation": 0.25}
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from entrain_envs.errors import EntrainEnvsError, SpecError
 from entrain_envs.spec import (
+    KINDS,
     ActionSpec,
     BehaviourSpec,
     ObservationSpec,
@@ -47,6 +48,48 @@ def test_a_dtype_that_the_wire_does_not_have_is_refused_with_those_it_has() -> N
 def test_a_dimension_of_zero_is_refused() -> None:
     with pytest.raises(SpecError, match=r"'joints' has shape \[3, 0\]"):
         ObservationSpec("joints", (3, 0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((), "vector"), ((3,), "vector"), ((4, 4), "vector"), ((4, 4, 3), "image")]
+)
+def test_who_does_not_say_a_kind_means_an_image_by_three_dimensions(
+    shape: tuple[int, ...], kind: str
+) -> None:
+    assert ObservationSpec("seen", shape).kind == kind
+    assert ObservationSpec("seen", shape) == ObservationSpec("seen", shape, kind=kind)
+
+
+def test_another_kind_is_another_spec() -> None:
+    goal = behaviour(ObservationSpec("colour", (3,), kind="goal"))
+    assert goal != behaviour(ObservationSpec("colour", (3,)))
+    assert str(goal) == "'walker' observes (colour: goal float32[3]), acts with branches [2]"
+
+
+def test_anything_may_be_a_vector_or_a_goal() -> None:
+    for kind in ("vector", "goal"):
+        for shape in ((), (3,), (2, 2), (2, 2, 2), (2, 2, 2, 2)):
+            for dtype in ("float32", "uint8"):
+                assert ObservationSpec("seen", shape, dtype, kind).kind == kind
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=f"'map' is of kind 'grid'; .* {', '.join(KINDS)}"):
+        ObservationSpec("map", (8, 8), kind="grid")
+
+
+@pytest.mark.parametrize("shape", [(), (84,), (84, 84), (4, 84, 84, 3)])
+def test_an_image_has_three_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SpecError, match=r"image 'camera' has shape .* a grey image one channel"):
+        ObservationSpec("camera", shape, kind="image")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((4,), "float32"), ((4, 3), "uint8"), ((4, 3, 2), "float32")]
+)
+def test_entities_are_rows_of_floats(shape: tuple[int, ...], dtype: str) -> None:
+    with pytest.raises(SpecError, match=r"'foes' are .*; they must be float32\[most entities, num"):
+        ObservationSpec("foes", shape, dtype, "entities")
 
 
 def test_bounds_of_different_number_are_refused() -> None:
