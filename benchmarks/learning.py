@@ -1,21 +1,26 @@
 """Final returns of named tasks over seeds, each a whole run through gRPC, with a curve as PNG.
 
 python -m benchmarks.learning halfcheetah --seeds 3 --jobs 2
+python -m benchmarks.learning cue_memory --without policies.walker.network.memory.kind=none
 """
 
 import argparse
 import statistics
 import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.runs import FinishedRun, train
 
 HERE = Path(__file__).parent
+CONFIGS = HERE / "configs"
+EXAMPLES = HERE.parent / "docs/examples"
 
 
 @dataclass(frozen=True)
@@ -29,18 +34,70 @@ class Task:
     source: str
     """Where the threshold comes from."""
 
+    needs: str = ""
+    """A package of the extra `bench` that holds the environment."""
+
 
 TASKS = {
-    "halfcheetah": Task(HERE / "configs/halfcheetah.yaml", 1443 - 46, "CleanRL 1443 +- 46 at 1M"),
-    "hopper": Task(HERE / "configs/hopper.yaml", 2383 - 272, "CleanRL 2383 +- 272 at 1M"),
-    "cartpole": Task(HERE / "configs/cartpole.yaml", 475, "500 at 100k is perfect"),
-    "pendulum": Task(HERE / "configs/pendulum.yaml", -300, "better than -300 at 100k"),
-    "ball": Task(HERE.parent / "docs/examples/balance_ball.yaml", 90, "100 is perfect"),
+    "halfcheetah": Task(CONFIGS / "halfcheetah.yaml", 1443 - 46, "CleanRL 1443 +- 46 at 1M"),
+    "hopper": Task(CONFIGS / "hopper.yaml", 2383 - 272, "CleanRL 2383 +- 272 at 1M"),
+    "cartpole": Task(CONFIGS / "cartpole.yaml", 475, "500 at 100k is perfect"),
+    "pendulum": Task(CONFIGS / "pendulum.yaml", -300, "better than -300 at 100k"),
+    "ball": Task(EXAMPLES / "balance_ball.yaml", 90, "100 is perfect"),
+    # What must be remembered from here on.
+    "cue_memory": Task(EXAMPLES / "cue_memory.yaml", 0.95, "1 is perfect, guessing 0.25"),
+    "cartpole_masked": Task(
+        CONFIGS / "cartpole_masked.yaml", 500, "rl-baselines3-zoo 500.0 +- 0.0 at 100k"
+    ),
+    "pendulum_masked": Task(
+        CONFIGS / "pendulum_masked.yaml", -217.9, "rl-baselines3-zoo -217.9 +- 140.1 at 100k"
+    ),
+    "popgym_repeat_previous": Task(
+        CONFIGS / "popgym_repeat_previous.yaml", 0.95, "1 is perfect, random -0.500", "popgym"
+    ),
+    "popgym_repeat_first": Task(
+        CONFIGS / "popgym_repeat_first.yaml", 0.95, "1 is perfect, random -0.506", "popgym"
+    ),
+    "popgym_count_recall": Task(
+        CONFIGS / "popgym_count_recall.yaml", -0.925, "1 is perfect, random -0.925", "popgym"
+    ),
+    "popgym_autoencode": Task(
+        CONFIGS / "popgym_autoencode.yaml", -0.505, "1 is perfect, random -0.505", "popgym"
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a task."""
+
+    label: str
+    """Names its folder, and its line in the plot."""
+
+    settings: tuple[str, ...]
 
 
 def main() -> None:
     """Command line."""
+    arguments = _arguments()
+    task = TASKS[arguments.task]
+    seeds = [
+        Job(f"seed {seed}", (f"seed={seed}", *arguments.settings))
+        for seed in range(1, arguments.seeds + 1)
+    ]
+    without = [
+        Job(setting.rpartition(".")[2], ("seed=1", *arguments.settings, setting))
+        for setting in arguments.without
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        runs = run_all(arguments.task, [*seeds, *without], folder, at_once=arguments.jobs)
+    report(arguments.task, task, runs, num_seeds=len(seeds))
+    if arguments.plot:
+        plot(arguments.task, task, runs, num_seeds=len(seeds), path=arguments.plot)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=sorted(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
@@ -48,41 +105,43 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the run folders here")
     parser.add_argument("--plot", type=Path, help="write the curves as PNG")
     parser.add_argument("--set", action="append", default=[], dest="settings")
-    arguments = parser.parse_args()
-    task = TASKS[arguments.task]
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.jobs) as pool:
-        folder = arguments.folder or Path(scratch)
-        runs = list(
-            pool.map(
-                lambda seed: train(
-                    task.config,
-                    folder / f"{arguments.task}-{seed}",
-                    f"seed={seed}",
-                    "server.address=localhost:0",
-                    *arguments.settings,
-                ),
-                range(1, arguments.seeds + 1),
-            )
-        )
-    report(arguments.task, task, runs)
-    if arguments.plot:
-        plot(arguments.task, runs, arguments.plot)
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="SETTING",
+        help="one more run with this setting, to compare; does not count for the threshold",
+    )
+    return parser.parse_args()
 
 
-def report(name: str, task: Task, runs: list[FinishedRun]) -> None:
-    """Print each seed's final return, their mean and spread, and the verdict."""
-    finals = [run.final_return() for run in runs]
-    for seed, (run, final) in enumerate(zip(runs, finals, strict=True), start=1):
+def run_all(
+    name: str, jobs: Sequence[Job], folder: Path, *, at_once: int
+) -> Mapping[str, FinishedRun]:
+    """Each job's run under its label, in order."""
+
+    def run(job: Job) -> FinishedRun:
+        made = folder / f"{name}-{job.label.replace(' ', '-').replace('=', '-')}"
+        return train(TASKS[name].config, made, "server.address=localhost:0", *job.settings)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return dict(zip([job.label for job in jobs], pool.map(run, jobs), strict=True))
+
+
+def report(name: str, task: Task, runs: Mapping[str, FinishedRun], *, num_seeds: int) -> None:
+    """Print each run's final return, the mean and spread of the seeds', and the verdict."""
+    for label, run in runs.items():
         seconds = run.summary["seconds"]
         steps = float(run.rows[-1]["env_steps"])
         print(
-            f"{name} seed {seed}: final return {final:.1f}, {steps:,.0f} steps, {seconds:.0f} s; "
-            f"{reached(run, task.threshold)}"
+            f"{name} {label}: final return {run.final_return():.3f}, {steps:,.0f} steps, "
+            f"{seconds:.0f} s; {reached(run, task.threshold)}"
         )
+    finals = [run.final_return() for run in list(runs.values())[:num_seeds]]
     mean = statistics.mean(finals)
     spread = statistics.stdev(finals) if len(finals) > 1 else 0.0
     verdict = "reached" if mean >= task.threshold else "MISSED"
-    print(f"{name}: {mean:.1f} +- {spread:.1f}; {task.threshold:g} ({task.source}) {verdict}")
+    print(f"{name}: {mean:.3f} +- {spread:.3f}; {task.threshold:g} ({task.source}) {verdict}")
 
 
 def reached(run: FinishedRun, threshold: float) -> str:
@@ -94,24 +153,33 @@ def reached(run: FinishedRun, threshold: float) -> str:
     return f"{threshold:g} never reached"
 
 
-def plot(name: str, runs: list[FinishedRun], path: Path) -> None:
-    """Returns over env steps, a line a seed."""
+def plot(
+    name: str, task: Task, runs: Mapping[str, FinishedRun], *, num_seeds: int, path: Path
+) -> None:
+    """Returns over env steps: a line a seed, those to compare in grey, the threshold dashed."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for seed, run in enumerate(runs, start=1):
-        rows = [row for row in run.rows if row["rollout/episode_return_mean"]]
-        axes.plot(
-            [float(row["env_steps"]) for row in rows],
-            [float(row["rollout/episode_return_mean"]) for row in rows],
-            label=f"seed {seed}",
-            linewidth=1,
-        )
-    axes.set(title=name, xlabel="env steps", ylabel="mean episode return")
+    for position, (label, run) in enumerate(runs.items()):
+        _draw(axes, label, run, color=f"C{position}" if position < num_seeds else "0.6")
+    axes.axhline(task.threshold, color="0.3", linestyle="--", linewidth=0.8)
+    axes.set(title=f"{name} (dashed: {task.source})", xlabel="env steps")
+    axes.set_ylabel("mean episode return")
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def _draw(axes: Axes, label: str, run: FinishedRun, *, color: str) -> None:
+    rows = [row for row in run.rows if row["rollout/episode_return_mean"]]
+    axes.plot(
+        [float(row["env_steps"]) for row in rows],
+        [float(row["rollout/episode_return_mean"]) for row in rows],
+        label=label,
+        color=color,
+        linewidth=1,
+    )
 
 
 if __name__ == "__main__":
