@@ -5,7 +5,7 @@ without memory), M their number; V value heads. Shapes are checked once, on cons
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
@@ -23,8 +23,8 @@ class Rollout:
     """
 
     observation: Mapping[str, Tensor]
-    """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire; the previous
-    action and reward too, if the policy looks at them."""
+    """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire; the
+    previous action and reward too, if the policy looks at them."""
 
     action: Mapping[str, Tensor]
     """{"continuous": [T, B, D] float32 as sampled (before bounds), "discrete": [T, B, N] int64};
@@ -118,6 +118,15 @@ class BurnIn:
     sequence: Tensor
     """[W] int64, which of the minibatch's M sequences."""
 
+    @classmethod
+    def nothing(cls, device: torch.device) -> Self:
+        """W = 0: every sequence starts from the state it has."""
+        return cls(
+            observation={},
+            reset=torch.zeros(0, 0, dtype=torch.bool, device=device),
+            sequence=torch.zeros(0, dtype=torch.int64, device=device),
+        )
+
 
 @dataclass(frozen=True)
 class Minibatch:
@@ -164,6 +173,32 @@ class Minibatch:
                 raise ValueError(
                     f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
                 )
+
+    def cleaned(self) -> "Minibatch":
+        """With zeros, and every choice allowed, where there is padding; itself if there is none.
+
+        A mean that leaves padding out keeps NaN out of the loss, but not out of its gradient: the
+        derivative of a network at NaN is NaN, and zero times that is NaN too.
+        """
+        if bool(self.mask.all()):
+            return self
+        is_padding = ~self.mask
+
+        def clean(tensor: Tensor, filler: float = 0) -> Tensor:
+            trailing = [1] * (tensor.dim() - is_padding.dim())
+            return tensor.masked_fill(is_padding.view(*is_padding.shape, *trailing), filler)
+
+        return replace(
+            self,
+            observation={name: clean(tensor) for name, tensor in self.observation.items()},
+            action={name: clean(tensor) for name, tensor in self.action.items()},
+            action_mask=clean(self.action_mask, filler=True),
+            log_prob=clean(self.log_prob),
+            value=clean(self.value),
+            advantage=clean(self.advantage),
+            return_=clean(self.return_),
+            reset=clean(self.reset),
+        )
 
 
 def _tensors(experience: Rollout | Minibatch) -> Iterator[tuple[str, Tensor]]:

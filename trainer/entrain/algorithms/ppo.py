@@ -53,11 +53,13 @@ from entrain.algorithms.losses import (
     normalized,
     value_error,
 )
-from entrain.algorithms.minibatch import StepMinibatches
+from entrain.algorithms.minibatch import Minibatches, StepMinibatches
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.returns import generalized_advantage
 from entrain.algorithms.schedules import scheduled
+from entrain.algorithms.sequences import SequenceMinibatches
 from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
+from entrain.algorithms.unrolling import burnt_in, refreshed_states
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
@@ -137,7 +139,7 @@ class PPO:
             "update/minibatches": float(len(epochs) * len(minibatches)),
         }
 
-    def minibatches(self, rollout: Rollout) -> StepMinibatches:
+    def minibatches(self, rollout: Rollout) -> Minibatches:
         """What each epoch draws from: the valid steps, with their advantages and returns."""
         advantage = generalized_advantage(
             rollout.reward,
@@ -150,17 +152,39 @@ class PPO:
         return_ = advantage + rollout.value
         if self._config.advantage_normalization == "rollout":
             advantage = normalized(advantage, rollout.valid)
-        return StepMinibatches(
+        return self._divided(rollout, advantage, return_)
+
+    def _divided(self, rollout: Rollout, advantage: Tensor, return_: Tensor) -> Minibatches:
+        """Into steps, or into sequences if the policy has memory."""
+        memory = self._policy.config.network.memory
+        if self._policy.state_size == 0:
+            return StepMinibatches(
+                rollout,
+                advantage=advantage,
+                return_=return_,
+                size=self._config.minibatch_size,
+                device=self._device,
+            )
+
+        def sequence_state() -> Tensor:
+            if memory.refresh_states:
+                return refreshed_states(self._policy, rollout)
+            return rollout.sequence_state
+
+        return SequenceMinibatches(
             rollout,
             advantage=advantage,
             return_=return_,
+            sequence_length=memory.sequence_length,
+            burn_in=memory.burn_in,
+            sequence_state=sequence_state,
             size=self._config.minibatch_size,
             device=self._device,
         )
 
     def _learn(
         self,
-        minibatches: StepMinibatches,
+        minibatches: Minibatches,
         coefficients: Coefficients,
         cancelled: Callable[[], bool],
     ) -> list[Metrics]:
@@ -182,7 +206,9 @@ class PPO:
 
     def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
         """What there is to minimise and maximise at each step, of the weights as they are."""
-        output = self._policy(minibatch.observation, minibatch.initial_state, minibatch.reset)
+        minibatch = minibatch.cleaned()
+        state = burnt_in(self._policy, minibatch)
+        output = self._policy(minibatch.observation, state, minibatch.reset)
         distribution = output.distribution.masked(minibatch.action_mask)
         log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
         advantage = minibatch.advantage

@@ -1,0 +1,89 @@
+"""Running a policy over experience in the order of time, without learning from it.
+
+Shapes: T steps, B columns of a rollout; M sequences of a minibatch; S numbers of recurrent state.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from entrain.experience import Minibatch, Rollout
+from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+
+MAX_STEPS = 2**14
+"""In one forward, unless a single row has more columns."""
+
+MAX_NUMBERS = 2**22
+"""Observed in one forward, which bounds what convolutions make of images; unless a single row has
+more."""
+
+
+@torch.no_grad()
+def unrolled(
+    policy: ActorCritic, rollout: Rollout, *, cuts: Sequence[int] = ()
+) -> Iterator[tuple[slice, PolicyOutput]]:
+    """What `policy` says of a rollout: (rows, output) of one chunk of rows after the other.
+
+    The state before the first row is the rollout's; from there each chunk carries it to the next.
+    Chunks are as long as memory allows. What is said of padding may be any number.
+
+    Args:
+        policy: with or without memory; the rollout is moved to its device chunk by chunk.
+        rollout: [T, B].
+        cuts: rows, in (0, T], before which a chunk ends in any case.
+    """
+    state = rollout.sequence_state[0].to(policy.initial_state(0).device)
+    length = _rows_at_once(rollout)
+    rows = len(rollout.valid)
+    for start, stop in pairwise(sorted({0, rows, *cuts, *range(0, rows, length)})):
+        chunk = slice(start, stop)
+        output = policy(
+            {name: tensor[chunk].to(state.device) for name, tensor in rollout.observation.items()},
+            state,
+            rollout.reset[chunk].to(state.device),
+        )
+        state = output.state
+        yield chunk, output
+
+
+def refreshed_states(policy: ActorCritic, rollout: Rollout) -> Tensor:
+    """[Q, B, S] what `rollout.sequence_state` would be, had the present weights acted.
+
+    Only before the first row of each column it stays as it is: what came before is not known any
+    more. With burn-in these are the states before it, so that the two may be used together: the
+    refreshed state is one epoch old at most, and burn-in renews it for every minibatch.
+    """
+    memory = policy.config.network.memory
+    states = [rollout.sequence_state[0].to(policy.initial_state(0).device)]
+    tops = range(memory.sequence_length, len(rollout.valid), memory.sequence_length)
+    starts = [top - memory.burn_in for top in tops]
+    # Burn-in as long as a sequence lets the second one start where the first does.
+    states += [states[0]] * starts.count(0)
+    chunks = unrolled(policy, rollout, cuts=starts)
+    while len(states) <= len(starts):
+        chunk, output = next(chunks)
+        if chunk.stop in starts:
+            states.append(output.state)
+    return torch.stack(states)
+
+
+@torch.no_grad()
+def burnt_in(policy: ActorCritic, minibatch: Minibatch) -> Tensor:
+    """[M, S] the state before each sequence of a minibatch, a constant.
+
+    Where steps before it are to be run first, it is what the present weights make of them.
+    """
+    burn_in, state = minibatch.burn_in, minibatch.initial_state
+    if len(burn_in.sequence) == 0:
+        return state
+    before = state.index_select(0, burn_in.sequence)
+    after = policy(burn_in.observation, before, burn_in.reset).state
+    return state.index_copy(0, burn_in.sequence, after)
+
+
+def _rows_at_once(rollout: Rollout) -> int:
+    columns = max(1, rollout.valid.shape[1])
+    numbers = sum(tensor.shape[2:].numel() for tensor in rollout.observation.values())
+    return max(1, min(MAX_STEPS, MAX_NUMBERS // max(1, numbers)) // columns)
