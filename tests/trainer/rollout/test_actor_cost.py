@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import entrain
-from entrain.config import PolicyConfig
+from entrain.config import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
@@ -20,6 +20,15 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
 SPEC = BehaviourSpec("b", (ObservationSpec("x", (4,)),), ActionSpec((-1.0,), (1.0,), (2, 3)))
+PLAIN = PolicyConfig()
+RECURRENT = PolicyConfig(
+    network=NetworkConfig(
+        memory=MemoryConfig(kind="lstm", size=4, sequence_length=2, burn_in=1),
+        previous_action=True,
+        previous_reward=True,
+    ),
+    entropy=EntropyConfig(objective="entropy_critic"),
+)
 PACKAGE = str(Path(entrain.__file__).parent)
 Statement = tuple[str, int]
 
@@ -58,9 +67,9 @@ def batch_of(agents: int, kinds: tuple[StepType, ...]) -> SlotTimesteps:
     return SlotTimesteps(slot, timesteps, np.zeros(0, np.int64), agents)
 
 
-def statements_of(agents: int) -> list[Counter[Statement]]:
+def statements_of(agents: int, config: PolicyConfig = PLAIN) -> list[Counter[Statement]]:
     """Of observing and answering each batch of a life: begin, go on, go on and cut, end."""
-    policy = ActorCritic(SPEC, PolicyConfig(), seed=0)
+    policy = ActorCritic(SPEC, config, seed=0)
     actor = Actor(
         policy,
         rollout_steps=2 * agents,
@@ -80,9 +89,13 @@ def statements_of(agents: int) -> list[Counter[Statement]]:
 
 
 @pytest.mark.parametrize("agents", [2, 1024])
-def test_a_batch_runs_the_same_statements_as_often_whatever_its_size(agents: int) -> None:
-    statements_of(1)  # whatever is computed once a process is computed now
-    for one, many in zip(statements_of(1), statements_of(agents), strict=True):
+@pytest.mark.parametrize("config", [PLAIN, RECURRENT], ids=["plain", "recurrent"])
+def test_a_batch_runs_the_same_statements_as_often_whatever_its_size(
+    agents: int, config: PolicyConfig
+) -> None:
+    statements_of(1, config)  # whatever is computed once a process is computed now
+    pairs = zip(statements_of(1, config), statements_of(agents, config), strict=True)
+    for one, many in pairs:
         assert one == many
         assert one.total() > 100
         assert max(one.values()) < 30

@@ -161,6 +161,8 @@ class Actor:
         self._actions_given = np.zeros(0, np.int64)
         self._awaits_outcome = np.zeros(0, np.bool_)
         self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
+        self._has_memory = policy.state_size > 0
+        self._noise_size = policy.noise_size
         self._pending: _Pending | None = None
 
     def __repr__(self) -> str:
@@ -199,7 +201,8 @@ class Actor:
         if self._pending is not None:
             raise RuntimeError("observe() was called twice; answer the batch with act() first")
         self._grow(batch.num_slots)
-        self.release(batch.released)
+        if len(batch.released):
+            self.release(batch.released)
         is_first = batch.timesteps.step_type == _FIRST
         begins = is_first | ~self.episodes.running[batch.slot]
         pending = self._pending = self._evaluate(batch, begins)
@@ -235,7 +238,8 @@ class Actor:
                 self._open(pending, acting, sampled, log_prob)
             chosen = self._policy.environment_action(action)
         self._history.note(slot, sampled)
-        self._recurrent_state[slot] = _array(pending.output.state)[acting]
+        if self._has_memory:
+            self._recurrent_state[slot] = _array(pending.output.state)[acting]
         self._awaits_outcome[slot] = True
         self._pending = None
         return ActionBatch(
@@ -350,7 +354,7 @@ class Actor:
 
     def _noise(self, slot: Int64Array, acting_slot: Int64Array) -> Tensor:
         # Noise of end rows is computed and not used: only acting rows move their slot on.
-        noise = uniform_noise(self._seed, slot, self._actions_given[slot], self._policy.noise_size)
+        noise = uniform_noise(self._seed, slot, self._actions_given[slot], self._noise_size)
         self._actions_given[acting_slot] += 1
         return self._tensor(noise[np.newaxis])
 

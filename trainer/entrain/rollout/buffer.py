@@ -158,9 +158,11 @@ class RolloutBuffer:
         row = self._length[slot]
         columns = self._columns
         columns.reward[row, slot] = reward
-        has_future = (step_type != _TERMINATED)[:, np.newaxis]
-        columns.next_value[row, slot] = np.where(has_future, value, np.float32(0))
+        columns.next_value[row, slot] = value
         columns.boundary[row, slot] = step_type > _MID
+        without_future = np.flatnonzero(step_type == _TERMINATED)
+        if len(without_future):
+            columns.next_value[row[without_future], slot[without_future]] = 0.0
         self._length[slot] = row + 1
         self._is_open[slot] = False
         self._num_closed += len(slot)
