@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 import pytest
-from grpc.aio import EOF, AbortError, UsageError  # type: ignore[attr-defined]
+from grpc.aio import EOF, AbortError, InternalError, UsageError  # type: ignore[attr-defined]
 
 from entrain.server.conversation import Conversation
 from entrain.server.service import STATUS, Service
@@ -23,13 +23,20 @@ Make = Callable[..., Any]
 
 
 class FakeContext:
-    """A stream whose other end is the test."""
+    """A stream whose other end is the test.
+
+    As in gRPC, a write is over only some time after the simulator may have read it, and until the
+    first one is over the stream takes no status.
+    """
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.written: list[pb.ConnectResponse] = []
         self.aborted: list[tuple[grpc.StatusCode, str]] = []
         self.is_gone = False
+        self.is_writing = False
+        self.may_end_writes = asyncio.Event()
+        self.may_end_writes.set()
 
     def peer(self) -> str:
         return "ipv4:10.0.0.7:41234"
@@ -44,10 +51,15 @@ class FakeContext:
         if self.is_gone:
             raise UsageError("the RPC is finished")
         self.written.append(pb.ConnectResponse.FromString(content))
+        self.is_writing = True
+        await self.may_end_writes.wait()
+        self.is_writing = False
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
         if self.is_gone:
             raise UsageError("the RPC is finished")
+        if self.is_writing and len(self.written) == 1:
+            raise InternalError("too many operations")
         self.aborted.append((code, details))
         raise AbortError
 
@@ -187,6 +199,36 @@ async def test_a_refusal_ends_the_stream_with_status_and_words(service: Service)
     ((code, details),) = context.aborted
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert "sent Step while waiting for Hello" in details
+
+
+async def test_a_refusal_waits_until_the_welcome_is_on_its_way(
+    service: Service, walker: BehaviourSpec
+) -> None:
+    context = FakeContext()
+    context.may_end_writes.clear()
+    context.say_hello(walker)
+    context.send(step=pb.Step(sequence=2))
+    stream = asyncio.ensure_future(connect(service, context))
+    await settle()
+    assert context.aborted == []
+    context.may_end_writes.set()
+    await stream
+    ((code, details),) = context.aborted
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "sent Step 2, expected Step 1" in details
+
+
+async def test_a_simulator_that_does_not_read_keeps_no_stream_open(
+    world: Any, walker: BehaviourSpec
+) -> None:
+    service = Service(world.converse, token=None, on_change=lambda: None, last_words_s=0.0)
+    context = FakeContext()
+    context.may_end_writes.clear()
+    context.say_hello(walker)
+    context.send(step=pb.Step(sequence=2))
+    await connect(service, context)
+    assert repr(service) == "<Service with 0 streams>"
+    assert len(world.roster) == 0
 
 
 async def test_after_close_new_streams_are_told_to_dial_again_later(

@@ -47,6 +47,9 @@ STATUS: Mapping[type[SimulatorError], grpc.StatusCode] = {
 HELLO_S = 30.0
 """Longest wait for the first message of a stream."""
 
+LAST_WORDS_S = 5.0
+"""Longest wait for a simulator to take what was said to it before its stream ends."""
+
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
@@ -66,10 +69,16 @@ class Stream:
     """One open stream. Owned by the event loop."""
 
     def __init__(
-        self, context: Context, converse: Callable[[Send], Conversation], *, hello_s: float
+        self,
+        context: Context,
+        converse: Callable[[Send], Conversation],
+        *,
+        hello_s: float,
+        last_words_s: float,
     ) -> None:
         self._context = context
         self._hello_s = hello_s
+        self._last_words_s = last_words_s
         self._outbox: asyncio.Queue[bytes | Ending] = asyncio.Queue()
         self.conversation = converse(self._outbox.put_nowait)
         self._carried_session = ""
@@ -88,14 +97,26 @@ class Stream:
         writing = asyncio.create_task(self._write())
         try:
             await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
-            return reading.result() if reading.done() else writing.result()
-        except SimulatorError as error:
-            self.conversation.refuse(error)
-            return Ending(STATUS[type(error)], str(error))
+            if not reading.done():
+                return writing.result()
+            ending = self._ending_of(reading)
+            self.conversation.end()
+            self.end(ending.code, ending.details)
+            # gRPC takes no status while the first message is on its way: the call would stay open
+            # for ever. A simulator that does not read must not keep it open either.
+            await asyncio.wait({writing}, timeout=self._last_words_s)
+            return ending
         finally:
             reading.cancel()
             writing.cancel()
             self.conversation.end()
+
+    def _ending_of(self, reading: asyncio.Task[Ending]) -> Ending:
+        try:
+            return reading.result()
+        except SimulatorError as error:
+            self.conversation.refuse(error)
+            return Ending(STATUS[type(error)], str(error))
 
     async def _read(self, on_session: Callable[["Stream"], None]) -> Ending:
         context, conversation = self._context, self.conversation
@@ -147,6 +168,7 @@ class Service:
         token: TokenCheck | None,
         on_change: Callable[[], None],
         hello_s: float = HELLO_S,
+        last_words_s: float = LAST_WORDS_S,
     ) -> None:
         """No streams yet.
 
@@ -155,8 +177,10 @@ class Service:
             token: what simulators must show; None lets everyone in.
             on_change: called when a stream has ended.
             hello_s: how long a stream may take to say Hello.
+            last_words_s: how long a simulator may take to read what precedes the end of its stream.
         """
         self._hello_s = hello_s
+        self._last_words_s = last_words_s
         self._converse = converse
         self._token = token
         self._on_change = on_change
@@ -182,7 +206,12 @@ class Service:
                 grpc.StatusCode.UNAVAILABLE, "the trainer is stopping; dial again later"
             )
         peer = peer_host(context.peer())
-        stream = Stream(context, lambda send: self._converse(peer, send), hello_s=self._hello_s)
+        stream = Stream(
+            context,
+            lambda send: self._converse(peer, send),
+            hello_s=self._hello_s,
+            last_words_s=self._last_words_s,
+        )
         try:
             self._check_token(context, peer)
         except UnauthenticatedError as error:
