@@ -4,14 +4,22 @@ Shapes: T steps, B columns, G groups (policy and critic, or both as one), F feat
 state per column. The state is stored with the experience and given back by the caller.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias, cast
+
 import torch
 from torch import Tensor, nn
 
 from entrain.config import MemoryConfig
+from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
+from entrain.policy.stretches import Stretches
+
+LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
 
 
 class NoMemory(nn.Module):
-    """Carries nothing. A policy with memory puts another module of this interface in its place."""
+    """Carries nothing. A policy with memory has a `RecurrentMemory` in its place."""
 
     state_size = 0
 
@@ -23,24 +31,123 @@ class NoMemory(nn.Module):
         """There is nothing to forget."""
 
     def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass everything through.
-
-        Args:
-            hidden: [G, T * B, F].
-            state: [B, S] before the first step.
-            reset: [T, B] bool, true where the state is cleared before the step.
-
-        Returns:
-            hidden: [G, T * B, F] with what is remembered.
-            state: [B, S] after the last step.
-        """
+        """Pass everything through; arguments are those of `RecurrentMemory`."""
         del reset
         return hidden, state
 
 
+class RecurrentMemory(nn.Module):
+    """Recurrent layers on top of each other; each of G groups has its own weights and state.
+
+    The state of a column is group after group; within a group layer after layer; within a layer
+    its output and then, for an LSTM, its cells. So the part of group 0 comes first.
+    """
+
+    def __init__(
+        self,
+        layer: type[RecurrentLayer],
+        groups: int,
+        widths: Sequence[int],
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        """From widths[0] features to widths[1], to widths[2], ...; from [1] on all are equal."""
+        super().__init__()
+        self.layers = nn.ModuleList(
+            layer(groups, inputs, size, generator=generator) for inputs, size in pairwise(widths)
+        )
+        self.feature_size = widths[-1]
+        self._parts = layer.parts
+        self._groups = groups
+
+    @property
+    def state_size(self) -> int:
+        """S."""
+        return self._groups * len(self.layers) * self._parts * self.feature_size
+
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic, and none of its state."""
+        self._groups = 1
+        for layer in self._each_layer():
+            layer.keep_first_group()
+
+    def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        """Go through T steps of B columns.
+
+        Args:
+            hidden: [G, T * B, F], row t * B + b is step t of column b.
+            state: [B, S] before the first step.
+            reset: [T, B] bool, true where the state is cleared before the step.
+
+        Returns:
+            hidden: [G, T * B, feature_size] with what is remembered.
+            state: [B, S] after the last step.
+        """
+        # Select what is cleared away instead of multiplying it by zero: NaN * 0 is NaN.
+        state = state.masked_fill(reset[0].unsqueeze(1), 0.0)
+        # [G, L, P, B, H]
+        parts = state.view(
+            -1, self._groups, len(self.layers), self._parts, self.feature_size
+        ).permute(1, 2, 3, 0, 4)
+        if len(reset) == 1:
+            hidden, parts = self._step(hidden, parts)
+        elif bool(reset[1:].any()):
+            hidden, parts = self._unroll_stretches(hidden, parts, Stretches(reset))
+        else:
+            hidden, parts = self._unroll(hidden, parts)
+        return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
+
+    def _step(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of all groups at once."""
+        after: list[Tensor] = []
+        for index, layer in enumerate(self._each_layer()):
+            state = layer.step(hidden, parts[:, index].unbind(1))
+            hidden = state[0]
+            after.extend(state)
+        return hidden, torch.stack(after, dim=1).view(self._groups, -1, *parts.shape[2:])
+
+    def _unroll(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Several steps without a reset: every column is a sequence."""
+        columns = parts.shape[3]
+        outputs, after = [], []
+        for group in range(self._groups):
+            x = hidden[group].view(-1, columns, hidden.shape[-1])
+            for index, layer in enumerate(self._each_layer()):
+                x, cells = layer.unroll(group, x, parts[group, index].unbind(), None)
+                after += [x[-1], *cells]
+            outputs.append(x.flatten(0, 1))
+        return torch.stack(outputs), torch.stack(after).view(parts.shape)
+
+    def _unroll_stretches(
+        self, hidden: Tensor, parts: Tensor, stretches: Stretches
+    ) -> tuple[Tensor, Tensor]:
+        """Several steps with resets: every stretch is a sequence, of zeros if a reset began it."""
+        columns = parts.shape[3]
+        # [G, L, P, N, H]
+        initial = parts.new_zeros(*parts.shape[:3], stretches.count, parts.shape[4])
+        initial = initial.index_copy(3, stretches.first, parts)
+        outputs, after = [], []
+        for group in range(self._groups):
+            x = hidden[group][stretches.rows]
+            for index, layer in enumerate(self._each_layer()):
+                x, cells = layer.unroll(group, x, initial[group, index].unbind(), stretches.padding)
+                rows = x.flatten(0, 1)[stretches.places]
+                after += [rows[-columns:], *(cell[stretches.last] for cell in cells)]
+            outputs.append(rows)
+        return torch.stack(outputs), torch.stack(after).view(parts.shape)
+
+    def _each_layer(self) -> Sequence[RecurrentLayer]:
+        return cast("Sequence[RecurrentLayer]", self.layers)
+
+
+Memory: TypeAlias = NoMemory | RecurrentMemory
+
+
 def make_memory(
     config: MemoryConfig, groups: int, inputs: int, *, generator: torch.Generator
-) -> NoMemory:
+) -> Memory:
     """The memory of G networks whose bodies give `inputs` features each."""
-    del config, groups, generator
-    return NoMemory(inputs)
+    if config.kind == "none":
+        return NoMemory(inputs)
+    widths = (inputs, *[config.size] * config.layers)
+    return RecurrentMemory(LAYERS[config.kind], groups, widths, generator=generator)

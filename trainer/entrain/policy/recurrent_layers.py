@@ -1,0 +1,193 @@
+"""One recurrent layer of G networks side by side: LSTM or GRU.
+
+Shapes: G groups, N sequences of T steps, F input features, H units, K gates of H units each, P
+parts of state: what the layer puts out and, for an LSTM, its cells.
+
+Two ways to the same numbers: `step` is written out and takes all groups in one call, for acting,
+where calls are the cost, and for export; `unroll` takes one group through the library's kernel for
+whole sequences, for learning.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+HOLD = 1e30
+"""So far outside the sigmoid's range that it is exactly 0 or 1, whatever else is added."""
+
+ONE_LAYER = (True, 1, 0.0, True, False, False)
+"""To the library: has biases, one layer, no dropout, in training, one direction, time first."""
+
+
+class RecurrentLayer(nn.Module):
+    """The weights, and what is done with them, of one layer.
+
+    Each gate reads input @ weight_input.T + bias and output @ weight_recurrent.T.
+    """
+
+    gates: ClassVar[int]
+    """K."""
+
+    parts: ClassVar[int]
+    """P."""
+
+    no_bias: Tensor
+    """[K * H] zeros: the library wants a second bias, which would say the same as the first."""
+
+    def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
+        """Every gate's matrices orthogonal, drawn one by one; biases zero.
+
+        Source: Saxe, McClelland & Ganguli 2014, arXiv:1312.6120.
+        """
+        super().__init__()
+        self._size = size
+        self.weight_input = nn.Parameter(self._orthogonal(groups, inputs, generator))
+        self.weight_recurrent = nn.Parameter(self._orthogonal(groups, size, generator))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, self.gates * size))
+        self.register_buffer("no_bias", torch.zeros(self.gates * size), persistent=False)
+
+    def _orthogonal(self, groups: int, inputs: int, generator: torch.Generator) -> Tensor:
+        weight = torch.empty(groups, self.gates, self._size, inputs)
+        for matrix in weight.flatten(0, 1):
+            nn.init.orthogonal_(matrix, generator=generator)
+        return weight.flatten(1, 2)
+
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic."""
+        for name, parameter in list(self.named_parameters()):
+            setattr(self, name, nn.Parameter(parameter.detach()[:1].clone()))
+
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """One timestep of all groups.
+
+        Args:
+            x: [G, N, F].
+            state: P times [G, N, H].
+
+        Returns:
+            the state after it, whose first part is the layer's output.
+        """
+        raise NotImplementedError
+
+    def unroll(
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Whole sequences of one group.
+
+        Args:
+            group: whose weights are used.
+            x: [T, N, F].
+            state: P times [N, H] before the first step.
+            padding: [T, N] bool, true behind the end of a sequence; None if all have T steps.
+
+        Returns:
+            output: [T, N, H]; means nothing where there is padding.
+            cells: P - 1 times [N, H], the parts of the state other than the output, after the
+                last step that is not padding.
+        """
+        raise NotImplementedError
+
+    def _library_weights(self, group: int) -> list[Tensor]:
+        return [
+            self.weight_input.unbind()[group],
+            self.weight_recurrent.unbind()[group],
+            self.bias.unbind()[group].squeeze(0),
+            self.no_bias,
+        ]
+
+
+class LSTMLayer(RecurrentLayer):
+    """Long short-term memory with forget gates.
+
+        i, f, o = sigmoid(gate)     g = tanh(gate)
+        cell    = f * cell + i * g
+        output  = o * tanh(cell)
+
+    The order of the gates is the library's: i, f, g, o.
+
+    Source: Gers, Schmidhuber & Cummins 2000, "Learning to forget", eq. 2.1-2.7.
+    """
+
+    gates = 4
+    parts = 2
+
+    hold: Tensor
+    """[K * H] added to the gates of padding, so that cells stay exactly as they are."""
+
+    def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
+        """The forget gate's bias is 1, so that a new network remembers.
+
+        Source: Jozefowicz, Zaremba & Sutskever 2015, "An empirical exploration of recurrent
+        network architectures", section 2.1.
+        """
+        super().__init__(groups, inputs, size, generator=generator)
+        hold = torch.zeros(4, size)
+        hold[0], hold[1] = -HOLD, HOLD
+        self.register_buffer("hold", hold.flatten(), persistent=False)
+        with torch.no_grad():
+            self.bias[..., size : 2 * size] = 1.0
+
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """See `RecurrentLayer.step`."""
+        output, cell = state
+        gates = torch.baddbmm(self.bias, x, self.weight_input.transpose(1, 2))
+        gates = torch.baddbmm(gates, output, self.weight_recurrent.transpose(1, 2))
+        _, _, candidate, _ = gates.chunk(4, dim=-1)
+        # The candidate's share of the sigmoid is wasted: one call is cheaper than two.
+        enter, forget, _, leave = torch.sigmoid(gates).chunk(4, dim=-1)
+        cell = torch.addcmul(forget * cell, enter, torch.tanh(candidate))
+        return leave * torch.tanh(cell), cell
+
+    def unroll(
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `RecurrentLayer.unroll`."""
+        weights = self._library_weights(group)
+        if padding is not None:
+            # Padding is one more input. It closes the gate to the cell and keeps what is in it.
+            x = torch.cat([x, padding.unsqueeze(-1).to(x.dtype)], dim=-1)
+            weights[0] = torch.cat([weights[0], self.hold.unsqueeze(-1)], dim=-1)
+        initial = [part.unsqueeze(0) for part in state]
+        output, _, cell = torch.lstm(x, initial, weights, *ONE_LAYER)
+        return output, (cell.squeeze(0),)
+
+
+class GRULayer(RecurrentLayer):
+    """Gated recurrent units; the reset gate acts behind the recurrent weights, as in libraries.
+
+        r, z   = sigmoid(gate)
+        n      = tanh(input's part of the gate + r * output's part)
+        output = n + z * (output - n)
+
+    The order of the gates is the library's: r, z, n.
+
+    Source: Cho et al. 2014, arXiv:1406.1078, eq. 5-8; the reset gate as in version 1 of that
+    paper.
+    """
+
+    gates = 3
+    parts = 1
+
+    def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """See `RecurrentLayer.step`."""
+        (output,) = state
+        size = self._size
+        from_input = torch.baddbmm(self.bias, x, self.weight_input.transpose(1, 2))
+        from_output = torch.bmm(output, self.weight_recurrent.transpose(1, 2))
+        both = torch.sigmoid(from_input[..., : 2 * size] + from_output[..., : 2 * size])
+        reset, keep = both.chunk(2, dim=-1)
+        candidate = torch.tanh(
+            torch.addcmul(from_input[..., 2 * size :], reset, from_output[..., 2 * size :])
+        )
+        return (torch.lerp(candidate, output, keep),)
+
+    def unroll(
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `RecurrentLayer.unroll`."""
+        del padding
+        (initial,) = state
+        weights = self._library_weights(group)
+        output, _ = torch.gru(x, initial.unsqueeze(0), weights, *ONE_LAYER)
+        return output, ()
