@@ -6,41 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
+from coded_rollouts import LEAK, coded_rollout, codes_of_steps
+from entrain.algorithms import minibatch as minibatch_module
 from entrain.algorithms.minibatch import StepMinibatches
 from entrain.experience import Minibatch, Rollout
-
-LEAK = 1e9
-
-
-def coded_rollout(lengths: list[int], filler: float = LEAK) -> Rollout:
-    """Each field of step t of column b says 100 * b + t, in its own way."""
-    rows = max(lengths)
-    code = torch.arange(rows)[:, None] + 100.0 * torch.arange(len(lengths))
-    valid = torch.arange(rows)[:, None] < torch.tensor(lengths)
-
-    def coded(x: Tensor) -> Tensor:
-        shape = (*valid.shape, *[1] * (x.dim() - 2))
-        return torch.where(valid.view(shape), x, torch.tensor(filler).to(x.dtype))
-
-    return Rollout(
-        observation={
-            "vector": coded(torch.stack([code, code + 0.5], dim=-1)),
-            "scalar": coded(code + 1.0),
-        },
-        action={"continuous": coded(code[..., None] + 2.0), "discrete": code[..., None].long()},
-        action_mask=(code[..., None].long() >> torch.arange(12)) % 2 == 1,
-        log_prob=coded(code + 3.0),
-        value=coded(code + 4.0),
-        reward=coded(code),
-        next_value=coded(code),
-        boundary=valid & False,
-        reset=code.long() % 2 == 0,
-        valid=valid,
-        policy_version=code.long(),
-        initial_state=torch.zeros(len(lengths), 0),
-    )
 
 
 def minibatches_of(rollout: Rollout, size: int) -> StepMinibatches:
@@ -55,21 +25,11 @@ def minibatches_of(rollout: Rollout, size: int) -> StepMinibatches:
 
 def codes(minibatch: Minibatch) -> list[int]:
     """The codes of its steps, after every field was held against them."""
-    code = minibatch.observation["vector"][..., 0]
-    assert torch.equal(minibatch.observation["vector"][..., 1], code + 0.5)
-    assert torch.equal(minibatch.observation["scalar"], code + 1.0)
-    assert torch.equal(minibatch.action["continuous"][..., 0], code + 2.0)
-    assert torch.equal(minibatch.action["discrete"][..., 0], code.long())
-    bits = (minibatch.action_mask.long() << torch.arange(12)).sum(-1)
-    assert torch.equal(bits, code.long())
-    assert torch.equal(minibatch.log_prob, code + 3.0)
-    assert torch.equal(minibatch.value, code + 4.0)
-    assert torch.equal(minibatch.advantage, code + 5.0)
-    assert torch.equal(minibatch.return_, code + 6.0)
-    assert torch.equal(minibatch.reset, code.long() % 2 == 0)
+    code = codes_of_steps(minibatch)
     assert bool(minibatch.mask.all())
     assert minibatch.initial_state.shape == (minibatch.mask.shape[1], 0)
-    return [int(number) for number in code.flatten()]
+    assert len(minibatch.burn_in.sequence) == 0
+    return code[0].tolist()
 
 
 columns = st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any)
@@ -133,6 +93,20 @@ def test_shuffling_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     list(minibatches_of(coded_rollout([9]), 4).epoch(torch.Generator().manual_seed(0)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("max_bytes", [1, 200, 2000])
+def test_a_rollout_too_large_to_copy_is_gathered_some_minibatches_at_a_time(
+    max_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What fits is one gather for an epoch, of which minibatches are views; what does not is more.
+    minibatches = minibatches_of(coded_rollout([30, 30]), 6)
+    in_one_go = list(minibatches.epoch(torch.Generator().manual_seed(0)))
+    assert len({m.log_prob.untyped_storage().data_ptr() for m in in_one_go}) == 1
+    monkeypatch.setattr(minibatch_module, "MAX_GATHERED_BYTES", max_bytes)
+    in_pieces = list(minibatches.epoch(torch.Generator().manual_seed(0)))
+    assert len({m.log_prob.untyped_storage().data_ptr() for m in in_pieces}) > 1
+    assert [codes(m) for m in in_pieces] == [codes(m) for m in in_one_go]
 
 
 def test_a_rollout_without_a_step_is_refused() -> None:
