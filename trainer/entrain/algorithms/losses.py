@@ -35,6 +35,14 @@ def normalized(advantage: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Ten
     return (advantage - mean) / (std + epsilon)
 
 
+def spread(advantage: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
+    """[] what `normalized` divides by: std + epsilon, or 1 for a single step."""
+    steps = advantage[mask]
+    if len(steps) < 2:
+        return steps.new_ones(())
+    return steps.std() + epsilon
+
+
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) -> Tensor:
     """The policy's loss per step, pessimistic about probability ratios far from 1.
 

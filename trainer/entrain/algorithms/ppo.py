@@ -13,17 +13,20 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.3]
     - critic's squared error, no factor 1/2; optionally the larger of that
       and the error of a clipped value                                        [S17 eq. 9; H22 9]
-    - one loss for policy and critic: policy + c_v * value - c_e * entropy    [S17 eq. 9; H22 10]
+    - one loss for policy and critic: policy + c_v * value - alpha * worth,   [S17 eq. 9; H22 10]
+      worth being what the regularizer says: entropy, or minus a divergence
     - the sampled action is a constant: gradients reach the distribution's
-      parameters only through its log-probability and its entropy
+      parameters only through its log-probability and what it is worth
     - an update ends after an epoch over which KL(old || new), estimated by
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
-    - learning rate, clip range, entropy coefficient constant or linear       [H22 4; E20 2]
+    - learning rate, clip range constant or linear                            [H22 4; E20 2]
     - log-probabilities and values are those stored when acting, so the first
       minibatch's ratio is 1; observation statistics therefore move only after the epochs
     - an update that is cancelled, or whose numbers are not finite, leaves no trace
 
     elsewhere
+    - what entropy is to the return: nothing, reward, or a second critic's    objective
+    - what a nat of it is worth: given, or so that it follows a target        temperature
     - minibatches: each valid step once per epoch, shuffled, equally large    minibatch  [H22 6]
     - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer  [H22 3, 11]
     - truncation bootstraps from the value of the true final observation      rollout    [P18]
@@ -35,62 +38,82 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
-from entrain.algorithms.entropy import EntropyBonus, Regularizer
+from entrain.algorithms.division import divided
+from entrain.algorithms.entropy import Entropy, Regularizer, worth_of
 from entrain.algorithms.losses import (
     clipped_surrogate,
     clipped_value_error,
-    explained_variance,
     masked_mean,
     normalized,
+    spread,
     value_error,
 )
-from entrain.algorithms.minibatch import Minibatches, StepMinibatches
+from entrain.algorithms.minibatch import Minibatches
+from entrain.algorithms.objective import Estimate, make_objective
 from entrain.algorithms.optimizer import Adam
-from entrain.algorithms.returns import generalized_advantage
 from entrain.algorithms.schedules import scheduled
-from entrain.algorithms.sequences import SequenceMinibatches
-from entrain.algorithms.telemetry import EpochLog, LossTerms, mean_over_epochs
-from entrain.algorithms.unrolling import burnt_in, refreshed_states
+from entrain.algorithms.telemetry import (
+    EpochLog,
+    LossTerms,
+    foresight,
+    mean_over_epochs,
+    spread_of,
+    strange_numbers,
+)
+from entrain.algorithms.temperature import make_temperature
+from entrain.algorithms.unrolling import burnt_in
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.gaussian import entropy_per_dimension
+from entrain.policy.distributions import ActionDistribution
 from entrain.state import State
+
+ENTROPY = Entropy()
+ONE = torch.ones(())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficients:
-    """The scheduled options, as they are during one update."""
+    """What changes over a run, as it is during one update."""
 
     learning_rate: float
+
     clip_range: float
+
     entropy_coefficient: float
+    """Of the explicit term in the loss."""
 
 
 class PPO:
     """Owns the weights, optimizer and normalizer of one policy, and improves it."""
 
     def __init__(
-        self, policy: ActorCritic, config: PPOConfig, *, seed: int, device: torch.device
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        *,
+        seed: int,
+        device: torch.device,
+        regularizer: Regularizer = ENTROPY,
     ) -> None:
         """Take over `policy`, which from here on may be neither moved nor cast.
 
         Args:
-            policy: moved to `device`.
+            policy: moved to `device`; its own options name the entropy objective.
             config: of the algorithm.
             seed: decides the order of minibatches.
             device: where to learn.
+            regularizer: what the objective counts beside the reward.
         """
         self._policy = policy.to(device)
         self._config = config
@@ -99,7 +122,9 @@ class PPO:
         self._optimizer = Adam(
             policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm
         )
-        self._regularizer: Regularizer = EntropyBonus()
+        self._regularizer = regularizer
+        self._objective = make_objective(policy.config.entropy, config)
+        self._temperature = make_temperature(policy.config.entropy, policy.spec.action)
         self._version = 0
 
     def __repr__(self) -> str:
@@ -118,9 +143,13 @@ class PPO:
         See `Algorithm.update` for the arguments, and for what is left if it does not succeed.
         """
         coefficients = self._coefficients(progress)
-        minibatches = self.minibatches(rollout)
+        estimate = self.estimate(rollout, entropy_coefficient=coefficients.entropy_coefficient)
+        minibatches = self._divided(rollout, estimate)
+        explicit = coefficients.entropy_coefficient / estimate.scale
         with self._all_or_nothing():
-            epochs = self._learn(minibatches, coefficients, cancelled)
+            epochs = self._learn(
+                minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
+            )
         steps = minibatches.steps
         # Not earlier: the stored log-probabilities are those of the statistics that acted.
         self._policy.normalizer.update(
@@ -132,52 +161,46 @@ class PPO:
             "policy/kl": epochs[-1]["policy/kl"],
             "policy/learning_rate": coefficients.learning_rate,
             "policy/clip_range": coefficients.clip_range,
-            "policy/entropy_coefficient": coefficients.entropy_coefficient,
-            **self._spread(),
-            "value/explained_variance": explained_variance(steps.value, steps.return_).item(),
+            "entropy/coefficient": coefficients.entropy_coefficient,
+            **self._temperature.follow(epochs[-1]["policy/entropy"], progress),
+            **spread_of(self._policy, steps),
+            **foresight(steps),
             "update/epochs": float(len(epochs)),
             "update/minibatches": float(len(epochs) * len(minibatches)),
         }
 
-    def minibatches(self, rollout: Rollout) -> Minibatches:
-        """What each epoch draws from: the valid steps, with their advantages and returns."""
-        advantage = generalized_advantage(
-            rollout.reward,
-            rollout.value,
-            rollout.next_value,
-            rollout.boundary,
-            discount=self._config.discount,
-            gae_lambda=self._config.gae_lambda,
-        )
-        return_ = advantage + rollout.value
-        if self._config.advantage_normalization == "rollout":
-            advantage = normalized(advantage, rollout.valid)
-        return self._divided(rollout, advantage, return_)
+    def estimate(self, rollout: Rollout, *, entropy_coefficient: float) -> Estimate:
+        """Advantages as the loss takes them, and targets, while the weights are those that acted.
 
-    def _divided(self, rollout: Rollout, advantage: Tensor, return_: Tensor) -> Minibatches:
-        """Into steps, or into sequences if the policy has memory."""
-        memory = self._policy.config.network.memory
-        if self._policy.state_size == 0:
-            return StepMinibatches(
-                rollout,
-                advantage=advantage,
-                return_=return_,
-                size=self._config.minibatch_size,
-                device=self._device,
-            )
-
-        def sequence_state() -> Tensor:
-            if memory.refresh_states:
-                return refreshed_states(self._policy, rollout)
-            return rollout.sequence_state
-
-        return SequenceMinibatches(
+        Args:
+            rollout: as collected.
+            entropy_coefficient: what a nat is worth in the return, if the objective counts it.
+        """
+        estimate = self._objective.estimate(
             rollout,
-            advantage=advantage,
-            return_=return_,
-            sequence_length=memory.sequence_length,
-            burn_in=memory.burn_in,
-            sequence_state=sequence_state,
+            lambda: worth_of(self._policy, rollout, self._regularizer),
+            entropy_coefficient,
+        )
+        if self._config.advantage_normalization != "rollout":
+            return estimate
+        scale = spread(estimate.advantage, rollout.valid) if self._objective.is_soft else 1.0
+        return replace(
+            estimate,
+            advantage=normalized(estimate.advantage, rollout.valid),
+            scale=float(scale),
+        )
+
+    def minibatches(self, rollout: Rollout, *, entropy_coefficient: float = 0.0) -> Minibatches:
+        """What each epoch draws from: the valid steps, with their advantages and returns."""
+        estimate = self.estimate(rollout, entropy_coefficient=entropy_coefficient)
+        return self._divided(rollout, estimate)
+
+    def _divided(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
+        return divided(
+            rollout,
+            self._policy,
+            advantage=estimate.advantage,
+            return_=estimate.return_,
             size=self._config.minibatch_size,
             device=self._device,
         )
@@ -211,34 +234,57 @@ class PPO:
         output = self._policy(minibatch.observation, state, minibatch.reset)
         distribution = output.distribution.masked(minibatch.action_mask)
         log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
-        advantage = minibatch.advantage
+        advantage, scale = minibatch.advantage, ONE
         if self._config.advantage_normalization == "minibatch":
+            scale = spread(advantage, minibatch.mask) if self._objective.is_soft else ONE
             advantage = normalized(advantage, minibatch.mask)
-        # Without weight it is still reported, but no gradient of it is wanted.
-        with torch.set_grad_enabled(coefficients.entropy_coefficient > 0.0):
-            entropy = self._regularizer(distribution)
+        worth, entropy = self._worth_and_entropy(
+            distribution, minibatch, is_weighed=coefficients.entropy_coefficient > 0.0
+        )
         return LossTerms(
             policy=clipped_surrogate(
                 log_ratio.exp(), advantage, clip_range=coefficients.clip_range
             ),
             value=self._value_error(output.value, minibatch),
+            worth=worth,
+            scale=scale,
             entropy=entropy,
             log_ratio=log_ratio,
         )
 
     def loss(self, terms: LossTerms, mask: Tensor, coefficients: Coefficients) -> Tensor:
-        """[] L = mean over steps of (policy + c_v * value - c_e * entropy), padding left out."""
+        """[] L = mean over steps of (policy + c_v * value - alpha * worth), padding left out."""
         loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
         if coefficients.entropy_coefficient > 0.0:
-            loss = torch.sub(loss, terms.entropy, alpha=coefficients.entropy_coefficient)
+            worth = terms.worth / terms.scale
+            loss = torch.sub(loss, worth, alpha=coefficients.entropy_coefficient)
         return masked_mean(loss, mask)
 
     def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
+        """[L, M] of all heads together."""
         if self._config.value_clip_range == 0.0:
-            return value_error(value, minibatch.return_)
+            return value_error(value, minibatch.return_).sum(dim=-1)
         return clipped_value_error(
             value, minibatch.value, minibatch.return_, clip_range=self._config.value_clip_range
-        )
+        ).sum(dim=-1)
+
+    def _worth_and_entropy(
+        self, distribution: ActionDistribution, minibatch: Minibatch, *, is_weighed: bool
+    ) -> tuple[Tensor, Tensor]:
+        """[L, M] what the regularizer says, and [L, M] the entropy, which is only reported.
+
+        Without weight both are the entropy, where no closed form is at hand as it was sampled.
+        """
+        observation, action_mask = minibatch.observation, minibatch.action_mask
+        if is_weighed and isinstance(self._regularizer, Entropy):
+            worth = self._regularizer(distribution, observation, action_mask)
+            return worth, worth.detach()
+        with torch.no_grad():
+            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
+            entropy = -minibatch.log_prob if is_squashed else distribution.entropy()
+        if not is_weighed:
+            return entropy, entropy
+        return self._regularizer(distribution, observation, action_mask), entropy
 
     def _coefficients(self, progress: float) -> Coefficients:
         config = self._config
@@ -247,22 +293,8 @@ class PPO:
                 config.learning_rate, config.learning_rate_schedule, progress=progress
             ),
             clip_range=scheduled(config.clip_range, config.clip_range_schedule, progress=progress),
-            entropy_coefficient=scheduled(
-                config.entropy_coefficient, config.entropy_coefficient_schedule, progress=progress
-            ),
+            entropy_coefficient=self._temperature.coefficient(progress),
         )
-
-    def _spread(self) -> Metrics:
-        """Sigma of each action dimension; entropy too, where tanh does not change it."""
-        log_sigma_sq = self._policy.log_sigma_sq.detach()
-        measures = {"policy/sigma": torch.exp(0.5 * log_sigma_sq)}
-        if self._policy.config.action.distribution == "gaussian":
-            measures["policy/entropy"] = entropy_per_dimension(log_sigma_sq)
-        return {
-            f"{name}/{d}": value
-            for name, values in measures.items()
-            for d, value in enumerate(values.tolist())
-        }
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -276,25 +308,24 @@ class PPO:
             raise
 
     def _require_finite(self, epochs: list[Metrics]) -> None:
-        strange = [
-            f"{name} is {value}" for name, value in epochs[-1].items() if not math.isfinite(value)
-        ]
+        strange = strange_numbers(epochs[-1])
         if strange or not self._optimizer.is_finite:
             raise TrainingDivergedError(
                 f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "
-                f"epoch {len(epochs)}: {', '.join(strange) or 'weights are not finite'}. The "
+                f"epoch {len(epochs)}: {strange or 'weights are not finite'}. The "
                 "weights are still those before this update; resume with a lower learning_rate "
                 f"(it is {self._config.learning_rate:g}), with normalize_rewards: true, or with "
                 f"max_grad_norm above 0 (it is {self._config.max_grad_norm:g})"
             )
 
     def state(self) -> State:
-        """Weights and normalizer ("policy"), Adam's moments, generator, and version."""
+        """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""
         return {
             "version": self._version,
             "policy": weights_of(self._policy),
             "optimizer": self._optimizer.state(),
             "generator": self._generator.get_state().numpy().copy(),
+            "temperature": self._temperature.state(),
         }
 
     def load_state(self, state: State) -> None:
@@ -308,4 +339,5 @@ class PPO:
         load_weights(self._policy, state["policy"])
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
+        self._temperature.load_state(state["temperature"])
         self._version = int(state["version"])

@@ -3,13 +3,21 @@
 During an epoch terms are only kept; at its end they are joined and become numbers in one transfer.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.losses import is_clipped, kl_estimate, masked_mean
+from entrain.algorithms.losses import explained_variance, is_clipped, kl_estimate, masked_mean
+from entrain.experience import Minibatch
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.gaussian import entropy_per_dimension
+
+VALUE_HEADS = ("value/explained_variance", "value/entropy_explained_variance")
+"""What each head's foresight is called: of rewards, and of entropy."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +28,17 @@ class LossTerms:
     """The surrogate, as minimised."""
 
     value: Tensor
-    """The critic's squared error."""
+    """The critic's squared error, of all heads together."""
+
+    worth: Tensor
+    """What the regularizer says, in nats; maximised. Without weight, the entropy."""
+
+    scale: Tensor
+    """[] what advantages were divided by, and `worth` is to be, if they hold the regularizer; or
+    else 1."""
 
     entropy: Tensor
-    """What the regularizer says, in nats; maximised."""
+    """Of the policy, in nats; a constant."""
 
     log_ratio: Tensor
     """ln p(a) / p_old(a), before this minibatch's gradient step."""
@@ -52,12 +67,11 @@ class EpochLog:
             return masked_mean(x, mask)
 
         log_ratio = torch.cat([terms.log_ratio.flatten() for terms in self._terms])
-        entropy = mean(torch.cat([terms.entropy.flatten() for terms in self._terms]))
         means = {
             "loss/policy": mean(torch.cat([terms.policy.flatten() for terms in self._terms])),
             "loss/value": mean(torch.cat([terms.value.flatten() for terms in self._terms])),
-            "loss/entropy": -entropy,
-            "policy/entropy": entropy,
+            "loss/entropy": -mean(torch.cat([terms.worth.flatten() for terms in self._terms])),
+            "policy/entropy": mean(torch.cat([terms.entropy.flatten() for terms in self._terms])),
             "policy/kl": mean(kl_estimate(log_ratio)),
             "policy/clip_fraction": mean(
                 is_clipped(log_ratio.exp(), clip_range=clip_range).float()
@@ -70,3 +84,41 @@ class EpochLog:
 def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
     """The mean of each metric over the epochs of one update."""
     return {name: sum(epoch[name] for epoch in epochs) / len(epochs) for name in epochs[0]}
+
+
+@torch.no_grad()
+def spread_of(policy: ActorCritic, steps: Minibatch) -> Metrics:
+    """How far continuous actions stray, per dimension, and how many of them the bounds cut.
+
+    Args:
+        policy: after the update. Entropy per dimension is told where tanh does not change it.
+        steps: [1, N] as collected.
+    """
+    log_sigma_sq = policy.log_sigma_sq
+    if len(log_sigma_sq) == 0:
+        return {}
+    measures = {"policy/sigma": torch.exp(0.5 * log_sigma_sq)}
+    if policy.config.action.distribution == "gaussian":
+        measures["policy/entropy"] = entropy_per_dimension(log_sigma_sq)
+    metrics = {
+        f"{name}/{d}": value
+        for name, values in measures.items()
+        for d, value in enumerate(values.tolist())
+    }
+    clipped = policy.bounds.is_clipped(steps.action["continuous"])
+    return {**metrics, "policy/clipped_actions": clipped.float().mean().item()}
+
+
+def foresight(steps: Minibatch) -> Metrics:
+    """Explained variance of each value head over the steps of a rollout, [1, N]."""
+    return {
+        name: explained_variance(steps.value[..., head], steps.return_[..., head]).item()
+        for head, name in enumerate(VALUE_HEADS[: steps.value.shape[-1]])
+    }
+
+
+def strange_numbers(metrics: Mapping[str, float]) -> str:
+    """Those that are no finite number, in words; "" if there is none."""
+    return ", ".join(
+        f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)
+    )

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from entrain_envs.spec import ActionSpec
 
+NEAR_BOUND = 0.99
+"""Of a squashed action in (-1, 1): beyond this it is as good as clipped."""
+
 
 class ActionBounds(nn.Module):
     """Maps the policy's continuous action to the environment's: affinely, then clipped.
@@ -58,6 +61,11 @@ class ActionBounds(nn.Module):
         scaled = torch.addcmul(self.center, self.half_range, continuous)
         return torch.clamp(scaled, self.low, self.high)
 
+    def is_clipped(self, continuous: Tensor) -> Tensor:
+        """[..., D] bool: whether the sampled number lies beyond a bound, and is cut to it."""
+        scaled = torch.addcmul(self.center, self.half_range, continuous)
+        return (scaled < self.low) | (scaled > self.high)
+
 
 class SquashedActionBounds(ActionBounds):
     """The same for actions before tanh, which brings them into (-1, 1) where there is a range."""
@@ -72,6 +80,12 @@ class SquashedActionBounds(ActionBounds):
     def bounded(self, continuous: Tensor) -> Tensor:
         """[..., D] within [low, high]; the bounds themselves are reached only by rounding."""
         return super().bounded(torch.where(self.squashed, torch.tanh(continuous), continuous))
+
+    def is_clipped(self, continuous: Tensor) -> Tensor:
+        """[..., D] bool: cut at a bound or, where tanh bounds, within the last hundredth to one."""
+        return torch.where(
+            self.squashed, torch.tanh(continuous).abs() > NEAR_BOUND, super().is_clipped(continuous)
+        )
 
 
 def has_range(action: ActionSpec) -> list[bool]:
