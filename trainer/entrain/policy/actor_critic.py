@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from entrain.config import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
-from entrain.policy.body import Body
+from entrain.policy.body import make_body
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
 from entrain.policy.layers import Head
@@ -61,7 +61,7 @@ class ActorCritic(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # Group 0 is the policy's, the last one the critic's: the same group if they share.
         groups = 1 if config.network.shared else 2
-        self.body = Body(self.inputs, config, groups, generator)
+        self.body = make_body(self.inputs, config, groups, generator)
         self.memory = make_memory(
             config.network.memory, groups, self.body.feature_size, generator=generator
         )
@@ -111,7 +111,7 @@ class ActorCritic(nn.Module):
 
     @property
     def normalizer(self) -> ObservationNormalizer:
-        """The running statistics of vector observations."""
+        """The running statistics of vectors and goals."""
         return self.body.normalizer
 
     @property

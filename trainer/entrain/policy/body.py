@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config import PolicyConfig
-from entrain.policy.encoders import ObservationEncoder
+from entrain.policy.custom_network import CustomBody, load_class
+from entrain.policy.encoders import VectorEncoder, make_encoder
+from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
 from entrain_envs.spec import BehaviourSpec
@@ -21,18 +23,14 @@ class Body(nn.Module):
     def __init__(
         self, inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
     ) -> None:
+        """Draw the initial weights.
+
+        Raises:
+            ConfigError: an image is too small, or the goal has no layer to choose weights for.
+        """
         super().__init__()
-        network = config.network
-        self.encoder = ObservationEncoder(
-            inputs, normalize=config.normalize_observations, clip=config.observation_clip
-        )
-        self.hidden_layers = HiddenLayers(
-            groups,
-            self.encoder.feature_size,
-            network.hidden_sizes,
-            activation=network.activation,
-            generator=generator,
-        )
+        self.encoder = make_encoder(inputs, config, groups, generator)
+        self.hidden_layers = _hidden_layers(self.encoder, config, groups, generator)
         self.feature_size = self.hidden_layers.feature_size
 
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
@@ -42,9 +40,43 @@ class Body(nn.Module):
 
     @property
     def normalizer(self) -> ObservationNormalizer:
-        """The running statistics of vector observations."""
+        """The running statistics of vectors and goals."""
         return self.encoder.vectors
 
     def keep_first_group(self) -> None:
         """Forget the others: who only wants actions needs no critic."""
+        self.encoder.keep_first_group()
         self.hidden_layers.keep_first_group()
+
+
+def make_body(
+    inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
+) -> Body | CustomBody:
+    """Our own layers, or the user's networks in their place; ConfigError if they do not fit."""
+    if config.network.custom is None:
+        return Body(inputs, config, groups, generator)
+    return CustomBody(load_class(config.network.custom), inputs, config, groups, generator)
+
+
+def _hidden_layers(
+    encoder: VectorEncoder, config: PolicyConfig, groups: int, generator: torch.Generator
+) -> HiddenLayers | GoalHiddenLayers:
+    network = config.network
+    if encoder.goal_size and network.goal_conditioning == "hypernetwork":
+        return GoalHiddenLayers(
+            groups,
+            encoder.feature_size - encoder.goal_size,
+            encoder.goal_size,
+            network.hidden_sizes,
+            activation=network.activation,
+            layer_norm=network.layer_norm,
+            generator=generator,
+        )
+    return HiddenLayers(
+        groups,
+        encoder.feature_size,
+        network.hidden_sizes,
+        activation=network.activation,
+        layer_norm=network.layer_norm,
+        generator=generator,
+    )

@@ -48,8 +48,40 @@ class GroupedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+class GroupedLayerNorm(nn.Module):
+    """Each group's rows brought to mean 0 and variance 1, then scaled and shifted as learned.
+
+    Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+    """
+
+    def __init__(self, groups: int, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self.weight = nn.Parameter(torch.ones(groups, 1, size))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[G, R, size] to the same."""
+        return torch.addcmul(self.bias, functional.layer_norm(x, (self._size,)), self.weight)
+
+
+class NormalisedLinear(GroupedLinear):
+    """G linear layers side by side, whose outputs are layer-normalised."""
+
+    def __init__(
+        self, groups: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
+    ) -> None:
+        super().__init__(groups, inputs, outputs, gain=gain, generator=generator)
+        self.norm = GroupedLayerNorm(groups, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[G, R, inputs] to [G, R, outputs]."""
+        normalised: Tensor = self.norm(super().forward(x))
+        return normalised
+
+
 class HiddenLayers(nn.Module):
-    """The hidden layers of G networks of equal widths, which all read the same features."""
+    """The hidden layers of G networks of equal widths."""
 
     def __init__(
         self,
@@ -58,14 +90,26 @@ class HiddenLayers(nn.Module):
         sizes: Sequence[int],
         *,
         activation: Activation,
+        layer_norm: bool = False,
         generator: torch.Generator,
     ) -> None:
+        """Orthogonal weights.
+
+        Args:
+            groups: networks side by side.
+            inputs: features that they read.
+            sizes: width of each layer.
+            activation: after each layer.
+            layer_norm: whether each layer is normalised before its activation.
+            generator: of the initial weights.
+        """
         super().__init__()
         self._groups = groups
         self._activation = ACTIVATIONS[activation]
+        linear = NormalisedLinear if layer_norm else GroupedLinear
         widths = (inputs, *sizes)
         self.layers = nn.ModuleList(
-            GroupedLinear(groups, width, next_width, gain=HIDDEN_GAIN, generator=generator)
+            linear(groups, width, next_width, gain=HIDDEN_GAIN, generator=generator)
             for width, next_width in pairwise(widths)
         )
         self.feature_size = widths[-1]
@@ -73,16 +117,22 @@ class HiddenLayers(nn.Module):
     def keep_first_group(self) -> None:
         """Forget the others: who only wants actions needs no critic."""
         self._groups = 1
-        for layer in self.layers:
-            for name, parameter in list(layer.named_parameters()):
-                setattr(layer, name, nn.Parameter(parameter.detach()[:1].clone()))
+        keep_first_group(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[R, inputs] to [G, R, feature_size]."""
+        """[R, inputs] that all groups read, or [G, R, inputs], to [G, R, feature_size]."""
         hidden = features.expand(self._groups, -1, -1)
         for layer in self.layers:
             hidden = self._activation(layer(hidden))
         return hidden
+
+
+def keep_first_group(module: nn.Module) -> None:
+    """Cut all parameters of `module`, [G, ...] each, to those of the first group."""
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            first = parameter.detach()[:1].clone()
+            setattr(part, name, nn.Parameter(first, requires_grad=parameter.requires_grad))
 
 
 class Head(nn.Module):

@@ -1,10 +1,10 @@
-"""Vector observations brought to a common scale, as one row of features per timestep.
+"""Vectors and goals brought to a common scale, as one row of features per timestep.
 
-Shapes: R rows, F features: all observations flattened and put side by side, in the spec's order.
+Shapes: R rows, F features: the observations flattened and put side by side, in the order given.
 The statistics are buffers of the policy: saved, moved and exported with its weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ class ObservationNormalizer(nn.Module):
     """(x - mean) / sqrt(variance + epsilon), cut at plus and minus `clip`.
 
     Mean and variance are those of all rows that `update` was given; before the first, and without
-    `normalize`, floats stay as they are. uint8 observations are divided by 255, always.
+    `normalize`, floats stay as they are. uint8 observations are divided by 255, always. A policy
+    that sees no vector has a normalizer of no features.
     """
 
     count: Tensor
@@ -42,28 +43,36 @@ class ObservationNormalizer(nn.Module):
     """[F] bool, true where the statistics decide shift and scale."""
 
     def __init__(
-        self, observations: Sequence[ObservationSpec], *, normalize: bool, clip: float
+        self,
+        observations: Sequence[ObservationSpec],
+        *,
+        normalize: bool,
+        clip: float,
+        fixed: Set[str] = frozenset(),
     ) -> None:
         """Start as the identity.
 
         Args:
-            observations: those that are vectors.
+            observations: those that are vectors or goals.
             normalize: whether floats are normalised by running statistics.
             clip: of normalised numbers.
+            fixed: names of observations whose floats are only clipped.
         """
         super().__init__()
-        self._size_by_name = {observation.name: observation.size for observation in observations}
+        self._size_by_name = {spec.name: spec.size for spec in observations}
+        self._shape_by_name = {spec.name: spec.shape for spec in observations}
         self._clip = clip if normalize else float("inf")
-        is_float = torch.cat(
-            [torch.full((spec.size,), spec.dtype != "uint8") for spec in observations]
-        )
+        is_float = _flags((spec.size, spec.dtype != "uint8") for spec in observations)
+        is_fixed = _flags((spec.size, spec.name in fixed) for spec in observations)
         size = len(is_float)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(size))
         self.register_buffer("scale", torch.where(is_float, 1.0, 1.0 / 255.0))
-        self.register_buffer("is_running", is_float & normalize, persistent=False)
+        is_running = is_float & ~is_fixed & normalize
+        self.register_buffer("is_running", is_running, persistent=False)
+        self._learns = bool(is_running.any())
 
     @property
     def feature_size(self) -> int:
@@ -94,7 +103,7 @@ class ObservationNormalizer(nn.Module):
         Source: Chan, Golub & LeVeque 1983, eq. 2.1.
         """
         rows = len(next(iter(observation.values())))
-        if rows == 0 or not self.is_running.any():
+        if rows == 0 or not self._learns:
             return
         values = self._flatten(observation, rows).double()
         batch_mean = values.mean(dim=0)
@@ -108,8 +117,23 @@ class ObservationNormalizer(nn.Module):
         self.shift.copy_(torch.where(self.is_running, self.mean, self.shift))
         self.scale.copy_(torch.where(self.is_running, 1.0 / deviation, self.scale))
 
+    def split(self, features: Tensor) -> dict[str, Tensor]:
+        """[R, F] features back into {name: [R, *shape]}."""
+        pieces = torch.split(features, list(self._size_by_name.values()), dim=-1)
+        return {
+            name: piece.reshape(-1, *shape)
+            for (name, shape), piece in zip(self._shape_by_name.items(), pieces, strict=True)
+        }
+
     def _flatten(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
         vectors = [
             observation[name].reshape(rows, size) for name, size in self._size_by_name.items()
         ]
-        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
+        if len(vectors) == 1:
+            return vectors[0]
+        return torch.cat(vectors, dim=-1) if vectors else self.shift.new_empty(rows, 0)
+
+
+def _flags(parts: Iterable[tuple[int, bool]]) -> Tensor:
+    """[F] bool from (how many, which) parts."""
+    return torch.tensor([flag for size, flag in parts for _ in range(size)], dtype=torch.bool)

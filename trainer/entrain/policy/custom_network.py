@@ -1,0 +1,157 @@
+"""A network of the user's own in place of encoders and hidden layers.
+
+Shapes: G groups (policy and critic, or both as one), R rows, one per timestep; F features.
+
+What such a class must have is in docs/networks.md: it is a `torch.nn.Module`, is made as
+`Class(observations={name: shape})`, has a whole number `feature_size`, and its `forward` turns
+{name: [R, *shape]} into [R, feature_size].
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from entrain.config import PolicyConfig
+from entrain.errors import ConfigError
+from entrain.policy.encoders import make_normalizer, of_kind
+from entrain.policy.normalization import ObservationNormalizer
+from entrain_envs.spec import BehaviourSpec, ObservationSpec
+
+TRIAL_ROWS = (1, 3)
+"""How many rows of zeros a network is tried with before it is used."""
+
+
+class CustomBody(nn.Module):
+    """G networks of the user's class. Vectors and goals reach them normalised."""
+
+    def __init__(
+        self,
+        network_class: type[nn.Module],
+        inputs: BehaviourSpec,
+        config: PolicyConfig,
+        groups: int,
+        generator: torch.Generator,
+    ) -> None:
+        """Make and try them; a number from `generator` decides their initial weights.
+
+        Raises:
+            ConfigError: the class cannot be made, or does not give what it promises.
+        """
+        super().__init__()
+        self._where = f"network.custom {network_class.__module__}:{network_class.__qualname__}"
+        self._shape_by_name = {
+            spec.name: spec.shape for spec in of_kind(inputs, "image", "entities")
+        }
+        self.vectors = make_normalizer(inputs, config)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        # Most modules draw their weights from torch's global generator.
+        with torch.random.fork_rng(devices=()):
+            torch.default_generator.manual_seed(seed)
+            self.networks = nn.ModuleList(
+                self._make(network_class, inputs.observations) for _ in range(groups)
+            )
+            self.feature_size = self._feature_size()
+            for rows in TRIAL_ROWS:
+                self._try(inputs.observations, rows)
+
+    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+        """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; row t * B + b is step t of b."""
+        seen = self.vectors.split(self.vectors(observation, rows))
+        for name, shape in self._shape_by_name.items():
+            seen[name] = observation[name].reshape(rows, *shape)
+        return torch.stack([network(seen) for network in self.networks])
+
+    @property
+    def normalizer(self) -> ObservationNormalizer:
+        """The running statistics of vectors and goals."""
+        return self.vectors
+
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic."""
+        self.networks = self.networks[:1]
+
+    def _make(
+        self, network_class: type[nn.Module], observations: Sequence[ObservationSpec]
+    ) -> nn.Module:
+        shapes = {spec.name: spec.shape for spec in observations}
+        try:
+            return network_class(observations=shapes)
+        except Exception as error:
+            raise ConfigError(
+                f"{self._where} cannot be made as Class(observations={shapes}): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _feature_size(self) -> int:
+        size = getattr(self.networks[0], "feature_size", None)
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(
+                f"{self._where} has feature_size {size}; set self.feature_size to how many numbers "
+                "it gives for one row, at least 1"
+            )
+        return size
+
+    @torch.no_grad()
+    def _try(self, observations: Sequence[ObservationSpec], rows: int) -> None:
+        """Look at zeros once, so that a network that does not fit is refused before it serves."""
+        zeros = {
+            spec.name: torch.zeros(
+                rows, *spec.shape, dtype=torch.uint8 if spec.dtype == "uint8" else torch.float32
+            )
+            for spec in observations
+        }
+        seen = self.vectors.split(self.vectors(zeros, rows))
+        expected = (rows, self.feature_size)
+        for network in self.networks:
+            try:
+                features = network({**zeros, **seen})
+            except Exception as error:
+                raise ConfigError(
+                    f"{self._where} fails for {rows} rows of zeros: {type(error).__name__}: {error}"
+                ) from error
+            if not isinstance(features, Tensor):
+                raise ConfigError(
+                    f"{self._where} gives a {type(features).__name__}; it must be one tensor"
+                )
+            if features.shape != expected or features.dtype != torch.float32:
+                raise ConfigError(
+                    f"{self._where} gives {features.dtype}{list(features.shape)} for {rows} rows; "
+                    f"expected torch.float32{list(expected)}, one row of feature_size each"
+                )
+
+
+def load_class(path: str) -> type[nn.Module]:
+    """The class at PACKAGE.MODULE:CLASS, also of a module in the working directory.
+
+    Raises:
+        ConfigError: it cannot be imported, or is no `torch.nn.Module`.
+    """
+    where = f"network.custom {path}"
+    module_name, _, class_name = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(
+            f"{where}: {module_name} cannot be imported: {type(error).__name__}: {error}; install "
+            f"it, set PYTHONPATH, or start in its folder (this is {here})"
+        ) from error
+    found: Any = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        known = [
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, nn.Module)
+        ]
+        raise ConfigError(
+            f"{where}: {module_name} has no torch.nn.Module '{class_name}' "
+            f"(it has: {', '.join(known) or 'none'})"
+        )
+    return found

@@ -1,0 +1,99 @@
+"""Attention that reduces a set of entities to features, whatever their order and number.
+
+Shapes: R rows, G groups, N entities at most, E features, A heads of E / A features each.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from entrain.policy.layers import HIDDEN_GAIN, GroupedLayerNorm, GroupedLinear, keep_first_group
+from entrain_envs.spec import ObservationSpec
+
+ATTENTION_GAIN = 1.0
+"""Of the initial weights of queries, keys, values and their output, which no activation follows."""
+
+
+class EntityEncoder(nn.Module):
+    """G encoders of one set: each entity looks at all others, then the mean over them is taken.
+
+        x = layer_norm(relu(linear(entity)))
+        y = layer_norm(x + linear(attention(x)))
+        features = mean of y over the entities that are there; zeros if none is
+
+    An entity whose numbers are all zero is absent: nothing looks at it, and it is not counted.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; over entities, Baker et al. 2020,
+    arXiv:1909.07528.
+    """
+
+    def __init__(
+        self,
+        observation: ObservationSpec,
+        features: int,
+        heads: int,
+        groups: int,
+        generator: torch.Generator,
+    ) -> None:
+        """Draw the initial weights: orthogonal, biases zero.
+
+        Args:
+            observation: entities, [N, numbers of each].
+            features: E, which `heads` divides.
+            heads: A.
+            groups: encoders side by side, each with weights of its own.
+            generator: of the weights.
+        """
+        super().__init__()
+        self.name = observation.name
+        self.feature_size = features
+        self._entities, numbers = observation.shape
+        self._heads = heads
+        self._groups = groups
+
+        def linear(inputs: int, outputs: int, gain: float) -> GroupedLinear:
+            return GroupedLinear(groups, inputs, outputs, gain=gain, generator=generator)
+
+        self.embedding = linear(numbers, features, HIDDEN_GAIN)
+        self.embedding_norm = GroupedLayerNorm(groups, features)
+        self.query = linear(features, features, ATTENTION_GAIN)
+        self.key = linear(features, features, ATTENTION_GAIN)
+        self.value = linear(features, features, ATTENTION_GAIN)
+        self.output = linear(features, features, ATTENTION_GAIN)
+        self.output_norm = GroupedLayerNorm(groups, features)
+
+    def forward(self, entities: Tensor, rows: int) -> Tensor:
+        """[..., N, numbers], `rows` sets, to [G, rows, E]."""
+        entities = entities.reshape(rows, self._entities, -1).to(self.embedding.weight.dtype)
+        is_there = (entities != 0).any(dim=-1)
+        each = entities.flatten(0, 1).expand(self._groups, -1, -1)
+        x = self.embedding_norm(functional.relu(self.embedding(each)))
+        y = self.output_norm(x + self.output(self._attention(x, is_there)))
+        y = y.view(self._groups, rows, self._entities, self.feature_size)
+        # Selected, not multiplied by zero, so that no gradient comes back from absent ones.
+        total = torch.where(is_there.unsqueeze(-1), y, 0.0).sum(dim=2)
+        return total / is_there.sum(dim=-1, keepdim=True).clamp(min=1)
+
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic."""
+        self._groups = 1
+        keep_first_group(self)
+
+    def _attention(self, x: Tensor, is_there: Tensor) -> Tensor:
+        """[G, R * N, E] to the same: what each entity sees in those that are there, [R, N]."""
+        # An empty set would be a softmax over nothing, which is NaN. Its features are not used.
+        is_seen = is_there | ~is_there.any(dim=-1, keepdim=True)
+        # One mask for all groups, heads and lookers: [R, 1, 1, N].
+        mask = is_seen[:, None, None, :].repeat(self._groups, 1, 1, 1)
+        seen = functional.scaled_dot_product_attention(
+            self._by_head(self.query(x)),
+            self._by_head(self.key(x)),
+            self._by_head(self.value(x)),
+            attn_mask=mask,
+        )
+        return seen.transpose(1, 2).reshape(x.shape)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """[G, R * N, E] to [G * R, A, N, E / A]."""
+        size = self.feature_size // self._heads
+        return x.reshape(-1, self._entities, self._heads, size).transpose(1, 2)

@@ -1,0 +1,174 @@
+"""Convolutions that reduce images to features.
+
+Shapes: R rows, G groups, [C, H, W] an image of C channels. The convolutions' activation is relu,
+as published, whatever the one of the hidden layers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from entrain.errors import ConfigError
+from entrain.policy.layers import HIDDEN_GAIN, GroupedLinear, keep_first_group
+from entrain_envs.spec import ObservationSpec
+
+ImageEncoderName: TypeAlias = Literal["simple", "nature_cnn", "resnet"]
+
+PLAIN_LAYERS: Mapping[ImageEncoderName, Sequence[tuple[int, int, int]]] = {
+    "simple": ((16, 8, 4), (32, 4, 2)),
+    "nature_cnn": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+}
+"""(channels, kernel, stride) of each convolution. nature_cnn: Mnih et al. 2015, "Human-level
+control through deep reinforcement learning"."""
+
+RESNET_CHANNELS = (16, 32, 32)
+"""Of IMPALA's three stages. (Espeholt et al. 2018, arXiv:1802.01561, figure 3)"""
+
+
+class ImageEncoder(nn.Module):
+    """G encoders of one image observation: convolutions, flatten, linear, relu."""
+
+    def __init__(
+        self,
+        observation: ObservationSpec,
+        encoder: ImageEncoderName,
+        features: int,
+        groups: int,
+        generator: torch.Generator,
+    ) -> None:
+        """Draw the initial weights: orthogonal, biases zero.
+
+        Args:
+            observation: an image; [C, H, W] if its first dimension is smaller than its last,
+                else [H, W, C].
+            encoder: which convolutions.
+            features: numbers that an image is reduced to.
+            groups: encoders side by side, each with weights of its own.
+            generator: of the weights.
+
+        Raises:
+            ConfigError: the image is too small for the convolutions.
+        """
+        super().__init__()
+        self.name = observation.name
+        self._shape = observation.shape
+        self._is_bytes = observation.dtype == "uint8"
+        self._is_channels_first = observation.shape[0] < observation.shape[2]
+        channels, *size = self._to_channels_first(torch.empty(1, *observation.shape)).shape[1:]
+        _check_size(observation.name, encoder, size)
+        self.towers = nn.ModuleList(_tower(encoder, channels, generator) for _ in range(groups))
+        with torch.no_grad():
+            flat = self.towers[0](torch.zeros(1, channels, *size)).numel()
+        self.linear = GroupedLinear(groups, flat, features, gain=HIDDEN_GAIN, generator=generator)
+        self.feature_size = features
+
+    def forward(self, image: Tensor, rows: int) -> Tensor:
+        """[..., *shape], `rows` of them, to [G, rows, feature_size]."""
+        pixels = self._to_channels_first(image.reshape(rows, *self._shape))
+        # Bytes became floats no earlier than here, on the device: a quarter of the traffic.
+        pixels = pixels.to(self.linear.weight.dtype)
+        if self._is_bytes:
+            pixels = pixels / 255.0
+        flat = torch.stack([tower(pixels).flatten(1) for tower in self.towers])
+        return functional.relu(self.linear(flat))
+
+    def keep_first_group(self) -> None:
+        """Forget the others: who only wants actions needs no critic."""
+        self.towers = self.towers[:1]
+        keep_first_group(self.linear)
+
+    def _to_channels_first(self, image: Tensor) -> Tensor:
+        return image if self._is_channels_first else image.permute(0, 3, 1, 2)
+
+
+class Convolution(nn.Module):
+    """A convolution whose weights are orthogonal and from a generator of its own."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int,
+        padding: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self._stride = stride
+        self._padding = padding
+        weight = torch.empty(outputs, inputs, kernel, kernel)
+        nn.init.orthogonal_(weight, gain=HIDDEN_GAIN, generator=generator)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[R, inputs, H, W] to [R, outputs, H', W']."""
+        return functional.conv2d(
+            x, self.weight, self.bias, stride=self._stride, padding=self._padding
+        )
+
+
+class ResidualBlock(nn.Module):
+    """x + what two convolutions make of it, each behind a relu."""
+
+    def __init__(self, channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first = _same_size(channels, channels, generator)
+        self.second = _same_size(channels, channels, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[R, channels, H, W] to the same."""
+        residual: Tensor = self.second(functional.relu(self.first(functional.relu(x))))
+        return x + residual
+
+
+def minimum_size(encoder: ImageEncoderName) -> int:
+    """Height and width that an image must have at least.
+
+    Backwards through the convolutions, from one number at the end: n numbers need
+    (n - 1) * stride + kernel in front of a convolution without padding.
+    """
+    size = 1
+    for _, kernel, stride in reversed(PLAIN_LAYERS.get(encoder, ())):
+        size = (size - 1) * stride + kernel
+    return size
+
+
+def _check_size(name: str, encoder: ImageEncoderName, size: Sequence[int]) -> None:
+    least = minimum_size(encoder)
+    if min(size) < least:
+        height, width = size
+        raise ConfigError(
+            f"image '{name}' is {height} x {width} (height x width); image_encoder {encoder} "
+            f"needs at least {least} x {least}: send larger images, choose network.image_encoder "
+            "resnet, which takes any size, or say in the simulator that its kind is vector"
+        )
+
+
+def _tower(encoder: ImageEncoderName, channels: int, generator: torch.Generator) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    if encoder == "resnet":
+        for outputs in RESNET_CHANNELS:
+            parts += [
+                _same_size(channels, outputs, generator),
+                nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+                ResidualBlock(outputs, generator),
+                ResidualBlock(outputs, generator),
+            ]
+            channels = outputs
+        return nn.Sequential(*parts, nn.ReLU())
+    for outputs, kernel, stride in PLAIN_LAYERS[encoder]:
+        convolution = Convolution(
+            channels, outputs, kernel=kernel, stride=stride, padding=0, generator=generator
+        )
+        parts += [convolution, nn.ReLU()]
+        channels = outputs
+    return nn.Sequential(*parts)
+
+
+def _same_size(inputs: int, outputs: int, generator: torch.Generator) -> Convolution:
+    return Convolution(inputs, outputs, kernel=3, stride=1, padding=1, generator=generator)
