@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from entrain.config import NetworkConfig, PolicyConfig, PPOConfig
+from entrain.config import EntropyConfig, NetworkConfig, PolicyConfig, PPOConfig
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
 from entrain_envs.environment import Environment
@@ -19,7 +19,9 @@ from in_process import Learned, learn
 from toy_environments import Chain, DiscreteBandit, Endless, Follow, GaussianBandit
 
 
-def learn_table(environment: Environment, *, updates: int, seed: int = 0, **ppo: Any) -> Learned:
+def learn_table(
+    environment: Environment, *, updates: int, seed: int = 0, coefficient: float = 0.0, **ppo: Any
+) -> Learned:
     """With one weight per observation and action, and advantages in units of the reward."""
     options = PPOConfig(
         **{
@@ -33,6 +35,7 @@ def learn_table(environment: Environment, *, updates: int, seed: int = 0, **ppo:
         total_steps=updates * options.rollout_steps,
         network=NetworkConfig(hidden_sizes=()),
         normalize_observations=False,
+        entropy=EntropyConfig(coefficient=coefficient),
         ppo=options,
     )
     return learn(environment, config, seed=seed)
@@ -103,7 +106,7 @@ def test_a_bandits_choices_are_weighed_by_exp_of_reward_over_coefficient(
         updates=100,
         rollout_steps=256,
         minibatch_size=256,
-        entropy_coefficient=coefficient,
+        coefficient=coefficient,
     )
     chosen = probabilities(learned, torch.ones(1, 1))[0]
     torch.testing.assert_close(chosen, torch.tensor(expected), rtol=0, atol=0.015)
@@ -118,7 +121,7 @@ def test_a_gaussian_bandit_keeps_the_variance_coefficient_over_curvature(
         updates=120,
         rollout_steps=256,
         minibatch_size=256,
-        entropy_coefficient=coefficient,
+        coefficient=coefficient,
     )
     distribution = outlook(learned, torch.ones(1, 1)).distribution
     assert isinstance(distribution, DiagonalGaussian)
@@ -134,7 +137,7 @@ def learn_chain(coefficient: float) -> Learned:
         rollout_steps=512,
         minibatch_size=256,
         discount=0.9,
-        entropy_coefficient=coefficient,
+        coefficient=coefficient,
     )
 
 
@@ -142,7 +145,7 @@ def test_the_chain_without_entropy_is_solved_and_valued() -> None:
     learned = learn_chain(0.0)
     assert bool((probabilities(learned, torch.eye(3))[:, 1] > 0.99).all())
     # Straight to the right end: 1 discounted by the steps before it.
-    expected = torch.tensor([[0.81, 0.9, 1.0]])
+    expected = torch.tensor([[[0.81], [0.9], [1.0]]])
     torch.testing.assert_close(outlook(learned, torch.eye(3)).value, expected, rtol=0, atol=0.02)
 
 

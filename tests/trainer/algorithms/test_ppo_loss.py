@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO, Coefficients
-from entrain.config import PPOConfig
+from entrain.config import EntropyConfig, PPOConfig
 from entrain.experience import Rollout
-from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.distributions import DiagonalGaussian
+from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.distributions import ActionDistribution, DiagonalGaussian
 from entrain_envs.spec import ActionSpec
 from made_rollouts import (
     CONTINUOUS,
@@ -32,6 +32,7 @@ CPU = torch.device("cpu")
 COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.2, entropy_coefficient=0.0)
 WHOLE_ROLLOUT = 10_000
 LENGTHS = (7, 0, 12, 5)
+OBJECTIVES = ("bonus", "soft_return", "entropy_critic")
 
 
 def loss_and_gradients(
@@ -51,7 +52,8 @@ def loss_and_gradients(
 
 
 def loss_of(ppo: PPO, rollout: Rollout, coefficients: Coefficients) -> Tensor:
-    steps = ppo.minibatches(rollout).steps
+    alpha = coefficients.entropy_coefficient
+    steps = ppo.minibatches(rollout, entropy_coefficient=alpha).steps
     return ppo.loss(ppo.loss_terms(steps, coefficients), steps.mask, coefficients)
 
 
@@ -150,60 +152,89 @@ def test_the_ratio_is_one_again_for_a_rollout_collected_after_an_update(action: 
 
 def slow_loss(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> float:
     """The loss at ratio r of each valid step, one Python number at a time."""
+    entropy = policy.config.entropy
+    is_soft = entropy.objective == "soft_return"
+    has_critic = entropy.objective == "entropy_critic"
+    unit = 1.0 - entropy.discount
     steps = []
     for b in range(rollout.valid.shape[1]):
-        following = 0.0
+        following = [0.0, 0.0]
         for t in reversed(range(int(rollout.valid[:, b].sum()))):
             cell = (t, b)
-            value, next_value = float(rollout.value[cell]), float(rollout.next_value[cell])
-            delta = float(rollout.reward[cell]) + config.discount * next_value - value
-            following = delta + (
-                0.0
-                if bool(rollout.boundary[cell])
-                else config.discount * config.gae_lambda * following
-            )
-            steps.append((cell, following, following + value))
+            worth = float(distribution_at(policy, rollout, t, b).entropy())
+            reward = float(rollout.reward[cell]) + is_soft * entropy.coefficient * worth
+            heads = [(reward, config.discount, config.gae_lambda)]
+            if has_critic:
+                heads.append((unit * worth, entropy.discount, entropy.gae_lambda))
+            returns = []
+            for head, (signal, discount, gae_lambda) in enumerate(heads):
+                value = float(rollout.value[t, b, head])
+                delta = signal + discount * float(rollout.next_value[t, b, head]) - value
+                carry = 0.0 if bool(rollout.boundary[cell]) else discount * gae_lambda
+                following[head] = delta + carry * following[head]
+                returns.append(following[head] + value)
+            advantage = following[0] + entropy.coefficient / unit * following[1]
+            steps.append((cell, advantage, returns))
     mean = sum(a for _, a, _ in steps) / len(steps)
     std = math.sqrt(sum((a - mean) ** 2 for _, a, _ in steps) / (len(steps) - 1))
     total = 0.0
-    for (t, b), advantage, return_ in steps:
-        with torch.no_grad():
-            output = policy(
-                {name: x[t : t + 1, b : b + 1] for name, x in rollout.observation.items()},
-                policy.initial_state(1),
-                rollout.reset[t : t + 1, b : b + 1],
-            )
-        distribution = output.distribution.masked(rollout.action_mask[t : t + 1, b : b + 1])
+    for (t, b), advantage, returns in steps:
+        distribution = distribution_at(policy, rollout, t, b)
         action = {name: x[t : t + 1, b : b + 1] for name, x in rollout.action.items()}
         ratio = math.exp(float(distribution.log_prob(action)) - float(rollout.log_prob[t, b]))
         held = min(max(ratio, 1 - config.clip_range), 1 + config.clip_range)
         normal = (advantage - mean) / (std + 1e-8)
-        value, old_value = float(output.value), float(rollout.value[t, b])
-        near = old_value + min(
-            max(value - old_value, -config.value_clip_range), config.value_clip_range
-        )
-        error = max((value - return_) ** 2, (near - return_) ** 2)
-        total += -min(ratio * normal, held * normal) + config.value_coefficient * error
-        total -= config.entropy_coefficient * float(distribution.entropy())
+        total += -min(ratio * normal, held * normal)
+        for head, return_ in enumerate(returns):
+            value = float(output_at(policy, rollout, t, b).value[0, 0, head])
+            old_value = float(rollout.value[t, b, head])
+            near = old_value + min(
+                max(value - old_value, -config.value_clip_range), config.value_clip_range
+            )
+            total += config.value_coefficient * max((value - return_) ** 2, (near - return_) ** 2)
+        explicit = entropy.coefficient / (std if is_soft or has_critic else 1.0)
+        total -= explicit * float(distribution.entropy())
     return total / len(steps)
+
+
+def output_at(policy: ActorCritic, rollout: Rollout, t: int, b: int) -> PolicyOutput:
+    """Of one step by itself."""
+    with torch.no_grad():
+        output: PolicyOutput = policy(
+            {name: x[t : t + 1, b : b + 1] for name, x in rollout.observation.items()},
+            policy.initial_state(1),
+            rollout.reset[t : t + 1, b : b + 1],
+        )
+    return output
+
+
+def distribution_at(policy: ActorCritic, rollout: Rollout, t: int, b: int) -> ActionDistribution:
+    mask = rollout.action_mask[t : t + 1, b : b + 1]
+    return output_at(policy, rollout, t, b).distribution.masked(mask)
 
 
 lengths = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda n: sum(n) >= 2)
 
 
 @settings(max_examples=25)
-@given(lengths, st.sampled_from([CONTINUOUS, DISCRETE, HYBRID]), st.integers(0, 2**16))
+@given(
+    lengths,
+    st.sampled_from([CONTINUOUS, DISCRETE, HYBRID]),
+    st.sampled_from(OBJECTIVES),
+    st.integers(0, 2**16),
+)
 def test_the_loss_is_that_of_every_valid_step_by_itself(
-    lengths: list[int], action: ActionSpec, seed: int
+    lengths: list[int], action: ActionSpec, objective: Any, seed: int
 ) -> None:
-    acting, learning = made_policy(action, seed=1), made_policy(action, seed=1)
+    entropy = EntropyConfig(objective=objective, coefficient=0.1, discount=0.8, gae_lambda=0.6)
+    acting = made_policy(action, seed=1, entropy=entropy)
+    learning = made_policy(action, seed=1, entropy=entropy)
     rollout = made_rollout(acting, lengths, seed=seed, filler=math.nan)
     config = PPOConfig(
         minibatch_size=WHOLE_ROLLOUT,
         discount=0.9,
         gae_lambda=0.7,
         value_clip_range=0.05,
-        entropy_coefficient=0.1,
         clip_range=0.05,
     )
     with torch.no_grad():
@@ -218,8 +249,11 @@ def test_the_loss_is_that_of_every_valid_step_by_itself(
 
 @pytest.mark.parametrize("filler", [math.nan, math.inf, 1e9])
 @pytest.mark.parametrize("action", [CONTINUOUS, DISCRETE, HYBRID], ids=str)
-def test_no_bit_of_loss_or_gradient_depends_on_padding(action: ActionSpec, filler: float) -> None:
-    policy = made_policy(action)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_no_bit_of_loss_or_gradient_depends_on_padding(
+    objective: Any, action: ActionSpec, filler: float
+) -> None:
+    policy = made_policy(action, entropy=EntropyConfig(objective=objective))
     tight = made_rollout(policy, LENGTHS)
     padded = made_rollout(policy, LENGTHS, filler=filler, extra_rows=9)
     for normalization in ("minibatch", "rollout", "none"):
@@ -268,7 +302,7 @@ def test_advantages_are_normalized_over_the_rollout_but_returns_are_not() -> Non
     assert steps.advantage.mean().item() == pytest.approx(0.0, abs=1e-6)
     assert steps.advantage.std().item() == pytest.approx(1.0, abs=1e-5)
     assert raw.advantage.std().item() != pytest.approx(1.0, abs=1e-2)
-    torch.testing.assert_close(steps.return_, raw.advantage + raw.value)
+    torch.testing.assert_close(steps.return_, raw.advantage[..., None] + raw.value)
 
 
 def test_scaled_advantages_make_no_difference_once_normalized_per_minibatch() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from entrain.algorithms.algorithm import Algorithm
 from entrain.algorithms.ppo import Coefficients
+from entrain.config import EntropyConfig
 from entrain.state import State
 from made_rollouts import (
     HYBRID,
@@ -41,7 +42,8 @@ def test_metrics_have_their_standard_names_and_are_finite() -> None:
         "policy/gradient_norm",
         "policy/learning_rate",
         "policy/clip_range",
-        "policy/entropy_coefficient",
+        "policy/clipped_actions",
+        "entropy/coefficient",
         "policy/sigma/0",
         "policy/entropy/0",
         "value/explained_variance",
@@ -66,20 +68,18 @@ def test_a_squashed_policy_reports_no_entropy_per_dimension_for_tanh_changes_it(
 
 
 def test_progress_drives_the_schedules() -> None:
-    policy = made_policy()
+    policy = made_policy(entropy=EntropyConfig(coefficient=0.08, coefficient_schedule="linear"))
     ppo = made_ppo(
         policy,
         learning_rate=0.01,
         learning_rate_schedule="linear",
         clip_range=0.4,
         clip_range_schedule="linear",
-        entropy_coefficient=0.08,
-        entropy_coefficient_schedule="linear",
     )
     metrics = ppo.update(made_rollout(policy, LENGTHS), progress=0.75)
     assert metrics["policy/learning_rate"] == pytest.approx(0.0025)
     assert metrics["policy/clip_range"] == pytest.approx(0.1)
-    assert metrics["policy/entropy_coefficient"] == pytest.approx(0.02)
+    assert metrics["entropy/coefficient"] == pytest.approx(0.02)
 
 
 def test_at_the_end_of_a_linear_schedule_weights_no_longer_move() -> None:

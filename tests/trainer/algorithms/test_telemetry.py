@@ -14,7 +14,15 @@ def row(*numbers: float) -> Tensor:
 
 
 def terms(*, policy: Tensor, value: Tensor, entropy: Tensor, ratio: Tensor) -> LossTerms:
-    return LossTerms(policy=policy, value=value, entropy=entropy, log_ratio=ratio.log())
+    """The regularizer says ten less than the entropy is."""
+    return LossTerms(
+        policy=policy,
+        value=value,
+        worth=entropy - 10.0,
+        scale=torch.ones(()),
+        entropy=entropy,
+        log_ratio=ratio.log(),
+    )
 
 
 def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
@@ -39,7 +47,7 @@ def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
         {
             "loss/policy": 3.0,
             "loss/value": 30.0,
-            "loss/entropy": -2.0,
+            "loss/entropy": 8.0,
             "policy/entropy": 2.0,
             # (r - 1) - ln r of 1, 2, 1/2: 0, 1 - ln 2, ln 2 - 1/2.
             "policy/kl": 0.5 / 3.0,
