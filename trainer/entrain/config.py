@@ -105,7 +105,7 @@ class NetworkConfig(Options):
 
     image_encoder: Literal["simple", "nature_cnn", "resnet"] = "simple"
     """For images. simple: two convolutions, from 20 x 20. nature_cnn: three, from 36 x 36. resnet:
-    IMPALA's 15, from 15 x 15; learns most, and is several times as slow."""
+    IMPALA's 15, of any size; learns most, and is several times as slow."""
 
     image_features: Count = 128
     """Numbers that each image is reduced to."""
@@ -280,7 +280,7 @@ class PolicyConfig(Options):
     action: ActionConfig = ActionConfig()
 
     normalize_observations: bool = True
-    """Bring observations to mean 0, variance 1 by running statistics. Never uint8 ones."""
+    """Bring vectors and goals to mean 0, variance 1 by running statistics. Never uint8 ones."""
 
     observation_clip: Positive = 10.0
     """Normalised observations are cut at plus and minus this."""
