@@ -47,14 +47,14 @@ class EntityEncoder(nn.Module):
         super().__init__()
         self.name = observation.name
         self.feature_size = features
-        self._entities, numbers = observation.shape
+        self._entities, self._numbers = observation.shape
         self._heads = heads
         self._groups = groups
 
         def linear(inputs: int, outputs: int, gain: float) -> GroupedLinear:
             return GroupedLinear(groups, inputs, outputs, gain=gain, generator=generator)
 
-        self.embedding = linear(numbers, features, HIDDEN_GAIN)
+        self.embedding = linear(self._numbers, features, HIDDEN_GAIN)
         self.embedding_norm = GroupedLayerNorm(groups, features)
         self.query = linear(features, features, ATTENTION_GAIN)
         self.key = linear(features, features, ATTENTION_GAIN)
@@ -64,7 +64,9 @@ class EntityEncoder(nn.Module):
 
     def forward(self, entities: Tensor, rows: int) -> Tensor:
         """[..., N, numbers], `rows` sets, to [G, rows, E]."""
-        entities = entities.reshape(rows, self._entities, -1).to(self.embedding.weight.dtype)
+        entities = entities.reshape(rows, self._entities, self._numbers).to(
+            self.embedding.weight.dtype
+        )
         is_there = (entities != 0).any(dim=-1)
         each = entities.flatten(0, 1).expand(self._groups, -1, -1)
         x = self.embedding_norm(functional.relu(self.embedding(each)))
@@ -85,15 +87,12 @@ class EntityEncoder(nn.Module):
         is_seen = is_there | ~is_there.any(dim=-1, keepdim=True)
         # One mask for all groups, heads and lookers: [R, 1, 1, N].
         mask = is_seen[:, None, None, :].repeat(self._groups, 1, 1, 1)
-        seen = functional.scaled_dot_product_attention(
-            self._by_head(self.query(x)),
-            self._by_head(self.key(x)),
-            self._by_head(self.value(x)),
-            attn_mask=mask,
+        # [G * R, A, N, E / A]
+        query, key, value = (
+            layer(x)
+            .view(len(mask), self._entities, self._heads, self.feature_size // self._heads)
+            .transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
         )
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return seen.transpose(1, 2).reshape(x.shape)
-
-    def _by_head(self, x: Tensor) -> Tensor:
-        """[G, R * N, E] to [G * R, A, N, E / A]."""
-        size = self.feature_size // self._heads
-        return x.reshape(-1, self._entities, self._heads, size).transpose(1, 2)
