@@ -18,7 +18,8 @@ class Stretches:
     def __init__(self, reset: Tensor) -> None:
         """Cut [T, B] bool at every row that is reset, and at the first, which need not be."""
         steps, columns = reset.shape
-        begins = reset.t().contiguous()
+        # Always a copy: the transpose of a single column is contiguous as it is.
+        begins = reset.t().clone(memory_format=torch.contiguous_format)
         begins[:, 0] = True
         # One column behind another: cell p is step p % T of column p // T.
         begins = begins.flatten()
