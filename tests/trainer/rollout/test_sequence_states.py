@@ -46,6 +46,8 @@ def open_rows(states: SequenceStates, rows: dict[int, int]) -> None:
         (4, 3, [0, 1, 5]),
         # The second one is unrolled from the top too.
         (4, 4, [0, 0, 4]),
+        # A burn-in of more than two sequences.
+        (2, 5, [0, 0, 0, 1, 3]),
         (1, 0, list(range(10))),
         (1, 1, [0, *range(9)]),
         (16, 3, [0]),
