@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from entrain.policy.layers import ACTIVATIONS, Activation, GroupedLinear, Head, HiddenLayers
+from entrain.policy.layers import (
+    ACTIVATIONS,
+    Activation,
+    GroupedLinear,
+    Head,
+    HiddenLayers,
+    NormalisedLinear,
+)
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -15,9 +22,15 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 def hidden_layers(
-    groups: int, sizes: tuple[int, ...] = (8, 6), activation: Activation = "tanh"
+    groups: int,
+    sizes: tuple[int, ...] = (8, 6),
+    activation: Activation = "tanh",
+    *,
+    layer_norm: bool = False,
 ) -> HiddenLayers:
-    return HiddenLayers(groups, 5, sizes, activation=activation, generator=generator())
+    return HiddenLayers(
+        groups, 5, sizes, activation=activation, layer_norm=layer_norm, generator=generator()
+    )
 
 
 def randomised(layers: HiddenLayers) -> HiddenLayers:
@@ -76,8 +89,37 @@ def test_without_hidden_layers_features_pass_through() -> None:
     assert torch.equal(layers(features), torch.stack([features, features]))
 
 
-def test_keeping_the_first_group_leaves_what_it_computes() -> None:
-    layers, features = hidden_layers(2), torch.randn(3, 5)
+def test_layer_norm_comes_between_each_layer_and_its_activation() -> None:
+    layers, features = randomised(hidden_layers(2, layer_norm=True)), torch.randn(7, 5)
+    hidden = layers(features)
+    for group in (0, 1):
+        expected = features
+        for layer in layers.layers:
+            weight, bias, scale, shift = (p[group] for p in layer.parameters())
+            x = expected @ weight + bias
+            x = x - x.mean(dim=-1, keepdim=True)
+            x = x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+            expected = torch.tanh(x * scale + shift)
+        torch.testing.assert_close(hidden[group], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_layer_norm_begins_with_mean_zero_and_variance_one() -> None:
+    layer = NormalisedLinear(2, 5, 64, gain=1.0, generator=generator())
+    normalised = layer(100 * torch.randn(2, 7, 5))
+    torch.testing.assert_close(normalised.mean(-1), torch.zeros(2, 7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalised.std(-1, correction=0), torch.ones(2, 7))
+
+
+def test_groups_may_read_features_of_their_own() -> None:
+    layers, features = randomised(hidden_layers(2)), torch.randn(2, 7, 5)
+    hidden = layers(features)
+    for group in (0, 1):
+        torch.testing.assert_close(hidden[group], layers(features[group])[group])
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_keeping_the_first_group_leaves_what_it_computes(layer_norm: bool) -> None:
+    layers, features = hidden_layers(2, layer_norm=layer_norm), torch.randn(3, 5)
     before = layers(features)
     layers.keep_first_group()
     after = layers(features)

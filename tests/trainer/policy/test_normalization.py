@@ -1,5 +1,7 @@
 """Running statistics equal those of all rows at once; pixels and disabled floats stay fixed."""
 
+from collections.abc import Set
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,9 +19,12 @@ PIXELS = ObservationSpec("camera", (2, 1), "uint8")
 
 
 def normalizer(
-    *observations: ObservationSpec, normalize: bool = True, clip: float = 10.0
+    *observations: ObservationSpec,
+    normalize: bool = True,
+    clip: float = 10.0,
+    fixed: Set[str] = frozenset(),
 ) -> ObservationNormalizer:
-    return ObservationNormalizer(observations, normalize=normalize, clip=clip)
+    return ObservationNormalizer(observations, normalize=normalize, clip=clip, fixed=fixed)
 
 
 def rows_of(count: int, *, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -154,3 +159,33 @@ def test_statistics_are_not_trained() -> None:
     assert not list(normalizer(VECTOR).parameters())
     features = normalizer(VECTOR)({"joints": torch.zeros(1, 3)}, 1)
     assert not features.requires_grad
+
+
+def test_fixed_floats_stay_as_they_are_whatever_was_seen() -> None:
+    ours = normalizer(VECTOR, SCALAR, fixed={"joints"})
+    seen = {"joints": torch.tensor([[3.0, -4.0, 5.0]] * 2), "height": torch.tensor([1.0, 3.0])}
+    ours.update(seen)
+    assert ours(seen, 2)[:, :3].tolist() == [[3, -4, 5]] * 2
+    torch.testing.assert_close(ours(seen, 2)[:, 3], torch.tensor([-1.0, 1.0]))
+
+
+def test_features_are_split_back_into_their_observations() -> None:
+    ours = normalizer(GRID, SCALAR, VECTOR)
+    seen = {
+        "map": torch.arange(8.0).view(2, 2, 2),
+        "height": torch.tensor([8.0, 9.0]),
+        "joints": torch.tensor([[1.0, 2, 3], [4, 5, 6]]),
+    }
+    split = ours.split(ours(seen, 2))
+    assert split.keys() == seen.keys()
+    for name, values in seen.items():
+        assert torch.equal(split[name], values)
+
+
+def test_without_vectors_there_are_no_features_and_nothing_to_learn() -> None:
+    ours = normalizer()
+    assert ours.feature_size == 0
+    camera = {"camera": torch.zeros(3, 2, 1)}
+    ours.update(camera)
+    assert ours(camera, 3).shape == (3, 0)
+    assert ours.split(ours(camera, 3)) == {}
