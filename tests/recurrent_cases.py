@@ -1,0 +1,198 @@
+"""Policies with memory, the rollouts they made, and what can be done to padding: in float64.
+
+The policy that learns is not the one that acted: its weights have moved since, so that no ratio is
+1 and both kinds of clipping are at work.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.config import MemoryConfig, NetworkConfig, PPOConfig
+from entrain.experience import Minibatch, Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain_envs.spec import ActionSpec
+from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
+
+COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1)
+WHOLE_ROLLOUT = 10_000
+Gradients = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One policy with memory, and columns of these lengths that it made."""
+
+    lengths: tuple[int, ...] = (7, 0, 12, 5)
+    kind: Literal["lstm", "gru"] = "lstm"
+    action: ActionSpec = HYBRID
+    shared: bool = True
+    layers: int = 1
+    sequence_length: int = 4
+    burn_in: int = 0
+    refresh_states: bool = False
+    seed: int = 0
+
+    def policy(self) -> ActorCritic:
+        """As it acted, in float32."""
+        memory = MemoryConfig(
+            kind=self.kind,
+            size=3,
+            layers=self.layers,
+            sequence_length=self.sequence_length,
+            burn_in=self.burn_in,
+            refresh_states=self.refresh_states,
+        )
+        network = NetworkConfig(hidden_sizes=(4,), shared=self.shared, memory=memory)
+        return made_policy(self.action, seed=self.seed, network=network)
+
+    def rollout(self, *, filler: float = 0.0, extra_rows: int = 0) -> Rollout:
+        """What it did, in float64."""
+        acting = self.policy()
+        return in_float64(
+            made_rollout(acting, self.lengths, seed=self.seed, filler=filler, extra_rows=extra_rows)
+        )
+
+    def ppo(self, **options: Any) -> PPO:
+        """Of the policy, some learning later; options of PPO."""
+        learning = self.policy().double()
+        generator = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for parameter in learning.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.add_(noise, alpha=0.1)
+        return PPO(learning, config(**options), seed=0, device=torch.device("cpu"))
+
+
+def config(**options: Any) -> PPOConfig:
+    """One minibatch, and every kind of clipping."""
+    return PPOConfig(
+        **{
+            "minibatch_size": WHOLE_ROLLOUT,
+            "discount": 0.9,
+            "gae_lambda": 0.7,
+            "value_clip_range": 0.05,
+            "clip_range": COEFFICIENTS.clip_range,
+            **options,
+        }
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Ragged columns of all kinds of policies with memory, however they are cut."""
+    sequence_length = draw(st.integers(1, 11))
+    lengths = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda n: sum(n) >= 2)
+    return Case(
+        lengths=tuple(draw(lengths)),
+        kind=draw(st.sampled_from(["lstm", "gru"])),
+        action=draw(st.sampled_from([CONTINUOUS, DISCRETE, HYBRID])),
+        shared=draw(st.booleans()),
+        layers=draw(st.integers(1, 2)),
+        sequence_length=sequence_length,
+        burn_in=draw(st.integers(0, sequence_length)),
+        refresh_states=draw(st.booleans()),
+        seed=draw(st.integers(0, 2**16)),
+    )
+
+
+def policy_of(ppo: PPO) -> ActorCritic:
+    """The policy that it improves."""
+    return ppo._policy
+
+
+def whole(ppo: PPO, rollout: Rollout) -> Minibatch:
+    """All sequences of a rollout, in one minibatch."""
+    (minibatch,) = ppo.minibatches(rollout).epoch(torch.Generator())
+    return minibatch
+
+
+def loss_of(ppo: PPO, minibatch: Minibatch) -> Tensor:
+    return ppo.loss(ppo.loss_terms(minibatch, COEFFICIENTS), minibatch.mask, COEFFICIENTS)
+
+
+def gradients_of(ppo: PPO, loss: Tensor) -> Gradients:
+    """{name: of every parameter}, zeros where the loss does not depend on it."""
+    policy = policy_of(ppo)
+    policy.zero_grad(set_to_none=False)
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradients = {}
+    for name, parameter in policy.named_parameters():
+        assert parameter.grad is not None
+        gradients[name] = parameter.grad.clone()
+    return gradients
+
+
+def assert_same(
+    one: tuple[Tensor, Gradients], other: tuple[Tensor, Gradients], *, tolerance: float = 1e-9
+) -> None:
+    """Both (loss, gradients) agree, and are finite."""
+    assert one[0].isfinite()
+    torch.testing.assert_close(one[0], other[0], rtol=0, atol=tolerance)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(
+            other[1][name], gradient, rtol=0, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def in_float64(rollout: Rollout) -> Rollout:
+    """The same numbers, of which further computation is exact to about 1e-16."""
+    return each(
+        rollout, lambda _, tensor: tensor.double() if tensor.is_floating_point() else tensor
+    )
+
+
+def padded(minibatch: Minibatch, rows: int) -> Minibatch:
+    """The same sequences with so many more rows of padding at their end."""
+
+    def longer(name: str, tensor: Tensor) -> Tensor:
+        if name in {"initial_state", "burn_in"}:
+            return tensor
+        return torch.cat([tensor, tensor.new_zeros(rows, *tensor.shape[1:])])
+
+    return each(minibatch, longer)
+
+
+def poisoned(minibatch: Minibatch, number: float) -> Minibatch:
+    """With `number` wherever there is padding; choices out of range, and none of them allowed."""
+
+    def fill(name: str, tensor: Tensor) -> Tensor:
+        if name in {"initial_state", "burn_in", "mask"}:
+            return tensor
+        is_padding = ~minibatch.mask.view(*minibatch.mask.shape, *[1] * (tensor.dim() - 2))
+        if tensor.is_floating_point():
+            return tensor.masked_fill(is_padding, number)
+        if tensor.dtype == torch.bool:
+            return tensor.masked_fill(is_padding, name == "reset")
+        return tensor.masked_fill(is_padding, 99)
+
+    return each(minibatch, fill)
+
+
+def each(experience: Any, change: Callable[[str, Tensor], Tensor]) -> Any:
+    """A rollout or minibatch with every tensor changed by `change(field's name, tensor)`."""
+
+    def changed(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: change(name, tensor) for key, tensor in value.items()}
+        return change(name, value) if isinstance(value, Tensor) else value
+
+    return replace(
+        experience,
+        **{
+            field.name: changed(field.name, getattr(experience, field.name))
+            for field in fields(experience)
+        },
+    )
+
+
+def mean_of(numbers: Iterable[Tensor]) -> float:
+    """The mean of [] tensors."""
+    listed = [float(number) for number in numbers]
+    return sum(listed) / len(listed)
