@@ -84,27 +84,29 @@ class RecurrentMemory(nn.Module):
             state: [B, S] after the last step.
         """
         # Select what is cleared away instead of multiplying it by zero: NaN * 0 is NaN.
-        state = state.masked_fill(reset[0].unsqueeze(1), 0.0)
+        state = state.masked_fill(reset[:1].t(), 0.0)
+        if len(reset) == 1:
+            return self._step(hidden, state)
         # [G, L, P, B, H]
         parts = state.view(
             -1, self._groups, len(self.layers), self._parts, self.feature_size
         ).permute(1, 2, 3, 0, 4)
-        if len(reset) == 1:
-            hidden, parts = self._step(hidden, parts)
-        elif bool(reset[1:].any()):
+        if bool(reset[1:].any()):
             hidden, parts = self._unroll_stretches(hidden, parts, Stretches(reset))
         else:
             hidden, parts = self._unroll(hidden, parts)
         return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
 
-    def _step(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of all groups at once."""
-        after: list[Tensor] = []
-        for index, layer in enumerate(self._each_layer()):
-            state = layer.step(hidden, parts[:, index].unbind(1))
-            hidden = state[0]
-            after.extend(state)
-        return hidden, torch.stack(after, dim=1).view(self._groups, -1, *parts.shape[2:])
+    def _step(self, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of all groups at once. Acting waits for it, and small views take their time."""
+        shape = state.shape
+        # L * P times [G, B, H]
+        parts = state.view(shape[0], self._groups, -1, self.feature_size).transpose(0, 1).unbind(2)
+        after: tuple[Tensor, ...] = ()
+        for layer in self._each_layer():
+            after += layer.step(hidden, parts[len(after) : len(after) + self._parts])
+            hidden = after[-self._parts]
+        return hidden, torch.stack(after, dim=2).transpose(0, 1).reshape(shape)
 
     def _unroll(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
         """Several steps without a reset: every column is a sequence."""
