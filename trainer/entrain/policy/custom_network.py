@@ -148,7 +148,9 @@ def load_class(path: str) -> type[nn.Module]:
         known = [
             name
             for name, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, nn.Module)
+            if isinstance(value, type)
+            and issubclass(value, nn.Module)
+            and value.__module__ == module_name
         ]
         raise ConfigError(
             f"{where}: {module_name} has no torch.nn.Module '{class_name}' "
