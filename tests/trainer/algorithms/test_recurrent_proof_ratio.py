@@ -1,0 +1,123 @@
+"""Proof: what the learner finds before its first step is what the actor stored, so ratios are 1.
+
+A real actor and a real buffer: agents answer in any number and order, so that columns are ragged;
+episodes end within them, and rollouts are cut in the middle of episodes, across which the actor
+carries its states.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from entrain.algorithms.ppo import PPO
+from entrain.config import MemoryConfig, NetworkConfig, PolicyConfig, PPOConfig
+from entrain.experience import Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain.requests import SlotTimesteps
+from entrain.rollout.actor import Actor
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import StepType, TimestepBatch
+from recurrent_cases import COEFFICIENTS
+
+SLOTS = 5
+SPEC = BehaviourSpec(
+    "walker", (ObservationSpec("seen", (3,)),), ActionSpec((-1.0,), (1.0,), branches=(2, 3))
+)
+Kind = Literal["lstm", "gru"]
+
+
+class Life:
+    """Agents of random speed: each batch brings some of them, and ends some episodes."""
+
+    def __init__(self, actor: Actor, *, seed: int) -> None:
+        self._actor = actor
+        self._rng = np.random.default_rng(seed)
+        self._is_running = np.zeros(SLOTS, np.bool_)
+
+    def rollouts(self) -> Iterator[Rollout]:
+        """For ever."""
+        while True:
+            rollout = self._actor.observe(self._batch())
+            if rollout is not None:
+                yield rollout
+            self._actor.act()
+
+    def _batch(self) -> SlotTimesteps:
+        slot = np.flatnonzero(self._rng.random(SLOTS) < np.linspace(0.3, 1.0, SLOTS))
+        ends = self._is_running[slot] & (self._rng.random(len(slot)) < 0.1)
+        how = self._rng.choice([StepType.TERMINATED, StepType.TRUNCATED], len(slot))
+        outcome = np.where(
+            ends, how, np.where(self._is_running[slot], StepType.MID, StepType.FIRST)
+        )
+        self._is_running[slot] = ~ends
+        rows = len(slot)
+        return SlotTimesteps(
+            slot=slot,
+            timesteps=TimestepBatch.of(
+                SPEC,
+                agent_id=slot,
+                step_type=outcome.astype(np.uint8),
+                reward=self._rng.normal(size=rows).astype(np.float32),
+                observation={"seen": self._rng.normal(size=(rows, 3)).astype(np.float32)},
+                action_mask=self._allowed(rows),
+            ),
+            released=np.zeros(0, np.int64),
+            num_slots=SLOTS,
+        )
+
+    def _allowed(self, rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+        allowed = self._rng.random((rows, 5)) < 0.7
+        allowed[:, [0, 2]] = True
+        return allowed
+
+
+def of_present_weights(rollout: Rollout, version: int) -> Rollout:
+    """Only the columns of which all is of these weights.
+
+    An agent that was still thinking of an answer when the rollout before was cut had been asked by
+    the weights before: its step, and what it remembers of it, are theirs.
+    """
+    return replace(rollout, valid=rollout.valid & (rollout.policy_version[0] == version))
+
+
+@pytest.mark.parametrize("refresh_states", [False, True])
+@pytest.mark.parametrize("burn_in", [0, 3])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
+    kind: Kind, shared: bool, burn_in: int, refresh_states: bool
+) -> None:
+    memory = MemoryConfig(
+        kind=kind, size=8, sequence_length=6, burn_in=burn_in, refresh_states=refresh_states
+    )
+    options = PPOConfig(rollout_steps=80, minibatch_size=20, num_epochs=3, learning_rate=3e-3)
+    network = NetworkConfig(hidden_sizes=(8,), shared=shared, memory=memory, previous_action=True)
+    policy = ActorCritic(SPEC, PolicyConfig(network=network, ppo=options), seed=3)
+    ppo = PPO(policy, options, seed=3, device=torch.device("cpu"))
+    actor = Actor(
+        policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True, reward_clip=10.0
+    )
+    steps = resets = carried = 0
+    for update, rollout in enumerate(islice(Life(actor, seed=3).rollouts(), 6)):
+        present = of_present_weights(rollout, ppo.version)
+        for minibatch in ppo.minibatches(present).epoch(torch.Generator().manual_seed(update)):
+            mask = minibatch.mask
+            with torch.no_grad():
+                log_ratio = ppo.loss_terms(minibatch, COEFFICIENTS).log_ratio[mask]
+            ones = torch.ones_like(log_ratio)
+            torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-6)
+            steps += int(mask.sum())
+            resets += int(minibatch.reset[1:][mask[1:]].sum())
+        states = present.sequence_state[0][present.valid[0] & ~present.reset[0]]
+        carried += int(states.any(dim=1).sum())
+        assert ppo.update(rollout, progress=0.0)["policy/kl"] > 1e-4
+        actor.policy_version = ppo.version
+    # The proof is not of nothing: there was enough of everything.
+    assert steps > 250
+    assert resets > 10
+    assert carried >= 5
