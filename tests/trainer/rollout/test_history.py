@@ -86,7 +86,7 @@ def test_where_an_episode_begins_both_are_zero_even_if_the_row_has_a_reward() ->
 
 @pytest.mark.parametrize("name", ["previous_action", "previous_reward"])
 def test_each_is_shown_without_the_other(name: str) -> None:
-    history = history_of(network=NetworkConfig(**{name: True}))
+    history = history_of(network=NetworkConfig.model_validate({name: True}))
     history.note(
         np.array([0]),
         {"continuous": np.ones((1, 2), np.float32), "discrete": np.zeros((1, 2), np.int64)},
