@@ -87,8 +87,7 @@ def of_present_weights(rollout: Rollout, version: int) -> Rollout:
 
 @pytest.mark.parametrize("refresh_states", [False, True])
 @pytest.mark.parametrize("burn_in", [0, 3])
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize(("kind", "shared"), [("lstm", True), ("lstm", False), ("gru", False)])
 def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
     kind: Kind, shared: bool, burn_in: int, refresh_states: bool
 ) -> None:
