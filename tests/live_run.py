@@ -60,7 +60,10 @@ async def _set_at(run: TrainingRun, moment: Moment | None, stop: asyncio.Event) 
     while moment is not None and not stop.is_set():
         if moment(run):
             stop.set()
-        await asyncio.sleep(0)
+        # An update computes in a thread of its own: asking without a pause would hardly ever let
+        # it have the interpreter.
+        is_learning = any(trainer.is_learning for trainer in run.trainers.values())
+        await asyncio.sleep(0.001 if is_learning else 0)
 
 
 def newest(folder: RunFolder) -> Loaded:
