@@ -1,9 +1,12 @@
 """An exported policy stands alone, agrees with torch, and is published whole or not at all."""
 
+import copy
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,10 +38,21 @@ PLAIN = BehaviourSpec("ball", (ObservationSpec("tilt", (4,)),), ActionSpec((-3.0
 DISCRETE = BehaviourSpec("cart", (ObservationSpec("pole", (4,)),), ActionSpec(branches=(2,)))
 
 
-def make_policy(spec: BehaviourSpec, distribution: str) -> ActorCritic:
+LSTM = {"memory": {"kind": "lstm", "size": 5, "layers": 2}}
+GRU = {
+    "memory": {"kind": "gru", "size": 6},
+    "shared": True,
+    "previous_action": True,
+    "previous_reward": True,
+}
+
+
+def make_policy(
+    spec: BehaviourSpec, distribution: str, network: Mapping[str, Any] = MappingProxyType({})
+) -> ActorCritic:
     """With weights and statistics as if it had learned for a while."""
     config = PolicyConfig(
-        network=NetworkConfig(hidden_sizes=(8, 8)),
+        network=NetworkConfig.model_validate({"hidden_sizes": (8, 8), **network}),
         action=ActionConfig.model_validate({"distribution": distribution}),
     )
     policy = ActorCritic(spec, config, seed=1)
@@ -50,7 +64,7 @@ def make_policy(spec: BehaviourSpec, distribution: str) -> ActorCritic:
         observation.name: (torch.rand(64, *observation.shape, generator=generator) * 200).to(
             torch.uint8 if observation.dtype == "uint8" else torch.float32
         )
-        for observation in spec.observations
+        for observation in policy.inputs.observations
     }
     policy.normalizer.update(seen)
     return policy
@@ -59,8 +73,10 @@ def make_policy(spec: BehaviourSpec, distribution: str) -> ActorCritic:
 class Exported:
     """A policy, its file, and the two ways to run it."""
 
-    def __init__(self, spec: BehaviourSpec, distribution: str, folder: Path) -> None:
-        self.policy = make_policy(spec, distribution)
+    def __init__(
+        self, spec: BehaviourSpec, distribution: str, network: Mapping[str, Any], folder: Path
+    ) -> None:
+        self.policy = make_policy(spec, distribution, network)
         self.path = folder / "policy.onnx"
         self.weights_before = {
             name: values.clone() for name, values in self.policy.state_dict().items()
@@ -74,30 +90,48 @@ class Exported:
 
     def expected(self, inputs: Arrays) -> dict[str, torch.Tensor]:
         """By the policy's own forward, as the trainer evaluates it."""
-        spec, policy = self.policy.spec, self.policy
+        policy = self.policy
         rows = len(next(iter(inputs.values())))
         observation = {
             observation.name: torch.from_numpy(inputs[name])[None]
-            for observation, name in zip(spec.observations, input_names(spec), strict=False)
+            for observation, name in zip(
+                policy.inputs.observations, input_names(policy.inputs), strict=False
+            )
         }
-        reset = torch.zeros(1, rows, dtype=torch.bool)
-        distribution = policy(observation, policy.initial_state(rows), reset).distribution
+        state = policy.initial_state(rows)
+        if self.state_size:
+            state[:, : self.state_size] = torch.from_numpy(inputs["state_in"])
+            # The critic's part is nobody's business.
+            state[:, self.state_size :] = 9.0
+        output = policy(observation, state, torch.zeros(1, rows, dtype=torch.bool))
+        distribution = output.distribution
         if "action_mask" in inputs:
             distribution = distribution.masked(torch.from_numpy(inputs["action_mask"])[None])
         action = policy.environment_action(distribution.mode())
-        named = {f"{name}_action": values for name, values in action.items()}
-        named.update(distribution.parameters())
-        return {name: values[0].detach() for name, values in named.items()}
+        named = {f"{name}_action": values[0] for name, values in action.items()}
+        named.update({name: values[0] for name, values in distribution.parameters().items()})
+        if self.state_size:
+            named["state_out"] = output.state[:, : self.state_size]
+        return {name: values.detach() for name, values in named.items()}
+
+    @property
+    def state_size(self) -> int:
+        """By hand: cells and outputs of two layers of 5, or outputs of one layer of 6."""
+        return {"none": 0, "lstm": 20, "gru": 6}[self.policy.config.network.memory.kind]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(HYBRID, "squashed_gaussian"), (PLAIN, "gaussian"), (DISCRETE, "gaussian")],
-    ids=["hybrid", "gaussian", "discrete"],
-)
+CASES: Mapping[str, tuple[BehaviourSpec, str, Mapping[str, Any]]] = {
+    "hybrid": (HYBRID, "squashed_gaussian", {}),
+    "gaussian": (PLAIN, "gaussian", {}),
+    "discrete": (DISCRETE, "gaussian", {}),
+    "hybrid gru": (HYBRID, "squashed_gaussian", GRU),
+    "gaussian lstm": (PLAIN, "gaussian", LSTM),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    spec, distribution = request.param
-    return Exported(spec, distribution, tmp_path_factory.mktemp("export"))
+    return Exported(*CASES[request.param], tmp_path_factory.mktemp("export"))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 65])
@@ -122,7 +156,8 @@ def test_the_comparison_is_worth_something(exported: Exported) -> None:
 def test_what_was_checked_is_told(exported: Exported) -> None:
     assert isinstance(exported.check, ExportCheck)
     assert exported.check.path == exported.path
-    assert exported.check.rows == 8
+    # Four steps of one row, and four of seven.
+    assert exported.check.rows == 32
     assert exported.check.largest_deviation < 1e-5
 
 
@@ -132,14 +167,16 @@ def test_inputs_and_outputs_have_the_promised_names_and_shapes(exported: Exporte
 
     inputs = described(exported.session.get_inputs())
     outputs = described(exported.session.get_outputs())
+    promised_inputs: dict[str, list[Any]]
+    promised_outputs: dict[str, list[Any]]
     if exported.policy.spec is HYBRID:
-        assert inputs == {
+        promised_inputs = {
             "joint angles/left": ["batch", 3],
             "observation.logits": ["batch"],
             "camera": ["batch", 2, 2],
             "action_mask": ["batch", 5],
         }
-        assert outputs == {
+        promised_outputs = {
             "continuous_action": ["batch", 2],
             "action_mean": ["batch", 2],
             "log_sigma_sq": ["batch", 2],
@@ -147,11 +184,47 @@ def test_inputs_and_outputs_have_the_promised_names_and_shapes(exported: Exporte
             "logits": ["batch", 5],
         }
     elif exported.policy.spec is PLAIN:
-        assert inputs == {"tilt": ["batch", 4]}
-        assert set(outputs) == {"continuous_action", "action_mean", "log_sigma_sq"}
+        promised_inputs = {"tilt": ["batch", 4]}
+        promised_outputs = {
+            name: ["batch", 1] for name in ("continuous_action", "action_mean", "log_sigma_sq")
+        }
     else:
-        assert inputs == {"pole": ["batch", 4], "action_mask": ["batch", 2]}
-        assert set(outputs) == {"discrete_action", "logits"}
+        promised_inputs = {"pole": ["batch", 4], "action_mask": ["batch", 2]}
+        promised_outputs = {"discrete_action": ["batch", 1], "logits": ["batch", 2]}
+    if exported.policy.config.network.previous_action:
+        promised_inputs |= {"previous_action": ["batch", 7], "previous_reward": ["batch", 1]}
+    if exported.state_size:
+        promised_inputs["state_in"] = ["batch", exported.state_size]
+        promised_outputs["state_out"] = ["batch", exported.state_size]
+    assert inputs == promised_inputs
+    assert outputs == promised_outputs
+
+
+@pytest.mark.parametrize("exported", ["hybrid gru", "gaussian lstm"], indirect=True)
+def test_carried_from_step_to_step_the_state_is_that_of_a_whole_episode(
+    exported: Exported,
+) -> None:
+    policy, size = exported.policy, exported.state_size
+    steps = [random_inputs(policy, rows=3, seed=step) for step in range(6)]
+    state = np.zeros((3, size), np.float32)
+    arrived = []
+    for inputs in steps:
+        outputs = exported.run({**inputs, "state_in": state})
+        state = outputs["state_out"]
+        arrived.append(outputs["action_mean"])
+    # All six steps in one call, as learning sees them.
+    observation = {
+        observation.name: torch.from_numpy(np.stack([inputs[name] for inputs in steps]))
+        for observation, name in zip(
+            policy.inputs.observations, input_names(policy.inputs), strict=False
+        )
+    }
+    reset = torch.zeros(6, 3, dtype=torch.bool)
+    output = policy(observation, policy.initial_state(3), reset)
+    mean = output.distribution.parameters()["action_mean"].detach().numpy()
+    np.testing.assert_allclose(np.stack(arrived), mean, atol=1e-5, rtol=1e-5)
+    forgetful = exported.run({**steps[5], "state_in": np.zeros_like(state)})["action_mean"]
+    assert np.abs(forgetful - mean[5]).max() > 1e-3
 
 
 def test_actions_are_within_bounds_and_forbidden_choices_are_never_taken(
@@ -179,8 +252,9 @@ def test_metadata_says_whose_policy_it_is_and_how_old(exported: Exported) -> Non
     assert metadata["env_steps"] == "4096"
     assert metadata["action_distribution"] == exported.policy.config.action.distribution
     described = json.loads(metadata["spec"])
+    # What the file has as inputs: also what the agent itself did.
     assert [each["name"] for each in described["observations"]] == [
-        observation.name for observation in spec.observations
+        observation.name for observation in exported.policy.inputs.observations
     ]
     assert described["action"]["branches"] == list(spec.action.branches)
     # JSON has no infinity: null stands for a bound that is not there.
@@ -195,7 +269,14 @@ def test_the_critic_stays_at_home(exported: Exported) -> None:
     spec = exported.policy.spec
     features = exported.policy.normalizer.feature_size
     actions = spec.action.continuous_size + spec.action.num_choices
-    one_network = (features + 1) * 8 + 9 * 8 + 9 * actions
+    # K gates of H units, which read F features and H outputs of their own.
+    remembering, seen = {
+        "none": (0, 8),
+        "lstm": (4 * 5 * (8 + 5 + 1) + 4 * 5 * (5 + 5 + 1), 5),
+        "gru": (3 * 6 * (8 + 6 + 1), 6),
+    }[exported.policy.config.network.memory.kind]
+    hidden = (features + 1) * 8 + 9 * 8
+    one_network = hidden + remembering + (seen + 1) * actions
     # The rest: normalizer, bounds, constants. A critic would add another (features + 10) * 8.
     assert size < one_network + 4 * features + 60
 
@@ -228,6 +309,25 @@ def test_a_file_that_deviates_is_not_published(
         export_policy(make_policy(PLAIN, "gaussian"), path, metadata={})
     assert path.read_text() == "the one before"
     assert [each.name for each in tmp_path.iterdir()] == ["policy.onnx"]
+
+
+def test_a_file_that_forgets_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = export._write
+
+    def write_one_that_forgets(
+        policy: ActorCritic, candidate: Path, metadata: dict[str, str]
+    ) -> None:
+        forgetful = copy.deepcopy(policy)
+        with torch.no_grad():
+            forgetful.get_parameter("memory.layers.0.weight_recurrent").zero_()
+        write(forgetful, candidate, metadata)
+
+    monkeypatch.setattr(export, "_write", write_one_that_forgets)
+    with pytest.raises(ExportError, match="at step 0 of 1 rows"):
+        export_policy(make_policy(PLAIN, "gaussian", GRU), tmp_path / "policy.onnx", metadata={})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

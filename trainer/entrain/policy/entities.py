@@ -90,7 +90,7 @@ class EntityEncoder(nn.Module):
         # [G * R, A, N, E / A]
         query, key, value = (
             layer(x)
-            .view(len(mask), self._entities, self._heads, self.feature_size // self._heads)
+            .view(mask.shape[0], self._entities, self._heads, self.feature_size // self._heads)
             .transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )

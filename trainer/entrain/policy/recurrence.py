@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config import MemoryConfig
+from entrain.policy.layers import keep_first_group
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
 from entrain.policy.stretches import Stretches
 
@@ -68,8 +69,7 @@ class RecurrentMemory(nn.Module):
     def keep_first_group(self) -> None:
         """Forget the others: who only wants actions needs no critic, and none of its state."""
         self._groups = 1
-        for layer in self._each_layer():
-            layer.keep_first_group()
+        keep_first_group(self)
 
     def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
         """Go through T steps of B columns.
@@ -99,14 +99,14 @@ class RecurrentMemory(nn.Module):
 
     def _step(self, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step of all groups at once. Acting waits for it, and small views take their time."""
-        shape = state.shape
+        shape = (state.shape[0], self._groups, len(self.layers) * self._parts, self.feature_size)
         # L * P times [G, B, H]
-        parts = state.view(shape[0], self._groups, -1, self.feature_size).transpose(0, 1).unbind(2)
+        parts = state.view(shape).transpose(0, 1).unbind(2)
         after: tuple[Tensor, ...] = ()
         for layer in self._each_layer():
             after += layer.step(hidden, parts[len(after) : len(after) + self._parts])
             hidden = after[-self._parts]
-        return hidden, torch.stack(after, dim=2).transpose(0, 1).reshape(shape)
+        return hidden, torch.stack(after, dim=2).transpose(0, 1).flatten(1)
 
     def _unroll(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
         """Several steps without a reset: every column is a sequence."""

@@ -53,11 +53,6 @@ class RecurrentLayer(nn.Module):
             nn.init.orthogonal_(matrix, generator=generator)
         return weight.flatten(1, 2)
 
-    def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
-        for name, parameter in list(self.named_parameters()):
-            setattr(self, name, nn.Parameter(parameter.detach()[:1].clone()))
-
     def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One timestep of all groups.
 

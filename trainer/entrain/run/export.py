@@ -4,11 +4,18 @@ The file holds everything between a simulator's raw observations and its raw act
 networks, bounds. Running it needs neither torch nor this package.
 
     inputs    each observation by its name, [batch, *shape]
+              previous_action [batch, D + C], if the policy looks at it: action_mean of the step
+                  before, cut at plus and minus 10, then a one-hot of each discrete_action
+              previous_reward [batch, 1], if the policy looks at it: received for that action
               action_mask [batch, C] bool, if there are C discrete choices
+              state_in [batch, S], if the policy has a memory: state_out of the step before
     outputs   continuous_action [batch, D]        what to do, without noise, in environment units
               action_mean, log_sigma_sq [batch, D]  of the Gaussian, before bounds
               discrete_action [batch, N] int64    the most likely allowed choices
               logits [batch, C]                   the lowest float where a choice is forbidden
+              state_out [batch, S]                what is remembered after this step
+
+previous_action, previous_reward and state_in are zeros at the first step of an episode.
 """
 
 import copy
@@ -19,11 +26,11 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +41,18 @@ from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import BehaviourSpec
 
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+"""By the names of inputs or outputs."""
+
 FORMAT_VERSION = 1
 """Of the names above; it rises when one of them changes its meaning."""
 
-OUTPUT_NAMES = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_action", "logits")
+ACTION_OUTPUTS = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_action", "logits")
+STATE_INPUT = "state_in"
+STATE_OUTPUT = "state_out"
 CHECKED_BATCH_SIZES = (1, 7)
+CHECKED_STEPS = 4
+"""One after the other, so that what is remembered takes part."""
 TOLERANCE = 1e-4
 """Largest deviation from torch that is published, relative to a number or absolute below 1."""
 
@@ -57,29 +71,52 @@ class ExportCheck:
 
 
 class DeterministicPolicy(nn.Module):
-    """One batch of observations in, actions without noise and the distribution's numbers out."""
+    """One step in, actions without noise and the distribution's numbers out.
 
-    def __init__(self, policy: ActorCritic) -> None:
+    What the critic remembers, where it has a memory of its own, is left out of the state: the
+    actor does not see it.
+    """
+
+    def __init__(self, policy: ActorCritic, state_size: int) -> None:
+        """Wrap a whole policy or its actor.
+
+        Args:
+            policy: not copied.
+            state_size: S, of the actor alone.
+        """
         super().__init__()
         self._policy = policy
+        self._state_size = state_size
+        self._critic_state_size = policy.state_size - state_size
         self._has_mask = policy.spec.action.num_choices > 0
-        self._names = tuple(observation.name for observation in policy.spec.observations)
+        self._names = policy.inputs.observation_names
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Take the inputs of `input_names`, [batch, ...] each; return outputs by name."""
+        """Take inputs in the order of `random_inputs`, [batch, ...] each; outputs by name."""
         # A batch is one step (T = 1) of as many columns.
-        steps = [values.unsqueeze(0) for values in inputs]
+        steps = [values.unsqueeze(0) for values in inputs[: len(self._names)]]
         batch = inputs[0].shape[0]
-        state = self._policy.initial_state(1).expand(batch, -1)
-        reset = torch.zeros((1, batch), dtype=torch.bool, device=state.device)
-        observation = dict(zip(self._names, steps, strict=False))
-        distribution = self._policy(observation, state, reset).distribution
+        reset = torch.zeros((1, batch), dtype=torch.bool, device=inputs[0].device)
+        observation = dict(zip(self._names, steps, strict=True))
+        output = self._policy(observation, self._state(inputs), reset)
+        distribution = output.distribution
         if self._has_mask:
-            distribution = distribution.masked(steps[-1])
+            distribution = distribution.masked(inputs[len(self._names)].unsqueeze(0))
         action = self._policy.environment_action(distribution.mode())
-        outputs = {f"{kind}_action": values for kind, values in action.items()}
-        outputs.update(distribution.parameters())
-        return {name: outputs[name].squeeze(0) for name in OUTPUT_NAMES if name in outputs}
+        named = {f"{kind}_action": values for kind, values in action.items()}
+        named.update(distribution.parameters())
+        outputs = {name: named[name].squeeze(0) for name in ACTION_OUTPUTS if name in named}
+        if self._state_size:
+            outputs[STATE_OUTPUT] = output.state[:, : self._state_size]
+        return outputs
+
+    def _state(self, inputs: Sequence[Tensor]) -> Tensor:
+        if not self._state_size:
+            return self._policy.initial_state(1).expand(inputs[0].shape[0], -1)
+        if not self._critic_state_size:
+            return inputs[-1]
+        # The actor's part comes first.
+        return nn.functional.pad(inputs[-1], (0, self._critic_state_size))
 
 
 def export_policy(policy: ActorCritic, path: Path, *, metadata: Mapping[str, str]) -> ExportCheck:
@@ -107,8 +144,11 @@ def export_policy(policy: ActorCritic, path: Path, *, metadata: Mapping[str, str
 
 
 def input_names(spec: BehaviourSpec) -> list[str]:
-    """The file's inputs in order; an observation named like an output gets a prefix."""
-    taken = {*OUTPUT_NAMES, "action_mask"}
+    """The file's inputs in order, but for the state: observations, and the mask if there is one.
+
+    An observation named like something else in the file gets a prefix.
+    """
+    taken = {*ACTION_OUTPUTS, "action_mask", STATE_INPUT, STATE_OUTPUT}
     names = [
         f"observation.{observation.name}" if observation.name in taken else observation.name
         for observation in spec.observations
@@ -130,7 +170,7 @@ def _require_packages() -> None:
 def _own_metadata(policy: ActorCritic) -> dict[str, str]:
     spec = policy.spec
     described = {
-        "observations": [asdict(observation) for observation in spec.observations],
+        "observations": [asdict(observation) for observation in policy.inputs.observations],
         "action": {
             "low": [_finite_or_null(bound) for bound in spec.action.low],
             "high": [_finite_or_null(bound) for bound in spec.action.high],
@@ -151,11 +191,11 @@ def _finite_or_null(bound: float) -> float | None:
 
 
 def _write(policy: ActorCritic, path: Path, metadata: Mapping[str, str]) -> None:
-    actor = copy.deepcopy(policy)
-    actor.keep_actor()
-    module = DeterministicPolicy(actor).eval()
+    actor = _actor_of(policy)
+    module = DeterministicPolicy(actor, actor.state_size).eval()
     # Any number of rows but 0 and 1, which would be taken for constants.
-    example = tuple(torch.from_numpy(values) for values in random_inputs(policy, rows=3).values())
+    inputs = random_inputs(policy, rows=3)
+    example = tuple(torch.from_numpy(values) for values in inputs.values())
     with torch.no_grad():
         outputs = module(*example)
     batch = torch.export.Dim("batch")
@@ -165,7 +205,7 @@ def _write(policy: ActorCritic, path: Path, metadata: Mapping[str, str]) -> None
             example,
             dynamo=True,
             verbose=False,
-            input_names=input_names(policy.spec),
+            input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes={"inputs": tuple({0: batch} for _ in example)},
         )
@@ -194,43 +234,84 @@ def _quiet() -> Iterator[None]:
 
 def _check(policy: ActorCritic, candidate: Path, path: Path) -> ExportCheck:
     """Run both on random observations; ExportError, naming `path`, if they deviate."""
-    module = DeterministicPolicy(policy).eval()
+    module = DeterministicPolicy(policy, _actor_of(policy).state_size).eval()
     onnxruntime = importlib.import_module("onnxruntime")
     session = onnxruntime.InferenceSession(candidate, providers=["CPUExecutionProvider"])
     largest = 0.0
     for rows in CHECKED_BATCH_SIZES:
-        inputs = random_inputs(policy, rows=rows)
-        with torch.no_grad():
-            expected = module(*(torch.from_numpy(values) for values in inputs.values()))
-        arrived = session.run(list(expected), inputs)
-        for (name, tensor), values in zip(expected.items(), arrived, strict=True):
-            deviation = _deviation(values, tensor.numpy())
-            largest = max(largest, deviation)
-            if not deviation <= TOLERANCE:
-                raise ExportError(
-                    f"{path}: output '{name}' of the exported file deviates from torch by "
-                    f"{deviation:.3g} at batch size {rows}, more than {TOLERANCE:g}; nothing was "
-                    "published: try other versions of onnxscript and onnxruntime"
-                )
-    return ExportCheck(path=path, rows=sum(CHECKED_BATCH_SIZES), largest_deviation=largest)
+        # Each carries its own state, so that small deviations may add up.
+        states: tuple[Arrays, Arrays] = ({}, {})
+        for step in range(CHECKED_STEPS):
+            inputs = random_inputs(policy, rows=rows, seed=step)
+            expected = _run_torch(module, {**inputs, **states[0]})
+            names = list(expected)
+            values = session.run(names, {**inputs, **states[1]})
+            arrived = dict(zip(names, values, strict=True))
+            states = (_carried(expected), _carried(arrived))
+            largest = max(largest, _compare(arrived, expected, path, f"step {step} of {rows} rows"))
+    rows_in_all = CHECKED_STEPS * sum(CHECKED_BATCH_SIZES)
+    return ExportCheck(path=path, rows=rows_in_all, largest_deviation=largest)
 
 
-def random_inputs(policy: ActorCritic, *, rows: int) -> dict[str, npt.NDArray[Any]]:
-    """{input: [rows, ...]}, spread three times as wide as what the policy has seen."""
-    generator = np.random.default_rng(rows)
-    spec, normalizer = policy.spec, policy.normalizer
+def _run_torch(module: DeterministicPolicy, inputs: Arrays) -> Arrays:
+    with torch.no_grad():
+        outputs = module(*(torch.from_numpy(values) for values in inputs.values()))
+    return {name: values.numpy() for name, values in outputs.items()}
+
+
+def _carried(outputs: Arrays) -> Arrays:
+    return {STATE_INPUT: outputs[STATE_OUTPUT]} if STATE_OUTPUT in outputs else {}
+
+
+def _compare(arrived: Arrays, expected: Arrays, path: Path, where: str) -> float:
+    """The largest deviation, if it is one that may be published."""
+    largest = 0.0
+    for name, values in expected.items():
+        deviation = _deviation(arrived[name], values)
+        if not deviation <= TOLERANCE:
+            raise ExportError(
+                f"{path}: output '{name}' of the exported file deviates from torch by "
+                f"{deviation:.3g} at {where}, more than {TOLERANCE:g}; nothing was "
+                "published: try other versions of onnxscript and onnxruntime"
+            )
+        largest = max(largest, deviation)
+    return largest
+
+
+def _actor_of(policy: ActorCritic) -> ActorCritic:
+    actor = copy.deepcopy(policy)
+    actor.keep_actor()
+    return actor
+
+
+def random_inputs(policy: ActorCritic, *, rows: int, seed: int = 0) -> Arrays:
+    """All of the file's inputs in order, {input: [rows, ...]}.
+
+    Vectors are three times as far spread as what the policy has seen.
+    """
+    generator = np.random.default_rng((rows, seed))
+    spec, normalizer = policy.inputs, policy.normalizer
     normal = generator.standard_normal((rows, normalizer.feature_size), dtype=np.float32)
     features = normalizer.shift.numpy() + 3.0 * normal / normalizer.scale.numpy()
-    ends = np.cumsum([observation.size for observation in spec.observations])
-    inputs: dict[str, npt.NDArray[Any]] = {}
-    for name, observation, vector in zip(
-        input_names(spec), spec.observations, np.split(features, ends[:-1], axis=1), strict=False
-    ):
-        is_pixels = observation.dtype == "uint8"
-        pixels = generator.integers(0, 256, vector.shape, dtype=np.uint8)
-        inputs[name] = (pixels if is_pixels else vector).reshape(rows, *observation.shape)
+    vectors = normalizer.split(torch.from_numpy(features))
+    inputs: Arrays = {}
+    for name, observation in zip(input_names(spec), spec.observations, strict=False):
+        shape = (rows, *observation.shape)
+        if observation.dtype == "uint8":
+            inputs[name] = generator.integers(0, 256, shape, dtype=np.uint8)
+        elif observation.name in vectors:
+            inputs[name] = vectors[observation.name].numpy()
+        else:
+            inputs[name] = generator.standard_normal(shape, dtype=np.float32)
+        if observation.kind == "entities":
+            # Some are absent; of the first row, all.
+            inputs[name][generator.random(shape[:-1]) < 0.4] = 0.0
+            inputs[name][0] = 0.0
     if spec.action.branches:
         inputs["action_mask"] = _random_mask(spec.action.branches, generator, rows=rows)
+    if policy.state_size:
+        shape = (rows, _actor_of(policy).state_size)
+        inputs[STATE_INPUT] = generator.standard_normal(shape, dtype=np.float32)
     return inputs
 
 
