@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from entrain.config import RunConfig
@@ -78,6 +78,7 @@ def test_any_values_are_settings_or_one_line_with_a_place(
 
 @settings(deadline=None, max_examples=150)
 @given(argument=fragments)
+@example(argument='"\r\n"')
 def test_any_argument_of_set_is_settings_or_one_line(argument: str) -> None:
     answer = settings_or_one_line(None, [f"policies.walker.{argument}"])
     if isinstance(answer, str):

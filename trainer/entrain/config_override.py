@@ -66,8 +66,8 @@ def _name(found: re.Match[str], origin: Origin) -> str:
         return str(json.loads(found["double"]))
     except ValueError:
         raise ConfigError(
-            f"{origin.place}: {found[0]} is no name; between double quotes a backslash is "
-            "written twice, or use single quotes"
+            f"{origin.place}: {one_line(found[0])} is no name; between double quotes a backslash "
+            "is written twice, or use single quotes"
         ) from None
 
 
