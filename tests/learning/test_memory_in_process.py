@@ -11,7 +11,7 @@ from in_process import learn
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/cue_memory.yaml"
 CUES = 4
-ENOUGH_STEPS = 50_000
+ENOUGH_STEPS = 60_000
 LAST_UPDATES = 5
 
 
