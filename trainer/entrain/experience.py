@@ -175,18 +175,26 @@ class Minibatch:
                 )
 
     def cleaned(self) -> "Minibatch":
-        """With zeros, and every choice allowed, where there is padding; itself if there is none.
+        """With harmless numbers in padding; itself if there is none.
 
         A mean that leaves padding out keeps NaN out of the loss, but not out of its gradient: the
-        derivative of a network at NaN is NaN, and zero times that is NaN too.
+        derivative of a network at NaN is NaN, and zero times that is NaN too. Nor is every network
+        defined at zero. So padding repeats the last step before it, whose numbers are of the kind
+        the network is made for; zeros, with every choice allowed, where there is none before it.
         """
         if bool(self.mask.all()):
             return self
-        is_padding = ~self.mask
+        length, columns = self.mask.shape
+        step = torch.arange(length, device=self.mask.device).unsqueeze(1)
+        latest = torch.where(self.mask, step, -1).cummax(dim=0).values
+        is_empty = latest.flatten() < 0
+        column = torch.arange(columns, device=self.mask.device)
+        row = (latest.clamp(min=0) * columns + column).flatten()
 
         def clean(tensor: Tensor, filler: float = 0) -> Tensor:
-            trailing = [1] * (tensor.dim() - is_padding.dim())
-            return tensor.masked_fill(is_padding.view(*is_padding.shape, *trailing), filler)
+            repeated = tensor.flatten(0, 1).index_select(0, row)
+            trailing = [1] * (tensor.dim() - 2)
+            return repeated.masked_fill_(is_empty.view(-1, *trailing), filler).view_as(tensor)
 
         return replace(
             self,
@@ -197,7 +205,7 @@ class Minibatch:
             value=clean(self.value),
             advantage=clean(self.advantage),
             return_=clean(self.return_),
-            reset=clean(self.reset),
+            reset=clean(self.reset) & self.mask,
         )
 
 

@@ -13,14 +13,25 @@ import torch
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import normalized
+from entrain.algorithms.ppo import PPO
 from entrain.algorithms.telemetry import EpochLog
+from entrain.config import MemoryConfig
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
-from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_ppo, made_rollout, same_state
+from made_rollouts import (
+    CONTINUOUS,
+    DISCRETE,
+    HYBRID,
+    made_policy,
+    made_ppo,
+    made_rollout,
+    same_state,
+)
 from recurrent_cases import (
     COEFFICIENTS,
     Case,
     config,
+    gradients_of,
     loss_of,
     padded,
     poisoned,
@@ -178,3 +189,43 @@ def test_explained_variance_is_that_of_valid_steps() -> None:
     advantage = torch.tensor(list(advantages.values()), dtype=torch.float64)
     expected = 1.0 - advantage.var(correction=0) / (value + advantage).var(correction=0)
     assert metrics["value/explained_variance"] == pytest.approx(expected.item(), abs=1e-9)
+
+
+@pytest.mark.parametrize(("dimensions", "log_sigma_sq"), [(40, -7.0), (20, -12.0)])
+def test_padding_has_no_gradient_however_precise_a_policy_is(
+    dimensions: int, log_sigma_sq: float
+) -> None:
+    # At its mean such a policy has a density of exp(40 / 2 * (7 - ln 2 pi)) = exp(103), which is
+    # infinite in float32. A made-up step of padding may be there; infinity times zero is NaN.
+    action = ActionSpec(low=(-1.0,) * dimensions, high=(1.0,) * dimensions)
+    memory = MemoryConfig(kind="lstm", size=3, sequence_length=4)
+    policy = made_policy(action, memory=memory, initial_log_sigma_sq=log_sigma_sq)
+    ppo = PPO(policy, config(), seed=0, device=torch.device("cpu"))
+    minibatch = whole(ppo, made_rollout(policy, LENGTHS))
+    assert not minibatch.mask.all()
+    clean = gradients_of(ppo, loss_of(ppo, minibatch))
+    for filler in (0.0, 1e9, NAN):
+        strange = gradients_of(ppo, loss_of(ppo, poisoned(padded(minibatch, 3), filler)))
+        for name, gradient in clean.items():
+            assert gradient.isfinite().all(), name
+            torch.testing.assert_close(strange[name], gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_padding_is_seen_by_no_network_that_is_not_made_for_zeros() -> None:
+    minibatch = padded(whole(Case().ppo(), Case().rollout()), 2)
+    seen = minibatch.cleaned()
+    first = minibatch.mask.sum(0) - 1
+    for name, tensor in seen.observation.items():
+        for column, last in enumerate(first.tolist()):
+            step = minibatch.observation[name][last, column]
+            assert (tensor[last:, column] == step).all(), name
+    assert not seen.reset[~minibatch.mask].any()
+
+
+def test_a_sequence_without_a_step_is_nothing_but_zeros() -> None:
+    minibatch = whole(Case().ppo(), Case().rollout())
+    empty = replace(minibatch, mask=minibatch.mask & (torch.arange(minibatch.mask.shape[1]) > 0))
+    seen = poisoned(empty, NAN).cleaned()
+    assert (seen.log_prob[:, 0] == 0.0).all()
+    assert seen.action_mask[:, 0].all()
+    assert all((tensor[:, 0] == 0.0).all() for tensor in seen.observation.values())

@@ -233,7 +233,11 @@ class PPO:
         state = burnt_in(self._policy, minibatch)
         output = self._policy(minibatch.observation, state, minibatch.reset)
         distribution = output.distribution.masked(minibatch.action_mask)
-        log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
+        # Where there is padding it is 0: exp of any other number might be infinite, and then zero
+        # times its derivative is NaN.
+        log_ratio = torch.where(
+            minibatch.mask, distribution.log_prob(minibatch.action) - minibatch.log_prob, 0.0
+        )
         advantage, scale = minibatch.advantage, ONE
         if self._config.advantage_normalization == "minibatch":
             scale = spread(advantage, minibatch.mask) if self._objective.is_soft else ONE
