@@ -1,7 +1,6 @@
 """The `entrain-env` command: run a bundled, Gymnasium or PettingZoo environment as a simulator.
 
-Exit codes: 0 the trainer is done, or was told goodbye after Ctrl+C or SIGTERM; 1 an
-`EntrainEnvsError`, told in one line; 2 the command line is wrong.
+Exit codes: see `exit_codes`. What is raised on purpose, an `EntrainEnvsError`, is told in one line.
 """
 
 import argparse
@@ -16,7 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError
+from entrain_envs.errors import (
+    EntrainEnvsError,
+    MisfitError,
+    MissingExtraError,
+    OptionError,
+    SpecError,
+)
+from entrain_envs.exit_codes import FAILURE, MISFIT, SUCCESS, USAGE
+from entrain_envs.grpc_lines import silence
 
 # Everything heavier is imported by the commands themselves, so that --help answers at once.
 if TYPE_CHECKING:
@@ -27,11 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("entrain_envs")
 
-SUCCESS, FAILURE, USAGE = 0, 1, 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    silence()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)-5s %(message)s")
     # A module named on the command line may lie where the command was typed.
@@ -41,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _simulate(options)
     except KeyboardInterrupt:
         logger.info("interrupted; left the trainer")
-    except OptionError as error:
+    except (OptionError, MissingExtraError) as error:
         return _fail(error, USAGE)
+    except MisfitError as error:
+        return _fail(error, MISFIT)
     except EntrainEnvsError as error:
         return _fail(error, FAILURE)
     return SUCCESS
@@ -65,7 +73,10 @@ def _on_end_signals(handler: "Callable[[int, FrameType | None], None]") -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    environment: Environment = options.make(options)
+    try:
+        environment: Environment = options.make(options)
+    except SpecError as error:
+        raise OptionError(f"this environment cannot be a simulator: {error}") from error
     try:
         _drive(environment, options)
     finally:
@@ -184,7 +195,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="entrain-env",
         description="Run an environment as a simulator that an entrain trainer teaches.",
-        epilog="Example: entrain-env gymnasium CartPole-v1 --count 8 --connect localhost:50051",
+        epilog="Example: entrain-env gymnasium CartPole-v1 --count 8 --connect localhost:50051. "
+        "Exit codes: 0 the trainer is done, or this was stopped; 1 something failed, such as the "
+        "connection; 2 the command line is wrong, or the environment cannot be a simulator; "
+        f"{MISFIT} the trainer refuses this simulator as it is. A trainer that launched it starts "
+        f"it again after 1, and never after 2 or {MISFIT}.",
     )
     commands = parser.add_subparsers(required=True, metavar="KIND", title="kinds of environment")
     _add_gymnasium(commands)

@@ -11,7 +11,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
@@ -22,6 +21,8 @@ from entrain_envs.connection import Connection, Destination
 from entrain_envs.errors import (
     BrokenStreamError,
     ConnectionLostError,
+    MisfitError,
+    NoRoomError,
     RefusedError,
     SessionLostError,
     SpecError,
@@ -31,6 +32,7 @@ from entrain_envs.errors import (
 from entrain_envs.patience import Patience
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
+from entrain_envs.welcome import NOT_JOINED, Welcome
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -40,32 +42,6 @@ GREETING_TIMEOUT_S = 30.0
 
 GOODBYE_TIMEOUT_S = 2.0
 """Longest wait, when leaving, for the trainer to end its side."""
-
-
-@dataclass(frozen=True)
-class Welcome:
-    """What the trainer said when this simulator joined."""
-
-    version: int
-    """The protocol version both sides speak."""
-
-    session_id: str
-    """Names this conversation."""
-
-    run_id: str
-    """Names the training run."""
-
-    seed: int
-    """For the simulator's own randomness."""
-
-    environment_parameters: Mapping[str, float]
-    """Settings of the environment itself, by name."""
-
-    resumed: bool
-    """Whether an earlier session goes on."""
-
-
-_NOT_JOINED = Welcome(0, "", "", 0, MappingProxyType({}), resumed=False)
 
 
 class TrainerClient:
@@ -142,11 +118,11 @@ class TrainerClient:
         self._clock = clock
         self._sleep = sleep
         self._connection: Connection | None = None
-        self._welcome = _NOT_JOINED
+        self._welcome = NOT_JOINED
         self._sequence = 0
         self._may_leave = False
         self._is_leaving = False
-        self._parameters = _NOT_JOINED.environment_parameters
+        self._parameters = NOT_JOINED.environment_parameters
 
     def __repr__(self) -> str:
         session = self._welcome.session_id or "not connected"
@@ -187,7 +163,7 @@ class TrainerClient:
 
         Raises:
             ConnectionLostError: none answered in time.
-            RefusedError: it answered and will not have this simulator.
+            MisfitError, NoRoomError: it answered and will not have this simulator.
             TrainerClosed: it needs no more simulators.
         """
         self.close(reason="joining anew")
@@ -211,6 +187,7 @@ class TrainerClient:
             SpecError: `timesteps` do not fit the behaviours; nothing was sent.
             SessionLostError: the trainer forgot this session. Reset, then send FIRST rows.
             TrainerClosed: it is done. Ends a `with` block quietly.
+            MisfitError: the step is longer than the trainer takes; nothing was sent.
             RefusedError, ConnectionLostError, WireError: see `errors`.
         """
         step = pb.Step(sequence=self._sequence + 1)
@@ -252,7 +229,7 @@ class TrainerClient:
     def close(self, *, reason: str = "") -> None:
         """Leave for good, if connected. Safe to call twice."""
         connection, self._connection = self._connection, None
-        self._welcome = _NOT_JOINED
+        self._welcome = NOT_JOINED
         self._sequence = 0
         if connection is not None:
             connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason=reason)))
@@ -282,6 +259,7 @@ class TrainerClient:
 
     def _try(self, request: pb.ConnectRequest) -> pb.Act:
         """Send a step on the present stream and wait for its Act."""
+        self._welcome.check_length(request, self._specs, who=self._simulator)
         response = self._ask(request, timeout_s=0.0)
         if not response.HasField("act"):
             raise WireError(f"{self._address} sent a second Welcome; it must be sent once a stream")
@@ -307,7 +285,10 @@ class TrainerClient:
             if isinstance(error, BrokenStreamError):
                 raise
             self._drop()
-            raise RefusedError(f"{self._address} refused '{self._simulator}': {error}") from None
+            words = f"{self._address} refused '{self._simulator}': {error}"
+            # The next Hello would be the same; a Step refused for a NaN, say, is one of many.
+            is_for_good = request.HasField("hello") and not isinstance(error, NoRoomError)
+            raise (MisfitError if is_for_good else type(error))(words) from None
         self._may_leave = False
         if self._is_leaving:
             raise KeyboardInterrupt
@@ -371,7 +352,7 @@ class TrainerClient:
         answer = response.welcome
         if answer.version != PROTOCOL_VERSION:
             self._drop()
-            raise RefusedError(
+            raise MisfitError(
                 f"{self._address} chose protocol {answer.version}, this simulator speaks "
                 f"{PROTOCOL_VERSION}; install the entrain-envs that belongs to the trainer"
             )
@@ -387,6 +368,7 @@ class TrainerClient:
             seed=answer.seed,
             environment_parameters=parameters,
             resumed=answer.resumed,
+            max_message_bytes=answer.max_message_bytes,
         )
         return self._welcome
 

@@ -16,7 +16,13 @@ from typing import Protocol
 
 import grpc
 
-from entrain_envs.errors import BrokenStreamError, OptionError, RefusedError
+from entrain_envs.errors import (
+    BrokenStreamError,
+    MisfitError,
+    NoRoomError,
+    OptionError,
+    RefusedError,
+)
 from entrain_envs.wire import trainer_pb2 as pb
 from entrain_envs.wire import trainer_pb2_grpc
 
@@ -199,7 +205,27 @@ def _translated(error: grpc.RpcError) -> BrokenStreamError | RefusedError:
         return RefusedError(
             f"what answers there is no entrain trainer ({words}); check address and port"
         )
-    return RefusedError(f"{words} ({code.name})")
+    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return RefusedError(f"{words} ({code.name})")
+    if "larger than max" in words:
+        return _too_long(words)
+    return NoRoomError(f"{words} ({code.name})")
+
+
+def _too_long(words: str) -> MisfitError:
+    """What to do about a message that gRPC, on either side, refused in its own words."""
+    if "CLIENT" in words:
+        remedy = (
+            "raise max_message_mib of this simulator's TrainerClient (--max-message-mib of "
+            "entrain-env)"
+        )
+    else:
+        # A trainer sets gRPC's limit to twice its own, so the number in the words is not the one.
+        remedy = "raise server.max_message_mib of the trainer, of which gRPC's limit is twice"
+    return MisfitError(
+        f"a message is too long ({words}); send fewer agents in a message or smaller images, or "
+        f"{remedy} (RESOURCE_EXHAUSTED)"
+    )
 
 
 def _content(path: Path) -> bytes:

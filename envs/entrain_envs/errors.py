@@ -5,6 +5,8 @@ EntrainEnvsError
 ├── WireError              a message cannot be read; names field, arrived, expected
 ├── OptionError            an address, file or option is wrong; nothing was dialled
 ├── RefusedError           the trainer ended the session and said why; dialling again would not help
+│   ├── MisfitError        it would do so again however often the simulator is started as it is
+│   └── NoRoomError        a limit of the trainer is reached; there may be room another time
 ├── ConnectionLostError    the trainer was not there, or did not come back in time; it may later
 │   └── BrokenStreamError  one stream broke; TrainerClient dials again before anyone sees this
 ├── SessionLostError       the trainer is there but forgot this session: begin all episodes anew
@@ -31,6 +33,17 @@ class OptionError(EntrainEnvsError, ValueError):
 
 class RefusedError(EntrainEnvsError):
     """The trainer ended this session for a reason that dialling again would not mend."""
+
+
+class MisfitError(RefusedError):
+    """This simulator and this trainer do not fit: one of them must be started differently.
+
+    The Hello was refused (token, version, behaviours, name), or a message is too long.
+    """
+
+
+class NoRoomError(RefusedError):
+    """One of the trainer's limits is reached: sessions, agents, or bytes that wait."""
 
 
 class ConnectionLostError(EntrainEnvsError):

@@ -24,6 +24,12 @@ KINDS = ("vector", "image", "entities", "goal")
 [C, H, W], seen by convolutions. entities: [N, F], a set of at most N things with F numbers each;
 a row of zeros is an absent one. goal: what to do, rather than what is."""
 
+MAX_DIMENSIONS = 16
+"""Of an observation; numpy and torch have limits of their own, which are not much higher."""
+
+_HEAD_BYTES = 13
+"""Of a row: agent id (8), step type (1) and reward (4)."""
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -50,6 +56,11 @@ class ObservationSpec:
             raise SpecError(
                 f"observation '{self.name}' has dtype {self.dtype}; "
                 f"it must be one of {', '.join(DTYPES)}"
+            )
+        if len(self.shape) > MAX_DIMENSIONS:
+            raise SpecError(
+                f"observation '{self.name}' has {len(self.shape)} dimensions; it must have at "
+                f"most {MAX_DIMENSIONS}: flatten some of them"
             )
         if any(size < 1 for size in self.shape):
             raise SpecError(
@@ -88,6 +99,11 @@ class ObservationSpec:
     def size(self) -> int:
         """Numbers in one agent's observation."""
         return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of one agent's observation, on the wire."""
+        return self.size * self.numpy_dtype.itemsize
 
     def __str__(self) -> str:
         kind = "" if self.kind == self._default_kind else f"{self.kind} "
@@ -136,6 +152,11 @@ class ActionSpec:
         """Choices of all branches together: the width of an action mask."""
         return sum(self.branches)
 
+    @property
+    def num_bytes(self) -> int:
+        """Of one agent's action, on the wire: a float32 a dimension and an int32 a branch."""
+        return 4 * (self.continuous_size + len(self.branches))
+
     def __str__(self) -> str:
         parts = []
         if self.low:
@@ -173,6 +194,12 @@ class BehaviourSpec:
     def observation_names(self) -> Set[str]:
         """The names of all observations."""
         return self._observation_by_name.keys()
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one agent's timestep, on the wire, with its action mask (one byte a choice)."""
+        observed = sum(observation.num_bytes for observation in self.observations)
+        return _HEAD_BYTES + observed + self.action.num_choices
 
     def observation(self, name: str) -> ObservationSpec:
         """The observation of that name; SpecError if there is none."""

@@ -9,6 +9,8 @@ from entrain_envs.client import TrainerClient
 from entrain_envs.errors import (
     BrokenStreamError,
     ConnectionLostError,
+    MisfitError,
+    NoRoomError,
     OptionError,
     RefusedError,
     SessionLostError,
@@ -306,6 +308,48 @@ def test_a_refusal_is_told_in_the_trainers_words() -> None:
     world = World([RefusedError("wrong token (UNAUTHENTICATED)")])
     with pytest.raises(RefusedError, match="trainer:1 refused 'sim': wrong token"):
         world.client.connect()
+
+
+def test_a_hello_that_is_refused_would_be_refused_again_unless_there_was_no_room(
+    rows_of: RowsOf,
+) -> None:
+    with pytest.raises(MisfitError, match="refused 'sim': wrong token"):
+        World([RefusedError("wrong token")]).client.connect()
+    with pytest.raises(NoRoomError, match="refused 'sim': 8 of 8"):
+        World([NoRoomError("8 of 8")]).client.connect()
+    world = World([welcome(), RefusedError("row 3 holds nan")])
+    with pytest.raises(RefusedError) as refusal:
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert not isinstance(refusal.value, MisfitError)
+
+
+def test_a_step_that_the_trainer_would_not_take_is_not_sent(rows_of: RowsOf) -> None:
+    # A row has 8 + 1 + 4 + 4 = 17 bytes; so many rows are 17,000, and their frame is some more.
+    rows = rows_of(POINT, *[MID] * 1000)
+    world = World([welcome(max_message_bytes=16_999), act_on])
+    with pytest.raises(
+        MisfitError,
+        match=r"Step 1 of 'sim' has 17,0\d\d bytes, and the trainer takes messages of up to 16,999"
+        r"; send fewer agents .* smaller images, or raise server.max_message_mib",
+    ):
+        world.client.exchange({"point": rows})
+    # Nothing is lost: the session goes on with a shorter step of the same number.
+    assert len(world.client.exchange({"point": rows_of(POINT, MID)})["point"]) == 1
+    assert list(world.said()) == ["hello", "step 1"]
+
+
+def test_a_mask_that_allows_everything_is_not_counted_for_it_is_not_sent(rows_of: RowsOf) -> None:
+    # 13 + 4 bytes a row, and a mask of 100 that `rows_of` fills.
+    spec = BehaviourSpec("point", POINT.observations, ActionSpec(branches=(100,)))
+    client = TrainerClient(
+        "trainer:1",
+        [spec],
+        simulator="sim",
+        open_connection=lambda: ScriptedConnection(
+            [welcome(max_message_bytes=2000), lambda request: act(spec, request.step)]
+        ),
+    )
+    assert len(client.exchange({"point": rows_of(spec, *[MID] * 100)})["point"]) == 100
 
 
 def test_a_refusal_is_not_dialled_again(rows_of: RowsOf) -> None:

@@ -16,6 +16,8 @@ from entrain_envs.connection import Connection, Destination
 from entrain_envs.errors import (
     BrokenStreamError,
     ConnectionLostError,
+    MisfitError,
+    NoRoomError,
     OptionError,
     RefusedError,
 )
@@ -137,7 +139,6 @@ def test_a_trainer_that_ends_without_close_broke_the_stream(serve: Serve) -> Non
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
     ],
 )
 def test_a_status_that_dialling_again_would_not_mend_is_a_refusal(
@@ -151,6 +152,15 @@ def test_a_status_that_dialling_again_would_not_mend_is_a_refusal(
     with pytest.raises(RefusedError, match=rf"row 3 holds nan \({code.name}\)"):
         connection.receive()
     connection.end(timeout_s=0.0)
+
+
+def test_a_limit_of_the_trainer_is_a_refusal_that_may_be_over_another_time(serve: Serve) -> None:
+    def refuse(requests: Requests, context: Any) -> Responses:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "raise server.max_sessions")
+        yield from ()
+
+    with pytest.raises(NoRoomError, match=r"raise server.max_sessions \(RESOURCE_EXHAUSTED\)"):
+        TrainerClient(serve(refuse), [POINT], simulator="sim").connect()
 
 
 @pytest.mark.parametrize(
@@ -233,14 +243,31 @@ def test_a_message_above_the_trainers_limit_is_refused_with_the_limit(
 ) -> None:
     client = TrainerClient(serve(talk, max_receive=4096), [POINT], simulator="sim")
     client.connect()
-    with pytest.raises(RefusedError, match=r"larger than max .*RESOURCE_EXHAUSTED"):
+    with pytest.raises(
+        MisfitError,
+        match=r"larger than max .* fewer agents .* smaller images, or raise server.max_message_mib",
+    ):
         client.exchange({"point": rows_of(POINT, *[StepType.MID] * 1000)})
+
+
+def test_an_answer_above_our_own_limit_is_told_with_our_own_option(
+    serve: Serve, rows_of: RowsOf
+) -> None:
+    def ramble(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            yield welcome("x" * 10_000 if request.HasField("hello") else "")
+
+    client = TrainerClient(serve(ramble), [POINT], simulator="sim", max_message_mib=0.004)
+    with pytest.raises(MisfitError, match=r"larger than max .* raise max_message_mib of this"):
+        client.connect()
 
 
 def test_a_message_above_our_own_limit_never_leaves(serve: Serve, rows_of: RowsOf) -> None:
     client = TrainerClient(serve(talk), [POINT], simulator="sim", max_message_mib=0.004)
     client.connect()
-    with pytest.raises(RefusedError, match="larger than max"):
+    with pytest.raises(
+        MisfitError, match=r"larger than max .* raise max_message_mib of .*--max-message-mib"
+    ):
         client.exchange({"point": rows_of(POINT, *[StepType.MID] * 1000)})
 
 

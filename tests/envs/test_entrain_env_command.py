@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from entrain_envs import __main__ as command
@@ -18,7 +19,7 @@ from entrain_envs.codec import decode_spec, encode_actions
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
-from scripted_trainer import Serve, close, num_acting, welcome
+from scripted_trainer import Serve, Talk, close, num_acting, welcome
 
 Requests = Iterator[pb.ConnectRequest]
 Responses = Iterator[pb.ConnectResponse]
@@ -133,6 +134,9 @@ class Fixed(gymnasium.Env):
     def step(self, action):
         return numpy.zeros(2), 1.0, False, False, {}
 
+class Words(Fixed):
+    observation_space = spaces.Text(5)
+
 class First(gymnasium.ObservationWrapper):
     def __init__(self, env):
         super().__init__(env)
@@ -159,6 +163,7 @@ class Pair:
 parallel_env = Pair
 if "Fixed-v0" not in gymnasium.registry:
     gymnasium.register("Fixed-v0", entry_point=Fixed)
+    gymnasium.register("Words-v0", entry_point=Words)
 """
 
 
@@ -311,6 +316,51 @@ def test_no_trainer_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[st
     assert error.count("\n") == 1
 
 
+def refusing(code: grpc.StatusCode, *, at: str) -> Talk:
+    """A trainer that answers a message of that kind with this status."""
+
+    def talk(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField(at):
+                context.abort(code, "not so")
+            yield welcome()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "expected"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "hello", 78),
+        (grpc.StatusCode.INVALID_ARGUMENT, "hello", 78),
+        (grpc.StatusCode.FAILED_PRECONDITION, "hello", 78),
+        # There may be room, and no NaN, the next time.
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "hello", 1),
+        (grpc.StatusCode.INVALID_ARGUMENT, "step", 1),
+    ],
+)
+def test_the_exit_code_says_whether_the_same_command_would_be_refused_again(
+    serve: Serve,
+    code: grpc.StatusCode,
+    at: str,
+    expected: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = serve(refusing(code, at=at))
+    assert command.main(["balance-ball", "--connect", address, "--name", "sim"]) == expected
+    error = capsys.readouterr().err
+    assert error == f"entrain-env: {address} refused 'sim': not so ({code.name})\n"
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_an_environment_that_cannot_be_a_simulator_exits_with_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["gymnasium", "my_environments:Words-v0", "--connect", "a:1"]
+    assert command.main(arguments) == 2
+    assert "this environment cannot be a simulator: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -378,7 +428,7 @@ def test_without_pettingzoo_the_command_that_installs_it_is_told(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
     arguments = ["pettingzoo", "pettingzoo.butterfly.pistonball_v6", "--connect", "a:1"]
-    assert command.main(arguments) == 1
+    assert command.main(arguments) == 2
     assert "pip install 'entrain-envs[pettingzoo]'" in capsys.readouterr().err
 
 
@@ -401,6 +451,24 @@ def test_sigterm_says_goodbye_and_exits_with_0(serve: Serve, tmp_path: Path) -> 
     assert trainer.has_heard_goodbye.wait(5.0)
     counted = json.loads(ledger.read_text())
     assert counted["opened"] == counted["closed"] + counted["unanswered"] + counted["dropped"]
+
+
+def test_a_failed_handshake_prints_no_line_of_grpcs_own(serve: Serve, certificate: Path) -> None:
+    surroundings = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "entrain_envs", "balance-ball", "--connect", serve(Trainer())),
+            *("--connect-s", "0", "--tls-ca", str(certificate / "cert.pem")),
+        ],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "no trainer answered" in process.stderr
+    assert "ssl_transport_security.cc" not in process.stderr
 
 
 def test_help_answers_without_importing_numpy_grpc_or_gymnasium() -> None:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from entrain_envs.client import TrainerClient, Welcome
+from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver, Report, run
 from entrain_envs.errors import ConnectionLostError, SessionLostError, TrainerClosed
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from entrain_envs.welcome import Welcome
 from scripted_trainer import RowsOf, actions_for
 
 FIRST, MID, TERMINATED, TRUNCATED = StepType

@@ -78,6 +78,24 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
         ObservationSpec("map", (8, 8), kind="grid")
 
 
+def test_an_observation_has_no_more_dimensions_than_arrays_can_have() -> None:
+    ObservationSpec("joints", (1,) * 16)
+    with pytest.raises(SpecError, match=r"'joints' has 17 dimensions; .* at most 16: flatten"):
+        ObservationSpec("joints", (1,) * 17)
+
+
+def test_the_bytes_of_a_row_and_of_an_action_by_hand() -> None:
+    # 8 agent id + 1 step type + 4 reward; 3 float32; 2 x 2 x 1 uint8; a mask of 2 + 3 choices.
+    spec = BehaviourSpec(
+        "walker",
+        (ObservationSpec("joints", (3,)), ObservationSpec("camera", (2, 2, 1), "uint8")),
+        ActionSpec(low=(-1.0,), high=(1.0,), branches=(2, 3)),
+    )
+    assert spec.row_bytes == 13 + 12 + 4 + 5
+    # One float32 and two int32.
+    assert spec.action.num_bytes == 12
+
+
 @pytest.mark.parametrize("shape", [(), (84,), (84, 84), (4, 84, 84, 3)])
 def test_an_image_has_three_dimensions(shape: tuple[int, ...]) -> None:
     with pytest.raises(SpecError, match=r"image 'camera' has shape .* a grey image one channel"):

@@ -10,7 +10,8 @@ import pytest
 
 from entrain.config import LaunchConfig
 from entrain.errors import ConfigError
-from entrain.launcher import MAX_RESTARTS, Launcher, Simulator, last_line, plan
+from entrain.launcher import MAX_RESTARTS, TAIL_BYTES, Launcher, Simulator, last_line, plan
+from entrain_envs.exit_codes import MISFIT, USAGE
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -90,6 +91,51 @@ async def test_a_simulator_that_crashes_is_started_again_and_at_last_left_alone(
     assert "ended with exit code 1" in caplog.text
     assert "the sky fell" in caplog.text
     assert f"crashed {MAX_RESTARTS + 1} times" in caplog.text
+
+
+@pytest.mark.parametrize("code", [USAGE, MISFIT])
+async def test_a_simulator_that_would_fail_again_is_not_started_again_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    launcher = launcher_of(
+        tmp_path, f"import sys; print('no option \\x1b[31m--cout'); sys.exit({code})"
+    )
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().count("--cout") == 1
+    (told,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    words = "no option \\x1b[31m--cout"
+    assert told.getMessage() == (
+        f"sim-0 ended with exit code {code} and would do so again: it is left alone; its last "
+        f"words in {tmp_path / 'sim-0.log'}: {words}"
+    )
+    assert launcher.last_words == f". sim-0 ended with exit code {code}; its last words: {words}"
+
+
+async def test_a_crash_with_the_exit_code_of_a_wrong_command_line_is_no_such_thing_after_a_minute(
+    tmp_path: Path,
+) -> None:
+    now_s = 0.0
+
+    def a_minute_later() -> float:
+        nonlocal now_s
+        now_s += 60.0
+        return now_s
+
+    lives = tmp_path / "lives"
+    code = f"open({str(lives)!r}, 'a').write('x'); import sys; sys.exit({USAGE})"
+    launcher = Launcher(
+        [Simulator("sim-0", python(code), tmp_path / "sim-0.log")],
+        environment={},
+        restart_pause_s=0.0,
+        clock=a_minute_later,
+    )
+    await launcher.start()
+    async with asyncio.timeout(30):
+        while not lives.exists() or len(lives.read_text()) < 2:
+            await asyncio.sleep(0.01)
+    await launcher.stop()
 
 
 async def test_a_simulator_that_crashes_once_in_a_while_is_never_left_alone(
@@ -208,6 +254,8 @@ def test_the_last_line_with_words_is_the_last_word(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("first\nlast\n\n")
     assert last_line(log) == "last"
+    log.write_text("x" * TAIL_BYTES + "\nthe end of a long log\n")
+    assert last_line(log) == "the end of a long log"
     log.write_text("")
     assert last_line(log) == "(nothing)"
     assert last_line(tmp_path / "absent") == "(not readable)"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from entrain.config import LaunchConfig
 from entrain.errors import ConfigError
+from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ MAX_RESTARTS = 5
 
 RELIABLE_S = 60.0
 """A simulator that ran for so long did not crash again and again: its count begins anew."""
+
+TAIL_BYTES = 64 * 1024
+"""Of a log, in which its last words are looked for."""
 
 LOOK_S = 0.05
 """How often it is looked whether what a simulator started has ended."""
@@ -52,17 +56,11 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
     """
     simulators = []
     for options in launch:
-        words = (
-            tuple(shlex.split(options.command, posix=os.name == "posix"))
-            if isinstance(options.command, str)
-            else options.command
-        )
         for index in range(options.count):
             name = f"{options.name}-{index}"
             values = {"{address}": address, "{index}": str(index), "{name}": name}
-            simulators.append(
-                Simulator(name, tuple(_fill(word, values) for word in words), logs / f"{name}.log")
-            )
+            command = tuple(_fill(word, values) for word in options.words)
+            simulators.append(Simulator(name, command, logs / f"{name}.log"))
     names = [simulator.name for simulator in simulators]
     if len(set(names)) != len(names):
         raise ConfigError(
@@ -75,8 +73,9 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
 class Launcher:
     """Keeps the planned simulators running until `stop`.
 
-    A simulator that ends with exit code 0 has finished; one that crashes is started again, with
-    growing pauses, up to `MAX_RESTARTS` times in a row. Owned by the event loop.
+    A simulator that ends with exit code 0 has finished, and one that says by its exit code that it
+    would fail again is left alone; one that crashes is started again, with growing pauses, up to
+    `MAX_RESTARTS` times in a row. Owned by the event loop.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class Launcher:
         self._clock = clock
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
+        self._last_failure = ""
 
     @property
     def is_exhausted(self) -> bool:
@@ -100,9 +100,19 @@ class Launcher:
         return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
 
     @property
+    def names(self) -> Sequence[str]:
+        """What each simulator is told to call itself."""
+        return [simulator.name for simulator in self._simulators]
+
+    @property
     def logs(self) -> Sequence[Path]:
         """Where each simulator's words go."""
         return [simulator.log for simulator in self._simulators]
+
+    @property
+    def last_words(self) -> str:
+        """Words to end a message with: how the latest simulator failed; none if none did."""
+        return f". {self._last_failure}" if self._last_failure else ""
 
     async def start(self) -> None:
         """Start every simulator; ConfigError if a command cannot be run."""
@@ -167,19 +177,25 @@ class Launcher:
         while crashes <= MAX_RESTARTS:
             process, began_s = self._processes[simulator.name], self._clock()
             code = await process.wait()
-            if code == 0:
+            if code == SUCCESS:
                 self._finish(simulator.name, process)
                 return
             # What a wrapper left behind must not go on beside the next one.
             _tell(process, kill=True)
-            logger.warning(
-                "%s ended with %s; its last words in %s: %s",
-                simulator.name,
-                _describe(code),
-                simulator.log,
-                last_line(simulator.log),
-            )
-            crashes = 1 if self._clock() - began_s >= RELIABLE_S else crashes + 1
+            ending = f"{simulator.name} ended with {_describe(code)}"
+            words = last_line(simulator.log)
+            self._last_failure = f"{ending}; its last words: {words}"
+            lived_s = self._clock() - began_s
+            if _is_for_good(code, lived_s):
+                logger.error(
+                    "%s and would do so again: it is left alone; its last words in %s: %s",
+                    ending,
+                    simulator.log,
+                    words,
+                )
+                return
+            logger.warning("%s; its last words in %s: %s", ending, simulator.log, words)
+            crashes = 1 if lived_s >= RELIABLE_S else crashes + 1
             if crashes <= MAX_RESTARTS:
                 await asyncio.sleep(self._restart_pause_s * 2 ** (crashes - 1))
                 await self._start(simulator)
@@ -230,13 +246,25 @@ async def _end_of(process: asyncio.subprocess.Process) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+def _is_for_good(code: int, lived_s: float) -> bool:
+    """Whether the exit code says that the same command would end the same way."""
+    # Go ends with 2 when it panics; a wrong command line does not take a minute to notice.
+    return code == MISFIT or (code == USAGE and lived_s < RELIABLE_S)
+
+
 def last_line(path: Path) -> str:
-    """The last line of a text file that is not empty; a word in brackets if there is none."""
+    """The last line of a text file that is not empty; a word in brackets if there is none.
+
+    Control characters, which a terminal might obey, are spelt out.
+    """
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return "(not readable)"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def _fill(word: str, values: Mapping[str, str]) -> str:

@@ -122,7 +122,7 @@ class ActionSpec(_message.Message):
     def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., branches: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "session_id", "run_id", "seed", "environment_parameters", "max_unanswered_steps", "resumed", "grace_s")
+    __slots__ = ("version", "session_id", "run_id", "seed", "environment_parameters", "max_unanswered_steps", "resumed", "grace_s", "max_message_bytes")
     class EnvironmentParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class Welcome(_message.Message):
     MAX_UNANSWERED_STEPS_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     GRACE_S_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_id: str
     run_id: str
@@ -146,7 +147,8 @@ class Welcome(_message.Message):
     max_unanswered_steps: int
     resumed: bool
     grace_s: float
-    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed: _Optional[int] = ..., environment_parameters: _Optional[_Mapping[str, float]] = ..., max_unanswered_steps: _Optional[int] = ..., resumed: bool = ..., grace_s: _Optional[float] = ...) -> None: ...
+    max_message_bytes: int
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed: _Optional[int] = ..., environment_parameters: _Optional[_Mapping[str, float]] = ..., max_unanswered_steps: _Optional[int] = ..., resumed: bool = ..., grace_s: _Optional[float] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class Step(_message.Message):
     __slots__ = ("sequence", "behaviours")

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -242,6 +243,53 @@ async def test_tls_lets_in_who_trusts_the_certificate(serve: Serve, certificates
             assert await simulator.exchange(1, (7, FIRST)) == [7]
         code, _ = await running.dial().status()
         assert code is grpc.StatusCode.UNAVAILABLE
+
+
+PLAIN_TEXT_TO_A_TLS_TRAINER = """
+import asyncio, socket, sys
+from pathlib import Path
+from entrain.cli import main
+assert main(["version"]) == 0
+from entrain.config import ServerConfig
+from entrain.server.server import Server
+from entrain_envs.wire import trainer_pb2 as pb
+
+async def serve(certificate, key):
+    config = ServerConfig(
+        address="localhost:0", tls_certificate=Path(certificate), tls_key=Path(key)
+    )
+    server = Server(
+        config, run_id="run", seed=1, accepts=bool, policies=(), environment_parameters={}, expect=1
+    )
+    port = int((await server.start()).rpartition(":")[2])
+    with socket.create_connection(("localhost", port)) as stranger:
+        stranger.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+        await asyncio.to_thread(stranger.recv, 1)
+    await server.stop(pb.CLOSE_REASON_COMPLETED, "")
+
+asyncio.run(serve(*sys.argv[1:]))
+"""
+
+
+@needs_openssl
+@pytest.mark.parametrize(("verbosity", "is_quiet"), [(None, True), ("INFO", False)])
+def test_a_stranger_without_tls_prints_no_line_of_grpcs_own_unless_it_was_asked_for(
+    certificates: Path, verbosity: str | None, is_quiet: bool
+) -> None:
+    surroundings = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    if verbosity is not None:
+        surroundings["GRPC_VERBOSITY"] = verbosity
+    files = (str(certificates / "server.pem"), str(certificates / "server.key"))
+    process = subprocess.run(
+        [sys.executable, "-c", PLAIN_TEXT_TO_A_TLS_TRAINER, *files],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert (process.stderr == "") is is_quiet
 
 
 @needs_openssl

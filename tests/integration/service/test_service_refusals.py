@@ -1,5 +1,6 @@
 """What bad input gets, row by row: over a real port, with another simulator that goes on."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,30 @@ async def test_a_behaviour_without_a_policy_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ([4_000_000_000, 4_000_000_000], "make observations and actions smaller, or raise server."),
+        ([1] * 65, "observation 'eyes' has 65 dimensions"),
+    ],
+)
+async def test_a_shape_that_cannot_be_is_refused_and_nobody_else_notices(
+    serve: Serve, shape: list[int], words: str
+) -> None:
+    spec = pb.BehaviourSpec(
+        name="walker",
+        observations=[pb.ObservationSpec(name="eyes", shape=shape, dtype=pb.DTYPE_FLOAT32)],
+        action=pb.ActionSpec(branches=[2]),
+    )
+    async with serve(max_wait_s=0.0) as running:
+        code, details = await refusal(running.dial("large"), behaviours=[spec])
+        assert code is INVALID
+        assert details.startswith("large@")
+        assert words in details
+        good = await running.join("good")
+        assert await good.exchange(1, (7, FIRST)) == [7]
+
+
+@pytest.mark.parametrize(
     ("versions", "remedy"),
     [((0, 0), "install entrain-envs 1.x"), ((2, 9), "upgrade entrain, the trainer's package")],
 )
@@ -197,8 +222,9 @@ async def test_a_name_that_is_taken_is_refused_in_lockstep(serve: Serve) -> None
     ],
 )
 async def test_a_message_over_the_limit_ends_that_stream_and_no_other(
-    serve: Serve, agents: int, words: str
+    serve: Serve, agents: int, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     async with serve(max_message_mib=0.015, max_wait_s=0.0) as running:
         large, small = await running.join("large"), await running.join("small")
         await large.step(1, *((agent, FIRST) for agent in range(agents)))
@@ -206,6 +232,15 @@ async def test_a_message_over_the_limit_ends_that_stream_and_no_other(
         assert code is EXHAUSTED
         assert words in details
         assert await small.exchange(1, (7, FIRST)) == [7]
+        await running.until(lambda: running.server.num_running == 1)
+        told = [line for line in caplog.messages if "large@" in line and "joined" not in line]
+        assert len(told) == 1
+        assert "raise server.max_message_mib" in told[0]
+
+
+async def test_welcome_tells_how_long_a_message_may_be(serve: Serve) -> None:
+    async with serve(max_message_mib=0.5) as running:
+        assert (await running.dial().hello()).max_message_bytes == 512 * 1024
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from entrain.config import ServerConfig
 from entrain.requests import SlotTimesteps
 from entrain.run.state_files import decode_state, encode_state
 from entrain.server.batch import RequestBatch
-from entrain.server.behaviours import Behaviour, Behaviours
+from entrain.server.behaviours import Behaviour, Behaviours, prepare_nothing
 from entrain.server.conversation import Conversation
+from entrain.server.message_size import max_message_bytes
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
 from entrain.server.seconds import Seconds
-from entrain.server.server import max_message_bytes
 from entrain.state import State
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -174,6 +174,7 @@ class World:
         *,
         expect: int = 1,
         accepts: Callable[[str], bool] = SPECS.__contains__,
+        prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
         **options: Any,
     ) -> None:
         self.config = ServerConfig(**options)
@@ -184,6 +185,7 @@ class World:
             self.config,
             accepts=accepts,
             policies=tuple(SPECS),
+            prepare=prepare,
             clock=self.timers.clock,
             call_later=self.timers.call_later,
         )

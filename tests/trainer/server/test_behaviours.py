@@ -1,21 +1,24 @@
 """One spec for all simulators of a run, and clear words for those that differ."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from entrain.config import ServerConfig
-from entrain.errors import BadHelloError, CheckpointError, RefusedHelloError
-from entrain.server.behaviours import Behaviours, no_rows
-from entrain_envs.spec import BehaviourSpec, ObservationSpec
+from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
+from entrain.server.behaviours import Behaviours, no_rows, prepare_nothing
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 Make = Callable[..., Any]
 
 
-def behaviours(accepts: Callable[[str], bool] = lambda _: True) -> Behaviours:
-    return Behaviours(ServerConfig(), accepts=accepts, policies=("walker", "bird"))
+def behaviours(
+    accepts: Callable[[str], bool] = lambda _: True,
+    prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
+) -> Behaviours:
+    return Behaviours(ServerConfig(), accepts=accepts, policies=("walker", "bird"), prepare=prepare)
 
 
 def test_a_second_simulator_with_the_same_spec_shares_the_behaviour(walker: BehaviourSpec) -> None:
@@ -53,6 +56,38 @@ def test_a_behaviour_without_a_policy_is_refused_and_those_with_one_are_listed(
     assert list(known) == []
 
 
+def test_the_run_gets_ready_for_new_behaviours_only(
+    walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    asked: list[Sequence[BehaviourSpec]] = []
+    known = behaviours(prepare=asked.append)
+    known.admit(walker)
+    known.prepare((walker, bird), who="sim")
+    assert asked == [[bird]]
+
+
+def test_behaviours_that_the_run_cannot_serve_are_refused_in_its_words(
+    walker: BehaviourSpec,
+) -> None:
+    def prepare(_specs: Sequence[BehaviourSpec]) -> None:
+        raise ConfigError("behaviour 'walker': 10 x 10 is too small")
+
+    words = r"walker-sim@10\.0\.0\.7 cannot be given a policy: behaviour 'walker': 10 x 10 is too"
+    with pytest.raises(BadHelloError, match=words):
+        behaviours(prepare=prepare).prepare((walker,), who="walker-sim@10.0.0.7")
+
+
+def test_the_run_gets_ready_for_the_behaviours_of_a_checkpoint(
+    walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    known = behaviours()
+    known.admit(bird)
+    known.admit(walker)
+    asked: list[BehaviourSpec] = []
+    behaviours(prepare=asked.extend).load_state(known.state())
+    assert asked == [bird, walker]
+
+
 async def test_behaviours_appear_as_they_are_first_seen(
     walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
@@ -81,6 +116,63 @@ def test_a_checkpoint_with_a_behaviour_that_has_no_policy_any_more_is_refused(
     known.admit(walker)
     with pytest.raises(CheckpointError, match=r"has behaviour 'walker', and the configuration has"):
         behaviours(lambda name: name == "bird").load_state(known.state())
+
+
+LARGE = [
+    (
+        ObservationSpec("camera", (4_000_000_000, 4_000_000_000)),
+        ActionSpec(branches=(2,)),
+        # 4e9 * 4e9 * 4, and 13 + 2 more in the row.
+        r"one row has 64,000,000,000,000,000,015 bytes \(64,000,000,000,000,000,000: observation "
+        r"'camera', float32\[4000000000, 4000000000\]\)",
+    ),
+    (
+        ObservationSpec("camera", (2_000_000_000,), "uint8"),
+        ActionSpec(branches=(2,)),
+        r"2,000,000,000: observation 'camera', uint8\[2000000000\]",
+    ),
+    (
+        ObservationSpec("camera", (3,)),
+        ActionSpec(branches=(4_000_000_000, 2)),
+        r"4,000,000,002: the action mask",
+    ),
+    (
+        ObservationSpec("camera", ()),
+        # One row takes 13 + 4 + 300,000 bytes, an action 1,200,000.
+        ActionSpec(branches=(1,) * 300_000),
+        r"one row of actions has 1,200,000 bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("observation", "action", "words"), LARGE)
+def test_a_behaviour_whose_row_no_message_can_hold_is_refused(
+    observation: ObservationSpec, action: ActionSpec, words: str
+) -> None:
+    known = Behaviours(ServerConfig(max_message_mib=1.0), accepts=lambda _: True, policies=())
+    with pytest.raises(
+        BadHelloError,
+        match=rf"sim declares behaviour 'bird', of which .*{words}.* messages of up to 1,048,576 "
+        r"bytes; make .* smaller, or raise server.max_message_mib",
+    ):
+        known.check(BehaviourSpec("bird", (observation,), action), who="sim")
+
+
+def test_a_behaviour_whose_row_just_fits_is_welcome() -> None:
+    # 13 bytes of every row, 985 of the camera, and two choices.
+    limit = ServerConfig(max_message_mib=1000 / 2**20)
+    known = Behaviours(limit, accepts=lambda _: True, policies=())
+    for size in (985, 986):
+        spec = BehaviourSpec(
+            f"bird {size}",
+            (ObservationSpec("camera", (size,), "uint8"),),
+            ActionSpec(branches=(2,)),
+        )
+        if size == 985:
+            known.check(spec, who="sim")
+        else:
+            with pytest.raises(BadHelloError, match=r"one row has 1,001 bytes"):
+                known.check(spec, who="sim")
 
 
 def test_no_rows_fit_the_spec(walker: BehaviourSpec, bird: BehaviourSpec) -> None:

@@ -30,7 +30,8 @@ def test_the_first_line_of_the_file_is_the_token(token_file: Path) -> None:
 )
 def test_anything_else_is_refused_without_telling_it(token_file: Path, value: str) -> None:
     with pytest.raises(
-        UnauthenticatedError, match=r"a simulator@10.0.0.7 showed a token that is not this"
+        UnauthenticatedError,
+        match=r"a simulator@10.0.0.7 showed a token that is not this .* --token-file",
     ) as refusal:
         check(token_file, ("authorization", value))
     assert "s3cret" not in str(refusal.value)
@@ -38,7 +39,9 @@ def test_anything_else_is_refused_without_telling_it(token_file: Path, value: st
 
 def test_no_token_is_refused_with_what_is_expected(token_file: Path) -> None:
     with pytest.raises(
-        UnauthenticatedError, match=r"showed no token; expected the metadata 'authorization: Bearer"
+        UnauthenticatedError,
+        match=r"showed no token; expected the metadata 'authorization: Bearer TOKEN': .*"
+        r"entrain-env: --token-file; TrainerClient: token",
     ):
         check(token_file)
 

@@ -1,14 +1,14 @@
 """Who takes part: joining, coming back, leaving, and what is counted."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from entrain.errors import BadHelloError, LimitError, RefusedHelloError
+from entrain.errors import BadHelloError, ConfigError, LimitError, RefusedHelloError, SimulatorError
 from entrain.server.roster import COUNTED
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType
@@ -138,6 +138,94 @@ def test_a_refused_hello_changes_nothing(
         world.dial("late", specs=(bird, replace(walker, name="fish"))).hello()
     assert [behaviour.name for behaviour in world.behaviours] == ["walker"]
     assert len(world.roster) == 1
+
+
+class Builder:
+    """A run that can serve anything but birds, and counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.ready_for: list[str] = []
+
+    def __call__(self, specs: Sequence[BehaviourSpec]) -> None:
+        if any(spec.name == "bird" for spec in specs):
+            raise ConfigError("behaviour 'bird': it is too small")
+        self.ready_for += [spec.name for spec in specs]
+
+
+def refuse(simulator: Any) -> str:
+    """Its Hello is refused, as a stream would do it; the words."""
+    with pytest.raises(SimulatorError) as refusal:
+        simulator.hello()
+    simulator.conversation.refuse(refusal.value)
+    return str(refusal.value)
+
+
+def test_a_simulator_that_the_run_cannot_serve_is_refused_and_others_go_on(
+    make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    build = Builder()
+    world = make_world(prepare=build)
+    sound = world.join("sound")
+    words = refuse(world.dial("late", specs=(walker, bird)))
+    assert words == ("late@10.0.0.7 cannot be given a policy: behaviour 'bird': it is too small")
+    assert [behaviour.name for behaviour in world.behaviours] == build.ready_for == ["walker"]
+    assert counted(world) == {"sessions_joined": 1, "sessions_refused": 1}
+    sound.step(1, (7, FIRST))
+    assert len(world.serve().slot) == 1
+
+
+def test_the_run_gets_ready_for_nobody_who_is_refused_anyway(
+    make_world: Make, walker: BehaviourSpec
+) -> None:
+    fish = (replace(walker, name="fish"),)
+    for options, name in (({"max_sessions": 1}, "right"), ({"lockstep": True}, "left")):
+        build = Builder()
+        world = make_world(prepare=build, accepts=lambda _: True, **options)
+        world.join("left")
+        refuse(world.dial(name, instance_id="process-2", specs=fish))
+        assert build.ready_for == ["walker"]
+
+
+def test_who_cannot_be_served_takes_nobodys_place(make_world: Make, bird: BehaviourSpec) -> None:
+    world = make_world(prepare=Builder(), lockstep=True)
+    world.join("left").conversation.end()
+    refuse(world.dial("left", instance_id="process-2", specs=(bird,)))
+    assert len(world.roster) == 1
+
+
+class TestRefusals:
+    def test_are_kept_by_name_until_the_simulator_joins(
+        self, make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+    ) -> None:
+        world = make_world(prepare=Builder())
+        words = {name: refuse(world.dial(name, specs=(bird,))) for name in ("left", "right")}
+        assert world.roster.refusals == words
+        refuse(world.dial("left", specs=(bird,)))
+        assert list(world.roster.refusals) == ["right", "left"]
+        world.join("left", specs=(walker,))
+        assert list(world.roster.refusals) == ["right"]
+
+    def test_are_not_kept_where_the_next_hello_may_fare_better(self, make_world: Make) -> None:
+        world = make_world(max_sessions=1)
+        world.join("left")
+        refuse(world.dial("right"))
+        assert world.roster.refusals == {}
+
+    def test_are_none_of_a_simulator_whose_name_another_one_gives(
+        self, make_world: Make, bird: BehaviourSpec
+    ) -> None:
+        world = make_world(prepare=Builder())
+        world.join("left")
+        refuse(world.dial("left", instance_id="process-2", specs=(bird,)))
+        assert world.roster.refusals == {}
+
+    def test_are_the_newest_ones_if_there_are_more_names_than_sessions_allowed(
+        self, make_world: Make, bird: BehaviourSpec
+    ) -> None:
+        world = make_world(prepare=Builder(), max_sessions=2)
+        for name in ("first", "second", "third"):
+            refuse(world.dial(name, specs=(bird,)))
+        assert list(world.roster.refusals) == ["second", "third"]
 
 
 def test_too_many_simulators_are_refused(make_world: Make) -> None:

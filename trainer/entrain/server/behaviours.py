@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from entrain.config import ServerConfig
-from entrain.errors import BadHelloError, CheckpointError, RefusedHelloError
+from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
 from entrain.server.allowance import Allowance
 from entrain.server.batcher import CallLater, RequestBatcher, call_later_on_loop
+from entrain.server.message_size import check_row, max_message_bytes
 from entrain.server.slots import SlotTable
 from entrain.state import State
 from entrain_envs import codec
@@ -50,6 +51,10 @@ class Behaviour:
         return self.spec.name
 
 
+def prepare_nothing(_specs: Sequence[BehaviourSpec]) -> None:
+    """Take every behaviour as it comes: whoever serves it is there already."""
+
+
 class Behaviours:
     """All kinds of agents seen so far. Owned by the event loop."""
 
@@ -59,6 +64,7 @@ class Behaviours:
         *,
         accepts: Callable[[str], bool],
         policies: Sequence[str],
+        prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
     ) -> None:
@@ -68,12 +74,15 @@ class Behaviours:
             config: limits and batching.
             accepts: whether the run has a policy for a behaviour of that name.
             policies: the names it has policies for, for messages.
+            prepare: gets the run ready for new behaviours, before any of them is known; ConfigError
+                and ready for none if it cannot serve one.
             clock: seconds.
             call_later: how to be called back after seconds.
         """
         self._config = config
         self._accepts = accepts
         self._policies = tuple(policies)
+        self._prepare = prepare
         self._clock = clock
         self._call_later = call_later
         self._by_name: dict[str, Behaviour] = {}
@@ -85,8 +94,8 @@ class Behaviours:
     def check(self, spec: BehaviourSpec, *, who: str) -> None:
         """Raise unless a simulator with this behaviour may join.
 
-        BadHelloError if the run has no policy for it, RefusedHelloError if it is known by another
-        spec.
+        BadHelloError if the run has no policy for it, or no message could hold a row of it;
+        RefusedHelloError if it is known by another spec.
         """
         if not self._accepts(spec.name):
             names = ", ".join(f"'{name}'" for name in self._policies)
@@ -94,6 +103,7 @@ class Behaviours:
                 f"{who} has behaviour '{spec.name}', and this run has no policy for it (it has: "
                 f'{names}); rename the behaviour, or add policies.{spec.name} or "*"'
             )
+        check_row(spec, limit=max_message_bytes(self._config), who=who)
         known = self._by_name.get(spec.name)
         if known is not None and known.spec != spec:
             raise RefusedHelloError(
@@ -103,8 +113,18 @@ class Behaviours:
                 "use the same build of the simulator everywhere, or give the behaviour another name"
             )
 
+    def prepare(self, specs: Sequence[BehaviourSpec], *, who: str) -> None:
+        """Get the run ready for those that are new; BadHelloError, and for none, if it cannot be.
+
+        For `admit` must follow: what was made ready is counted as there.
+        """
+        try:
+            self._prepare([spec for spec in specs if spec.name not in self._by_name])
+        except ConfigError as error:
+            raise BadHelloError(f"{who} cannot be given a policy: {error}") from error
+
     def admit(self, spec: BehaviourSpec) -> Behaviour:
-        """The behaviour of that spec, made if it is new. `check` it first."""
+        """The behaviour of that spec, made if it is new. `check` and `prepare` it first."""
         behaviour = self._by_name.get(spec.name)
         if behaviour is None:
             behaviour = self._by_name[spec.name] = Behaviour(
@@ -135,7 +155,7 @@ class Behaviours:
         }
 
     def load_state(self, state: State) -> None:
-        """Know the behaviours and slots that `state` was taken of."""
+        """Know the behaviours and slots that `state` was taken of; ConfigError as of `prepare`."""
         for index in sorted(state, key=int):
             spec = codec.decode_spec(pb.BehaviourSpec.FromString(state[index]["spec"]))
             if not self._accepts(spec.name):
@@ -143,6 +163,7 @@ class Behaviours:
                     f"the checkpoint has behaviour '{spec.name}', and the configuration has no "
                     f"policy for it (it has: {', '.join(self._policies)})"
                 )
+            self._prepare([spec])
             self.admit(spec).slots.load_state(state[index]["slots"])
 
 

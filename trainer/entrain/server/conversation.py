@@ -14,7 +14,7 @@ from enum import Enum
 from google.protobuf.message import DecodeError
 
 from entrain.errors import LimitError, SimulatorError, UnexpectedMessageError
-from entrain.server.greeting import read_hello
+from entrain.server.greeting import MAX_NAME_LENGTH, read_hello
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
 from entrain.server.seconds import Seconds
@@ -23,6 +23,12 @@ from entrain_envs import codec
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
+
+TOO_LONG_PERHAPS = (
+    " (if gRPC told it that a message is larger than max, which only the simulator hears: raise "
+    "server.max_message_mib)"
+)
+"""Where gRPC itself refuses a message, this side sees no more than the end of the stream."""
 
 
 class ConversationState(Enum):
@@ -57,7 +63,7 @@ class Conversation:
             seconds: where time is noted.
             run_id: for Welcome.
             grace_s: for Welcome.
-            max_message_bytes: longest message that is taken.
+            max_message_bytes: longest message that is taken, for Welcome too.
             peer: the host at the other end, for messages.
             send: takes what the simulator is told.
         """
@@ -70,6 +76,7 @@ class Conversation:
         self._max_message_bytes = max_message_bytes
         self._peer = peer
         self._send = send
+        self._simulator = ""
         self._session: Session | None = None
         self._is_complete = False
 
@@ -104,6 +111,8 @@ class Conversation:
             self._roster.receive_step(self._session, request.step, size=len(content))
         elif kind == "hello" and self.state_now is ConversationState.GREETING:
             self._greet(request.hello)
+            # A policy may be made for it meanwhile, which is no decoding.
+            return
         elif kind == "goodbye" and self._session is not None:
             self._leave(request.goodbye.reason)
         elif self.state_now is not ConversationState.CLOSING:
@@ -129,6 +138,7 @@ class Conversation:
             ) from None
 
     def _greet(self, hello: pb.Hello) -> None:
+        self._simulator = hello.simulator[:MAX_NAME_LENGTH]
         greeting = read_hello(hello, self._peer)
         session, is_resumed = self._roster.welcome(greeting, self._peer, self._send)
         self._session = session
@@ -143,6 +153,7 @@ class Conversation:
                 max_unanswered_steps=1,
                 resumed=is_resumed,
                 grace_s=self._grace_s,
+                max_message_bytes=self._max_message_bytes,
             )
         )
         self._send(response.SerializeToString())
@@ -164,7 +175,7 @@ class Conversation:
     def refuse(self, error: SimulatorError) -> None:
         """The stream ends because of what was sent on it, and its session with it."""
         if self._session is None:
-            self._roster.refuse_hello(error)
+            self._roster.refuse_hello(error, simulator=self._simulator)
         elif self._session.is_live:
             self._roster.refuse_step(self._session, error)
         self.state_now = ConversationState.OVER
@@ -186,5 +197,8 @@ class Conversation:
             logger.info("%s may come back when the trainer does", self.label)
         else:
             logger.info(
-                "%s lost its connection: it has %g s to come back", self.label, self._grace_s
+                "%s lost its connection: it has %g s to come back%s",
+                self.label,
+                self._grace_s,
+                "" if self._session.has_unanswered_step else TOO_LONG_PERHAPS,
             )

@@ -97,7 +97,10 @@ class TokenCheck:
                 f"{who} cannot be let in: the trainer cannot read its token file; see its log"
             ) from None
         shown = [value for name, value in metadata if name.lower() == "authorization"]
-        remedy = "give the simulator the trainer's token (its client option `token`)"
+        remedy = (
+            "give the simulator the trainer's token (entrain-env: --token-file; TrainerClient: "
+            "token)"
+        )
         if not shown:
             raise UnauthenticatedError(
                 f"{who} showed no token; expected the metadata 'authorization: Bearer TOKEN': "

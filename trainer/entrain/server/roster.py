@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from entrain.config import ServerConfig
-from entrain.errors import LimitError, RefusedHelloError, SimulatorError
+from entrain.errors import BadHelloError, LimitError, RefusedHelloError, SimulatorError
 from entrain.server.allowance import Allowance
 from entrain.server.batch import Reply
 from entrain.server.behaviours import Behaviour, Behaviours
@@ -75,6 +75,7 @@ class Roster:
         self._joined = 0
         self._joined_by_name: Counter[str] = Counter()
         self._has_begun = False
+        self._refusals: dict[str, str] = {}
         self._waiting_bytes = Allowance(
             int(config.max_waiting_mib * 2**20),
             of="bytes of unanswered Steps",
@@ -98,6 +99,14 @@ class Roster:
         """Sessions whose stream is there."""
         return sum(session.state_now is SessionState.RUNNING for session in self)
 
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """{simulator: why its Hello was refused} of those whose next one would be as well.
+
+        Newest last. Who has joined since is not among them.
+        """
+        return dict(self._refusals)
+
     def welcome(self, greeting: Greeting, peer: str, send: Send) -> tuple[Session, bool]:
         """A simulator's session, attached to its stream, and whether it is resumed.
 
@@ -110,6 +119,9 @@ class Roster:
         if session is not None:
             return self._resume(session, peer, send), True
         self._check_room(greeting)
+        self._check_name(greeting)
+        # Last of what may refuse it, for nothing undoes this.
+        self._behaviours.prepare(greeting.specs, who=greeting.who)
         self._make_way(greeting)
         return self._join(greeting, peer, send), False
 
@@ -149,21 +161,27 @@ class Roster:
                 "run fewer agents"
             )
 
-    def _make_way(self, greeting: Greeting) -> None:
-        """In lockstep a name is one simulator; a new process of that name replaces one that broke.
-
-        Else everyone would wait out the grace time of a process that has been started again.
-        """
-        if not self._config.lockstep:
-            return
-        for other in [s for s in self if s.identity.simulator == greeting.simulator]:
-            if other.state_now is SessionState.RUNNING:
+    def _check_name(self, greeting: Greeting) -> None:
+        """In lockstep a name is one simulator."""
+        for other in self._namesakes(greeting.simulator):
+            if self._config.lockstep and other.state_now is SessionState.RUNNING:
                 raise RefusedHelloError(
                     f"{greeting.who} has the name of {other.label}, which is connected; in "
                     "lockstep the names order the rows of a batch: give every simulator a name "
                     "of its own"
                 )
-            self._release(other, "sessions_lost", f"{other.label} was started again")
+
+    def _make_way(self, greeting: Greeting) -> None:
+        """In lockstep a new process replaces one of its name whose stream broke.
+
+        Else everyone would wait out the grace time of a process that has been started again.
+        """
+        if self._config.lockstep:
+            for other in self._namesakes(greeting.simulator):
+                self._release(other, "sessions_lost", f"{other.label} was started again")
+
+    def _namesakes(self, simulator: str) -> list[Session]:
+        return [session for session in self if session.identity.simulator == simulator]
 
     def _join(self, greeting: Greeting, peer: str, send: Send) -> Session:
         identity = Identity(
@@ -175,6 +193,7 @@ class Roster:
         )
         self._joined += 1
         self._joined_by_name[greeting.simulator] += 1
+        self._refusals.pop(greeting.simulator, None)
         session = self._make_session(
             identity, [self._behaviours.admit(spec) for spec in greeting.specs]
         )
@@ -258,10 +277,16 @@ class Roster:
         """A session is over because of what it sent; the caller says so to the simulator."""
         self._release(session, "steps_refused", f"session refused: {error}")
 
-    def refuse_hello(self, error: SimulatorError) -> None:
-        """A simulator is not welcome; the caller says so to it."""
+    def refuse_hello(self, error: SimulatorError, *, simulator: str) -> None:
+        """A simulator, "" if it gave no name yet, is not welcome; the caller says so to it."""
         self.counters["sessions_refused"] += 1
         logger.warning("refused: %s", error)
+        is_final = isinstance(error, BadHelloError | RefusedHelloError)
+        if is_final and simulator and not self._namesakes(simulator):
+            self._refusals.pop(simulator, None)
+            self._refusals[simulator] = str(error)
+            if len(self._refusals) > self._config.max_sessions:
+                del self._refusals[next(iter(self._refusals))]
 
     def expire(self) -> None:
         """Release the sessions whose grace time is over."""

@@ -24,10 +24,11 @@ from entrain.server.address import (
     clear_unix_path,
     parse_address,
 )
-from entrain.server.behaviours import Behaviour, Behaviours
+from entrain.server.behaviours import Behaviour, Behaviours, prepare_nothing
 from entrain.server.conversation import Conversation
 from entrain.server.credentials import TokenCheck, server_credentials
 from entrain.server.listening import claim_port
+from entrain.server.message_size import MAX_INT32, max_message_bytes
 from entrain.server.parameters import EnvironmentParameters
 from entrain.server.roster import Roster
 from entrain.server.seconds import Seconds
@@ -41,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 CloseReason: TypeAlias = pb.CloseReason
 PORT_ATTEMPTS = 5
-MAX_INT32 = 2**31 - 1
 
 
 class Server:
@@ -61,6 +61,7 @@ class Server:
         policies: Sequence[str],
         environment_parameters: Mapping[str, float],
         expect: int,
+        prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
         hello_s: float = HELLO_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,6 +75,8 @@ class Server:
             policies: the names it has policies for, for messages.
             environment_parameters: told to simulators.
             expect: simulators that must have joined before the first batch.
+            prepare: gets the run ready for new behaviours before their simulator is welcomed;
+                ConfigError, which refuses the simulator, and ready for none if it cannot serve one.
             hello_s: how long a stream may take to say Hello.
             clock: seconds.
         """
@@ -83,7 +86,9 @@ class Server:
         self._clock = clock
         self._parameters = EnvironmentParameters(environment_parameters)
         self._seconds = Seconds()
-        self._behaviours = Behaviours(config, accepts=accepts, policies=policies, clock=clock)
+        self._behaviours = Behaviours(
+            config, accepts=accepts, policies=policies, prepare=prepare, clock=clock
+        )
         self._roster = Roster(
             config,
             self._behaviours,
@@ -129,6 +134,11 @@ class Server:
     def counters(self) -> Mapping[str, int]:
         """See `roster.COUNTED`."""
         return dict(self._roster.counters)
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """{simulator: why its Hello was refused} of those whose next one would be as well."""
+        return self._roster.refusals
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -312,16 +322,12 @@ def bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredential
         ) from None
 
 
-def max_message_bytes(config: ServerConfig) -> int:
-    """Longest message that a simulator may send."""
-    return min(int(config.max_message_mib * 2**20), MAX_INT32)
-
-
 def channel_options(config: ServerConfig) -> list[tuple[str, int]]:
     """What gRPC is told for all streams."""
     return [
         # Twice what is taken: a message somewhat too long is refused in words that help, by its
-        # conversation; gRPC itself would say "larger than max" and not what to do.
+        # conversation; gRPC itself would say "larger than max" and not what to do. Welcome tells
+        # the limit, so that a simulator need not find out either way.
         ("grpc.max_receive_message_length", min(2 * max_message_bytes(config), MAX_INT32)),
         ("grpc.max_send_message_length", MAX_INT32),
         # Two trainers that share a port by accident would each see half of the simulators.
