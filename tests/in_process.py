@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
 from entrain.config import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
@@ -32,12 +33,19 @@ def learn(
     *,
     seed: int,
     prepare: Callable[[ActorCritic], None] = lambda policy: None,
+    regularize: Callable[[ActorCritic], Regularizer] = lambda policy: Entropy(),
 ) -> Learned:
     """Train until `config.total_steps`; agents of the environment have the ids 0, 1, ..."""
     (spec,) = environment.behaviours
     policy = ActorCritic(spec, config, seed=seed)
     prepare(policy)
-    ppo = PPO(policy, config.ppo, seed=seed, device=torch.device("cpu"))
+    ppo = PPO(
+        policy,
+        config.ppo,
+        seed=seed,
+        device=torch.device("cpu"),
+        regularizer=regularize(policy),
+    )
     actor = Actor(
         policy,
         rollout_steps=config.ppo.rollout_steps,

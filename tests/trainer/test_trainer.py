@@ -15,7 +15,7 @@ from entrain.experience import Rollout
 from entrain.requests import Requests, SlotTimesteps
 from entrain.rollout.ledger import Ledger
 from entrain.state import State
-from entrain.trainer import Trainer, Update, episode_metrics
+from entrain.trainer import MOST_WARNINGS, Trainer, Update, episode_metrics
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 
@@ -130,6 +130,25 @@ class FakeAlgorithm:
         self.version = state["version"]
 
 
+class FakeAlarms:
+    """Warns of every second update."""
+
+    def __init__(self) -> None:
+        self.judged = 0
+        self.asked: list[tuple[float, float]] = []
+
+    def judge(self, metrics: Metrics, *, progress: float) -> Sequence[str]:
+        self.judged += 1
+        self.asked.append((metrics["loss/policy"], progress))
+        return () if self.judged % 2 else ("one thing", "another")
+
+    def state(self) -> State:
+        return {"judged": self.judged}
+
+    def load_state(self, state: State) -> None:
+        self.judged = state["judged"]
+
+
 class FakeRecorder:
     def __init__(self) -> None:
         self.updates: list[Update] = []
@@ -175,12 +194,14 @@ class Bench:
         self.diary = Diary()
         self.actor = FakeActor(self.diary, rollout_steps)
         self.algorithm = FakeAlgorithm(self.diary, slow_update=slow_update)
+        self.alarms = FakeAlarms()
         self.recorder = FakeRecorder()
         self.now_s = 0.0
         self.trainer = Trainer(
             "walker",
             actor=self.actor,
             algorithm=self.algorithm,
+            alarms=self.alarms,
             recorder=self.recorder,
             total_steps=total_steps,
             clock=lambda: self.now_s,
@@ -300,6 +321,62 @@ async def test_progress_goes_on_over_sittings() -> None:
     progress = second.trainer.progress
     assert (progress.env_steps, progress.updates, progress.episodes) == (6, 3, 6)
     assert progress.seconds == 7.0
+
+
+async def test_each_update_is_judged_once_at_the_progress_before_it() -> None:
+    bench = Bench(rollout_steps=2, total_steps=8)
+    await bench.trainer.run(bench.batches(6))
+    assert bench.alarms.asked == [(0.5, 0.0), (0.5, 0.25), (0.5, 0.5)]
+
+
+async def test_what_an_update_is_warned_of_is_recorded_with_its_number_and_kept() -> None:
+    bench = Bench(rollout_steps=1)
+    await bench.trainer.run(bench.batches(4))
+    second = ["update 2: one thing", "update 2: another"]
+    fourth = ["update 4: one thing", "update 4: another"]
+    assert [list(update.warnings) for update in bench.recorder.updates] == [[], second, [], fourth]
+    assert list(bench.trainer.warnings) == [*second, *fourth]
+
+
+async def test_warnings_and_what_they_depend_on_go_on_over_sittings() -> None:
+    first = Bench(rollout_steps=1)
+    await first.trainer.run(first.batches(3))
+    second = Bench(rollout_steps=1)
+    second.trainer.load_state(first.trainer.state())
+    await second.trainer.run(second.batches(1))
+    assert [warning.split(":")[0] for warning in second.trainer.warnings] == [
+        *["update 2", "update 2"],
+        *["update 4", "update 4"],
+    ]
+
+
+async def test_an_update_that_is_given_up_is_judged_when_it_is_done_again() -> None:
+    stopped = Bench(rollout_steps=1, slow_update=2)
+    running = asyncio.create_task(stopped.trainer.run(stopped.batches(2)))
+    await asyncio.to_thread(stopped.algorithm.begun.wait)
+    stopped.trainer.interrupt()
+    await running
+    assert stopped.trainer.warnings == ()
+    resumed = Bench(rollout_steps=1)
+    resumed.trainer.load_state(stopped.trainer.state())
+    await resumed.trainer.run(resumed.batches(0))
+    assert list(resumed.trainer.warnings) == ["update 2: one thing", "update 2: another"]
+
+
+async def test_only_the_newest_warnings_are_kept() -> None:
+    bench = Bench(rollout_steps=1, total_steps=1000)
+    await bench.trainer.run(bench.batches(MOST_WARNINGS + 20))
+    # Two with every second update: the first ten updates that warned are forgotten.
+    assert len(bench.trainer.warnings) == MOST_WARNINGS
+    assert bench.trainer.warnings[0] == "update 22: one thing"
+
+
+def test_a_checkpoint_of_before_there_were_alarms_can_be_resumed() -> None:
+    state = Bench().trainer.state()
+    old = {name: part for name, part in state.items() if name not in {"alarms", "warnings"}}
+    bench = Bench()
+    bench.trainer.load_state(old)
+    assert bench.trainer.warnings == ()
 
 
 def test_without_finished_episodes_there_is_no_return_to_report() -> None:

@@ -7,7 +7,8 @@ It owns its progress and nothing else. Nothing here knows of gRPC, files or netw
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,9 +20,13 @@ from entrain.experience import Rollout
 from entrain.requests import Requests, SlotTimesteps
 from entrain.rollout.ledger import Ledger
 from entrain.run.progress import Progress
+from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
 from entrain.stopwatch import Stopwatch
 from entrain_envs.timestep import ActionBatch, Int64Array
+
+MOST_WARNINGS = 100
+"""That are kept for the report, the newest ones."""
 
 
 class Reply(Protocol):
@@ -62,6 +67,12 @@ class ActorPart(Stateful, Protocol):
     def release(self, slot: Int64Array) -> None: ...
 
 
+class Judge(Stateful, Protocol):
+    """Says what is wrong with how a policy learns."""
+
+    def judge(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
+
+
 class Recorder(Protocol):
     """Keeps what a person looks at."""
 
@@ -81,6 +92,9 @@ class Update:
     metrics: Metrics
     """By standard name."""
 
+    warnings: Sequence[str]
+    """What set in with this update, each in a line that begins with the update's number."""
+
 
 class Trainer:
     """Serves one policy's agents and learns from them until its total steps are reached.
@@ -95,6 +109,7 @@ class Trainer:
         *,
         actor: ActorPart,
         algorithm: Algorithm,
+        alarms: Judge,
         recorder: Recorder,
         total_steps: int,
         clock: Callable[[], float] = time.perf_counter,
@@ -103,12 +118,14 @@ class Trainer:
         self.total_steps = total_steps
         self._actor = actor
         self._algorithm = algorithm
+        self._alarms = alarms
         self._recorder = recorder
         self._clock = clock
         self._stopwatch = Stopwatch(clock)
         self._began_s = clock()
         self._earlier = Progress()
         self._episodes = 0
+        self._warnings: deque[str] = deque(maxlen=MOST_WARNINGS)
         self._pending: Rollout | None = None
         self._is_learning = False
         self._give_up = False
@@ -130,6 +147,11 @@ class Trainer:
     def ledger(self) -> Ledger:
         """Steps opened, closed and dropped."""
         return self._actor.ledger
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What updates were warned of, over all sittings; the newest ones, if there are many."""
+        return tuple(self._warnings)
 
     @property
     def is_complete(self) -> bool:
@@ -193,11 +215,12 @@ class Trainer:
         self._pending = rollout
         self._is_learning = True
         before = Progress(env_steps=self._actor.ledger.closed - rollout.num_steps)
+        done = before.fraction(self.total_steps)
         try:
             metrics = await asyncio.to_thread(
                 self._algorithm.update,
                 rollout,
-                progress=before.fraction(self.total_steps),
+                progress=done,
                 cancelled=lambda: self._give_up,
             )
         finally:
@@ -205,9 +228,9 @@ class Trainer:
         self._pending = None
         self._actor.policy_version = self._algorithm.version
         self._stopwatch.lap("learn")
-        self._record(metrics, rollout.num_steps)
+        self._record(metrics, rollout.num_steps, done)
 
-    def _record(self, learned: Metrics, env_steps: int) -> None:
+    def _record(self, learned: Metrics, env_steps: int, done: float) -> None:
         returns, lengths = self._actor.episodes.take()
         self._episodes += len(returns)
         metrics = {
@@ -215,13 +238,28 @@ class Trainer:
             **learned,
             **self._stopwatch.metrics(env_steps),
         }
+        warnings = [
+            f"update {self._algorithm.version}: {words}"
+            for words in self._alarms.judge(metrics, progress=done)
+        ]
+        self._warnings.extend(warnings)
         self._recorder.record(
             Update(
                 behaviour=self.behaviour,
                 progress=self.progress,
                 total_steps=self.total_steps,
                 metrics=metrics,
+                warnings=warnings,
             )
+        )
+
+    def summary(self) -> PolicySummary:
+        """How far this policy came."""
+        return PolicySummary(
+            progress=self.progress,
+            total_steps=self.total_steps,
+            ledger=self.ledger.state(),
+            warnings=tuple(self._warnings),
         )
 
     def _note_completion(self) -> None:
@@ -236,6 +274,8 @@ class Trainer:
             "progress": self.progress.state(),
             "actor": self._actor.state(),
             "algorithm": self._algorithm.state(),
+            "alarms": self._alarms.state(),
+            "warnings": list(self._warnings),
             "pending": None if self._pending is None else self._pending.state(),
         }
 
@@ -245,6 +285,10 @@ class Trainer:
         self._episodes = self._earlier.episodes
         self._actor.load_state(state["actor"])
         self._algorithm.load_state(state["algorithm"])
+        if "alarms" in state:
+            # Earlier versions warned of nothing, which is no reason to refuse what they learned.
+            self._alarms.load_state(state["alarms"])
+            self._warnings.extend(state["warnings"])
         self._pending = None if state["pending"] is None else Rollout.from_state(state["pending"])
 
 

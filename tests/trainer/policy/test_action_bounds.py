@@ -34,6 +34,24 @@ def test_squashing_takes_the_place_of_clipping_only_where_there_is_a_range() -> 
     torch.testing.assert_close(arrived["continuous"], expected)
 
 
+def test_what_lies_beyond_a_bound_is_clipped() -> None:
+    # In units of half the range where there is one, of the environment where there is none.
+    inside = torch.tensor([0.99, -50.0, -1.9, 2.9])
+    beyond = torch.tensor([-1.01, 50.0, -2.1, 3.1])
+    clipped = ActionBounds(MIXED).is_clipped(torch.stack([inside, beyond]))
+    assert clipped.tolist() == [[False] * 4, [True, False, True, True]]
+
+
+def test_squashed_actions_are_as_good_as_clipped_within_a_hundredth_of_a_bound() -> None:
+    # tanh(2.6) = 0.9890 and tanh(2.7) = 0.9910. Where nothing is squashed, bounds cut as ever.
+    bounds = SquashedActionBounds(MIXED)
+    for sign in (1.0, -1.0):
+        assert not bounds.is_clipped(torch.tensor([sign * 2.6, 0.0, 0.0, 0.0])).any()
+        assert bounds.is_clipped(torch.tensor([sign * 2.7, 0.0, 0.0, 0.0]))[0]
+    clipped = bounds.is_clipped(torch.tensor([1.5, 50.0, -2.1, 3.1]))
+    assert clipped.tolist() == [False, False, True, True]
+
+
 @settings(deadline=None)
 @given(
     low=st.floats(-1e6, 1e6, width=32),

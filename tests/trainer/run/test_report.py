@@ -1,6 +1,7 @@
 """The report shows what happened, needs no network, and survives odd metrics."""
 
 import io
+import json
 import math
 import re
 import sys
@@ -91,6 +92,7 @@ def summary(
     outcome: Outcome = "completed",
     behaviours: tuple[str, ...] = ("walker",),
     simulators: tuple[str, ...] = ("4 x balance-ball, 64 agents",),
+    warnings: tuple[str, ...] = (),
 ) -> RunSummary:
     progress = Progress(env_steps=99_999, updates=48, episodes=1234, seconds=50.0)
     return RunSummary(
@@ -106,6 +108,7 @@ def summary(
                 progress=progress,
                 total_steps=100_000,
                 ledger={"opened": 100_005, "closed": 99_999, "dropped": 2},
+                warnings=warnings,
             )
             for name in behaviours
         },
@@ -342,6 +345,22 @@ def test_a_policy_in_whose_training_no_episode_ended_says_so(folder: RunFolder) 
     assert "no episode ended" in Page(folder.report).text
 
 
+def test_what_a_policy_was_warned_of_stands_above_its_pictures_in_order(folder: RunFolder) -> None:
+    record(folder, "walker", training(2))
+    write_report(folder, summary(warnings=("update 3: sigma runaway", "update 9: 1 < 2 <b>")))
+    text = Page(folder.report).text
+    assert text.index("sigma runaway") < text.index("update 9: 1 < 2 <b>")
+    html = folder.report.read_text(encoding="utf-8")
+    assert html.index("update 9") < html.index("<figure>")
+    assert '<div class="warnings">' in html
+
+
+def test_a_policy_that_was_warned_of_nothing_has_no_room_for_it(folder: RunFolder) -> None:
+    record(folder, "walker", training(2))
+    write_report(folder, summary())
+    assert '<div class="warnings">' not in folder.report.read_text(encoding="utf-8")
+
+
 def test_a_policy_that_the_summary_does_not_know_is_shown_by_its_metrics(folder: RunFolder) -> None:
     record(folder, "walker", training(3))
     write_report(folder, summary(behaviours=()))
@@ -434,10 +453,21 @@ def test_without_an_episode_there_is_no_final_return(curves: Series) -> None:
 
 
 def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = summary(behaviours=("walker", "a/b?"), simulators=("one", "Läufer"))
+    written = summary(
+        behaviours=("walker", "a/b?"), simulators=("one", "Läufer"), warnings=("one", "another")
+    )
     written.save(tmp_path / "summary.json")
     assert RunSummary.load(tmp_path / "summary.json") == written
     assert written.env_steps == 2 * 99_999
+
+
+def test_a_summary_of_before_there_were_warnings_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    summary(warnings=("one",)).save(path)
+    fields = json.loads(path.read_text())
+    del fields["policies"]["walker"]["warnings"]
+    path.write_text(json.dumps(fields))
+    assert RunSummary.load(path) == summary()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"policies": {"w": {}}}', '{"policies": 3}'])

@@ -122,7 +122,7 @@ def _require_comparable(prior: ActorCritic, policy: ActorCritic) -> None:
     if prior.spec != policy.spec:
         raise ConfigError(
             f"the entropy.prior of '{name}' was trained for another spec: {prior.spec}; this "
-            f"run's is {policy.spec}"
+            f"run's is {policy.spec}; name a run of the same simulator"
         )
     unseen = {spec.name for spec in prior.inputs.observations} - {
         spec.name for spec in policy.inputs.observations

@@ -46,6 +46,7 @@ details + details { margin-top: 0.75rem; }
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace; }
 ul { padding-left: 1.2rem; }
+.warnings { color: var(--stopped); }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --card: #161b22; --edge: #30363d;
     --completed: #3fb950; --stopped: #d29922; --failed: #f85149; }
@@ -127,10 +128,16 @@ def _section(section: Section) -> str:
     return f"""<section>
 <h2>{html.escape(section.behaviour)}</h2>
 {_tiles(_policy_facts(section))}
-<div class="plots">
+{_warnings(section)}<div class="plots">
 {figures}</div>
 </section>
 """
+
+
+def _warnings(section: Section) -> str:
+    if section.summary is None or not section.summary.warnings:
+        return ""
+    return f'<div class="warnings">{_bullets(section.summary.warnings)}</div>\n'
 
 
 def _policy_facts(section: Section) -> Mapping[str, str]:

@@ -30,6 +30,9 @@ class PolicySummary:
     ledger: Mapping[str, int]
     """Steps opened, closed and dropped; what is missing was still open at the end."""
 
+    warnings: tuple[str, ...] = ()
+    """What went wrong with its learning, each in a line that begins with the update's number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
@@ -76,6 +79,7 @@ class RunSummary:
                     progress=Progress(**policy["progress"]),
                     total_steps=policy["total_steps"],
                     ledger=policy["ledger"],
+                    warnings=tuple(policy.get("warnings", ())),
                 )
                 for behaviour, policy in fields.pop("policies").items()
             }
