@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.runs import FinishedRun, train
+from benchmarks.runs import FinishedRun, print_time_shares, train
 
 CONFIG = Path(__file__).parent / "configs" / "halfcheetah_8x256.yaml"
 
@@ -55,11 +55,7 @@ def report(ours: list[FinishedRun], theirs: list[float]) -> None:
     mine = statistics.median(run.steady_rate() for run in ours)
     peer = statistics.median(theirs)
     print(f"median: entrain {mine:,.0f}, SB3 {peer:,.0f} env steps/s, ratio {mine / peer:.2f}")
-    print("where a run's time goes (share of wall time, median over updates):")
-    for part in ("wait", "decode", "observe", "act", "encode", "learn"):
-        values = [value for run in ours for value in run.column(f"time/{part}")[1:]]
-        if values:
-            print(f"  {part:8s} {statistics.median(values):6.1%}")
+    print_time_shares(ours)
 
 
 def separate_peer_rate(steps: int) -> float:

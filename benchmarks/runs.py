@@ -45,6 +45,15 @@ class FinishedRun:
         return statistics.median(self.column("time/env_steps_per_second")[skip:])
 
 
+def print_time_shares(runs: Sequence[FinishedRun]) -> None:
+    """Where the wall time of several runs went: medians over their updates, the first left out."""
+    print("where a run's time goes (share of wall time, median over updates):")
+    for part in ("wait", "decode", "observe", "act", "encode", "learn"):
+        values = [value for run in runs for value in run.column(f"time/{part}")[1:]]
+        if values:
+            print(f"  {part:8s} {statistics.median(values):6.1%}")
+
+
 def train(config: Path, folder: Path, *settings: str) -> FinishedRun:
     """Run `entrain train` to its end and read its run folder.
 

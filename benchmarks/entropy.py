@@ -1,0 +1,232 @@
+"""Does it help to reward entropy, and in which form? Three mazes, five variants, over seeds.
+
+python -m benchmarks.entropy --sweep        # which coefficient, on seeds of its own
+python -m benchmarks.entropy --seeds 5      # tables, and curves into docs/results
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.entropy_runs import BENCHMARKS, Benchmark, Learner, Measured
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+
+FIRST_SWEEP_SEED = 101
+"""No seed that chooses a coefficient takes part in the comparison."""
+
+RATE = 0.2
+TARGET_START = 0.3
+"""Of variants with a target: how fast the coefficient moves, and where it starts."""
+
+FINAL_FRACTION = 0.05
+"""Where the target ends, in the task whose coefficients fall."""
+
+
+COLOURS = ("#57606a", "#1f6feb", "#0f8b8d", "#d4691c", "#2a9d4a", "#8250df")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to reward entropy, all but its strength."""
+
+    objective: str
+
+    swept: Sequence[float]
+    """Strengths to try: coefficients, or with a target fractions of the greatest entropy."""
+
+    chosen: Mapping[str, float]
+    """{task: strength} the best of the sweep."""
+
+    has_target: bool = False
+
+    normalization: str = "minibatch"
+    """ppo.advantage_normalization; minibatch is its default."""
+
+    def options(self, task: str, strength: float) -> Mapping[str, Any]:
+        """Of the policy, beside those that all variants have."""
+        falls = BENCHMARKS[task].entropy_falls
+        entropy: dict[str, Any] = {
+            "objective": self.objective,
+            "coefficient": TARGET_START if self.has_target else strength,
+            "coefficient_schedule": "linear" if falls else "constant",
+        }
+        if self.has_target:
+            final = {"final_fraction": FINAL_FRACTION} if falls else {}
+            entropy["target"] = {"fraction": strength, "rate": RATE, **final}
+        return {"entropy": entropy, "ppo": {"advantage_normalization": self.normalization}}
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "none": Variant("bonus", (0.0,), {"deception": 0.0, "two_goals": 0.0, "moved_wall": 0.0}),
+    "bonus": Variant("bonus", (0.03, 0.1, 0.3, 1.0), {}),
+    "bonus, raw advantages": Variant("bonus", (0.01, 0.03, 0.1, 0.3), {}, normalization="none"),
+    "soft_return": Variant("soft_return", (0.003, 0.01, 0.03, 0.1), {}),
+    "entropy_critic": Variant("entropy_critic", (0.003, 0.01, 0.03, 0.1), {}),
+    "bonus with target": Variant("bonus", (0.1, 0.3, 0.5, 0.7), {}, has_target=True),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one variant in one task."""
+
+    task: str
+    variant: str
+    strength: float
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """Variant and strength, as tables and pictures name it."""
+        return f"{self.variant} {self.strength:g}" if self.strength else self.variant
+
+
+def measure(run: Run) -> Measured:
+    """Train one policy; for a process of its own, too."""
+    torch.set_num_threads(1)
+    options = VARIANTS[run.variant].options(run.task, run.strength)
+    return Learner(BENCHMARKS[run.task], options, seed=run.seed).train()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", choices=sorted(BENCHMARKS), help="only this one")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--sweep", action="store_true", help="try coefficients instead")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="for the curves")
+    arguments = parser.parse_args()
+    for task in [arguments.task] if arguments.task else list(BENCHMARKS):
+        started_s = time.monotonic()
+        if arguments.sweep:
+            sweep(task, seeds=arguments.seeds, jobs=arguments.jobs)
+        else:
+            compare(task, seeds=arguments.seeds, jobs=arguments.jobs, folder=arguments.folder)
+        print(f"({time.monotonic() - started_s:.0f} s)\n", flush=True)
+
+
+def sweep(task: str, *, seeds: int, jobs: int) -> None:
+    """Print what each strength of each variant comes to."""
+    tabulate(
+        [
+            Run(task, name, strength, seed)
+            for name, variant in VARIANTS.items()
+            for strength in variant.swept
+            for seed in range(FIRST_SWEEP_SEED, FIRST_SWEEP_SEED + seeds)
+        ],
+        jobs=jobs,
+    )
+
+
+def compare(task: str, *, seeds: int, jobs: int, folder: Path) -> None:
+    """Print what each variant comes to with its chosen strength, and draw its curves."""
+    of_label = tabulate(
+        [
+            Run(task, name, variant.chosen[task], seed)
+            for name, variant in VARIANTS.items()
+            for seed in range(1, seeds + 1)
+        ],
+        jobs=jobs,
+    )
+    plot(BENCHMARKS[task], of_label, folder / f"entropy_{task}.png")
+
+
+def tabulate(runs: Sequence[Run], *, jobs: int) -> Mapping[str, Sequence[Measured]]:
+    """Carry them out and print a table of them; {label: what its seeds came to}."""
+    print(f"{runs[0].task}, seeds {runs[0].seed} to {runs[-1].seed}\n")
+    of_label: dict[str, Sequence[Measured]] = {}
+    pairs = zip(runs, measured(runs, jobs=jobs), strict=True)
+    for label, group in itertools.groupby(pairs, key=lambda pair: pair[0].label):
+        results = [result for _, result in group]
+        if not of_label:
+            print(header(results[0]))
+        print(row(label, results), flush=True)
+        of_label[label] = results
+    return of_label
+
+
+def measured(runs: Sequence[Run], *, jobs: int) -> Iterator[Measured]:
+    """The results, in the order of `runs`."""
+    if jobs == 1:
+        yield from map(measure, runs)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(measure, runs)
+
+
+def header(result: Measured) -> str:
+    """First two lines of a table in Markdown."""
+    names = ["variant", *result.scores, "entropy at the end"]
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+
+
+def row(label: str, results: Sequence[Measured]) -> str:
+    """A line of that table: means and standard deviations over seeds."""
+    columns = [[result.scores[name] for result in results] for name in results[0].scores]
+    columns.append([float(result.curve.entropy[-10:].mean()) for result in results])
+    return f"| {' | '.join([label, *map(spread, columns)])} |"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean +- standard deviation, with as many digits as they need."""
+    mean = statistics.mean(values)
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{mean:,.0f} +- {std:,.0f}" if abs(mean) >= 100 else f"{mean:.2f} +- {std:.2f}"
+
+
+def plot(benchmark: Benchmark, of_label: Mapping[str, Sequence[Measured]], path: Path) -> None:
+    """A panel a variant: mean and standard deviation over seeds, and dotted, that of `none`."""
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 3, sharex=True, sharey=True)
+    for axes, (label, results), colour in zip(panels.flat, of_label.items(), COLOURS, strict=True):
+        env_steps, values = curves(of_label["none"])
+        axes.plot(env_steps, values.mean(axis=0), color=COLOURS[0], linewidth=1.2, linestyle=":")
+        draw(axes, results, colour)
+        axes.set_title(label, fontsize=11, color=colour, loc="left")
+        if benchmark.change:
+            axes.axvline(0.5 * results[0].curve.env_steps[-1] / 1000, color="black", linewidth=0.8)
+    figure.supylabel(benchmark.curve, fontsize=10)
+    figure.supxlabel("env steps (thousands)", fontsize=10)
+    figure.suptitle(
+        f"{benchmark.maze.name}: each seed, mean and standard deviation (dotted: mean without "
+        f"entropy{', line: the change' if benchmark.change else ''})",
+        fontsize=11,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def draw(axes: Axes, results: Sequence[Measured], colour: str) -> None:
+    """The mean in its band, with each seed as a hair."""
+    env_steps, values = curves(results)
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    axes.plot(env_steps, values.T, color=colour, linewidth=0.5, alpha=0.45)
+    axes.fill_between(env_steps, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(env_steps, mean, color=colour, linewidth=2)
+    axes.grid(alpha=0.3)
+
+
+def curves(results: Sequence[Measured]) -> tuple[Any, Any]:
+    """Env steps [U] in thousands, and each seed's curve [seeds, U], smoothed a little."""
+    smooth = np.stack([result.curve.ahead(updates=3) for result in results])
+    return results[0].curve.env_steps[: smooth.shape[1]] / 1000, smooth
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""One training run in a maze, in process by the real actor and algorithm, and what it came to.
+
+Nothing here knows of variants, seeds to compare, tables or pictures.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.entropy_tasks import DECEPTION, MOVED_WALL, TWO_GOALS, Maze, MazeTask
+from entrain.algorithms.ppo import PPO
+from entrain.config import PolicyConfig
+from entrain.policy.actor_critic import ActorCritic
+from entrain.requests import SlotTimesteps
+from entrain.rollout.actor import Actor
+from entrain_envs.timestep import TimestepBatch
+
+Float64Array = npt.NDArray[np.float64]
+
+NUM_AGENTS = 64
+TOTAL_STEPS = 150_000
+
+OPTIONS: Mapping[str, Any] = {
+    "total_steps": TOTAL_STEPS,
+    "normalize_observations": False,
+    "ppo": {
+        "rollout_steps": 1024,
+        "minibatch_size": 256,
+        "num_epochs": 4,
+        "learning_rate": 1e-3,
+        "learning_rate_schedule": "constant",
+        "discount": 0.97,
+    },
+}
+"""The same for every task and variant."""
+
+PLAYED_EPISODES = 640
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was seen at each of U updates."""
+
+    env_steps: Float64Array
+    """[U] closed before each update."""
+
+    value: Float64Array
+    """[U] over the episodes that ended since the update before; NaN if none did."""
+
+    episodes: Float64Array
+    """[U] how many those were."""
+
+    entropy: Float64Array
+    """[U] nats, of the policy during each update."""
+
+    def ahead(self, *, updates: int) -> Float64Array:
+        """[U - updates + 1] mean over the episodes of so many updates from each one on.
+
+        One update's episodes are not a fair sample: those that end early end in it, those that
+        take long in the next. Over several both are in.
+        """
+        ones = np.ones(updates)
+        total = np.nan_to_num(self.value) * self.episodes
+        episodes = np.convolve(self.episodes, ones, "valid")
+        return np.convolve(total, ones, "valid") / np.maximum(episodes, 1.0)
+
+    def final(self, *, share: float = 0.1) -> float:
+        """Mean over the episodes of the last `share` of the env steps."""
+        last = self.env_steps > (1.0 - share) * self.env_steps[-1]
+        total = np.nan_to_num(self.value[last]) * self.episodes[last]
+        return float(total.sum() / max(1.0, self.episodes[last].sum()))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run came to."""
+
+    curve: Curve
+
+    scores: Mapping[str, float]
+    """{name: figure} for the table; the first is the one that decides."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A maze, what is drawn while learning in it, and what is measured at the end."""
+
+    maze: MazeTask
+
+    curve: str
+    """What the curve shows."""
+
+    point: Callable[[Float64Array, Mapping[str, int]], float]
+    """A point of the curve, of the returns [N] and the {letter: endings} of N > 0 episodes."""
+
+    scores: Callable[["Learner", Curve], Mapping[str, float]]
+    """Of a learner that is done, and its curve."""
+
+    higher_is_better: bool
+    """Of the first score."""
+
+    change: float = 0.0
+    """The parameter `map` from half of the env steps on."""
+
+    entropy_falls: bool = False
+    """Whether coefficients, and targets, fall over the run, because its end has to be decided."""
+
+
+class Learner:
+    """A policy in training, with the maze it learns in."""
+
+    def __init__(self, benchmark: Benchmark, options: Mapping[str, Any], *, seed: int) -> None:
+        """Begin; `options` are the policy's `entropy:` group, and what else differs."""
+        self.maze = Maze(benchmark.maze, num_agents=NUM_AGENTS)
+        config = PolicyConfig.model_validate(merged(OPTIONS, options))
+        self.policy = ActorCritic(self.maze.spec, config, seed=seed)
+        self._benchmark = benchmark
+        self._seed = seed
+        self._algorithm = PPO(self.policy, config.ppo, seed=seed, device=torch.device("cpu"))
+        self._actor = _actor(self.policy, seed=seed, collect=True)
+        self._points: list[tuple[float, float, int, float]] = []
+
+    def train(self) -> Measured:
+        """Learn for all of `TOTAL_STEPS`, and measure."""
+        timesteps = self.maze.reset(seed=self._seed, parameters={})["maze"]
+        while (closed := self._actor.ledger.closed) < TOTAL_STEPS:
+            if 2 * closed >= TOTAL_STEPS:
+                self.maze.set_parameters({"map": self._benchmark.change})
+            rollout = self._actor.observe(_by_slot(timesteps))
+            if rollout is not None:
+                progress = (self._actor.ledger.closed - rollout.num_steps) / TOTAL_STEPS
+                metrics = self._algorithm.update(rollout, progress=progress)
+                self._actor.policy_version = self._algorithm.version
+                self._take_point(metrics["policy/entropy"])
+            timesteps = self.maze.step({"maze": self._actor.act()})["maze"]
+        curve = Curve(*np.array(self._points).T)
+        return Measured(curve, self._benchmark.scores(self, curve))
+
+    def play(self, *, map_: int) -> tuple[float, Mapping[str, int]]:
+        """Mean return and {letter: endings} of `PLAYED_EPISODES` as sampled, without learning."""
+        maze = Maze(self._benchmark.maze, num_agents=NUM_AGENTS)
+        actor = _actor(self.policy, seed=self._seed + 1_000, collect=False)
+        timesteps = maze.reset(seed=self._seed, parameters={"map": map_})["maze"]
+        returns = np.zeros(0)
+        while len(returns) < PLAYED_EPISODES:
+            actor.observe(_by_slot(timesteps))
+            returns = np.concatenate([returns, actor.episodes.take()[0]])
+            timesteps = maze.step({"maze": actor.act()})["maze"]
+        return float(returns.mean()), maze.take_endings()
+
+    def _take_point(self, entropy: float) -> None:
+        returns, _ = self._actor.episodes.take()
+        endings = self.maze.take_endings()
+        point = self._benchmark.point(returns, endings) if len(returns) else np.nan
+        self._points.append((self._actor.ledger.closed, point, len(returns), entropy))
+
+
+def mean_return(returns: Float64Array, endings: Mapping[str, int]) -> float:
+    """Of the episodes that ended."""
+    del endings
+    return float(returns.mean())
+
+
+def rarer_share(returns: Float64Array, endings: Mapping[str, int]) -> float:
+    """Of the goal that was reached less often, among all goals reached; at most a half."""
+    del returns
+    return min(endings.values()) / max(1, sum(endings.values()))
+
+
+def final_return(learner: Learner, curve: Curve) -> Mapping[str, float]:
+    """Over the last tenth of the env steps."""
+    del learner
+    return {"final return": curve.final(), "far goal found": float(curve.final() > 0.5)}
+
+
+def kept_modes(learner: Learner, curve: Curve) -> Mapping[str, float]:
+    """How the two goals share the episodes, and what is earned once the favourite is closed."""
+    del curve
+    return_, endings = learner.play(map_=0)
+    favourite_closed = 1 if endings["A"] > endings["B"] else 2
+    return {
+        "share of the rarer goal": rarer_share(np.zeros(0), endings),
+        "return": return_,
+        "return, favourite closed": learner.play(map_=favourite_closed)[0],
+    }
+
+
+def recovery(learner: Learner, curve: Curve) -> Mapping[str, float]:
+    """Env steps from the change until five updates together reach 90 % of their best before it.
+
+    A run that never gets there counts as the whole second half.
+    """
+    del learner
+    window = 5
+    half = TOTAL_STEPS / 2
+    ahead = curve.ahead(updates=window)
+    begin, end = curve.env_steps[: len(ahead)], curve.env_steps[window - 1 :]
+    best = ahead[end <= half].max()
+    recovered = begin[(begin > half) & (ahead >= 0.9 * best)]
+    return {
+        "steps to recover": float(recovered[0]) - half if len(recovered) else half,
+        "recovered": float(len(recovered) > 0),
+        "best return before": float(best),
+        "final return": curve.final(),
+    }
+
+
+BENCHMARKS = {
+    "deception": Benchmark(
+        DECEPTION,
+        curve="mean return",
+        point=mean_return,
+        scores=final_return,
+        higher_is_better=True,
+        entropy_falls=True,
+    ),
+    "two_goals": Benchmark(
+        TWO_GOALS,
+        curve="share of the rarer goal",
+        point=rarer_share,
+        scores=kept_modes,
+        higher_is_better=True,
+    ),
+    "moved_wall": Benchmark(
+        MOVED_WALL,
+        curve="mean return",
+        point=mean_return,
+        scores=recovery,
+        higher_is_better=False,
+        change=1.0,
+    ),
+}
+
+
+def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`options` with those of `more` in their place, group by group."""
+    return {
+        **options,
+        **{
+            name: merged(options[name], value) if isinstance(options.get(name), Mapping) else value
+            for name, value in more.items()
+        },
+    }
+
+
+def _actor(policy: ActorCritic, *, seed: int, collect: bool) -> Actor:
+    config = policy.config
+    return Actor(
+        policy,
+        rollout_steps=config.ppo.rollout_steps,
+        seed=seed,
+        discount=config.ppo.discount,
+        normalize_rewards=config.normalize_rewards,
+        reward_clip=config.reward_clip,
+        collect=collect,
+    )
+
+
+def _by_slot(timesteps: TimestepBatch) -> SlotTimesteps:
+    return SlotTimesteps(
+        slot=timesteps.agent_id,
+        timesteps=timesteps,
+        released=np.zeros(0, np.int64),
+        num_slots=int(timesteps.agent_id.max()) + 1,
+    )
