@@ -20,8 +20,25 @@ policies:
   ball:
     total_steps: 1400
     normalize_rewards: true
-    network: {{hidden_sizes: [16, 16]}}
     ppo: {{rollout_steps: 350, minibatch_size: 32, num_epochs: {num_epochs}}}
+    {options}
+"""
+
+FEED_FORWARD = "network: {hidden_sizes: [16, 16]}"
+
+LSTM = """
+    network:
+      hidden_sizes: [16]
+      previous_action: true
+      previous_reward: true
+      memory: {kind: lstm, size: 12, sequence_length: 7, burn_in: 3}
+"""
+
+GRU = """
+    network:
+      hidden_sizes: [16]
+      memory: {kind: gru, size: 12, sequence_length: 7, refresh_states: true}
+    entropy: {objective: entropy_critic, coefficient: 0.01, target: {per_dimension: 0.5}}
 """
 
 
@@ -33,12 +50,19 @@ def free_port() -> int:
 
 
 async def final_state(
-    folder: Path, stops: list[Moment], *, num_epochs: int, stop_timeout_s: float = 20.0
+    folder: Path,
+    stops: list[Moment],
+    *,
+    num_epochs: int,
+    stop_timeout_s: float = 20.0,
+    options: str = FEED_FORWARD,
 ) -> State:
     """The last checkpoint's policies of a run that was stopped at these moments, one a sitting."""
     folder.mkdir()
     port = free_port()
-    text = CONFIG.format(port=port, num_epochs=num_epochs, stop_timeout_s=stop_timeout_s)
+    text = CONFIG.format(
+        port=port, num_epochs=num_epochs, stop_timeout_s=stop_timeout_s, options=options
+    )
     config = config_from(text, folder)
     run_folder = RunFolder.create(folder / "runs", "run")
     environments = {name: BalanceBall(count=3) for name in ("alpha", "beta")}
@@ -87,4 +111,20 @@ async def test_a_run_stopped_in_updates_that_are_given_up_ends_bit_for_bit_the_s
     straight = await final_state(tmp_path / "straight", [], num_epochs=200)
     stops = [learning(1), after(500), learning(3)]
     resumed = await final_state(tmp_path / "resumed", stops, num_epochs=200, stop_timeout_s=0.02)
+    assert differences(straight, resumed) == []
+
+
+@pytest.mark.parametrize("options", [LSTM, GRU], ids=["lstm", "gru"])
+async def test_a_run_with_memory_stopped_in_episodes_and_updates_ends_bit_for_bit_the_same(
+    tmp_path: Path, options: str
+) -> None:
+    # In the first rollout, in its update, and in the third rollout: with episodes on their way.
+    straight = await final_state(tmp_path / "straight", [], num_epochs=3, options=options)
+    resumed = await final_state(
+        tmp_path / "resumed",
+        [after(200), learning(1), after(777)],
+        num_epochs=3,
+        stop_timeout_s=0.02,
+        options=options,
+    )
     assert differences(straight, resumed) == []

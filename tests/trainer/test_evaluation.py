@@ -1,5 +1,7 @@
 """Every agent counts for the same number of episodes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ from entrain_envs.timestep import StepType, TimestepBatch
 FIRST, MID, END = StepType.FIRST, StepType.MID, StepType.TERMINATED
 
 
-def batch(*rows: tuple[int, StepType, float], num_slots: int = 2) -> SlotTimesteps:
+def batch(
+    *rows: tuple[int, StepType, float], num_slots: int = 2, released: Sequence[int] = ()
+) -> SlotTimesteps:
     """Rows of (slot, step type, reward)."""
     slots, step_types, rewards = zip(*rows, strict=True)
     return SlotTimesteps(
@@ -22,7 +26,7 @@ def batch(*rows: tuple[int, StepType, float], num_slots: int = 2) -> SlotTimeste
             observation={},
             action_mask=np.zeros((len(rows), 0), np.bool_),
         ),
-        released=np.zeros(0, np.int64),
+        released=np.array(released, np.int64),
         num_slots=num_slots,
     )
 
@@ -74,6 +78,96 @@ def test_rewards_do_not_leak_into_the_next_episode() -> None:
     count.take_in(batch((0, END, 100.0), (0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), num_slots=1))
     assert count.scores.returns.tolist() == [100.0, 1.0]
+
+
+def test_an_episode_that_its_agent_left_is_no_part_of_the_next_agents() -> None:
+    count = FairCount(episodes=1)
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1))
+    count.take_in(batch((0, MID, 100.0), num_slots=1))
+    # The slot stands for a new agent in the batch that tells of the release.
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1, released=[0]))
+    count.take_in(batch((0, END, 1.0), num_slots=1))
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [1.0]
+    assert count.scores.lengths.tolist() == [1]
+
+
+def test_an_episode_without_an_end_is_no_part_of_the_same_agents_next() -> None:
+    count = FairCount(episodes=1)
+    for row in ((0, FIRST, 0.0), (0, MID, 100.0), (0, FIRST, 0.0), (0, END, 1.0)):
+        count.take_in(batch(row, num_slots=1))
+    assert count.scores.returns.tolist() == [1.0]
+    assert count.scores.lengths.tolist() == [1]
+
+
+def test_an_agent_that_leaves_after_each_episode_and_comes_back_is_counted_on() -> None:
+    count = FairCount(episodes=3)
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1))
+    for episode in range(3):
+        assert not count.is_complete
+        count.take_in(batch((0, END, float(episode)), num_slots=1))
+        count.take_in(batch((0, FIRST, 0.0), num_slots=1, released=[0]))
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_who_begins_next_takes_over_from_an_agent_that_left_and_not_who_has_its_share() -> None:
+    # Two episodes each. Slot 1 leaves after one; slot 0 has many short ones, slot 2 is new.
+    count = FairCount(episodes=4)
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), (1, END, 5.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), released=[1]))
+    count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), (2, FIRST, 0.0), num_slots=3))
+    for _ in range(9):
+        count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), (2, MID, 1.0), num_slots=3))
+        assert not count.is_complete
+    count.take_in(batch((2, END, 1.0), (2, FIRST, 0.0), num_slots=3))
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [0.0, 5.0, 0.0, 10.0]
+
+
+def test_what_nobody_takes_over_is_shared_among_those_who_are_there() -> None:
+    # Six episodes of three agents, two each; slot 2 leaves before its first is over.
+    count = FairCount(episodes=6)
+    count.take_in(batch(*((slot, FIRST, 0.0) for slot in range(3)), num_slots=3))
+    ends = [(slot, kind, float(slot)) for slot in (0, 1) for kind in (END, FIRST)]
+    count.take_in(batch(*ends, (2, MID, 9.0), num_slots=3))
+    count.take_in(batch(*ends, num_slots=3, released=[2]))
+    was_complete = count.is_complete
+    for _ in range(2):
+        count.take_in(batch(*ends, num_slots=3))
+    assert not was_complete
+    assert count.is_complete
+    assert sorted(count.scores.returns.tolist()) == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_an_episode_on_its_way_does_not_count_when_its_agent_is_given_a_share_of_what_is_left() -> (
+    None
+):
+    # Slot 1 leaves when slot 0 is done and has already earned 7 in an episode nobody asked for.
+    count = FairCount(episodes=2)
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), (1, MID, 0.0)))
+    count.take_in(batch((0, MID, 7.0), released=[1]))
+    for _ in range(3):
+        count.take_in(batch((0, MID, 7.0)))
+    count.take_in(batch((0, END, 7.0), (0, FIRST, 0.0)))
+    was_complete = count.is_complete
+    count.take_in(batch((0, END, 2.0)))
+    assert not was_complete
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [1.0, 2.0]
+
+
+def test_if_all_leave_one_that_comes_later_does_all_that_is_owed() -> None:
+    count = FairCount(episodes=4)
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, FIRST, 0.0), released=[0, 1]))
+    for _ in range(40):
+        count.take_in(batch((0, END, 3.0), (0, FIRST, 0.0)))
+        if count.is_complete:
+            break
+    assert count.scores.returns.tolist() == [3.0] * 4
 
 
 def test_scores_say_mean_spread_extremes_and_number() -> None:

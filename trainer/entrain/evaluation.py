@@ -19,10 +19,11 @@ from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
+from entrain.rollout.per_slot import grown
 from entrain.server.behaviours import Behaviour
 from entrain.server.server import Server
 from entrain.waiting import watch_simulators
-from entrain_envs.timestep import StepType
+from entrain_envs.timestep import Int64Array, StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -49,48 +50,96 @@ class Scores:
 class FairCount:
     """Takes the same number of episodes from every agent, until there are enough.
 
-    The agents that count are those of the first batch; agents that appear later are served too.
+    Each agent of the first batch has a share; who comes later is served without one. What an agent
+    that leaves still owes goes to the first without a share that begins an episode: often it is the
+    same agent, back again. If none comes for as many batches as the longest episode had steps, the
+    agents that are there share it equally.
+
+    An episode counts only if it was owed when it began: those on their way at some moment are
+    longer than most.
     """
 
     def __init__(self, episodes: int) -> None:
         self._episodes = episodes
-        self._quota = 0
-        self._counted = np.zeros(0, np.int64)
+        self._has_begun = False
+        self._has_share = np.zeros(0, np.bool_)
+        self._owed = np.zeros(0, np.int64)
+        self._left_over = np.zeros(0, np.int64)
+        self._idle_batches = 0
         self._counts = np.zeros(0, np.bool_)
         self._return = np.zeros(0, np.float64)
         self._length = np.zeros(0, np.int64)
+        self._longest = 0
         self._ended: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
 
     def take_in(self, batch: SlotTimesteps) -> None:
         """Add up rewards; note the episodes that end."""
-        self._grow(batch)
+        self._grow(batch.num_slots)
+        self._release(batch.released)
+        if not self._has_begun and len(batch.slot):
+            self._give_shares(np.unique(batch.slot))
         timesteps = batch.timesteps
         outcome = timesteps.step_type > StepType.FIRST
         slot = batch.slot[outcome]
         self._return[slot] += timesteps.reward[outcome]
         self._length[slot] += 1
-        ended = batch.slot[timesteps.step_type > StepType.MID]
-        due = ended[self._counts[ended] & (self._counted[ended] < self._quota)]
-        self._ended.append((self._return[due], self._length[due]))
-        self._counted[due] += 1
-        self._return[ended] = 0.0
-        self._length[ended] = 0
+        self._end(batch.slot[timesteps.step_type > StepType.MID])
+        beginning = batch.slot[~outcome]
+        self._bequeath(beginning[~self._has_share[beginning]])
+        self._share_out()
+        self._begin(beginning)
 
-    def _grow(self, batch: SlotTimesteps) -> None:
-        more = batch.num_slots - len(self._counted)
-        if not self._quota and len(batch.slot):
-            self._quota = math.ceil(self._episodes / batch.num_slots)
-            self._counts = np.ones(batch.num_slots, np.bool_)
-        if more > 0:
-            self._counted = np.pad(self._counted, (0, more))
-            self._return = np.pad(self._return, (0, more))
-            self._length = np.pad(self._length, (0, more))
-            self._counts = np.pad(self._counts, (0, len(self._counted) - len(self._counts)))
+    def _grow(self, num_slots: int) -> None:
+        self._has_share = grown(self._has_share, num_slots)
+        self._owed = grown(self._owed, num_slots)
+        self._counts = grown(self._counts, num_slots)
+        self._return = grown(self._return, num_slots)
+        self._length = grown(self._length, num_slots)
+
+    def _release(self, slot: Int64Array) -> None:
+        """The agents of these slots left, and with them the episodes they were in."""
+        owed = self._owed[slot]
+        self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
+        self._owed[slot] = 0
+        self._has_share[slot] = False
+        self._counts[slot] = False
+
+    def _give_shares(self, slot: Int64Array) -> None:
+        self._has_begun = True
+        self._has_share[slot] = True
+        self._owed[slot] = math.ceil(self._episodes / len(slot))
+
+    def _end(self, slot: Int64Array) -> None:
+        due = slot[self._counts[slot]]
+        self._ended.append((self._return[due], self._length[due]))
+        self._longest = int(self._length[due].max(initial=self._longest))
+        self._owed[due] -= 1
+
+    def _bequeath(self, newcomers: Int64Array) -> None:
+        """Each takes over from one of the agents that left, as far as there are any."""
+        heirs = newcomers[: len(self._left_over)]
+        self._has_share[heirs] = True
+        self._owed[heirs] = self._left_over[: len(heirs)]
+        self._left_over = self._left_over[len(heirs) :]
+
+    def _share_out(self) -> None:
+        """Give those who are there what nobody took over, once they wait for nothing else."""
+        is_idle = len(self._left_over) > 0 and self._has_share.any() and not self._owed.any()
+        self._idle_batches = self._idle_batches + 1 if is_idle else 0
+        if self._idle_batches > self._longest:
+            share = self._left_over.sum() / self._has_share.sum()
+            self._owed[self._has_share] = math.ceil(share)
+            self._left_over = self._left_over[:0]
+
+    def _begin(self, slot: Int64Array) -> None:
+        self._counts[slot] = self._owed[slot] > 0
+        self._return[slot] = 0.0
+        self._length[slot] = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether every agent that counts has its share, or there are enough all the same."""
-        return bool(self._quota) and bool((self._counted[self._counts] >= self._quota).all())
+        """Whether no episode is owed any more, neither by who is there nor by who left."""
+        return self._has_begun and not len(self._left_over) and not self._owed.any()
 
     @property
     def scores(self) -> Scores:

@@ -107,6 +107,93 @@ class Bytes(FailsLater):
         return observation["camera"].flatten(1)[:, :5]
 
 
+class Doubles(FlatScalars):
+    def __init__(self, observations: Shapes) -> None:
+        super().__init__(observations)
+        self.scale = nn.Parameter(torch.ones(5, dtype=torch.float64))
+
+
+class Roots(FlatScalars):
+    """NaN where the layer gives less than 0."""
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return super().forward(observation).sub(self.layer.bias).sqrt()
+
+
+class Masked(FlatScalars):
+    """NaN where no enemy is there: a mean over nothing."""
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        enemies = observation["enemies"]
+        is_there = (enemies != 0).any(-1, keepdim=True)
+        mean = (enemies * is_there).sum(1) / is_there.sum(1)
+        return super().forward(observation) + mean.sum(-1, keepdim=True)
+
+
+class Centred(FlatScalars):
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        features = super().forward(observation)
+        return features - features.mean(0)
+
+
+class Running(FlatScalars):
+    """Each row sees those before it."""
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return super().forward(observation).cumsum(0)
+
+
+class BatchNormalised(FlatScalars):
+    def __init__(self, observations: Shapes) -> None:
+        super().__init__(observations)
+        self.norm = nn.BatchNorm2d(3)
+        self.picture = nn.Linear(108, 5)
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        camera = observation["camera"].permute(0, 3, 1, 2) / 255
+        features: Tensor = self.picture(self.norm(camera).flatten(1))
+        return features
+
+
+class Drops(FlatScalars):
+    def __init__(self, observations: Shapes) -> None:
+        super().__init__(observations)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        features: Tensor = self.dropout(super().forward(observation))
+        return features
+
+
+class LayerNormalised(FlatScalars):
+    def __init__(self, observations: Shapes) -> None:
+        super().__init__(observations)
+        self.norm = nn.LayerNorm(5)
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        features: Tensor = self.norm(super().forward(observation))
+        return features
+
+
+class Constant(FailsLater):
+    """Looks at nothing; what it gives is the same for every row, and zero."""
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return torch.zeros(len(observation["body"]), 5)
+
+
+class Embeds(FailsLater):
+    """Takes the first number of an enemy as its type."""
+
+    def __init__(self, observations: Shapes) -> None:
+        super().__init__(observations)
+        self.types = nn.Embedding(3, 5)
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        types: Tensor = self.types(observation["enemies"][..., 0].long())
+        return types.sum(1)
+
+
 def make_policy(
     network: type[nn.Module] | str = FlatScalars, *, seed: int = 1, shared: bool = False
 ) -> ActorCritic:
@@ -251,6 +338,13 @@ def test_double_precision_is_allowed() -> None:
         (OneRow, r"gives torch.float32\[1, 5\] for 3 rows; expected torch.float32\[3, 5\]"),
         (Bytes, r"gives torch.uint8\[1, 5\] for 1 rows; expected torch.float32\[1, 5\]"),
         (Flat, "fails for 1 rows of zeros: IndexError"),
+        (Doubles, "has the parameter 'scale' of torch.float64; every parameter must be"),
+        (Roots, "gives NaN or infinite features for 16 random rows; guard divisions"),
+        (Masked, "gives NaN or infinite features for 1 rows of zeros; guard divisions"),
+        (Centred, "gives a row other features when other rows stand beside it; each row must be"),
+        (Running, "gives a row other features when other rows stand beside it; each row must be"),
+        (BatchNormalised, "gives a row other features when other rows stand beside it; .* layer"),
+        (Drops, "gives something else for the same 16 random rows when asked again; .* dropout"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_when_the_policy_is_made(
@@ -258,6 +352,12 @@ def test_a_network_that_does_not_fit_is_refused_when_the_policy_is_made(
 ) -> None:
     with pytest.raises(ConfigError, match=f"network.custom .*:{network.__name__} {complaint}"):
         make_policy(network)
+
+
+@pytest.mark.parametrize("network", [LayerNormalised, Constant, Embeds])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_network_whose_rows_stand_apart_is_accepted(network: type[nn.Module], seed: int) -> None:
+    make_policy(network, seed=seed)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,19 @@ from typing import get_args
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
 from entrain.errors import ConfigError
-from entrain.policy.images import Convolution, ImageEncoder, ImageEncoderName, minimum_size
+from entrain.policy.images import (
+    Convolution,
+    ImageEncoder,
+    ImageEncoderName,
+    is_channels_first,
+    minimum_size,
+)
 from entrain_envs.spec import ObservationSpec
 
 ENCODERS: tuple[ImageEncoderName, ...] = get_args(ImageEncoderName)
@@ -102,15 +110,56 @@ def test_both_channel_orders_see_the_same(encoder: ImageEncoderName, channels: i
         ((36, 40, 3), 3),
         ((3, 36, 40), 3),
         ((36, 40, 36), 36),
-        ((40, 36, 36), 36),
+        ((40, 36, 36), 40),
         ((35, 36, 36), 35),
+        ((36, 36, 40), 40),
     ],
 )
-def test_channels_are_first_only_if_the_first_dimension_is_smaller_than_the_last(
+def test_the_convolutions_see_the_channels_where_the_shape_says_they_are(
     shape: tuple[int, ...], channels: int
 ) -> None:
     ((weight, _), *_) = weights(image_encoder(*shape))
     assert weight.shape[1] == channels
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((8, 8, 16), False),
+        ((7, 7, 20), False),
+        ((11, 11, 40), False),
+        ((32, 16, 16), True),
+        ((4, 84, 84), True),
+        ((84, 84, 4), False),
+        ((3, 48, 64), True),
+        ((48, 64, 3), False),
+        ((16, 16, 16), False),
+    ],
+)
+def test_the_shape_says_whether_channels_come_first(shape: tuple[int, ...], expected: bool) -> None:
+    assert is_channels_first(shape) == expected
+
+
+sizes = st.integers(1, 200)
+
+
+@given(side=sizes, channels=sizes)
+def test_a_square_image_is_seen_as_one_however_many_channels_it_has(
+    side: int, channels: int
+) -> None:
+    assume(side != channels)
+    assert not is_channels_first((side, side, channels))
+    assert is_channels_first((channels, side, side))
+
+
+@given(height=sizes, width=sizes, channels=sizes)
+def test_an_oblong_image_has_fewer_channels_than_rows_or_columns(
+    height: int, width: int, channels: int
+) -> None:
+    assume(height != width)
+    assume(channels < min(height, width))
+    assert not is_channels_first((height, width, channels))
+    assert is_channels_first((channels, height, width))
 
 
 @every_encoder

@@ -12,6 +12,7 @@ from entrain.config import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.body import Body
+from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -27,6 +28,7 @@ MIXES = {
     "two images": (CAMERA, DEPTH),
     "two goals": (GOAL, JOINTS, ObservationSpec("place", (2,), kind="goal")),
     "image and goal": (GOAL, CAMERA),
+    "vector, image and goal": (JOINTS, CAMERA, GOAL),
     "all": (GOAL, FOES, JOINTS, DEPTH, CAMERA),
 }
 every_mix = pytest.mark.parametrize("mix", MIXES)
@@ -235,6 +237,26 @@ def test_the_goal_chooses_weights_only_if_asked_to() -> None:
     hypernetwork = make_policy("goal").body
     assert isinstance(hypernetwork, Body)
     assert not isinstance(hypernetwork.hidden_layers, HiddenLayers)
+
+
+def test_beside_a_vector_and_an_image_the_goal_and_only_it_chooses_the_weights() -> None:
+    made = make_policy("vector, image and goal", hidden_sizes=(6,)).body
+    assert isinstance(made, Body)
+    assert isinstance(made.hidden_layers, GoalHiddenLayers)
+    given: list[tuple[Tensor, Tensor]] = []
+    made.hidden_layers.last.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    observation = observe(make_policy("vector, image and goal"), 1, 4)
+    made(observation, 4)
+    ((before, goal),) = given
+    for chosen_by in goal:
+        # No statistics yet: vectors and goals stay as they are.
+        assert torch.equal(chosen_by, observation["colour"][0])
+    for name in observation:
+        given.clear()
+        made({**observation, name: 255 - observation[name]}, 4)
+        ((features, chosen_by),) = given
+        assert torch.equal(chosen_by, goal) == (name != "colour"), name
+        assert torch.equal(features, before) == (name == "colour"), name
 
 
 def test_an_image_that_is_too_small_is_refused_when_the_policy_is_made() -> None:

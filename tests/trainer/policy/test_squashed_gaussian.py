@@ -13,8 +13,8 @@ from torch import Tensor
 from entrain.policy.gaussian import (
     DiagonalGaussian,
     SquashedGaussian,
-    gauss_hermite,
     log_tanh_slope,
+    normal_quadrature,
 )
 from entrain.policy.noise import uniform_noise
 
@@ -27,13 +27,52 @@ def squashed(mean: Tensor, sigma: float) -> SquashedGaussian:
 
 @pytest.mark.parametrize(
     ("sigma", "entropy", "tolerance"),
-    [(0.5, 0.499967, 1e-6), (1.0, 0.669804, 1e-6), (2.0, -0.001233, 3e-5)],
+    [(0.5, 0.499967, 1e-6), (1.0, 0.669804, 1e-6), (2.0, -0.001233, 1e-6)],
 )
 def test_entropy_is_the_exact_one(sigma: float, entropy: float, tolerance: float) -> None:
     # Targets by fine quadrature in float64, mean 0.
     for dtype in (torch.float32, torch.float64):
         ours = squashed(torch.zeros(1, dtype=dtype), sigma).entropy()
         assert ours.item() == pytest.approx(entropy, abs=tolerance)
+
+
+def exact(mean: float, sigma: float) -> tuple[float, float, float]:
+    """Entropy and its derivatives by mean and log_sigma_sq, from 40,001 nodes.
+
+    dH/dmean         = E[-2 tanh(u)]
+    dH/dlog_sigma_sq = 1/2 + 1/2 E[-2 tanh(u) (u - mean)]
+    """
+    deviation = sigma * np.linspace(-10, 10, 40_001)
+    weight = np.exp(-0.5 * (deviation / sigma) ** 2)
+    weight /= weight.sum()
+    u = mean + deviation
+    correction = 2 * (math.log(2) - u - np.logaddexp(0, -2 * u))
+    slope = -2 * np.tanh(u)
+    gaussian = 0.5 * math.log(2 * math.pi * math.e) + math.log(sigma)
+    return (
+        gaussian + float(weight @ correction),
+        float(weight @ slope),
+        0.5 + 0.5 * float(weight @ (slope * deviation)),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [-10, -3, -1, 0, 0.7, 1.4, 1.8, 2])
+def test_entropy_and_its_gradients_are_exact_for_every_mean_up_to_the_default_ceiling(
+    power: float, dtype: torch.dtype
+) -> None:
+    means = [0, 0.1, 0.2, 0.35, 0.5, 0.7, 1, 1.3, 2, 3, -3.7, 5, 7, -10]
+    sigma = math.exp(power)
+    mean = torch.tensor(means, dtype=dtype, requires_grad=True)
+    spread = torch.full_like(mean, 2 * power).requires_grad_()
+    expected = np.array([exact(each, sigma) for each in means])
+    entropy = squashed(mean.detach().unsqueeze(-1), sigma).entropy()
+    np.testing.assert_allclose(entropy, expected[:, 0], rtol=0, atol=1e-4)
+    torch.autograd.backward(SquashedGaussian(mean, spread, torch.ones_like(mean)).entropy())
+    assert mean.grad is not None
+    assert spread.grad is not None
+    np.testing.assert_allclose(mean.grad, expected[:, 1], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(spread.grad, expected[:, 2], rtol=0, atol=1e-3)
 
 
 @settings(deadline=None)
@@ -132,6 +171,7 @@ def test_the_average_of_minus_log_density_over_samples_is_the_entropy() -> None:
 
 
 def test_quadrature_has_the_moments_of_a_standard_normal() -> None:
-    nodes, weights = gauss_hermite(16)
+    # The sixth lacks 3e-4: what lies beyond the reach.
+    nodes, weights = normal_quadrature(24)
     moments = [(weights * nodes**power).sum().item() for power in (0, 1, 2, 4, 6)]
-    assert moments == pytest.approx([1, 0, 1, 3, 15], abs=1e-9)
+    assert moments == pytest.approx([1, 0, 1, 3, 15], abs=1e-3)

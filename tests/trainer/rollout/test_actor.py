@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from entrain.config import ActionConfig, PolicyConfig
+from entrain.config import ActionConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
@@ -244,6 +244,45 @@ def test_without_collecting_nothing_is_counted_but_episodes_are_logged(
     assert actor.ledger == Ledger()
     returns, lengths = actor.episodes.take()
     assert (returns.tolist(), lengths.tolist()) == ([5.0], [2])
+
+
+@pytest.mark.parametrize("collect", [False, True])
+def test_what_is_remembered_is_carried_from_step_to_step_whether_or_not_steps_are_collected(
+    collect: bool,
+) -> None:
+    spec = BehaviourSpec("walker", (ObservationSpec("x", (3,)),), ActionSpec((-1.0,), (1.0,)))
+    memory = MemoryConfig(kind="gru", size=4)
+    policy = ActorCritic(spec, PolicyConfig(network=NetworkConfig(memory=memory)), seed=3)
+    with torch.no_grad():
+        policy.action_head.weight.mul_(100)
+    actor = Actor(
+        policy,
+        rollout_steps=100,
+        seed=1,
+        discount=0.9,
+        normalize_rewards=False,
+        reward_clip=1.0,
+        collect=collect,
+        deterministic=True,
+    )
+    x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
+    sent = []
+    for step, rows in enumerate(x):
+        step_type = np.full(2, MID if step else FIRST, np.uint8)
+        zeros, mask = np.zeros(2, np.float32), np.zeros((2, 0), np.bool_)
+        timesteps = TimestepBatch(np.arange(2), step_type, zeros, {"x": rows}, mask)
+        actor.observe(SlotTimesteps(np.arange(2), timesteps, np.zeros(0, np.int64), 2))
+        sent.append(actor.act().continuous)
+    # The same as one look at the whole sequence, and not as if each step were a beginning.
+    reset = torch.arange(6)[:, None].expand(6, 2) == 0
+    expected, forgetful = (
+        policy.environment_action(
+            policy({"x": torch.from_numpy(x)}, policy.initial_state(2), each).distribution.mode()
+        )["continuous"].detach()
+        for each in (reset, torch.ones_like(reset))
+    )
+    np.testing.assert_allclose(np.stack(sent), expected, atol=1e-5)
+    assert (expected - forgetful)[1:].abs().max() > 0.01
 
 
 def test_when_collecting_ends_open_steps_are_dropped_and_episodes_go_on(

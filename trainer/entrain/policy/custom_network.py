@@ -25,6 +25,13 @@ from entrain_envs.spec import BehaviourSpec, ObservationSpec
 TRIAL_ROWS = (1, 3)
 """How many rows of zeros a network is tried with before it is used."""
 
+RANDOM_ROWS = 16
+"""Then how many random ones."""
+
+TOLERANCE = 1e-3
+"""How far a row's features may be from what they are among other rows, relative to the largest.
+Rounding stays far below it, averaging over rows does not."""
+
 
 class CustomBody(nn.Module):
     """G networks of the user's class. Vectors and goals reach them normalised."""
@@ -56,8 +63,8 @@ class CustomBody(nn.Module):
                 self._make(network_class, inputs.observations) for _ in range(groups)
             )
             self.feature_size = self._feature_size()
-            for rows in TRIAL_ROWS:
-                self._try(inputs.observations, rows)
+            for network in self.networks:
+                self._try(network, inputs.observations)
 
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
         """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; row t * B + b is step t of b."""
@@ -97,32 +104,88 @@ class CustomBody(nn.Module):
         return size
 
     @torch.no_grad()
-    def _try(self, observations: Sequence[ObservationSpec], rows: int) -> None:
-        """Look at zeros once, so that a network that does not fit is refused before it serves."""
-        zeros = {
-            spec.name: torch.zeros(
-                rows, *spec.shape, dtype=torch.uint8 if spec.dtype == "uint8" else torch.float32
+    def _try(self, network: nn.Module, observations: Sequence[ObservationSpec]) -> None:
+        """Refuse a network that does not fit before it serves."""
+        for name, parameter in network.named_parameters():
+            if parameter.dtype != torch.float32:
+                raise ConfigError(
+                    f"{self._where} has the parameter '{name}' of {parameter.dtype}; "
+                    "every parameter must be torch.float32"
+                )
+        for rows in TRIAL_ROWS:
+            zeros = {spec.name: torch.zeros(rows, *spec.shape) for spec in observations}
+            self._features(network, _as_sent(zeros, observations), f"{rows} rows of zeros")
+        self._try_rows(network, _as_sent(_random_rows(observations), observations))
+
+    def _try_rows(self, network: nn.Module, observation: Mapping[str, Tensor]) -> None:
+        """Random rows must give the same again, and also if each second one is left out."""
+        trial = f"{RANDOM_ROWS} random rows"
+        features = self._features(network, observation, trial)
+        if not torch.equal(self._features(network, observation, trial), features):
+            raise ConfigError(
+                f"{self._where} gives something else for the same {trial} when asked again; it "
+                "must compute alike every time: leave out dropout"
             )
-            for spec in observations
-        }
-        seen = self.vectors.split(self.vectors(zeros, rows))
+        fewer = {name: values.flip(0)[::2] for name, values in observation.items()}
+        others = self._features(network, fewer, f"{RANDOM_ROWS // 2} random rows")
+        deviation = (others - features.flip(0)[::2]).abs().max()
+        if deviation > TOLERANCE * features.abs().max():
+            raise ConfigError(
+                f"{self._where} gives a row other features when other rows stand beside it; each "
+                "row must be computed on its own: use layer normalisation, not batch normalisation"
+            )
+
+    def _features(
+        self, network: nn.Module, observation: Mapping[str, Tensor], trial: str
+    ) -> Tensor:
+        """[R, F] what the network gives for the rows that `trial` describes, if it is that."""
+        rows = len(next(iter(observation.values())))
+        seen = self.vectors.split(self.vectors(observation, rows))
         expected = (rows, self.feature_size)
-        for network in self.networks:
-            try:
-                features = network({**zeros, **seen})
-            except Exception as error:
-                raise ConfigError(
-                    f"{self._where} fails for {rows} rows of zeros: {type(error).__name__}: {error}"
-                ) from error
-            if not isinstance(features, Tensor):
-                raise ConfigError(
-                    f"{self._where} gives a {type(features).__name__}; it must be one tensor"
-                )
-            if features.shape != expected or features.dtype != torch.float32:
-                raise ConfigError(
-                    f"{self._where} gives {features.dtype}{list(features.shape)} for {rows} rows; "
-                    f"expected torch.float32{list(expected)}, one row of feature_size each"
-                )
+        try:
+            features = network({**observation, **seen})
+        except Exception as error:
+            raise ConfigError(
+                f"{self._where} fails for {trial}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(features, Tensor):
+            raise ConfigError(
+                f"{self._where} gives a {type(features).__name__}; it must be one tensor"
+            )
+        if features.shape != expected or features.dtype != torch.float32:
+            raise ConfigError(
+                f"{self._where} gives {features.dtype}{list(features.shape)} for {rows} rows; "
+                f"expected torch.float32{list(expected)}, one row of feature_size each"
+            )
+        if not features.isfinite().all():
+            raise ConfigError(
+                f"{self._where} gives NaN or infinite features for {trial}; guard divisions, "
+                "logarithms and roots, and what is masked everywhere"
+            )
+        return features
+
+
+def _random_rows(observations: Sequence[ObservationSpec]) -> Mapping[str, Tensor]:
+    """{name: [R, *shape]} float32: images within 0 and 1, all others within -1 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    rows = {}
+    for spec in observations:
+        uniform = torch.rand(RANDOM_ROWS, *spec.shape, generator=generator)
+        is_fraction = spec.kind == "image" or spec.dtype == "uint8"
+        rows[spec.name] = uniform if is_fraction else 2.0 * uniform - 1.0
+    return rows
+
+
+def _as_sent(
+    rows: Mapping[str, Tensor], observations: Sequence[ObservationSpec]
+) -> Mapping[str, Tensor]:
+    """The same in the dtypes that simulators send: 1 is 255 of a byte."""
+    return {
+        spec.name: (rows[spec.name] * 255.0).to(torch.uint8)
+        if spec.dtype == "uint8"
+        else rows[spec.name]
+        for spec in observations
+    }
 
 
 def load_class(path: str) -> type[nn.Module]:

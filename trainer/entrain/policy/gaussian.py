@@ -8,14 +8,18 @@ import math
 from collections.abc import Mapping
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 LOG_2_PI = math.log(2.0 * math.pi)
-QUADRATURE_NODES = 48
-"""Enough for an entropy within 1e-6 at sigma = 1, 2e-5 at sigma = 2 and 4e-3 at sigma = 4."""
+QUADRATURE_NODES = 72
+"""Enough for an entropy within 1e-4 and gradients within 1e-3 at every sigma up to e^2 = 7.4, the
+default ceiling; an entropy within 1e-6 up to sigma = 4. Beyond the ceiling both grow wrong: the
+entropy by 0.01 at sigma = 20."""
+
+QUADRATURE_REACH = 5.5
+"""In sigma. The density beyond, 4e-8, is left out."""
 
 
 def entropy_per_dimension(log_sigma_sq: Tensor) -> Tensor:
@@ -103,11 +107,11 @@ class SquashedGaussian(DiagonalGaussian):
         return super().log_prob(action) - correction
 
     def entropy(self) -> Tensor:
-        """[...] nats: H(u) + sum_d E[ln(1 - tanh(u_d)^2)], by Gauss-Hermite quadrature.
+        """[...] nats: H(u) + sum_d E[ln(1 - tanh(u_d)^2)], by quadrature.
 
         E[f(u)] ~ sum_i weight_i * f(mean + sigma * node_i)
         """
-        nodes, weights = gauss_hermite(QUADRATURE_NODES)
+        nodes, weights = normal_quadrature(QUADRATURE_NODES)
         sigma = self.sigma_sq.sqrt()
         u = self.mean.unsqueeze(-1) + sigma.unsqueeze(-1) * nodes.to(self.mean)
         correction = log_tanh_slope(u) @ weights.to(self.mean)
@@ -120,11 +124,15 @@ def log_tanh_slope(u: Tensor) -> Tensor:
 
 
 @cache
-def gauss_hermite(num_nodes: int) -> tuple[Tensor, Tensor]:
+def normal_quadrature(num_nodes: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights, both [num_nodes] float64, of an expectation under N(0, 1).
 
-    Exact for polynomials of degree up to 2 * num_nodes - 1. (Abramowitz & Stegun 25.4.46, with
-    the substitution z = sqrt(2) x.)
+    The trapezoidal rule: equal distances h, weights in proportion to the density. For
+    ln(1 - tanh(u)^2), whose poles are pi/2 off the real line, its error falls like
+    exp(-pi^2 / (sigma * h)). Gauss-Hermite nodes, being exact for polynomials, reach out far into
+    tails that weigh nothing: at sigma = e^2 as many of them are hundreds of times as wrong.
+
+    Source: Trefethen & Weideman 2014, "The exponentially convergent trapezoidal rule", theorem 5.1.
     """
-    nodes, weights = np.polynomial.hermite.hermgauss(num_nodes)
-    return torch.from_numpy(nodes * math.sqrt(2.0)), torch.from_numpy(weights / math.sqrt(math.pi))
+    nodes = torch.linspace(-QUADRATURE_REACH, QUADRATURE_REACH, num_nodes, dtype=torch.float64)
+    return nodes, torch.softmax(-0.5 * nodes.square(), dim=0)

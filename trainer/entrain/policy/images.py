@@ -42,8 +42,7 @@ class ImageEncoder(nn.Module):
         """Draw the initial weights: orthogonal, biases zero.
 
         Args:
-            observation: an image; [C, H, W] if its first dimension is smaller than its last,
-                else [H, W, C].
+            observation: an image, [C, H, W] or [H, W, C]: `is_channels_first` tells.
             encoder: which convolutions.
             features: numbers that an image is reduced to.
             groups: encoders side by side, each with weights of its own.
@@ -56,7 +55,7 @@ class ImageEncoder(nn.Module):
         self.name = observation.name
         self._shape = observation.shape
         self._is_bytes = observation.dtype == "uint8"
-        self._is_channels_first = observation.shape[0] < observation.shape[2]
+        self._is_channels_first = is_channels_first(observation.shape)
         channels, *size = self._to_channels_first(torch.empty(1, *observation.shape)).shape[1:]
         _check_size(observation.name, encoder, size)
         self.towers = nn.ModuleList(_tower(encoder, channels, generator) for _ in range(groups))
@@ -124,6 +123,20 @@ class ResidualBlock(nn.Module):
         """[R, channels, H, W] to the same."""
         residual: Tensor = self.second(functional.relu(self.first(functional.relu(x))))
         return x + residual
+
+
+def is_channels_first(shape: Sequence[int]) -> bool:
+    """Whether an image of three dimensions is [C, H, W]; else it is [H, W, C].
+
+    Two neighbours that are equal, and unlike the third, are height and width. Where that does not
+    tell, there are fewer channels than rows or columns, and [H, W, C] if as many.
+    """
+    first, middle, last = shape
+    if first == middle != last:
+        return False
+    if first != middle == last:
+        return True
+    return first < last
 
 
 def minimum_size(encoder: ImageEncoderName) -> int:
