@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,28 @@ class FinishedRun:
     def steady_rate(self, *, skip: int = 1) -> float:
         """Median env steps/s of its updates, the first `skip` left out."""
         return statistics.median(self.column("time/env_steps_per_second")[skip:])
+
+
+def evaluated_return(run: FinishedRun, *, episodes: int) -> float:
+    """Mean return of so many episodes that the trained policy plays without noise."""
+    printed = subprocess.run(
+        [
+            *ENTRAIN,
+            "evaluate",
+            str(run.folder),
+            "--episodes",
+            str(episodes),
+            "--set",
+            "server.address=localhost:0",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r": return (\S+) ", printed)
+    if found is None:
+        raise ValueError(f"entrain evaluate told no return; it printed: {printed}")
+    return float(found[1])
 
 
 def print_time_shares(runs: Sequence[FinishedRun]) -> None:
