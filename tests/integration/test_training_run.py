@@ -12,6 +12,7 @@ import pytest
 
 from entrain import daemon
 from entrain.launcher import Launcher
+from entrain.run.display import SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
 from entrain.state import State
@@ -167,6 +168,26 @@ async def test_two_behaviours_of_one_simulator_learn_at_the_same_time(
     assert [row["behaviour"] for row in rows].count("dog") == 4
     assert {path.name for path in folder.policies.glob("*.onnx")} == {"cat.onnx", "dog.onnx"}
     assert folder.report.is_file()
+
+
+async def test_what_is_shown_names_each_of_two_behaviours_and_ends_with_what_they_came_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "entrain")
+    serving, shown = LogDisplay.serving, []
+
+    def remembered(display: LogDisplay, who: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
+        shown.append(env_steps)
+        serving(display, who, env_steps)
+
+    monkeypatch.setattr(LogDisplay, "serving", remembered)
+    # The last 30 steps of the cats fill no rollout of 100.
+    run, _ = await pets_run(tmp_path, [], cat_steps=130)
+    assert shown[-1] == {name: it.progress.env_steps for name, it in run.trainers.items()}
+    assert shown[-1]["cat"] >= 130
+    updates = [it for it in caplog.messages if it.startswith("update ")]
+    assert len(updates) == run.trainers["cat"].progress.updates + 4
+    assert all(" of 'cat': " in it or " of 'dog': " in it for it in updates)
 
 
 async def test_a_policy_that_is_done_goes_on_acting_but_learns_no_more(tmp_path: Path) -> None:

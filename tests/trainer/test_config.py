@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from entrain.config import (
     ActionConfig,
     CheckpointsConfig,
+    EntropyConfig,
     LaunchConfig,
     NetworkConfig,
     Options,
@@ -71,6 +72,13 @@ def test_the_defaults_are_those_of_the_ppo_that_the_field_compares_with() -> Non
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
     assert (ppo.discount, ppo.gae_lambda, ppo.clip_range) == (0.99, 0.95, 0.2)
     assert (ppo.value_coefficient, ppo.max_grad_norm) == (0.5, 0.5)
+
+
+def test_a_prior_without_weight_is_refused_for_it_would_do_nothing() -> None:
+    with pytest.raises(ValidationError, match="with a prior it must be above 0"):
+        EntropyConfig.model_validate({"prior": "runs/walker"})
+    options = EntropyConfig.model_validate({"prior": "runs/walker", "coefficient": 0.1})
+    assert options.prior == Path("runs/walker")
 
 
 def test_a_run_listens_on_loopback_unless_told_otherwise() -> None:

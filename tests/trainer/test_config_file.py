@@ -1,5 +1,6 @@
 """Settings files: what is read from them, and what somebody with a mistake in one is told."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -316,6 +317,11 @@ def test_an_impossible_value_is_shown_with_what_it_must_be(
             "it must be the program to run and its arguments",
         ),
         (
+            'simulators:\n  launch:\n    - {count: 2, command: "sh -c \'walk"}',
+            "3: simulators.launch.0.command cannot be split into words (No closing quotation): "
+            '"sh -c \'walk"; close the quote, or give the words as a list',
+        ),
+        (
             "policies:\n  w: 5",
             "2: policies.w is 5; it must be a group of options, such as 'total_steps'",
         ),
@@ -392,7 +398,14 @@ def test_a_value_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
         (r'policies."a\q".total_steps=5', r'"a\q" is no name'),
         ("seed=[1", "this is not YAML"),
         ("name.first=x", "name is 'walk', which has no option 'first'"),
-        ("server.grace_s.x=1", "server.grace_s is a group of options; it must be a number"),
+        ("seed.x=3", "seed has no options below it"),
+        ("server.token_file.x=3", "server.token_file has no options below it"),
+        ("policies.walker.ppo.discount.a.b=3", "policies.walker.ppo.discount has no options below"),
+        (
+            "policies.w.network.hidden_sizes.0=3",
+            "policies.w.network.hidden_sizes is nowhere written, so no entry of it can be changed",
+        ),
+        ("server.grace_s.x=1", "server.grace_s has no options below it"),
         ("simulators.launch.2.count=1", "simulators.launch holds entries 0 to 0, no '2'"),
         ("simulators.launch.first.count=1", "simulators.launch holds entries 0 to 0, no 'first'"),
     ],
@@ -402,6 +415,13 @@ def test_a_mistake_in_set_is_told_with_the_whole_argument(
 ) -> None:
     text = "name: walk\nsimulators: {launch: [{command: walk}]}"
     assert complaint(tmp_path, text, argument).startswith(f"--set {argument}: {expected}")
+
+
+@pytest.mark.parametrize("text", ["", "simulators: {launch: []}", "simulators:\n  launch:\n"])
+def test_set_finds_no_entry_in_a_list_that_is_empty(tmp_path: Path, text: str) -> None:
+    expected = "simulators.launch is empty; there is no entry 0"
+    argument = "simulators.launch.0.count=4"
+    assert complaint(tmp_path, text, argument) == f"--set {argument}: {expected}"
 
 
 def test_what_set_has_replaced_is_never_blamed(tmp_path: Path) -> None:
@@ -535,7 +555,7 @@ policies = st.builds(
 )
 launches = st.builds(
     LaunchConfig,
-    command=names.filter(str.strip) | st.lists(names, min_size=1).map(tuple),
+    command=names.map(shlex.quote) | st.lists(names, min_size=1).map(tuple),
     count=count,
 )
 configs = st.builds(

@@ -154,6 +154,7 @@ def test_a_report_that_cannot_be_drawn_never_fails_a_run_that_was_saved(
         (MissingExtraError("pip install entrain[export]"), "WARNING"),
         (ExportError("it deviates"), "ERROR"),
         (OSError("disk full"), "ERROR"),
+        (RuntimeError("what no exporter should raise"), "ERROR"),
     ],
 )
 def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
@@ -170,9 +171,51 @@ def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
     monkeypatch.setattr(daemon, "export_policy", fail)
     assert daemon.train(config(tmp_path)) == 0
-    (record,) = [it for it in caplog.records if "not exported" in it.message]
+    (record,) = [it for it in caplog.records if "not exported:" in it.message]
     assert record.levelname == level
     assert str(error) in record.message
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_of_policies_that_cannot_be_exported_each_is_told(
+    tmp_path: Path,
+    run: type[FakeRun],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("of torch")
+
+    caplog.set_level("DEBUG", "entrain.daemon")
+    run.trainers = {"walker": FakeTrainer(), "jumper": FakeTrainer()}
+    run.policies = {"walker": object(), "jumper": object()}
+    monkeypatch.setattr(daemon, "export_policy", fail)
+    assert daemon.train(config(tmp_path)) == 0
+    told = [it.message for it in caplog.records if it.levelname == "ERROR"]
+    assert told == [
+        "policy 'walker' is not exported: ZeroDivisionError: of torch",
+        "policy 'jumper' is not exported: ZeroDivisionError: of torch",
+    ]
+    assert caplog.text.count("Traceback") == 2
+
+
+def test_whoever_stops_a_run_waits_for_its_report_but_not_for_its_policies(
+    tmp_path: Path,
+    run: type[FakeRun],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exported: list[Path] = []
+    monkeypatch.setattr(daemon, "export_policy", lambda _, path, **__: exported.append(path))
+    run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
+    run.ends_with = "stopped"
+    assert daemon.train(config(tmp_path)) == 0
+    assert exported == []
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert f"entrain export {tmp_path / 'run'}" in capsys.readouterr().out
+    run.ends_with = "completed"
+    assert daemon.train(config(tmp_path)) == 0
+    assert exported == [tmp_path / "run-2" / "policies" / "walker.onnx"]
 
 
 def test_resuming_without_a_checkpoint_is_refused_and_changes_nothing(

@@ -12,6 +12,8 @@ from entrain.config import PolicyConfig, RunConfig
 from entrain.inspection import describe_installation, describe_run
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
+from entrain.run.progress import Progress
+from entrain.run.summary import PolicySummary, RunSummary
 
 METRICS = """\
 behaviour,env_steps,wall_time,rollout/episode_return_mean
@@ -55,6 +57,38 @@ def test_progress_is_told_of_every_behaviour(folder: RunFolder) -> None:
     lines = list(describe_run(folder.path))
     assert "  walker: 5,000 of 10,000 env steps (50%) after 3 updates, mean return 212.4" in lines
     assert "  runner: 100 of 1,000,000 env steps (0%) after 1 update" in lines
+
+
+def test_what_is_not_done_is_not_yet_100_percent(folder: RunFolder) -> None:
+    folder.metrics.write_text(METRICS.replace("5000", "9999"), encoding="utf-8")
+    assert "  walker: 9,999 of 10,000 env steps (99%)" in "\n".join(describe_run(folder.path))
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "told"),
+    [(4.0, "10,003 of 10,000 env steps (100%) after 3 updates"), (2.5, "5,000 of 10,000")],
+    ids=["the run has ended", "it ended once and goes on"],
+)
+def test_steps_behind_the_last_update_count_once_the_run_has_ended(
+    folder: RunFolder, ended_at: float, told: str
+) -> None:
+    folder.metrics.write_text(METRICS, encoding="utf-8")
+    RunSummary(
+        name="walk",
+        outcome="completed",
+        started_at=0.0,
+        ended_at=ended_at,
+        seconds=4.0,
+        simulators=(),
+        software=(),
+        policies={
+            "walker": PolicySummary(
+                progress=Progress(env_steps=10_003), total_steps=10_000, ledger={}
+            )
+        },
+        counters={},
+    ).save(folder.summary)
+    assert f"  walker: {told}" in "\n".join(describe_run(folder.path))
 
 
 def test_of_the_checkpoints_the_one_to_go_on_from_is_told(folder: RunFolder) -> None:

@@ -1,13 +1,15 @@
 """Who waits too long for a simulator is told what was expected, where, and why it may be."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from entrain import waiting
 from entrain.config import RunConfig, SimulatorsConfig
 from entrain.errors import NoSimulatorError
-from entrain.launcher import Launcher
+from entrain.launcher import Launcher, Simulator
 from entrain.waiting import too_few_came, watch_simulators
 
 NO_LAUNCHER = Launcher([], environment={})
@@ -20,6 +22,7 @@ class FakeServer:
 
     schedule: list[int]
     has_begun: bool = True
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_sessions(self) -> int:
@@ -81,6 +84,50 @@ async def test_when_all_launched_simulators_have_ended_nobody_waits_any_longer()
     assert clock.now_s < 5.0
 
 
+async def test_the_last_words_of_a_launched_simulator_are_quoted_unless_it_was_refused() -> None:
+    class Failed(Gone):
+        last_words = ". game-0 ended with exit code 2; its last words: no such option"
+
+    launcher = Failed([], environment={})
+    with pytest.raises(NoSimulatorError, match=r"exit code 2; its last words: no such option$"):
+        await watch_simulators(FakeServer([0]), CONFIG, launcher, "here", clock=Clock())
+    refused = FakeServer([0], refusals={"game-0": "it is too small"})
+    with pytest.raises(NoSimulatorError, match=r"Refused: it is too small$"):
+        await watch_simulators(refused, CONFIG, launcher, "here", clock=Clock())
+
+
+def launching(*names: str) -> Launcher:
+    """Would start these; nothing has ended."""
+    return Launcher([Simulator(name, (), Path(name)) for name in names], environment={})
+
+
+async def test_when_all_launched_simulators_are_refused_nobody_waits_for_them_to_end() -> None:
+    clock = Clock()
+    refusals = {"game-0": "the first is too small", "game-1": "the second is too small"}
+    server = FakeServer([0], refusals=refusals)
+    with pytest.raises(NoSimulatorError, match=r"was refused, .* Refused: the second is too small"):
+        await watch_simulators(server, CONFIG, launching("game-0", "game-1"), "here", clock=clock)
+    assert clock.now_s < 5.0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "launched"),
+    [
+        ([0], ("game-0", "game-1")),  # one of them may yet come
+        ([0], ()),  # none of them is ours to give up
+        ([1], ("game-0",)),  # another simulator is there
+    ],
+)
+async def test_a_refusal_alone_ends_no_wait_but_is_told_at_its_end(
+    schedule: list[int], launched: tuple[str, ...]
+) -> None:
+    clock = Clock()
+    server = FakeServer(schedule, has_begun=False, refusals={"game-0": "it is too small"})
+    with pytest.raises(NoSimulatorError, match=r"Usual causes.* Refused: it is too small"):
+        await watch_simulators(server, CONFIG, launching(*launched), "here", clock=clock)
+    assert clock.now_s > 10.0
+
+
 async def test_when_fewer_join_than_expected_the_wait_ends_too() -> None:
     config = RunConfig(simulators=SimulatorsConfig(wait_s=10.0, expect=3))
     clock = Clock()
@@ -94,7 +141,7 @@ async def test_when_fewer_join_than_expected_the_wait_ends_too() -> None:
 def test_the_message_says_what_was_expected_where_and_three_causes() -> None:
     message = too_few_came(CONFIG, "localhost:50051", 0)
     assert "localhost:50051" in message
-    assert "behaviour '*'" in message
+    assert "Expected: one of any behaviour; the trainer listens on localhost:50051." in message
     assert "simulators.wait_s" in message
     for cause in ("no simulator was started", "another address", "firewall"):
         assert cause in message

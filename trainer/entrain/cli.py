@@ -18,6 +18,8 @@ import typer
 
 from entrain import __version__
 from entrain.errors import ConfigError, EntrainError
+from entrain.importing import INTERRUPTED, interruptible
+from entrain_envs.grpc_lines import silence
 
 _EXIT_CODES: Final = {
     0: "done, or stopped as asked (entrain resume goes on)",
@@ -26,8 +28,8 @@ _EXIT_CODES: Final = {
     3: "a checkpoint is missing, damaged or made for another spec",
     4: "cannot listen: port, certificate or token",
     5: "no simulator came, or all left for good",
-    6: "training diverged: a loss or gradient was no finite number; the checkpoint before stands",
-    130: "interrupted before training began, or a second Ctrl+C forced the end",
+    6: "training diverged: a loss or gradient was no finite number; saved as it was before that",
+    INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
 }
 
 app = typer.Typer(
@@ -81,7 +83,8 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     ]
     run = config_file.load(config, overrides)
     _start_logging(verbose=verbose)
-    from entrain import daemon
+    with interruptible():
+        from entrain import daemon
 
     raise typer.Exit(daemon.train(run))
 
@@ -90,7 +93,8 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
 def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> None:
     """Go on with a run that was stopped or has crashed, from its newest valid checkpoint."""
     _start_logging(verbose=verbose)
-    from entrain import daemon
+    with interruptible():
+        from entrain import daemon
 
     raise typer.Exit(daemon.resume(run, settings or []))
 
@@ -110,7 +114,8 @@ def evaluate(
 ) -> None:
     """Let the trained policy act, over the same wire, without learning; report its returns."""
     _start_logging(verbose=verbose)
-    from entrain import daemon
+    with interruptible():
+        from entrain import daemon
 
     code = daemon.evaluate(
         run, episodes=episodes, deterministic=deterministic, overrides=settings or []
@@ -128,7 +133,8 @@ def export(
 ) -> None:
     """Write the run's policies as ONNX, checked against the policy that was trained."""
     _start_logging(verbose=verbose)
-    from entrain import daemon
+    with interruptible():
+        from entrain import daemon
 
     raise typer.Exit(daemon.export(run, output))
 
@@ -204,16 +210,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: behind the program's name; None takes those of this process.
     """
+    silence()
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_print(stream)
     try:
-        with _sigterm_as_interrupt():
+        with _signals_as_interrupts():
             app(args=None if arguments is None else list(arguments), prog_name="entrain")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except EntrainError as error:
         typer.echo(f"entrain: {error}", err=True)
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except Exception:  # the outermost place: every mistake ends here
         traceback.print_exc()
         typer.echo(
@@ -237,16 +246,18 @@ def _start_logging(*, verbose: bool) -> None:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def _signals_as_interrupts() -> Iterator[None]:
     """Until a run takes over the signals, SIGTERM ends the program as Ctrl+C does.
 
     Process 1 of a container has no default for it: it would be ignored while torch is imported.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _never_fail_to_print(stream: TextIO | None) -> None:

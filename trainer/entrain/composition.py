@@ -3,8 +3,9 @@
 Nothing here runs; each function makes one part for a configuration.
 """
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,18 +13,25 @@ import torch
 from google.protobuf.message import DecodeError
 
 from entrain import config_file
+from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
+from entrain.algorithms.ppo import PPO
 from entrain.algorithms.weights import load_weights
-from entrain.config import RunConfig
+from entrain.config import PolicyConfig, RunConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.launcher import Launcher, plan
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.custom_network import load_class
+from entrain.rollout.actor import Actor
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
+from entrain.server.address import UnixAddress, parse_address
 from entrain.server.server import Server
 from entrain.state import State
 from entrain_envs.codec import decode_spec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
 
 TLS_CA = "ENTRAIN_TLS_CA"
 """Where simulators look for the authority that they trust."""
@@ -33,8 +41,20 @@ MISFITS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, Dec
 """What taking in a state of another form comes to."""
 
 
-def make_server(config: RunConfig, *, run_id: str) -> Server:
-    """The server of a run, which takes every behaviour that the configuration has a policy for."""
+BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
+"""Words of torch's errors about tensors that are too large; they have no class of their own."""
+
+
+def make_server(
+    config: RunConfig, *, run_id: str, prepare: Callable[[Sequence[BehaviourSpec]], None]
+) -> Server:
+    """The server of a run, which takes every behaviour that the configuration has a policy for.
+
+    Args:
+        config: of the run.
+        run_id: told to simulators.
+        prepare: gets the run ready for new behaviours; see `Server`.
+    """
     return Server(
         config.server,
         run_id=run_id,
@@ -43,7 +63,16 @@ def make_server(config: RunConfig, *, run_id: str) -> Server:
         policies=tuple(config.policies),
         environment_parameters=config.environment_parameters,
         expect=expected_simulators(config),
+        prepare=prepare,
     )
+
+
+def listened_on(config: RunConfig, address: str) -> str:
+    """Where the server listens, for people; `address` is what simulators of this machine dial."""
+    asked_for = parse_address(config.server.address)
+    if isinstance(asked_for, UnixAddress):
+        return address
+    return asked_for.at(asked_for.host, int(address.rpartition(":")[2]))
 
 
 def make_evaluation_server(
@@ -92,10 +121,16 @@ def expected_simulators(config: RunConfig) -> int:
 
 
 def device(config: RunConfig) -> torch.device:
-    """Where networks live."""
-    if config.device != "auto":
-        return torch.device(config.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where networks live; ConfigError if there is no such device here."""
+    has_cuda = torch.cuda.is_available()
+    if config.device == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    if config.device == "cuda" and not has_cuda:
+        raise ConfigError(
+            f"device is cuda, and torch {torch.__version__} finds no GPU; set device to cpu or "
+            "auto, or install a build of torch for this machine's driver"
+        )
+    return torch.device(config.device)
 
 
 def policy_states(state: State) -> Sequence[tuple[BehaviourSpec, State]]:
@@ -115,44 +150,145 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
     policies = {}
     with checked(restored.path):
         for spec, trainer in policy_states(restored.state):
-            options = config.policy_for(spec.name)
-            if options is None:
-                raise CheckpointError(
-                    f"the configuration has no policy for behaviour '{spec.name}'"
-                )
-            policy = ActorCritic(spec, options, seed=0)
-            load_weights(policy, trainer["algorithm"]["policy"])
-            policies[spec.name] = policy.to(device(config))
+            options = policy_options(config, spec.name)
+            with within_memory(options):
+                policy = ActorCritic(spec, options, seed=0)
+                load_weights(policy, trainer["algorithm"]["policy"])
+                policies[spec.name] = policy.to(device(config))
     if not policies:
         raise CheckpointError(f"{restored.path} has no policy: no simulator had joined yet")
     return policies
 
 
-def load_prior(path: Path, spec: BehaviourSpec, device: torch.device) -> ActorCritic:
-    """The policy for `spec` of the run in folder `path`, as its newest checkpoint has it; frozen.
+@contextmanager
+def within_memory(options: PolicyConfig) -> Iterator[None]:
+    """While a policy is made: a network that no memory holds is a ConfigError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if not any(words in str(error) for words in BEYOND_MEMORY):
+            raise
+        network = options.network
+        sizes = f"network.hidden_sizes {list(network.hidden_sizes)}"
+        if network.memory.kind != "none":
+            sizes += f" and network.memory.size {network.memory.size}"
+        raise ConfigError(
+            f"{sizes} make more weights than fit into memory; choose smaller sizes"
+        ) from error
+
+
+def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
+    """Say so if the policy is done before its first rollout."""
+    if options.total_steps < options.ppo.rollout_steps:
+        logger.warning(
+            "policy '%s' will not learn: it is done after total_steps %s, before the first "
+            "rollout of ppo.rollout_steps %s",
+            behaviour,
+            f"{options.total_steps:,}",
+            f"{options.ppo.rollout_steps:,}",
+        )
+
+
+def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
+    """Of the policy that `behaviour` has; CheckpointError if it has none."""
+    options = config.policy_for(behaviour)
+    if options is None:
+        raise CheckpointError(f"the configuration has no policy for '{behaviour}'")
+    return options
+
+
+def make_actor(policy: ActorCritic, *, seed: int) -> Actor:
+    """What lets `policy` act, and collects what it learns from."""
+    options = policy.config
+    return Actor(
+        policy,
+        rollout_steps=options.ppo.rollout_steps,
+        seed=seed,
+        discount=options.ppo.discount,
+        normalize_rewards=options.normalize_rewards,
+        reward_clip=options.reward_clip,
+    )
+
+
+def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
+    """What `policy` learns by, on the device where it lives. ConfigError as `make_regularizer`."""
+    return PPO(
+        policy,
+        policy.config.ppo,
+        seed=seed,
+        device=policy.initial_state(0).device,
+        regularizer=make_regularizer(policy),
+    )
+
+
+def require_networks(config: RunConfig) -> None:
+    """Look for the device and every `network.custom` before a simulator is waited for.
+
+    Whether a network fits is known once a simulator says what it is.
 
     Raises:
-        ConfigError: there is no such policy, or it is for another spec.
+        ConfigError: one is not there.
     """
+    device(config)
+    for options in config.policies.values():
+        if options.network.custom is not None:
+            load_class(options.network.custom)
+
+
+def require_priors(config: RunConfig) -> None:
+    """Look for every `entropy.prior` before a simulator is waited for.
+
+    Whether it fits is known once a simulator says what it is: see `make_regularizer`.
+
+    Raises:
+        ConfigError: it is no folder of a run with a policy, or has none of the behaviour's name.
+    """
+    for behaviour, options in config.policies.items():
+        if options.entropy.prior is not None:
+            policies = _policies_of(options.entropy.prior, behaviour)
+            if behaviour != "*":
+                _named(policies, options.entropy.prior, behaviour)
+
+
+def make_regularizer(policy: ActorCritic) -> Regularizer:
+    """What the objective of `policy` counts beside the reward: its entropy, or a prior.
+
+    Args:
+        policy: on the device where it learns; its options may name the run of a prior.
+
+    Raises:
+        ConfigError: there is no such policy, or it cannot be compared with this one.
+    """
+    path, behaviour = policy.config.entropy.prior, policy.spec.name
+    if path is None:
+        return Entropy()
+    prior = _named(_policies_of(path, behaviour), path, behaviour)
+    logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
+    return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
+
+
+def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
+    """{behaviour: its policy} of the run in folder `path`, by its newest checkpoint."""
     try:
         folder = RunFolder.existing(path)
-        config = config_file.load(folder.config, [])
+        # Where that run learned does not matter here, and may be a device that is not.
+        config = config_file.load(folder.config, ["device=cpu"])
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
-        policies = load_policies(config, store.load_newest())
+        return load_policies(config, store.load_newest())
     except EntrainError as error:
-        raise ConfigError(f"entropy.prior of '{spec.name}' cannot be used: {error}") from error
-    prior = policies.get(spec.name)
-    if prior is None:
         raise ConfigError(
-            f"entropy.prior {path} has no policy '{spec.name}' (it has: {', '.join(policies)}); "
+            f"entropy.prior of '{behaviour}' cannot be used: {error}. It is looked for from the "
+            "directory that the trainer was started in"
+        ) from error
+
+
+def _named(policies: Mapping[str, ActorCritic], path: Path, behaviour: str) -> ActorCritic:
+    if behaviour not in policies:
+        raise ConfigError(
+            f"entropy.prior {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "
             "name the folder of a run that trained this behaviour"
         )
-    if prior.spec != spec:
-        raise ConfigError(
-            f"entropy.prior {path} was trained for another spec of '{spec.name}': {prior.spec}; "
-            f"this run's is {spec}"
-        )
-    return prior.to(device).requires_grad_(False)
+    return policies[behaviour]
 
 
 @contextmanager

@@ -4,7 +4,9 @@ The docstring under a field is its documentation everywhere: in `entrain schema`
 complete YAML from, and in docs/configuration.md. Reading files is `config_file`'s affair.
 """
 
+import os
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -261,12 +263,16 @@ class EntropyConfig(Options):
 
     prior: Path | None = None
     """Run folder of a trained policy to stay close to: minus the KL divergence from it takes the
-    place of the entropy. Without one the prior is uniform, which is the entropy itself."""
+    place of the entropy. Without one the prior is uniform, which is the entropy itself. Relative to
+    the directory that the trainer is started or resumed in. Its newest checkpoint is taken, each
+    time: name a run that has ended."""
 
     @model_validator(mode="after")
     def _check(self) -> "EntropyConfig":
         if self.target is not None and self.coefficient == 0.0:
             raise ValueError("coefficient is 0; with a target it must start above 0, such as 0.01")
+        if self.prior is not None and self.coefficient == 0.0:
+            raise ValueError("coefficient is 0; with a prior it must be above 0, such as 0.1")
         return self
 
 
@@ -381,7 +387,21 @@ class LaunchConfig(Options):
     def _check(self) -> "LaunchConfig":
         if not self.command or (isinstance(self.command, str) and not self.command.strip()):
             raise ValueError("command is empty; it must be the program to run and its arguments")
+        try:
+            _ = self.words
+        except ValueError as error:
+            raise ValueError(
+                f"command cannot be split into words ({error}): {self.command!r}; close the "
+                "quote, or give the words as a list"
+            ) from None
         return self
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The program to run and its arguments, placeholders as they are."""
+        if isinstance(self.command, str):
+            return tuple(shlex.split(self.command, posix=os.name == "posix"))
+        return self.command
 
 
 class SimulatorsConfig(Options):
@@ -462,6 +482,11 @@ class RunConfig(Options):
         if not self.policies:
             raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
         return self
+
+    @property
+    def named_behaviours(self) -> tuple[str, ...]:
+        """Those that have options of their own."""
+        return tuple(name for name in self.policies if name != "*")
 
     def policy_for(self, behaviour: str) -> PolicyConfig | None:
         """The options for that behaviour's policy; None if the run has no place for it."""

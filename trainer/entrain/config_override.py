@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any, Final
 
+from entrain.config_schema import Schema, find
 from entrain.config_source import OptionPath, Origin, Source, describe, one_line, show_path
 from entrain.config_yaml import read_value
 from entrain.errors import ConfigError
@@ -86,19 +87,37 @@ def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[An
                 f"which has no option {describe(name, '')}"
             )
         if depth < len(names) - 1:
-            here = _below(here, path[-1])
+            if isinstance(here, dict) and here.get(name) is None:
+                _require_group(path, names[depth + 1], origin)
+                here[name] = {}
+            here = here[path[-1]]
     return here, path
 
 
-def _below(group: Any, part: str | int) -> Any:
-    """What stands at `part`; a new group if nothing does."""
-    if isinstance(group, dict) and group.get(str(part)) is None:
-        group[part] = {}
-    return group[part]
+def _require_group(path: OptionPath, name: str, origin: Origin) -> None:
+    """Nothing is written at `path`: ConfigError if it is an option that cannot hold `name`."""
+    known, schema = find(path)
+    if known != path or "properties" in schema or "additionalProperties" in schema:
+        return
+    shown = show_path(path)
+    if not _may_be_list(schema):
+        words = f"{shown} has no options below it"
+    elif schema.get("default"):
+        words = f"{shown} is nowhere written, so no entry of it can be changed; give all of it"
+    else:
+        words = f"{shown} is empty; there is no entry {one_line(name)}"
+    raise ConfigError(f"{origin.place}: {words}")
+
+
+def _may_be_list(schema: Schema) -> bool:
+    return any("items" in choice for choice in (schema, *schema.get("anyOf", ())))
 
 
 def _position(items: list[Any], name: str, path: OptionPath, origin: Origin) -> int:
     if name.isdecimal() and int(name) < len(items):
         return int(name)
-    held = "nothing" if not items else f"entries 0 to {len(items) - 1}"
-    raise ConfigError(f"{origin.place}: {show_path(path)} holds {held}, no {describe(name, '')}")
+    shown = show_path(path)
+    words = f"{shown} holds entries 0 to {len(items) - 1}, no {describe(name, '')}"
+    if not items:
+        words = f"{shown} is empty; there is no entry {one_line(name)}"
+    raise ConfigError(f"{origin.place}: {words}")

@@ -13,9 +13,14 @@ import torch
 from rich.console import Console
 
 from entrain import config_file
-from entrain.composition import load_policies, make_evaluation_server, make_launcher
+from entrain.composition import (
+    listened_on,
+    load_policies,
+    make_evaluation_server,
+    make_launcher,
+)
 from entrain.config import RunConfig
-from entrain.errors import ConfigError, EntrainError, MissingExtraError
+from entrain.errors import ConfigError, EntrainError, MissingExtraError, in_words
 from entrain.evaluation import EvaluationRun, Scores
 from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
@@ -73,7 +78,8 @@ def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequen
 def export(run: Path, output: Path | None) -> int:
     """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`."""
     folder = RunFolder.existing(run)
-    config = config_file.load(folder.config, [])
+    # Where the run learned does not matter here, and may be a device that is not.
+    config = config_file.load(folder.config, ["device=cpu"])
     restored = _load(folder, config)
     console = Console()
     for behaviour, policy in load_policies(config, restored).items():
@@ -115,13 +121,17 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
             if run.trainers:
                 _publish(folder, run, "failed")
             raise
-        display.message("writing the policies and the report")
+        what = "the report" if outcome == "stopped" else "the report and the policies"
+        display.message(f"writing {what}")
         _publish(folder, run, outcome)
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
         console.print(
-            f"stopped; go on with: entrain resume {folder.path}", highlight=False, soft_wrap=True
+            f"stopped; go on with: entrain resume {folder.path}\n"
+            f"its policies as they are, as ONNX: entrain export {folder.path}",
+            highlight=False,
+            soft_wrap=True,
         )
     return 0
 
@@ -147,9 +157,10 @@ async def _evaluate(
 ) -> Mapping[str, Scores]:
     server = make_evaluation_server(config, policies, run_id=f"{folder.name}-evaluation")
     run = EvaluationRun(config, policies, server, episodes=episodes, deterministic=deterministic)
-    address = await server.start()
+    to_dial = await server.start()
+    address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
-    launcher = _launcher(config, folder, address, request)
+    launcher = _launcher(config, folder, to_dial, request)
     try:
         await launcher.start()
         await run.run(request.event(), launcher, address)
@@ -167,18 +178,25 @@ def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopR
 
 def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
     """What is nice to have at the end; trouble here never fails a run that was saved."""
+    try:
+        write_report(folder, run.summary(outcome))
+    except Exception as error:
+        _complain("no report", error)
+    if outcome == "stopped":
+        # It takes long, whoever stops a run waits for it, and the run is to go on anyway.
+        return
     for behaviour, policy in run.policies.items():
         steps = run.trainers[behaviour].progress.env_steps
         try:
             _export(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)
-        except MissingExtraError as error:
-            logger.warning("policy '%s' is not exported: %s", behaviour, error)
-        except (EntrainError, OSError) as error:
-            logger.error("policy '%s' is not exported: %s", behaviour, error)
-    try:
-        write_report(folder, run.summary(outcome))
-    except (EntrainError, OSError) as error:
-        logger.error("no report: %s", error)
+        except Exception as error:
+            _complain(f"policy '{behaviour}' is not exported", error)
+
+
+def _complain(consequence: str, error: Exception) -> None:
+    level = logging.WARNING if isinstance(error, MissingExtraError) else logging.ERROR
+    logger.log(level, "%s: %s", consequence, in_words(error))
+    logger.debug("%s", consequence, exc_info=error)
 
 
 def _export(

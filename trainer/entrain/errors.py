@@ -11,7 +11,7 @@ EntrainError                exit code 1
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
     ├── UnexpectedMessageError a message that the conversation does not allow now
-    ├── BadHelloError          a Hello's content: names, specs, behaviours without a policy
+    ├── BadHelloError          a Hello's content: names, specs, behaviours that get no policy
     ├── RefusedHelloError      a Hello that does not fit this run: version, spec, name taken
     ├── UnauthenticatedError   the token is missing or wrong
     └── LimitError             more sessions, agents or waiting bytes than the trainer allows
@@ -81,7 +81,7 @@ class UnexpectedMessageError(SimulatorError):
 
 
 class BadHelloError(SimulatorError):
-    """A Hello's content is wrong: an empty name, a broken spec, a behaviour without a policy."""
+    """A Hello's content is wrong: an empty name, a broken spec, a behaviour that gets no policy."""
 
 
 class RefusedHelloError(SimulatorError):
@@ -94,6 +94,11 @@ class UnauthenticatedError(SimulatorError):
 
 class LimitError(SimulatorError):
     """The simulator asks for more sessions, agents or waiting bytes than the trainer allows."""
+
+
+def in_words(error: Exception) -> str:
+    """Its message, which only that of an error of ours makes sense without its class."""
+    return str(error) if isinstance(error, EntrainError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

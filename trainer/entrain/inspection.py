@@ -15,6 +15,7 @@ from entrain.config import RunConfig
 from entrain.errors import ConfigError
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
+from entrain.run.summary import RunSummary
 from entrain.run.table import Series, read_metrics
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
@@ -48,14 +49,31 @@ def _progress(folder: RunFolder, config: RunConfig) -> Iterator[str]:
         return
     for behaviour, series in read_metrics(folder.metrics).items():
         policy = config.policy_for(behaviour)
-        yield f"{behaviour}: {_how_far(series, None if policy is None else policy.total_steps)}"
+        total_steps = None if policy is None else policy.total_steps
+        env_steps = _env_steps(folder, behaviour, series)
+        yield f"{behaviour}: {_how_far(env_steps, total_steps, series)}"
 
 
-def _how_far(series: Series, total_steps: int | None) -> str:
-    env_steps, updates = int(series.env_steps[-1]), len(series.env_steps)
+def _env_steps(folder: RunFolder, behaviour: str, series: Series) -> int:
+    """Those of the last update; of the run's end, if it came later and did not fill a rollout."""
+    last = int(series.env_steps[-1])
+    try:
+        summary = RunSummary.load(folder.summary)
+    except ConfigError:
+        return last
+    ended = summary.policies.get(behaviour)
+    if ended is None or summary.ended_at < series.wall_time[-1]:
+        return last
+    return ended.progress.env_steps
+
+
+def _how_far(env_steps: int, total_steps: int | None, series: Series) -> str:
+    updates = len(series.env_steps)
     reached = f"{env_steps:,} env steps"
     if total_steps is not None:
-        reached = f"{env_steps:,} of {total_steps:,} env steps ({env_steps / total_steps:.0%})"
+        # Rounded down: what is not done is not yet 100 %.
+        share = 100 * env_steps // total_steps
+        reached = f"{env_steps:,} of {total_steps:,} env steps ({share}%)"
     facts = [f"{reached} after {updates:,} update{'' if updates == 1 else 's'}"]
     returns = series.columns.get(_RETURN, ())
     last = next((float(each) for each in reversed(returns) if not math.isnan(each)), None)

@@ -2,11 +2,12 @@
 
     listen -> simulators join -> a trainer for each behaviour they bring -> ... -> save and report
 
-A run ends in one of four ways:
+A run ends in one of five ways:
 
     completed   every policy has its total steps: simulators are told to end
     stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
     deserted    nobody is left to learn from: saved like a stopped one, and an error all the same
+    diverged    an update came to no finite number: likewise; resumed, the run does it again
     failed      any other error: simulators are told, and the checkpoint before stands
 
 Everything but the algorithm's updates and the writing of checkpoints runs on one event loop.
@@ -15,30 +16,44 @@ Everything but the algorithm's updates and the writing of checkpoints runs on on
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-from entrain.algorithms.ppo import PPO
-from entrain.composition import checked, device, expected_simulators, make_server, policy_states
+from entrain.algorithms.alarms import Alarms
+from entrain.composition import (
+    checked,
+    device,
+    expected_simulators,
+    listened_on,
+    make_actor,
+    make_algorithm,
+    make_server,
+    policy_options,
+    policy_states,
+    require_networks,
+    require_priors,
+    warn_of_too_few_steps,
+    within_memory,
+)
 from entrain.config import RunConfig
-from entrain.errors import CheckpointError, NoSimulatorError, ungrouped
+from entrain.errors import (
+    CheckpointError,
+    ConfigError,
+    NoSimulatorError,
+    TrainingDivergedError,
+    in_words,
+    ungrouped,
+)
 from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
-from entrain.rollout.actor import Actor
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.metrics import MetricsWriter
-from entrain.run.summary import (
-    Outcome,
-    PolicySummary,
-    RunSummary,
-    describe_sessions,
-    software,
-)
+from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
 from entrain.server.behaviours import Behaviour
 from entrain.state import State
 from entrain.trainer import Trainer, Update
-from entrain.waiting import watch_simulators
+from entrain.waiting import any_of, watch_simulators
 from entrain_envs.codec import encode_spec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
@@ -73,9 +88,11 @@ class TrainingRun:
             clock: seconds.
 
         Raises:
-            ConfigError: the address is wrong or too exposed.
+            ConfigError: the address is wrong or too exposed; a prior, network or device is missing.
             CheckpointError: `restored` does not fit the configuration; nothing was changed.
         """
+        require_networks(config)
+        require_priors(config)
         self._config = config
         self._folder = folder
         self._display = display
@@ -92,9 +109,9 @@ class TrainingRun:
         self._saving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._is_complete = False
-        self._said: set[str] = set()
-        self._deserted: NoSimulatorError | None = None
-        self._server = make_server(config, run_id=folder.name)
+        self._asked_for: list[str] = []
+        self._failure: NoSimulatorError | TrainingDivergedError | None = None
+        self._server = make_server(config, run_id=folder.name, prepare=self._prepare)
         self._saved_at = 0
         self._earlier_s = 0.0
         self._started_at = time.time()
@@ -126,26 +143,26 @@ class TrainingRun:
         """Train until every policy is done, or `stop` is set; then save what was learned.
 
         Raises:
-            NoSimulatorError: nobody was left to learn from; what was learned is saved.
-            ServeError, ConfigError, CheckpointError, TrainingDivergedError: see `errors`.
+            NoSimulatorError, TrainingDivergedError: what was learned before is saved.
+            ServeError, ConfigError, CheckpointError: see `errors`.
         """
         with self._metrics:
             try:
                 with ungrouped():
-                    address = await self._server.start()
-                    logger.info("listening on %s (Ctrl+C saves and stops)", address)
-                    outcome = await self._serve(stop, address)
+                    outcome = await self._serve(stop, await self._server.start())
             except BaseException as error:
                 await self._server.stop(pb.CLOSE_REASON_STOPPED, f"the trainer failed: {error}")
                 raise
         logger.info("%s after %s env steps", outcome, f"{self.env_steps:,}")
-        if self._deserted is not None and outcome == "failed":
-            raise self._deserted
+        if self._failure is not None and outcome == "failed":
+            raise self._failure
         return outcome
 
-    async def _serve(self, stop: asyncio.Event, address: str) -> Outcome:
+    async def _serve(self, stop: asyncio.Event, to_dial: str) -> Outcome:
         """Everything between listening and the last checkpoint."""
-        launcher = self._make_launcher(address)
+        address = listened_on(self._config, to_dial)
+        logger.info("listening on %s (Ctrl+C saves and stops)", address)
+        launcher = self._make_launcher(to_dial)
         try:
             await launcher.start()
             outcome = await self._train(stop, launcher, address)
@@ -157,63 +174,70 @@ class TrainingRun:
     async def _train(self, stop: asyncio.Event, launcher: Launcher, address: str) -> Outcome:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
+            patience = watch_simulators(self._server, self._config, launcher, address)
             watching = [
-                watchers.create_task(self._open_trainers(trainers)),
+                watchers.create_task(self._open_trainers(trainers, address)),
                 watchers.create_task(self._look_around(address)),
-                watchers.create_task(self._watch_simulators(launcher, address)),
+                watchers.create_task(self._until_failure(patience)),
             ]
-            await _any_of(stop, self._over)
+            await any_of(stop, self._over)
             for task in watching:
                 task.cancel()
             self._server.pause()
             await self._quieten()
+        self._show(address)
         if self._is_complete:
             return "completed"
-        return "failed" if self._deserted is not None and not stop.is_set() else "stopped"
+        return "stopped" if stop.is_set() and not self._has_diverged else "failed"
 
-    async def _open_trainers(self, group: asyncio.TaskGroup) -> None:
+    @property
+    def _has_diverged(self) -> bool:
+        return isinstance(self._failure, TrainingDivergedError)
+
+    async def _open_trainers(self, group: asyncio.TaskGroup, address: str) -> None:
         """A trainer for each behaviour as it is first seen."""
         async for behaviour in self._server.opened():
-            trainer = self._trainers.get(behaviour.name) or self._make_trainer(behaviour.spec)
+            trainer = self._trainers[behaviour.name]
             logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
             self._behaviours[behaviour.name] = behaviour
-            self._serving.append(group.create_task(trainer.run(behaviour.batcher)))
+            self._show(address)
+            running = self._until_failure(trainer.run(behaviour.batcher))
+            self._serving.append(group.create_task(running))
 
-    async def _watch_simulators(self, launcher: Launcher, address: str) -> None:
-        """Nobody left is an error, but not one that what was learned should be lost for."""
+    async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
+        """Nobody left, or an update that diverged, ends the run; what was learned is not lost."""
         try:
-            await watch_simulators(self._server, self._config, launcher, address)
-        except NoSimulatorError as error:
-            self._deserted = error
+            await work
+        except (NoSimulatorError, TrainingDivergedError) as error:
+            self._failure = self._failure or error
             self._over.set()
 
+    def _prepare(self, specs: Sequence[BehaviourSpec]) -> None:
+        """A trainer for each of these behaviours; ConfigError, and for none, if one cannot be made.
+
+        Before their simulator is welcomed, so that what does not fit costs it and nobody else.
+        """
+        new = [spec for spec in specs if spec.name not in self._trainers]
+        for index, spec in enumerate(new):
+            try:
+                with within_memory(policy_options(self._config, spec.name)):
+                    self._make_trainer(spec)
+            except Exception as error:
+                # Any: what a network of the user's raises is its own affair.
+                for made in new[:index]:
+                    del self._trainers[made.name], self._policies[made.name]
+                raise ConfigError(f"behaviour '{spec.name}': {in_words(error)}") from error
+
     def _make_trainer(self, spec: BehaviourSpec) -> Trainer:
-        config = self._config.policy_for(spec.name)
-        if config is None:
-            raise CheckpointError(f"the configuration has no policy for '{spec.name}'")
-        if config.total_steps < config.ppo.rollout_steps:
-            logger.warning(
-                "policy '%s' will not learn: it is done after total_steps %s, before the first "
-                "rollout of ppo.rollout_steps %s",
-                spec.name,
-                f"{config.total_steps:,}",
-                f"{config.ppo.rollout_steps:,}",
-            )
-        index = len(self._trainers)
-        seed = self._config.seed + 1_000_003 * index
+        config = policy_options(self._config, spec.name)
+        warn_of_too_few_steps(config, spec.name)
+        seed = self._config.seed + 1_000_003 * len(self._trainers)
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
-        actor = Actor(
-            policy,
-            rollout_steps=config.ppo.rollout_steps,
-            seed=seed,
-            discount=config.ppo.discount,
-            normalize_rewards=config.normalize_rewards,
-            reward_clip=config.reward_clip,
-        )
         trainer = Trainer(
             spec.name,
-            actor=actor,
-            algorithm=PPO(policy, config.ppo, seed=seed, device=device(self._config)),
+            actor=make_actor(policy, seed=seed),
+            algorithm=make_algorithm(policy, seed=seed),
+            alarms=Alarms(config, spec.action),
             recorder=self,
             total_steps=config.total_steps,
         )
@@ -223,40 +247,38 @@ class TrainingRun:
 
     def note_completion(self) -> None:
         """A policy has its total steps; the run is complete once every policy has."""
-        missing = [name for name in self._config.policies if name not in {"*", *self._trainers}]
+        missing = [name for name in self._config.named_behaviours if name not in self._trainers]
         if not all(trainer.is_complete for trainer in self._trainers.values()):
             return
-        if missing:
-            self._say_once(
-                f"every policy that simulators brought is done; '{', '.join(missing)}' is not "
-                "there yet: the run waits for a simulator with that behaviour"
+        if missing and missing != self._asked_for:
+            self._asked_for = missing
+            logger.warning(
+                "every policy that simulators brought is done; '%s' is not there yet: the run "
+                "waits for a simulator with that behaviour",
+                ", ".join(missing),
             )
-        else:
+        elif not missing:
             self._is_complete = True
             # At once: how often agents act after the end must not depend on who is faster.
             self._server.pause()
             self._over.set()
 
-    def _say_once(self, words: str) -> None:
-        if words not in self._said:
-            self._said.add(words)
-            logger.warning("%s", words)
-
     async def _look_around(self, address: str) -> None:
         """Show who is there, and save when it is time."""
-        expected = expected_simulators(self._config)
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
-            self._display.serving(
-                SimulatorsRow(
-                    address=address,
-                    connected=self._server.num_running,
-                    expected=expected,
-                    agents=self._server.num_agents,
-                ),
-                {name: trainer.progress.env_steps for name, trainer in self._trainers.items()},
-            )
+            self._show(address)
             self._save_if_due()
+
+    def _show(self, address: str) -> None:
+        row = SimulatorsRow(
+            address=address,
+            connected=self._server.num_running,
+            expected=expected_simulators(self._config),
+            agents=self._server.num_agents,
+        )
+        steps = {name: trainer.progress.env_steps for name, trainer in self._trainers.items()}
+        self._display.serving(row, dict.fromkeys(self._config.named_behaviours, 0) | steps)
 
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and now is a moment that it can hold."""
@@ -301,7 +323,9 @@ class TrainingRun:
         if self._saving is not None:
             # Two at once would want the same name.
             await self._saving
-        if outcome != "failed" or self._trainers:
+        # What diverges at once when it is resumed must not push older checkpoints out.
+        is_new = self.env_steps > self._saved_at or not self._has_diverged
+        if outcome != "failed" or (self._trainers and is_new):
             path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
             logger.info("saved %s", path)
 
@@ -315,14 +339,7 @@ class TrainingRun:
             seconds=self.seconds,
             simulators=(describe_sessions(self._server.counters),),
             software=software(),
-            policies={
-                name: PolicySummary(
-                    progress=trainer.progress,
-                    total_steps=trainer.total_steps,
-                    ledger=trainer.ledger.state(),
-                )
-                for name, trainer in self._trainers.items()
-            },
+            policies={name: trainer.summary() for name, trainer in self._trainers.items()},
             counters=dict(self._server.counters),
         )
 
@@ -338,6 +355,8 @@ class TrainingRun:
             total_steps=update.total_steps,
         )
         self._display.update(update.behaviour, row)
+        for warning in update.warnings:
+            logger.warning("policy '%s', %s", update.behaviour, warning)
         # Where updates take nearly all of the time, no other moment may be found.
         self._save_if_due()
 
@@ -379,13 +398,3 @@ class TrainingRun:
         self._started_at = float(restored.state["started_at"])
         # Last, for it changes a file: nothing may turn out not to fit any more.
         self._metrics.resume_at(env_steps)
-
-
-async def _any_of(*events: asyncio.Event) -> None:
-    """Until one of them is set."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

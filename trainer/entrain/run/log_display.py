@@ -38,8 +38,13 @@ class LogDisplay:
         whose = f" of '{behaviour}'" if len(self._behaviours) > 1 else ""
         logger.info("update %d%s: %s", row.update, whose, update_text(row))
 
-    def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
-        """Joining and leaving is logged where it happens."""
+    def serving(
+        self,
+        simulators: SimulatorsRow,  # noqa: ARG002 - who is there is logged where they join
+        env_steps: Mapping[str, int],
+    ) -> None:
+        """Remember which behaviours there are."""
+        self._behaviours.update(env_steps)
 
     def message(self, text: str) -> None:
         """Log it."""

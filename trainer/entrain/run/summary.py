@@ -8,8 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-import torch
-
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
 from entrain.run.progress import Progress
@@ -114,7 +112,7 @@ def software() -> tuple[str, ...]:
     """What the numbers of a run were made with."""
     return (
         f"entrain {version('entrain')}",
-        f"torch {torch.__version__}",
+        f"torch {version('torch')}",
         f"Python {platform.python_version()}",
         platform.platform(),
     )
