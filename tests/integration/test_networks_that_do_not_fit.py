@@ -135,7 +135,8 @@ def test_of_several_behaviours_all_get_a_policy_or_none(tmp_path: Path) -> None:
     sound, small = cube(SOUND, "sound"), cube(SMALL, "small")
     with pytest.raises(ConfigError, match=r"^behaviour 'small': image 'camera' is 10 x 10"):
         run._prepare([sound, small])
-    assert run.trainers == run.policies == {}
+    assert not run.trainers
+    assert not run.policies
     run._prepare([sound])
     trainer = run.trainers["sound"]
     with pytest.raises(ConfigError):

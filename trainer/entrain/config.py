@@ -263,9 +263,8 @@ class EntropyConfig(Options):
 
     prior: Path | None = None
     """Run folder of a trained policy to stay close to: minus the KL divergence from it takes the
-    place of the entropy. Without one the prior is uniform, which is the entropy itself. Relative to
-    the directory that the trainer is started or resumed in. Its newest checkpoint is taken, each
-    time: name a run that has ended."""
+    place of the entropy. Relative to the directory that the trainer is started or resumed in. Its
+    newest checkpoint is taken, each time: name a run that has ended."""
 
     @model_validator(mode="after")
     def _check(self) -> "EntropyConfig":
