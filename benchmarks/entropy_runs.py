@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.entropy_tasks import DECEPTION, MOVED_WALL, TWO_GOALS, Maze, MazeTask
 from entrain.algorithms.ppo import PPO
-from entrain.config import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain_envs.timestep import TimestepBatch

@@ -161,8 +161,9 @@ async def serve_entrain() -> None:
     """Serve an untrained policy; nothing is collected or learned."""
     import torch
 
-    from entrain.config import PolicyConfig, ServerConfig
+    from entrain.config import ServerConfig
     from entrain.policy.actor_critic import ActorCritic
+    from entrain.policy_config import PolicyConfig
     from entrain.rollout.actor import Actor
     from entrain.server.server import Server
 

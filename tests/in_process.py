@@ -9,8 +9,8 @@ import torch
 
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
-from entrain.config import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain_envs.environment import Environment

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO
-from entrain.config import (
+from entrain.experience import Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_config import (
     ActionConfig,
     EntropyConfig,
     MemoryConfig,
@@ -20,8 +22,6 @@ from entrain.config import (
     PolicyConfig,
     PPOConfig,
 )
-from entrain.experience import Rollout
-from entrain.policy.actor_critic import ActorCritic
 from entrain.state import State
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 

@@ -11,11 +11,12 @@ from entrain import config_file
 from entrain.algorithms.entropy import Entropy, PriorDivergence
 from entrain.algorithms.weights import weights_of
 from entrain.composition import load_policies, make_regularizer
-from entrain.config import PolicyConfig, RunConfig
+from entrain.config import RunConfig
 from entrain.errors import ConfigError, NoSimulatorError
 from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.categorical import MultiCategorical
+from entrain.policy_config import PolicyConfig
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from entrain.config import (
-    ActionConfig,
     CheckpointsConfig,
-    EntropyConfig,
     LaunchConfig,
-    NetworkConfig,
-    Options,
-    PolicyConfig,
-    PPOConfig,
     RunConfig,
     ServerConfig,
     SimulatorsConfig,
+)
+from entrain.options import Options
+from entrain.policy_config import (
+    ActionConfig,
+    EntropyConfig,
+    NetworkConfig,
+    PolicyConfig,
+    PPOConfig,
 )
 
 GROUPS: list[type[Options]] = [

@@ -8,18 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.config import (
-    ActionConfig,
-    LaunchConfig,
-    NetworkConfig,
-    PolicyConfig,
-    PPOConfig,
-    RunConfig,
-    ServerConfig,
-    SimulatorsConfig,
-)
+from entrain.config import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
 from entrain.config_file import load, to_yaml
 from entrain.errors import ConfigError
+from entrain.policy_config import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
 
 
 def write(folder: Path, text: str, name: str = "walk.yaml") -> Path:

@@ -8,8 +8,9 @@ import pytest
 import entrain
 from entrain import config_file
 from entrain.cli import main
-from entrain.config import PolicyConfig, RunConfig
+from entrain.config import RunConfig
 from entrain.inspection import describe_installation, describe_run
+from entrain.policy_config import PolicyConfig
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.progress import Progress

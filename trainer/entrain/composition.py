@@ -16,11 +16,12 @@ from entrain import config_file
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
 from entrain.algorithms.ppo import PPO
 from entrain.algorithms.weights import load_weights
-from entrain.config import PolicyConfig, RunConfig
+from entrain.config import RunConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.launcher import Launcher, plan
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
+from entrain.policy_config import PolicyConfig
 from entrain.rollout.actor import Actor
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder

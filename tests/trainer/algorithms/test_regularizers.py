@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, worth_of
-from entrain.config import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
+from entrain.policy_config import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain_envs.spec import ActionSpec
 from exact_answers import (
     ALIKE,

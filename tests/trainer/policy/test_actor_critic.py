@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from entrain.config import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.noise import uniform_noise
+from entrain.policy_config import ActionConfig, NetworkConfig, PolicyConfig
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 INF = math.inf

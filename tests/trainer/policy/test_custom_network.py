@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entrain.config import NetworkConfig, PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.custom_network import CustomBody, load_class
+from entrain.policy_config import NetworkConfig, PolicyConfig
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 DOCS = Path(__file__).parents[3] / "docs" / "networks.md"

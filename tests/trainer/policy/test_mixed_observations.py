@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entrain.config import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.body import Body
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
+from entrain.policy_config import PolicyConfig
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 JOINTS = ObservationSpec("joints", (4,))

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entrain.config import MemoryConfig
 from entrain.policy.recurrence import NoMemory, RecurrentMemory, make_memory
+from entrain.policy_config import MemoryConfig
 
 assert_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
 FEATURES = 3

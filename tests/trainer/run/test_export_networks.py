@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entrain.config import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_config import PolicyConfig
 from entrain.run.export import export_policy, input_names, random_inputs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 

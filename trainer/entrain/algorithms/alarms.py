@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.temperature import on_the_way
-from entrain.config import PolicyConfig
 from entrain.policy.action_bounds import has_range
+from entrain.policy_config import PolicyConfig
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 

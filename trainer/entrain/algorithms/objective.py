@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.returns import generalized_advantage
-from entrain.config import EntropyConfig, PPOConfig
 from entrain.experience import Rollout
+from entrain.policy_config import EntropyConfig, PPOConfig
 
 Worth: TypeAlias = Callable[[], Tensor]
 """Evaluates the regularizer on the policy that acted: [T, B], anything in padding."""

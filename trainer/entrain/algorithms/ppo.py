@@ -71,11 +71,11 @@ from entrain.algorithms.telemetry import (
 from entrain.algorithms.temperature import make_temperature
 from entrain.algorithms.unrolling import burnt_in
 from entrain.algorithms.weights import load_weights, weights_of
-from entrain.config import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
+from entrain.policy_config import PPOConfig
 from entrain.state import State
 
 ENTROPY = Entropy()

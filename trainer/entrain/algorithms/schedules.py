@@ -1,6 +1,6 @@
 """Options that change over a run, as pure functions of its progress."""
 
-from entrain.config import Schedule
+from entrain.options import Schedule
 
 
 def scheduled(initial: float, schedule: Schedule, *, progress: float) -> float:

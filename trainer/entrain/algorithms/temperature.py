@@ -5,7 +5,7 @@ from typing import Protocol
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.schedules import scheduled
-from entrain.config import EntropyConfig, EntropyTargetConfig
+from entrain.policy_config import EntropyConfig, EntropyTargetConfig
 from entrain.state import State, Stateful
 from entrain_envs.spec import ActionSpec
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from entrain.config import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
 from entrain.policy.body import make_body
@@ -22,6 +21,7 @@ from entrain.policy.inputs import policy_inputs
 from entrain.policy.layers import Head
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.recurrence import make_memory
+from entrain.policy_config import PolicyConfig
 from entrain_envs.spec import BehaviourSpec
 
 VALUE_GAIN = 1.0

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from entrain.config import PolicyConfig
 from entrain.policy.custom_network import CustomBody, load_class
 from entrain.policy.encoders import VectorEncoder, make_encoder
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy_config import PolicyConfig
 from entrain_envs.spec import BehaviourSpec
 
 

@@ -11,10 +11,10 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from entrain.config import MemoryConfig
 from entrain.policy.layers import keep_first_group
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
 from entrain.policy.stretches import Stretches
+from entrain.policy_config import MemoryConfig
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
 

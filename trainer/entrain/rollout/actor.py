@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from entrain.config import PolicyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.noise import uniform_noise
+from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog

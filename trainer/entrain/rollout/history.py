@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from entrain.config import NetworkConfig
 from entrain.policy.inputs import PREVIOUS_ACTION, PREVIOUS_REWARD
+from entrain.policy_config import NetworkConfig
 from entrain.rollout.per_slot import grown, stored
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
