@@ -183,9 +183,9 @@ def kept_modes(learner: Learner, curve: Curve) -> Mapping[str, float]:
     return_, endings = learner.play(map_=0)
     favourite_closed = 1 if endings["A"] > endings["B"] else 2
     return {
-        "share of the rarer goal": rarer_share(np.zeros(0), endings),
-        "return": return_,
         "return, favourite closed": learner.play(map_=favourite_closed)[0],
+        "return": return_,
+        "share of the rarer goal": rarer_share(np.zeros(0), endings),
     }
 
 
