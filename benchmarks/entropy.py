@@ -72,11 +72,33 @@ class Variant:
 
 VARIANTS: Mapping[str, Variant] = {
     "none": Variant("bonus", (0.0,), {"deception": 0.0, "two_goals": 0.0, "moved_wall": 0.0}),
-    "bonus": Variant("bonus", (0.03, 0.1, 0.3, 1.0), {}),
-    "bonus, raw advantages": Variant("bonus", (0.01, 0.03, 0.1, 0.3), {}, normalization="none"),
-    "soft_return": Variant("soft_return", (0.003, 0.01, 0.03, 0.1), {}),
-    "entropy_critic": Variant("entropy_critic", (0.003, 0.01, 0.03, 0.1), {}),
-    "bonus with target": Variant("bonus", (0.1, 0.3, 0.5, 0.7), {}, has_target=True),
+    "bonus": Variant(
+        "bonus",
+        (0.03, 0.1, 0.3, 1.0),
+        {"deception": 1.0, "two_goals": 1.0, "moved_wall": 1.0},
+    ),
+    "bonus, raw advantages": Variant(
+        "bonus",
+        (0.01, 0.03, 0.1, 0.3),
+        {"deception": 0.1, "two_goals": 0.1, "moved_wall": 0.01},
+        normalization="none",
+    ),
+    "soft_return": Variant(
+        "soft_return",
+        (0.003, 0.01, 0.03, 0.1),
+        {"deception": 0.03, "two_goals": 0.003, "moved_wall": 0.01},
+    ),
+    "entropy_critic": Variant(
+        "entropy_critic",
+        (0.003, 0.01, 0.03, 0.1),
+        {"deception": 0.03, "two_goals": 0.01, "moved_wall": 0.01},
+    ),
+    "bonus with target": Variant(
+        "bonus",
+        (0.1, 0.3, 0.5, 0.7),
+        {"deception": 0.7, "two_goals": 0.7, "moved_wall": 0.7},
+        has_target=True,
+    ),
 }
 
 

@@ -100,9 +100,6 @@ class Benchmark:
     scores: Callable[["Learner", Curve], Mapping[str, float]]
     """Of a learner that is done, and its curve."""
 
-    higher_is_better: bool
-    """Of the first score."""
-
     change: float = 0.0
     """The parameter `map` from half of the env steps on."""
 
@@ -202,10 +199,10 @@ def recovery(learner: Learner, curve: Curve) -> Mapping[str, float]:
     best = ahead[end <= half].max()
     recovered = begin[(begin > half) & (ahead >= 0.9 * best)]
     return {
-        "steps to recover": float(recovered[0]) - half if len(recovered) else half,
-        "recovered": float(len(recovered) > 0),
-        "best return before": float(best),
         "final return": curve.final(),
+        "best return before": float(best),
+        "recovered": float(len(recovered) > 0),
+        "steps to recover": float(recovered[0]) - half if len(recovered) else half,
     }
 
 
@@ -215,7 +212,6 @@ BENCHMARKS = {
         curve="mean return",
         point=mean_return,
         scores=final_return,
-        higher_is_better=True,
         entropy_falls=True,
     ),
     "two_goals": Benchmark(
@@ -223,14 +219,12 @@ BENCHMARKS = {
         curve="share of the rarer goal",
         point=rarer_share,
         scores=kept_modes,
-        higher_is_better=True,
     ),
     "moved_wall": Benchmark(
         MOVED_WALL,
         curve="mean return",
         point=mean_return,
         scores=recovery,
-        higher_is_better=False,
         change=1.0,
     ),
 }
