@@ -21,12 +21,14 @@ demo: setup  ## Train the balance ball from separate simulator processes, over g
 test: setup  ## Unit and integration tests; no network beyond loopback.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning"
 
-learn: setup  ## Learning claims: seeds and thresholds, tens of minutes.
+learn: setup  ## Learning claims: seeds and thresholds, about two hours.
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 7200 tests/learning
 
-bench: setup  ## Beside peers and limits, in turns; about ten minutes.
+bench: setup  ## Beside peers and limits, in turns; about twenty minutes.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.beside_sb3
+	$(BIN)/python -m benchmarks.beside_recurrent
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.soak
 

@@ -34,9 +34,6 @@ class Task:
     source: str
     """Where the threshold comes from."""
 
-    needs: str = ""
-    """A package of the extra `bench` that holds the environment."""
-
     evaluated_episodes: int = 0
     """If not 0, what counts is the return of so many episodes without noise after training, as the
     source has it, instead of that of training's last tenth."""
@@ -69,16 +66,16 @@ TASKS = {
         evaluated_episodes=100,
     ),
     "popgym_repeat_previous": Task(
-        CONFIGS / "popgym_repeat_previous.yaml", 0.95, "1 is perfect, random -0.500", "popgym"
+        CONFIGS / "popgym_repeat_previous.yaml", 0.95, "1 is perfect, random -0.500"
     ),
     "popgym_repeat_first": Task(
-        CONFIGS / "popgym_repeat_first.yaml", 0.95, "1 is perfect, random -0.506", "popgym"
+        CONFIGS / "popgym_repeat_first.yaml", 0.95, "1 is perfect, random -0.506"
     ),
     "popgym_count_recall": Task(
-        CONFIGS / "popgym_count_recall.yaml", -0.925, "1 is perfect, random -0.925", "popgym"
+        CONFIGS / "popgym_count_recall.yaml", -0.925, "1 is perfect, random -0.925"
     ),
     "popgym_autoencode": Task(
-        CONFIGS / "popgym_autoencode.yaml", -0.505, "1 is perfect, random -0.505", "popgym"
+        CONFIGS / "popgym_autoencode.yaml", -0.505, "1 is perfect, random -0.505"
     ),
 }
 
