@@ -28,6 +28,9 @@ from entrain_envs.wire import trainer_pb2_grpc
 
 MEBIBYTE = 1024 * 1024
 
+CLOSE_S = 2.0
+"""Longest wait for gRPC to close a channel, which takes it milliseconds."""
+
 _MENDABLE = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -179,7 +182,11 @@ class _GrpcConnection:
             self._drain()
             timer.cancel()
         self._call.cancel()
-        self._channel.close()
+        # A signal between two lines of gRPC's can leave it a read that was noted and never begun,
+        # for whose end its close waits for ever: it may do so in a thread that holds nobody up.
+        closing = threading.Thread(target=self._channel.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
     def _drain(self) -> None:
         """Read until the stream ends: before that, the status that ends it cannot arrive."""

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -380,6 +381,22 @@ def test_unix_sockets_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(OptionError, match="no unix sockets on Windows; use HOST:PORT"):
         Destination(address="unix:/tmp/trainer")
+
+
+def test_a_channel_that_never_closes_holds_nobody_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up(requests: Requests, context: Any) -> Responses:
+        yield welcome("abc")
+
+    connection: Any = dial(serve(hang_up))
+    connection.receive()
+    channel, is_over = connection._channel, threading.Event()
+    connection._channel = SimpleNamespace(close=is_over.wait)
+    monkeypatch.setattr("entrain_envs.connection.CLOSE_S", 0.01)
+    connection.end(timeout_s=5.0)
+    is_over.set()
+    channel.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no such signals")
