@@ -229,15 +229,14 @@ class PPO:
 
     def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
         """What there is to minimise and maximise at each step, of the weights as they are."""
-        minibatch = minibatch.cleaned()
+        collected, minibatch = minibatch, minibatch.cleaned()
         state = burnt_in(self._policy, minibatch)
         output = self._policy(minibatch.observation, state, minibatch.reset)
         distribution = output.distribution.masked(minibatch.action_mask)
-        # Where there is padding it is 0: exp of any other number might be infinite, and then zero
-        # times its derivative is NaN.
-        log_ratio = torch.where(
-            minibatch.mask, distribution.log_prob(minibatch.action) - minibatch.log_prob, 0.0
-        )
+        log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
+        if minibatch is not collected:
+            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
+            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
         advantage, scale = minibatch.advantage, ONE
         if self._config.advantage_normalization == "minibatch":
             scale = spread(advantage, minibatch.mask) if self._objective.is_soft else ONE
