@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.entropy_tasks import DECEPTION, MOVED_WALL, TWO_GOALS, Maze, MazeTask
 from entrain.algorithms.ppo import PPO
+from entrain.composition import make_actor
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain_envs.timestep import TimestepBatch
 
 Float64Array = npt.NDArray[np.float64]
@@ -118,7 +118,7 @@ class Learner:
         self._benchmark = benchmark
         self._seed = seed
         self._algorithm = PPO(self.policy, config.ppo, seed=seed, device=torch.device("cpu"))
-        self._actor = _actor(self.policy, seed=seed, collect=True)
+        self._actor = make_actor(self.policy, seed=seed)
         self._points: list[tuple[float, float, int, float]] = []
 
     def train(self) -> Measured:
@@ -140,7 +140,8 @@ class Learner:
     def play(self, *, map_: int) -> tuple[float, Mapping[str, int]]:
         """Mean return and {letter: endings} of `PLAYED_EPISODES` as sampled, without learning."""
         maze = Maze(self._benchmark.maze, num_agents=NUM_AGENTS)
-        actor = _actor(self.policy, seed=self._seed + 1_000, collect=False)
+        actor = make_actor(self.policy, seed=self._seed + 1_000)
+        actor.collect = False
         timesteps = maze.reset(seed=self._seed, parameters={"map": map_})["maze"]
         returns = np.zeros(0)
         while len(returns) < PLAYED_EPISODES:
@@ -239,19 +240,6 @@ def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, 
             for name, value in more.items()
         },
     }
-
-
-def _actor(policy: ActorCritic, *, seed: int, collect: bool) -> Actor:
-    config = policy.config
-    return Actor(
-        policy,
-        rollout_steps=config.ppo.rollout_steps,
-        seed=seed,
-        discount=config.ppo.discount,
-        normalize_rewards=config.normalize_rewards,
-        reward_clip=config.reward_clip,
-        collect=collect,
-    )
 
 
 def _by_slot(timesteps: TimestepBatch) -> SlotTimesteps:

@@ -9,10 +9,10 @@ import torch
 
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
+from entrain.composition import make_actor
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain_envs.environment import Environment
 from entrain_envs.timestep import TimestepBatch
 
@@ -46,14 +46,7 @@ def learn(
         device=torch.device("cpu"),
         regularizer=regularize(policy),
     )
-    actor = Actor(
-        policy,
-        rollout_steps=config.ppo.rollout_steps,
-        seed=seed,
-        discount=config.ppo.discount,
-        normalize_rewards=config.normalize_rewards,
-        reward_clip=config.reward_clip,
-    )
+    actor = make_actor(policy, seed=seed)
     learned = Learned(policy)
     timesteps = environment.reset(seed=seed, parameters={})[spec.name]
     while actor.ledger.closed < config.total_steps:
