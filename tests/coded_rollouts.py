@@ -76,8 +76,9 @@ def select(minibatch: Minibatch, mask: Tensor) -> Minibatch:
         **{
             field.name: selected(getattr(minibatch, field.name))
             for field in fields(minibatch)
-            if field.name not in {"initial_state", "burn_in"}
+            if field.name not in {"initial_state", "burn_in", "is_padded"}
         },
         initial_state=torch.zeros(int(mask.sum()), 0),
         burn_in=minibatch.burn_in,
+        is_padded=False,
     )

@@ -155,7 +155,7 @@ def padded(minibatch: Minibatch, rows: int) -> Minibatch:
             return tensor
         return torch.cat([tensor, tensor.new_zeros(rows, *tensor.shape[1:])])
 
-    return each(minibatch, longer)
+    return replace(each(minibatch, longer), is_padded=True)
 
 
 def poisoned(minibatch: Minibatch, number: float) -> Minibatch:

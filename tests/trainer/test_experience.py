@@ -11,7 +11,7 @@ from entrain.experience import BurnIn, Minibatch, Rollout
 from entrain.run.state_files import decode_state, encode_state
 
 T, B = 3, 2
-OF_SEQUENCES = {"sequence_state", "initial_state", "burn_in"}
+OF_SEQUENCES = {"sequence_state", "initial_state", "burn_in", "is_padded"}
 """What has another shape than a row's fields, or a form of its own."""
 
 

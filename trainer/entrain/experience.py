@@ -165,6 +165,9 @@ class Minibatch:
     burn_in: "BurnIn"
     """What is run, without learning from it, to bring `initial_state` up to date."""
 
+    is_padded: bool = True
+    """Whether `mask` may be false anywhere; whoever knows that it is not spares a search for it."""
+
     def __post_init__(self) -> None:
         leading = self.mask.shape
         for name, tensor in _tensors(self):
@@ -174,15 +177,20 @@ class Minibatch:
                     f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
                 )
 
+    @property
+    def padding_mask(self) -> Tensor | None:
+        """`mask`; None if there is no padding for certain."""
+        return self.mask if self.is_padded else None
+
     def cleaned(self) -> "Minibatch":
-        """With harmless numbers in padding; itself if there is none.
+        """With harmless numbers in padding; itself if it has none for certain.
 
         A mean that leaves padding out keeps NaN out of the loss, but not out of its gradient: the
         derivative of a network at NaN is NaN, and zero times that is NaN too. Nor is every network
         defined at zero. So padding repeats the last step before it, whose numbers are of the kind
         the network is made for; zeros, with every choice allowed, where there is none before it.
         """
-        if bool(self.mask.all()):
+        if not self.is_padded:
             return self
         length, columns = self.mask.shape
         step = torch.arange(length, device=self.mask.device).unsqueeze(1)
@@ -210,12 +218,9 @@ class Minibatch:
 
 
 def _tensors(experience: Rollout | Minibatch) -> Iterator[tuple[str, Tensor]]:
-    for field in fields(experience):
-        value = getattr(experience, field.name)
-        if isinstance(value, BurnIn):
-            continue
-        if isinstance(value, Mapping):
+    for name, value in vars(experience).items():
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, Mapping):
             for key, tensor in value.items():
-                yield f"{field.name} '{key}'", tensor
-        else:
-            yield field.name, value
+                yield f"{name} '{key}'", tensor

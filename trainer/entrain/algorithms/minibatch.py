@@ -101,6 +101,7 @@ def valid_steps(
         mask=steps(rollout.valid),
         initial_state=rollout.sequence_state.new_zeros(len(valid), 0, device=device),
         burn_in=BurnIn.nothing(device),
+        is_padded=False,
     )
 
 
@@ -132,6 +133,7 @@ def gathered(steps: Minibatch, rows: Sequence[Tensor]) -> Iterator[Minibatch]:
             pick(steps.mask),
             [steps.initial_state[: piece.shape[1]] for piece in block],
             [steps.burn_in] * len(block),
+            [steps.is_padded] * len(block),
             strict=True,
         ):
             yield Minibatch(*fields)
@@ -144,11 +146,14 @@ class Pick:
         """Remember `rows`, each [L, M] of N steps, any number of them."""
         self._shapes = [piece.shape for piece in rows]
         self._sizes = [piece.numel() for piece in rows]
+        self._are_single_steps = all(length == 1 for length, _ in self._shapes)
         self._index = torch.cat([piece.flatten() for piece in rows]).to(device)
 
     def __call__(self, tensor: Tensor) -> Sequence[Tensor]:
         """[1, N, ...] to [L, M, ...] for each of the rows."""
-        picked = torch.split(tensor[0].index_select(0, self._index), self._sizes)
+        picked = tensor.index_select(1, self._index).split(self._sizes, dim=1)
+        if self._are_single_steps:
+            return picked
         return [
             piece.view(*shape, *tensor.shape[2:])
             for piece, shape in zip(picked, self._shapes, strict=True)

@@ -218,7 +218,7 @@ class PPO:
                 if cancelled():
                     raise UpdateCancelled
                 terms = self.loss_terms(minibatch, coefficients)
-                loss = self.loss(terms, minibatch.mask, coefficients)
+                loss = self.loss(terms, minibatch.padding_mask, coefficients)
                 norm = self._optimizer.step(loss, learning_rate=coefficients.learning_rate)
                 log.add(terms, minibatch.mask, norm)
             epochs.append(log.metrics(clip_range=coefficients.clip_range))
@@ -229,18 +229,19 @@ class PPO:
 
     def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
         """What there is to minimise and maximise at each step, of the weights as they are."""
-        collected, minibatch = minibatch, minibatch.cleaned()
+        minibatch = minibatch.cleaned()
         state = burnt_in(self._policy, minibatch)
         output = self._policy(minibatch.observation, state, minibatch.reset)
         distribution = output.distribution.masked(minibatch.action_mask)
         log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
-        if minibatch is not collected:
+        if minibatch.is_padded:
             # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
             log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
         advantage, scale = minibatch.advantage, ONE
         if self._config.advantage_normalization == "minibatch":
-            scale = spread(advantage, minibatch.mask) if self._objective.is_soft else ONE
-            advantage = normalized(advantage, minibatch.mask)
+            mask = minibatch.padding_mask
+            scale = spread(advantage, mask) if self._objective.is_soft else ONE
+            advantage = normalized(advantage, mask)
         worth, entropy = self._worth_and_entropy(
             distribution, minibatch, is_weighed=coefficients.entropy_coefficient > 0.0
         )
@@ -255,7 +256,7 @@ class PPO:
             log_ratio=log_ratio,
         )
 
-    def loss(self, terms: LossTerms, mask: Tensor, coefficients: Coefficients) -> Tensor:
+    def loss(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
         """[] L = mean over steps of (policy + c_v * value - alpha * worth), padding left out."""
         loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
         if coefficients.entropy_coefficient > 0.0:

@@ -71,14 +71,17 @@ class SequenceMinibatches:
         order = torch.randperm(len(self._cuts.sequence), generator=generator)
         cuts = self._cuts.reordered(order)
         states = self._sequence_state().to(self._device).flatten(0, 1)
-        for minibatch, mask, state, burn_in in zip(
+        for minibatch, mask, is_padded, state, burn_in in zip(
             gathered(self.steps, cuts.rows.tensor_split(self._count, dim=1)),
             cuts.mask.to(self._device).tensor_split(self._count, dim=1),
+            [not bool(mask.all()) for mask in cuts.mask.tensor_split(self._count, dim=1)],
             states.index_select(0, cuts.sequence.to(self._device)).tensor_split(self._count),
             self._burn_ins(cuts),
             strict=True,
         ):
-            yield replace(minibatch, mask=mask, initial_state=state, burn_in=burn_in)
+            yield replace(
+                minibatch, mask=mask, is_padded=is_padded, initial_state=state, burn_in=burn_in
+            )
 
     def _burn_ins(self, cuts: "Cuts") -> Iterator[BurnIn]:
         """Of each minibatch of an epoch, in which `cuts` are in order."""

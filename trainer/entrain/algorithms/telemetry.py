@@ -61,17 +61,17 @@ class EpochLog:
     @torch.no_grad()
     def metrics(self, *, clip_range: float) -> Metrics:
         """Means over all steps of the epoch, masked; of the gradient norm, over minibatches."""
-        mask = torch.cat([mask.flatten() for mask in self._masks])
+        mask = torch.cat(self._masks, dim=1)
 
         def mean(x: Tensor) -> Tensor:
             return masked_mean(x, mask)
 
-        log_ratio = torch.cat([terms.log_ratio.flatten() for terms in self._terms])
+        log_ratio = torch.cat([terms.log_ratio for terms in self._terms], dim=1)
         means = {
-            "loss/policy": mean(torch.cat([terms.policy.flatten() for terms in self._terms])),
-            "loss/value": mean(torch.cat([terms.value.flatten() for terms in self._terms])),
-            "loss/entropy": -mean(torch.cat([terms.worth.flatten() for terms in self._terms])),
-            "policy/entropy": mean(torch.cat([terms.entropy.flatten() for terms in self._terms])),
+            "loss/policy": mean(torch.cat([terms.policy for terms in self._terms], dim=1)),
+            "loss/value": mean(torch.cat([terms.value for terms in self._terms], dim=1)),
+            "loss/entropy": -mean(torch.cat([terms.worth for terms in self._terms], dim=1)),
+            "policy/entropy": mean(torch.cat([terms.entropy for terms in self._terms], dim=1)),
             "policy/kl": mean(kl_estimate(log_ratio)),
             "policy/clip_fraction": mean(
                 is_clipped(log_ratio.exp(), clip_range=clip_range).float()
