@@ -71,7 +71,7 @@ def evaluated_return(run: FinishedRun, *, episodes: int) -> float:
 def print_time_shares(runs: Sequence[FinishedRun]) -> None:
     """Where the wall time of several runs went: medians over their updates, the first left out."""
     print("where a run's time goes (share of wall time, median over updates):")
-    for part in ("wait", "decode", "observe", "act", "encode", "learn"):
+    for part in ("wait", "decode", "observe", "act", "encode", "record", "learn"):
         values = [value for run in runs for value in run.column(f"time/{part}")[1:]]
         if values:
             print(f"  {part:8s} {statistics.median(values):6.1%}")

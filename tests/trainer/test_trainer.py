@@ -79,6 +79,10 @@ class FakeActor:
         self.episodes = FakeEpisodes()
         self.ledger = Ledger()
 
+    @property
+    def env_steps(self) -> int:
+        return self.ledger.closed
+
     def observe(self, batch: SlotTimesteps) -> Rollout | None:
         self._diary.note("observe" if self.collect else "observe without collecting")
         if not self.collect:
@@ -90,6 +94,9 @@ class FakeActor:
     def act(self) -> ActionBatch:
         self._diary.note(f"act with version {self.policy_version}")
         return NO_ACTIONS
+
+    def record(self) -> None:
+        self._diary.note("record")
 
     def release(self, slot: Int64Array) -> None:
         self._diary.note(f"release {slot.tolist()}")
@@ -215,10 +222,34 @@ async def test_the_action_after_an_update_is_the_new_policys() -> None:
     bench = Bench(rollout_steps=2)
     await bench.trainer.run(bench.batches(3))
     assert bench.diary.entries == [
-        *["observe", "act with version 0", "reply"],
-        *["observe", "update from 2 steps at 0", "act with version 1", "reply"],
-        *["observe", "act with version 1", "reply"],
+        *["observe", "act with version 0", "reply", "record"],
+        *["observe", "update from 2 steps at 0", "act with version 1", "reply", "record"],
+        *["observe", "act with version 1", "reply", "record"],
     ]
+
+
+class SentRequests(FakeRequests):
+    """Their reply goes out when the loop comes round to it, as a stream's writing does."""
+
+    def reply(self, actions: ActionBatch) -> None:
+        super().reply(actions)
+        asyncio.get_running_loop().call_soon(self._diary.note, "sent")
+
+
+async def test_actions_are_sent_before_they_are_recorded() -> None:
+    bench = Bench(rollout_steps=9)
+    await bench.trainer.run(FakeBatches([SentRequests(bench.diary)] * 2))
+    assert bench.diary.entries == [
+        *["observe", "act with version 0", "reply", "sent", "record"],
+        *["observe", "act with version 0", "reply", "sent", "record"],
+    ]
+
+
+async def test_nothing_comes_between_the_last_answer_and_completion() -> None:
+    bench = Bench(rollout_steps=1, total_steps=1)
+    await bench.trainer.run(FakeBatches([SentRequests(bench.diary)]))
+    assert bench.diary.entries[-2:] == ["reply", "record"]
+    assert bench.recorder.completions == 1
 
 
 async def test_progress_given_to_schedules_is_that_before_the_rollout() -> None:
@@ -265,7 +296,7 @@ async def test_an_interrupted_update_keeps_its_rollout_and_leaves_its_batch_unan
     await running
     assert was_learning
     assert not bench.trainer.is_learning
-    assert bench.diary.entries == ["observe", "act with version 0", "reply", "observe"]
+    assert bench.diary.entries == ["observe", "act with version 0", "reply", "record", "observe"]
     assert bench.trainer.state()["pending"]["reward"].shape == (2, 1)
 
 
@@ -284,7 +315,7 @@ async def test_a_resumed_run_does_the_interrupted_update_before_it_answers() -> 
         "update from 2 steps at 0",
         "act with version 1",
         "reply to the batch of before",
-        *["observe", "act with version 1", "reply"],
+        *["observe", "act with version 1", "reply", "record"],
     ]
     assert resumed.trainer.state()["pending"] is None
 

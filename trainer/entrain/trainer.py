@@ -53,7 +53,7 @@ class EpisodeSource(Protocol):
 
 
 class ActorPart(Stateful, Protocol):
-    """Runs the policy on a batch; closes and opens steps."""
+    """Runs the policy on a batch; closes and opens steps. See `Actor`."""
 
     policy_version: int
     collect: bool
@@ -62,8 +62,11 @@ class ActorPart(Stateful, Protocol):
     def episodes(self) -> EpisodeSource: ...
     @property
     def ledger(self) -> Ledger: ...
+    @property
+    def env_steps(self) -> int: ...
     def observe(self, batch: SlotTimesteps) -> Rollout | None: ...
     def act(self) -> ActionBatch: ...
+    def record(self) -> None: ...
     def release(self, slot: Int64Array) -> None: ...
 
 
@@ -137,7 +140,7 @@ class Trainer:
     def progress(self) -> Progress:
         """How far training has come, over all sittings."""
         return Progress(
-            env_steps=self._actor.ledger.closed,
+            env_steps=self._actor.env_steps,
             updates=self._algorithm.version,
             episodes=self._episodes,
             seconds=self._earlier.seconds + self._clock() - self._began_s,
@@ -156,7 +159,7 @@ class Trainer:
     @property
     def is_complete(self) -> bool:
         """Whether the total steps are reached, and no rollout is left to learn from."""
-        return self._pending is None and self._actor.ledger.closed >= self.total_steps
+        return self._pending is None and self._actor.env_steps >= self.total_steps
 
     @property
     def is_learning(self) -> bool:
@@ -180,6 +183,12 @@ class Trainer:
                     await self._learn(rollout)
                 requests.reply(self._actor.act())
                 self._stopwatch.lap("act")
+                if not self.is_complete:
+                    # The answer goes out before the rest is done. Not at the end: whether another
+                    # batch is served after it must not depend on who is faster.
+                    await asyncio.sleep(0)
+                self._actor.record()
+                self._stopwatch.lap("record")
                 self._note_completion()
         except UpdateCancelled:
             # The rollout stays pending and its batch unanswered; `state` holds both.
@@ -214,7 +223,7 @@ class Trainer:
     async def _learn(self, rollout: Rollout) -> None:
         self._pending = rollout
         self._is_learning = True
-        before = Progress(env_steps=self._actor.ledger.closed - rollout.num_steps)
+        before = Progress(env_steps=self._actor.env_steps - rollout.num_steps)
         done = before.fraction(self.total_steps)
         try:
             metrics = await asyncio.to_thread(

@@ -99,6 +99,21 @@ def uninterrupted(story: list[SlotTimesteps], make_policy: Make, make_actor: Mak
     return life.end()
 
 
+def test_it_is_all_one_whether_steps_are_recorded_at_once_or_when_they_are_needed(
+    story: list[SlotTimesteps],
+    uninterrupted: list[Any],
+    make_policy: Make,
+    make_actor: Make,
+) -> None:
+    life = Life(make_policy, make_actor)
+    for batch in story:
+        life.observe(batch)
+        life.act()
+        life.actor.record()
+        life.actor.record()
+    np.testing.assert_equal(life.end(), uninterrupted)
+
+
 @pytest.mark.parametrize("stop", range(10))
 def test_stopping_between_batches_changes_nothing(
     stop: int,

@@ -3,15 +3,17 @@
 The rows of a batch are read twice. `observe` takes them as outcomes: each closes the step that its
 agent had open, and when enough are closed, a rollout is cut. `act` takes them as situations: each
 FIRST or MID row is given an action, and thereby opens a step. In between the policy may learn.
+Whatever an opened step leaves to write down waits for `record`, which the policy's loop calls once
+the actions are on their way: simulators and trainer are busy at the same time.
 
 One forward over all rows serves both; only after a cut is it run again, with the new weights.
 Action noise is a pure function of (seed, slot, how many actions that slot was given), so that it
 does not depend on which agents share a batch. No statement here is executed once per agent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +24,8 @@ from entrain.experience import Rollout
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.noise import uniform_noise
-from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
+from entrain.rollout.acting_policy import ActingPolicy
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.history import History
@@ -31,61 +33,12 @@ from entrain.rollout.ledger import Ledger
 from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
 from entrain.state import State
-from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, Int64Array, StepType
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
 Rows: TypeAlias = Int64Array | slice
 """What picks rows out of an array: their indices, or slice(None) for all of them."""
-
-
-class ActingPolicy(Protocol):
-    """What the actor needs of an `ActorCritic`."""
-
-    def __call__(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
-    ) -> PolicyOutput:
-        """Distribution and value of {name: [T, B, *shape]}, state [B, S], reset [T, B]."""
-        ...
-
-    @property
-    def spec(self) -> BehaviourSpec:
-        """What the simulator sends, and how one acts."""
-        ...
-
-    @property
-    def inputs(self) -> BehaviourSpec:
-        """What the policy looks at: that, and what the actor adds."""
-        ...
-
-    @property
-    def config(self) -> PolicyConfig:
-        """Its network's options say what the actor adds, and how sequences are learned from."""
-        ...
-
-    @property
-    def num_values(self) -> int:
-        """V, value heads."""
-        ...
-
-    @property
-    def noise_size(self) -> int:
-        """Uniform numbers that one action takes."""
-        ...
-
-    @property
-    def state_size(self) -> int:
-        """S, numbers in one agent's recurrent state; 0 without memory."""
-        ...
-
-    def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the simulator is told: sampled actions brought into the spec's bounds."""
-        ...
-
-    def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """The weights; the device they are on is where the actor computes."""
-        ...
 
 
 @dataclass(slots=True)
@@ -112,11 +65,27 @@ class _Pending:
     """Whether the policy may have learned since `output` was computed."""
 
 
+@dataclass(slots=True)
+class _Given:
+    """Actions that were given and are not yet written down."""
+
+    pending: _Pending
+    acting: Rows
+    """Of the batch's K rows, those that were given an action."""
+
+    distribution: ActionDistribution
+    """Over the actions of all K rows."""
+
+    action: Mapping[str, Tensor]
+    """{"continuous": [1, K, D], "discrete": [1, K, N]} as sampled."""
+
+
 class Actor:
     """One policy's acting and collecting. Owned by the policy's loop, single-threaded.
 
-    `observe` and `act` alternate. The policy must not change between them unless `observe` returned
-    a rollout, and not while either runs.
+    `observe`, `act` and `record` follow one another; `record` may be left out, for whatever needs
+    its work does it first. The policy must not change between `observe` and `act` unless `observe`
+    returned a rollout, not between `act` and `record`, and not while any of them runs.
     """
 
     policy_version: int
@@ -164,14 +133,21 @@ class Actor:
         self._has_memory = policy.state_size > 0
         self._noise_size = policy.noise_size
         self._pending: _Pending | None = None
+        self._given: _Given | None = None
 
     def __repr__(self) -> str:
         return f"<Actor: policy version {self.policy_version}, {self._buffer}, {self.episodes}>"
 
     @property
     def ledger(self) -> Ledger:
-        """Steps opened, closed (these are the env steps) and dropped while collecting."""
+        """Steps opened, closed and dropped while collecting."""
+        self.record()
         return self._buffer.ledger
+
+    @property
+    def env_steps(self) -> int:
+        """Steps closed while collecting."""
+        return self._buffer.ledger.closed
 
     @property
     def collect(self) -> bool:
@@ -180,6 +156,7 @@ class Actor:
 
     @collect.setter
     def collect(self, collect: bool) -> None:
+        self.record()
         if self._collect and not collect:
             self._buffer.drop(np.flatnonzero(self._buffer.is_open))
         if collect and not self._collect:
@@ -200,6 +177,7 @@ class Actor:
         """
         if self._pending is not None:
             raise RuntimeError("observe() was called twice; answer the batch with act() first")
+        self.record()
         self._grow(batch.num_slots)
         if len(batch.released):
             self.release(batch.released)
@@ -232,21 +210,31 @@ class Actor:
                 if self._is_deterministic
                 else distribution.sample(self._noise(pending.batch.slot, slot))
             )
-            sampled = {name: _array(values)[0][acting] for name, values in action.items()}
-            if self._collect:
-                log_prob = _array(distribution.log_prob(action))[0][acting]
-                self._open(pending, acting, sampled, log_prob)
             chosen = self._policy.environment_action(action)
-        self._history.note(slot, sampled)
-        if self._has_memory:
-            self._recurrent_state[slot] = _array(pending.output.state)[acting]
-        self._awaits_outcome[slot] = True
         self._pending = None
+        self._given = _Given(pending, acting, distribution, action)
         return ActionBatch(
             continuous=_sent(chosen, "continuous", acting, len(slot), np.float32),
             discrete=_sent(chosen, "discrete", acting, len(slot), np.int32),
             policy_version=self.policy_version,
         )
+
+    def record(self) -> None:
+        """Open a step for each action that `act` gave; nothing if that is done."""
+        given, self._given = self._given, None
+        if given is None:
+            return
+        acting, pending = given.acting, given.pending
+        slot = pending.batch.slot[acting]
+        sampled = {name: _array(values)[0][acting] for name, values in given.action.items()}
+        if self._collect:
+            with torch.inference_mode():
+                log_prob = _array(given.distribution.log_prob(given.action))[0][acting]
+            self._open(pending, acting, sampled, log_prob)
+        self._history.note(slot, sampled)
+        if self._has_memory:
+            self._recurrent_state[slot] = _array(pending.output.state)[acting]
+        self._awaits_outcome[slot] = True
 
     def state(self) -> State:
         """Everything that decides what comes next: steps, noise, statistics, running episodes.
@@ -255,6 +243,7 @@ class Actor:
         outcomes are in and whose actions are not chosen yet: whoever goes on from there calls
         `act`. A rollout that `observe` returned is not in it; it is its receiver's to keep.
         """
+        self.record()
         pending = self._pending
         return {
             "seed": self._seed,
@@ -289,6 +278,7 @@ class Actor:
         self._seed = int(state["seed"])
         self.policy_version = int(state["policy_version"])
         self._collect = bool(state["collect"])
+        self._given = None
         self._pending = self._restored(state["pending"])
 
     def _restored(self, state: State | None) -> _Pending | None:
@@ -310,6 +300,7 @@ class Actor:
 
     def release(self, slot: Int64Array) -> None:
         """The agents of these slots left: drop their open steps, forget their episodes."""
+        self.record()
         self._buffer.drop(slot)
         self._awaits_outcome[slot] = False
         self.episodes.forget(slot)
