@@ -151,7 +151,7 @@ class Pick:
 
     def __call__(self, tensor: Tensor) -> Sequence[Tensor]:
         """[1, N, ...] to [L, M, ...] for each of the rows."""
-        picked = tensor.index_select(1, self._index).split(self._sizes, dim=1)
+        picked = torch.split(tensor.index_select(1, self._index), self._sizes, dim=1)
         if self._are_single_steps:
             return picked
         return [

@@ -11,9 +11,9 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
+from entrain.policy.clearing_rows import ClearingRows
 from entrain.policy.layers import keep_first_group
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
-from entrain.policy.stretches import Stretches
 from entrain.policy_config import MemoryConfig
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
@@ -91,10 +91,8 @@ class RecurrentMemory(nn.Module):
         parts = state.view(
             -1, self._groups, len(self.layers), self._parts, self.feature_size
         ).permute(1, 2, 3, 0, 4)
-        if bool(reset[1:].any()):
-            hidden, parts = self._unroll_stretches(hidden, parts, Stretches(reset))
-        else:
-            hidden, parts = self._unroll(hidden, parts)
+        rows = ClearingRows(reset) if bool(reset[1:].any()) else None
+        hidden, parts = self._unroll(hidden, parts, rows)
         return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
 
     def _step(self, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,34 +106,25 @@ class RecurrentMemory(nn.Module):
             hidden = after[-self._parts]
         return hidden, torch.stack(after, dim=2).transpose(0, 1).flatten(1)
 
-    def _unroll(self, hidden: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-        """Several steps without a reset: every column is a sequence."""
-        columns = parts.shape[3]
-        outputs, after = [], []
-        for group in range(self._groups):
-            x = hidden[group].view(-1, columns, hidden.shape[-1])
-            for index, layer in enumerate(self._each_layer()):
-                x, cells = layer.unroll(group, x, parts[group, index].unbind(), None)
-                after += [x[-1], *cells]
-            outputs.append(x.flatten(0, 1))
-        return torch.stack(outputs), torch.stack(after).view(parts.shape)
-
-    def _unroll_stretches(
-        self, hidden: Tensor, parts: Tensor, stretches: Stretches
+    def _unroll(
+        self, hidden: Tensor, parts: Tensor, rows: ClearingRows | None
     ) -> tuple[Tensor, Tensor]:
-        """Several steps with resets: every stretch is a sequence, of zeros if a reset began it."""
+        """Several steps, with `rows` put in where there are resets. Every column is a sequence."""
         columns = parts.shape[3]
-        # [G, L, P, N, H]
-        initial = parts.new_zeros(*parts.shape[:3], stretches.count, parts.shape[4])
-        initial = initial.index_copy(3, stretches.first, parts)
+        flags = None if rows is None else rows.flags.to(hidden.dtype)
         outputs, after = [], []
         for group in range(self._groups):
-            x = hidden[group][stretches.rows]
+            features = hidden[group]
+            x = (
+                features.view(-1, columns, features.shape[-1])
+                if rows is None
+                else rows.put_in(features)
+            )
             for index, layer in enumerate(self._each_layer()):
-                x, cells = layer.unroll(group, x, initial[group, index].unbind(), stretches.padding)
-                rows = x.flatten(0, 1)[stretches.places]
-                after += [rows[-columns:], *(cell[stretches.last] for cell in cells)]
-            outputs.append(rows)
+                x, cells = layer.unroll(group, x, parts[group, index].unbind(), flags)
+                steps = x.flatten(0, 1) if rows is None else rows.take_out(x)
+                after += [steps[-columns:], *cells]
+            outputs.append(steps)
         return torch.stack(outputs), torch.stack(after).view(parts.shape)
 
     def _each_layer(self) -> Sequence[RecurrentLayer]:

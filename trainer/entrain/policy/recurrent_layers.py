@@ -13,6 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from entrain.policy.clearing_rows import NUM_FLAGS
+
 HOLD = 1e30
 """So far outside the sigmoid's range that it is exactly 0 or 1, whatever else is added."""
 
@@ -66,7 +68,7 @@ class RecurrentLayer(nn.Module):
         raise NotImplementedError
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Whole sequences of one group.
 
@@ -74,12 +76,13 @@ class RecurrentLayer(nn.Module):
             group: whose weights are used.
             x: [T, N, F].
             state: P times [N, H] before the first step.
-            padding: [T, N] bool, true behind the end of a sequence; None if all have T steps.
+            flags: [T, N, 2] the rows that are no step, in which x is zero: 1, 0 where all of the
+                state becomes exactly zero, 0, 1 where cells stay exactly as they are; None if
+                every row is a step. See `clearing_rows`.
 
         Returns:
-            output: [T, N, H]; means nothing where there is padding.
-            cells: P - 1 times [N, H], the parts of the state other than the output, after the
-                last step that is not padding.
+            output: [T, N, H]; means nothing in rows that are no step.
+            cells: P - 1 times [N, H], the parts of the state other than the output, at the end.
         """
         raise NotImplementedError
 
@@ -107,8 +110,9 @@ class LSTMLayer(RecurrentLayer):
     gates = 4
     parts = 2
 
-    hold: Tensor
-    """[K * H] added to the gates of padding, so that cells stay exactly as they are."""
+    flag_weights: Tensor
+    """[K * H, 2] what flags add to the gates: the first shuts all of them, the second the one to
+    the cell, and keeps what is in it."""
 
     def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
         """The forget gate's bias is 1, so that a new network remembers.
@@ -117,9 +121,12 @@ class LSTMLayer(RecurrentLayer):
         network architectures", section 2.1.
         """
         super().__init__(groups, inputs, size, generator=generator)
-        hold = torch.zeros(4, size)
-        hold[0], hold[1] = -HOLD, HOLD
-        self.register_buffer("hold", hold.flatten(), persistent=False)
+        enter, forget, leave = 0, 1, 3
+        flag_weights = torch.zeros(4, size, NUM_FLAGS)
+        flag_weights[enter] = -HOLD
+        flag_weights[forget] = torch.tensor([-HOLD, HOLD])
+        flag_weights[leave, :, 0] = -HOLD
+        self.register_buffer("flag_weights", flag_weights.flatten(0, 1), persistent=False)
         with torch.no_grad():
             self.bias[..., size : 2 * size] = 1.0
 
@@ -135,14 +142,13 @@ class LSTMLayer(RecurrentLayer):
         return leave * torch.tanh(cell), cell
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `RecurrentLayer.unroll`."""
         weights = self._library_weights(group)
-        if padding is not None:
-            # Padding is one more input. It closes the gate to the cell and keeps what is in it.
-            x = torch.cat([x, padding.unsqueeze(-1).to(x.dtype)], dim=-1)
-            weights[0] = torch.cat([weights[0], self.hold.unsqueeze(-1)], dim=-1)
+        if flags is not None:
+            x = torch.cat([x, flags], dim=-1)
+            weights[0] = torch.cat([weights[0], self.flag_weights], dim=-1)
         initial = [part.unsqueeze(0) for part in state]
         output, _, cell = torch.lstm(x, initial, weights, *ONE_LAYER)
         return output, (cell.squeeze(0),)
@@ -178,11 +184,23 @@ class GRULayer(RecurrentLayer):
         return (torch.lerp(candidate, output, keep),)
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], padding: Tensor | None
+        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `RecurrentLayer.unroll`."""
-        del padding
         (initial,) = state
         weights = self._library_weights(group)
+        if flags is not None:
+            x = torch.cat([x, flags], dim=-1)
+            weights[0] = torch.cat([weights[0], self._flag_weights(weights[2])], dim=-1)
         output, _ = torch.gru(x, initial.unsqueeze(0), weights, *ONE_LAYER)
         return output, ()
+
+    def _flag_weights(self, bias: Tensor) -> Tensor:
+        """[K * H, 2] what flags add to the gates: the first makes the output tanh(0).
+
+        There are no cells that the second could hold. What the bias gains by the first gate it
+        loses by the bias itself, so that no gradient reaches it from there.
+        """
+        shut = bias.new_full((2 * self._size,), -HOLD)
+        clear = torch.cat([shut, -bias[2 * self._size :]])
+        return torch.stack([clear, torch.zeros_like(clear)], dim=-1)
