@@ -17,6 +17,7 @@ from entrain.algorithms.losses import (
     kl_estimate,
     masked_mean,
     normalized,
+    spread,
     value_error,
 )
 
@@ -73,6 +74,14 @@ def test_normalized_has_mean_0_and_spread_1_over_the_steps_alone(
 def test_a_single_step_is_not_normalized_away() -> None:
     advantage = normalized(row(-3, NAN), torch.tensor([True, False]))
     assert advantage[0] == -3.0
+
+
+@given(st.lists(numbers, min_size=1, max_size=20))
+def test_no_mask_is_a_mask_that_is_true_everywhere(numbers: list[float]) -> None:
+    x, everywhere = row(*numbers), torch.ones(len(numbers), dtype=torch.bool)
+    torch.testing.assert_close(masked_mean(x, None), masked_mean(x, everywhere))
+    torch.testing.assert_close(normalized(x, None), normalized(x, everywhere))
+    torch.testing.assert_close(spread(x, None), spread(x, everywhere))
 
 
 def test_equal_advantages_become_zero_not_nan() -> None:

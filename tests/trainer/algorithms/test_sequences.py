@@ -99,6 +99,8 @@ def test_an_epoch_visits_every_sequence_once_behind_its_state_and_burn_in(
     found = found_in_epoch(minibatches)
     assert len(found) == len(set(found))
     assert set(found) == expected(lengths, sequence_length, burn_in)
+    for minibatch in minibatches.epoch(torch.Generator()):
+        assert minibatch.is_padded == (not minibatch.mask.all())
 
 
 def test_a_column_of_seven_steps_in_sequences_of_three_by_hand() -> None:
