@@ -105,9 +105,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
         runs = run_all(arguments.task, [*seeds, *without], folder, at_once=arguments.jobs)
-    report(arguments.task, task, runs, num_seeds=len(seeds))
-    if arguments.plot:
-        plot(arguments.task, task, runs, num_seeds=len(seeds), path=arguments.plot)
+        # Some tasks are scored by playing on, for which the run folders must be there yet.
+        report(arguments.task, task, runs, num_seeds=len(seeds))
+        if arguments.plot:
+            plot(arguments.task, task, runs, num_seeds=len(seeds), path=arguments.plot)
 
 
 def _arguments() -> argparse.Namespace:
