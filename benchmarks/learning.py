@@ -55,7 +55,7 @@ TASKS = {
     "cue_memory": Task(EXAMPLES / "cue_memory.yaml", 0.95, "1 is perfect, guessing 0.25"),
     "cartpole_masked": Task(
         CONFIGS / "cartpole_masked.yaml",
-        495,
+        500,
         "500 is perfect; rl-baselines3-zoo 500.0 +- 0.0 at 100k",
         evaluated_episodes=100,
     ),
@@ -180,7 +180,7 @@ def plot(
     for position, (label, run) in enumerate(runs.items()):
         _draw(axes, label, run, color=f"C{position}" if position < num_seeds else "0.6")
     axes.axhline(task.threshold, color="0.3", linestyle="--", linewidth=0.8)
-    axes.set(title=f"{name} (dashed: {task.source})", xlabel="env steps")
+    axes.set(title=f"{name}\ndashed: {task.source}", xlabel="env steps")
     axes.set_ylabel("mean episode return")
     axes.grid(alpha=0.3)
     axes.legend()
