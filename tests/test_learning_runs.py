@@ -32,5 +32,5 @@ def test_a_task_that_is_scored_by_playing_on_finds_its_run_folders(
     ]
     printed = capsys.readouterr().out
     assert "seed 2: final return 7.000, without noise 100.000, 100 steps, 2 s" in printed
-    assert "pendulum_masked: 100.000 +- 0.000; -358" in printed
+    assert "pendulum_masked: 100.000 +- 0.000; -217.9" in printed
     assert not scored[0].exists()

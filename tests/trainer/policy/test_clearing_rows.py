@@ -43,6 +43,7 @@ def test_what_is_put_in_comes_out_and_is_zero_elsewhere(reset: Tensor) -> None:
     within = rows.put_in(x)
     assert within.shape == (rows.count, reset.shape[1], 2)
     assert torch.equal(rows.take_out(within), x)
+    assert torch.equal(rows.take_last(within), x[-reset.shape[1] :])
     assert torch.equal(within == 0.0, rows.flags.sum(-1, keepdim=True).expand_as(within) > 0)
 
 

@@ -102,6 +102,10 @@ class Case:
     reset: Tensor
     """[T, B]."""
 
+    def to(self, dtype: torch.dtype) -> "Case":
+        memory = self.memory.to(dtype)
+        return Case(self.kind, memory, self.hidden.to(dtype), self.state.to(dtype), self.reset)
+
     def run(self) -> tuple[Tensor, Tensor]:
         hidden, state = self.memory(self.hidden, self.state, self.reset)
         return hidden, state
@@ -217,12 +221,13 @@ def test_columns_in_another_order_give_the_same(case: Case, data: st.DataObject)
 @LAYERS
 @pytest.mark.parametrize("poison", [1e9, -1e9])
 @pytest.mark.parametrize("reset_step", [0, 1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_nothing_from_before_a_reset_is_left(
-    kind: Kind, layers: int, poison: float, reset_step: int
+    kind: Kind, layers: int, poison: float, reset_step: int, dtype: torch.dtype
 ) -> None:
     reset = torch.zeros(4, 3, dtype=torch.bool)
     reset[reset_step, 1] = True
-    case = make_case(kind, layers=layers, groups=2, reset=reset)
+    case = make_case(kind, layers=layers, groups=2, reset=reset).to(dtype)
     whole, final = case.run()
     case.state[1] = poison
     case.by_step()[:, :reset_step, 1] = poison

@@ -52,3 +52,7 @@ class ClearingRows:
     def take_out(self, x: Tensor) -> Tensor:
         """[M, B, F] to [T * B, F]."""
         return x.flatten(0, 1).index_select(0, self.places)
+
+    def take_last(self, x: Tensor) -> Tensor:
+        """[M, B, F] to [B, F], the last step of every column."""
+        return x.flatten(0, 1).index_select(0, self.places[-x.shape[1] :])

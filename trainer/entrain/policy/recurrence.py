@@ -122,9 +122,8 @@ class RecurrentMemory(nn.Module):
             )
             for index, layer in enumerate(self._each_layer()):
                 x, cells = layer.unroll(group, x, parts[group, index].unbind(), flags)
-                steps = x.flatten(0, 1) if rows is None else rows.take_out(x)
-                after += [steps[-columns:], *cells]
-            outputs.append(steps)
+                after += [x[-1] if rows is None else rows.take_last(x), *cells]
+            outputs.append(x.flatten(0, 1) if rows is None else rows.take_out(x))
         return torch.stack(outputs), torch.stack(after).view(parts.shape)
 
     def _each_layer(self) -> Sequence[RecurrentLayer]:
