@@ -114,6 +114,27 @@ def test_it_is_all_one_whether_steps_are_recorded_at_once_or_when_they_are_neede
     np.testing.assert_equal(life.end(), uninterrupted)
 
 
+def test_an_agent_that_leaves_before_its_step_is_recorded_costs_that_step(
+    story: list[SlotTimesteps], make_policy: Make, make_actor: Make
+) -> None:
+    life = Life(make_policy, make_actor)
+    life.observe(story[0])
+    life.act()
+    life.actor.release(np.array([1]))
+    assert life.actor.ledger.dropped == 1
+    assert life.actor.ledger.open == 1
+
+
+def test_what_was_not_yet_recorded_is_forgotten_with_the_rest_when_a_state_is_loaded(
+    story: list[SlotTimesteps], make_policy: Make, make_actor: Make
+) -> None:
+    fresh, used = Life(make_policy, make_actor), Life(make_policy, make_actor)
+    used.observe(story[0])
+    used.act()
+    used.load(*fresh.state())
+    assert used.actor.ledger.opened == 0
+
+
 @pytest.mark.parametrize("stop", range(10))
 def test_stopping_between_batches_changes_nothing(
     stop: int,

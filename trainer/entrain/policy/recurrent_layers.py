@@ -111,8 +111,8 @@ class LSTMLayer(RecurrentLayer):
     parts = 2
 
     flag_weights: Tensor
-    """[K * H, 2] what flags add to the gates: the first shuts all of them, the second the one to
-    the cell, and keeps what is in it."""
+    """[K * H, 2] what flags add to the gates: both shut the one to the cell; the first
+    lets go of what is in it, and so of the output, the second keeps it."""
 
     def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
         """The forget gate's bias is 1, so that a new network remembers.
@@ -121,11 +121,10 @@ class LSTMLayer(RecurrentLayer):
         network architectures", section 2.1.
         """
         super().__init__(groups, inputs, size, generator=generator)
-        enter, forget, leave = 0, 1, 3
+        enter, forget = 0, 1
         flag_weights = torch.zeros(4, size, NUM_FLAGS)
         flag_weights[enter] = -HOLD
         flag_weights[forget] = torch.tensor([-HOLD, HOLD])
-        flag_weights[leave, :, 0] = -HOLD
         self.register_buffer("flag_weights", flag_weights.flatten(0, 1), persistent=False)
         with torch.no_grad():
             self.bias[..., size : 2 * size] = 1.0
