@@ -116,7 +116,10 @@ def made_case(
     normalization: str = "none",
     gae_lambda: float = 0.7,
 ) -> Case:
-    """Every noise once, with a critic that knows what the objective wants of it."""
+    """Every noise once, with a critic that knows what the objective wants of it.
+
+    In double precision: how well single precision adds up all these steps depends on the processor.
+    """
     monkeypatch.setattr(actor_module, "uniform_noise", every_noise)
     agents = 3 * 4**ROWS
     environment = Chain(num_agents=agents)
@@ -134,7 +137,7 @@ def made_case(
         num_epochs=1,
         minibatch_size=ROWS * agents,
     )
-    policy = ActorCritic(environment.spec, config, seed=0)
+    policy = ActorCritic(environment.spec, config, seed=0).double()
     set_choices(policy, torch.tensor(np.stack([1.0 - right, right], axis=1)))
     heads = [values_of(right)]
     if objective == "soft_return":
@@ -144,7 +147,7 @@ def made_case(
     set_values(policy, torch.tensor(np.stack(heads, axis=1)))
     regularizer: Regularizer = Entropy()
     if prior is not ALIKE:
-        frozen = ActorCritic(environment.spec, config, seed=1)
+        frozen = ActorCritic(environment.spec, config, seed=1).double()
         set_choices(frozen, torch.tensor(prior))
         regularizer = PriorDivergence(frozen, policy)
     ppo = PPO(policy, config.ppo, seed=0, device=torch.device("cpu"), regularizer=regularizer)
@@ -250,7 +253,7 @@ def test_at_the_soft_optimum_an_advantage_is_alpha_times_what_the_choice_lacks_i
     _, optimum = soft_chain(ALPHA)
     case = made_case(monkeypatch, "soft_return", right=optimum, gae_lambda=0.0)
     estimate = case.ppo.estimate(case.rollout, entropy_coefficient=ALPHA)
-    entropy = torch.tensor(worths_of(optimum, discount=0.0), dtype=torch.float32)
+    entropy = torch.tensor(worths_of(optimum, discount=0.0))
     at_each = (case.rollout.observation["seen"] * entropy).sum(dim=-1)
     expected = ALPHA * (case.rollout.log_prob + at_each)
     torch.testing.assert_close(estimate.advantage, expected, rtol=0, atol=1e-6)
