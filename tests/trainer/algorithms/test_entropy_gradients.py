@@ -22,7 +22,7 @@ from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_config import EntropyConfig
 from entrain.requests import SlotTimesteps
-from entrain.rollout import actor as actor_module
+from entrain.rollout import action_noise
 from entrain.rollout.actor import Actor
 from entrain_envs.environment import Environment
 from exact_answers import (
@@ -120,7 +120,7 @@ def made_case(
 
     In double precision: how well single precision adds up all these steps depends on the processor.
     """
-    monkeypatch.setattr(actor_module, "uniform_noise", every_noise)
+    monkeypatch.setattr(action_noise, "uniform_noise", every_noise)
     agents = 3 * 4**ROWS
     environment = Chain(num_agents=agents)
     entropy = EntropyConfig(

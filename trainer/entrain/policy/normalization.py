@@ -59,9 +59,9 @@ class ObservationNormalizer(nn.Module):
             fixed: names of observations whose floats are only clipped.
         """
         super().__init__()
-        self._size_by_name = {spec.name: spec.size for spec in observations}
+        self.size_by_name: Mapping[str, int] = {spec.name: spec.size for spec in observations}
         self._shape_by_name = {spec.name: spec.shape for spec in observations}
-        self._clip = clip if normalize else float("inf")
+        self.clip = clip if normalize else float("inf")
         is_float = _flags((spec.size, spec.dtype != "uint8") for spec in observations)
         is_fixed = _flags((spec.size, spec.name in fixed) for spec in observations)
         size = len(is_float)
@@ -87,7 +87,7 @@ class ObservationNormalizer(nn.Module):
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
         """{name: [..., *shape]}, `rows` of them, to [rows, F] float32."""
         values = self._flatten(observation, rows)
-        return values.sub(self.shift).mul_(self.scale).clamp_(-self._clip, self._clip)
+        return values.sub(self.shift).mul_(self.scale).clamp_(-self.clip, self.clip)
 
     @torch.no_grad()
     def update(self, observation: Mapping[str, Tensor]) -> None:
@@ -119,7 +119,7 @@ class ObservationNormalizer(nn.Module):
 
     def split(self, features: Tensor) -> dict[str, Tensor]:
         """[R, F] features back into {name: [R, *shape]}."""
-        pieces = torch.split(features, list(self._size_by_name.values()), dim=-1)
+        pieces = torch.split(features, list(self.size_by_name.values()), dim=-1)
         return {
             name: piece.reshape(-1, *shape)
             for (name, shape), piece in zip(self._shape_by_name.items(), pieces, strict=True)
@@ -127,7 +127,7 @@ class ObservationNormalizer(nn.Module):
 
     def _flatten(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
         vectors = [
-            observation[name].reshape(rows, size) for name, size in self._size_by_name.items()
+            observation[name].reshape(rows, size) for name, size in self.size_by_name.items()
         ]
         if len(vectors) == 1:
             return vectors[0]

@@ -1,10 +1,10 @@
 """Runs a policy on each batch of timesteps and remembers what came of its actions.
 
-The rows of a batch are read twice. `observe` takes them as outcomes: each closes the step that its
-agent had open, and when enough are closed, a rollout is cut. `act` takes them as situations: each
-FIRST or MID row is given an action, and thereby opens a step. In between the policy may learn.
-Whatever an opened step leaves to write down waits for `record`, which the policy's loop calls once
-the actions are on their way: simulators and trainer are busy at the same time.
+The rows of a batch are read twice: as outcomes, each of which closes the step that its agent had
+open, and as situations: each FIRST or MID row is given an action, and thereby opens a step. When
+enough steps are closed, `observe` cuts a rollout, from which the policy may learn before `act`.
+Whatever can wait is written down by `record`, which the policy's loop calls once the actions are on
+their way: simulators and trainer are busy at the same time.
 
 One forward over all rows serves both; only after a cut is it run again, with the new weights.
 Action noise is a pure function of (seed, slot, how many actions that slot was given), so that it
@@ -17,15 +17,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from entrain.experience import Rollout
-from entrain.policy.actor_critic import PolicyOutput
-from entrain.policy.distributions import ActionDistribution
-from entrain.policy.noise import uniform_noise
 from entrain.requests import SlotTimesteps
+from entrain.rollout.acting import Action, ArrayDistribution, Look, acting
 from entrain.rollout.acting_policy import ActingPolicy
+from entrain.rollout.action_noise import ActionNoise
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.history import History
@@ -33,7 +30,15 @@ from entrain.rollout.ledger import Ledger
 from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
 from entrain.state import State
-from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, Int64Array, StepType
+from entrain_envs.timestep import (
+    ActionBatch,
+    Array,
+    BoolArray,
+    Float32Array,
+    Int64Array,
+    StepType,
+    UInt8Array,
+)
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
@@ -55,14 +60,28 @@ class _Pending:
     recurrent_state: Float32Array
     """[K, S] before these rows."""
 
-    output: PolicyOutput
-    """Of the forward over all K rows."""
+    look: Look
+    """At all K rows."""
+
+    is_stale: bool = False
+    """Whether the policy may have learned since it looked."""
+
+
+@dataclass(slots=True)
+class _Outcomes:
+    """What became of N actions, not yet written down."""
+
+    slot: Int64Array
+    """[N]."""
+
+    step_type: UInt8Array
+    """[N]."""
+
+    reward: Float32Array
+    """[N]."""
 
     value: Float32Array
-    """[K, V] the output's."""
-
-    is_stale: bool
-    """Whether the policy may have learned since `output` was computed."""
+    """[N, V] of the observations that followed."""
 
 
 @dataclass(slots=True)
@@ -73,11 +92,11 @@ class _Given:
     acting: Rows
     """Of the batch's K rows, those that were given an action."""
 
-    distribution: ActionDistribution
+    distribution: ArrayDistribution
     """Over the actions of all K rows."""
 
-    action: Mapping[str, Tensor]
-    """{"continuous": [1, K, D], "discrete": [1, K, N]} as sampled."""
+    action: Action
+    """{"continuous": [K, D], "discrete": [K, N]} as sampled."""
 
 
 class Actor:
@@ -90,9 +109,6 @@ class Actor:
 
     policy_version: int
     """How many updates the policy has seen; written into every step. Set by the policy's loop."""
-
-    episodes: EpisodeLog
-    """Raw returns and lengths. It goes on whether or not steps are collected."""
 
     def __init__(
         self,
@@ -107,12 +123,10 @@ class Actor:
         deterministic: bool = False,
     ) -> None:
         self.policy_version = 0
-        self.episodes = EpisodeLog()
-        self._policy = policy
-        self._device = next(policy.parameters()).device
-        self._is_on_cpu = self._device.type == "cpu"
+        self._episodes = EpisodeLog()
+        self._acting = acting(policy)
         self._rollout_steps = rollout_steps
-        self._seed = seed
+        self._noise = ActionNoise(seed, policy.noise_size, self._acting.prepared_noise)
         self._collect = collect
         self._is_deterministic = deterministic
         network = policy.config.network
@@ -127,16 +141,21 @@ class Actor:
         self._rewards: RewardScaling = (
             RewardScaler(discount=discount, clip=reward_clip) if normalize_rewards else RawRewards()
         )
-        self._actions_given = np.zeros(0, np.int64)
         self._awaits_outcome = np.zeros(0, np.bool_)
         self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
         self._has_memory = policy.state_size > 0
-        self._noise_size = policy.noise_size
         self._pending: _Pending | None = None
+        self._outcomes: _Outcomes | None = None
         self._given: _Given | None = None
 
     def __repr__(self) -> str:
-        return f"<Actor: policy version {self.policy_version}, {self._buffer}, {self.episodes}>"
+        return f"<Actor: policy version {self.policy_version}, {self._buffer}, {self._episodes}>"
+
+    @property
+    def episodes(self) -> EpisodeLog:
+        """Raw returns and lengths. It goes on whether or not steps are collected."""
+        self.record()
+        return self._episodes
 
     @property
     def ledger(self) -> Ledger:
@@ -146,8 +165,12 @@ class Actor:
 
     @property
     def env_steps(self) -> int:
-        """Steps closed while collecting."""
-        return self._buffer.ledger.closed
+        """Steps closed while collecting, written down or not."""
+        return self._buffer.ledger.closed + self._num_unwritten
+
+    @property
+    def _num_unwritten(self) -> int:
+        return 0 if self._outcomes is None or not self._collect else len(self._outcomes.slot)
 
     @property
     def collect(self) -> bool:
@@ -182,11 +205,18 @@ class Actor:
         if len(batch.released):
             self.release(batch.released)
         is_first = batch.timesteps.step_type == _FIRST
-        begins = is_first | ~self.episodes.running[batch.slot]
+        begins = is_first | ~self._episodes.running[batch.slot]
         pending = self._pending = self._evaluate(batch, begins)
-        self._take_outcomes(pending, _rows_where(self._awaits_outcome[batch.slot] & ~is_first))
-        if self._buffer.num_closed < self._rollout_steps or not self._collect:
+        outcome = _rows_where(self._awaits_outcome[batch.slot] & ~is_first)
+        self._outcomes = _Outcomes(
+            batch.slot[outcome],
+            batch.timesteps.step_type[outcome],
+            batch.timesteps.reward[outcome],
+            pending.look.value[outcome],
+        )
+        if self._buffer.num_closed + self._num_unwritten < self._rollout_steps or not self._collect:
             return None
+        self._close()
         pending.is_stale = True
         return self._buffer.cut()
 
@@ -199,18 +229,14 @@ class Actor:
             pending = self._evaluate(pending.batch, pending.begins)
         acting = _rows_where(pending.batch.timesteps.step_type <= _MID)
         slot = pending.batch.slot[acting]
-        beginning = slot[pending.begins[acting]]
-        if len(beginning):
-            self.episodes.begin(beginning)
-            self._rewards.begin(beginning)
-        with torch.inference_mode():
-            distribution = self._distribution(pending)
-            action = (
-                distribution.mode()
-                if self._is_deterministic
-                else distribution.sample(self._noise(pending.batch.slot, slot))
-            )
-            chosen = self._policy.environment_action(action)
+        distribution = self._distribution(pending)
+        action = (
+            distribution.mode()
+            if self._is_deterministic
+            # Noise of end rows is drawn and not used: only acting rows move their slot on.
+            else distribution.sample(self._noise.draw(pending.batch.slot, slot))
+        )
+        chosen = self._acting.environment_action(action)
         self._pending = None
         self._given = _Given(pending, acting, distribution, action)
         return ActionBatch(
@@ -220,21 +246,44 @@ class Actor:
         )
 
     def record(self) -> None:
-        """Open a step for each action that `act` gave; nothing if that is done."""
+        """Close the steps whose outcomes came, open one for each action that `act` gave.
+
+        Nothing if that is done.
+        """
+        self._close()
         given, self._given = self._given, None
         if given is None:
             return
         acting, pending = given.acting, given.pending
         slot = pending.batch.slot[acting]
-        sampled = {name: _array(values)[0][acting] for name, values in given.action.items()}
+        beginning = slot[pending.begins[acting]]
+        if len(beginning):
+            self._episodes.begin(beginning)
+            self._rewards.begin(beginning)
+        sampled = {name: values[acting] for name, values in given.action.items()}
         if self._collect:
-            with torch.inference_mode():
-                log_prob = _array(given.distribution.log_prob(given.action))[0][acting]
+            log_prob = given.distribution.log_prob(given.action)[acting]
             self._open(pending, acting, sampled, log_prob)
         self._history.note(slot, sampled)
         if self._has_memory:
-            self._recurrent_state[slot] = _array(pending.output.state)[acting]
+            self._recurrent_state[slot] = pending.look.state[acting]
         self._awaits_outcome[slot] = True
+        self._noise.draw_ahead()
+
+    def _close(self) -> None:
+        outcomes, self._outcomes = self._outcomes, None
+        if outcomes is None:
+            return
+        slot = outcomes.slot
+        self._awaits_outcome[slot] = False
+        self._episodes.record(slot, outcomes.step_type, outcomes.reward)
+        if self._collect:
+            self._buffer.close(
+                slot,
+                step_type=outcomes.step_type,
+                reward=self._rewards.scale(slot, outcomes.reward),
+                value=outcomes.value,
+            )
 
     def state(self) -> State:
         """Everything that decides what comes next: steps, noise, statistics, running episodes.
@@ -246,13 +295,12 @@ class Actor:
         self.record()
         pending = self._pending
         return {
-            "seed": self._seed,
+            **self._noise.state(),
             "policy_version": self.policy_version,
             "collect": self._collect,
-            "actions_given": self._actions_given.copy(),
             "awaits_outcome": self._awaits_outcome.copy(),
             "recurrent_state": self._recurrent_state.copy(),
-            "episodes": self.episodes.state(),
+            "episodes": self._episodes.state(),
             "rewards": self._rewards.state(),
             "history": self._history.state(),
             "buffer": self._buffer.state(),
@@ -263,22 +311,20 @@ class Actor:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another spec or policy."""
-        actions_given = stored(state, "actions_given", np.int64, shape=(None,))
-        slots = len(actions_given)
-        awaits_outcome = stored(state, "awaits_outcome", np.bool_, shape=(slots,))
+        awaits_outcome = stored(state, "awaits_outcome", np.bool_, shape=(None,))
+        slots = len(awaits_outcome)
         recurrent_state = stored(
             state, "recurrent_state", np.float32, shape=(slots, self._recurrent_state.shape[1])
         )
+        self._noise.load_state(state, num_slots=slots)
         self._buffer.load_state(state["buffer"])
         self._rewards.load_state(state["rewards"])
         self._history.load_state(state["history"])
-        self.episodes.load_state(state["episodes"])
-        self._actions_given, self._awaits_outcome = actions_given, awaits_outcome
-        self._recurrent_state = recurrent_state
-        self._seed = int(state["seed"])
+        self._episodes.load_state(state["episodes"])
+        self._awaits_outcome, self._recurrent_state = awaits_outcome, recurrent_state
         self.policy_version = int(state["policy_version"])
         self._collect = bool(state["collect"])
-        self._given = None
+        self._given = self._outcomes = None
         self._pending = self._restored(state["pending"])
 
     def _restored(self, state: State | None) -> _Pending | None:
@@ -290,10 +336,10 @@ class Actor:
         return pending
 
     def _grow(self, num_slots: int) -> None:
-        self._actions_given = grown(self._actions_given, num_slots)
+        self._noise.grow(num_slots)
         self._awaits_outcome = grown(self._awaits_outcome, num_slots)
         self._recurrent_state = grown(self._recurrent_state, num_slots)
-        self.episodes.grow(num_slots)
+        self._episodes.grow(num_slots)
         self._rewards.grow(num_slots)
         self._history.grow(num_slots)
         self._buffer.grow(num_slots)
@@ -303,7 +349,7 @@ class Actor:
         self.record()
         self._buffer.drop(slot)
         self._awaits_outcome[slot] = False
-        self.episodes.forget(slot)
+        self._episodes.forget(slot)
 
     def _evaluate(self, batch: SlotTimesteps, begins: BoolArray) -> _Pending:
         timesteps = batch.timesteps
@@ -311,43 +357,17 @@ class Actor:
             timesteps.observation, slot=batch.slot, begins=begins, reward=timesteps.reward
         )
         recurrent_state = self._recurrent_state[batch.slot]
-        with torch.inference_mode():
-            output = self._policy(
-                {name: self._tensor(values[np.newaxis]) for name, values in observation.items()},
-                self._tensor(recurrent_state),
-                self._tensor(begins[np.newaxis]),
-            )
-            value = _array(output.value)[0]
-        return _Pending(batch, begins, observation, recurrent_state, output, value, is_stale=False)
+        look = self._acting.look(observation, recurrent_state, begins)
+        return _Pending(batch, begins, observation, recurrent_state, look)
 
-    def _take_outcomes(self, pending: _Pending, outcome: Rows) -> None:
-        timesteps = pending.batch.timesteps
-        slot = pending.batch.slot[outcome]
-        step_type, reward = timesteps.step_type[outcome], timesteps.reward[outcome]
-        self._awaits_outcome[slot] = False
-        self.episodes.record(slot, step_type, reward)
-        if self._collect:
-            self._buffer.close(
-                slot,
-                step_type=step_type,
-                reward=self._rewards.scale(slot, reward),
-                value=pending.value[outcome],
-            )
-
-    def _distribution(self, pending: _Pending) -> ActionDistribution:
+    def _distribution(self, pending: _Pending) -> ArrayDistribution:
         timesteps = pending.batch.timesteps
         if timesteps.action_mask.shape[1] == 0:
-            return pending.output.distribution
+            return pending.look.distribution
         # Whatever the mask of an end row says, no action is taken there: allow everything, so that
         # the distribution is well defined.
         mask = timesteps.action_mask | (timesteps.step_type > _MID)[:, np.newaxis]
-        return pending.output.distribution.masked(self._tensor(mask[np.newaxis]))
-
-    def _noise(self, slot: Int64Array, acting_slot: Int64Array) -> Tensor:
-        # Noise of end rows is computed and not used: only acting rows move their slot on.
-        noise = uniform_noise(self._seed, slot, self._actions_given[slot], self._noise_size)
-        self._actions_given[acting_slot] += 1
-        return self._tensor(noise[np.newaxis])
+        return pending.look.distribution.masked(mask)
 
     def _open(
         self, pending: _Pending, acting: Rows, action: Mapping[str, Array], log_prob: Float32Array
@@ -358,22 +378,11 @@ class Actor:
             action=action,
             action_mask=pending.batch.timesteps.action_mask[acting],
             log_prob=log_prob,
-            value=pending.value[acting],
+            value=pending.look.value[acting],
             reset=pending.begins[acting],
             recurrent_state=pending.recurrent_state[acting],
             policy_version=self.policy_version,
         )
-
-    def _tensor(self, array: Array) -> Tensor:
-        # Arrays that lie in a received message are read-only, and torch wants none of those.
-        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
-        # Asking torch to leave a tensor where it is costs as much as a small network's layer.
-        return tensor if self._is_on_cpu else tensor.to(self._device)
-
-
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = tensor.cpu().numpy()
-    return array
 
 
 def _rows_where(is_wanted: BoolArray) -> Rows:
@@ -384,9 +393,9 @@ def _rows_where(is_wanted: BoolArray) -> Rows:
 
 
 def _sent(
-    action: Mapping[str, Tensor], name: str, rows: Rows, count: int, dtype: npt.DTypeLike
+    action: Action, name: str, rows: Rows, count: int, dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
     """[count, ...] those rows of an action, in memory as they are sent."""
     if name not in action:
         return np.zeros((count, 0), dtype)
-    return np.ascontiguousarray(_array(action[name])[0][rows], dtype)
+    return np.ascontiguousarray(action[name][rows], dtype)

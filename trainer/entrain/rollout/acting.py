@@ -1,0 +1,258 @@
+"""A policy as the actor sees it: arrays in, arrays out, one row per agent.
+
+Two ways to the same numbers: by the policy's own forward, whatever it is made of and wherever its
+weights are, or, for plain networks on a processor, in numpy, where a handful of rows costs a
+fraction of what torch's calls do. What is learned from, the log-probability of what was done, is
+the policy's own formula either way.
+
+Shapes: K rows; D continuous dimensions, N discrete branches, C choices; V values; S of state.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from entrain.policy.action_bounds import SquashedActionBounds
+from entrain.policy.action_head import ActionHead
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.array_network import ArrayNetwork, is_plain
+from entrain.policy.distributions import ActionDistribution
+from entrain.rollout.acting_policy import ActingPolicy
+from entrain.rollout.action_noise import Noise
+from entrain_envs.timestep import Array, BoolArray, Float32Array
+
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+Action: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""{"continuous": [K, D], "discrete": [K, N]}, with only the keys that the behaviour has."""
+
+
+class ArrayDistribution(Protocol):
+    """Over the joint action of each of K rows; see `ActionDistribution`."""
+
+    def masked(self, action_mask: BoolArray) -> "ArrayDistribution":
+        """With only the choices where `action_mask`, [K, C], is true."""
+        ...
+
+    def sample(self, noise: Noise) -> Action:
+        """The action at `noise`, [K, D + N] from `prepared_noise`; a pure function of it."""
+        ...
+
+    def mode(self) -> Action:
+        """What the policy does without noise."""
+        ...
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] nats, of all dimensions and branches together."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a policy makes of K rows."""
+
+    distribution: ArrayDistribution
+    """Over the actions; nothing is masked yet."""
+
+    value: Float32Array
+    """[K, V] the critic's."""
+
+    state: Float32Array
+    """[K, S] recurrent state after these rows."""
+
+
+class Acting(Protocol):
+    """A policy, for who acts. It changes with the policy that it was made for."""
+
+    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
+        """At one timestep: {name: [K, *shape]}, state [K, S] before it, reset [K]."""
+        ...
+
+    def prepared_noise(self, uniform: Float64Array) -> Noise:
+        """[K, D + N] in (0, 1) in the form that this policy's distributions are sampled with."""
+        ...
+
+    def environment_action(self, action: Action) -> Action:
+        """What the simulator is told: a sampled action in its units and within its bounds."""
+        ...
+
+
+def acting(policy: ActingPolicy) -> Acting:
+    """The quickest way to act by this policy."""
+    if isinstance(policy, ActorCritic) and is_plain(policy):
+        return ArrayActing(policy)
+    return TensorActing(policy)
+
+
+class TensorActing:
+    """By the policy's own forward, on the device where its weights are."""
+
+    def __init__(self, policy: ActingPolicy) -> None:
+        self._policy = policy
+        self._tensor = _converter(next(policy.parameters()).device)
+
+    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
+        """See `Acting.look`."""
+        with torch.inference_mode():
+            output = self._policy(
+                {name: self._tensor(values[np.newaxis]) for name, values in observation.items()},
+                self._tensor(state),
+                self._tensor(reset[np.newaxis]),
+            )
+        return Look(
+            TensorDistribution(output.distribution, self._tensor),
+            _array(output.value)[0],
+            _array(output.state),
+        )
+
+    def prepared_noise(self, uniform: Float64Array) -> Noise:
+        """As it is."""
+        return uniform
+
+    def environment_action(self, action: Action) -> Action:
+        """See `Acting.environment_action`."""
+        with torch.inference_mode():
+            tensors = {name: self._tensor(values) for name, values in action.items()}
+            bounded = self._policy.environment_action(tensors)
+        return {name: _array(values) for name, values in bounded.items()}
+
+
+class TensorDistribution:
+    """An `ActionDistribution` over [1, K] actions, asked and answering in arrays."""
+
+    def __init__(self, distribution: ActionDistribution, tensor: Callable[[Array], Tensor]) -> None:
+        self._distribution = distribution
+        self._tensor = tensor
+
+    def masked(self, action_mask: BoolArray) -> "TensorDistribution":
+        """See `ArrayDistribution.masked`."""
+        with torch.inference_mode():
+            masked = self._distribution.masked(self._tensor(action_mask[np.newaxis]))
+        return TensorDistribution(masked, self._tensor)
+
+    def sample(self, noise: Noise) -> Action:
+        """See `ArrayDistribution.sample`."""
+        with torch.inference_mode():
+            return _rows(self._distribution.sample(self._tensor(noise[np.newaxis])))
+
+    def mode(self) -> Action:
+        """See `ArrayDistribution.mode`."""
+        with torch.inference_mode():
+            return _rows(self._distribution.mode())
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """See `ArrayDistribution.log_prob`."""
+        with torch.inference_mode():
+            tensors = {name: self._tensor(values[np.newaxis]) for name, values in action.items()}
+            log_prob: Float32Array = _array(self._distribution.log_prob(tensors))[0]
+        return log_prob
+
+
+class ArrayActing:
+    """In numpy, for a policy that `is_plain`."""
+
+    def __init__(self, policy: ActorCritic) -> None:
+        self._policy = policy
+        self._network = ArrayNetwork(policy)
+        self._center = policy.bounds.center.numpy()
+        self._half_range = policy.bounds.half_range.numpy()
+        self._low, self._high = policy.bounds.low.numpy(), policy.bounds.high.numpy()
+        self._sigma_of = self._latest_sigma = np.zeros(0, np.float32)
+        is_squashed = isinstance(policy.bounds, SquashedActionBounds)
+        self._squashed = policy.action_head.squashed.numpy() > 0 if is_squashed else None
+
+    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
+        """See `Acting.look`."""
+        if not self._network.is_current:
+            self._network = ArrayNetwork(self._policy)
+        outputs, value, state = self._network(observation, state, reset)
+        head = self._policy.action_head
+        if head.branches is None:
+            return Look(ArrayGaussian(outputs, self._sigma(), head), value, state)
+        with torch.inference_mode():
+            distribution = head.distribution_of(torch.from_numpy(outputs[np.newaxis]))
+        return Look(TensorDistribution(distribution, _to_processor), value, state)
+
+    def _sigma(self) -> Float32Array:
+        spread = self._policy.action_head.spread
+        assert spread is not None, "a policy without branches has dimensions"
+        parameter = spread.parameter.detach().numpy()
+        if not np.array_equal(parameter, self._sigma_of):
+            # It changes by learning, and is asked for at every step.
+            self._sigma_of = parameter.copy()
+            with torch.inference_mode():
+                self._latest_sigma = (0.5 * spread()).exp().numpy()
+        return self._latest_sigma
+
+    def prepared_noise(self, uniform: Float64Array) -> Noise:
+        """Normal where dimensions alone are sampled."""
+        if self._policy.action_head.branches is not None:
+            return uniform
+        normal: Noise = torch.special.ndtri(torch.from_numpy(uniform)).float().numpy()
+        return normal
+
+    def environment_action(self, action: Action) -> Action:
+        """See `Acting.environment_action`."""
+        if "continuous" not in action:
+            return action
+        continuous = action["continuous"]
+        if self._squashed is not None:
+            continuous = np.where(self._squashed, np.tanh(continuous), continuous)
+        scaled = self._center + self._half_range * continuous
+        return {**action, "continuous": np.minimum(np.maximum(scaled, self._low), self._high)}
+
+
+class ArrayGaussian:
+    """A plain or squashed Gaussian: they are sampled alike, before tanh."""
+
+    def __init__(self, mean: Float32Array, sigma: Float32Array, head: ActionHead) -> None:
+        """Hold [K, D] means, [D] sigma, and the head that they come from."""
+        self._mean = mean
+        self._sigma = sigma
+        self._head = head
+
+    def masked(self, action_mask: BoolArray) -> "ArrayGaussian":
+        """Itself: there are no choices."""
+        del action_mask
+        return self
+
+    def sample(self, noise: Noise) -> Action:
+        """[K, D] mean + sigma * noise, which is normal."""
+        return {"continuous": self._mean + self._sigma * noise}
+
+    def mode(self) -> Action:
+        """The means."""
+        return {"continuous": self._mean}
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] by the policy's own formula."""
+        with torch.inference_mode():
+            distribution = self._head.distribution_of(torch.from_numpy(self._mean))
+            continuous = torch.from_numpy(action["continuous"])
+            log_prob: Float32Array = distribution.log_prob({"continuous": continuous}).numpy()
+        return log_prob
+
+
+def _converter(device: torch.device) -> Callable[[Array], Tensor]:
+    # Asking torch to leave a tensor where it is costs as much as a small network's layer.
+    if device.type == "cpu":
+        return _to_processor
+    return lambda array: _to_processor(array).to(device)
+
+
+def _to_processor(array: Array) -> Tensor:
+    # Arrays that lie in a received message are read-only, and torch wants none of those.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _rows(action: Mapping[str, Tensor]) -> Action:
+    return {name: _array(values)[0] for name, values in action.items()}
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.cpu().numpy()
+    return array
