@@ -191,6 +191,9 @@ class FakeBatches:
             await asyncio.sleep(0)
             yield batch
 
+    async def until_sent(self) -> None:
+        await asyncio.sleep(0)
+
 
 class Bench:
     """A trainer with its fakes."""

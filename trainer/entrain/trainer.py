@@ -44,6 +44,9 @@ class Batches(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[Requests]: ...
+    async def until_sent(self) -> None:
+        """Until answers are on their way, or there is other work to do."""
+        ...
 
 
 class EpisodeSource(Protocol):
@@ -186,7 +189,8 @@ class Trainer:
                 if not self.is_complete:
                     # The answer goes out before the rest is done. Not at the end: whether another
                     # batch is served after it must not depend on who is faster.
-                    await asyncio.sleep(0)
+                    await batches.until_sent()
+                    self._stopwatch.lap("wait")
                 self._actor.record()
                 self._stopwatch.lap("record")
                 self._note_completion()

@@ -316,6 +316,57 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def sending(queue: Queue) -> asyncio.Task[None]:
+    """A consumer that has answered a batch, and waits until the answers are on their way."""
+    task = asyncio.ensure_future(queue.batcher.until_sent())
+    await settle()
+    assert not task.done()
+    return task
+
+
+async def test_what_can_wait_goes_on_when_a_message_is_on_its_way(greedy: Queue) -> None:
+    greedy.join("left")
+    consumer = await sending(greedy)
+    greedy.batcher.note_sent()
+    await consumer
+
+
+async def test_what_was_sent_before_a_batch_was_answered_does_not_count(greedy: Queue) -> None:
+    greedy.join("left")
+    greedy.batcher.note_sent()
+    consumer = await sending(greedy)
+    greedy.batcher.close()
+    await consumer
+
+
+async def test_a_batch_that_is_due_does_not_wait_for_answers_that_never_go_out(
+    greedy: Queue,
+) -> None:
+    greedy.join("gone", "here")
+    consumer = await sending(greedy)
+    greedy.batcher.leave("gone")
+    greedy.submit("here")
+    await consumer
+    assert (await anext(greedy.batcher)).num_actions == 1
+
+
+async def test_the_end_does_not_wait_for_answers_that_never_go_out(greedy: Queue) -> None:
+    greedy.join("gone")
+    consumer = await sending(greedy)
+    greedy.batcher.close()
+    await consumer
+
+
+async def test_a_message_wakes_nobody_who_waits_for_a_batch(greedy: Queue) -> None:
+    greedy.join("left")
+    consumer = await next_of(greedy)
+    greedy.batcher.note_sent()
+    await settle()
+    assert not consumer.done()
+    greedy.submit("left")
+    assert (await consumer).num_actions == 1
+
+
 async def test_the_consumer_wakes_when_everyone_waits(greedy: Queue) -> None:
     greedy.join("left", "right")
     consumer = await next_of(greedy)

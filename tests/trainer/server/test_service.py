@@ -241,3 +241,27 @@ async def test_after_close_new_streams_are_told_to_dial_again_later(
     assert context.aborted == [
         (grpc.StatusCode.UNAVAILABLE, "the trainer is stopping; dial again later")
     ]
+
+
+async def test_word_that_a_message_is_on_its_way_comes_when_grpc_has_taken_it(
+    world: Any, walker: BehaviourSpec
+) -> None:
+    sent: list[int] = []
+    context = FakeContext()
+    service = Service(
+        world.converse,
+        token=None,
+        on_change=lambda: None,
+        on_sent=lambda: sent.append(len(context.written)),
+    )
+    context.may_end_writes.clear()
+    context.say_hello(walker)
+    stream = asyncio.ensure_future(connect(service, context))
+    await settle()
+    assert context.written
+    assert sent == []
+    context.may_end_writes.set()
+    await settle()
+    assert sent == [1]
+    context.incoming.put_nowait(EOF)
+    await stream

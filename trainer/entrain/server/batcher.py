@@ -69,6 +69,7 @@ class RequestBatcher:
         self._timer: Timer | None = None
         self._is_open = False
         self._is_closed = False
+        self._waits_for_sent = False
         self._changed = asyncio.Event()
         self._out: Replies | None = None
 
@@ -185,6 +186,24 @@ class RequestBatcher:
                 return self.take()
             self._changed.clear()
             await self._changed.wait()
+
+    async def until_sent(self) -> None:
+        """Until a message is on its way to a simulator, or there is other work to do.
+
+        For what can wait while a batch's answers are sent: gRPC's threads, on either side, would
+        have to share the processor with it, and simulators wait for them.
+        """
+        self._waits_for_sent = True
+        while self._waits_for_sent and not (self._is_closed or (self.is_due and self._rows)):
+            self._changed.clear()
+            await self._changed.wait()
+        self._waits_for_sent = False
+
+    def note_sent(self) -> None:
+        """A message, whichever, is on its way to a simulator."""
+        if self._waits_for_sent:
+            self._waits_for_sent = False
+            self._changed.set()
 
     def _reconsider(self) -> None:
         """Wake the consumer if a batch is due, or see to it that it is woken in time."""

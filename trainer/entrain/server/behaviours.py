@@ -138,6 +138,11 @@ class Behaviours:
         while (behaviour := await self._opened.get()) is not None:
             yield behaviour
 
+    def note_sent(self) -> None:
+        """A message is on its way to a simulator."""
+        for behaviour in self:
+            behaviour.batcher.note_sent()
+
     def close(self) -> None:
         """No more batches, and no more new behaviours."""
         self._opened.put_nowait(None)

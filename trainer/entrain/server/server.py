@@ -172,6 +172,7 @@ class Server:
             self._converse,
             token=token,
             on_change=self._schedule_expiry,
+            on_sent=self._behaviours.note_sent,
             hello_s=self._hello_s,
         )
         address = await self._listen(self._service, credentials)

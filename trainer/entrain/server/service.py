@@ -73,10 +73,12 @@ class Stream:
         context: Context,
         converse: Callable[[Send], Conversation],
         *,
+        on_sent: Callable[[], None],
         hello_s: float,
         last_words_s: float,
     ) -> None:
         self._context = context
+        self._on_sent = on_sent
         self._hello_s = hello_s
         self._last_words_s = last_words_s
         self._outbox: asyncio.Queue[bytes | Ending] = asyncio.Queue()
@@ -156,6 +158,7 @@ class Stream:
                 # The simulator is gone; it will ask for this again if it comes back.
                 logger.debug("%s could not be written to: %s", self.conversation.label, error)
                 return BROKEN
+            self._on_sent()
 
 
 class Service:
@@ -167,6 +170,7 @@ class Service:
         *,
         token: TokenCheck | None,
         on_change: Callable[[], None],
+        on_sent: Callable[[], None] = lambda: None,
         hello_s: float = HELLO_S,
         last_words_s: float = LAST_WORDS_S,
     ) -> None:
@@ -176,6 +180,7 @@ class Service:
             converse: makes a conversation with that peer, whose messages go there.
             token: what simulators must show; None lets everyone in.
             on_change: called when a stream has ended.
+            on_sent: called when gRPC has taken a message to a simulator.
             hello_s: how long a stream may take to say Hello.
             last_words_s: how long a simulator may take to read what precedes the end of its stream.
         """
@@ -184,6 +189,7 @@ class Service:
         self._converse = converse
         self._token = token
         self._on_change = on_change
+        self._on_sent = on_sent
         self._streams: set[Stream] = set()
         self._carrier: dict[str, Stream] = {}
         self._is_closing = False
@@ -209,6 +215,7 @@ class Service:
         stream = Stream(
             context,
             lambda send: self._converse(peer, send),
+            on_sent=self._on_sent,
             hello_s=self._hello_s,
             last_words_s=self._last_words_s,
         )
