@@ -20,9 +20,9 @@ class Branches(nn.Module):
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__()
         self._count = len(sizes)
-        self._width = max(sizes)
-        self._is_ragged = len(set(sizes)) > 1
-        index = torch.full((len(sizes), self._width), sum(sizes))
+        self.width = max(sizes)
+        self.is_ragged = len(set(sizes)) > 1
+        index = torch.full((len(sizes), self.width), sum(sizes))
         first = 0
         for branch, size in enumerate(sizes):
             index[branch, :size] = torch.arange(first, first + size)
@@ -34,10 +34,10 @@ class Branches(nn.Module):
 
     def pad(self, choices: Tensor, filler: float) -> Tensor:
         """[..., C] to [..., N, M], `filler` where a branch has no such choice."""
-        if self._is_ragged:
+        if self.is_ragged:
             extended = nn.functional.pad(choices, (0, 1), value=filler)
             choices = extended.index_select(-1, self.index)
-        return choices.view(*choices.shape[:-1], self._count, self._width)
+        return choices.view(*choices.shape[:-1], self._count, self.width)
 
 
 class MultiCategorical:

@@ -2,8 +2,7 @@
 
 Two ways to the same numbers: by the policy's own forward, whatever it is made of and wherever its
 weights are, or, for plain networks on a processor, in numpy, where a handful of rows costs a
-fraction of what torch's calls do. What is learned from, the log-probability of what was done, is
-the policy's own formula either way.
+fraction of what torch's calls do.
 
 Shapes: K rows; D continuous dimensions, N discrete branches, C choices; V values; S of state.
 """
@@ -17,38 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from entrain.policy.action_bounds import SquashedActionBounds
-from entrain.policy.action_head import ActionHead
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.array_distributions import Action, ArrayDistribution, ArrayHead, Noise
 from entrain.policy.array_network import ArrayNetwork, is_plain
 from entrain.policy.distributions import ActionDistribution
 from entrain.rollout.acting_policy import ActingPolicy
-from entrain.rollout.action_noise import Noise
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
 Float64Array: TypeAlias = npt.NDArray[np.float64]
-Action: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""{"continuous": [K, D], "discrete": [K, N]}, with only the keys that the behaviour has."""
-
-
-class ArrayDistribution(Protocol):
-    """Over the joint action of each of K rows; see `ActionDistribution`."""
-
-    def masked(self, action_mask: BoolArray) -> "ArrayDistribution":
-        """With only the choices where `action_mask`, [K, C], is true."""
-        ...
-
-    def sample(self, noise: Noise) -> Action:
-        """The action at `noise`, [K, D + N] from `prepared_noise`; a pure function of it."""
-        ...
-
-    def mode(self) -> Action:
-        """What the policy does without noise."""
-        ...
-
-    def log_prob(self, action: Action) -> Float32Array:
-        """[K] nats, of all dimensions and branches together."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,83 +133,16 @@ class ArrayActing:
     def __init__(self, policy: ActorCritic) -> None:
         self._policy = policy
         self._network = ArrayNetwork(policy)
-        self._center = policy.bounds.center.numpy()
-        self._half_range = policy.bounds.half_range.numpy()
-        self._low, self._high = policy.bounds.low.numpy(), policy.bounds.high.numpy()
-        self._sigma_of = self._latest_sigma = np.zeros(0, np.float32)
-        is_squashed = isinstance(policy.bounds, SquashedActionBounds)
-        self._squashed = policy.action_head.squashed.numpy() > 0 if is_squashed else None
+        self._head = ArrayHead(policy.action_head, policy.bounds)
+        self.prepared_noise = self._head.prepared_noise
+        self.environment_action = self._head.environment_action
 
     def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
         """See `Acting.look`."""
         if not self._network.is_current:
             self._network = ArrayNetwork(self._policy)
         outputs, value, state = self._network(observation, state, reset)
-        head = self._policy.action_head
-        if head.branches is None:
-            return Look(ArrayGaussian(outputs, self._sigma(), head), value, state)
-        with torch.inference_mode():
-            distribution = head.distribution_of(torch.from_numpy(outputs[np.newaxis]))
-        return Look(TensorDistribution(distribution, _to_processor), value, state)
-
-    def _sigma(self) -> Float32Array:
-        spread = self._policy.action_head.spread
-        assert spread is not None, "a policy without branches has dimensions"
-        parameter = spread.parameter.detach().numpy()
-        if not np.array_equal(parameter, self._sigma_of):
-            # It changes by learning, and is asked for at every step.
-            self._sigma_of = parameter.copy()
-            with torch.inference_mode():
-                self._latest_sigma = (0.5 * spread()).exp().numpy()
-        return self._latest_sigma
-
-    def prepared_noise(self, uniform: Float64Array) -> Noise:
-        """Normal where dimensions alone are sampled."""
-        if self._policy.action_head.branches is not None:
-            return uniform
-        normal: Noise = torch.special.ndtri(torch.from_numpy(uniform)).float().numpy()
-        return normal
-
-    def environment_action(self, action: Action) -> Action:
-        """See `Acting.environment_action`."""
-        if "continuous" not in action:
-            return action
-        continuous = action["continuous"]
-        if self._squashed is not None:
-            continuous = np.where(self._squashed, np.tanh(continuous), continuous)
-        scaled = self._center + self._half_range * continuous
-        return {**action, "continuous": np.minimum(np.maximum(scaled, self._low), self._high)}
-
-
-class ArrayGaussian:
-    """A plain or squashed Gaussian: they are sampled alike, before tanh."""
-
-    def __init__(self, mean: Float32Array, sigma: Float32Array, head: ActionHead) -> None:
-        """Hold [K, D] means, [D] sigma, and the head that they come from."""
-        self._mean = mean
-        self._sigma = sigma
-        self._head = head
-
-    def masked(self, action_mask: BoolArray) -> "ArrayGaussian":
-        """Itself: there are no choices."""
-        del action_mask
-        return self
-
-    def sample(self, noise: Noise) -> Action:
-        """[K, D] mean + sigma * noise, which is normal."""
-        return {"continuous": self._mean + self._sigma * noise}
-
-    def mode(self) -> Action:
-        """The means."""
-        return {"continuous": self._mean}
-
-    def log_prob(self, action: Action) -> Float32Array:
-        """[K] by the policy's own formula."""
-        with torch.inference_mode():
-            distribution = self._head.distribution_of(torch.from_numpy(self._mean))
-            continuous = torch.from_numpy(action["continuous"])
-            log_prob: Float32Array = distribution.log_prob({"continuous": continuous}).numpy()
-        return log_prob
+        return Look(self._head.distribution(outputs), value, state)
 
 
 def _converter(device: torch.device) -> Callable[[Array], Tensor]:

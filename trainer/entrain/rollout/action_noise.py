@@ -5,18 +5,15 @@ needed: while simulators compute, for the slots that acted last, which usually a
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from entrain.policy.array_distributions import Noise
 from entrain.policy.noise import uniform_noise
 from entrain.rollout.per_slot import grown, stored
 from entrain.state import State
 from entrain_envs.timestep import Int64Array
-
-Noise: TypeAlias = npt.NDArray[Any]
-"""[K, size] in the form that the policy's distribution is sampled with."""
 
 
 class ActionNoise:

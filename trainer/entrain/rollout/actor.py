@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain.experience import Rollout
+from entrain.policy.array_distributions import Action, ArrayDistribution
 from entrain.requests import SlotTimesteps
-from entrain.rollout.acting import Action, ArrayDistribution, Look, acting
+from entrain.rollout.acting import Look, acting
 from entrain.rollout.acting_policy import ActingPolicy
 from entrain.rollout.action_noise import ActionNoise
 from entrain.rollout.buffer import RolloutBuffer

@@ -1,0 +1,216 @@
+"""Acting in numpy is acting by the policy's own forward, up to rounding."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from entrain.algorithms.weights import FlatWeights
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_config import PolicyConfig
+from entrain.rollout.acting import ArrayActing, Look, TensorActing, acting
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import Array
+
+INF = math.inf
+OBSERVATIONS = (
+    ObservationSpec("joints", (4,)),
+    ObservationSpec("height", ()),
+    ObservationSpec("touch", (2, 3), "uint8", "vector"),
+)
+ACTIONS = {
+    "continuous": ActionSpec(low=(-2.0, 0.0, -INF), high=(2.0, INF, INF)),
+    "discrete": ActionSpec(branches=(3, 3)),
+    "ragged": ActionSpec(branches=(3, 1, 5)),
+    "hybrid": ActionSpec(low=(-1.0, -5.0), high=(1.0, 5.0), branches=(4, 2)),
+}
+NETWORKS: Mapping[str, Any] = {
+    "tanh": {"hidden_sizes": (16, 8)},
+    "relu": {"hidden_sizes": (16,), "activation": "relu"},
+    "elu, shared": {"hidden_sizes": (16,), "activation": "elu", "shared": True},
+    "silu": {"hidden_sizes": (8, 8, 8), "activation": "silu"},
+    "no layers": {"hidden_sizes": ()},
+    "lstm": {"hidden_sizes": (8,), "memory": {"kind": "lstm", "size": 6, "layers": 2}},
+    "gru, shared": {"hidden_sizes": (), "shared": True, "memory": {"kind": "gru", "size": 5}},
+    "gru": {"hidden_sizes": (4,), "memory": {"kind": "gru", "size": 6, "layers": 2}},
+}
+
+
+def make_policy(
+    action: ActionSpec = ACTIONS["hybrid"],
+    *,
+    network: Any = NETWORKS["tanh"],
+    squashed: bool = False,
+    observations: tuple[ObservationSpec, ...] = OBSERVATIONS,
+    **options: Any,
+) -> ActorCritic:
+    """With weights and statistics as if it had learned for a while."""
+    config = PolicyConfig.model_validate(
+        {
+            "network": network,
+            "action": {"distribution": "squashed_gaussian" if squashed else "gaussian"},
+            "observation_clip": 1.5,
+            **options,
+        }
+    )
+    policy = ActorCritic(BehaviourSpec("b", observations, action), config, seed=3)
+    learn(policy)
+    return policy
+
+
+def learn(policy: ActorCritic) -> None:
+    """Change everything that learning changes."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    policy.normalizer.update(
+        {name: torch.from_numpy(values) for name, values in observe(50, seed=8).items()}
+    )
+
+
+def observe(rows: int, *, seed: int = 1) -> dict[str, npt.NDArray[Any]]:
+    random = np.random.default_rng(seed)
+    return {
+        "joints": random.normal(1.0, 3.0, (rows, 4)).astype(np.float32),
+        "height": random.normal(-2.0, 1.0, rows).astype(np.float32),
+        "touch": random.integers(0, 256, (rows, 2, 3), np.uint8),
+    }
+
+
+def both(policy: ActorCritic) -> tuple[ArrayActing, TensorActing]:
+    quick = acting(policy)
+    assert isinstance(quick, ArrayActing)
+    return quick, TensorActing(policy)
+
+
+def looks(
+    policy: ActorCritic, quick: ArrayActing, slow: TensorActing, rows: int = 7
+) -> tuple[Look, Look]:
+    random = np.random.default_rng(2)
+    state = random.normal(size=(rows, policy.state_size)).astype(np.float32)
+    before, reset = state.copy(), random.random(rows) < 0.4
+    observation: Mapping[str, Array] = observe(rows)
+    for values in observation.values():
+        values.flags.writeable = False
+    found = quick.look(observation, state, reset), slow.look(observation, state, reset)
+    np.testing.assert_array_equal(state, before)
+    return found
+
+
+def mask_of(policy: ActorCritic, rows: int = 7) -> npt.NDArray[np.bool_]:
+    """At random; each branch's last choice is always allowed."""
+    branches = policy.spec.action.branches
+    mask = np.random.default_rng(4).random((rows, sum(branches))) < 0.5
+    mask[:, np.cumsum(branches, dtype=np.int64) - 1] = True
+    return mask
+
+
+def assert_close(found: Array, expected: Array) -> None:
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def assert_same_action(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        assert values.shape == expected[name].shape
+        assert values.dtype == expected[name].dtype
+        assert_close(values, expected[name])
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_networks_say_the_same(network: Any) -> None:
+    policy = make_policy(network=network)
+    found, expected = looks(policy, *both(policy))
+    assert_close(found.value, expected.value)
+    assert_close(found.state, expected.state)
+    assert found.value.dtype == found.state.dtype == np.float32
+    noise = np.full((7, policy.noise_size), 0.5)
+    quick, slow = both(policy)
+    assert_same_action(
+        found.distribution.sample(quick.prepared_noise(noise.copy())),
+        expected.distribution.sample(slow.prepared_noise(noise)),
+    )
+
+
+@pytest.mark.parametrize("is_masked", [False, True], ids=["free", "masked"])
+@pytest.mark.parametrize("squashed", [False, True], ids=["plain", "squashed"])
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_actions_are_sampled_judged_and_bounded_alike(
+    kind: str, squashed: bool, is_masked: bool
+) -> None:
+    policy = make_policy(ACTIONS[kind], squashed=squashed)
+    quick, slow = both(policy)
+    found, expected = (look.distribution for look in looks(policy, quick, slow))
+    if is_masked:
+        found, expected = found.masked(mask_of(policy)), expected.masked(mask_of(policy))
+    noise = np.random.default_rng(6).random((7, policy.noise_size))
+    action = expected.sample(slow.prepared_noise(noise))
+    assert_same_action(found.sample(quick.prepared_noise(noise.copy())), action)
+    assert_same_action(found.mode(), expected.mode())
+    assert_close(found.log_prob(action), expected.log_prob(action))
+    assert_same_action(quick.environment_action(action), slow.environment_action(action))
+
+
+def test_what_is_learned_is_seen_at_once() -> None:
+    policy = make_policy()
+    quick, slow = both(policy)
+    before, _ = looks(policy, quick, slow)
+    learn(policy)
+    found, expected = looks(policy, quick, slow)
+    assert_close(found.value, expected.value)
+    action = before.distribution.mode()
+    assert_close(found.distribution.log_prob(action), expected.distribution.log_prob(action))
+    assert not np.allclose(found.value, before.value)
+
+
+def test_weights_that_an_optimizer_moves_and_changes_are_seen() -> None:
+    policy = make_policy()
+    quick, slow = both(policy)
+    flat = FlatWeights(policy)
+    flat.weights.mul_(1.5)
+    found, expected = looks(policy, quick, slow)
+    assert_close(found.value, expected.value)
+
+
+def test_no_rows_are_looked_at_too() -> None:
+    for network in NETWORKS.values():
+        policy = make_policy(network=network)
+        found, expected = looks(policy, *both(policy), rows=0)
+        assert found.value.shape == expected.value.shape == (0, 1)
+        assert found.state.shape == expected.state.shape
+
+
+def test_numbers_far_out_stay_finite() -> None:
+    policy = make_policy(network=NETWORKS["lstm"], normalize_observations=False)
+    quick, slow = both(policy)
+    observation = {name: values * values.dtype.type(1) for name, values in observe(7).items()}
+    observation["joints"] *= np.float32(1e6)
+    state, reset = np.ones((7, policy.state_size), np.float32), np.zeros(7, np.bool_)
+    found = quick.look(observation, state, reset)
+    expected = slow.look(observation, state, reset)
+    assert_close(found.state, expected.state)
+    assert_close(found.value, expected.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"network": {"layer_norm": True}},
+        {"observations": (*OBSERVATIONS, ObservationSpec("eye", (20, 20, 3), "uint8"))},
+        {"observations": (*OBSERVATIONS, ObservationSpec("goal", (2,), kind="goal"))},
+    ],
+    ids=["layer norm", "image", "goal"],
+)
+def test_other_networks_act_by_their_own_forward(options: Any) -> None:
+    config = PolicyConfig.model_validate({"network": options.get("network", {})})
+    spec = BehaviourSpec("b", options.get("observations", OBSERVATIONS), ACTIONS["hybrid"])
+    assert isinstance(acting(ActorCritic(spec, config, seed=0)), TensorActing)
+
+
+def test_double_precision_acts_by_the_policys_own_forward() -> None:
+    assert isinstance(acting(make_policy().double()), TensorActing)
