@@ -110,11 +110,13 @@ def mask_of(policy: ActorCritic, rows: int = 7) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def assert_close(found: Array, expected: Array) -> None:
+def assert_close(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
-def assert_same_action(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+def assert_same_action(
+    found: Mapping[str, npt.NDArray[Any]], expected: Mapping[str, npt.NDArray[Any]]
+) -> None:
     assert found.keys() == expected.keys()
     for name, values in found.items():
         assert values.shape == expected[name].shape
