@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from entrain import config_file, daemon
 from entrain.config import RunConfig
@@ -243,16 +244,19 @@ def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (0, 3)])
-def test_threads_are_set_before_the_run_unless_torch_is_to_choose(
+def test_threads_are_set_before_the_run_unless_torch_and_numpy_are_to_choose(
     tmp_path: Path, run: type[FakeRun], threads: int, expected: int
 ) -> None:
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        assert daemon.train(config(tmp_path, f"threads={threads}")) == 0
-        assert torch.get_num_threads() == expected
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(3, user_api="blas"):
+        try:
+            torch.set_num_threads(3)
+            assert daemon.train(config(tmp_path, f"threads={threads}")) == 0
+            assert torch.get_num_threads() == expected
+            blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+            assert {pool["num_threads"] for pool in blas} == {expected}
+        finally:
+            torch.set_num_threads(before)
     assert run.ends_with == "completed"
 
 

@@ -175,7 +175,8 @@ class RunConfig(Options):
     """Where networks live. Small networks on vectors are faster on the CPU."""
 
     threads: CountOrZero = 1
-    """CPU threads of torch; 0 leaves the choice to torch. 1 is fastest for small networks."""
+    """CPU threads of torch and numpy; 0 leaves the choice to them. 1 is fastest for small
+    networks."""
 
     stop_timeout_s: Positive = 20.0
     """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from entrain import config_file
 from entrain.composition import (
@@ -216,6 +217,9 @@ def _prepare_process(config: RunConfig) -> None:
     """What holds for the whole process."""
     if config.threads:
         torch.set_num_threads(config.threads)
+        # Threads of numpy's matrix products spin for a while when they are done, on processors
+        # that simulators need.
+        threadpool_limits(config.threads, user_api="blas")
     # The hundreds of thousands of objects that imports made live as long as the process; a look at
     # all of them, again and again, is time that simulators would wait for.
     gc.collect()
