@@ -10,6 +10,7 @@ import torch
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_config import ActionConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.requests import SlotTimesteps
+from entrain.rollout import action_noise
 from entrain.rollout.actor import Actor
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.reward_scaling import RewardScaler
@@ -223,6 +224,52 @@ def test_noise_differs_between_steps_slots_and_seeds_and_never_repeats_for_a_slo
 
     noise = drawn(make_actor(make_policy())) + drawn(make_actor(make_policy(), seed=8))
     assert len(set(noise)) == len(noise) == 16
+
+
+def test_steps_closed_are_counted_before_they_are_written_down(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    actor = make_actor(make_policy(), rollout_steps=9)
+    actor.observe(batch((0, FIRST, 0.0, 1.0), (1, FIRST, 0.0, 1.0)))
+    assert actor.env_steps == 0
+    actor.act()
+    actor.observe(batch((0, MID, 0.0, 1.0), (1, TERMINATED, 0.0, 1.0)))
+    assert actor.env_steps == 2
+    actor.act()
+    assert actor.env_steps == 2
+    actor.record()
+    assert actor.env_steps == actor.ledger.closed == 2
+
+
+def test_outcomes_that_are_not_collected_are_not_counted(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    actor = make_actor(make_policy(), collect=False)
+    actor.observe(batch((0, FIRST, 0.0, 1.0)))
+    actor.act()
+    actor.observe(batch((0, MID, 0.0, 1.0)))
+    assert actor.env_steps == 0
+
+
+def test_noise_is_drawn_while_simulators_compute(
+    make_policy: Make, make_actor: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[int]] = []
+
+    def noise(_seed: int, slot: Any, counter: Any, size: int) -> Any:
+        drawn.append(counter.tolist())
+        return np.full((len(slot), size), 0.5)
+
+    monkeypatch.setattr(action_noise, "uniform_noise", noise)
+    actor = make_actor(make_policy(), rollout_steps=9)
+    actor.observe(batch((0, FIRST, 0.0, 1.0), (1, FIRST, 0.0, 1.0)))
+    actor.act()
+    assert drawn == [[0, 0]]
+    actor.record()
+    assert drawn == [[0, 0], [1, 1]]
+    actor.observe(batch((0, MID, 0.0, 1.0), (1, MID, 0.0, 1.0)))
+    actor.act()
+    assert drawn == [[0, 0], [1, 1]]
 
 
 def test_a_deterministic_actor_takes_the_mode_each_time(

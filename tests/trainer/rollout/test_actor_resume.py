@@ -10,6 +10,7 @@ import pytest
 from entrain.errors import CheckpointError
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
+from entrain.rollout.ledger import Ledger
 from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
 from entrain_envs.timestep import StepType
@@ -129,10 +130,36 @@ def test_what_was_not_yet_recorded_is_forgotten_with_the_rest_when_a_state_is_lo
     story: list[SlotTimesteps], make_policy: Make, make_actor: Make
 ) -> None:
     fresh, used = Life(make_policy, make_actor), Life(make_policy, make_actor)
-    used.observe(story[0])
-    used.act()
+    for batch in story[:2]:
+        used.observe(batch)
+        used.act()
     used.load(*fresh.state())
-    assert used.actor.ledger.opened == 0
+    assert used.actor.env_steps == 0
+    assert used.actor.ledger == Ledger()
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_a_state_makes_an_actor_that_has_lived_as_good_as_a_fresh_one(
+    is_recorded: bool,
+    story: list[SlotTimesteps],
+    uninterrupted: list[Any],
+    make_policy: Make,
+    make_actor: Make,
+) -> None:
+    fresh, used = Life(make_policy, make_actor), Life(make_policy, make_actor)
+    begin = fresh.state()
+    for batch in (*story[:5], story[0]):
+        used.observe(batch)
+        used.act()
+        if is_recorded:
+            used.actor.record()
+    used.said.clear()
+    used.actor.episodes.take()
+    used.load(*begin)
+    for batch in story:
+        used.observe(batch)
+        used.act()
+    np.testing.assert_equal(used.end(), uninterrupted)
 
 
 @pytest.mark.parametrize("stop", range(10))
