@@ -101,6 +101,7 @@ class Running:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.address = ""
+        self.known_as_sent = 0
         self.seen: list[SlotTimesteps] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -134,6 +135,8 @@ class Running:
                     policy_version=0,
                 )
             )
+            await behaviour.batcher.until_sent()
+            self.known_as_sent += 1
 
     def open_channel(self, **options: Any) -> grpc.aio.Channel:
         channel = grpc.aio.insecure_channel(self.address, **options)

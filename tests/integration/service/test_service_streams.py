@@ -58,6 +58,16 @@ async def test_a_conversation_from_hello_to_goodbye(serve: Serve) -> None:
         assert running.server.seconds["encode"] > 0.0
 
 
+async def test_that_answers_are_on_their_way_is_known_without_waiting_for_the_next_step(
+    serve: Serve,
+) -> None:
+    async with serve() as running:
+        simulator = await running.join()
+        for sequence, kind in ((1, FIRST), (2, MID)):
+            assert await simulator.exchange(sequence, (7, kind)) == [7]
+            await running.until(lambda number=sequence: running.known_as_sent == number)
+
+
 async def test_a_stream_that_breaks_before_the_act_loses_and_doubles_nothing(
     serve: Serve,
 ) -> None:
