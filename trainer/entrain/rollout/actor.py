@@ -12,8 +12,7 @@ does not depend on which agents share a batch. No statement here is executed onc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from entrain.experience import Rollout
 from entrain.policy.array_distributions import Action, ArrayDistribution
 from entrain.requests import SlotTimesteps
-from entrain.rollout.acting import Look, acting
+from entrain.rollout.acting import acting
 from entrain.rollout.acting_policy import ActingPolicy
 from entrain.rollout.action_noise import ActionNoise
 from entrain.rollout.buffer import RolloutBuffer
@@ -30,6 +29,7 @@ from entrain.rollout.history import History
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
+from entrain.rollout.turn import Given, Outcomes, Pending, Rows
 from entrain.state import State
 from entrain_envs.timestep import (
     ActionBatch,
@@ -38,66 +38,10 @@ from entrain_envs.timestep import (
     Float32Array,
     Int64Array,
     StepType,
-    UInt8Array,
 )
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
-Rows: TypeAlias = Int64Array | slice
-"""What picks rows out of an array: their indices, or slice(None) for all of them."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A batch that was observed and is not yet answered."""
-
-    batch: SlotTimesteps
-    begins: BoolArray
-    """[K] true where the row begins an episode, or belongs to none that we know of."""
-
-    observation: Mapping[str, Array]
-    """{name: [K, *shape]} what the policy looked at: what came, and what the actor added."""
-
-    recurrent_state: Float32Array
-    """[K, S] before these rows."""
-
-    look: Look
-    """At all K rows."""
-
-    is_stale: bool = False
-    """Whether the policy may have learned since it looked."""
-
-
-@dataclass(slots=True)
-class _Outcomes:
-    """What became of N actions, not yet written down."""
-
-    slot: Int64Array
-    """[N]."""
-
-    step_type: UInt8Array
-    """[N]."""
-
-    reward: Float32Array
-    """[N]."""
-
-    value: Float32Array
-    """[N, V] of the observations that followed."""
-
-
-@dataclass(slots=True)
-class _Given:
-    """Actions that were given and are not yet written down."""
-
-    pending: _Pending
-    acting: Rows
-    """Of the batch's K rows, those that were given an action."""
-
-    distribution: ArrayDistribution
-    """Over the actions of all K rows."""
-
-    action: Action
-    """{"continuous": [K, D], "discrete": [K, N]} as sampled."""
 
 
 class Actor:
@@ -145,9 +89,9 @@ class Actor:
         self._awaits_outcome = np.zeros(0, np.bool_)
         self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
         self._has_memory = policy.state_size > 0
-        self._pending: _Pending | None = None
-        self._outcomes: _Outcomes | None = None
-        self._given: _Given | None = None
+        self._pending: Pending | None = None
+        self._outcomes: Outcomes | None = None
+        self._given: Given | None = None
 
     def __repr__(self) -> str:
         return f"<Actor: policy version {self.policy_version}, {self._buffer}, {self._episodes}>"
@@ -209,7 +153,7 @@ class Actor:
         begins = is_first | ~self._episodes.running[batch.slot]
         pending = self._pending = self._evaluate(batch, begins)
         outcome = _rows_where(self._awaits_outcome[batch.slot] & ~is_first)
-        self._outcomes = _Outcomes(
+        self._outcomes = Outcomes(
             batch.slot[outcome],
             batch.timesteps.step_type[outcome],
             batch.timesteps.reward[outcome],
@@ -239,7 +183,7 @@ class Actor:
         )
         chosen = self._acting.environment_action(action)
         self._pending = None
-        self._given = _Given(pending, acting, distribution, action)
+        self._given = Given(pending, acting, distribution, action)
         return ActionBatch(
             continuous=_sent(chosen, "continuous", acting, len(slot), np.float32),
             discrete=_sent(chosen, "discrete", acting, len(slot), np.int32),
@@ -328,7 +272,7 @@ class Actor:
         self._given = self._outcomes = None
         self._pending = self._restored(state["pending"])
 
-    def _restored(self, state: State | None) -> _Pending | None:
+    def _restored(self, state: State | None) -> Pending | None:
         if state is None:
             return None
         pending = self._evaluate(SlotTimesteps.from_state(state["batch"]), state["begins"])
@@ -352,16 +296,16 @@ class Actor:
         self._awaits_outcome[slot] = False
         self._episodes.forget(slot)
 
-    def _evaluate(self, batch: SlotTimesteps, begins: BoolArray) -> _Pending:
+    def _evaluate(self, batch: SlotTimesteps, begins: BoolArray) -> Pending:
         timesteps = batch.timesteps
         observation = self._history.beside(
             timesteps.observation, slot=batch.slot, begins=begins, reward=timesteps.reward
         )
         recurrent_state = self._recurrent_state[batch.slot]
         look = self._acting.look(observation, recurrent_state, begins)
-        return _Pending(batch, begins, observation, recurrent_state, look)
+        return Pending(batch, begins, observation, recurrent_state, look)
 
-    def _distribution(self, pending: _Pending) -> ArrayDistribution:
+    def _distribution(self, pending: Pending) -> ArrayDistribution:
         timesteps = pending.batch.timesteps
         if timesteps.action_mask.shape[1] == 0:
             return pending.look.distribution
@@ -371,7 +315,7 @@ class Actor:
         return pending.look.distribution.masked(mask)
 
     def _open(
-        self, pending: _Pending, acting: Rows, action: Mapping[str, Array], log_prob: Float32Array
+        self, pending: Pending, acting: Rows, action: Mapping[str, Array], log_prob: Float32Array
     ) -> None:
         self._buffer.open(
             pending.batch.slot[acting],
