@@ -191,6 +191,8 @@ async def serve_entrain() -> None:
         async for requests in behaviour.batcher:
             actor.observe(requests.timesteps)
             requests.reply(actor.act())
+            await behaviour.batcher.until_sent()
+            actor.record()
 
 
 if __name__ == "__main__":

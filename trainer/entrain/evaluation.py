@@ -219,3 +219,5 @@ class EvaluationRun:
             requests.reply(actor.act())
             if all(each.is_complete for each in self._counts.values()):
                 self._completed.set()
+            await behaviour.batcher.until_sent()
+            actor.record()
