@@ -20,6 +20,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from benchmarks.entropy_runs import BENCHMARKS, Benchmark, Learner, Measured
 
@@ -120,6 +121,7 @@ class Run:
 def measure(run: Run) -> Measured:
     """Train one policy; for a process of its own, too."""
     torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
     options = VARIANTS[run.variant].options(run.task, run.strength)
     return Learner(BENCHMARKS[run.task], options, seed=run.seed).train()
 

@@ -160,6 +160,7 @@ async def serve_echo() -> None:
 async def serve_entrain() -> None:
     """Serve an untrained policy; nothing is collected or learned."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     from entrain.config import ServerConfig
     from entrain.policy.actor_critic import ActorCritic
@@ -168,6 +169,8 @@ async def serve_entrain() -> None:
     from entrain.server.server import Server
 
     torch.set_num_threads(1)
+
+    threadpool_limits(1, user_api="blas")
     server = Server(
         ServerConfig(address="localhost:0"),
         run_id="serving",

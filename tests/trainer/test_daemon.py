@@ -254,7 +254,7 @@ def test_threads_are_set_before_the_run_unless_torch_and_numpy_are_to_choose(
             assert daemon.train(config(tmp_path, f"threads={threads}")) == 0
             assert torch.get_num_threads() == expected
             blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-            assert {pool["num_threads"] for pool in blas} == {expected}
+            assert {pool["num_threads"] for pool in blas} <= {expected}
         finally:
             torch.set_num_threads(before)
     assert run.ends_with == "completed"

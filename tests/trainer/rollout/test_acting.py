@@ -199,6 +199,29 @@ def test_numbers_far_out_stay_finite() -> None:
     assert_close(found.value, expected.value)
 
 
+def test_numbers_at_the_end_of_their_range_are_cut_without_a_word() -> None:
+    policy = make_policy(ActionSpec(low=(-3e38,), high=(3e38,)))
+    quick, slow = both(policy)
+    observation = observe(7)
+    observation["joints"][:] = np.finfo(np.float32).max
+    state, reset = np.zeros((7, 0), np.float32), np.zeros(7, np.bool_)
+    policy.normalizer.scale[:4] = 1e4
+    found = quick.look(observation, state, reset)
+    assert_close(found.value, slow.look(observation, state, reset).value)
+    action = {"continuous": np.full((7, 1), 5.0, np.float32)}
+    assert_same_action(quick.environment_action(action), slow.environment_action(action))
+
+
+def test_a_policy_without_its_critic_acts_too() -> None:
+    for network in (NETWORKS["tanh"], NETWORKS["lstm"], NETWORKS["no layers"]):
+        policy = make_policy(network=network)
+        policy.keep_actor()
+        found, expected = looks(policy, *both(policy))
+        action = expected.distribution.mode()
+        assert_same_action(found.distribution.mode(), action)
+        assert_close(found.state, expected.state)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -350,6 +350,15 @@ async def test_a_batch_that_is_due_does_not_wait_for_answers_that_never_go_out(
     assert (await anext(greedy.batcher)).num_actions == 1
 
 
+async def test_streams_get_their_turn_to_send_although_the_next_batch_is_due(greedy: Queue) -> None:
+    greedy.join("here")
+    greedy.submit("here")
+    written: list[str] = []
+    asyncio.get_running_loop().call_soon(written.append, "an answer")
+    await greedy.batcher.until_sent()
+    assert written == ["an answer"]
+
+
 async def test_the_end_does_not_wait_for_answers_that_never_go_out(greedy: Queue) -> None:
     greedy.join("gone")
     consumer = await sending(greedy)

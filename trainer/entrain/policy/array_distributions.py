@@ -26,6 +26,9 @@ Action: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Noise: TypeAlias = npt.NDArray[Any]
 """[K, D + N]."""
 
+quiet = np.errstate(over="ignore", invalid="ignore")
+"""Around functions that see numbers far out: they are cut, or infinite, as they are in torch."""
+
 HALF, TWO, LOG_2 = np.float32(0.5), np.float32(2.0), np.float32(math.log(2.0))
 FORBIDDEN = np.finfo(np.float32).min
 """In place of the logit of a choice that must not be taken: its exponential is exactly zero."""
@@ -97,6 +100,7 @@ class ArrayHead:
             dimensions.copy_(torch.special.ndtri(dimensions))
         return uniform
 
+    @quiet
     def environment_action(self, action: Action) -> Action:
         """See `ActionBounds.forward`."""
         if "continuous" not in action:
@@ -134,6 +138,7 @@ class ArrayGaussian:
         del action_mask
         return self
 
+    @quiet
     def sample(self, noise: Noise) -> Action:
         """[K, D] mean + sigma * noise."""
         return {"continuous": self._mean + self._sigma * noise}
@@ -142,6 +147,7 @@ class ArrayGaussian:
         """The means."""
         return {"continuous": self._mean}
 
+    @quiet
     def log_prob(self, action: Action) -> Float32Array:
         """[K] log-density, after tanh where it is applied."""
         continuous = action["continuous"]
@@ -178,6 +184,7 @@ class ArrayCategorical:
         self._branches = branches
 
     @cached_property
+    @quiet
     def log_probs(self) -> Float32Array:
         """[K, N, M] normalised."""
         padded = self._branches.pad(self._logits)

@@ -2,7 +2,8 @@
 
 The numbers are those of `ActorCritic.forward`, up to rounding, for one timestep of vectors through
 hidden layers and memory. Its weights are views of the policy's own: what is learned there is seen
-here. On processors alone; nothing here is learned from, exported or saved.
+here, wherever an optimizer lays them, but the policy must not be cast or moved to another device.
+Nothing here is learned from, exported or saved.
 
 Shapes: K rows, one per agent; G groups (policy and critic, or both as one), F features, H units.
 """
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.array_distributions import quiet
 from entrain.policy.body import Body
 from entrain.policy.encoders import VectorEncoder
 from entrain.policy.layers import Activation, GroupedLinear, Head, HiddenLayers
@@ -52,7 +54,7 @@ class ArrayNetwork:
         self._addresses = self._where()
         self._normalizer = _Normalizer(body.normalizer)
         self._activation = _ACTIVATIONS[options.activation]
-        self._groups = 1 if options.shared else 2
+        self._groups = cast("HiddenLayers", body.hidden_layers).groups
         self._hidden = [
             (_view(layer.weight), _view(layer.bias))
             for layer in cast("Iterable[GroupedLinear]", body.hidden_layers.layers)
@@ -73,6 +75,7 @@ class ArrayNetwork:
     def _where(self) -> list[int]:
         return list(map(Tensor.data_ptr, self._parameters))
 
+    @quiet
     def __call__(
         self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
     ) -> Outputs:

@@ -104,7 +104,7 @@ class HiddenLayers(nn.Module):
             generator: of the initial weights.
         """
         super().__init__()
-        self._groups = groups
+        self.groups = groups
         self._activation = ACTIVATIONS[activation]
         linear = NormalisedLinear if layer_norm else GroupedLinear
         widths = (inputs, *sizes)
@@ -116,12 +116,12 @@ class HiddenLayers(nn.Module):
 
     def keep_first_group(self) -> None:
         """Forget the others: who only wants actions needs no critic."""
-        self._groups = 1
+        self.groups = 1
         keep_first_group(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """[R, inputs] that all groups read, or [G, R, inputs], to [G, R, feature_size]."""
-        hidden = features.expand(self._groups, -1, -1)
+        hidden = features.expand(self.groups, -1, -1)
         for layer in self.layers:
             hidden = self._activation(layer(hidden))
         return hidden

@@ -1,7 +1,7 @@
 """The noise of actions: how many each slot was given, and what its next one is drawn with.
 
 Noise is a pure function of (seed, slot, actions given to it), so it can be drawn before it is
-needed: while simulators compute, for the slots that acted last, which usually act next.
+needed: while simulators compute, for the slots of the last batch, usually those of the next.
 """
 
 from collections.abc import Callable

@@ -136,8 +136,8 @@ class Actor:
         """Take in what became of earlier actions.
 
         Open steps of released slots are dropped, then each row that is the outcome of an open step
-        closes it; the rows that need an action wait for `act`. An end row of a slot that has no
-        step open is ignored; a MID row of such a slot begins an episode, like FIRST.
+        counts as closing it; the rows that need an action wait for `act`. An end row of a slot that
+        has no step open is ignored; a MID row of such a slot begins an episode, like FIRST.
 
         Returns:
             A rollout once `rollout_steps` are closed, else None. The policy may learn from it
@@ -213,7 +213,8 @@ class Actor:
         if self._has_memory:
             self._recurrent_state[slot] = pending.look.state[acting]
         self._awaits_outcome[slot] = True
-        self._noise.draw_ahead()
+        if not self._is_deterministic:
+            self._noise.draw_ahead()
 
     def _close(self) -> None:
         outcomes, self._outcomes = self._outcomes, None

@@ -194,6 +194,8 @@ class RequestBatcher:
         have to share the processor with it, and simulators wait for them.
         """
         self._waits_for_sent = True
+        # Whatever else there is to do: streams that have something to send get their turn first.
+        await asyncio.sleep(0)
         while self._waits_for_sent and not (self._is_closed or (self.is_due and self._rows)):
             self._changed.clear()
             await self._changed.wait()
