@@ -38,9 +38,6 @@ class Task:
     """If not 0, what counts is the return of so many episodes without noise after training, as the
     source has it, instead of that of training's last tenth."""
 
-    seeds: int = 3
-    """Over which the mean is taken: more where they differ by more than what is to be shown."""
-
     def score(self, run: FinishedRun) -> float:
         """What counts of a run."""
         if self.evaluated_episodes:
@@ -67,7 +64,6 @@ TASKS = {
         -217.9,
         "rl-baselines3-zoo -217.9 +- 140.1 at 100k",
         evaluated_episodes=100,
-        seeds=8,
     ),
     "popgym_repeat_previous": Task(
         CONFIGS / "popgym_repeat_previous.yaml", 0.95, "1 is perfect, random -0.500"
@@ -100,7 +96,7 @@ def main() -> None:
     task = TASKS[arguments.task]
     seeds = [
         Job(f"seed {seed}", (f"seed={seed}", *arguments.settings))
-        for seed in range(1, (arguments.seeds or task.seeds) + 1)
+        for seed in range(1, arguments.seeds + 1)
     ]
     without = [
         Job(setting.rpartition(".")[2], ("seed=1", *arguments.settings, setting))
@@ -118,7 +114,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=sorted(TASKS))
-    parser.add_argument("--seeds", type=int, default=0, help="the task's own number if left out")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--folder", type=Path, help="keep the run folders here")
     parser.add_argument("--plot", type=Path, help="write the curves as PNG")

@@ -81,23 +81,29 @@ def logging_as_before() -> Iterator[None]:
 
 
 def test_help_answers_at_once_and_never_imports_torch() -> None:
+    # In units of what the machine, as busy as it is, takes for a million turns of an empty loop:
+    # help takes about 7 of them, torch's import alone 50.
     script = (
         "import sys, time\n"
+        "began = time.process_time()\n"
+        "for _ in range(1_000_000): pass\n"
+        "unit = time.process_time() - began\n"
         "began = time.process_time()\n"
         "from entrain.cli import main\n"
         "assert main(['train', '--help']) == 0 and main(['--help']) == 0\n"
         "heavy = {'torch', 'grpc', 'numpy', 'matplotlib', 'yaml'} & sys.modules.keys()\n"
-        "print(json.dumps([sorted(heavy), time.process_time() - began]), file=sys.stderr)\n"
+        "units = (time.process_time() - began) / unit\n"
+        "print(json.dumps([sorted(heavy), units]), file=sys.stderr)\n"
     )
     durations = []
     for _ in range(3):  # the first may find nothing of it in the cache of the disk
         done = subprocess.run(
             [sys.executable, "-c", f"import json\n{script}"], check=True, capture_output=True
         )
-        heavy, seconds = json.loads(done.stderr)
+        heavy, units = json.loads(done.stderr)
         assert heavy == []
-        durations.append(seconds)
-    assert min(durations) < 0.4
+        durations.append(units)
+    assert min(durations) < 15
 
 
 def test_a_mistake_in_the_settings_is_told_before_torch_is_imported(tmp_path: Path) -> None:
