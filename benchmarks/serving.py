@@ -169,7 +169,6 @@ async def serve_entrain() -> None:
     from entrain.server.server import Server
 
     torch.set_num_threads(1)
-
     threadpool_limits(1, user_api="blas")
     server = Server(
         ServerConfig(address="localhost:0"),

@@ -103,7 +103,7 @@ def test_help_answers_at_once_and_never_imports_torch() -> None:
         heavy, units = json.loads(done.stderr)
         assert heavy == []
         durations.append(units)
-    assert min(durations) < 15
+    assert min(durations) < 12
 
 
 def test_a_mistake_in_the_settings_is_told_before_torch_is_imported(tmp_path: Path) -> None:

@@ -51,10 +51,7 @@ class ActionHead(Head):
 
     def distribution(self, features: Tensor, leading: torch.Size) -> ActionDistribution:
         """Over actions of shape `leading`, from [R, inputs] features, R rows in all."""
-        return self.distribution_of(self(features).view(*leading, self._outputs))
-
-    def distribution_of(self, outputs: Tensor) -> ActionDistribution:
-        """Over actions of shape [...], from what this layer puts out, [..., D + C]."""
+        outputs = self(features).view(*leading, self._outputs)
         if self.branches is None:
             return self._gaussian(outputs)
         if self.spread is None:
