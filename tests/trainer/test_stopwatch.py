@@ -1,6 +1,8 @@
 """Laps, with a clock that is a list."""
 
-from entrain.stopwatch import Stopwatch
+import pytest
+
+from entrain.stopwatch import Shares, Stopwatch
 
 
 def test_laps_add_up_by_their_part_and_rates_are_over_all_time() -> None:
@@ -36,3 +38,14 @@ def test_time_before_the_start_of_a_lap_belongs_to_no_part() -> None:
     now_s[0] = 10.0
     stopwatch.lap("wait")
     assert stopwatch.metrics(10)["time/wait"] == 0.5
+
+
+def test_shares_of_running_counts_are_of_the_time_since_they_were_last_asked_for() -> None:
+    shares = Shares()
+    assert shares.since_last({"decode": 1.0, "encode": 0.0}, now_s=4.0) == pytest.approx(
+        {"time/decode": 0.25, "time/encode": 0.0}
+    )
+    # 2 s later: decode grew by 1.0, encode by 0.5.
+    assert shares.since_last({"decode": 2.0, "encode": 0.5}, now_s=6.0) == pytest.approx(
+        {"time/decode": 0.5, "time/encode": 0.25}
+    )

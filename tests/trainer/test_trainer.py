@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,11 +118,13 @@ class FakeAlgorithm:
         self._diary = diary
         self._slow_update = slow_update
         self.begun = threading.Event()
+        self.thread = ""
         self.version = 0
 
     def update(
         self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
+        self.thread = threading.current_thread().name
         if self.version + 1 == self._slow_update:
             self.begun.set()
             while not cancelled():
@@ -195,6 +199,22 @@ class FakeBatches:
         await asyncio.sleep(0)
 
 
+class Learners(Executor):
+    """A thread for each update, which ends with it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except UpdateCancelled as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="a learner's").start()
+        return future
+
+
 class Bench:
     """A trainer with its fakes."""
 
@@ -213,6 +233,7 @@ class Bench:
             algorithm=self.algorithm,
             alarms=self.alarms,
             recorder=self.recorder,
+            learners=Learners(),
             total_steps=total_steps,
             clock=lambda: self.now_s,
         )
@@ -229,6 +250,12 @@ async def test_the_action_after_an_update_is_the_new_policys() -> None:
         *["observe", "update from 2 steps at 0", "act with version 1", "reply", "record"],
         *["observe", "act with version 1", "reply", "record"],
     ]
+
+
+async def test_updates_run_in_a_learners_thread() -> None:
+    bench = Bench(rollout_steps=2)
+    await bench.trainer.run(bench.batches(2))
+    assert bench.algorithm.thread == "a learner's"
 
 
 class SentRequests(FakeRequests):

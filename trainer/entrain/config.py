@@ -175,8 +175,13 @@ class RunConfig(Options):
     """Where networks live. Small networks on vectors are faster on the CPU."""
 
     threads: CountOrZero = 1
-    """CPU threads of torch and numpy; 0 leaves the choice to them. 1 is fastest for small
-    networks."""
+    """CPU threads of torch and numpy while policies act; 0 leaves the choice to them. 1 is fastest
+    for small networks."""
+
+    update_threads: Count = 1
+    """CPU threads that torch splits each operation of an update among, at most as many as there are
+    processors. More are faster for images, large networks and large minibatches where nothing else
+    needs the processors, and many times slower where something does."""
 
     stop_timeout_s: Positive = 20.0
     """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is

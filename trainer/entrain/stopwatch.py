@@ -1,4 +1,4 @@
-"""Where a loop's time goes: laps, added up by the part they belong to."""
+"""Where time goes: a loop's laps, added up by the part they belong to, and others' counts of it."""
 
 from collections.abc import Callable, Mapping
 
@@ -29,3 +29,25 @@ class Stopwatch:
         self._begin_s = now_s
         self._seconds = {}
         return {"time/env_steps_per_second": env_steps / elapsed_s, **shares}
+
+
+class Shares:
+    """What running counts of seconds grew by, as shares of wall time. Owned by who asks."""
+
+    def __init__(self) -> None:
+        self._before: Mapping[str, float] = {}
+        self._before_s = 0.0
+
+    def since_last(self, seconds: Mapping[str, float], *, now_s: float) -> Mapping[str, float]:
+        """{"time/part": share} since this was last asked, at first since 0.
+
+        Args:
+            seconds: {part: count until now}.
+            now_s: wall-clock time.
+        """
+        before, elapsed_s = self._before, max(now_s - self._before_s, 1e-9)
+        self._before, self._before_s = dict(seconds), now_s
+        return {
+            f"time/{part}": (count - before.get(part, 0.0)) / elapsed_s
+            for part, count in seconds.items()
+        }

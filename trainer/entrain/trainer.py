@@ -9,7 +9,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -117,6 +119,7 @@ class Trainer:
         algorithm: Algorithm,
         alarms: Judge,
         recorder: Recorder,
+        learners: Executor,
         total_steps: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -126,6 +129,7 @@ class Trainer:
         self._algorithm = algorithm
         self._alarms = alarms
         self._recorder = recorder
+        self._learners = learners
         self._clock = clock
         self._stopwatch = Stopwatch(clock)
         self._began_s = clock()
@@ -230,11 +234,14 @@ class Trainer:
         before = Progress(env_steps=self._actor.env_steps - rollout.num_steps)
         done = before.fraction(self.total_steps)
         try:
-            metrics = await asyncio.to_thread(
-                self._algorithm.update,
-                rollout,
-                progress=done,
-                cancelled=lambda: self._give_up,
+            metrics = await asyncio.get_running_loop().run_in_executor(
+                self._learners,
+                partial(
+                    self._algorithm.update,
+                    rollout,
+                    progress=done,
+                    cancelled=lambda: self._give_up,
+                ),
             )
         finally:
             self._is_learning = False

@@ -44,7 +44,9 @@ from entrain.errors import (
     ungrouped,
 )
 from entrain.launcher import Launcher
+from entrain.learners import make_learners
 from entrain.policy.actor_critic import ActorCritic
+from entrain.processors import available_processors
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
@@ -52,6 +54,7 @@ from entrain.run.metrics import MetricsWriter
 from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
 from entrain.server.behaviours import Behaviour
 from entrain.state import State
+from entrain.stopwatch import Shares
 from entrain.trainer import Trainer, Update
 from entrain.waiting import any_of, watch_simulators
 from entrain_envs.codec import encode_spec
@@ -104,7 +107,8 @@ class TrainingRun:
         self._behaviours: dict[str, Behaviour] = {}
         self._store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         self._metrics = MetricsWriter(folder)
-        self._codec_s: dict[str, float] = {}
+        self._codec = Shares()
+        self._learners = make_learners(config.update_threads, processors=available_processors())
         self._serving: list[asyncio.Task[None]] = []
         self._saving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -146,7 +150,7 @@ class TrainingRun:
             NoSimulatorError, TrainingDivergedError: what was learned before is saved.
             ServeError, ConfigError, CheckpointError: see `errors`.
         """
-        with self._metrics:
+        with self._metrics, self._learners:
             try:
                 with ungrouped():
                     outcome = await self._serve(stop, await self._server.start())
@@ -239,6 +243,7 @@ class TrainingRun:
             algorithm=make_algorithm(policy, seed=seed),
             alarms=Alarms(config, spec.action),
             recorder=self,
+            learners=self._learners,
             total_steps=config.total_steps,
         )
         self._policies[spec.name] = policy
@@ -345,7 +350,8 @@ class TrainingRun:
 
     def record(self, update: Update) -> None:
         """Keep and show what one update came to."""
-        metrics = {**update.metrics, **self._codec_shares()}
+        codec = self._codec.since_last(self._server.seconds, now_s=self.seconds)
+        metrics = {**update.metrics, **codec, "time/seconds": self.seconds}
         progress = update.progress
         self._metrics.write(update.behaviour, progress.env_steps, metrics)
         row = DisplayRow.from_metrics(
@@ -359,16 +365,6 @@ class TrainingRun:
             logger.warning("policy '%s', %s", update.behaviour, warning)
         # Where updates take nearly all of the time, no other moment may be found.
         self._save_if_due()
-
-    def _codec_shares(self) -> Mapping[str, float]:
-        """Share of wall time spent on messages, which lies within the time of waiting."""
-        now = {**self._server.seconds, "elapsed": self.seconds}
-        before, self._codec_s = self._codec_s, now
-        elapsed_s = max(now["elapsed"] - before.get("elapsed", 0.0), 1e-9)
-        return {
-            f"time/{part}": (now[part] - before.get(part, 0.0)) / elapsed_s
-            for part in self._server.seconds
-        } | {"time/seconds": self.seconds}
 
     def state(self) -> State:
         """Everything that decides how the run goes on."""

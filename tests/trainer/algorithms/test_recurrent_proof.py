@@ -35,6 +35,8 @@ from recurrent_cases import (
 )
 from slow_ppo import slow_loss, slow_steps
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 NORMALIZATION = st.sampled_from(["minibatch", "rollout", "none"])
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from entrain.policy.recurrence import NoMemory, RecurrentMemory, make_memory
 from entrain.policy_config import MemoryConfig
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 assert_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
 FEATURES = 3
 SIZE = 4

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from entrain.policy.clearing_rows import ClearingRows
 from entrain.policy.layers import keep_first_group
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
+from entrain.policy.side_by_side import Arguments, SideBySide, Tensors
 from entrain.policy_config import MemoryConfig
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
@@ -59,6 +60,7 @@ class RecurrentMemory(nn.Module):
         )
         self.feature_size = widths[-1]
         self._parts = layer.parts
+        self._side_by_side = SideBySide()
         self._groups = groups
 
     @property
@@ -112,19 +114,44 @@ class RecurrentMemory(nn.Module):
         """Several steps, with `rows` put in where there are resets. Every column is a sequence."""
         columns = parts.shape[3]
         flags = None if rows is None else rows.flags.to(hidden.dtype)
-        outputs, after = [], []
-        for group in range(self._groups):
-            features = hidden[group]
-            x = (
+        groups: list[Arguments] = [
+            (
                 features.view(-1, columns, features.shape[-1])
                 if rows is None
-                else rows.put_in(features)
+                else rows.put_in(features),
+                parts[group],
+                flags,
+                *[weight for layer in self._each_layer() for weight in layer.weights_of(group)],
             )
-            for index, layer in enumerate(self._each_layer()):
-                x, cells = layer.unroll(group, x, parts[group, index].unbind(), flags)
+            for group, features in enumerate(hidden)
+        ]
+        outputs, after = [], []
+        numbers = (hidden.shape[1] if rows is None else len(rows.flags) * columns) * parts.shape[-1]
+        for states in self._side_by_side(self._all_layers, groups, numbers=numbers):
+            for index in range(0, len(states), self._parts):
+                x, *cells = states[index : index + self._parts]
                 after += [x[-1] if rows is None else rows.take_last(x), *cells]
             outputs.append(x.flatten(0, 1) if rows is None else rows.take_out(x))
         return torch.stack(outputs), torch.stack(after).view(parts.shape)
+
+    def _all_layers(
+        self, x: Tensor, state: Tensor, flags: Tensor | None, *weights: Tensor
+    ) -> Tensors:
+        """One group's output of every layer, [M, B, H], each with its cells, [B, H], behind it.
+
+        Args:
+            x: [M, B, F], M rows with those that were put in.
+            state: [L, P, B, H] before the first row.
+            flags: [M, B, 2] see `RecurrentLayer.unroll`.
+            weights: of every layer, one after the other.
+        """
+        after: Tensors = ()
+        count = len(weights) // len(self.layers)
+        for index, layer in enumerate(self._each_layer()):
+            own = weights[index * count : (index + 1) * count]
+            x, cells = layer.unroll(own, x, state[index].unbind(), flags)
+            after += (x, *cells)
+        return after
 
     def _each_layer(self) -> Sequence[RecurrentLayer]:
         return cast("Sequence[RecurrentLayer]", self.layers)

@@ -8,6 +8,7 @@ where calls are the cost, and for export; `unroll` takes one group through the l
 whole sequences, for learning.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -68,12 +69,16 @@ class RecurrentLayer(nn.Module):
         raise NotImplementedError
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
+        self,
+        weights: Sequence[Tensor],
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        flags: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Whole sequences of one group.
 
         Args:
-            group: whose weights are used.
+            weights: the group's, of `weights_of`.
             x: [T, N, F].
             state: P times [N, H] before the first step.
             flags: [T, N, 2] the rows that are no step, in which x is zero: 1, 0 where all of the
@@ -86,13 +91,13 @@ class RecurrentLayer(nn.Module):
         """
         raise NotImplementedError
 
-    def _library_weights(self, group: int) -> list[Tensor]:
-        return [
+    def weights_of(self, group: int) -> Sequence[Tensor]:
+        """[K * H, F] input, [K * H, H] recurrent weights and [K * H] bias of one group."""
+        return (
             self.weight_input.unbind()[group],
             self.weight_recurrent.unbind()[group],
             self.bias.unbind()[group].squeeze(0),
-            self.no_bias,
-        ]
+        )
 
 
 class LSTMLayer(RecurrentLayer):
@@ -141,15 +146,20 @@ class LSTMLayer(RecurrentLayer):
         return leave * torch.tanh(cell), cell
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
+        self,
+        weights: Sequence[Tensor],
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        flags: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `RecurrentLayer.unroll`."""
-        weights = self._library_weights(group)
+        from_input, recurrent, bias = weights
         if flags is not None:
             x = torch.cat([x, flags], dim=-1)
-            weights[0] = torch.cat([weights[0], self.flag_weights], dim=-1)
+            from_input = torch.cat([from_input, self.flag_weights], dim=-1)
         initial = [part.unsqueeze(0) for part in state]
-        output, _, cell = torch.lstm(x, initial, weights, *ONE_LAYER)
+        library = [from_input, recurrent, bias, self.no_bias]
+        output, _, cell = torch.lstm(x, initial, library, *ONE_LAYER)
         return output, (cell.squeeze(0),)
 
 
@@ -183,15 +193,20 @@ class GRULayer(RecurrentLayer):
         return (torch.lerp(candidate, output, keep),)
 
     def unroll(
-        self, group: int, x: Tensor, state: tuple[Tensor, ...], flags: Tensor | None
+        self,
+        weights: Sequence[Tensor],
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        flags: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `RecurrentLayer.unroll`."""
+        from_input, recurrent, bias = weights
         (initial,) = state
-        weights = self._library_weights(group)
         if flags is not None:
             x = torch.cat([x, flags], dim=-1)
-            weights[0] = torch.cat([weights[0], self._flag_weights(weights[2])], dim=-1)
-        output, _ = torch.gru(x, initial.unsqueeze(0), weights, *ONE_LAYER)
+            from_input = torch.cat([from_input, self._flag_weights(bias)], dim=-1)
+        library = [from_input, recurrent, bias, self.no_bias]
+        output, _ = torch.gru(x, initial.unsqueeze(0), library, *ONE_LAYER)
         return output, ()
 
     def _flag_weights(self, bias: Tensor) -> Tensor:
