@@ -201,7 +201,7 @@ class RowByRow:
                 "state before": self.state.get(slot),
             }
             self.state[slot] = look.state
-            bounded = [max(-10.0, min(10.0, 2.0 * number)) for number in action[0]]
+            bounded = [max(-10.0, min(10.0, number)) for number in action[0]]
             self.did[slot] = bounded + [float(choice == action[1][0]) for choice in range(3)]
             self.counts["opened"] += 1
             actions.append(([2 * number for number in action[0]], action[1]))

@@ -247,7 +247,7 @@ def test_actions_are_within_bounds_and_forbidden_choices_are_never_taken(
 def test_metadata_says_whose_policy_it_is_and_how_old(exported: Exported) -> None:
     metadata = exported.session.get_modelmeta().custom_metadata_map
     spec = exported.policy.spec
-    assert metadata["format_version"] == "2"
+    assert metadata["format_version"] == "1"
     assert metadata["behaviour"] == spec.name
     assert metadata["env_steps"] == "4096"
     assert metadata["action_distribution"] == exported.policy.config.action.distribution

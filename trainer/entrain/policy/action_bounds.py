@@ -37,7 +37,10 @@ class ActionBounds(nn.Module):
 
     def __init__(self, action: ActionSpec) -> None:
         super().__init__()
-        ranges = unit_ranges(action)
+        ranges = [
+            ((low + high) / 2, (high - low) / 2) if bounded else (0.0, 1.0)
+            for low, high, bounded in zip(action.low, action.high, has_range(action), strict=True)
+        ]
         buffers = {
             "center": [center for center, _ in ranges],
             "half_range": [half_range for _, half_range in ranges],
@@ -83,14 +86,6 @@ class SquashedActionBounds(ActionBounds):
         return torch.where(
             self.squashed, torch.tanh(continuous).abs() > NEAR_BOUND, super().is_clipped(continuous)
         )
-
-
-def unit_ranges(action: ActionSpec) -> list[tuple[float, float]]:
-    """[D] (middle of the range, half its width): what 0 and the way to 1 are; 0, 1 without one."""
-    return [
-        ((low + high) / 2, (high - low) / 2) if bounded else (0.0, 1.0)
-        for low, high, bounded in zip(action.low, action.high, has_range(action), strict=True)
-    ]
 
 
 def has_range(action: ActionSpec) -> list[bool]:

@@ -10,8 +10,7 @@ from entrain.policy_config import NetworkConfig
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 PREVIOUS_ACTION = "previous_action"
-"""[D + C] continuous dimensions as they were done, their ranges as [-1, 1], then a one-hot of each
-branch; zeros at first."""
+"""[D + C] the continuous dimensions as sampled, then a one-hot of each branch; zeros at first."""
 
 PREVIOUS_REWARD = "previous_reward"
 """[1] raw; zero at first."""

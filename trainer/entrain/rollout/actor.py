@@ -181,12 +181,12 @@ class Actor:
             # Noise of end rows is drawn and not used: only acting rows move their slot on.
             else distribution.sample(self._noise.draw(pending.batch.slot, slot))
         )
-        done = self._acting.environment_action(action)
+        chosen = self._acting.environment_action(action)
         self._pending = None
-        self._given = Given(pending, acting, distribution, action, done)
+        self._given = Given(pending, acting, distribution, action)
         return ActionBatch(
-            continuous=_sent(done, "continuous", acting, len(slot), np.float32),
-            discrete=_sent(done, "discrete", acting, len(slot), np.int32),
+            continuous=_sent(chosen, "continuous", acting, len(slot), np.float32),
+            discrete=_sent(chosen, "discrete", acting, len(slot), np.int32),
             policy_version=self.policy_version,
         )
 
@@ -205,11 +205,11 @@ class Actor:
         if len(beginning):
             self._episodes.begin(beginning)
             self._rewards.begin(beginning)
+        sampled = {name: values[acting] for name, values in given.action.items()}
         if self._collect:
-            sampled = {name: values[acting] for name, values in given.action.items()}
             log_prob = given.distribution.log_prob(given.action)[acting]
             self._open(pending, acting, sampled, log_prob)
-        self._history.note(slot, {name: values[acting] for name, values in given.done.items()})
+        self._history.note(slot, sampled)
         if self._has_memory:
             self._recurrent_state[slot] = pending.look.state[acting]
         self._awaits_outcome[slot] = True

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from entrain.policy.action_bounds import unit_ranges
 from entrain.policy.inputs import PREVIOUS_ACTION, PREVIOUS_REWARD
 from entrain.policy_config import NetworkConfig
 from entrain.rollout.per_slot import grown, stored
@@ -20,7 +19,8 @@ from entrain_envs.spec import ActionSpec
 from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array
 
 LARGEST_ACTION = 10.0
-"""Dimensions without a range are cut at plus and minus this: a Gaussian has no bounds."""
+"""Continuous actions are cut at plus and minus this, for they are shown as they were sampled: a
+Gaussian has no bounds."""
 
 
 class History:
@@ -34,9 +34,6 @@ class History:
         self._shows_action = network.previous_action
         self._shows_reward = network.previous_reward
         self._dimensions = spec.continuous_size
-        ranges = unit_ranges(spec)
-        self._center = np.array([center for center, _ in ranges], np.float32)
-        self._half_range = np.array([half_range for _, half_range in ranges], np.float32)
         # Where the one-hot of each branch begins: behind the dimensions and the branches before.
         self._first_choice = spec.continuous_size + np.cumsum((0, *spec.branches[:-1]))
         width = spec.continuous_size + spec.num_choices if self._shows_action else 0
@@ -64,9 +61,8 @@ class History:
             reward: [K] raw, of these rows.
 
         Returns:
-            Also "previous_action" [K, D + C] float32, the continuous dimensions as they were done,
-            their ranges as [-1, 1] (cut at `LARGEST_ACTION` where there is none), then a one-hot
-            for each branch, and "previous_reward" [K, 1] float32.
+            Also "previous_action" [K, D + C] float32, the continuous dimensions as sampled (cut at
+            `LARGEST_ACTION`), then a one-hot for each branch, and "previous_reward" [K, 1] float32.
         """
         shown: dict[str, Array] = {}
         zero = np.float32(0)
@@ -81,17 +77,14 @@ class History:
 
         Args:
             slot: [N] no slot twice.
-            action: {"continuous": [N, D], "discrete": [N, branches]} as the environment got them.
-                What was sampled may lie far beyond a bound, which says nothing of what came of it.
+            action: {"continuous": [N, D] as sampled, "discrete": [N, branches]}.
         """
         if not self._shows_action:
             return
         encoded = np.zeros((len(slot), self._action.shape[1]), np.float32)
         if "continuous" in action:
             continuous = encoded[:, : self._dimensions]
-            np.subtract(action["continuous"], self._center, out=continuous)
-            np.divide(continuous, self._half_range, out=continuous)
-            np.clip(continuous, -LARGEST_ACTION, LARGEST_ACTION, out=continuous)
+            np.clip(action["continuous"], -LARGEST_ACTION, LARGEST_ACTION, out=continuous)
         if "discrete" in action:
             rows = np.arange(len(slot))[:, np.newaxis]
             encoded[rows, self._first_choice + action["discrete"]] = 1.0

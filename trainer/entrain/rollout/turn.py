@@ -67,6 +67,3 @@ class Given:
 
     action: Action
     """{"continuous": [K, D], "discrete": [K, N]} as sampled."""
-
-    done: Action
-    """The same as the environment got it."""

@@ -4,9 +4,8 @@ The file holds everything between a simulator's raw observations and its raw act
 networks, bounds. Running it needs neither torch nor this package.
 
     inputs    each observation by its name, [batch, *shape]
-              previous_action [batch, D + C], if the policy looks at it: continuous_action of the
-                  step before, its range as [-1, 1] where it has two bounds, else cut at plus and
-                  minus 10; then a one-hot of each discrete_action
+              previous_action [batch, D + C], if the policy looks at it: action_mean of the step
+                  before, cut at plus and minus 10, then a one-hot of each discrete_action
               previous_reward [batch, 1], if the policy looks at it: received for that action
               action_mask [batch, C] bool, if there are C discrete choices
               state_in [batch, S], if the policy has a memory: state_out of the step before
@@ -45,9 +44,8 @@ from entrain_envs.spec import BehaviourSpec
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 """By the names of inputs or outputs."""
 
-FORMAT_VERSION = 2
-"""Of the names above; it rises when one of them changes its meaning. 1: previous_action was
-action_mean."""
+FORMAT_VERSION = 1
+"""Of the names above; it rises when one of them changes its meaning."""
 
 ACTION_OUTPUTS = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_action", "logits")
 STATE_INPUT = "state_in"
