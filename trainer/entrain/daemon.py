@@ -217,6 +217,8 @@ def _prepare_process(config: RunConfig) -> None:
     """What holds for the whole process."""
     if config.threads:
         torch.set_num_threads(config.threads)
+        # Once it has been asked, a thread keeps its number, whatever learners set for theirs.
+        torch.get_num_threads()
         # Threads of numpy's matrix products spin for a while when they are done, on processors
         # that simulators need.
         threadpool_limits(config.threads, user_api="blas")

@@ -20,8 +20,8 @@ def make_learners(threads: int, *, processors: int) -> ThreadPoolExecutor:
         processors: that this process may use.
     """
     threads = min(threads, processors)
-    # torch takes the number for a thread that is new to it from the last one that set it. No other
-    # thread of ours that is begun later computes with torch.
+    # A thread that is new to torch computes with as many as were last set anywhere: those that
+    # learners begin (see `policy.side_by_side`) with as many as learners, which is one.
     return ThreadPoolExecutor(
         processors // threads,
         thread_name_prefix="learner",

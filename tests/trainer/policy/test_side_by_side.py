@@ -120,14 +120,25 @@ def test_a_tensor_of_both_jobs_gets_the_sum_of_its_gradients() -> None:
         torch.testing.assert_close(found, wanted)
 
 
-def test_without_gradients_nothing_is_recorded() -> None:
-    two = jobs(is_learned=False)
-    assert not any(
-        part.requires_grad for part in flat(SideBySide()(product, two, numbers=MIN_NUMBERS))
-    )
-    with torch.no_grad():
-        results = SideBySide()(product, jobs(), numbers=MIN_NUMBERS)
-    assert_same(flat(results), flat(in_turn(jobs())))
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_nothing_is_recorded_in_either_thread(mode: Any) -> None:
+    recorded: list[bool] = []
+
+    def note(x: Tensor, weight: Tensor, offset: Tensor | None) -> Tensors:
+        results = product(x, weight, offset)
+        recorded.extend(part.requires_grad for part in results)
+        return results
+
+    with mode():
+        # Weights are parameters, made elsewhere; what they meet is made here.
+        two = [[torch.ones(5, 5), weight, None] for _, weight, _ in jobs()]
+        results = SideBySide()(note, two, numbers=MIN_NUMBERS)
+        assert_same(flat(results), flat(in_turn(two)))
+    assert recorded == [False] * 4
+
+
+def test_what_is_not_learned_from_has_no_gradient() -> None:
+    results = SideBySide()(product, jobs(is_learned=False), numbers=MIN_NUMBERS)
     assert not any(part.requires_grad for part in flat(results))
 
 
@@ -207,6 +218,24 @@ def test_an_error_of_either_reaches_the_one_who_asked(wrong: int) -> None:
         both(refuse, [[torch.tensor(0.0)], [torch.tensor(1.0)]], numbers=MIN_NUMBERS)
     # And the next ones are done as if nothing had been.
     assert len(both(refuse, [[torch.tensor(2.0)], [torch.tensor(3.0)]], numbers=MIN_NUMBERS)) == 2
+
+
+def test_an_error_waits_for_the_other_job() -> None:
+    begun, gate, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work(x: Tensor) -> Tensors:
+        if x.item() == 0.0:
+            begun.wait(PATIENCE_S)
+            threading.Timer(0.05, gate.set).start()
+            raise ValueError("the first")
+        begun.set()
+        gate.wait(PATIENCE_S)
+        done.set()
+        return (x,)
+
+    with pytest.raises(ValueError, match="the first"):
+        SideBySide()(work, [[torch.tensor(0.0)], [torch.tensor(1.0)]], numbers=MIN_NUMBERS)
+    assert done.is_set()
 
 
 def large_memory(kind: Any) -> RecurrentMemory:

@@ -7,7 +7,8 @@ on processors that nobody else uses, and many times slower than one thread where
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Self, TypeAlias, cast
 
 import torch
@@ -34,10 +35,11 @@ class SideBySide:
         return type(self)()
 
     def __call__(self, work: Work, jobs: Sequence[Arguments], *, numbers: int) -> Sequence[Tensors]:
-        """[work(*job) for job in jobs], to the bit, and sooner if two large ones have processors.
+        """[work(*job) for job in jobs], and sooner if two large ones have processors.
 
-        A GPU queues them anyway; and where torch splits each operation among threads, a further
-        thread would only be in the way.
+        The same numbers (of oneDNN's LSTM in double precision, up to rounding). A GPU queues them
+        anyway; and where torch splits each operation among threads, a further thread would only be
+        in the way. Gradients can be taken once, and have none of their own.
 
         Args:
             work: must reach no tensor that has a gradient but those it is given.
@@ -49,6 +51,8 @@ class SideBySide:
         if not are_large or device != "cpu" or torch.get_num_threads() > 1:
             return [work(*job) for job in jobs]
         first, second = jobs
+        if not torch.is_grad_enabled():
+            return self.run(partial(_unrecorded, work), first, second)
         outputs: Tensors = _Both.apply(self.run, work, *first, *second)  # type: ignore[no-untyped-call]
         half = len(outputs) // 2
         return outputs[:half], outputs[half:]
@@ -56,8 +60,18 @@ class SideBySide:
     def run(self, work: Work, first: Sequence[Any], second: Sequence[Any]) -> tuple[Any, Any]:
         """Both results, without a gradient from one thread to the other."""
         others = self._second.submit(work, *second)
-        mine = work(*first)
+        try:
+            mine = work(*first)
+        finally:
+            # Whatever comes of it, nobody is left at work on weights that others may then change.
+            wait([others])
         return mine, others.result()
+
+
+def _unrecorded(work: Work, *arguments: Tensor | None) -> Tensors:
+    # Whether gradients are wanted is a thread's own affair, and the second one would want them.
+    with torch.no_grad():
+        return work(*arguments)
 
 
 class _Both(torch.autograd.Function):
