@@ -2,8 +2,8 @@
 
 The same work on all sides: CartPole-v1 without its velocities, 8 environments x 256 steps, LSTM of
 128, minibatch 512, 10 epochs, one torch thread. rl_games' critic shares the LSTM, sb3-contrib's has
-one of its own; ours is run both ways, each beside the peer that does the same. Runs in turns; the
-figures are ratios of medians.
+one of its own; ours is run both ways, each beside the peer that does the same, and learns from a
+critic's own LSTM in a second thread. Runs in turns; the figures are ratios of medians.
 
     python -m benchmarks.beside_recurrent --rounds 3 --steps 40960
 """

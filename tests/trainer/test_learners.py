@@ -8,6 +8,9 @@ import torch
 
 from entrain.learners import make_learners
 
+PATIENCE_S = 10.0
+"""Until an update is taken not to run: only a broken version takes so long."""
+
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
@@ -51,10 +54,10 @@ def test_as_many_updates_run_at_once_as_have_processors_of_their_own(
     before = set(threading.enumerate())
     with make_learners(threads, processors=processors) as learners:
         updates = [learners.submit(update) for _ in range(at_once + 1)]
-        for _ in range(at_once):
-            running.acquire()
+        are_running = [running.acquire(timeout=PATIENCE_S) for _ in range(at_once)]
         # Threads are begun when work is submitted, so there will be no more of them.
         begun = set(threading.enumerate()) - before
         gate.set()
+    assert all(are_running)
     assert len(begun) == at_once
     assert all(update.done() for update in updates)

@@ -81,7 +81,6 @@ class _Both(torch.autograd.Function):
     def forward(
         ctx: Any, run: Callable[..., tuple[Any, Any]], work: Work, *arguments: Tensor | None
     ) -> Tensors:
-        is_recorded = any(ctx.needs_input_grad)
         inputs = [
             tensor if tensor is None else tensor.detach().requires_grad_(is_wanted)
             for tensor, is_wanted in zip(arguments, ctx.needs_input_grad[2:], strict=True)
@@ -89,7 +88,7 @@ class _Both(torch.autograd.Function):
 
         def recorded(*part: Tensor | None) -> Tensors:
             # Each thread has a mode of its own, and this method's is not to record.
-            with torch.set_grad_enabled(is_recorded):
+            with torch.enable_grad():
                 return work(*part)
 
         half = len(inputs) // 2
