@@ -13,9 +13,9 @@ import torch
 
 from benchmarks.entropy_tasks import DECEPTION, MOVED_WALL, TWO_GOALS, Maze, MazeTask
 from entrain.algorithms.ppo import PPO
-from entrain.composition import make_actor
+from entrain.app.build import make_actor
+from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import TimestepBatch
 

@@ -162,11 +162,11 @@ async def serve_entrain() -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from entrain.config import ServerConfig
+    from entrain.config.policy import PolicyConfig
+    from entrain.config.run import ServerConfig
+    from entrain.native.front import Server
     from entrain.policy.actor_critic import ActorCritic
-    from entrain.policy_config import PolicyConfig
     from entrain.rollout.actor import Actor
-    from entrain.server.server import Server
 
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")

@@ -32,7 +32,7 @@ RUN rm -rf /opt/entrain/lib/python3*/site-packages/torch/include \
     && find /opt/entrain/lib/python3*/site-packages/torch/bin -type f \
     ! -name torch_shm_manager -delete \
     && /opt/entrain/bin/pip uninstall --yes pip setuptools \
-    && /opt/entrain/bin/python -c 'import entrain.daemon'
+    && /opt/entrain/bin/python -c 'import entrain.app.commands'
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="entrain trainer" \

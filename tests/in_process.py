@@ -9,9 +9,9 @@ import torch
 
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
-from entrain.composition import make_actor
+from entrain.app.build import make_actor
+from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain_envs.environment import Environment
 from entrain_envs.timestep import TimestepBatch

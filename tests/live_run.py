@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from entrain import config_file
-from entrain.config import RunConfig
-from entrain.launcher import Launcher
+from entrain.app.launcher import Launcher
+from entrain.app.training import TrainingRun
+from entrain.config.load import load_config
+from entrain.config.run import RunConfig
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
 from entrain.run.summary import Outcome
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver, Environment, Report
 
@@ -32,7 +32,7 @@ def config_from(text: str, folder: Path) -> RunConfig:
     """The configuration that `text`, YAML, describes."""
     path = folder / "config.yaml"
     path.write_text(text)
-    return config_file.load(path, [])
+    return load_config(path, [])
 
 
 async def train(

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO
-from entrain.experience import Rollout
-from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import (
+from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
     MemoryConfig,
@@ -22,6 +20,8 @@ from entrain.policy_config import (
     PolicyConfig,
     PPOConfig,
 )
+from entrain.experience import Rollout
+from entrain.policy.actor_critic import ActorCritic
 from entrain.state import State
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 

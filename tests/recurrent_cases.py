@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.config.policy import MemoryConfig, NetworkConfig, PPOConfig
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import MemoryConfig, NetworkConfig, PPOConfig
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
 

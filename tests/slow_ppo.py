@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entrain.config.policy import PPOConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
-from entrain.policy_config import PPOConfig
 
 
 @dataclass(frozen=True)

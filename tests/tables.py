@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.entropy import Entropy, Regularizer
-from entrain.policy.actor_critic import ActorCritic, PolicyOutput
-from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
-from entrain.policy_config import (
+from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
     NetworkConfig,
     PolicyConfig,
     PPOConfig,
 )
+from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
 from entrain_envs.environment import Environment
 from in_process import Learned, learn
 

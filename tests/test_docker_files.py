@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from entrain import config_file
-from entrain.config import RunConfig
-from entrain.server.address import check_exposure, parse_address
+from entrain.config.load import load_config
+from entrain.config.run import RunConfig
+from entrain.native.address import check_exposure, parse_address
 from entrain_envs import __main__ as entrain_env
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def service(name: str) -> Mapping[str, Any]:
 
 
 def run_config() -> RunConfig:
-    return config_file.load(DOCKER / "run.yaml", [])
+    return load_config(DOCKER / "run.yaml", [])
 
 
 def test_there_are_two_images() -> None:

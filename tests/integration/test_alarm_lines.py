@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from entrain.app.training import TrainingRun
 from entrain.run.folder import RunFolder
 from entrain.run.report import write_report
-from entrain.training import TrainingRun
 from live_run import config_from, newest, simulators, train
 from toy_environments import DiscreteBandit
 
@@ -45,7 +45,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         each.getMessage()
         for each in caplog.records
-        if each.levelno == logging.WARNING and each.name == "entrain.training"
+        if each.levelno == logging.WARNING and each.name == "entrain.app.training"
     ]
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain import config_file, daemon
-from entrain.config import RunConfig
+from entrain.app import commands
+from entrain.app.training import TrainingRun
+from entrain.config.load import load_config, to_yaml
+from entrain.config.run import RunConfig
 from entrain.errors import CheckpointError, ConfigError, NoSimulatorError, ServeError
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.environment import Driver
@@ -125,12 +126,12 @@ def test_a_port_in_use_ends_the_command_at_once_and_leaves_nothing(tmp_path: Pat
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        config = config_file.load(
+        config = load_config(
             None, [f"server.address=localhost:{port}", f"runs_directory={tmp_path / 'runs'}"]
         )
         began_s = time.monotonic()
         with pytest.raises(ServeError, match=f":{port} is in use.*server.address") as raised:
-            daemon.train(config)
+            commands.train(config)
     assert raised.value.exit_code == 4
     assert time.monotonic() - began_s < 5.0
     assert list((tmp_path / "runs").iterdir()) == []
@@ -141,7 +142,7 @@ def test_no_simulator_ends_the_command_with_three_causes_and_leaves_nothing(
 ) -> None:
     config = ball_config(tmp_path, more="simulators: {wait_s: 0.3}\n")
     with pytest.raises(NoSimulatorError, match=r"no simulator was connected for 0\.3 s") as raised:
-        daemon.train(config)
+        commands.train(config)
     words = str(raised.value)
     assert raised.value.exit_code == 5
     for part in (f"unix:{tmp_path}/s", "'ball'", "launch", "another address", "firewall"):
@@ -152,7 +153,7 @@ def test_no_simulator_ends_the_command_with_three_causes_and_leaves_nothing(
 def test_launched_simulators_that_all_end_leave_their_last_words(tmp_path: Path) -> None:
     more = "simulators: {launch: [{command: [sh, -c, 'echo no licence; exit 0']}]}\n"
     with pytest.raises(NoSimulatorError, match=r"simulator-0\.log") as raised:
-        daemon.train(ball_config(tmp_path, more=more))
+        commands.train(ball_config(tmp_path, more=more))
     log = Path(str(raised.value).rpartition(" ")[2])
     assert log.read_text() == "no licence\n"
 
@@ -160,7 +161,7 @@ def test_launched_simulators_that_all_end_leave_their_last_words(tmp_path: Path)
 def test_a_program_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
     more = "simulators: {launch: [{command: no-such-game}]}\n"
     with pytest.raises(ConfigError, match="cannot run 'no-such-game'"):
-        daemon.train(ball_config(tmp_path, more=more))
+        commands.train(ball_config(tmp_path, more=more))
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -170,7 +171,7 @@ def test_the_same_program_twice_in_a_row_never_meets_the_folder_of_the_first(
     more = "simulators: {wait_s: 0.3}\n"
     for _ in range(2):
         with pytest.raises(NoSimulatorError):
-            daemon.train(ball_config(tmp_path, more=more))
+            commands.train(ball_config(tmp_path, more=more))
     assert not (tmp_path / "runs" / "run-2").exists()
 
 
@@ -178,7 +179,7 @@ async def stopped_run(folder: Path, *, after: int = 250) -> RunFolder:
     """A run of the ball that was stopped half way, with two checkpoints."""
     config = ball_config(folder)
     run_folder = RunFolder.create(folder / "runs", "ball")
-    run_folder.write_config(config_file.to_yaml(config))
+    run_folder.write_config(to_yaml(config))
     moments: list[Moment] = [
         lambda run: run.env_steps >= after // 2,
         lambda run: run.env_steps >= after,
@@ -200,7 +201,7 @@ def copy_of(stopped: RunFolder, to: Path) -> RunFolder:
     """The run again, listening in `to`."""
     shutil.copytree(stopped.path, to / "runs" / "ball")
     folder = RunFolder(to / "runs" / "ball")
-    folder.write_config(config_file.to_yaml(ball_config(to)))
+    folder.write_config(to_yaml(ball_config(to)))
     return folder
 
 
@@ -219,14 +220,14 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(daemon, "_publish", lambda *_: None)
+    monkeypatch.setattr(commands, "_publish", lambda *_: None)
     folder = copy_of(stopped, tmp_path)
     newest, before = CheckpointStore(folder.checkpoints, keep=9).paths
     arrays = newest / "arrays.safetensors"
     arrays.write_bytes(arrays.read_bytes()[:-1])
     caplog.set_level(logging.INFO)
     with simulators(f"unix:{tmp_path}/s", {"a": BalanceBall(count=2)}):
-        assert daemon.resume(folder.path, []) == 0
+        assert commands.resume(folder.path, []) == 0
     assert f"{newest} is damaged and not used: arrays.safetensors has" in caplog.text
     assert f"going on from {before}" in caplog.text
     rows = folder.metrics.read_text().splitlines()
@@ -242,7 +243,7 @@ def test_with_every_checkpoint_damaged_nothing_starts_afresh(
         (path / "state.json").unlink()
     before = content(folder)
     with pytest.raises(CheckpointError, match=r"state\.json is missing") as raised:
-        daemon.resume(folder.path, [])
+        commands.resume(folder.path, [])
     assert raised.value.exit_code == 3
     assert content(folder) == before
 
@@ -261,7 +262,7 @@ def test_a_configuration_that_the_checkpoint_does_not_fit_is_refused_and_not_kep
     folder = copy_of(stopped, tmp_path)
     before = content(folder)
     with pytest.raises(CheckpointError, match=words):
-        daemon.resume(folder.path, [override])
+        commands.resume(folder.path, [override])
     assert content(folder) == before
 
 
@@ -283,12 +284,12 @@ def test_a_whole_checkpoint_of_another_program_is_refused_in_words(
         del state[damage]
     path = store.save(state, step=loaded.step)
     with pytest.raises(CheckpointError, match=str(path)):
-        daemon.resume(folder.path, [])
+        commands.resume(folder.path, [])
     if damage in {"policies", "spec", "trainer", "list"}:
         with pytest.raises(CheckpointError, match=str(path)):
-            daemon.export(folder.path, None)
+            commands.export(folder.path, None)
         with pytest.raises(CheckpointError, match=str(path)):
-            daemon.evaluate(folder.path, episodes=1, deterministic=True, overrides=[])
+            commands.evaluate(folder.path, episodes=1, deterministic=True, overrides=[])
 
 
 def cube(name: str = "ball") -> BehaviourSpec:
@@ -311,7 +312,7 @@ async def test_after_a_resume_a_simulator_with_another_spec_is_shown_both(
     stopped: RunFolder, tmp_path: Path
 ) -> None:
     folder = copy_of(stopped, tmp_path)
-    config = config_file.load(folder.config, [])
+    config = load_config(folder.config, [])
     thread, told = refusal_of(f"unix:{tmp_path}/s", Cube("ball"))
 
     def once_told(_run: TrainingRun) -> bool:
@@ -336,7 +337,7 @@ def test_an_evaluation_takes_only_what_was_trained(
     folder.write_config(folder.config.read_text().replace("  ball:", "  '*':"))
     thread, told = refusal_of(f"unix:{tmp_path}/s", Cube(name))
     with pytest.raises(NoSimulatorError):
-        daemon.evaluate(
+        commands.evaluate(
             folder.path, episodes=1, deterministic=True, overrides=["simulators.wait_s=1.5"]
         )
     thread.join(10.0)
@@ -349,14 +350,14 @@ def test_a_run_without_any_policy_yet_can_be_neither_evaluated_nor_exported(
     async def stopped_at_once() -> RunFolder:
         config = ball_config(tmp_path)
         folder = RunFolder.create(tmp_path / "runs", "ball")
-        folder.write_config(config_file.to_yaml(config))
+        folder.write_config(to_yaml(config))
         outcome, _ = await train(config, folder, stop_at=lambda _run: True)
         assert outcome == "stopped"
         return folder
 
     folder = asyncio.run(stopped_at_once())
     with pytest.raises(CheckpointError, match="no simulator had joined yet"):
-        daemon.export(folder.path, None)
+        commands.export(folder.path, None)
 
 
 def test_an_output_that_is_no_folder_is_told(stopped: RunFolder, tmp_path: Path) -> None:
@@ -364,4 +365,4 @@ def test_an_output_that_is_no_folder_is_told(stopped: RunFolder, tmp_path: Path)
     output = tmp_path / "taken"
     output.write_text("a file")
     with pytest.raises(ConfigError, match=r"taken.*--output"):
-        daemon.export(folder.path, output)
+        commands.export(folder.path, output)

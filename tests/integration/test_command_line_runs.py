@@ -16,8 +16,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from entrain import config_file, daemon
-from entrain.composition import make_launcher
+from entrain.app import commands
+from entrain.app.build import make_launcher
+from entrain.config.load import load_config
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.summary import RunSummary
@@ -28,9 +29,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and groups o
 
 ENTRAIN = """
 import sys
-from entrain import cli, daemon
+from entrain import cli
+from entrain.app import commands
 from entrain.run import report
-daemon.export_policy = lambda *arguments, **options: None
+commands.export_policy = lambda *arguments, **options: None
 report.draw_plots = lambda series: []
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -135,7 +137,7 @@ def _logging_as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.fixture
 def no_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in this process."""
-    monkeypatch.setattr(daemon, "export_policy", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
 
 
@@ -166,7 +168,7 @@ def test_sigterm_to_the_command_saves_and_a_resumed_run_completes(tmp_path: Path
     stopped_at = CheckpointStore(folder.checkpoints, keep=3).load_newest().step
     assert stopped_at >= 400
     total_steps = stopped_at + 300
-    assert daemon.resume(folder.path, [f"policies.ball.total_steps={total_steps}"]) == 0
+    assert commands.resume(folder.path, [f"policies.ball.total_steps={total_steps}"]) == 0
     summary = RunSummary.load(folder.summary)
     assert summary.outcome == "completed"
     assert total_steps <= summary.env_steps < total_steps + 10
@@ -198,19 +200,19 @@ def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
     address = f"unix:{tmp_path}/s"
     epochs = 1 if "before" in moment else 2000
     path = write_run(tmp_path, address=address, num_epochs=epochs)
-    config = config_file.load(path, ["stop_timeout_s=0.1"])
+    config = load_config(path, ["stop_timeout_s=0.1"])
     folder = RunFolder(tmp_path / "runs" / "run")
     awaited = "listening on" if "before" in moment else "'ball' observes"
 
     sigterm_after(lambda: until(lambda: says(folder.log, awaited)))
     if "before" in moment:
-        assert daemon.train(config) == 0
+        assert commands.train(config) == 0
     else:
         with simulators(address, {"a": BalanceBall(count=2)}, reconnect_s=0.0):
-            assert daemon.train(config) == 0
+            assert commands.train(config) == 0
     assert CheckpointStore(folder.checkpoints, keep=3).load_newest().step < 600
     with simulators(address, {"b": BalanceBall(count=2)}):
-        assert daemon.resume(folder.path, ["policies.ball.ppo.num_epochs=1"]) == 0
+        assert commands.resume(folder.path, ["policies.ball.ppo.num_epochs=1"]) == 0
     assert RunSummary.load(folder.summary).outcome == "completed"
 
 
@@ -219,7 +221,7 @@ def test_a_launched_simulator_that_is_killed_costs_its_open_steps_and_is_started
     tmp_path: Path,
 ) -> None:
     path = write_run(tmp_path, launch=writes_its_pid(tmp_path), total_steps=10_000_000)
-    config = config_file.load(path, ["server.grace_s=0"])
+    config = load_config(path, ["server.grace_s=0"])
     folder = RunFolder(tmp_path / "runs" / "run")
 
     def killed_and_back() -> None:
@@ -231,7 +233,7 @@ def test_a_launched_simulator_that_is_killed_costs_its_open_steps_and_is_started
         until(lambda: folder.log.read_text().count("update ") > seen)
 
     sigterm_after(killed_and_back)
-    assert daemon.train(config) == 0
+    assert commands.train(config) == 0
     assert says(folder.log, "ended with signal SIGKILL")
     summary = RunSummary.load(folder.summary)
     assert summary.counters["sessions_joined"] == 2
@@ -277,20 +279,20 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(daemon, "_publish", lambda *_: None)
+    monkeypatch.setattr(commands, "_publish", lambda *_: None)
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
-    assert daemon.train(config_file.load(path, [])) == 0
+    assert commands.train(load_config(path, [])) == 0
     folder = RunFolder(tmp_path / "runs" / "run")
     assert says(folder.log, "completed after")
 
     capsys.readouterr()
-    assert daemon.evaluate(folder.path, episodes=4, deterministic=True, overrides=[]) == 0
+    assert commands.evaluate(folder.path, episodes=4, deterministic=True, overrides=[]) == 0
     assert "ball: return" in (told := capsys.readouterr().out)
     assert "over 4 episodes" in told
     assert not list(folder.policies.iterdir())
 
     output = tmp_path / "elsewhere" / "deep"
-    assert daemon.export(folder.path, output) == 0
+    assert commands.export(folder.path, output) == 0
     (policy,) = output.iterdir()
     assert str(policy) in capsys.readouterr().out
     assert not list(folder.policies.iterdir())
@@ -304,7 +306,7 @@ def test_launched_simulators_trust_the_certificate_unless_the_user_names_an_auth
     tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
-    config = config_file.load(path, [])
+    config = load_config(path, [])
     folder = RunFolder.create(tmp_path / "runs", "run")
     simulator = make_launcher(config, folder, "localhost:1").environment
     assert simulator["ENTRAIN_TLS_CA"] == str(certificate / "cert.pem")
@@ -318,13 +320,13 @@ def test_a_run_whose_simulators_are_external_is_evaluated_by_external_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = f"unix:{tmp_path}/s"
-    config = config_file.load(write_run(tmp_path, address=address), [])
+    config = load_config(write_run(tmp_path, address=address), [])
     with simulators(address, {"trains": BalanceBall(count=2)}):
-        assert daemon.train(config) == 0
+        assert commands.train(config) == 0
     run = tmp_path / "runs" / "run"
     before = json.loads((run / "summary.json").read_text())
     capsys.readouterr()
     with simulators(address, {"shows": BalanceBall(count=3)}):
-        assert daemon.evaluate(run, episodes=6, deterministic=False, overrides=[]) == 0
+        assert commands.evaluate(run, episodes=6, deterministic=False, overrides=[]) == 0
     assert "over 6 episodes" in capsys.readouterr().out
     assert json.loads((run / "summary.json").read_text()) == before

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from entrain import daemon
+from entrain.app import commands
+from entrain.app.training import TrainingRun
 from entrain.errors import NoSimulatorError
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.summary import RunSummary
 from entrain.state import State
 from entrain.trainer import Update
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver
 from entrain_envs.simulators.balance_ball import BalanceBall
@@ -151,7 +151,7 @@ async def test_a_checkpoint_on_its_way_to_disk_when_the_run_ends_is_waited_for(
 def test_what_was_learned_is_saved_when_every_simulator_has_left_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "export_policy", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
     text = greedy(tmp_path, every_steps=1_000_000, total_steps=5_000_000)
     config = config_from(
         text.replace("expect: 1", "wait_s: 0.3, expect: 1") + f"runs_directory: {tmp_path}\n",
@@ -163,7 +163,7 @@ def test_what_was_learned_is_saved_when_every_simulator_has_left_for_good(
     thread = threading.Thread(target=driver.run, daemon=True)
     thread.start()
     with pytest.raises(NoSimulatorError, match=r"no simulator was connected for 0\.3 s"):
-        daemon.train(config)
+        commands.train(config)
     thread.join(10.0)
     folder = RunFolder(tmp_path / "run")
     loaded = newest(folder)

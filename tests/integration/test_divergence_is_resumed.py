@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from entrain import config_file, daemon
-from entrain.config import RunConfig
+from entrain.app import commands
+from entrain.config.load import load_config
+from entrain.config.run import RunConfig
 from entrain.errors import TrainingDivergedError
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
@@ -30,7 +31,7 @@ LOWER = f"policies.toy.ppo.learning_rate={FINE}"
 @pytest.fixture(autouse=True)
 def _no_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has tests of its own, and takes longer than all the rest."""
-    monkeypatch.setattr(daemon, "export_policy", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
 
 
@@ -39,13 +40,13 @@ def config_of(folder: Path, *, learning_rate: str) -> RunConfig:
     folder.mkdir(exist_ok=True)
     path = folder / "toy.yaml"
     path.write_text(RUN.format(folder=folder, learning_rate=learning_rate))
-    return config_file.load(path, [])
+    return load_config(path, [])
 
 
 def diverged_in(folder: Path) -> RunFolder:
     """The folder of a run that has just diverged."""
     with pytest.raises(TrainingDivergedError, match="resume with a lower learning_rate"):
-        daemon.train(config_of(folder, learning_rate=FAR_TOO_HIGH))
+        commands.train(config_of(folder, learning_rate=FAR_TOO_HIGH))
     return RunFolder(folder / "runs" / "run")
 
 
@@ -64,12 +65,12 @@ def test_resumed_with_a_lower_learning_rate_it_ends_as_if_it_had_been_low_from_t
     # The first update diverges, so all that was learned until then is nothing.
     straight, diverged = tmp_path / "straight", tmp_path / "diverged"
     with simulators(f"unix:{straight}/s", {"a": bandit()}):
-        assert daemon.train(config_of(straight, learning_rate=FINE)) == 0
+        assert commands.train(config_of(straight, learning_rate=FINE)) == 0
     expected = learned(RunFolder(straight / "runs" / "run"))
     with simulators(f"unix:{diverged}/s", {"a": bandit()}):
         folder = diverged_in(diverged)
         assert RunSummary.load(folder.summary).outcome == "failed"
-        assert daemon.resume(folder.path, [LOWER]) == 0
+        assert commands.resume(folder.path, [LOWER]) == 0
     assert RunSummary.load(folder.summary).outcome == "completed"
     assert differences(learned(folder), expected) == []
 
@@ -80,7 +81,7 @@ def test_what_diverges_again_pushes_no_older_checkpoint_out(tmp_path: Path) -> N
         saved = CheckpointStore(folder.checkpoints, keep=3).paths
         for _ in range(2):
             with pytest.raises(TrainingDivergedError, match="update 1 of policy 'toy'"):
-                daemon.resume(folder.path, [])
+                commands.resume(folder.path, [])
             assert CheckpointStore(folder.checkpoints, keep=3).paths == saved
         assert len(saved) == 1
-        assert daemon.resume(folder.path, [LOWER]) == 0
+        assert commands.resume(folder.path, [LOWER]) == 0

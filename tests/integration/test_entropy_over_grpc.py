@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entrain.composition import load_policies
+from entrain.app.build import load_policies
 from entrain.run.folder import RunFolder
 from exact_answers import bonus_chain, soft_chain
 from live_run import config_from, newest, simulators, train

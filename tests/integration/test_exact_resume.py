@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from entrain.app.training import TrainingRun
 from entrain.run.folder import RunFolder
 from entrain.state import State
-from entrain.training import TrainingRun
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import Moment, config_from, differences, newest, simulators, train
 

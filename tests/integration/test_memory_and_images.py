@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from entrain import config_file, daemon
+from entrain.app import commands
+from entrain.config.load import load_config
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
@@ -65,7 +66,7 @@ class Slide(Toy):
 @pytest.fixture(autouse=True)
 def _nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of training: it takes longer than all the rest and has tests of its own."""
-    monkeypatch.setattr(daemon, "_publish", lambda *_: None)
+    monkeypatch.setattr(commands, "_publish", lambda *_: None)
 
 
 def mean_return_of(policy: Path, num_agents: int) -> float:
@@ -89,18 +90,18 @@ def test_a_policy_that_remembers_pictures_is_trained_evaluated_exported_and_resu
     address = f"unix:{tmp_path}/s"
     folder = RunFolder(tmp_path / "runs" / "run")
     with simulators(address, {"trains": Slide(4)}):
-        assert daemon.train(config_file.load(path, [])) == 0
+        assert commands.train(load_config(path, [])) == 0
 
     capsys.readouterr()
     with simulators(address, {"shows": Slide(4)}):
-        assert daemon.evaluate(folder.path, episodes=8, deterministic=True, overrides=[]) == 0
+        assert commands.evaluate(folder.path, episodes=8, deterministic=True, overrides=[]) == 0
     told = re.search(r"toy: return (\S+) .* over 8 episodes", capsys.readouterr().out)
     assert told is not None
 
-    assert daemon.export(folder.path, None) == 0
+    assert commands.export(folder.path, None) == 0
     assert mean_return_of(folder.policy("toy"), 4) == pytest.approx(float(told[1]), abs=0.011)
 
     stopped_at = CheckpointStore(folder.checkpoints, keep=3).load_newest().step
     with simulators(address, {"trains on": Slide(4)}):
-        assert daemon.resume(folder.path, [f"policies.toy.total_steps={stopped_at + 160}"]) == 0
+        assert commands.resume(folder.path, [f"policies.toy.total_steps={stopped_at + 160}"]) == 0
     assert CheckpointStore(folder.checkpoints, keep=3).load_newest().step >= stopped_at + 160

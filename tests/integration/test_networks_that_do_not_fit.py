@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entrain import daemon
-from entrain.config import RunConfig
+from entrain.app import commands
+from entrain.app.launcher import Launcher
+from entrain.app.training import TrainingRun
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, NoSimulatorError
-from entrain.launcher import Launcher
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.errors import RefusedError
 from entrain_envs.simulators.balance_ball import BalanceBall
@@ -186,7 +186,7 @@ def test_a_launched_simulator_whose_network_cannot_be_ends_the_run_with_those_wo
     only_custom = config.model_copy(update={"policies": {"*": config.policies["*"]}})
     began_s = time.monotonic()
     with pytest.raises(NoSimulatorError) as raised:
-        daemon.train(only_custom)
+        commands.train(only_custom)
     # Starting it again and again would take 31 s of pauses alone.
     assert time.monotonic() - began_s < 25.0
     assert raised.value.exit_code == 5
@@ -231,7 +231,7 @@ def test_a_network_that_is_not_there_is_told_before_anything_is_started(
     launch = f"{{launch: [{{command: [sh, -c, 'echo here | tee {started}']}}]}}"
     config = a_config(tmp_path, network=f"{{custom: '{custom}'}}", simulators=launch)
     with pytest.raises(ConfigError, match=words) as raised:
-        daemon.train(config)
+        commands.train(config)
     assert raised.value.exit_code == 2
     assert list((tmp_path / "runs").iterdir()) == []
     assert not started.exists()
@@ -244,5 +244,5 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_started(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = a_config(tmp_path).model_copy(update={"device": "cuda"})
     with pytest.raises(ConfigError, match=r"device is cuda, and torch .* finds no GPU; set device"):
-        daemon.train(config)
+        commands.train(config)
     assert list((tmp_path / "runs").iterdir()) == []

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import torch
 
-from entrain import config_file
 from entrain.algorithms.entropy import Entropy, PriorDivergence
 from entrain.algorithms.weights import weights_of
-from entrain.composition import load_policies, make_regularizer
-from entrain.config import RunConfig
+from entrain.app.build import load_policies, make_regularizer
+from entrain.app.launcher import Launcher
+from entrain.app.training import TrainingRun
+from entrain.config.load import load_config, to_yaml
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, NoSimulatorError
-from entrain.launcher import Launcher
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.categorical import MultiCategorical
-from entrain.policy_config import PolicyConfig
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
 from entrain.state import State
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.codec import encode_spec
 from entrain_envs.errors import RefusedError
@@ -51,7 +51,7 @@ def with_prior(path: Path | str, *, coefficient: float = 1.0) -> str:
 def a_config(folder: Path, entropy: str = "{}", *overrides: str) -> RunConfig:
     folder.mkdir(exist_ok=True)
     config_from(CONFIG.format(socket=folder / "s", entropy=entropy), folder)
-    return config_file.load(folder / "config.yaml", overrides)
+    return load_config(folder / "config.yaml", overrides)
 
 
 def saved_run(
@@ -73,7 +73,7 @@ def saved_run(
         update={"policies": {each.name: options for each in [*others, spec]}}
     )
     run_folder = RunFolder.create(folder / "runs", "before")
-    run_folder.write_config(config_file.to_yaml(config))
+    run_folder.write_config(to_yaml(config))
     chosen = [(other, 2) for other in others] + [(spec, favourite)]
     state = {
         "policies": {
@@ -99,7 +99,7 @@ def weights(spec: BehaviourSpec, options: PolicyConfig, favourite: int) -> State
 async def trained(config: RunConfig, folder: Path, *stops: Moment) -> RunFolder:
     """A run on a bandit that pays for the last of three choices alone."""
     run_folder = RunFolder.create(folder / "runs", "run")
-    run_folder.write_config(config_file.to_yaml(config))
+    run_folder.write_config(to_yaml(config))
     bandit = DiscreteBandit([0.0, 0.0, 1.0], num_agents=32)
     with simulators(config.server.address, {"bandit": bandit}):
         for sitting, moment in enumerate(stops):
@@ -111,7 +111,7 @@ async def trained(config: RunConfig, folder: Path, *stops: Moment) -> RunFolder:
 
 def chances(folder: RunFolder) -> list[float]:
     """Of the three choices, by the newest checkpoint of a run."""
-    config = config_file.load(folder.config, [])
+    config = load_config(folder.config, [])
     policy = load_policies(config, newest(folder))["toy"]
     return chances_of(policy)
 

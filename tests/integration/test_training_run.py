@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain import daemon
-from entrain.launcher import Launcher
+from entrain.app import commands
+from entrain.app.launcher import Launcher
+from entrain.app.training import TrainingRun
 from entrain.run.display import SimulatorsRow
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
 from entrain.state import State
-from entrain.training import TrainingRun
 from entrain_envs.client import TrainerClient
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.environment import Driver, Report
@@ -155,10 +155,10 @@ async def test_two_behaviours_of_one_simulator_learn_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is in the files is shown elsewhere; writing two takes longer than all the rest.
-    monkeypatch.setattr(daemon, "export_policy", lambda _policy, path, **_: path.touch())
+    monkeypatch.setattr(commands, "export_policy", lambda _policy, path, **_: path.touch())
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
     run, folder = await pets_run(tmp_path, [])
-    daemon._publish(folder, run, "completed")
+    commands._publish(folder, run, "completed")
     cat, dog = run.trainers["cat"].progress, run.trainers["dog"].progress
     assert (cat.updates, dog.updates) == (4, 4)
     assert cat.env_steps >= 400

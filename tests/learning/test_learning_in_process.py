@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.config_file import load
+from entrain.config.load import load_config
 from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make
 from in_process import learn
 
@@ -19,7 +19,7 @@ LAST_EPISODES = 50
 def final_return(name: str, env_id: str, options: list[str], *, count: int, seed: int) -> float:
     """Mean over the last episodes that ended in training."""
     overrides = [f"policies.{env_id}.ppo.{option}" for option in options]
-    config = load(CONFIGS / f"{name}.yaml", overrides).policies[env_id]
+    config = load_config(CONFIGS / f"{name}.yaml", overrides).policies[env_id]
     environment = GymnasiumEnvironment(lambda: make(env_id, {}), behaviour=env_id, count=count)
     learned = learn(environment, config, seed=seed)
     environment.close()

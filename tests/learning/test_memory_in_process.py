@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.config_file import load
+from entrain.config.load import load_config
 from entrain_envs.simulators.cue_memory import CueMemory
 from in_process import learn
 
@@ -18,7 +18,7 @@ LAST_UPDATES = 5
 def share_of_right_doors(*, kind: str) -> float:
     """Over the episodes that ended before the last updates, while the policy still explored."""
     overrides = [f"total_steps={ENOUGH_STEPS}", f"network.memory.kind={kind}"]
-    config = load(EXAMPLE, [f"policies.walker.{override}" for override in overrides])
+    config = load_config(EXAMPLE, [f"policies.walker.{override}" for override in overrides])
     environment = CueMemory(count=32, cues=CUES)
     learned = learn(environment, config.policies["walker"], seed=1)
     returns = np.concatenate(learned.returns[-LAST_UPDATES:])

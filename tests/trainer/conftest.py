@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from entrain.policy import side_by_side
+from entrain.policy import parallel_groups
 
 
 @pytest.fixture(scope="module", params=["in turn", "side by side"])
@@ -12,5 +12,5 @@ def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test twice: groups of recurrent layers in turn, as small as they are, and at once."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "side by side":
-            patch.setattr(side_by_side, "MIN_NUMBERS", 0)
+            patch.setattr(parallel_groups, "MIN_NUMBERS", 0)
         yield

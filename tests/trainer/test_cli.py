@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-import entrain
-from entrain import config_file, config_reference
+import entrain.app
 from entrain.cli import main
-from entrain.config import RunConfig
+from entrain.config import reference
+from entrain.config.load import json_schema
+from entrain.config.run import RunConfig
 from entrain.errors import (
     CheckpointError,
     ConfigError,
@@ -29,10 +30,10 @@ from entrain.errors import (
 
 
 class Daemon(types.ModuleType):
-    """Stands in for `entrain.daemon`: remembers its calls, and answers what it is told to."""
+    """Stands in for `entrain.app.commands`: remembers its calls, and answers what it is told to."""
 
     def __init__(self) -> None:
-        super().__init__("entrain.daemon")
+        super().__init__("entrain.app.commands")
         self.calls: list[tuple[Any, ...]] = []
         self.answer: int | BaseException | signal.Signals = 0
 
@@ -62,8 +63,8 @@ class Daemon(types.ModuleType):
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
     daemon = Daemon()
-    monkeypatch.setitem(sys.modules, "entrain.daemon", daemon)
-    monkeypatch.setattr(entrain, "daemon", daemon, raising=False)
+    monkeypatch.setitem(sys.modules, "entrain.app.commands", daemon)
+    monkeypatch.setattr(entrain.app, "commands", daemon, raising=False)
     return daemon
 
 
@@ -300,8 +301,8 @@ def test_events_are_logged_to_stderr_one_line_each(
     daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["train"])
-    logging.getLogger("entrain.server").info("listening on localhost:50051")
-    logging.getLogger("entrain.server").debug("a detail")
+    logging.getLogger("entrain.native").info("listening on localhost:50051")
+    logging.getLogger("entrain.native").debug("a detail")
     logging.getLogger("other").info("not ours")
     logging.getLogger("other").warning("look here")
     out, err = capsys.readouterr()
@@ -311,22 +312,22 @@ def test_events_are_logged_to_stderr_one_line_each(
 
 def test_verbose_logs_details(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "--verbose"])
-    logging.getLogger("entrain.server").debug("a detail")
+    logging.getLogger("entrain.native").debug("a detail")
     assert capsys.readouterr().err.endswith("DEBUG a detail\n")
 
 
 def test_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == config_file.json_schema()
+    assert json.loads(capsys.readouterr().out) == json_schema()
 
 
 def test_schema_and_reference_are_written_to_a_file(tmp_path: Path) -> None:
     assert main(["schema", "--output", str(tmp_path / "entrain.schema.json")]) == 0
     written = (tmp_path / "entrain.schema.json").read_bytes()
-    assert json.loads(written) == config_file.json_schema()
+    assert json.loads(written) == json_schema()
     assert written.endswith(b"}\n")
     assert main(["schema", "--markdown", "-o", str(tmp_path / "configuration.md")]) == 0
-    assert (tmp_path / "configuration.md").read_text("utf-8") == config_reference.markdown()
+    assert (tmp_path / "configuration.md").read_text("utf-8") == reference.markdown()
 
 
 def test_a_place_that_cannot_be_written_is_told_in_one_line(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from entrain.composition import listened_on, within_memory
-from entrain.config import RunConfig, ServerConfig
+from entrain.app.build import listened_on, within_memory
+from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
+from entrain.config.run import RunConfig, ServerConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 SPEC = BehaviourSpec("ball", (ObservationSpec("seen", (4,)),), ActionSpec((-1.0,), (1.0,)))

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from entrain.config import (
-    CheckpointsConfig,
-    LaunchConfig,
-    RunConfig,
-    ServerConfig,
-    SimulatorsConfig,
-)
-from entrain.options import Options
-from entrain.policy_config import (
+from entrain.config.fields import Options
+from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
     NetworkConfig,
     PolicyConfig,
     PPOConfig,
+)
+from entrain.config.run import (
+    CheckpointsConfig,
+    LaunchConfig,
+    RunConfig,
+    ServerConfig,
+    SimulatorsConfig,
 )
 
 GROUPS: list[type[Options]] = [

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.config import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
-from entrain.config_file import load, to_yaml
+from entrain.config.load import load_config, to_yaml
+from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
+from entrain.config.run import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
 from entrain.errors import ConfigError
-from entrain.policy_config import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
 
 
 def write(folder: Path, text: str, name: str = "walk.yaml") -> Path:
@@ -21,7 +21,7 @@ def write(folder: Path, text: str, name: str = "walk.yaml") -> Path:
 
 
 def read(folder: Path, text: str, *overrides: str) -> RunConfig:
-    return load(write(folder, text), overrides)
+    return load_config(write(folder, text), overrides)
 
 
 def complaint(folder: Path, text: str, *overrides: str) -> str:
@@ -47,7 +47,7 @@ policies:
 
 
 def test_without_a_file_every_option_has_its_default() -> None:
-    assert load(None, []) == RunConfig()
+    assert load_config(None, []) == RunConfig()
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_merged_group_fills_in_what_the_group_does_not_say(tmp_path: Path) -> 
 def test_a_byte_order_mark_is_no_part_of_the_first_option(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbfname: walk\r\nseed: 7\r\n")
-    config = load(path, [])
+    config = load_config(path, [])
     assert (config.name, config.seed) == ("walk", 7)
 
 
@@ -175,11 +175,11 @@ def test_set_changes_what_the_file_says_and_the_last_one_wins(tmp_path: Path) ->
     ],
 )
 def test_set_reaches_behaviours_of_any_name(argument: str, name: str) -> None:
-    assert load(None, [argument]).policies == {name: PolicyConfig(total_steps=5)}
+    assert load_config(None, [argument]).policies == {name: PolicyConfig(total_steps=5)}
 
 
 def test_set_takes_lists_and_groups() -> None:
-    config = load(
+    config = load_config(
         None,
         [
             "policies.w.network.hidden_sizes=[32, 16]",
@@ -200,7 +200,7 @@ def test_set_may_empty_an_option_that_may_be_empty(tmp_path: Path) -> None:
 
 
 def test_set_keeps_everything_behind_the_first_equals_sign() -> None:
-    config = load(None, ["simulators.launch=[{command: 'walk --gravity=1=2'}]"])
+    config = load_config(None, ["simulators.launch=[{command: 'walk --gravity=1=2'}]"])
     assert config.simulators.launch[0].command == "walk --gravity=1=2"
 
 
@@ -476,14 +476,14 @@ def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path: Path) -> Non
     path = tmp_path / "walk.yaml"
     path.write_bytes("name: walk\n# läuft\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"walk.yaml:2: byte 0xe4 is not UTF-8"):
-        load(path, [])
+        load_config(path, [])
 
 
 def test_a_file_that_is_not_there_is_answered_with_the_closest_one(tmp_path: Path) -> None:
     write(tmp_path, "", "walker.yaml")
     write(tmp_path, "", "cartpole.yaml")
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path / "waker.yml", [])
+        load_config(tmp_path / "waker.yml", [])
     assert str(caught.value) == (
         f"there is no file {tmp_path / 'waker.yml'}; did you mean {tmp_path / 'walker.yaml'}?"
     )
@@ -492,18 +492,18 @@ def test_a_file_that_is_not_there_is_answered_with_the_closest_one(tmp_path: Pat
 def test_a_file_that_is_not_like_any_other_is_answered_with_what_there_is(tmp_path: Path) -> None:
     write(tmp_path, "", "walker.yaml")
     with pytest.raises(ConfigError, match=r"there is no file .*zzz \(there is: walker.yaml\)"):
-        load(tmp_path / "zzz", [])
+        load_config(tmp_path / "zzz", [])
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no folder .*nowhere either"):
-        load(tmp_path / "nowhere" / "walk.yaml", [])
+        load_config(tmp_path / "nowhere" / "walk.yaml", [])
 
 
 def test_a_folder_is_answered_with_the_settings_in_it(tmp_path: Path) -> None:
     write(tmp_path, "")
     with pytest.raises(ConfigError, match=r"is a folder; name a settings file.*walk\.yaml"):
-        load(tmp_path, [])
+        load_config(tmp_path, [])
 
 
 def test_every_mistake_is_the_users_and_exits_with_2(tmp_path: Path) -> None:
@@ -567,7 +567,7 @@ def test_what_is_written_is_read_back_equal(
     config: RunConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("written"), to_yaml(config))
-    assert load(path, []) == config
+    assert load_config(path, []) == config
 
 
 @settings(deadline=None, max_examples=30)
@@ -584,7 +584,7 @@ def test_a_path_shown_in_a_message_can_be_given_to_set(
     folder = tmp_path_factory.mktemp("misspelt")
     text = yaml.safe_dump({"policies": {f"'{name}": {"pop": 1}}})
     shown = complaint(folder, text).partition(": ")[2].partition(" has no option")[0]
-    config = load(None, [f"{shown}.total_steps=5"])
+    config = load_config(None, [f"{shown}.total_steps=5"])
     assert config.policies == {f"'{name}": PolicyConfig(total_steps=5)}
 
 

@@ -9,12 +9,12 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from entrain.config import RunConfig
-from entrain.config_file import load, to_yaml
-from entrain.config_override import set_option
-from entrain.config_schema import options
-from entrain.config_source import Origin, Source, describe, show_path
-from entrain.config_yaml import read_yaml
+from entrain.config.load import load_config, to_yaml
+from entrain.config.overrides import set_option
+from entrain.config.run import RunConfig
+from entrain.config.schema import options
+from entrain.config.source import Origin, Source, describe, show_path
+from entrain.config.yaml_text import read_yaml
 from entrain.errors import ConfigError
 
 WORDS = [*sorted({str(path[-1]) for path, _ in options()}), "walker", "*", "0", "<<", "nmae"]
@@ -42,7 +42,7 @@ fragments = st.lists(st.sampled_from([*WORDS, *SIGNS, *OTHERS]), max_size=25).ma
 
 def settings_or_one_line(path: Path | None, overrides: list[str]) -> RunConfig | str:
     try:
-        return load(path, overrides)
+        return load_config(path, overrides)
     except ConfigError as error:
         message = str(error)
         assert message
@@ -73,7 +73,7 @@ def test_any_values_are_settings_or_one_line_with_a_place(
         assert answer.startswith(str(path))
     else:
         path.write_text(to_yaml(answer), encoding="utf-8")
-        assert load(path, []) == answer
+        assert load_config(path, []) == answer
 
 
 @settings(deadline=None, max_examples=150)

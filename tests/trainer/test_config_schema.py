@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from entrain.config import RunConfig
-from entrain.config_file import load
-from entrain.config_reference import markdown
-from entrain.config_schema import (
+from entrain.config.load import load_config
+from entrain.config.reference import markdown
+from entrain.config.run import RunConfig
+from entrain.config.schema import (
     ANY_NAME,
     closest_option,
     expectation,
@@ -103,7 +103,7 @@ def test_the_closest_option_is_found_near_and_far(
 
 
 def test_names_that_other_trainers_use_lead_to_options_that_exist() -> None:
-    from entrain.config_schema import _WORDS_OF_OTHERS
+    from entrain.config.schema import _WORDS_OF_OTHERS
 
     ours = {path[-1] for path, _ in options()}
     assert set(_WORDS_OF_OTHERS.values()) <= ours
@@ -139,7 +139,7 @@ def test_the_example_in_the_reference_is_valid(tmp_path: Path) -> None:
     text = markdown()
     example = text.split("```yaml\n")[1].split("```")[0]
     (tmp_path / "walk.yaml").write_text(example, encoding="utf-8")
-    config = load(tmp_path / "walk.yaml", [])
+    config = load_config(tmp_path / "walk.yaml", [])
     assert config.policies["walker"].total_steps == 1_000_000
     assert config.policies["walker"].ppo.learning_rate == 3e-4
 
@@ -155,7 +155,7 @@ def test_the_example_in_the_reference_is_valid(tmp_path: Path) -> None:
 def test_every_set_in_the_reference_works(argument: str, tmp_path: Path) -> None:
     path = tmp_path / "walk.yaml"
     path.write_text("simulators: {launch: [{command: walk}]}", encoding="utf-8")
-    assert load(path, [argument]) != load(path, [])
+    assert load_config(path, [argument]) != load_config(path, [])
 
 
 # The examples
@@ -163,7 +163,7 @@ def test_every_set_in_the_reference_works(argument: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_valid_and_named_as_its_file(example: Path) -> None:
-    assert load(example, []).name == example.stem
+    assert load_config(example, []).name == example.stem
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -188,7 +188,7 @@ def test_the_examples_are_those_that_the_documentation_names() -> None:
 
 def test_halfcheetah_has_the_hyperparameters_of_cleanrl() -> None:
     # cleanrl/ppo_continuous_action.py, class Args
-    policy = load(REPOSITORY / "docs" / "examples" / "halfcheetah.yaml", []).policies[
+    policy = load_config(REPOSITORY / "docs" / "examples" / "halfcheetah.yaml", []).policies[
         "HalfCheetah-v5"
     ]
     ppo = policy.ppo
@@ -205,7 +205,7 @@ def test_halfcheetah_has_the_hyperparameters_of_cleanrl() -> None:
 
 
 def test_the_balance_ball_comes_from_two_processes() -> None:
-    config = load(REPOSITORY / "docs" / "examples" / "balance_ball.yaml", [])
+    config = load_config(REPOSITORY / "docs" / "examples" / "balance_ball.yaml", [])
     [launch] = config.simulators.launch
     assert (launch.command, launch.count) == ("entrain-env balance-ball --count 12", 2)
     assert list(config.policies) == ["ball"]

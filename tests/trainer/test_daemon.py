@@ -8,8 +8,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from entrain import config_file, daemon
-from entrain.config import RunConfig
+from entrain.app import commands
+from entrain.config.load import load_config
+from entrain.config.run import RunConfig
 from entrain.errors import (
     CheckpointError,
     EntrainError,
@@ -77,13 +78,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> type[FakeRun]:
     class Run(FakeRun):
         pass
 
-    monkeypatch.setattr(daemon, "TrainingRun", Run)
-    monkeypatch.setattr(daemon, "export_policy", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "TrainingRun", Run)
+    monkeypatch.setattr(commands, "export_policy", lambda *_, **__: None)
     return Run
 
 
 def config(tmp_path: Path, *overrides: str) -> RunConfig:
-    return config_file.load(None, [f"runs_directory={tmp_path}", *overrides])
+    return load_config(None, [f"runs_directory={tmp_path}", *overrides])
 
 
 def folders(tmp_path: Path) -> list[str]:
@@ -94,8 +95,8 @@ def test_a_completed_run_leaves_its_configuration_and_says_where_it_is(
     tmp_path: Path, run: type[FakeRun], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run.ends_with == "completed"
-    assert daemon.train(config(tmp_path, "seed=11")) == 0
-    assert config_file.load(tmp_path / "run" / "config.yaml", []).seed == 11
+    assert commands.train(config(tmp_path, "seed=11")) == 0
+    assert load_config(tmp_path / "run" / "config.yaml", []).seed == 11
     told = capsys.readouterr().out
     assert str(tmp_path / "run") in told
     assert "stopped" not in told
@@ -105,7 +106,7 @@ def test_a_stopped_run_says_how_to_go_on(
     tmp_path: Path, run: type[FakeRun], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.ends_with = "stopped"
-    assert daemon.train(config(tmp_path)) == 0
+    assert commands.train(config(tmp_path)) == 0
     assert f"entrain resume {tmp_path / 'run'}" in capsys.readouterr().out
 
 
@@ -115,7 +116,7 @@ def test_a_run_that_never_began_leaves_no_folder(
 ) -> None:
     run.ends_with = error
     with pytest.raises(type(error)):
-        daemon.train(config(tmp_path))
+        commands.train(config(tmp_path))
     assert folders(tmp_path) == []
 
 
@@ -124,7 +125,7 @@ def test_a_mistake_of_ours_leaves_the_folder_for_whoever_looks_for_it(
 ) -> None:
     run.ends_with = ZeroDivisionError("ours")
     with pytest.raises(ZeroDivisionError):
-        daemon.train(config(tmp_path))
+        commands.train(config(tmp_path))
     assert folders(tmp_path) == ["run"]
 
 
@@ -136,7 +137,7 @@ def test_a_run_that_failed_on_the_way_leaves_a_report_of_what_it_reached(
     run.policies = {"walker": object()}
     run.measures = "behaviour,env_steps,wall_time\n"
     with pytest.raises(TrainingDivergedError):
-        daemon.train(config(tmp_path))
+        commands.train(config(tmp_path))
     assert RunSummary.load(tmp_path / "run" / "summary.json").outcome == "failed"
     assert (tmp_path / "run" / "report.html").is_file()
 
@@ -145,7 +146,7 @@ def test_a_report_that_cannot_be_drawn_never_fails_a_run_that_was_saved(
     tmp_path: Path, run: type[FakeRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     run.measures = "no header of ours\n"
-    assert daemon.train(config(tmp_path)) == 0
+    assert commands.train(config(tmp_path)) == 0
     assert "no report" in caplog.text
 
 
@@ -170,8 +171,8 @@ def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
         raise error
 
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
-    monkeypatch.setattr(daemon, "export_policy", fail)
-    assert daemon.train(config(tmp_path)) == 0
+    monkeypatch.setattr(commands, "export_policy", fail)
+    assert commands.train(config(tmp_path)) == 0
     (record,) = [it for it in caplog.records if "not exported:" in it.message]
     assert record.levelname == level
     assert str(error) in record.message
@@ -187,11 +188,11 @@ def test_of_policies_that_cannot_be_exported_each_is_told(
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("of torch")
 
-    caplog.set_level("DEBUG", "entrain.daemon")
+    caplog.set_level("DEBUG", "entrain.app.commands")
     run.trainers = {"walker": FakeTrainer(), "jumper": FakeTrainer()}
     run.policies = {"walker": object(), "jumper": object()}
-    monkeypatch.setattr(daemon, "export_policy", fail)
-    assert daemon.train(config(tmp_path)) == 0
+    monkeypatch.setattr(commands, "export_policy", fail)
+    assert commands.train(config(tmp_path)) == 0
     told = [it.message for it in caplog.records if it.levelname == "ERROR"]
     assert told == [
         "policy 'walker' is not exported: ZeroDivisionError: of torch",
@@ -207,25 +208,25 @@ def test_whoever_stops_a_run_waits_for_its_report_but_not_for_its_policies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     exported: list[Path] = []
-    monkeypatch.setattr(daemon, "export_policy", lambda _, path, **__: exported.append(path))
+    monkeypatch.setattr(commands, "export_policy", lambda _, path, **__: exported.append(path))
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
     run.ends_with = "stopped"
-    assert daemon.train(config(tmp_path)) == 0
+    assert commands.train(config(tmp_path)) == 0
     assert exported == []
     assert (tmp_path / "run" / "report.html").is_file()
     assert f"entrain export {tmp_path / 'run'}" in capsys.readouterr().out
     run.ends_with = "completed"
-    assert daemon.train(config(tmp_path)) == 0
+    assert commands.train(config(tmp_path)) == 0
     assert exported == [tmp_path / "run-2" / "policies" / "walker.onnx"]
 
 
 def test_resuming_without_a_checkpoint_is_refused_and_changes_nothing(
     tmp_path: Path, run: type[FakeRun]
 ) -> None:
-    assert daemon.train(config(tmp_path)) == 0
+    assert commands.train(config(tmp_path)) == 0
     text = (tmp_path / "run" / "config.yaml").read_text()
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        daemon.resume(tmp_path / "run", ["seed=5"])
+        commands.resume(tmp_path / "run", ["seed=5"])
     assert (tmp_path / "run" / "config.yaml").read_text() == text
     assert run.ends_with == "completed"
 
@@ -237,10 +238,10 @@ def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden
     folder = RunFolder.create(tmp_path, "run")
     written = "# mine\nseed: 3\n"
     folder.config.write_text(written)
-    daemon._keep_config(folder, config_file.load(folder.config, []))
+    commands._keep_config(folder, load_config(folder.config, []))
     assert folder.config.read_text() == written
-    daemon._keep_config(folder, config_file.load(folder.config, ["seed=4"]))
-    assert config_file.load(folder.config, []).seed == 4
+    commands._keep_config(folder, load_config(folder.config, ["seed=4"]))
+    assert load_config(folder.config, []).seed == 4
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (0, 3)])
@@ -251,7 +252,7 @@ def test_threads_are_set_before_the_run_unless_torch_and_numpy_are_to_choose(
     with threadpool_limits(3, user_api="blas"):
         try:
             torch.set_num_threads(3)
-            assert daemon.train(config(tmp_path, f"threads={threads}")) == 0
+            assert commands.train(config(tmp_path, f"threads={threads}")) == 0
             assert torch.get_num_threads() == expected
             blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
             assert {pool["num_threads"] for pool in blas} <= {expected}
@@ -263,5 +264,5 @@ def test_threads_are_set_before_the_run_unless_torch_and_numpy_are_to_choose(
 def test_what_simulators_printed_before_a_failure_stays(tmp_path: Path, run: type[FakeRun]) -> None:
     run.prints, run.ends_with = "no licence\n", NoSimulatorError("see game-0.log")
     with pytest.raises(NoSimulatorError):
-        daemon.train(config(tmp_path))
+        commands.train(config(tmp_path))
     assert folders(tmp_path) == ["run"]

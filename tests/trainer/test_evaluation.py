@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from entrain.evaluation import FairCount, Scores
+from entrain.app.evaluation import EpisodeQuota, Scores
 from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -32,7 +32,7 @@ def batch(
 
 
 def test_an_episodes_return_is_the_sum_of_its_rewards_and_its_length_their_number() -> None:
-    count = FairCount(episodes=1)
+    count = EpisodeQuota(episodes=1)
     count.take_in(batch((0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, MID, 1.5), num_slots=1))
     count.take_in(batch((0, END, 2.0), (0, FIRST, 0.0), num_slots=1))
@@ -44,7 +44,7 @@ def test_an_episodes_return_is_the_sum_of_its_rewards_and_its_length_their_numbe
 def test_agents_with_short_episodes_do_not_crowd_out_those_with_long_ones() -> None:
     # Slot 0 fails at once, again and again; slot 1 lives for five steps. The first two episodes
     # to end are both slot 0's: their mean, 0, would be wrong by half.
-    count = FairCount(episodes=2)
+    count = EpisodeQuota(episodes=2)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     for _ in range(4):
         count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), (1, MID, 1.0)))
@@ -55,7 +55,7 @@ def test_agents_with_short_episodes_do_not_crowd_out_those_with_long_ones() -> N
 
 
 def test_the_number_of_episodes_is_rounded_up_to_a_multiple_of_the_agents() -> None:
-    count = FairCount(episodes=3)
+    count = EpisodeQuota(episodes=3)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     for _ in range(3):
         ends = [(slot, kind, 1.0) for slot in (0, 1) for kind in (END, FIRST)]
@@ -64,7 +64,7 @@ def test_the_number_of_episodes_is_rounded_up_to_a_multiple_of_the_agents() -> N
 
 
 def test_agents_that_join_later_are_served_but_not_counted() -> None:
-    count = FairCount(episodes=1)
+    count = EpisodeQuota(episodes=1)
     count.take_in(batch((0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, MID, 1.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, MID, 1.0), (1, END, 9.0), (1, FIRST, 0.0)))
@@ -73,7 +73,7 @@ def test_agents_that_join_later_are_served_but_not_counted() -> None:
 
 
 def test_rewards_do_not_leak_into_the_next_episode() -> None:
-    count = FairCount(episodes=2)
+    count = EpisodeQuota(episodes=2)
     count.take_in(batch((0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, END, 100.0), (0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), num_slots=1))
@@ -81,7 +81,7 @@ def test_rewards_do_not_leak_into_the_next_episode() -> None:
 
 
 def test_an_episode_that_its_agent_left_is_no_part_of_the_next_agents() -> None:
-    count = FairCount(episodes=1)
+    count = EpisodeQuota(episodes=1)
     count.take_in(batch((0, FIRST, 0.0), num_slots=1))
     count.take_in(batch((0, MID, 100.0), num_slots=1))
     # The slot stands for a new agent in the batch that tells of the release.
@@ -93,7 +93,7 @@ def test_an_episode_that_its_agent_left_is_no_part_of_the_next_agents() -> None:
 
 
 def test_an_episode_without_an_end_is_no_part_of_the_same_agents_next() -> None:
-    count = FairCount(episodes=1)
+    count = EpisodeQuota(episodes=1)
     for row in ((0, FIRST, 0.0), (0, MID, 100.0), (0, FIRST, 0.0), (0, END, 1.0)):
         count.take_in(batch(row, num_slots=1))
     assert count.scores.returns.tolist() == [1.0]
@@ -101,7 +101,7 @@ def test_an_episode_without_an_end_is_no_part_of_the_same_agents_next() -> None:
 
 
 def test_an_agent_that_leaves_after_each_episode_and_comes_back_is_counted_on() -> None:
-    count = FairCount(episodes=3)
+    count = EpisodeQuota(episodes=3)
     count.take_in(batch((0, FIRST, 0.0), num_slots=1))
     for episode in range(3):
         assert not count.is_complete
@@ -113,7 +113,7 @@ def test_an_agent_that_leaves_after_each_episode_and_comes_back_is_counted_on() 
 
 def test_who_begins_next_takes_over_from_an_agent_that_left_and_not_who_has_its_share() -> None:
     # Two episodes each. Slot 1 leaves after one; slot 0 has many short ones, slot 2 is new.
-    count = FairCount(episodes=4)
+    count = EpisodeQuota(episodes=4)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), (1, END, 5.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, END, 0.0), (0, FIRST, 0.0), released=[1]))
@@ -128,7 +128,7 @@ def test_who_begins_next_takes_over_from_an_agent_that_left_and_not_who_has_its_
 
 def test_what_nobody_takes_over_is_shared_among_those_who_are_there() -> None:
     # Six episodes of three agents, two each; slot 2 leaves before its first is over.
-    count = FairCount(episodes=6)
+    count = EpisodeQuota(episodes=6)
     count.take_in(batch(*((slot, FIRST, 0.0) for slot in range(3)), num_slots=3))
     ends = [(slot, kind, float(slot)) for slot in (0, 1) for kind in (END, FIRST)]
     count.take_in(batch(*ends, (2, MID, 9.0), num_slots=3))
@@ -145,7 +145,7 @@ def test_an_episode_on_its_way_does_not_count_when_its_agent_is_given_a_share_of
     None
 ):
     # Slot 1 leaves when slot 0 is done and has already earned 7 in an episode nobody asked for.
-    count = FairCount(episodes=2)
+    count = EpisodeQuota(episodes=2)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), (1, MID, 0.0)))
     count.take_in(batch((0, MID, 7.0), released=[1]))
@@ -160,7 +160,7 @@ def test_an_episode_on_its_way_does_not_count_when_its_agent_is_given_a_share_of
 
 
 def test_if_all_leave_one_that_comes_later_does_all_that_is_owed() -> None:
-    count = FairCount(episodes=4)
+    count = EpisodeQuota(episodes=4)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, FIRST, 0.0), released=[0, 1]))
     for _ in range(40):
@@ -176,13 +176,13 @@ def test_scores_say_mean_spread_extremes_and_number() -> None:
 
 
 def test_a_count_that_has_seen_nothing_is_not_complete() -> None:
-    assert not FairCount(episodes=1).is_complete
-    assert len(FairCount(episodes=1).scores.returns) == 0
+    assert not EpisodeQuota(episodes=1).is_complete
+    assert len(EpisodeQuota(episodes=1).scores.returns) == 0
 
 
 @pytest.mark.parametrize("num_slots", [1, 7, 64])
 def test_every_agent_has_its_share_whatever_their_number(num_slots: int) -> None:
-    count = FairCount(episodes=20)
+    count = EpisodeQuota(episodes=20)
     first = [(slot, FIRST, 0.0) for slot in range(num_slots)]
     ends = [(slot, kind, 1.0) for slot in range(num_slots) for kind in (END, FIRST)]
     count.take_in(batch(*first, num_slots=num_slots))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import entrain
-from entrain import config_file
+from entrain.app.info import describe_installation, describe_run
 from entrain.cli import main
-from entrain.config import RunConfig
-from entrain.inspection import describe_installation, describe_run
-from entrain.policy_config import PolicyConfig
+from entrain.config.load import to_yaml
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.progress import Progress
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> RunFolder:
     config = RunConfig(
         policies={"walker": PolicyConfig(total_steps=10_000), "runner": PolicyConfig()}
     )
-    folder.write_config(config_file.to_yaml(config))
+    folder.write_config(to_yaml(config))
     return folder
 
 

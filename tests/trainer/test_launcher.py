@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from entrain.config import LaunchConfig
+from entrain.app.launcher import MAX_RESTARTS, TAIL_BYTES, Launcher, Simulator, last_line, plan
+from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
-from entrain.launcher import MAX_RESTARTS, TAIL_BYTES, Launcher, Simulator, last_line, plan
 from entrain_envs.exit_codes import MISFIT, USAGE
 
 

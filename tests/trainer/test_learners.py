@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from entrain.learners import make_learners
+from entrain.app.threads import make_learners
 
 PATIENCE_S = 10.0
 """Until an update is taken not to run: only a broken version takes so long."""

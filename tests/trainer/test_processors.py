@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from entrain.processors import available_processors
+from entrain.app.threads import available_processors
 
 
 @pytest.fixture

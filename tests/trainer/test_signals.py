@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from entrain.signals import FORCED, SIGNALS, StopRequest, stop_on_signals
+from entrain.app.signals import FORCED, SIGNALS, StopRequest, stop_on_signals
 
 
 def raise_signal(number: int) -> None:
@@ -61,7 +61,7 @@ def test_handlers_are_as_before_after_an_error() -> None:
 async def test_the_log_says_what_was_asked_and_how_to_force_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level("INFO", "entrain.signals")
+    caplog.set_level("INFO", "entrain.app.signals")
     with stop_on_signals() as request:
         stop = request.event()
         raise_signal(signal.SIGINT)
@@ -73,7 +73,7 @@ def ended(code: str) -> subprocess.CompletedProcess[str]:
     """A process that runs `code` with both signals listened for, and how it ended."""
     program = (
         "import asyncio, os, signal, sys, time\n"
-        "from entrain.signals import stop_on_signals\n"
+        "from entrain.app.signals import stop_on_signals\n"
         f"with stop_on_signals() as request:\n    {code}\n"
     )
     return subprocess.run(
@@ -110,7 +110,7 @@ def test_a_terminal_gets_its_cursor_back_after_force() -> None:
 
     leader, follower = pty.openpty()
     program = (
-        "import signal\nfrom entrain.signals import stop_on_signals\nwith stop_on_signals():\n"
+        "import signal\nfrom entrain.app.signals import stop_on_signals\nwith stop_on_signals():\n"
         "    signal.raise_signal(signal.SIGTERM); signal.raise_signal(signal.SIGTERM)\n"
     )
     code = subprocess.call([sys.executable, "-c", program], stdout=follower, timeout=60)

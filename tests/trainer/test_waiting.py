@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from entrain import waiting
-from entrain.config import RunConfig, SimulatorsConfig
+from entrain.app import watchdog
+from entrain.app.launcher import Launcher, Simulator
+from entrain.app.watchdog import too_few_came, watch_simulators
+from entrain.config.run import RunConfig, SimulatorsConfig
 from entrain.errors import NoSimulatorError
-from entrain.launcher import Launcher, Simulator
-from entrain.waiting import too_few_came, watch_simulators
 
 NO_LAUNCHER = Launcher([], environment={})
 CONFIG = RunConfig(simulators=SimulatorsConfig(wait_s=10.0))
@@ -50,7 +50,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "LOOK_S", 0.0)
+    monkeypatch.setattr(watchdog, "LOOK_S", 0.0)
 
 
 async def test_without_any_simulator_the_wait_ends_after_wait_s() -> None:

@@ -72,7 +72,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     verbose: Verbose = False,
 ) -> None:
     """Train a run's policies. Waits for simulators to dial in, or launches those the file names."""
-    from entrain import config_file
+    from entrain.config.load import load_config
 
     shortcuts = {"name": name, "server.address": address, "runs_directory": runs_directory}
     overrides = [
@@ -81,12 +81,12 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         *(f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None),
         *(["server.insecure=true"] if insecure else []),
     ]
-    run = config_file.load(config, overrides)
+    run = load_config(config, overrides)
     _start_logging(verbose=verbose)
     with interruptible():
-        from entrain import daemon
+        from entrain.app import commands
 
-    raise typer.Exit(daemon.train(run))
+    raise typer.Exit(commands.train(run))
 
 
 @app.command()
@@ -94,9 +94,9 @@ def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> Non
     """Go on with a run that was stopped or has crashed, from its newest valid checkpoint."""
     _start_logging(verbose=verbose)
     with interruptible():
-        from entrain import daemon
+        from entrain.app import commands
 
-    raise typer.Exit(daemon.resume(run, settings or []))
+    raise typer.Exit(commands.resume(run, settings or []))
 
 
 @app.command()
@@ -115,9 +115,9 @@ def evaluate(
     """Let the trained policy act, over the same wire, without learning; report its returns."""
     _start_logging(verbose=verbose)
     with interruptible():
-        from entrain import daemon
+        from entrain.app import commands
 
-    code = daemon.evaluate(
+    code = commands.evaluate(
         run, episodes=episodes, deterministic=deterministic, overrides=settings or []
     )
     raise typer.Exit(code)
@@ -134,9 +134,9 @@ def export(
     """Write the run's policies as ONNX, checked against the policy that was trained."""
     _start_logging(verbose=verbose)
     with interruptible():
-        from entrain import daemon
+        from entrain.app import commands
 
-    raise typer.Exit(daemon.export(run, output))
+    raise typer.Exit(commands.export(run, output))
 
 
 @app.command()
@@ -146,9 +146,9 @@ def info(
     ] = None,
 ) -> None:
     """Show what is installed here; or of a run: how far it is, its checkpoints and its files."""
-    from entrain import inspection
+    from entrain.app import info
 
-    lines = inspection.describe_installation() if run is None else inspection.describe_run(run)
+    lines = info.describe_installation() if run is None else info.describe_run(run)
     for line in lines:
         typer.echo(line)
 
@@ -164,13 +164,13 @@ def schema(
 ) -> None:
     """Print the JSON schema of the YAML file, from which an editor completes and checks it."""
     if markdown:
-        from entrain import config_reference
+        from entrain.config import reference
 
-        text = config_reference.markdown()
+        text = reference.markdown()
     else:
-        from entrain import config_file
+        from entrain.config.load import json_schema
 
-        text = json.dumps(config_file.json_schema(), indent=2) + "\n"
+        text = json.dumps(json_schema(), indent=2) + "\n"
     if output is None:
         typer.echo(text, nl=False)
         return

@@ -96,7 +96,7 @@ class LimitError(SimulatorError):
     """The simulator asks for more sessions, agents or waiting bytes than the trainer allows."""
 
 
-def in_words(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Its message, which only that of an error of ours makes sense without its class."""
     return str(error) if isinstance(error, EntrainError) else f"{type(error).__name__}: {error}"
 

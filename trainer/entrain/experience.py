@@ -183,7 +183,7 @@ class Minibatch:
         return self.mask if self.is_padded else None
 
     def cleaned(self) -> "Minibatch":
-        """With harmless numbers in padding; itself if it has none for certain.
+        """With escape_control_chars numbers in padding; itself if it has none for certain.
 
         A mean that leaves padding out keeps NaN out of the loss, but not out of its gradient: the
         derivative of a network at NaN is NaN, and zero times that is NaN too. Nor is every network

@@ -1,6 +1,7 @@
 """Where time goes: a loop's laps, added up by the part they belong to, and others' counts of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 
 class Stopwatch:
@@ -51,3 +52,14 @@ class Shares:
             f"time/{part}": (count - before.get(part, 0.0)) / elapsed_s
             for part, count in seconds.items()
         }
+
+
+@dataclass
+class ServerTimings:
+    """Seconds of the event loop's time since the start. Only grows."""
+
+    decode: float = 0.0
+    """Reading and checking what simulators send."""
+
+    encode: float = 0.0
+    """Writing what they are answered."""

@@ -75,7 +75,7 @@ class ActorPart(Stateful, Protocol):
     def release(self, slot: Int64Array) -> None: ...
 
 
-class Judge(Stateful, Protocol):
+class Diagnostics(Stateful, Protocol):
     """Says what is wrong with how a policy learns."""
 
     def judge(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
@@ -117,7 +117,7 @@ class Trainer:
         *,
         actor: ActorPart,
         algorithm: Algorithm,
-        alarms: Judge,
+        alarms: Diagnostics,
         recorder: Recorder,
         learners: Executor,
         total_steps: int,

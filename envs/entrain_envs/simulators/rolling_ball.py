@@ -69,7 +69,7 @@ class RollingBalls:
             normal      j_n = -(1 + restitution) * (approach speed)
             tangential  j_t = -2/7 * (slip velocity) stops the slip, but |j_t| <= friction * j_n
 
-        Source: Baraff 1997, Rigid Body Simulation II, section 8 (impulses at a contact).
+        Source: Baraff 1997, Rigid Trunk Simulation II, section 8 (impulses at a contact).
         """
         tilt = np.clip(self.tilt + tilt_speed * duration_s, -MAX_TILT, MAX_TILT)
         turning = (tilt - self.tilt) / duration_s

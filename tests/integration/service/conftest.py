@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from entrain.config import ServerConfig
+from entrain.config.run import ServerConfig
+from entrain.native.front import Server
 from entrain.requests import SlotTimesteps
-from entrain.server.behaviours import Behaviour
-from entrain.server.server import Server
+from entrain.serving.behaviours import Behaviour
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch

@@ -16,8 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entrain.errors import ConfigError, ServeError
-from entrain.server.address import has_ipv6_loopback
-from entrain.server.listening import claim_port
+from entrain.native.address import claim_port, has_ipv6_loopback
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -79,7 +78,7 @@ async def test_a_port_that_another_program_snatches_is_given_up_for_another(
         taken = port_of(running.address)
         answers = iter([taken, taken])
         monkeypatch.setattr(
-            "entrain.server.server.claim_port",
+            "entrain.native.front.claim_port",
             lambda address: next(answers, None) or claim_port(address),
         )
         second = new_server()
@@ -92,7 +91,7 @@ async def test_a_port_that_another_program_snatches_is_an_error_if_it_was_asked_
     serve: Serve, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve() as running:
-        monkeypatch.setattr("entrain.server.server.claim_port", lambda _: port_of(running.address))
+        monkeypatch.setattr("entrain.native.front.claim_port", lambda _: port_of(running.address))
         second = new_server(address=running.address)
         with pytest.raises(ServeError, match="cannot be listened on"):
             await second.start()
@@ -250,8 +249,8 @@ import asyncio, socket, sys
 from pathlib import Path
 from entrain.cli import main
 assert main(["version"]) == 0
-from entrain.config import ServerConfig
-from entrain.server.server import Server
+from entrain.config.run import ServerConfig
+from entrain.native.front import Server
 from entrain_envs.wire import trainer_pb2 as pb
 
 async def serve(certificate, key):

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from entrain.config import ServerConfig
-from entrain.server.server import Server
+from entrain.config.run import ServerConfig
+from entrain.native.front import Server
 from entrain_envs.codec import encode_spec
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.wire import trainer_pb2 as pb

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from entrain.algorithms.alarms import Alarms
-from entrain.options import Options
-from entrain.policy_config import PolicyConfig
+from entrain.config.fields import Options
+from entrain.config.policy import PolicyConfig
 from entrain.run.state_files import decode_state, encode_state
 from entrain_envs.spec import ActionSpec
 from in_process import learn

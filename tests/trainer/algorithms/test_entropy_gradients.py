@@ -18,9 +18,9 @@ from torch import Tensor
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
 from entrain.algorithms.ppo import PPO, Coefficients
 from entrain.algorithms.weights import weights_of
+from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import EntropyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout import action_noise
 from entrain.rollout.actor import Actor

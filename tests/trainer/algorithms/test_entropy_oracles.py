@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from entrain.algorithms.ppo import Coefficients
-from entrain.policy_config import ActionConfig, EntropyConfig, EntropyTargetConfig
+from entrain.config.policy import ActionConfig, EntropyConfig, EntropyTargetConfig
 from exact_answers import (
     DISCOUNT,
     Floats,

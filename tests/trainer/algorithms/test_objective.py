@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.objective import Estimate, make_objective
+from entrain.config.policy import EntropyConfig, PPOConfig
 from entrain.experience import Rollout
-from entrain.policy_config import EntropyConfig, PPOConfig
 
 PPO = PPOConfig(discount=0.5, gae_lambda=0.5)
 CARRY = 0.25

@@ -6,7 +6,7 @@ What they come to with a bandit, a chain and entropy is in `test_entropy_oracles
 import pytest
 import torch
 
-from entrain.policy_config import PolicyConfig, PPOConfig
+from entrain.config.policy import PolicyConfig, PPOConfig
 from entrain_envs.timestep import StepType
 from in_process import learn
 from tables import learn_table, normal, values

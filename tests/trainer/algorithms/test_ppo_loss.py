@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.config.policy import EntropyConfig, PPOConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import ActionDistribution, DiagonalGaussian
-from entrain.policy_config import EntropyConfig, PPOConfig
 from entrain_envs.spec import ActionSpec
 from made_rollouts import (
     CONTINUOUS,

@@ -7,7 +7,7 @@ import torch
 
 from entrain.algorithms.algorithm import Algorithm
 from entrain.algorithms.ppo import Coefficients
-from entrain.policy_config import EntropyConfig
+from entrain.config.policy import EntropyConfig
 from entrain.state import State
 from made_rollouts import (
     HYBRID,

@@ -15,7 +15,7 @@ from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.ppo import PPO
 from entrain.algorithms.telemetry import EpochLog
-from entrain.policy_config import MemoryConfig
+from entrain.config.policy import MemoryConfig
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 from made_rollouts import (

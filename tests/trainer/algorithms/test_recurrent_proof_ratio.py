@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from entrain.algorithms.ppo import PPO
+from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig, PPOConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import MemoryConfig, NetworkConfig, PolicyConfig, PPOConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, worth_of
+from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, regularization_of
+from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
-from entrain.policy_config import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain_envs.spec import ActionSpec
 from exact_answers import (
     ALIKE,
@@ -166,8 +166,8 @@ def test_the_entropy_at_each_step_is_minus_the_mean_log_probability_of_what_is_s
     policy = made_policy(action)
     rollout = made_rollout(policy, (4000,))
     surprise = -rollout.log_prob
-    error = 4.0 * (surprise - worth_of(policy, rollout, Entropy())).std() / math.sqrt(4000)
-    difference = surprise.mean() - worth_of(policy, rollout, Entropy()).mean()
+    error = 4.0 * (surprise - regularization_of(policy, rollout, Entropy())).std() / math.sqrt(4000)
+    difference = surprise.mean() - regularization_of(policy, rollout, Entropy()).mean()
     assert difference.abs() < error < 0.1
 
 
@@ -178,7 +178,7 @@ def test_the_divergence_at_each_step_is_the_mean_log_ratio_of_what_is_sampled(
     policy, prior = made_policy(action, seed=0), made_policy(action, seed=1)
     scaled_up(prior)
     rollout = made_rollout(policy, (4000,))
-    worth = worth_of(policy, rollout, PriorDivergence(prior, policy))
+    worth = regularization_of(policy, rollout, PriorDivergence(prior, policy))
     log_ratio = rollout.log_prob - log_prob_of(prior, rollout)
     error = 4.0 * (log_ratio + worth).std() / math.sqrt(4000)
     assert (log_ratio.mean() + worth.mean()).abs() < error < 0.1
@@ -203,7 +203,7 @@ def log_prob_of(policy: ActorCritic, rollout: Rollout) -> Tensor:
 def test_a_policy_is_worth_most_where_it_is_its_prior(action: ActionSpec) -> None:
     policy = made_policy(action)
     rollout = made_rollout(policy, LENGTHS)
-    worth = worth_of(policy, rollout, PriorDivergence(made_policy(action), policy))
+    worth = regularization_of(policy, rollout, PriorDivergence(made_policy(action), policy))
     assert worth[rollout.valid].abs().max() < 1e-6
 
 
@@ -231,8 +231,8 @@ def test_padding_changes_no_bit_of_what_steps_are_worth(memory: Any, filler: flo
     tight = made_rollout(policy, LENGTHS)
     padded = made_rollout(policy, LENGTHS, filler=filler, extra_rows=3)
     for regularizer in (Entropy(), PriorDivergence(prior, policy)):
-        worth = worth_of(policy, tight, regularizer)[tight.valid]
-        assert torch.equal(worth_of(policy, padded, regularizer)[padded.valid], worth)
+        worth = regularization_of(policy, tight, regularizer)[tight.valid]
+        assert torch.equal(regularization_of(policy, padded, regularizer)[padded.valid], worth)
 
 
 def test_what_is_worth_is_asked_of_the_masked_policy_row_by_row() -> None:
@@ -250,7 +250,7 @@ def test_what_is_worth_is_asked_of_the_masked_policy_row_by_row() -> None:
     # Where only the first choice of each of 2 + 3 is allowed, nothing is undecided.
     mask = torch.tensor([True, False, True, False, False]).expand_as(rollout.action_mask).clone()
     mask[0] = True
-    worth = worth_of(policy, replace(rollout, action_mask=mask), regularizer)
+    worth = regularization_of(policy, replace(rollout, action_mask=mask), regularizer)
     assert sum(rows) == max(LENGTHS)
     assert torch.equal(worth[1:], torch.zeros(11, 4))
     torch.testing.assert_close(worth[0], torch.full((4,), math.log(6.0)), rtol=0, atol=1e-3)
@@ -288,7 +288,7 @@ def test_a_prior_that_sees_more_than_the_policy_is_refused() -> None:
 def test_a_policy_may_see_more_than_its_prior() -> None:
     policy = made_policy(network=NetworkConfig(hidden_sizes=(8,), previous_reward=True))
     rollout = made_rollout(policy, LENGTHS)
-    worth = worth_of(policy, rollout, PriorDivergence(made_policy(), policy))
+    worth = regularization_of(policy, rollout, PriorDivergence(made_policy(), policy))
     assert worth[rollout.valid].isfinite().all()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from entrain.algorithms.temperature import COEFFICIENT_RANGE, TargetTemperature, make_temperature
-from entrain.policy_config import EntropyConfig, EntropyTargetConfig
+from entrain.config.policy import EntropyConfig, EntropyTargetConfig
 from entrain_envs.spec import ActionSpec
 
 HYBRID = ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0), branches=(3, 4))

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entrain.policy.clearing_rows import ClearingRows
+from entrain.policy.reset_rows import ResetRows
 
 
 def test_two_columns_by_hand() -> None:
     # Column 0 is reset at step 2, column 1 never:   0 1 C 2 3     0 1 2 3 H
     reset = torch.zeros(4, 2, dtype=torch.bool)
     reset[2, 0] = True
-    rows = ClearingRows(reset)
+    rows = ResetRows(reset)
     assert rows.count == 5
     # Step 0 of column 0 is in place 0 * 2 + 0, of column 1 in 0 * 2 + 1; step 2 of column 0 is in
     # row 3, of column 1 in row 2.
@@ -24,7 +24,7 @@ def test_two_columns_by_hand() -> None:
 def test_a_reset_at_the_top_needs_no_row() -> None:
     reset = torch.zeros(3, 2, dtype=torch.bool)
     reset[0] = True
-    rows = ClearingRows(reset)
+    rows = ResetRows(reset)
     assert rows.count == 3
     assert not rows.flags.any()
 
@@ -38,7 +38,7 @@ def resets(draw: st.DrawFn) -> Tensor:
 
 @given(resets())
 def test_what_is_put_in_comes_out_and_is_zero_elsewhere(reset: Tensor) -> None:
-    rows = ClearingRows(reset)
+    rows = ResetRows(reset)
     x = torch.arange(1.0, 1 + 2 * reset.numel()).view(-1, 2)
     within = rows.put_in(x)
     assert within.shape == (rows.count, reset.shape[1], 2)
@@ -49,7 +49,7 @@ def test_what_is_put_in_comes_out_and_is_zero_elsewhere(reset: Tensor) -> None:
 
 @given(resets())
 def test_a_column_is_its_steps_in_order_with_a_row_before_each_reset(reset: Tensor) -> None:
-    rows = ClearingRows(reset)
+    rows = ResetRows(reset)
     steps = torch.arange(reset.shape[0]).unsqueeze(1).expand_as(reset).flatten()
     within = rows.put_in(steps.unsqueeze(1).float()).squeeze(-1)
     for b, flags in enumerate(rows.flags.unbind(1)):
@@ -68,6 +68,6 @@ def test_a_column_is_its_steps_in_order_with_a_row_before_each_reset(reset: Tens
 
 @given(resets())
 def test_there_are_no_more_rows_than_the_column_with_most_resets_needs(reset: Tensor) -> None:
-    rows = ClearingRows(reset)
+    rows = ResetRows(reset)
     assert rows.count == len(reset) + int(reset[1:].sum(0).max())
     assert not rows.flags[:, :, 1].all(dim=1).any()

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.custom_network import CustomBody, load_class
-from entrain.policy_config import NetworkConfig, PolicyConfig
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 DOCS = Path(__file__).parents[3] / "docs" / "networks.md"
@@ -206,8 +206,8 @@ def make_policy(
 
 
 def networks(policy: ActorCritic) -> list[Flat]:
-    assert isinstance(policy.body, CustomBody)
-    made = list(policy.body.networks)
+    assert isinstance(policy.trunk, CustomBody)
+    made = list(policy.trunk.networks)
     assert all(isinstance(network, Flat) for network in made)
     return made  # type: ignore[return-value]
 
@@ -297,7 +297,7 @@ def test_the_seed_decides_its_weights_and_the_global_generator_is_left_alone() -
     again, other = make_policy(seed=3).state_dict(), make_policy(seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(
-        first["body.networks.0.layer.weight"], other["body.networks.0.layer.weight"]
+        first["trunk.networks.0.layer.weight"], other["trunk.networks.0.layer.weight"]
     )
 
 
@@ -395,7 +395,7 @@ def test_the_documented_example_works_from_the_working_directory(documented: str
     spec = BehaviourSpec("b", (SPEC.observation("camera"), SPEC.observation("body")), SPEC.action)
     config = PolicyConfig(network=NetworkConfig(custom=documented))
     policy = ActorCritic(spec, config, seed=1)
-    assert policy.body.feature_size == 64
+    assert policy.trunk.feature_size == 64
     seen = {name: observe(2, 3)[name] for name in ("camera", "body")}
     output = policy(seen, policy.initial_state(3), torch.zeros(2, 3) > 0)
     assert output.value.shape == (2, 3, 1)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
-from entrain.policy.body import Body
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
-from entrain.policy_config import PolicyConfig
+from entrain.policy.trunk import Trunk
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 JOINTS = ObservationSpec("joints", (4,))
@@ -158,7 +158,7 @@ def test_forgetting_the_critic_leaves_the_actions(mix: str, layer_norm: bool) ->
     def body_size(module: nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters())
 
-    assert body_size(actor.body) * 2 == body_size(policy.body)
+    assert body_size(actor.trunk) * 2 == body_size(policy.trunk)
 
 
 @every_mix
@@ -231,17 +231,17 @@ def test_an_observation_that_is_only_called_previous_action_is_normalised() -> N
 
 
 def test_the_goal_chooses_weights_only_if_asked_to() -> None:
-    concatenated = make_policy("goal", goal_conditioning="concatenate").body
-    assert isinstance(concatenated, Body)
+    concatenated = make_policy("goal", goal_conditioning="concatenate").trunk
+    assert isinstance(concatenated, Trunk)
     assert isinstance(concatenated.hidden_layers, HiddenLayers)
-    hypernetwork = make_policy("goal").body
-    assert isinstance(hypernetwork, Body)
+    hypernetwork = make_policy("goal").trunk
+    assert isinstance(hypernetwork, Trunk)
     assert not isinstance(hypernetwork.hidden_layers, HiddenLayers)
 
 
 def test_beside_a_vector_and_an_image_the_goal_and_only_it_chooses_the_weights() -> None:
-    made = make_policy("vector, image and goal", hidden_sizes=(6,)).body
-    assert isinstance(made, Body)
+    made = make_policy("vector, image and goal", hidden_sizes=(6,)).trunk
+    assert isinstance(made, Trunk)
     assert isinstance(made.hidden_layers, GoalHiddenLayers)
     given: list[tuple[Tensor, Tensor]] = []
     made.hidden_layers.last.register_forward_pre_hook(lambda _, inputs: given.append(inputs))

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from entrain.config.policy import MemoryConfig
 from entrain.policy.recurrence import NoMemory, RecurrentMemory, make_memory
-from entrain.policy_config import MemoryConfig
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

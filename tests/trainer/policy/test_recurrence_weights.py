@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 import torch
 
+from entrain.config.policy import MemoryConfig
 from entrain.policy.recurrence import RecurrentMemory, make_memory
-from entrain.policy_config import MemoryConfig
 
 Kind = Literal["lstm", "gru"]
 KINDS = pytest.mark.parametrize("kind", ["lstm", "gru"])

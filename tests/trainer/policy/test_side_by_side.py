@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from entrain.config.policy import MemoryConfig
+from entrain.policy.parallel_groups import MIN_NUMBERS, ParallelGroups, Tensors
 from entrain.policy.recurrence import RecurrentMemory, make_memory
 from entrain.policy.recurrent_layers import LSTMLayer
-from entrain.policy.side_by_side import MIN_NUMBERS, SideBySide, Tensors
-from entrain.policy_config import MemoryConfig
 
 PATIENCE_S = 30.0
 """Until a thread that waits for another one gives up: only a broken version takes so long."""
@@ -70,7 +70,7 @@ def assert_same(found: Sequence[Tensor | None], expected: Sequence[Tensor | None
 
 def test_results_and_gradients_are_those_of_one_after_the_other() -> None:
     two = jobs()
-    at_once = SideBySide()(product, two, numbers=MIN_NUMBERS)
+    at_once = ParallelGroups()(product, two, numbers=MIN_NUMBERS)
     expected = in_turn(two)
     assert_same(flat(at_once), flat(expected))
     assert_same(gradients(at_once, leaves(two)), gradients(expected, leaves(two)))
@@ -79,7 +79,7 @@ def test_results_and_gradients_are_those_of_one_after_the_other() -> None:
 @pytest.mark.parametrize("kept", [(0,), (1,), (2,), (3,), (0, 3), (1, 2)])
 def test_results_that_nothing_comes_of_cost_no_gradient(kept: tuple[int, ...]) -> None:
     two = jobs()
-    both = [SideBySide()(product, two, numbers=MIN_NUMBERS), in_turn(two)]
+    both = [ParallelGroups()(product, two, numbers=MIN_NUMBERS), in_turn(two)]
     found, expected = (
         gradients([tuple(flat(results)[index] for index in kept)], leaves(two)) for results in both
     )
@@ -92,7 +92,7 @@ def test_only_what_wants_a_gradient_gets_one(learned: int) -> None:
     (only,) = [two[learned // 2][learned % 2]]
     assert only is not None
     only.requires_grad_()
-    at_once, expected = SideBySide()(product, two, numbers=MIN_NUMBERS), in_turn(two)
+    at_once, expected = ParallelGroups()(product, two, numbers=MIN_NUMBERS), in_turn(two)
     assert_same(gradients(at_once, [only]), gradients(expected, [only]))
 
 
@@ -101,7 +101,7 @@ def test_constant_results_and_unused_arguments_are_let_be() -> None:
         return (2.0 * x, torch.ones(3))
 
     x, y, unused = (torch.ones(3, requires_grad=True) for _ in range(3))
-    results = SideBySide()(partly, [[x, unused], [y, unused]], numbers=MIN_NUMBERS)
+    results = ParallelGroups()(partly, [[x, unused], [y, unused]], numbers=MIN_NUMBERS)
     sum(part.sum() for part in flat(results)).backward()  # type: ignore[union-attr]
     for leaf in (x, y):
         assert leaf.grad is not None
@@ -112,7 +112,7 @@ def test_constant_results_and_unused_arguments_are_let_be() -> None:
 def test_a_tensor_of_both_jobs_gets_the_sum_of_its_gradients() -> None:
     (x, shared, _), (y, *_) = jobs()
     two = [[x, shared, None], [y, shared, None]]
-    at_once, expected = SideBySide()(product, two, numbers=MIN_NUMBERS), in_turn(two)
+    at_once, expected = ParallelGroups()(product, two, numbers=MIN_NUMBERS), in_turn(two)
     inputs = [tensor for tensor in (x, y, shared) if tensor is not None]
     for found, wanted in zip(gradients(at_once, inputs), gradients(expected, inputs), strict=True):
         torch.testing.assert_close(found, wanted)
@@ -130,13 +130,13 @@ def test_without_gradients_nothing_is_recorded_in_either_thread(mode: Any) -> No
     weights = [weight for _, weight, _ in jobs()]
     with mode():
         two: list[list[Tensor | None]] = [[torch.ones(5, 5), weight, None] for weight in weights]
-        results = SideBySide()(note, two, numbers=MIN_NUMBERS)
+        results = ParallelGroups()(note, two, numbers=MIN_NUMBERS)
         assert_same(flat(results), flat(in_turn(two)))
     assert recorded == [False] * 4
 
 
 def test_what_is_not_learned_from_has_no_gradient() -> None:
-    results = SideBySide()(product, jobs(is_learned=False), numbers=MIN_NUMBERS)
+    results = ParallelGroups()(product, jobs(is_learned=False), numbers=MIN_NUMBERS)
     assert not any(part.requires_grad for part in flat(results))
 
 
@@ -162,7 +162,7 @@ def test_both_are_done_at_the_same_time_and_their_gradients_too() -> None:
         return (Meeting.apply(x, there, back),)  # type: ignore[no-untyped-call]
 
     x, y = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
-    (one,), (other,) = SideBySide()(meet, [[x], [y]], numbers=MIN_NUMBERS)
+    (one,), (other,) = ParallelGroups()(meet, [[x], [y]], numbers=MIN_NUMBERS)
     (one.sum() + 2 * other.sum()).backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert y.grad is not None
@@ -184,7 +184,7 @@ def test_what_would_gain_nothing_is_done_by_one_thread(numbers: int, threads: in
         by.add(threading.get_ident())
         return (x,)
 
-    assert len(SideBySide()(note, [[torch.ones(1)]] * 2, numbers=numbers)) == 2
+    assert len(ParallelGroups()(note, [[torch.ones(1)]] * 2, numbers=numbers)) == 2
     assert by == {threading.get_ident()}
 
 
@@ -196,7 +196,7 @@ def test_a_single_job_is_done_by_the_one_who_asks() -> None:
         by.append(threading.get_ident())
         return (x,)
 
-    assert SideBySide()(note, [[x]], numbers=MIN_NUMBERS)[0][0] is x
+    assert ParallelGroups()(note, [[x]], numbers=MIN_NUMBERS)[0][0] is x
     assert by == [threading.get_ident()]
 
 
@@ -207,7 +207,7 @@ def test_an_error_of_either_reaches_the_one_who_asked(wrong: int) -> None:
             raise ValueError(f"no {wrong}")
         return (x,)
 
-    both = SideBySide()
+    both = ParallelGroups()
     with pytest.raises(ValueError, match=f"no {wrong}"):
         both(refuse, [[torch.tensor(0.0)], [torch.tensor(1.0)]], numbers=MIN_NUMBERS)
     # And the next ones are done as if nothing had been.
@@ -228,7 +228,7 @@ def test_an_error_waits_for_the_other_job() -> None:
         return (x,)
 
     with pytest.raises(ValueError, match="the first"):
-        SideBySide()(work, [[torch.tensor(0.0)], [torch.tensor(1.0)]], numbers=MIN_NUMBERS)
+        ParallelGroups()(work, [[torch.tensor(0.0)], [torch.tensor(1.0)]], numbers=MIN_NUMBERS)
     assert done.is_set()
 
 
@@ -260,7 +260,7 @@ def test_a_recurrent_policy_and_its_critic_are_to_the_bit_what_they_are_in_turn(
         return [output, after, *torch.autograd.grad(loss, [*inputs, *weights])]
 
     at_once = found()
-    monkeypatch.setattr("entrain.policy.side_by_side.MIN_NUMBERS", 2**62)
+    monkeypatch.setattr("entrain.policy.parallel_groups.MIN_NUMBERS", 2**62)
     assert_same(at_once, found())
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.inputs import policy_inputs
-from entrain.policy_config import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout import columns, sequence_states
 from entrain.rollout.actor import Actor

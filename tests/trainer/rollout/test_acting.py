@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from entrain.algorithms.weights import FlatWeights
+from entrain.config.policy import PolicyConfig
+from entrain.inference.policy import Look, NumpyPolicy, TorchPolicy, acting
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import PolicyConfig
-from entrain.rollout.acting import ArrayActing, Look, TensorActing, acting
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Array
 
@@ -82,14 +82,14 @@ def observe(rows: int, *, seed: int = 1) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def both(policy: ActorCritic) -> tuple[ArrayActing, TensorActing]:
+def both(policy: ActorCritic) -> tuple[NumpyPolicy, TorchPolicy]:
     quick = acting(policy)
-    assert isinstance(quick, ArrayActing)
-    return quick, TensorActing(policy)
+    assert isinstance(quick, NumpyPolicy)
+    return quick, TorchPolicy(policy)
 
 
 def looks(
-    policy: ActorCritic, quick: ArrayActing, slow: TensorActing, rows: int = 7
+    policy: ActorCritic, quick: NumpyPolicy, slow: TorchPolicy, rows: int = 7
 ) -> tuple[Look, Look]:
     random = np.random.default_rng(2)
     state = random.normal(size=(rows, policy.state_size)).astype(np.float32)
@@ -234,8 +234,8 @@ def test_a_policy_without_its_critic_acts_too() -> None:
 def test_other_networks_act_by_their_own_forward(options: Any) -> None:
     config = PolicyConfig.model_validate({"network": options.get("network", {})})
     spec = BehaviourSpec("b", options.get("observations", OBSERVATIONS), ACTIONS["hybrid"])
-    assert isinstance(acting(ActorCritic(spec, config, seed=0)), TensorActing)
+    assert isinstance(acting(ActorCritic(spec, config, seed=0)), TorchPolicy)
 
 
 def test_double_precision_acts_by_the_policys_own_forward() -> None:
-    assert isinstance(acting(make_policy().double()), TensorActing)
+    assert isinstance(acting(make_policy().double()), TorchPolicy)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from entrain.config.policy import ActionConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import ActionConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout import action_noise
 from entrain.rollout.actor import Actor

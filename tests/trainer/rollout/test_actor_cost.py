@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import entrain
+from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entrain.config.policy import NetworkConfig
 from entrain.errors import CheckpointError
-from entrain.policy_config import NetworkConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain.rollout.history import History

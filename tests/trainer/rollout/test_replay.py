@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
-from entrain.policy_config import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec

@@ -320,13 +320,13 @@ def test_log_lines_go_above_the_live_ones_and_then_where_they_went_before(
     with terminal.display:
         terminal.update("walker", row())
         terminal.take()
-        logging.getLogger("entrain.server").warning("ball-0 left [without] goodbye")
+        logging.getLogger("entrain.native").warning("ball-0 left [without] goodbye")
         text = terminal.take()
     assert "WARN  ball-0 left [without] goodbye" in text
     # The live lines are drawn again below it.
     assert text.index("goodbye") < text.index("walker")
     assert stderr.getvalue() == ""
-    logging.getLogger("entrain.server").warning("afterwards")
+    logging.getLogger("entrain.native").warning("afterwards")
     assert stderr.getvalue() == "afterwards\n"
     assert "afterwards" not in terminal.take()
 

@@ -16,9 +16,9 @@ import onnxruntime
 import pytest
 import torch
 
+from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.run import export
 from entrain.run.export import ExportCheck, export_policy, input_names, random_inputs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy_config import PolicyConfig
 from entrain.run.export import export_policy, input_names, random_inputs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -29,14 +29,14 @@ class TwoLayers(nn.Module):
 
     def __init__(self, observations: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.body = nn.Linear(observations["body"][0], 6)
+        self.trunk = nn.Linear(observations["body"][0], 6)
         self.camera = nn.Conv2d(3, 2, 5, stride=5)
         self.feature_size = 6 + 2 * 7 * 8
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         pixels = observation["camera"].to(self.camera.weight.dtype).permute(0, 3, 1, 2) / 255
         seen = self.camera(pixels).relu().flatten(1)
-        return torch.cat([self.body(observation["body"]).tanh(), seen], dim=1)
+        return torch.cat([self.trunk(observation["body"]).tanh(), seen], dim=1)
 
 
 CASES: dict[str, tuple[tuple[ObservationSpec, ...], dict[str, Any]]] = {

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from entrain.run.log_lines import LineFormatter, harmless
+from entrain.run.log_lines import LineFormatter, escape_control_chars
 
 
 def line(message: str, *arguments: object) -> str:
@@ -30,7 +30,7 @@ def test_a_line_break_never_begins_an_event() -> None:
     "control", ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x08", "\u202e", "\x00"]
 )
 def test_a_terminal_is_never_talked_to(control: str) -> None:
-    shown = harmless(f"a{control}b")
+    shown = escape_control_chars(f"a{control}b")
     assert shown.isprintable()
     assert shown.startswith("a\\")
     assert shown.endswith("b")

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain.config import ServerConfig
+from entrain.config.run import ServerConfig
+from entrain.native.sessions import Roster
+from entrain.native.stream import StreamProtocol
 from entrain.requests import SlotTimesteps
 from entrain.run.state_files import decode_state, encode_state
-from entrain.server.batch import RequestBatch
-from entrain.server.behaviours import Behaviour, Behaviours, prepare_nothing
-from entrain.server.conversation import Conversation
-from entrain.server.message_size import max_message_bytes
-from entrain.server.parameters import EnvironmentParameters
-from entrain.server.roster import Roster
-from entrain.server.seconds import Seconds
+from entrain.serving.batch import RequestBatch
+from entrain.serving.behaviours import Behaviour, Behaviours, prepare_nothing
+from entrain.serving.limits import max_message_bytes
+from entrain.serving.parameters import EnvironmentParameters
 from entrain.state import State
+from entrain.stopwatch import ServerTimings
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
@@ -106,7 +106,7 @@ class Simulator:
     name: str
     instance_id: str
     specs: tuple[BehaviourSpec, ...]
-    conversation: Conversation
+    conversation: StreamProtocol
     inbox: list[pb.ConnectResponse] = field(default_factory=list)
 
     def send(self, **message: Any) -> None:
@@ -180,7 +180,7 @@ class World:
         self.config = ServerConfig(**options)
         self.timers = FakeTimers()
         self.parameters = EnvironmentParameters({"gravity": 9.5})
-        self.seconds = Seconds()
+        self.seconds = ServerTimings()
         self.behaviours = Behaviours(
             self.config,
             accepts=accepts,
@@ -202,9 +202,9 @@ class World:
     def behaviour(self, name: str = "walker") -> Behaviour:
         return next(behaviour for behaviour in self.behaviours if behaviour.name == name)
 
-    def converse(self, peer: str, send: Callable[[bytes], None]) -> Conversation:
+    def converse(self, peer: str, send: Callable[[bytes], None]) -> StreamProtocol:
         """A new stream whose answers go there."""
-        return Conversation(
+        return StreamProtocol(
             self.roster,
             self.parameters,
             self.seconds,
@@ -312,7 +312,7 @@ def count_statements() -> Callable[[Callable[[], object]], int]:
             nonlocal lines
             source = frame.f_code.co_filename
             lines += event == "line" and any(
-                name in source for name in ("entrain/server/", "entrain_envs/")
+                name in source for name in ("entrain/serving/", "entrain/native/", "entrain_envs/")
             )
             return trace
 

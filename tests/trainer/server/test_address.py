@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from entrain.config import ServerConfig
+from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError, ServeError
-from entrain.server.address import (
+from entrain.native.address import (
     TcpAddress,
     UnixAddress,
     check_exposure,
@@ -97,9 +97,9 @@ def test_what_to_dial_is_something_that_can_be_dialled() -> None:
 
 
 def test_localhost_is_both_loopback_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrain.server.address.has_ipv6_loopback", lambda: True)
+    monkeypatch.setattr("entrain.native.address.has_ipv6_loopback", lambda: True)
     assert TcpAddress("localhost", 1).hosts == ("127.0.0.1", "::1")
-    monkeypatch.setattr("entrain.server.address.has_ipv6_loopback", lambda: False)
+    monkeypatch.setattr("entrain.native.address.has_ipv6_loopback", lambda: False)
     assert TcpAddress("localhost", 1).hosts == ("127.0.0.1",)
     assert TcpAddress("0.0.0.0", 1).hosts == ("0.0.0.0",)
 

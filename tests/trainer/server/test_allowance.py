@@ -3,11 +3,11 @@
 import pytest
 
 from entrain.errors import LimitError
-from entrain.server.allowance import Allowance
+from entrain.serving.limits import Limit
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
-    allowance = Allowance(10, of="agents", option="server.max_agents")
+    allowance = Limit(10, of="agents", option="server.max_agents")
     allowance.take(10, who="left")
     allowance.take(-4, who="left")
     allowance.take(4, who="right")
@@ -15,7 +15,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 def test_too_much_is_refused_with_numbers_and_a_remedy_and_takes_nothing() -> None:
-    allowance = Allowance(10_000, of="agents", option="server.max_agents")
+    allowance = Limit(10_000, of="agents", option="server.max_agents")
     allowance.take(8_000, who="left")
     with pytest.raises(
         LimitError,
@@ -27,7 +27,7 @@ def test_too_much_is_refused_with_numbers_and_a_remedy_and_takes_nothing() -> No
 
 
 def test_giving_back_is_never_refused() -> None:
-    allowance = Allowance(1, of="agents", option="server.max_agents")
+    allowance = Limit(1, of="agents", option="server.max_agents")
     allowance.take(1, who="left")
     allowance.limit = 0
     allowance.take(0, who="left")

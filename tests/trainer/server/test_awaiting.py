@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.errors import BadStepError
-from entrain.server.awaiting import Awaiting
+from entrain.serving.step_order import StepOrder
 from entrain_envs.timestep import StepType, TimestepBatch
 
 FIRST, MID = StepType.FIRST, StepType.MID
@@ -49,7 +49,7 @@ def slow_after(awaiting: set[int], message: Message) -> set[int]:
     )
 )
 def test_it_allows_and_refuses_what_a_slow_table_does(messages: list[Message]) -> None:
-    awaiting, slow = Awaiting(), set[int]()
+    awaiting, slow = StepOrder(), set[int]()
     for message in messages:
         try:
             expected = slow_after(slow, message)
@@ -63,20 +63,20 @@ def test_it_allows_and_refuses_what_a_slow_table_does(messages: list[Message]) -
 
 
 def test_an_episode_from_its_first_row_to_its_last(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST))).after(rows((5, MID))).after(rows((5, MID)))
+    awaiting = StepOrder().after(rows((5, FIRST))).after(rows((5, MID))).after(rows((5, MID)))
     assert awaiting.agent_id.tolist() == [5]
     assert awaiting.after(rows((5, TERMINATED))).agent_id.tolist() == []
     assert awaiting.after(rows((5, TRUNCATED), (5, FIRST))).agent_id.tolist() == [5]
 
 
 def test_the_end_and_the_next_beginning_need_not_stand_together(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST), (6, FIRST)))
+    awaiting = StepOrder().after(rows((5, FIRST), (6, FIRST)))
     after = awaiting.after(rows((5, TERMINATED), (6, MID), (5, FIRST)))
     assert after.agent_id.tolist() == [5, 6]
 
 
 def test_an_agent_may_be_left_out_of_a_step_and_report_later(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST), (6, FIRST))).after(rows((6, MID)))
+    awaiting = StepOrder().after(rows((5, FIRST), (6, FIRST))).after(rows((6, MID)))
     assert awaiting.agent_id.tolist() == [5, 6]
     assert awaiting.after(rows((5, MID))).agent_id.tolist() == [5, 6]
 
@@ -87,11 +87,11 @@ def test_an_outcome_without_an_action_is_refused(rows: Rows, step_type: StepType
         BadStepError,
         match=rf"row 1: agent 6 sent {step_type.name}, but it was given no action .* must be FIRST",
     ):
-        Awaiting().after(rows((5, FIRST), (6, step_type)))
+        StepOrder().after(rows((5, FIRST), (6, step_type)))
 
 
 def test_an_episode_that_begins_inside_another_is_refused(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST)))
+    awaiting = StepOrder().after(rows((5, FIRST)))
     with pytest.raises(
         BadStepError, match=r"row 0: agent 5 sent FIRST while .* send TERMINATED or"
     ):
@@ -99,7 +99,7 @@ def test_an_episode_that_begins_inside_another_is_refused(rows: Rows) -> None:
 
 
 def test_an_agent_with_two_rows_that_need_an_action_is_refused(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST)))
+    awaiting = StepOrder().after(rows((5, FIRST)))
     with pytest.raises(
         BadStepError, match=r"row 1: agent 5 has a row FIRST after a row MID in one"
     ):
@@ -107,7 +107,7 @@ def test_an_agent_with_two_rows_that_need_an_action_is_refused(rows: Rows) -> No
 
 
 def test_an_agent_with_three_rows_is_refused(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST)))
+    awaiting = StepOrder().after(rows((5, FIRST)))
     with pytest.raises(
         BadStepError, match=r"row 2: agent 5 has a row TERMINATED after a row FIRST"
     ):
@@ -115,20 +115,20 @@ def test_an_agent_with_three_rows_is_refused(rows: Rows) -> None:
 
 
 def test_a_refused_message_changes_nothing(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((5, FIRST)))
+    awaiting = StepOrder().after(rows((5, FIRST)))
     with pytest.raises(BadStepError):
         awaiting.after(rows((6, FIRST), (5, FIRST)))
     assert awaiting.agent_id.tolist() == [5]
 
 
 def test_the_usual_message_is_not_searched(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    awaiting = Awaiting().after(rows((6, FIRST), (5, FIRST)))
-    monkeypatch.setattr("entrain.server.awaiting.find", None)
+    awaiting = StepOrder().after(rows((6, FIRST), (5, FIRST)))
+    monkeypatch.setattr("entrain.serving.step_order.find", None)
     assert awaiting.after(rows((6, MID), (5, MID))) is awaiting
 
 
 def test_strays_begin_an_episode_and_lose_what_they_cannot_close(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((1, FIRST)))
+    awaiting = StepOrder().after(rows((1, FIRST)))
     welcome = awaiting.welcome_strays(
         rows((1, MID, 0.5), (2, MID, 0.25), (3, TERMINATED, 1.0), (3, FIRST), (4, TRUNCATED, 2.0))
     )
@@ -140,13 +140,13 @@ def test_strays_begin_an_episode_and_lose_what_they_cannot_close(rows: Rows) -> 
 
 
 def test_rows_of_remembered_agents_are_left_as_they_are(rows: Rows) -> None:
-    awaiting = Awaiting().after(rows((1, FIRST)))
+    awaiting = StepOrder().after(rows((1, FIRST)))
     message = rows((1, MID), (2, FIRST))
     assert awaiting.welcome_strays(message) is message
 
 
 def test_a_restored_one_refuses_and_allows_the_same(rows: Rows) -> None:
-    awaiting = Awaiting.from_state(Awaiting().after(rows((5, FIRST))).state())
+    awaiting = StepOrder.from_state(StepOrder().after(rows((5, FIRST))).state())
     assert awaiting.after(rows((5, MID), (6, FIRST))).agent_id.tolist() == [5, 6]
     with pytest.raises(BadStepError):
         awaiting.after(rows((5, FIRST)))

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from entrain.server.batch import Request, RequestBatch, agents_that_left, merge
-from entrain.server.slots import SlotTable
+from entrain.serving.batch import Request, RequestBatch, agents_that_left, merge
+from entrain.serving.slots import SlotTable
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 FIRST, MID = StepType.FIRST, StepType.MID

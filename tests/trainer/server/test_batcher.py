@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.config import ServerConfig
-from entrain.server.batch import Replies, Reply, Request, RequestBatch
-from entrain.server.batcher import RequestBatcher
-from entrain.server.behaviours import no_rows
-from entrain.server.slots import SlotTable
+from entrain.config.run import ServerConfig
+from entrain.serving.batch import Replies, Reply, Request, RequestBatch
+from entrain.serving.batcher import RequestBatcher
+from entrain.serving.behaviours import no_rows
+from entrain.serving.slots import SlotTable
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 

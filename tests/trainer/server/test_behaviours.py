@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from entrain.config import ServerConfig
+from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
-from entrain.server.behaviours import Behaviours, no_rows, prepare_nothing
+from entrain.serving.behaviours import Behaviours, no_rows, prepare_nothing
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 Make = Callable[..., Any]

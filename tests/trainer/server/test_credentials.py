@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from entrain.config import ServerConfig
+from entrain.config.run import ServerConfig
 from entrain.errors import ServeError, UnauthenticatedError
-from entrain.server.credentials import TokenCheck, read_pem, server_credentials
+from entrain.native.credentials import TokenCheck, read_pem, server_credentials
 
 
 @pytest.fixture

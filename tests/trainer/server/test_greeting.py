@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from entrain.errors import BadHelloError, RefusedHelloError
-from entrain.server.greeting import read_hello
+from entrain.native.hello import read_hello
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb

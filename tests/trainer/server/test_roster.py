@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from entrain.errors import BadHelloError, ConfigError, LimitError, RefusedHelloError, SimulatorError
-from entrain.server.roster import COUNTED
+from entrain.native.sessions import COUNTED
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType
 
@@ -73,7 +73,7 @@ def test_a_simulator_that_is_lost_costs_its_open_steps_and_says_so(
     other.step(2, (1, MID))
     assert world.serve().released.tolist() == [0, 1]
     assert (
-        "entrain.server.roster",
+        "entrain.native.sessions",
         logging.WARNING,
         "walker-sim@10.0.0.7 left without goodbye: 2 slots released, 2 open steps dropped",
     ) in caplog.record_tuples

@@ -10,9 +10,9 @@ import grpc.aio
 import pytest
 from grpc.aio import EOF, AbortError, InternalError, UsageError  # type: ignore[attr-defined]
 
-from entrain.server.conversation import Conversation
-from entrain.server.service import STATUS, Service
-from entrain.server.session import Send
+from entrain.native.service import STATUS, Service
+from entrain.native.session import Send
+from entrain.native.stream import StreamProtocol
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import StepType
@@ -83,8 +83,8 @@ class FakeContext:
 def service(world: Any) -> Service:
     """Of a server without a network."""
 
-    def converse(peer: str, send: Send) -> Conversation:
-        conversation: Conversation = world.converse(peer, send)
+    def converse(peer: str, send: Send) -> StreamProtocol:
+        conversation: StreamProtocol = world.converse(peer, send)
         return conversation
 
     return Service(converse, token=None, on_change=lambda: None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from entrain.errors import BadStepError, LimitError, UnexpectedMessageError
-from entrain.server.session import SessionState
+from entrain.native.session import SessionState
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType

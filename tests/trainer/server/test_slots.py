@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.server.slots import SlotTable, find
+from entrain.serving.slots import SlotTable, find
 
 
 def ids(*numbers: int) -> npt.NDArray[np.int64]:
@@ -122,7 +122,7 @@ def test_agents_of_two_simulators_with_one_id_never_share_a_slot() -> None:
 def test_the_same_ids_again_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     table = SlotTable()
     slots = table.assign("sim", ids(4, 2))
-    monkeypatch.setattr("entrain.server.slots.find", None)
+    monkeypatch.setattr("entrain.serving.slots.find", None)
     assert table.assign("sim", ids(4, 2)) is slots
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.temperature import on_the_way
+from entrain.algorithms.temperature import interpolate
+from entrain.config.policy import PolicyConfig
 from entrain.policy.action_bounds import has_range
-from entrain.policy_config import PolicyConfig
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 
@@ -54,7 +54,7 @@ LEAST = 1e-12
 
 
 @dataclass(frozen=True)
-class Symptom:
+class Finding:
     """How bad one thing is after an update."""
 
     alarm: str
@@ -104,7 +104,7 @@ class Alarms:
         )
         return tuple(each.words for each in new)
 
-    def _symptoms(self, metrics: Metrics, progress: float) -> Iterator[Symptom]:
+    def _symptoms(self, metrics: Metrics, progress: float) -> Iterator[Finding]:
         sigma = [
             metrics.get(f"policy/sigma/{d}", math.nan) for d in range(self._action.continuous_size)
         ]
@@ -137,16 +137,16 @@ class Alarms:
             self._first_of_branches = entropy
         return entropy
 
-    def _settled(self, entropy: float, metrics: Metrics, progress: float) -> Symptom:
+    def _settled(self, entropy: float, metrics: Metrics, progress: float) -> Finding:
         """Discrete branches without a choice that is left open."""
         first = self._first_of_branches
         least = COLLAPSED * first
         target = self._config.entropy.target
         if target is not None:
             most = sum(math.log(choices) for choices in self._action.branches)
-            asked = most * on_the_way(target.fraction, target.final_fraction, progress)
+            asked = most * interpolate(target.fraction, target.final_fraction, progress)
             least = min(least, BELOW_TARGET * asked)
-        return Symptom(
+        return Finding(
             "entropy collapse of branches",
             least / max(entropy, LEAST),
             f"entropy collapse: of the {first:.2g} nats that the choices had in the first update, "
@@ -154,16 +154,16 @@ class Alarms:
             f"{self._raise_entropy(metrics)}",
         )
 
-    def _narrow(self, sigma: list[float], metrics: Metrics, progress: float) -> Symptom:
+    def _narrow(self, sigma: list[float], metrics: Metrics, progress: float) -> Finding:
         """The action dimension that varies least."""
         d = min(range(len(sigma)), key=sigma.__getitem__)
         least = COLLAPSED * self._initial_sigma
         target = self._config.entropy.target
         if target is not None:
-            asked = on_the_way(target.per_dimension, target.final_per_dimension, progress)
+            asked = interpolate(target.per_dimension, target.final_per_dimension, progress)
             least = min(least, BELOW_TARGET * math.exp(asked - _gaussian_entropy(1.0)))
         floor = f"raise action.min_log_sigma_sq (now {self._config.action.min_log_sigma_sq:g})"
-        return Symptom(
+        return Finding(
             "entropy collapse of sigma",
             least / max(sigma[d], LEAST),
             f"entropy collapse: of the sigma {self._initial_sigma:.2g} that action dimension {d} "
@@ -180,7 +180,7 @@ class Alarms:
             f"ppo.learning_rate ({self._config.ppo.learning_rate:g}), and begin anew"
         )
 
-    def _runaway(self, sigma: list[float], metrics: Metrics) -> Symptom:
+    def _runaway(self, sigma: list[float], metrics: Metrics) -> Finding:
         """The action dimension that is most of all too wide."""
         options = self._config.action
         ceiling = math.exp(0.5 * options.max_log_sigma_sq)
@@ -193,7 +193,7 @@ class Alarms:
         squash = ""
         if options.distribution == "gaussian" and self._has_range[d]:
             squash = ", or set action.distribution: squashed_gaussian"
-        return Symptom(
+        return Finding(
             "sigma runaway",
             severities[d],
             f"sigma runaway: sigma of action dimension {d} has grown from "
@@ -216,7 +216,7 @@ class Alarms:
             return f"Lower entropy.coefficient (now {coefficient:.3g}) or"
         return "Lower"
 
-    def _pinned(self, metrics: Metrics) -> Symptom:
+    def _pinned(self, metrics: Metrics) -> Finding:
         """Of the dimensions that have a bound, how much is at it."""
         bounds = zip(self._action.low, self._action.high, strict=True)
         dimensions = sum(math.isfinite(low) or math.isfinite(high) for low, high in bounds)
@@ -229,7 +229,7 @@ class Alarms:
         else:
             where = "lie at a bound, or within a hundredth of it"
             how = "raise entropy.coefficient, which draws squashed actions inwards, "
-        return Symptom(
+        return Finding(
             "pinned actions",
             share / PINNED,
             f"pinned actions: {_percent(share)} of the continuous actions {where}, where the "

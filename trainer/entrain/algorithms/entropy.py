@@ -98,7 +98,7 @@ class PriorDivergence:
 
 
 @torch.no_grad()
-def worth_of(policy: ActorCritic, rollout: Rollout, regularizer: Regularizer) -> Tensor:
+def regularization_of(policy: ActorCritic, rollout: Rollout, regularizer: Regularizer) -> Tensor:
     """[T, B] what `regularizer` says of `policy` at each step of a rollout; anything in padding."""
     device = policy.initial_state(0).device
     pieces = [

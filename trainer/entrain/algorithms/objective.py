@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.returns import generalized_advantage
+from entrain.config.policy import EntropyConfig, PPOConfig
 from entrain.experience import Rollout
-from entrain.policy_config import EntropyConfig, PPOConfig
 
-Worth: TypeAlias = Callable[[], Tensor]
+Regularization: TypeAlias = Callable[[], Tensor]
 """Evaluates the regularizer on the policy that acted: [T, B], anything in padding."""
 
 
@@ -55,7 +55,7 @@ class Objective(Protocol):
     """Whether advantages hold the regularizer. Dividing them by their spread then has to divide the
     explicit term too, or the two parts of one gradient would be of different lengths."""
 
-    def estimate(self, rollout: Rollout, worth: Worth, coefficient: float) -> Estimate:
+    def estimate(self, rollout: Rollout, worth: Regularization, coefficient: float) -> Estimate:
         """Look back over the rollout.
 
         Args:
@@ -67,7 +67,7 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class Horizon:
+class ValueStream:
     """How one value head looks ahead."""
 
     head: int
@@ -91,10 +91,10 @@ class Bonus:
 
     is_soft = False
 
-    def __init__(self, reward: Horizon) -> None:
+    def __init__(self, reward: ValueStream) -> None:
         self._reward = reward
 
-    def estimate(self, rollout: Rollout, worth: Worth, coefficient: float) -> Estimate:
+    def estimate(self, rollout: Rollout, worth: Regularization, coefficient: float) -> Estimate:
         """A_t of r_t."""
         del worth, coefficient
         advantage = self._reward.advantage(rollout.reward, rollout)
@@ -106,10 +106,10 @@ class SoftReturn:
 
     is_soft = True
 
-    def __init__(self, reward: Horizon) -> None:
+    def __init__(self, reward: ValueStream) -> None:
         self._reward = reward
 
-    def estimate(self, rollout: Rollout, worth: Worth, coefficient: float) -> Estimate:
+    def estimate(self, rollout: Rollout, worth: Regularization, coefficient: float) -> Estimate:
         """A_t of r_t + alpha * w(s_t); with alpha = 0 it is the bonus's, bit for bit."""
         reward = rollout.reward
         if coefficient > 0.0:
@@ -130,12 +130,12 @@ class EntropyCritic:
 
     is_soft = True
 
-    def __init__(self, reward: Horizon, entropy: Horizon) -> None:
+    def __init__(self, reward: ValueStream, entropy: ValueStream) -> None:
         self._reward = reward
         self._entropy = entropy
         self._unit = 1.0 - entropy.discount if entropy.discount < 1.0 else 1.0
 
-    def estimate(self, rollout: Rollout, worth: Worth, coefficient: float) -> Estimate:
+    def estimate(self, rollout: Rollout, worth: Regularization, coefficient: float) -> Estimate:
         """Both critics learn, also while alpha is 0."""
         of_reward = self._reward.advantage(rollout.reward, rollout)
         of_entropy = self._entropy.advantage(self._unit * worth(), rollout)
@@ -147,11 +147,11 @@ class EntropyCritic:
 
 def make_objective(entropy: EntropyConfig, ppo: PPOConfig) -> Objective:
     """The objective that the options name."""
-    reward = Horizon(0, ppo.discount, ppo.gae_lambda)
+    reward = ValueStream(0, ppo.discount, ppo.gae_lambda)
     match entropy.objective:
         case "bonus":
             return Bonus(reward)
         case "soft_return":
             return SoftReturn(reward)
         case "entropy_critic":
-            return EntropyCritic(reward, Horizon(1, entropy.discount, entropy.gae_lambda))
+            return EntropyCritic(reward, ValueStream(1, entropy.discount, entropy.gae_lambda))

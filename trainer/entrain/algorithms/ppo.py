@@ -46,8 +46,7 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
-from entrain.algorithms.division import divided
-from entrain.algorithms.entropy import Entropy, Regularizer, worth_of
+from entrain.algorithms.entropy import Entropy, Regularizer, regularization_of
 from entrain.algorithms.losses import (
     clipped_surrogate,
     clipped_value_error,
@@ -60,22 +59,23 @@ from entrain.algorithms.minibatch import Minibatches
 from entrain.algorithms.objective import Estimate, make_objective
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.schedules import scheduled
+from entrain.algorithms.sequences import divided
 from entrain.algorithms.telemetry import (
     EpochLog,
     LossTerms,
-    foresight,
+    explained_variances,
     mean_over_epochs,
+    non_finite,
     spread_of,
-    strange_numbers,
 )
 from entrain.algorithms.temperature import make_temperature
 from entrain.algorithms.unrolling import burnt_in
 from entrain.algorithms.weights import load_weights, weights_of
+from entrain.config.policy import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
-from entrain.policy_config import PPOConfig
 from entrain.state import State
 
 ENTROPY = Entropy()
@@ -164,7 +164,7 @@ class PPO:
             "entropy/coefficient": coefficients.entropy_coefficient,
             **self._temperature.follow(epochs[-1]["policy/entropy"], progress),
             **spread_of(self._policy, steps),
-            **foresight(steps),
+            **explained_variances(steps),
             "update/epochs": float(len(epochs)),
             "update/minibatches": float(len(epochs) * len(minibatches)),
         }
@@ -178,7 +178,7 @@ class PPO:
         """
         estimate = self._objective.estimate(
             rollout,
-            lambda: worth_of(self._policy, rollout, self._regularizer),
+            lambda: regularization_of(self._policy, rollout, self._regularizer),
             entropy_coefficient,
         )
         if self._config.advantage_normalization != "rollout":
@@ -312,7 +312,7 @@ class PPO:
             raise
 
     def _require_finite(self, epochs: list[Metrics]) -> None:
-        strange = strange_numbers(epochs[-1])
+        strange = non_finite(epochs[-1])
         if strange or not self._optimizer.is_finite:
             raise TrainingDivergedError(
                 f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "

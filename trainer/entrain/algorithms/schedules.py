@@ -1,6 +1,6 @@
 """Options that change over a run, as pure functions of its progress."""
 
-from entrain.options import Schedule
+from entrain.config.fields import Schedule
 
 
 def scheduled(initial: float, schedule: Schedule, *, progress: float) -> float:

@@ -13,8 +13,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from entrain.algorithms.minibatch import Pick, gathered, num_minibatches, valid_steps
+from entrain.algorithms.minibatch import (
+    Minibatches,
+    Pick,
+    StepMinibatches,
+    gathered,
+    num_minibatches,
+    valid_steps,
+)
+from entrain.algorithms.unrolling import refreshed_states
 from entrain.experience import BurnIn, Minibatch, Rollout
+from entrain.policy.actor_critic import ActorCritic
 
 
 class SequenceMinibatches:
@@ -157,4 +166,46 @@ def cut(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
         burn_in_rows=by_sequence[first:].index_select(1, before).clamp(min=0),
         has_burn_in=sequence >= columns,
         sequence=sequence,
+    )
+
+
+def divided(
+    rollout: Rollout,
+    policy: ActorCritic,
+    *,
+    advantage: Tensor,
+    return_: Tensor,
+    size: int,
+    device: torch.device,
+) -> Minibatches:
+    """What every epoch over `rollout` draws from.
+
+    Args:
+        rollout: with at least one valid step.
+        policy: that will learn; its options say how sequences are cut.
+        advantage: [T, B] of each action.
+        return_: [T, B, V] the critic's targets.
+        size: steps of one minibatch.
+        device: where the policy is.
+    """
+    memory = policy.config.network.memory
+    if policy.state_size == 0:
+        return StepMinibatches(
+            rollout, advantage=advantage, return_=return_, size=size, device=device
+        )
+
+    def sequence_state() -> Tensor:
+        if memory.refresh_states:
+            return refreshed_states(policy, rollout)
+        return rollout.sequence_state
+
+    return SequenceMinibatches(
+        rollout,
+        advantage=advantage,
+        return_=return_,
+        sequence_length=memory.sequence_length,
+        burn_in=memory.burn_in,
+        sequence_state=sequence_state,
+        size=size,
+        device=device,
     )

@@ -17,7 +17,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.gaussian import entropy_per_dimension
 
 VALUE_HEADS = ("value/explained_variance", "value/entropy_explained_variance")
-"""What each head's foresight is called: of rewards, and of entropy."""
+"""What each head's explained_variances is called: of rewards, and of entropy."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def spread_of(policy: ActorCritic, steps: Minibatch) -> Metrics:
     return {**metrics, "policy/clipped_actions": clipped.float().mean().item()}
 
 
-def foresight(steps: Minibatch) -> Metrics:
+def explained_variances(steps: Minibatch) -> Metrics:
     """Explained variance of each value head over the steps of a rollout, [1, N]."""
     return {
         name: explained_variance(steps.value[..., head], steps.return_[..., head]).item()
@@ -117,7 +117,7 @@ def foresight(steps: Minibatch) -> Metrics:
     }
 
 
-def strange_numbers(metrics: Mapping[str, float]) -> str:
+def non_finite(metrics: Mapping[str, float]) -> str:
     """Those that are no finite number, in words; "" if there is none."""
     return ", ".join(
         f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.schedules import scheduled
-from entrain.policy_config import EntropyConfig, EntropyTargetConfig
+from entrain.config.policy import EntropyConfig, EntropyTargetConfig
 from entrain.state import State, Stateful
 from entrain_envs.spec import ActionSpec
 
@@ -81,8 +81,8 @@ class TargetTemperature:
     def target(self, progress: float) -> float:
         """Nats: per_dimension for each dimension, fraction of ln(choices) for each branch."""
         config = self._config
-        per_dimension = on_the_way(config.per_dimension, config.final_per_dimension, progress)
-        fraction = on_the_way(config.fraction, config.final_fraction, progress)
+        per_dimension = interpolate(config.per_dimension, config.final_per_dimension, progress)
+        fraction = interpolate(config.fraction, config.final_fraction, progress)
         return per_dimension * self._dimensions + fraction * self._most_of_branches
 
     def coefficient(self, progress: float) -> float:
@@ -114,6 +114,6 @@ def make_temperature(config: EntropyConfig, action: ActionSpec) -> Temperature:
     return TargetTemperature(config.coefficient, config.target, action)
 
 
-def on_the_way(first: float, last: float | None, progress: float) -> float:
+def interpolate(first: float, last: float | None, progress: float) -> float:
     """On the line from `first` at 0 to `last` at 1."""
     return first if last is None else first + (last - first) * progress

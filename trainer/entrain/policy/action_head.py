@@ -6,6 +6,7 @@ One linear layer holds the means of D continuous dimensions and the logits of C 
 import torch
 from torch import Tensor
 
+from entrain.config.policy import ActionConfig
 from entrain.policy.action_bounds import has_range
 from entrain.policy.distributions import (
     ActionDistribution,
@@ -17,7 +18,6 @@ from entrain.policy.distributions import (
 )
 from entrain.policy.layers import Head
 from entrain.policy.log_sigma_sq import BoundedLogSigmaSq
-from entrain.policy_config import ActionConfig
 from entrain_envs.spec import ActionSpec
 
 POLICY_GAIN = 0.01

@@ -3,7 +3,7 @@
 Shapes: T steps, B columns, time first; acting is T = 1. S is the size of the recurrent state, V
 the number of value heads.
 
-    observation -> body -> memory -> distribution
+    observation -> trunk -> memory -> distribution
                                   -> values
 """
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
-from entrain.policy.body import make_body
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
 from entrain.policy.layers import Head
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.recurrence import make_memory
-from entrain.policy_config import PolicyConfig
+from entrain.policy.trunk import make_trunk
 from entrain_envs.spec import BehaviourSpec
 
 VALUE_GAIN = 1.0
@@ -61,9 +61,9 @@ class ActorCritic(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # Group 0 is the policy's, the last one the critic's: the same group if they share.
         groups = 1 if config.network.shared else 2
-        self.body = make_body(self.inputs, config, groups, generator)
+        self.trunk = make_trunk(self.inputs, config, groups, generator)
         self.memory = make_memory(
-            config.network.memory, groups, self.body.feature_size, generator=generator
+            config.network.memory, groups, self.trunk.feature_size, generator=generator
         )
         features = self.memory.feature_size
         self.num_values = 2 if config.entropy.objective == "entropy_critic" else 1
@@ -83,7 +83,7 @@ class ActorCritic(nn.Module):
             state: [B, S] recurrent state before the first step.
             reset: [T, B] bool, true where the state is cleared before the step.
         """
-        hidden, state = self.memory(self.body(observation, reset.numel()), state, reset)
+        hidden, state = self.memory(self.trunk(observation, reset.numel()), state, reset)
         groups = hidden.unbind()
         return PolicyOutput(
             distribution=self.action_head.distribution(groups[0], reset.shape),
@@ -106,13 +106,13 @@ class ActorCritic(nn.Module):
 
     def keep_actor(self) -> None:
         """Forget the critic's layers, where they are its own; for who only wants actions."""
-        self.body.keep_first_group()
+        self.trunk.keep_first_group()
         self.memory.keep_first_group()
 
     @property
     def normalizer(self) -> ObservationNormalizer:
         """The running statistics of vectors and goals."""
-        return self.body.normalizer
+        return self.trunk.normalizer
 
     @property
     def state_size(self) -> int:

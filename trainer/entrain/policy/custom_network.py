@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.encoders import make_normalizer, of_kind
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy_config import PolicyConfig
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 TRIAL_ROWS = (1, 3)

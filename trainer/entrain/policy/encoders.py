@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.policy.entities import EntityEncoder
 from entrain.policy.images import ImageEncoder
 from entrain.policy.inputs import PREVIOUS_ACTION
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy_config import NetworkConfig, PolicyConfig
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 

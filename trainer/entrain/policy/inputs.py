@@ -5,8 +5,8 @@ The simulator never sends the previous action and reward; the trainer keeps them
 
 from dataclasses import replace
 
+from entrain.config.policy import NetworkConfig
 from entrain.errors import ConfigError
-from entrain.policy_config import NetworkConfig
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 PREVIOUS_ACTION = "previous_action"

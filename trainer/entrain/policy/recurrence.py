@@ -11,11 +11,11 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from entrain.policy.clearing_rows import ClearingRows
+from entrain.config.policy import MemoryConfig
 from entrain.policy.layers import keep_first_group
+from entrain.policy.parallel_groups import Arguments, ParallelGroups, Tensors
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
-from entrain.policy.side_by_side import Arguments, SideBySide, Tensors
-from entrain.policy_config import MemoryConfig
+from entrain.policy.reset_rows import ResetRows
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
 
@@ -60,7 +60,7 @@ class RecurrentMemory(nn.Module):
         )
         self.feature_size = widths[-1]
         self._parts = layer.parts
-        self._side_by_side = SideBySide()
+        self._side_by_side = ParallelGroups()
         self._groups = groups
 
     @property
@@ -93,7 +93,7 @@ class RecurrentMemory(nn.Module):
         parts = state.view(
             -1, self._groups, len(self.layers), self._parts, self.feature_size
         ).permute(1, 2, 3, 0, 4)
-        rows = ClearingRows(reset) if bool(reset[1:].any()) else None
+        rows = ResetRows(reset) if bool(reset[1:].any()) else None
         hidden, parts = self._unroll(hidden, parts, rows)
         return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
 
@@ -109,7 +109,7 @@ class RecurrentMemory(nn.Module):
         return hidden, torch.stack(after, dim=2).transpose(0, 1).flatten(1)
 
     def _unroll(
-        self, hidden: Tensor, parts: Tensor, rows: ClearingRows | None
+        self, hidden: Tensor, parts: Tensor, rows: ResetRows | None
     ) -> tuple[Tensor, Tensor]:
         """Several steps, with `rows` put in where there are resets. Every column is a sequence."""
         columns = parts.shape[3]

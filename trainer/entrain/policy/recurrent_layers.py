@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from entrain.policy.clearing_rows import NUM_FLAGS
+from entrain.policy.reset_rows import NUM_FLAGS
 
 HOLD = 1e30
 """So far outside the sigmoid's range that it is exactly 0 or 1, whatever else is added."""

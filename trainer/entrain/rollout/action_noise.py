@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from entrain.policy.array_distributions import Noise
+from entrain.inference.numpy_distributions import Noise
 from entrain.policy.noise import uniform_noise
-from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Int64Array
 
@@ -38,7 +38,7 @@ class ActionNoise:
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
-        self._actions_given = grown(self._actions_given, num_slots)
+        self._actions_given = grow(self._actions_given, num_slots)
 
     def draw(self, slot: Int64Array, acting: Int64Array) -> Noise:
         """[K, size] noise of the rows of `slot`, [K]; only the slots `acting`, [N], move on."""
@@ -63,6 +63,6 @@ class ActionNoise:
 
     def load_state(self, state: State, *, num_slots: int) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another number of slots."""
-        self._actions_given = stored(state, "actions_given", np.int64, shape=(num_slots,))
+        self._actions_given = read_array(state, "actions_given", np.int64, shape=(num_slots,))
         self._seed = int(state["seed"])
         self._ahead = None

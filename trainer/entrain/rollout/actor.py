@@ -18,18 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain.experience import Rollout
-from entrain.policy.array_distributions import Action, ArrayDistribution
+from entrain.inference.numpy_distributions import Action, ArrayDistribution
+from entrain.inference.policy import ActingPolicy, acting
 from entrain.requests import SlotTimesteps
-from entrain.rollout.acting import acting
-from entrain.rollout.acting_policy import ActingPolicy
 from entrain.rollout.action_noise import ActionNoise
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
+from entrain.rollout.evaluation import Given, Outcomes, Pending, Rows
 from entrain.rollout.history import History
 from entrain.rollout.ledger import Ledger
-from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
-from entrain.rollout.turn import Given, Outcomes, Pending, Rows
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import (
     ActionBatch,
@@ -257,9 +256,9 @@ class Actor:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another spec or policy."""
-        awaits_outcome = stored(state, "awaits_outcome", np.bool_, shape=(None,))
+        awaits_outcome = read_array(state, "awaits_outcome", np.bool_, shape=(None,))
         slots = len(awaits_outcome)
-        recurrent_state = stored(
+        recurrent_state = read_array(
             state, "recurrent_state", np.float32, shape=(slots, self._recurrent_state.shape[1])
         )
         self._noise.load_state(state, num_slots=slots)
@@ -283,8 +282,8 @@ class Actor:
 
     def _grow(self, num_slots: int) -> None:
         self._noise.grow(num_slots)
-        self._awaits_outcome = grown(self._awaits_outcome, num_slots)
-        self._recurrent_state = grown(self._recurrent_state, num_slots)
+        self._awaits_outcome = grow(self._awaits_outcome, num_slots)
+        self._recurrent_state = grow(self._recurrent_state, num_slots)
         self._episodes.grow(num_slots)
         self._rewards.grow(num_slots)
         self._history.grow(num_slots)

@@ -17,8 +17,8 @@ from torch import Tensor
 from entrain.experience import Rollout
 from entrain.rollout.columns import Columns
 from entrain.rollout.ledger import Ledger
-from entrain.rollout.per_slot import grown, stored
 from entrain.rollout.sequence_states import SequenceStates
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import (
@@ -94,8 +94,8 @@ class RolloutBuffer:
         """Make room for slots below `num_slots`."""
         if num_slots <= len(self._length):
             return
-        self._length = grown(self._length, num_slots)
-        self._is_open = grown(self._is_open, num_slots)
+        self._length = grow(self._length, num_slots)
+        self._is_open = grow(self._is_open, num_slots)
         self._states.grow(len(self._length))
         rows, _ = self._columns.shape
         self._columns = self._columns.resized(num_rows=rows, num_slots=len(self._length))
@@ -235,9 +235,9 @@ class RolloutBuffer:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another spec."""
-        length = stored(state, "length", np.int64, shape=(None,))
+        length = read_array(state, "length", np.int64, shape=(None,))
         slots = len(length)
-        is_open = stored(state, "is_open", np.bool_, shape=(slots,))
+        is_open = read_array(state, "is_open", np.bool_, shape=(slots,))
         columns = Columns.from_state(
             state["columns"], self._spec, num_values=self._num_values, num_slots=slots
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from entrain.rollout.per_slot import fitting, stored, stored_list
+from entrain.rollout.slot_arrays import fitting, read_array, read_array_list
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array
@@ -135,14 +135,14 @@ class Columns:
     ) -> "Columns":
         """The storage that `state` is a copy of; CheckpointError if it is of another spec."""
         template = cls.for_spec(spec, num_values=num_values, num_rows=0, num_slots=num_slots)
-        rows = len(stored(state, "reward", np.float32, shape=(None, num_slots)))
+        rows = len(read_array(state, "reward", np.float32, shape=(None, num_slots)))
         each: dict[str, Any] = {}
         for name, value in template._fields():
             if not isinstance(value, Mapping):
                 shape = (rows, num_slots, *value.shape[2:])
-                each[name] = stored(state, name, value.dtype, shape=shape)
+                each[name] = read_array(state, name, value.dtype, shape=shape)
                 continue
-            arrays = stored_list(state, name, length=len(value))
+            arrays = read_array_list(state, name, length=len(value))
             each[name] = {
                 key: fitting(
                     array, f"{name} '{key}'", like.dtype, shape=(rows, num_slots, *like.shape[2:])

@@ -7,7 +7,7 @@ Everything is an array indexed by slot; a batch costs the same statements at any
 import numpy as np
 from numpy.typing import NDArray
 
-from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import BoolArray, Float32Array, Int64Array, StepType, UInt8Array
 
@@ -39,9 +39,9 @@ class EpisodeLog:
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
-        self._running = grown(self._running, num_slots)
-        self._return = grown(self._return, num_slots)
-        self._length = grown(self._length, num_slots)
+        self._running = grow(self._running, num_slots)
+        self._return = grow(self._return, num_slots)
+        self._length = grow(self._length, num_slots)
 
     def begin(self, slot: Int64Array) -> None:
         """An episode begins in these slots [N]."""
@@ -89,11 +89,11 @@ class EpisodeLog:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another shape."""
-        running = stored(state, "running", np.bool_, shape=(None,))
+        running = read_array(state, "running", np.bool_, shape=(None,))
         slots = len(running)
-        return_ = stored(state, "return", np.float64, shape=(slots,))
-        length = stored(state, "length", np.int64, shape=(slots,))
-        ended_returns = stored(state, "ended_returns", np.float64, shape=(None,))
-        ended_lengths = stored(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
+        return_ = read_array(state, "return", np.float64, shape=(slots,))
+        length = read_array(state, "length", np.int64, shape=(slots,))
+        ended_returns = read_array(state, "ended_returns", np.float64, shape=(None,))
+        ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
         self._running, self._return, self._length = running, return_, length
         self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]

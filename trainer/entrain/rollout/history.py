@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from entrain.config.policy import NetworkConfig
 from entrain.policy.inputs import PREVIOUS_ACTION, PREVIOUS_REWARD
-from entrain.policy_config import NetworkConfig
-from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array
@@ -42,7 +42,7 @@ class History:
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
         if self._shows_action:
-            self._action = grown(self._action, num_slots)
+            self._action = grow(self._action, num_slots)
 
     def beside(
         self,
@@ -97,4 +97,4 @@ class History:
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another policy."""
         width = self._action.shape[1]
-        self._action = stored(state, "action", np.float32, shape=(None, width))
+        self._action = read_array(state, "action", np.float32, shape=(None, width))

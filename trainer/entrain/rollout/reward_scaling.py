@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.errors import CheckpointError
-from entrain.rollout.per_slot import grown, stored
+from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array
 
@@ -97,7 +97,7 @@ class RewardScaler:
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
-        self._sum = grown(self._sum, num_slots)
+        self._sum = grow(self._sum, num_slots)
 
     def begin(self, slot: Int64Array) -> None:
         """An episode begins in these slots: nothing of the last one's sum may reach it."""
@@ -150,7 +150,7 @@ class RewardScaler:
                 "the checkpoint's rewards were not scaled, this run's are; "
                 "resume with normalize_rewards: false"
             )
-        self._sum = stored(state, "sum", np.float64, shape=(None,))
+        self._sum = read_array(state, "sum", np.float64, shape=(None,))
         self._count = float(state["count"])
         self._mean = float(state["mean"])
         self._variance = float(state["variance"])

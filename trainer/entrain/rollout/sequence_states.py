@@ -13,7 +13,7 @@ import numpy as np
 
 from entrain.errors import CheckpointError
 from entrain.rollout.columns import allocate
-from entrain.rollout.per_slot import stored
+from entrain.rollout.slot_arrays import read_array
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array
 
@@ -99,8 +99,8 @@ class SequenceStates:
     def load_state(self, state: State, *, num_slots: int) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another policy."""
         state_size = self._start.shape[2]
-        start = stored(state, "start", np.float32, shape=(None, num_slots, state_size))
-        open_ = stored(state, "open", np.float32, shape=(num_slots, state_size))
+        start = read_array(state, "start", np.float32, shape=(None, num_slots, state_size))
+        open_ = read_array(state, "open", np.float32, shape=(num_slots, state_size))
         then = (int(state["sequence_length"]), int(state["burn_in"]))
         now = (self._sequence_length, self._burn_in)
         if then != now and not self.is_empty:

@@ -28,11 +28,11 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line without a traceback."""
-        record.message = harmless(record.message)
+        record.message = escape_control_chars(record.message)
         return super().formatMessage(record)
 
 
-def harmless(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """`text`, of which a simulator may have said a part, as it can stand in a log.
 
     Lines but the first are indented, so that none can pass for an event of its own; other control

@@ -1,0 +1,307 @@
+"""What training and evaluation are built of alike: the server, launched simulators, a checkpoint.
+
+Nothing here runs; each function makes one part for a configuration.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from google.protobuf.message import DecodeError
+
+from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
+from entrain.algorithms.ppo import PPO
+from entrain.algorithms.weights import load_weights
+from entrain.app.launcher import Launcher, plan
+from entrain.config.load import load_config
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
+from entrain.errors import CheckpointError, ConfigError, EntrainError
+from entrain.native.address import UnixAddress, parse_address
+from entrain.native.front import Server
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.custom_network import load_class
+from entrain.rollout.actor import Actor
+from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.folder import RunFolder
+from entrain.state import State
+from entrain_envs.codec import decode_spec
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+TLS_CA = "ENTRAIN_TLS_CA"
+"""Where simulators look for the authority that they trust."""
+
+
+CHECKPOINT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, DecodeError)
+"""What taking in a state of another form comes to."""
+
+
+BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
+"""Words of torch's errors about tensors that are too large; they have no class of their own."""
+
+
+def make_server(
+    config: RunConfig, *, run_id: str, prepare: Callable[[Sequence[BehaviourSpec]], None]
+) -> Server:
+    """The server of a run, which takes every behaviour that the configuration has a policy for.
+
+    Args:
+        config: of the run.
+        run_id: told to simulators.
+        prepare: gets the run ready for new behaviours; see `Server`.
+    """
+    return Server(
+        config.server,
+        run_id=run_id,
+        seed=config.seed,
+        accepts=lambda behaviour: config.policy_for(behaviour) is not None,
+        policies=tuple(config.policies),
+        environment_parameters=config.environment_parameters,
+        expect=expected_simulators(config),
+        prepare=prepare,
+    )
+
+
+def listened_on(config: RunConfig, address: str) -> str:
+    """Where the server listens, for people; `address` is what simulators of this machine dial."""
+    asked_for = parse_address(config.server.address)
+    if isinstance(asked_for, UnixAddress):
+        return address
+    return asked_for.at(asked_for.host, int(address.rpartition(":")[2]))
+
+
+def make_evaluation_server(
+    config: RunConfig, policies: Mapping[str, ActorCritic], *, run_id: str
+) -> Server:
+    """A server that takes the behaviours of these policies, with the specs they were trained for.
+
+    Args:
+        config: of the run.
+        policies: {behaviour: its policy}.
+        run_id: told to simulators.
+    """
+    server = Server(
+        config.server,
+        run_id=run_id,
+        seed=config.seed,
+        accepts=lambda behaviour: behaviour in policies,
+        policies=tuple(policies),
+        environment_parameters=config.environment_parameters,
+        expect=expected_simulators(config),
+    )
+    for policy in policies.values():
+        server.admit(policy.spec)
+    return server
+
+
+def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launcher:
+    """What starts the simulators that the configuration names, and tells them where to dial."""
+    server = config.server
+    files = {"ENTRAIN_TOKEN_FILE": server.token_file, TLS_CA: server.tls_certificate}
+    if os.environ.get(TLS_CA):
+        # A certificate signed by an authority is trusted through that authority, which only the
+        # user knows; without one, the certificate is taken to be self-signed.
+        del files[TLS_CA]
+    environment = {name: str(path) for name, path in files.items() if path is not None}
+    return Launcher(
+        plan(config.simulators.launch, address=address, logs=folder.simulators),
+        environment={"ENTRAIN_ADDRESS": address, **environment},
+    )
+
+
+def expected_simulators(config: RunConfig) -> int:
+    """Simulators that must have joined before the first batch."""
+    launched = sum(options.count for options in config.simulators.launch)
+    return config.simulators.expect or launched or 1
+
+
+def device(config: RunConfig) -> torch.device:
+    """Where networks live; ConfigError if there is no such device here."""
+    has_cuda = torch.cuda.is_available()
+    if config.device == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    if config.device == "cuda" and not has_cuda:
+        raise ConfigError(
+            f"device is cuda, and torch {torch.__version__} finds no GPU; set device to cpu or "
+            "auto, or install a build of torch for this machine's driver"
+        )
+    return torch.device(config.device)
+
+
+def policy_states(state: State) -> Sequence[tuple[BehaviourSpec, State]]:
+    """(spec, trainer's state) of each policy in a run's state."""
+    policies = state["policies"]
+    return [
+        (
+            decode_spec(pb.BehaviourSpec.FromString(policies[index]["spec"])),
+            policies[index]["trainer"],
+        )
+        for index in sorted(policies, key=int)
+    ]
+
+
+def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCritic]:
+    """{behaviour: its policy as trained}; CheckpointError if they do not fit the configuration."""
+    policies = {}
+    with checked(restored.path):
+        for spec, trainer in policy_states(restored.state):
+            options = policy_options(config, spec.name)
+            with within_memory(options):
+                policy = ActorCritic(spec, options, seed=0)
+                load_weights(policy, trainer["algorithm"]["policy"])
+                policies[spec.name] = policy.to(device(config))
+    if not policies:
+        raise CheckpointError(f"{restored.path} has no policy: no simulator had joined yet")
+    return policies
+
+
+@contextmanager
+def within_memory(options: PolicyConfig) -> Iterator[None]:
+    """While a policy is made: a network that no memory holds is a ConfigError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if not any(words in str(error) for words in BEYOND_MEMORY):
+            raise
+        network = options.network
+        sizes = f"network.hidden_sizes {list(network.hidden_sizes)}"
+        if network.memory.kind != "none":
+            sizes += f" and network.memory.size {network.memory.size}"
+        raise ConfigError(
+            f"{sizes} make more weights than fit into memory; choose smaller sizes"
+        ) from error
+
+
+def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
+    """Say so if the policy is done before its first rollout."""
+    if options.total_steps < options.ppo.rollout_steps:
+        logger.warning(
+            "policy '%s' will not learn: it is done after total_steps %s, before the first "
+            "rollout of ppo.rollout_steps %s",
+            behaviour,
+            f"{options.total_steps:,}",
+            f"{options.ppo.rollout_steps:,}",
+        )
+
+
+def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
+    """Of the policy that `behaviour` has; CheckpointError if it has none."""
+    options = config.policy_for(behaviour)
+    if options is None:
+        raise CheckpointError(f"the configuration has no policy for '{behaviour}'")
+    return options
+
+
+def make_actor(policy: ActorCritic, *, seed: int) -> Actor:
+    """What lets `policy` act, and collects what it learns from."""
+    options = policy.config
+    return Actor(
+        policy,
+        rollout_steps=options.ppo.rollout_steps,
+        seed=seed,
+        discount=options.ppo.discount,
+        normalize_rewards=options.normalize_rewards,
+        reward_clip=options.reward_clip,
+    )
+
+
+def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
+    """What `policy` learns by, on the device where it lives. ConfigError as `make_regularizer`."""
+    return PPO(
+        policy,
+        policy.config.ppo,
+        seed=seed,
+        device=policy.initial_state(0).device,
+        regularizer=make_regularizer(policy),
+    )
+
+
+def require_networks(config: RunConfig) -> None:
+    """Look for the device and every `network.custom` before a simulator is waited for.
+
+    Whether a network fits is known once a simulator says what it is.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    device(config)
+    for options in config.policies.values():
+        if options.network.custom is not None:
+            load_class(options.network.custom)
+
+
+def require_priors(config: RunConfig) -> None:
+    """Look for every `entropy.prior` before a simulator is waited for.
+
+    Whether it fits is known once a simulator says what it is: see `make_regularizer`.
+
+    Raises:
+        ConfigError: it is no folder of a run with a policy, or has none of the behaviour's name.
+    """
+    for behaviour, options in config.policies.items():
+        if options.entropy.prior is not None:
+            policies = _policies_of(options.entropy.prior, behaviour)
+            if behaviour != "*":
+                _named(policies, options.entropy.prior, behaviour)
+
+
+def make_regularizer(policy: ActorCritic) -> Regularizer:
+    """What the objective of `policy` counts beside the reward: its entropy, or a prior.
+
+    Args:
+        policy: on the device where it learns; its options may name the run of a prior.
+
+    Raises:
+        ConfigError: there is no such policy, or it cannot be compared with this one.
+    """
+    path, behaviour = policy.config.entropy.prior, policy.spec.name
+    if path is None:
+        return Entropy()
+    prior = _named(_policies_of(path, behaviour), path, behaviour)
+    logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
+    return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
+
+
+def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
+    """{behaviour: its policy} of the run in folder `path`, by its newest checkpoint."""
+    try:
+        folder = RunFolder.existing(path)
+        # Where that run learned does not matter here, and may be a device that is not.
+        config = load_config(folder.config, ["device=cpu"])
+        store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
+        return load_policies(config, store.load_newest())
+    except EntrainError as error:
+        raise ConfigError(
+            f"entropy.prior of '{behaviour}' cannot be used: {error}. It is looked for from the "
+            "directory that the trainer was started in"
+        ) from error
+
+
+def _named(policies: Mapping[str, ActorCritic], path: Path, behaviour: str) -> ActorCritic:
+    if behaviour not in policies:
+        raise ConfigError(
+            f"entropy.prior {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "
+            "name the folder of a run that trained this behaviour"
+        )
+    return policies[behaviour]
+
+
+@contextmanager
+def checked(path: Path) -> Iterator[None]:
+    """While the state of checkpoint `path` is taken in: what does not fit is a CheckpointError."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except CHECKPOINT_ERRORS as error:
+        # The file is whole, its digest says; so another program, or another run, wrote it.
+        raise CheckpointError(
+            f"{path} is whole, but not of this run: {type(error).__name__}: {error}. Resume with "
+            "the configuration and the version of entrain that it was written with"
+        ) from error

@@ -1,0 +1,228 @@
+"""What the commands do: train, resume, evaluate, export. The composition root.
+
+Each function blocks until it is done and returns the exit code; errors are EntrainError.
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from entrain.app.build import (
+    listened_on,
+    load_policies,
+    make_evaluation_server,
+    make_launcher,
+)
+from entrain.app.evaluation import EvaluationRun, Scores
+from entrain.app.launcher import Launcher
+from entrain.app.signals import StopRequest, stop_on_signals
+from entrain.app.training import TrainingRun
+from entrain.config.load import load_config, to_yaml
+from entrain.config.run import RunConfig
+from entrain.errors import ConfigError, EntrainError, MissingExtraError, describe
+from entrain.policy.actor_critic import ActorCritic
+from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.export import export_policy
+from entrain.run.folder import RunFolder
+from entrain.run.live_display import display_for
+from entrain.run.log_lines import logging_to
+from entrain.run.report import write_report
+from entrain.run.summary import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: RunConfig) -> int:
+    """Make a run folder and train into it until done or told to stop."""
+    folder = RunFolder.create(config.runs_directory, config.name)
+    try:
+        return _train(config, folder, restored=None)
+    except EntrainError:
+        folder.remove_if_empty_handed()
+        raise
+
+
+def resume(run: Path, overrides: Sequence[str]) -> int:
+    """Go on with the run in folder `run` from its newest valid checkpoint."""
+    folder = RunFolder.existing(run)
+    config = load_config(folder.config, overrides)
+    with folder.lock():
+        restored = _load(folder, config)
+    return _train(config, folder, restored=restored)
+
+
+def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequence[str]) -> int:
+    """Let the trained policies of folder `run` act over the wire; print returns and lengths."""
+    folder = RunFolder.existing(run)
+    config = load_config(folder.config, overrides)
+    policies = load_policies(config, _load(folder, config))
+    _prepare_process(config)
+    with stop_on_signals() as request:
+        scores = asyncio.run(
+            _evaluate(
+                config, folder, policies, request, episodes=episodes, deterministic=deterministic
+            )
+        )
+    console = Console()
+    for behaviour, score in scores.items():
+        words = str(score) if len(score.returns) else "no episode ended"
+        console.print(f"{behaviour}: {words}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def export(run: Path, output: Path | None) -> int:
+    """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`."""
+    folder = RunFolder.existing(run)
+    # Where the run learned does not matter here, and may be a device that is not.
+    config = load_config(folder.config, ["device=cpu"])
+    restored = _load(folder, config)
+    console = Console()
+    for behaviour, policy in load_policies(config, restored).items():
+        path = (
+            folder.policy(behaviour) if output is None else output / folder.policy(behaviour).name
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _export(policy, path, folder, behaviour, env_steps=restored.step)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder with --output"
+            ) from error
+        console.print(str(path), highlight=False, soft_wrap=True)
+    return 0
+
+
+def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> int:
+    _prepare_process(config)
+    console = Console()
+    with (
+        stop_on_signals() as request,
+        folder.lock(),
+        logging_to(folder.log),
+        display_for(console) as display,
+    ):
+        run = TrainingRun(
+            config,
+            folder,
+            display,
+            launcher=lambda address: _launcher(config, folder, address, request),
+            restored=restored,
+        )
+        # Only now: a configuration that its checkpoint does not fit must not take its place.
+        _keep_config(folder, config)
+        try:
+            outcome = asyncio.run(_until_asked(run, request))
+        except EntrainError:
+            if run.trainers:
+                _publish(folder, run, "failed")
+            raise
+        what = "the report" if outcome == "stopped" else "the report and the policies"
+        display.message(f"writing {what}")
+        _publish(folder, run, outcome)
+    for line in folder.describe():
+        console.print(line, highlight=False, soft_wrap=True)
+    if outcome == "stopped":
+        console.print(
+            f"stopped; go on with: entrain resume {folder.path}\n"
+            f"its policies as they are, as ONNX: entrain export {folder.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return 0
+
+
+def _keep_config(folder: RunFolder, config: RunConfig) -> None:
+    """Write down what this sitting goes by, unless the file says so, perhaps in a user's hand."""
+    if not folder.config.is_file() or load_config(folder.config, []) != config:
+        folder.write_config(to_yaml(config))
+
+
+async def _until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
+    return await run.run(request.event())
+
+
+async def _evaluate(
+    config: RunConfig,
+    folder: RunFolder,
+    policies: Mapping[str, ActorCritic],
+    request: StopRequest,
+    *,
+    episodes: int,
+    deterministic: bool,
+) -> Mapping[str, Scores]:
+    server = make_evaluation_server(config, policies, run_id=f"{folder.name}-evaluation")
+    run = EvaluationRun(config, policies, server, episodes=episodes, deterministic=deterministic)
+    to_dial = await server.start()
+    address = listened_on(config, to_dial)
+    logger.info("listening on %s", address)
+    launcher = _launcher(config, folder, to_dial, request)
+    try:
+        await launcher.start()
+        await run.run(request.event(), launcher, address)
+    finally:
+        await launcher.stop()
+    return run.scores
+
+
+def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
+    """What starts simulators, and takes them along if this process has to end at once."""
+    launcher = make_launcher(config, folder, address)
+    request.before_force = launcher.kill
+    return launcher
+
+
+def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
+    """What is nice to have at the end; trouble here never fails a run that was saved."""
+    try:
+        write_report(folder, run.summary(outcome))
+    except Exception as error:
+        _complain("no report", error)
+    if outcome == "stopped":
+        # It takes long, whoever stops a run waits for it, and the run is to go on anyway.
+        return
+    for behaviour, policy in run.policies.items():
+        steps = run.trainers[behaviour].progress.env_steps
+        try:
+            _export(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)
+        except Exception as error:
+            _complain(f"policy '{behaviour}' is not exported", error)
+
+
+def _complain(consequence: str, error: Exception) -> None:
+    level = logging.WARNING if isinstance(error, MissingExtraError) else logging.ERROR
+    logger.log(level, "%s: %s", consequence, describe(error))
+    logger.debug("%s", consequence, exc_info=error)
+
+
+def _export(
+    policy: ActorCritic, path: Path, folder: RunFolder, behaviour: str, *, env_steps: int
+) -> None:
+    metadata = {"run": folder.name, "behaviour": behaviour, "env_steps": str(env_steps)}
+    export_policy(policy, path, metadata=metadata)
+
+
+def _load(folder: RunFolder, config: RunConfig) -> Loaded:
+    loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
+    logger.info("going on from %s", loaded.path)
+    return loaded
+
+
+def _prepare_process(config: RunConfig) -> None:
+    """What holds for the whole process."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+        # Once it has been asked, a thread keeps its number, whatever learners set for theirs.
+        torch.get_num_threads()
+        # Threads of numpy's matrix products spin for a while when they are done, on processors
+        # that simulators need.
+        threadpool_limits(config.threads, user_api="blas")
+    # The hundreds of thousands of objects that imports made live as long as the process; a look at
+    # all of them, again and again, is time that simulators would wait for.
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,223 @@
+"""A trained policy acts over the same wire, and its returns and lengths are counted.
+
+Nothing is collected or learned. Each agent counts for the same number of episodes, for if the
+first N episodes to end were taken, short ones would be over-represented.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain.app.launcher import Launcher
+from entrain.app.watchdog import watch_simulators
+from entrain.config.run import RunConfig
+from entrain.errors import ungrouped
+from entrain.native.front import Server
+from entrain.policy.actor_critic import ActorCritic
+from entrain.requests import SlotTimesteps
+from entrain.rollout.actor import Actor
+from entrain.rollout.slot_arrays import grow
+from entrain.serving.behaviours import Behaviour
+from entrain_envs.timestep import Int64Array, StepType
+from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Episodes of one policy."""
+
+    returns: npt.NDArray[np.float64]
+    """[N] undiscounted sums of rewards."""
+
+    lengths: npt.NDArray[np.int64]
+    """[N] steps."""
+
+    def __str__(self) -> str:
+        return (
+            f"return {self.returns.mean():.2f} +- {self.returns.std():.2f} "
+            f"(least {self.returns.min():.2f}, most {self.returns.max():.2f}), "
+            f"length {self.lengths.mean():.1f}, over {len(self.returns)} episodes"
+        )
+
+
+class EpisodeQuota:
+    """Takes the same number of episodes from every agent, until there are enough.
+
+    Each agent of the first batch has a share; who comes later is served without one. What an agent
+    that leaves still owes goes to the first without a share that begins an episode: often it is the
+    same agent, back again. If none comes for as many batches as the longest episode had steps, the
+    agents that are there share it equally.
+
+    An episode counts only if it was owed when it began: those on their way at some moment are
+    longer than most.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._episodes = episodes
+        self._has_begun = False
+        self._has_share = np.zeros(0, np.bool_)
+        self._owed = np.zeros(0, np.int64)
+        self._left_over = np.zeros(0, np.int64)
+        self._idle_batches = 0
+        self._counts = np.zeros(0, np.bool_)
+        self._return = np.zeros(0, np.float64)
+        self._length = np.zeros(0, np.int64)
+        self._longest = 0
+        self._ended: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
+
+    def take_in(self, batch: SlotTimesteps) -> None:
+        """Add up rewards; note the episodes that end."""
+        self._grow(batch.num_slots)
+        self._release(batch.released)
+        if not self._has_begun and len(batch.slot):
+            self._give_shares(np.unique(batch.slot))
+        timesteps = batch.timesteps
+        outcome = timesteps.step_type > StepType.FIRST
+        slot = batch.slot[outcome]
+        self._return[slot] += timesteps.reward[outcome]
+        self._length[slot] += 1
+        self._end(batch.slot[timesteps.step_type > StepType.MID])
+        beginning = batch.slot[~outcome]
+        self._reassign(beginning[~self._has_share[beginning]])
+        self._share_out()
+        self._begin(beginning)
+
+    def _grow(self, num_slots: int) -> None:
+        self._has_share = grow(self._has_share, num_slots)
+        self._owed = grow(self._owed, num_slots)
+        self._counts = grow(self._counts, num_slots)
+        self._return = grow(self._return, num_slots)
+        self._length = grow(self._length, num_slots)
+
+    def _release(self, slot: Int64Array) -> None:
+        """The agents of these slots left, and with them the episodes they were in."""
+        owed = self._owed[slot]
+        self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
+        self._owed[slot] = 0
+        self._has_share[slot] = False
+        self._counts[slot] = False
+
+    def _give_shares(self, slot: Int64Array) -> None:
+        self._has_begun = True
+        self._has_share[slot] = True
+        self._owed[slot] = math.ceil(self._episodes / len(slot))
+
+    def _end(self, slot: Int64Array) -> None:
+        due = slot[self._counts[slot]]
+        self._ended.append((self._return[due], self._length[due]))
+        self._longest = int(self._length[due].max(initial=self._longest))
+        self._owed[due] -= 1
+
+    def _reassign(self, newcomers: Int64Array) -> None:
+        """Each takes over from one of the agents that left, as far as there are any."""
+        heirs = newcomers[: len(self._left_over)]
+        self._has_share[heirs] = True
+        self._owed[heirs] = self._left_over[: len(heirs)]
+        self._left_over = self._left_over[len(heirs) :]
+
+    def _share_out(self) -> None:
+        """Give those who are there what nobody took over, once they wait for nothing else."""
+        is_idle = len(self._left_over) > 0 and self._has_share.any() and not self._owed.any()
+        self._idle_batches = self._idle_batches + 1 if is_idle else 0
+        if self._idle_batches > self._longest:
+            share = self._left_over.sum() / self._has_share.sum()
+            self._owed[self._has_share] = math.ceil(share)
+            self._left_over = self._left_over[:0]
+
+    def _begin(self, slot: Int64Array) -> None:
+        self._counts[slot] = self._owed[slot] > 0
+        self._return[slot] = 0.0
+        self._length[slot] = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no episode is owed any more, neither by who is there nor by who left."""
+        return self._has_begun and not len(self._left_over) and not self._owed.any()
+
+    @property
+    def scores(self) -> Scores:
+        """Of the episodes that count, in the order in which they ended."""
+        return Scores(
+            np.concatenate([np.zeros(0), *(returns for returns, _ in self._ended)]),
+            np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in self._ended)]),
+        )
+
+
+class EvaluationRun:
+    """Serves trained policies until each has its episodes. Owned by the event loop."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        policies: Mapping[str, ActorCritic],
+        server: Server,
+        *,
+        episodes: int,
+        deterministic: bool,
+    ) -> None:
+        self._config = config
+        self._policies = policies
+        self._server = server
+        self._counts = {name: EpisodeQuota(episodes) for name in policies}
+        self._deterministic = deterministic
+        self._completed = asyncio.Event()
+
+    @property
+    def scores(self) -> Mapping[str, Scores]:
+        """{behaviour: its episodes}."""
+        return {name: count.scores for name, count in self._counts.items()}
+
+    async def run(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
+        """Serve until every policy has its episodes or `stop` is set."""
+        try:
+            with ungrouped():
+                await self._serve_until(stop, launcher, address)
+        finally:
+            await self._server.stop(pb.CLOSE_REASON_COMPLETED, "the evaluation is over")
+
+    async def _serve_until(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._open(group)),
+                group.create_task(watch_simulators(self._server, self._config, launcher, address)),
+            ]
+            waits = [asyncio.create_task(e.wait()) for e in (stop, self._completed)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in [*waits, *tasks]:
+                    task.cancel()
+                self._server.pause()
+
+    async def _open(self, group: asyncio.TaskGroup) -> None:
+        async for behaviour in self._server.opened():
+            group.create_task(self._serve(behaviour))
+
+    async def _serve(self, behaviour: Behaviour) -> None:
+        policy = self._policies[behaviour.name]
+        count = self._counts[behaviour.name]
+        actor = Actor(
+            policy,
+            rollout_steps=1,
+            seed=self._config.seed,
+            discount=1.0,
+            normalize_rewards=False,
+            reward_clip=1.0,
+            collect=False,
+            deterministic=self._deterministic,
+        )
+        async for requests in behaviour.batcher:
+            count.take_in(requests.timesteps)
+            actor.observe(requests.timesteps)
+            requests.reply(actor.act())
+            if all(each.is_complete for each in self._counts.values()):
+                self._completed.set()
+            await behaviour.batcher.until_sent()
+            actor.record()

@@ -1,0 +1,280 @@
+"""Starts the simulators that a run's configuration names, watches them, and ends them.
+
+A launched simulator learns from its environment where to dial: ENTRAIN_ADDRESS, ENTRAIN_SIMULATOR
+(its name) and ENTRAIN_RECONNECT_S=0 (it ends with this trainer instead of waiting for the next).
+What it prints goes to a file of its own. Nothing here knows of sessions or training.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrain.config.run import LaunchConfig
+from entrain.errors import ConfigError
+from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
+
+logger = logging.getLogger(__name__)
+
+MAX_RESTARTS = 5
+"""Of one simulator that crashes again and again; then it is left alone."""
+
+RELIABLE_S = 60.0
+"""A simulator that ran for so long did not crash again and again: its count begins anew."""
+
+TAIL_BYTES = 64 * 1024
+"""Of a log, in which its last words are looked for."""
+
+LOOK_S = 0.05
+"""How often it is looked whether what a simulator started has ended."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One process to start."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+
+
+def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[Simulator, ...]:
+    """The processes that `launch` asks for, their placeholders filled in.
+
+    Args:
+        launch: from the configuration.
+        address: what simulators dial.
+        logs: folder for what they print.
+    """
+    simulators = []
+    for options in launch:
+        for index in range(options.count):
+            name = f"{options.name}-{index}"
+            values = {"{address}": address, "{index}": str(index), "{name}": name}
+            command = tuple(_fill(word, values) for word in options.words)
+            simulators.append(Simulator(name, command, logs / f"{name}.log"))
+    names = [simulator.name for simulator in simulators]
+    if len(set(names)) != len(names):
+        raise ConfigError(
+            f"simulators.launch gives one name twice ({', '.join(names)}); "
+            "give each entry a name of its own"
+        )
+    return tuple(simulators)
+
+
+class Launcher:
+    """Keeps the planned simulators running until `stop`.
+
+    A simulator that ends with exit code 0 has finished, and one that says by its exit code that it
+    would fail again is left alone; one that crashes is started again, with growing pauses, up to
+    `MAX_RESTARTS` times in a row. Owned by the event loop.
+    """
+
+    def __init__(
+        self,
+        simulators: Sequence[Simulator],
+        *,
+        environment: Mapping[str, str],
+        restart_pause_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._simulators = simulators
+        self.environment = environment
+        self._restart_pause_s = restart_pause_s
+        self._clock = clock
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self._last_failure = ""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if there were simulators to start and none is left that will run again."""
+        return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each simulator is told to call itself."""
+        return [simulator.name for simulator in self._simulators]
+
+    @property
+    def logs(self) -> Sequence[Path]:
+        """Where each simulator's words go."""
+        return [simulator.log for simulator in self._simulators]
+
+    @property
+    def last_words(self) -> str:
+        """Words to end a message with: how the latest simulator failed; none if none did."""
+        return f". {self._last_failure}" if self._last_failure else ""
+
+    async def start(self) -> None:
+        """Start every simulator; ConfigError if a command cannot be run."""
+        for simulator in self._simulators:
+            await self._start(simulator)
+            self._watchers.append(asyncio.create_task(self._watch(simulator)))
+
+    async def stop(self, *, patience_s: float = 5.0) -> None:
+        """End what still runs: ask first, after `patience_s` insist."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        processes = [p for p in self._processes.values() if _tell(p, kill=False)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                for process in processes:
+                    await _end_of(process)
+        for process in processes:
+            if _tell(process, kill=True):
+                logger.warning("simulator process %d does not end; it is killed", process.pid)
+            await process.wait()
+
+    def kill(self) -> None:
+        """End what still runs at once, without waiting; when the trainer itself ends at once."""
+        for process in self._processes.values():
+            _tell(process, kill=True)
+
+    async def _start(self, simulator: Simulator) -> None:
+        simulator.log.parent.mkdir(parents=True, exist_ok=True)
+        with simulator.log.open("ab") as log:
+            try:
+                self._processes[simulator.name] = await asyncio.create_subprocess_exec(
+                    *simulator.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._process_environment(simulator),
+                    # Ctrl+C in the terminal is the trainer's to answer; it ends simulators itself.
+                    start_new_session=os.name == "posix",
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"simulators.launch: cannot run '{simulator.command[0]}' "
+                    f"({error.strerror or error}); give a program that is on the PATH, or its path"
+                ) from None
+        logger.info("started %s: %s", simulator.name, shlex.join(simulator.command))
+
+    def _process_environment(self, simulator: Simulator) -> dict[str, str]:
+        # entrain-env is installed beside the interpreter, which need not be on the PATH.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        return {
+            **os.environ,
+            "PATH": path,
+            "ENTRAIN_SIMULATOR": simulator.name,
+            "ENTRAIN_RECONNECT_S": "0",
+            **self.environment,
+        }
+
+    async def _watch(self, simulator: Simulator) -> None:
+        crashes = 0
+        while crashes <= MAX_RESTARTS:
+            process, began_s = self._processes[simulator.name], self._clock()
+            code = await process.wait()
+            if code == SUCCESS:
+                self._finish(simulator.name, process)
+                return
+            # What a wrapper left behind must not go on beside the next one.
+            _tell(process, kill=True)
+            ending = f"{simulator.name} ended with {_describe(code)}"
+            words = last_line(simulator.log)
+            self._last_failure = f"{ending}; its last words: {words}"
+            lived_s = self._clock() - began_s
+            if _is_for_good(code, lived_s):
+                logger.error(
+                    "%s and would do so again: it is left alone; its last words in %s: %s",
+                    ending,
+                    simulator.log,
+                    words,
+                )
+                return
+            logger.warning("%s; its last words in %s: %s", ending, simulator.log, words)
+            crashes = 1 if lived_s >= RELIABLE_S else crashes + 1
+            if crashes <= MAX_RESTARTS:
+                await asyncio.sleep(self._restart_pause_s * 2 ** (crashes - 1))
+                await self._start(simulator)
+        logger.error("%s crashed %d times; it is left alone", simulator.name, crashes)
+
+    def _finish(self, name: str, process: asyncio.subprocess.Process) -> None:
+        logger.info("%s has ended", name)
+        if not _is_alive(process):
+            # Days later its process id may be another program's, which `stop` must not end.
+            del self._processes[name]
+
+
+def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
+    """Tell a simulator, and all that it started, to end; whether anyone was there to be told.
+
+    A game is often started by a script, and a script that ends does not take its game along.
+    """
+    try:
+        if sys.platform != "win32":
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+        elif process.returncode is not None:
+            return False
+        elif kill:
+            process.kill()
+        else:
+            process.terminate()
+    except (ProcessLookupError, PermissionError):
+        # macOS answers PermissionError for a group of which only a zombie is left.
+        return False
+    return True
+
+
+def _is_alive(process: asyncio.subprocess.Process) -> bool:
+    """Whether a simulator, or anything that it started, goes on."""
+    if sys.platform == "win32":
+        return process.returncode is None
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> None:
+    """Wait until a simulator, and all that it started, has ended."""
+    await process.wait()
+    while _is_alive(process):
+        await asyncio.sleep(LOOK_S)
+
+
+def _is_for_good(code: int, lived_s: float) -> bool:
+    """Whether the exit code says that the same command would end the same way."""
+    # Go ends with 2 when it panics; a wrong command line does not take a minute to notice.
+    return code == MISFIT or (code == USAGE and lived_s < RELIABLE_S)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a text file that is not empty; a word in brackets if there is none.
+
+    Control characters, which a terminal might obey, are spelt out.
+    """
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "(not readable)"
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def _fill(word: str, values: Mapping[str, str]) -> str:
+    for placeholder, value in values.items():
+        word = word.replace(placeholder, value)
+    return word
+
+
+def _describe(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"

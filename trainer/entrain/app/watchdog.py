@@ -1,0 +1,109 @@
+"""Waits for simulators, and says what is wrong when none comes; waits for one of several events."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from entrain.app.build import expected_simulators
+from entrain.app.launcher import Launcher
+from entrain.config.run import RunConfig
+from entrain.errors import NoSimulatorError
+
+LOOK_S = 0.25
+
+
+class Serving(Protocol):
+    """What is asked of the server."""
+
+    @property
+    def num_sessions(self) -> int:
+        """Simulators that are connected, or may yet come back."""
+        ...
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether as many as expected have joined, so that agents act."""
+        ...
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """{simulator: why its Hello was refused} of those whose next one would be as well."""
+        ...
+
+
+async def any_of(*events: asyncio.Event) -> None:
+    """Until one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def watch_simulators(
+    server: Serving,
+    config: RunConfig,
+    launcher: Launcher,
+    address: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Never returns; raises NoSimulatorError once there is nobody left to wait for.
+
+    That is: no simulator connected for `simulators.wait_s`, or fewer than expected for so long
+    before the first batch, or none connected and every launched one was refused or has ended for
+    good.
+    """
+    content_s = clock()
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if server.num_sessions and server.has_begun:
+            content_s = clock()
+        elif are_all_refused(launcher.names, server.refusals) and not server.num_sessions:
+            raise NoSimulatorError(
+                "every simulator that this run launched was refused, and no other is connected"
+                + last_refusal(server.refusals)
+            )
+        elif launcher.is_exhausted and not server.num_sessions:
+            raise NoSimulatorError(
+                "every simulator that this run launched has ended, and no other is connected; "
+                f"see what they printed: {', '.join(map(str, launcher.logs))}"
+                + (last_refusal(server.refusals) or launcher.last_words)
+            )
+        elif clock() - content_s > config.simulators.wait_s:
+            raise NoSimulatorError(
+                too_few_came(config, address, server.num_sessions) + last_refusal(server.refusals)
+            )
+
+
+def are_all_refused(launched: Sequence[str], refusals: Mapping[str, str]) -> bool:
+    """Whether simulators were launched, and none of them may join as it is."""
+    return bool(launched) and all(name in refusals for name in launched)
+
+
+def last_refusal(refusals: Mapping[str, str]) -> str:
+    """Words to end a message with; none if nobody was refused."""
+    return f". Refused: {list(refusals.values())[-1]}" if refusals else ""
+
+
+def too_few_came(config: RunConfig, address: str, came: int) -> str:
+    """What was expected, where, and the three usual causes."""
+    behaviours = "of any behaviour"
+    if "*" not in config.policies:
+        behaviours = "with behaviour " + ", ".join(f"'{name}'" for name in config.policies)
+    expected = expected_simulators(config)
+    missing = (
+        f"only {came} of the {expected} expected simulators joined within"
+        if came
+        else "no simulator was connected for"
+    )
+    remedy = ", or simulators.expect is too high" if came else ""
+    return (
+        f"{missing} {config.simulators.wait_s:g} s (simulators.wait_s). "
+        f"Expected: {'more' if came else 'one'} {behaviours}; the trainer listens on {address}. "
+        f"Usual causes: no simulator was started (simulators.launch can start them){remedy}; it "
+        "dials another address or port; a firewall, or a container without the port published, "
+        "lies between"
+    )

@@ -1,0 +1,115 @@
+"""Settings in and out of files: YAML and `--set` become a checked `RunConfig`, and back.
+
+Paths among the settings are relative to the directory the trainer is started in, as on a command
+line, wherever the file itself lies: the simulators that it launches run there too.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from entrain.config.messages import config_error
+from entrain.config.overrides import set_option
+from entrain.config.run import RunConfig
+from entrain.config.schema import json_schema
+from entrain.config.source import Origin, Source
+from entrain.config.yaml_text import Dumper, read_yaml
+from entrain.errors import ConfigError
+
+_MOST_NAMES_SHOWN = 5
+
+
+def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
+    """Read a run's settings; ConfigError says in one line what is wrong, where, and the remedy.
+
+    Args:
+        path: of the YAML file; None starts from the defaults.
+        overrides: PATH=VALUE each, as given to `--set`; a later one wins.
+    """
+    if path is None:
+        source = Source({}, Origin("settings", (0, 0), ""))
+    else:
+        source = read_yaml(_read_text(path), name=str(path))
+    for position, argument in enumerate(overrides):
+        set_option(source, argument, position=position)
+    try:
+        return _validated(source)
+    except ValidationError as error:
+        raise config_error(error, source) from None
+
+
+def _validated(source: Source) -> RunConfig:
+    """Where text is expected, an unquoted 5 or true is the text it looks like."""
+    try:
+        return RunConfig.model_validate(source.values)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            if details["type"] in {"string_type", "path_type"}:
+                source.respell(details["loc"])
+    return RunConfig.model_validate(source.values)
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Every option with its value, as YAML that `load` reads back to an equal configuration."""
+    return yaml.dump(
+        config.model_dump(mode="json"),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=10_000,
+    )
+
+
+class _Dumper(Dumper):
+    """Short lists in one line, groups in a line for each option."""
+
+
+def _represent_list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
+
+
+_Dumper.add_representer(list, _represent_list)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}{_near(path)}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; name a settings file{_near(path / '*')}") from None
+    except OSError as error:
+        # Windows says PermissionError for a folder.
+        if path.is_dir():
+            message = f"{path} is a folder; name a settings file{_near(path / '*')}"
+            raise ConfigError(message) from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+
+
+def _near(path: Path) -> str:
+    """The settings files beside `path`, the one with the closest name first if one is close."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"; there is no folder {folder} either"
+    names = sorted(each.name for each in folder.iterdir() if each.suffix in {".yaml", ".yml"})
+    close = difflib.get_close_matches(path.name, names, n=1)
+    if close:
+        return f"; did you mean {folder / close[0]}?"
+    if names:
+        return f" (there is: {', '.join(names[:_MOST_NAMES_SHOWN])})"
+    return ""
+
+
+__all__ = ["json_schema", "load_config", "to_yaml"]

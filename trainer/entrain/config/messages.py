@@ -1,0 +1,85 @@
+"""What is wrong with settings, in one line: where, what was read, what it must be.
+
+walk.yaml:7: policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?
+walk.yaml:9: policies.walker.ppo.minibatch_size is 'many'; it must be an integer of at least 1
+"""
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from entrain.config.schema import Schema, closest_option, expectation, find
+from entrain.config.source import OptionPath, Origin, Source, describe, show_path
+from entrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def config_error(error: ValidationError, source: Source) -> ConfigError:
+    """The first complaint of `error` in the order of `source`, and how many more there are."""
+    complaints = {_complaint(details, source) for details in error.errors(include_url=False)}
+    first, *others = sorted(complaints, key=lambda complaint: (complaint[0].order, complaint[1]))
+    more = ""
+    if others:
+        more = f" (and {len(others)} more mistake{'s' if len(others) > 1 else ''})"
+    return ConfigError(f"{first[0].place}: {first[1]}{more}")
+
+
+def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
+    """Where one thing is wrong, and the sentence that says so."""
+    path, schema = find(details["loc"])
+    match details["type"]:
+        case "extra_forbidden":
+            name = str(details["loc"][len(path)])
+            return source.origin((*path, name)), _unknown_option(path, name, schema)
+        case "missing":
+            sentence = f"{_named(path[:-1])} lacks '{path[-1]}'; it must be {expectation(schema)}"
+            return source.origin(path), sentence
+        case "value_error":
+            sentence = str(details.get("ctx", {}).get("error", details["msg"]))
+            return _origin_of_rule(path, sentence, source), _rule(path, schema, sentence)
+        case kind:
+            return source.origin(path), _wrong_value(path, schema, kind, source)
+
+
+def _unknown_option(group: OptionPath, name: str, schema: Schema) -> str:
+    sentence = f"{_named(group)} has no option {describe(name, '')}"
+    closest = closest_option(group, name)
+    if closest:
+        return f"{sentence}; did you mean '{closest}'?"
+    return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
+
+
+def _wrong_value(path: OptionPath, schema: Schema, kind: str, source: Source) -> str:
+    value, written = source.value(path), source.origin(path).written
+    expected = expectation(schema)
+    if kind == "finite_number":
+        expected = expected.replace("a number", "a finite number", 1)
+    sentence = f"{show_path(path)} is {describe(value, written)}; it must be {expected}"
+    if "enum" in schema and isinstance(value, str):
+        near = difflib.get_close_matches(value, schema["enum"], n=1)
+        return f"{sentence}; did you mean '{near[0]}'?" if near else sentence
+    return sentence
+
+
+def _rule(path: OptionPath, schema: Schema, sentence: str) -> str:
+    """A sentence of `config`'s own checks, which begins with the option's name, placed."""
+    first = re.match(r"\w+", sentence)
+    if first and first[0] in schema.get("properties", {}):
+        return f"{show_path((*path, first[0]))}{sentence[first.end() :]}"
+    return f"{_named(path)}: {sentence}" if path else sentence
+
+
+def _origin_of_rule(path: OptionPath, sentence: str, source: Source) -> Origin:
+    """Of the first option that the sentence names and somebody wrote; else of the group."""
+    for word in re.findall(r"\w+", sentence):
+        if (*path, word) in source.origins:
+            return source.origins[(*path, word)]
+    return source.origin(path)
+
+
+def _named(group: OptionPath) -> str:
+    return show_path(group) if group else "a run"

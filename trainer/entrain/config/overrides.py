@@ -1,0 +1,123 @@
+"""`--set PATH=VALUE`: one value put into settings that were read before.
+
+PATH is made of names and dots: policies.walker.ppo.clip_range. Quotes hold a name together that
+has a dot or a space in it: policies."my.walker".total_steps. A number is a position in a list:
+simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from entrain.config.schema import Schema, find
+from entrain.config.source import OptionPath, Origin, Source, describe, one_line, show_path
+from entrain.config.yaml_text import read_value
+from entrain.errors import ConfigError
+
+_SEGMENT: Final = re.compile(r"(?P<double>\"(?:[^\"\\]|\\.)*\")|'(?P<single>[^']*)'|[^\s.'\"=]+")
+
+
+def set_option(source: Source, argument: str, *, position: int) -> None:
+    """Change `source` as `--set argument` says; ConfigError if that cannot be done.
+
+    Args:
+        source: changed in place; groups on the way are made where there are none.
+        argument: such as "policies.walker.ppo.clip_range=0.1".
+        position: of this argument among all of them, from 0.
+    """
+    origin = Origin(f"--set {one_line(argument)}", (1, position), "")
+    names, text = _split(argument, origin)
+    group, path = _enter(source.values, names, origin)
+
+    def locate(_line: int, written: str) -> Origin:
+        return Origin(origin.place, origin.order, written)
+
+    value, origins = read_value(text, path, locate)
+    group[path[-1]] = value
+    for replaced in [old for old in source.origins if old[: len(path)] == path]:
+        del source.origins[replaced]
+    source.origins.update(origins)
+    for depth in range(1, len(path)):
+        source.origins.setdefault(path[:depth], origin)
+
+
+def _split(argument: str, origin: Origin) -> tuple[list[str], str]:
+    """'a."b.c".0=text' into (["a", "b.c", "0"], "text")."""
+    names: list[str] = []
+    end = -1
+    while found := _SEGMENT.match(argument, end + 1):
+        names.append(_name(found, origin))
+        end = found.end()
+        if not argument.startswith(".", end):
+            break
+    if not names or not argument.startswith("=", end):
+        raise ConfigError(
+            f"{origin.place}: write it as PATH=VALUE, such as policies.walker.total_steps=5000; "
+            "quote a name that holds a dot, a space or '='"
+        )
+    return names, argument[end + 1 :]
+
+
+def _name(found: re.Match[str], origin: Origin) -> str:
+    if found["single"] is not None:
+        return found["single"]
+    if found["double"] is None:
+        return found[0]
+    try:
+        return str(json.loads(found["double"]))
+    except ValueError:
+        raise ConfigError(
+            f"{origin.place}: {one_line(found[0])} is no name; between double quotes a backslash "
+            "is written twice, or use single quotes"
+        ) from None
+
+
+def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[Any, OptionPath]:
+    """The group or list that holds the last of `names`, and the path with its positions."""
+    here: Any = values
+    path: OptionPath = ()
+    for depth, name in enumerate(names):
+        if isinstance(here, list):
+            path = (*path, _position(here, name, path, origin))
+        elif isinstance(here, dict):
+            path = (*path, name)
+        else:
+            raise ConfigError(
+                f"{origin.place}: {show_path(path)} is {describe(here, '')}, "
+                f"which has no option {describe(name, '')}"
+            )
+        if depth < len(names) - 1:
+            if isinstance(here, dict) and here.get(name) is None:
+                _require_group(path, names[depth + 1], origin)
+                here[name] = {}
+            here = here[path[-1]]
+    return here, path
+
+
+def _require_group(path: OptionPath, name: str, origin: Origin) -> None:
+    """Nothing is written at `path`: ConfigError if it is an option that cannot hold `name`."""
+    known, schema = find(path)
+    if known != path or "properties" in schema or "additionalProperties" in schema:
+        return
+    shown = show_path(path)
+    if not _may_be_list(schema):
+        words = f"{shown} has no options below it"
+    elif schema.get("default"):
+        words = f"{shown} is nowhere written, so no entry of it can be changed; give all of it"
+    else:
+        words = f"{shown} is empty; there is no entry {one_line(name)}"
+    raise ConfigError(f"{origin.place}: {words}")
+
+
+def _may_be_list(schema: Schema) -> bool:
+    return any("items" in choice for choice in (schema, *schema.get("anyOf", ())))
+
+
+def _position(items: list[Any], name: str, path: OptionPath, origin: Origin) -> int:
+    if name.isdecimal() and int(name) < len(items):
+        return int(name)
+    shown = show_path(path)
+    words = f"{shown} holds entries 0 to {len(items) - 1}, no {describe(name, '')}"
+    if not items:
+        words = f"{shown} is empty; there is no entry {one_line(name)}"
+    raise ConfigError(f"{origin.place}: {words}")

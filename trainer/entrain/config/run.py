@@ -1,0 +1,214 @@
+"""Every option of a run, with its default, its unit and its trade-off.
+
+The docstring under a field is its documentation everywhere: in `entrain schema`, which editors
+complete YAML from, and in docs/configuration.md. What one policy can be told is in `policy_config`;
+reading files is `config_file`'s affair.
+"""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from entrain.config.fields import Count, CountOrZero, NonNegative, Number, Options, Positive, Seed
+from entrain.config.policy import PolicyConfig
+
+
+class ServerConfig(Options):
+    """Where simulators dial in, who may, and how their requests are batched."""
+
+    address: str = Field(
+        default="localhost:50051",
+        pattern=r"^(unix:.+|\[[^\s\[\]]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
+        json_schema_extra={
+            "patternErrorMessage": "HOST:PORT, [IPV6]:PORT or unix:PATH, such as localhost:50051"
+        },
+    )
+    """HOST:PORT, [IPV6]:PORT or unix:PATH. Beyond loopback it needs TLS, or `insecure`."""
+
+    insecure: bool = False
+    """Allow a non-loopback address without TLS. Anyone who reaches the port can then join."""
+
+    tls_certificate: Path | None = None
+    """PEM file of the server's certificate chain. Switches TLS on, together with `tls_key`."""
+
+    tls_key: Path | None = None
+    """PEM file of the certificate's private key."""
+
+    tls_client_ca: Path | None = None
+    """PEM file; if given, simulators must show a certificate signed by this authority."""
+
+    token_file: Path | None = None
+    """File whose first line is a secret that simulators must present as bearer token."""
+
+    max_message_mib: Positive = 256.0
+    """Largest message a simulator may send. gRPC's own default of 4 would refuse cameras."""
+
+    max_sessions: Count = 1024
+    """Simulators connected at once; more are refused."""
+
+    max_agents: Count = 1_048_576
+    """Agents alive at once over all simulators, per behaviour; more are refused."""
+
+    max_waiting_mib: Positive = 2048.0
+    """Bytes of unanswered steps held at once; a step beyond it is refused."""
+
+    grace_s: NonNegative = 30.0
+    """How long a simulator with a broken stream may take to come back before it is released."""
+
+    max_batch: Count = 65536
+    """A batch is served at once when this many rows wait."""
+
+    max_wait_s: NonNegative = 0.005
+    """Longest that a request waits for those of other simulators before it is served."""
+
+    lockstep: bool = False
+    """Every batch waits for all expected simulators and orders rows by their names, so that a
+    seeded run repeats bit for bit. Slower when simulators are of unequal speed."""
+
+    reflection: bool = False
+    """Serve gRPC reflection, for tools such as grpcurl."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ServerConfig":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            given, missing = (
+                ("tls_certificate", "tls_key")
+                if self.tls_key is None
+                else ("tls_key", "tls_certificate")
+            )
+            raise ValueError(f"{given} is given without {missing}; TLS needs both")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca is given without tls_certificate and tls_key")
+        return self
+
+
+class LaunchConfig(Options):
+    """A simulator that the trainer starts itself."""
+
+    command: str | tuple[str, ...]
+    """What to run, as one string split like a shell does, or as a list. `{address}` becomes the
+    trainer's address, `{index}` the copy's number, `{name}` NAME-INDEX."""
+
+    count: Count = 1
+    """How many copies."""
+
+    name: str = "simulator"
+    """For logs; copy 0 is called NAME-0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "LaunchConfig":
+        if not self.command or (isinstance(self.command, str) and not self.command.strip()):
+            raise ValueError("command is empty; it must be the program to run and its arguments")
+        try:
+            _ = self.words
+        except ValueError as error:
+            raise ValueError(
+                f"command cannot be split into words ({error}): {self.command!r}; close the "
+                "quote, or give the words as a list"
+            ) from None
+        return self
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The program to run and its arguments, placeholders as they are."""
+        if isinstance(self.command, str):
+            return tuple(shlex.split(self.command, posix=os.name == "posix"))
+        return self.command
+
+
+class SimulatorsConfig(Options):
+    """Which simulators take part."""
+
+    launch: tuple[LaunchConfig, ...] = ()
+    """Simulators to start; empty waits for simulators that others start."""
+
+    expect: CountOrZero = 0
+    """Simulators that must have joined before the first batch. 0: those launched, or else 1."""
+
+    wait_s: Positive = 300.0
+    """How long to wait, with no simulator connected, before the run ends with an error."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SimulatorsConfig":
+        names = [launch.name for launch in self.launch]
+        twice = [name for position, name in enumerate(names) if name in names[:position]]
+        if twice:
+            raise ValueError(
+                f"launch has two entries with the name '{twice[0]}'; give each a name of its own, "
+                "for names order the simulators in lockstep"
+            )
+        return self
+
+
+class CheckpointsConfig(Options):
+    """What is saved while training."""
+
+    every_steps: Count = 100_000
+    """Env steps (of all policies) between checkpoints. One more is written at the end."""
+
+    keep: Count = 3
+    """How many of the newest checkpoints stay on disk."""
+
+
+class RunConfig(Options):
+    """One training run."""
+
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        json_schema_extra={
+            "patternErrorMessage": "a letter or digit, then letters, digits, '.', '_' and '-'"
+        },
+    )
+    """The run's folder is RUNS_DIRECTORY/NAME; a number is added if it exists."""
+
+    runs_directory: Path = Path("runs")
+    """Where run folders are made."""
+
+    seed: Seed = 1
+    """Decides initial weights, action noise, minibatch order and the simulators' seeds."""
+
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where networks live. Small networks on vectors are faster on the CPU."""
+
+    threads: CountOrZero = 1
+    """CPU threads of torch and numpy while policies act; 0 leaves the choice to them. 1 is fastest
+    for small networks."""
+
+    update_threads: Count = 1
+    """CPU threads that torch splits each operation of an update among, at most as many as there are
+    processors. More are faster for images, large networks and large minibatches where nothing else
+    needs the processors, and many times slower where something does."""
+
+    stop_timeout_s: Positive = 20.0
+    """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is
+    done again, identically, on resume)."""
+
+    server: ServerConfig = ServerConfig()
+    simulators: SimulatorsConfig = SimulatorsConfig()
+
+    environment_parameters: dict[str, Number] = {}
+    """Settings of the environment itself, sent to every simulator."""
+
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
+
+    policies: dict[str, PolicyConfig] = {"*": PolicyConfig()}
+    """A policy for each behaviour name; "*" stands for every behaviour not named."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "RunConfig":
+        if not self.policies:
+            raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
+        return self
+
+    @property
+    def named_behaviours(self) -> tuple[str, ...]:
+        """Those that have options of their own."""
+        return tuple(name for name in self.policies if name != "*")
+
+    def policy_for(self, behaviour: str) -> PolicyConfig | None:
+        """The options for that behaviour's policy; None if the run has no place for it."""
+        return self.policies.get(behaviour, self.policies.get("*"))

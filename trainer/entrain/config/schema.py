@@ -1,0 +1,176 @@
+"""Which options there are, and what each must be, as a JSON schema and in words.
+
+Everything is read off `config.RunConfig`: an editor, an error message and the documentation all
+say the same.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final, TypeAlias
+
+from entrain.config.run import RunConfig
+from entrain.config.source import OptionPath, show_path
+
+Schema: TypeAlias = Mapping[str, Any]
+
+ANY_NAME: Final = "NAME"
+"""Stands in a path for a name that the user chooses, such as a behaviour's."""
+
+_WORDS: Final = {
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+    "string": "text",
+    "path": "a path, as text",
+    "object": "a group of names, each with a value",
+}
+
+_WORDS_OF_OTHERS: Final = {
+    "batch_size": "minibatch_size",
+    "beta": "coefficient",
+    "buffer_size": "rollout_steps",
+    "clip_coef": "clip_range",
+    "ent_coef": "coefficient",
+    "entropy_coefficient": "coefficient",
+    "entropy_coefficient_schedule": "coefficient_schedule",
+    "epsilon": "clip_range",
+    "gamma": "discount",
+    "hidden_units": "hidden_sizes",
+    "lambd": "gae_lambda",
+    "lr": "learning_rate",
+    "max_steps": "total_steps",
+    "n_epochs": "num_epochs",
+    "n_steps": "rollout_steps",
+    "num_epoch": "num_epochs",
+    "num_steps": "rollout_steps",
+    "total_timesteps": "total_steps",
+    "update_epochs": "num_epochs",
+    "vf_coef": "value_coefficient",
+}
+"""What ML-Agents, Stable-Baselines3, CleanRL and we ourselves once called our options."""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a settings file, with descriptions, for editors."""
+    schema = RunConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def find(path: OptionPath) -> tuple[OptionPath, Schema]:
+    """The schema at `path`, or at the last part of it that is an option, with how far that is."""
+    here = _resolved(_run_schema())
+    for depth, part in enumerate(path):
+        below = _below(here, part)
+        if below is None:
+            return path[:depth], here
+        here = _resolved(below)
+    return path, here
+
+
+def expectation(schema: Schema) -> str:
+    """What a value must be, in words that continue "it must be"."""
+    if "anyOf" in schema:
+        return " or ".join(expectation(_resolved(choice)) for choice in schema["anyOf"])
+    if "properties" in schema:
+        return f"a group of options, such as '{next(iter(schema['properties']))}'"
+    if "items" in schema:
+        return f"a list, each entry {expectation(_resolved(schema['items']))}"
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    words = schema.get("patternErrorMessage") or _WORDS[schema.get("format", schema["type"])]
+    return f"{words}{_bounds(schema)}"
+
+
+def closest_option(group: OptionPath, name: str) -> str:
+    """The option that `name` in `group` was probably meant to be; "" if nothing comes near.
+
+    Looks in the group itself first, then for the same name in groups inside and around it.
+    """
+    _, schema = find(group)
+    is_known = name in _WORDS_OF_OTHERS
+    name = _WORDS_OF_OTHERS.get(name, name)
+    if name in schema.get("properties", {}):
+        return name
+    near = difflib.get_close_matches(name, schema.get("properties", {}), n=1)
+    if near and not is_known:
+        return str(near[0])
+    everywhere = [path for path, _ in options() if path[-1] not in (ANY_NAME, 0)]
+    named = [path for path in everywhere if path[-1] == name]
+    inside = [path for path in named if _is_below(path, group)]
+    for path in inside or named:
+        return show_path(path[len(group) :] if inside else path)
+    below = {str(path[-1]): path for path in everywhere if _is_below(path, group)}
+    for match in difflib.get_close_matches(name, below, n=1, cutoff=0.8):
+        return show_path(below[match][len(group) :])
+    return ""
+
+
+def options() -> Iterator[tuple[OptionPath, Schema]]:
+    """Every option of a run, groups and entries too, in the order they are declared."""
+    yield from _options((), _run_schema())
+
+
+def _options(path: OptionPath, schema: Schema) -> Iterator[tuple[OptionPath, Schema]]:
+    schema = _resolved(schema)
+    below: list[tuple[OptionPath, Schema]] = [
+        ((*path, name), option) for name, option in schema.get("properties", {}).items()
+    ]
+    if schema.get("additionalProperties"):
+        below.append(((*path, ANY_NAME), schema["additionalProperties"]))
+    if "items" in schema:
+        below.append(((*path, 0), schema["items"]))
+    for where, option in below:
+        yield where, _resolved(option)
+        yield from _options(where, option)
+
+
+@cache
+def _run_schema() -> Schema:
+    return RunConfig.model_json_schema()
+
+
+def _resolved(schema: Schema) -> Schema:
+    """`schema` with its reference, if it is one, replaced by what it refers to.
+
+    A group that may also be null keeps its `anyOf`, and gets the group's options beside it.
+    """
+    if "$ref" not in schema:
+        groups = [choice for choice in schema.get("anyOf", ()) if "$ref" in choice]
+        return {**_resolved(groups[0]), **schema} if groups else schema
+    target = _run_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return {**target, **{key: schema[key] for key in schema if key != "$ref"}}
+
+
+def _below(schema: Schema, part: str | int) -> Schema | None:
+    found: Schema | None
+    if isinstance(part, int):
+        found = schema.get("items")
+    elif part in schema.get("properties", {}):
+        found = schema["properties"][part]
+    else:
+        found = schema.get("additionalProperties") or None
+    return found
+
+
+def _is_below(path: OptionPath, group: OptionPath) -> bool:
+    return len(path) > len(group) and all(
+        ours in (theirs, ANY_NAME) for ours, theirs in zip(path, group, strict=False)
+    )
+
+
+def _bounds(schema: Schema) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f" between {least:g} and {most:g}"
+    words = []
+    if least is not None:
+        words.append(f"of at least {least:g}")
+    if "exclusiveMinimum" in schema:
+        words.append(f"above {schema['exclusiveMinimum']:g}")
+    if most is not None:
+        words.append(f"of at most {most:g}")
+    if "exclusiveMaximum" in schema:
+        words.append(f"below {schema['exclusiveMaximum']}")
+    return "".join(f" {word}" for word in [" and ".join(words)] if word)

@@ -1,0 +1,210 @@
+"""YAML text read into plain values that know their line and their spelling.
+
+Read by the rules of YAML 1.2, as editors do: `1e-3` is a number, and `on`, `off`, `yes` and `no`
+are words. Nothing here knows which options there are.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import yaml
+
+from entrain.config.source import OptionPath, Origin, Source, describe, show_path
+from entrain.errors import ConfigError
+
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALARS: Final = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": (r"<<", ["<"]),
+}
+"""Which unquoted scalars are not text: {tag: (pattern of the whole, what it may begin with)}.
+The core schema of YAML 1.2, and two things that users of 1.1 expect: 1_000_000 and `<<`."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, which know their lines. Never used to build objects."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes whatever YAML 1.1 or 1.2 would take for something else than text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, Dumper):
+        _class.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def read_yaml(text: str, *, name: str) -> Source:
+    """Read the text of a settings file; ConfigError names its first mistake.
+
+    Args:
+        text: of the whole file.
+        name: of the file, as messages show it.
+    """
+
+    def locate(line: int, written: str) -> Origin:
+        return Origin(f"{name}:{line}", (0, line), written)
+
+    values, origins = read_value(text, (), locate)
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        origin = origins[()]
+        raise ConfigError(
+            f"{origin.place}: the file holds {describe(values, origin.written)}; "
+            "it must hold options, each as 'name: value'"
+        )
+    return Source(values, Origin(name, (0, 0), ""), origins)
+
+
+def read_value(
+    text: str, path: OptionPath, locate: Callable[[int, str], Origin]
+) -> tuple[Any, dict[OptionPath, Origin]]:
+    """Read any piece of YAML: the value, and the origin of every part of it.
+
+    Args:
+        text: one YAML document.
+        path: where its value stands among the settings.
+        locate: makes the origin of what is `written` in a line, counted from 1.
+    """
+    reader = _Reader(locate)
+    try:
+        node = reader.compose(text)
+        value = None if node is None else reader.value(node, path)
+    except RecursionError:
+        raise ConfigError(
+            f"{locate(1, '').place}: lists or groups are nested too deeply, or contain themselves"
+        ) from None
+    reader.origins.setdefault(path, locate(1, ""))
+    return value, reader.origins
+
+
+class _Reader:
+    """Turns the nodes of one piece of YAML into values, and notes where each was written."""
+
+    def __init__(self, locate: Callable[[int, str], Origin]) -> None:
+        self._locate = locate
+        self.origins: dict[OptionPath, Origin] = {}
+
+    def compose(self, text: str) -> yaml.Node | None:
+        try:
+            return yaml.compose(text, Loader=_Loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = 1 if mark is None else mark.line + 1
+            problem = ", ".join(filter(None, [error.context, error.problem]))
+            raise self._error(line, f"this is not YAML: {problem}{_remedy(problem)}") from None
+        except yaml.reader.ReaderError as error:
+            line = text[: error.position].count("\n") + 1
+            character = f"U+{ord(text[error.position]):04X}"
+            raise self._error(line, f"this is not YAML: delete the character {character}") from None
+
+    def value(self, node: yaml.Node, path: OptionPath) -> Any:
+        line = node.start_mark.line + 1
+        written = node.value if isinstance(node, yaml.ScalarNode) else ""
+        self.origins.setdefault(path, self._locate(line, written))
+        tag = node.tag.removeprefix(_TAG)
+        if isinstance(node, yaml.MappingNode) and tag == "map":
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and tag == "seq":
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and _fits(tag, node.value):
+            return _scalar(tag, node.value)
+        raise self._error(
+            line,
+            f"{show_path(path) or 'the file'} has the tag '{node.tag}'; settings are plain text, "
+            "numbers, lists and groups: delete the tag",
+        )
+
+    def _mapping(self, node: yaml.MappingNode, path: OptionPath) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in self._pairs(node, path):
+            line = key.start_mark.line + 1
+            written = value.value if isinstance(value, yaml.ScalarNode) else ""
+            here = (*path, key.value)
+            self.origins[here] = self._locate(line, written)
+            values[key.value] = self.value(value, here)
+        return values
+
+    def _pairs(
+        self, node: yaml.MappingNode, path: OptionPath
+    ) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+        """Names and values of a group, followed by what `<<: *anchor` fills in."""
+        pairs: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._error(
+                    line, "the name of an option is a list or a group; it must be text"
+                )
+            if key.tag == f"{_TAG}merge":
+                merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+            elif key.value in pairs:
+                first = pairs[key.value][0].start_mark.line + 1
+                raise self._error(
+                    line,
+                    f"{show_path((*path, key.value))} is given twice; "
+                    f"the first is in line {first}, delete one of them",
+                )
+            else:
+                pairs[key.value] = (key, value)
+        for other in merged:
+            if not isinstance(other, yaml.MappingNode):
+                raise self._error(
+                    other.start_mark.line + 1,
+                    "'<<' needs a group of options; write '<<: *name' for a group marked '&name'",
+                )
+            for inherited, value in self._pairs(other, path):
+                pairs.setdefault(inherited.value, (inherited, value))
+        return list(pairs.values())
+
+    def _error(self, line: int, message: str) -> ConfigError:
+        return ConfigError(f"{self._locate(line, '').place}: {message}")
+
+
+def _fits(tag: str, text: str) -> bool:
+    """Whether a scalar is what its tag says; `!!bool maybe` is not."""
+    if tag in _SCALARS:
+        return re.fullmatch(_SCALARS[tag][0], text) is not None
+    return tag == "str"
+
+
+def _scalar(tag: str, text: str) -> str | int | float | bool | None:
+    match tag:
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            return _integer(text.replace("_", ""))
+        case "float":
+            number = text.lower().replace("_", "")
+            return float(number.replace(".inf", "inf").replace(".nan", "nan"))
+        case _:
+            return text
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits, 0 if digits.startswith(("0x", "0o")) else 10)
+    except ValueError:
+        # Python refuses to read thousands of digits: it is beyond every bound anyway.
+        return float(digits)
+
+
+def _remedy(problem: str) -> str:
+    if "'\\t'" in problem:
+        return "; indent with spaces, not with tabs"
+    if "mapping values are not allowed here" in problem:
+        return "; indent the options of one group alike, and quote text that holds ': '"
+    return ""

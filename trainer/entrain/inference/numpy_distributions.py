@@ -1,0 +1,242 @@
+"""Action distributions in numpy, for who acts; the numbers are `distributions`', up to rounding.
+
+Noise is what `prepared_noise` makes of uniform numbers: normal for dimensions, uniform for choices.
+
+Shapes: K rows, D continuous dimensions, N branches, C choices of all of them, M of the largest.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
+from entrain.policy.action_head import ActionHead
+from entrain.policy.categorical import Branches
+from entrain.policy.gaussian import LOG_2_PI
+from entrain_envs.timestep import BoolArray, Float32Array
+
+Action: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""{"continuous": [K, D], "discrete": [K, N]}, with only the keys that the behaviour has."""
+
+Noise: TypeAlias = npt.NDArray[Any]
+"""[K, D + N]."""
+
+quiet = np.errstate(over="ignore", invalid="ignore")
+"""Around functions that see numbers far out: they are cut, or infinite, as they are in torch."""
+
+HALF, TWO, LOG_2 = np.float32(0.5), np.float32(2.0), np.float32(math.log(2.0))
+FORBIDDEN = np.finfo(np.float32).min
+"""In place of the logit of a choice that must not be taken: its exponential is exactly zero."""
+
+
+class ArrayDistribution(Protocol):
+    """Over the joint action of each of K rows; see `ActionDistribution`."""
+
+    def masked(self, action_mask: BoolArray) -> "ArrayDistribution":
+        """With only the choices where `action_mask`, [K, C], is true."""
+        ...
+
+    def sample(self, noise: Noise) -> Action:
+        """The action at `noise`; a pure function of it."""
+        ...
+
+    def mode(self) -> Action:
+        """What the policy does without noise."""
+        ...
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] nats, of all dimensions and branches together."""
+        ...
+
+
+class NumpyHead:
+    """What an `ActionHead` puts out, as a distribution: with its parameters as they are now."""
+
+    def __init__(self, head: ActionHead, bounds: ActionBounds) -> None:
+        self._spread = head.spread
+        self._spread_bytes = b""
+        self._log_sigma_sq = self._sigma = np.zeros(0, np.float32)
+        self._squashed = head.squashed.numpy() if isinstance(bounds, SquashedActionBounds) else None
+        self._dimensions = len(bounds.center)
+        self._branches = None if head.branches is None else ArrayBranches(head.branches)
+        self._center, self._half_range = bounds.center.numpy(), bounds.half_range.numpy()
+        self._low, self._high = bounds.low.numpy(), bounds.high.numpy()
+
+    def distribution(self, outputs: Float32Array) -> ArrayDistribution:
+        """Over actions of K rows, from [K, D + C]."""
+        if self._branches is None:
+            return self._gaussian(outputs)
+        if self._spread is None:
+            return ArrayCategorical(outputs, self._branches)
+        dimensions = self._dimensions
+        return ArrayHybrid(
+            self._gaussian(outputs[:, :dimensions]),
+            ArrayCategorical(outputs[:, dimensions:], self._branches),
+        )
+
+    def _gaussian(self, mean: Float32Array) -> "ArrayGaussian":
+        assert self._spread is not None, "a policy with dimensions has a spread"
+        now = self._spread.parameter.detach().numpy().tobytes()
+        if now != self._spread_bytes:
+            # It changes by learning, and is asked for at every step.
+            self._spread_bytes = now
+            with torch.inference_mode():
+                self._log_sigma_sq = self._spread().numpy()
+            self._sigma = np.exp(HALF * self._log_sigma_sq)
+        return ArrayGaussian(mean, self._log_sigma_sq, self._sigma, self._squashed)
+
+    def prepared_noise(self, uniform: npt.NDArray[np.float64]) -> Noise:
+        """[K, D + N] in (0, 1) to what is sampled with: the first D columns normal."""
+        if self._branches is None:
+            normal: Noise = torch.special.ndtri(torch.from_numpy(uniform)).float().numpy()
+            return normal
+        if self._dimensions:
+            dimensions = torch.from_numpy(uniform)[:, : self._dimensions]
+            dimensions.copy_(torch.special.ndtri(dimensions))
+        return uniform
+
+    @quiet
+    def environment_action(self, action: Action) -> Action:
+        """See `ActionBounds.forward`."""
+        if "continuous" not in action:
+            return action
+        continuous = action["continuous"]
+        if self._squashed is not None:
+            continuous = np.where(self._squashed > 0, np.tanh(continuous), continuous)
+        scaled = self._center + self._half_range * continuous
+        return {**action, "continuous": np.minimum(np.maximum(scaled, self._low), self._high)}
+
+
+class ArrayGaussian:
+    """See `DiagonalGaussian` and `SquashedGaussian`: both are sampled alike, before tanh."""
+
+    def __init__(
+        self,
+        mean: Float32Array,
+        log_sigma_sq: Float32Array,
+        sigma: Float32Array,
+        squashed: Float32Array | None,
+    ) -> None:
+        """Hold [K, D] means; [D] log-variance, its root, and 1 where tanh is applied."""
+        self._mean = mean
+        self._log_sigma_sq = log_sigma_sq
+        self._sigma = sigma
+        self._squashed = squashed
+
+    @property
+    def num_dimensions(self) -> int:
+        """D."""
+        return len(self._sigma)
+
+    def masked(self, action_mask: BoolArray) -> "ArrayGaussian":
+        """Itself: there are no choices."""
+        del action_mask
+        return self
+
+    @quiet
+    def sample(self, noise: Noise) -> Action:
+        """[K, D] mean + sigma * noise."""
+        return {"continuous": self._mean + self._sigma * noise}
+
+    def mode(self) -> Action:
+        """The means."""
+        return {"continuous": self._mean}
+
+    @quiet
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] log-density, after tanh where it is applied."""
+        continuous = action["continuous"]
+        deviation = (continuous - self._mean) / self._sigma
+        exponent = deviation * deviation + (self._log_sigma_sq + np.float32(LOG_2_PI))
+        log_prob: Float32Array = -HALF * exponent.sum(axis=-1)
+        if self._squashed is not None:
+            softplus = np.logaddexp(-TWO * continuous, np.float32(0))
+            log_prob -= (TWO * (LOG_2 - continuous - softplus)) @ self._squashed
+        return log_prob
+
+
+class ArrayBranches:
+    """See `Branches`."""
+
+    def __init__(self, branches: Branches) -> None:
+        self._count, self._width = len(branches), branches.width
+        self._index = branches.index.numpy() if branches.is_ragged else None
+
+    def pad(self, choices: Float32Array) -> Float32Array:
+        """[K, C] to [K, N, M], forbidden where a branch has no such choice."""
+        if self._index is not None:
+            filler = np.full((len(choices), 1), FORBIDDEN)
+            choices = np.concatenate((choices, filler), axis=1)[:, self._index]
+        return choices.reshape(len(choices), self._count, self._width)
+
+
+class ArrayCategorical:
+    """See `MultiCategorical`."""
+
+    def __init__(self, logits: Float32Array, branches: ArrayBranches) -> None:
+        """Hold [K, C] logits; nothing is computed before it is asked for."""
+        self._logits = logits
+        self._branches = branches
+
+    @cached_property
+    @quiet
+    def log_probs(self) -> Float32Array:
+        """[K, N, M] normalised."""
+        padded = self._branches.pad(self._logits)
+        shifted: Float32Array = padded - padded.max(axis=-1, keepdims=True)
+        shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return shifted
+
+    def masked(self, action_mask: BoolArray) -> "ArrayCategorical":
+        """See `ArrayDistribution.masked`."""
+        return ArrayCategorical(np.where(action_mask, self._logits, FORBIDDEN), self._branches)
+
+    def sample(self, noise: Noise) -> Action:
+        """Invert each branch's cumulative distribution at noise, [K, N]."""
+        cumulative = np.exp(self.log_probs).cumsum(axis=-1)
+        threshold = noise[..., np.newaxis] * cumulative[..., -1:]
+        return {"discrete": np.count_nonzero(cumulative <= threshold, axis=-1)}
+
+    def mode(self) -> Action:
+        """The most likely choice of each branch."""
+        return {"discrete": self.log_probs.argmax(axis=-1)}
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] of the choices together."""
+        chosen = np.take_along_axis(self.log_probs, action["discrete"][..., np.newaxis], axis=-1)
+        log_prob: Float32Array = chosen[..., 0].sum(axis=-1)
+        return log_prob
+
+
+class ArrayHybrid:
+    """See `Hybrid`."""
+
+    def __init__(self, continuous: ArrayGaussian, discrete: ArrayCategorical) -> None:
+        self._continuous = continuous
+        self._discrete = discrete
+
+    def masked(self, action_mask: BoolArray) -> "ArrayHybrid":
+        """With only the allowed choices; the continuous part is unchanged."""
+        return ArrayHybrid(self._continuous, self._discrete.masked(action_mask))
+
+    def sample(self, noise: Noise) -> Action:
+        """The first D columns of noise draw the dimensions, the rest the choices."""
+        dimensions = self._continuous.num_dimensions
+        normal = noise[:, :dimensions].astype(np.float32)
+        return {
+            **self._continuous.sample(normal),
+            **self._discrete.sample(noise[:, dimensions:]),
+        }
+
+    def mode(self) -> Action:
+        """Both modes."""
+        return {**self._continuous.mode(), **self._discrete.mode()}
+
+    def log_prob(self, action: Action) -> Float32Array:
+        """[K] ln p(continuous) + ln p(discrete)."""
+        return self._continuous.log_prob(action) + self._discrete.log_prob(action)

@@ -1,0 +1,1 @@
+"""The native wire: streams become sessions, and Steps become requests."""

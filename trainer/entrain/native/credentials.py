@@ -1,0 +1,115 @@
+"""Who may join: certificates from files, and the bearer token."""
+
+import hmac
+import logging
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+import grpc
+
+from entrain.config.run import ServerConfig
+from entrain.errors import ServeError, UnauthenticatedError
+
+logger = logging.getLogger(__name__)
+
+
+def server_credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
+    """TLS as configured, None without it; ServeError if a file is missing or does not fit."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    certificate = read_pem(config.tls_certificate, "server.tls_certificate")
+    key = read_pem(config.tls_key, "server.tls_key")
+    _check_pair(config.tls_certificate, config.tls_key)
+    if config.tls_client_ca is None:
+        return grpc.ssl_server_credentials([(key, certificate)])
+    authority = read_pem(config.tls_client_ca, "server.tls_client_ca")
+    return grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=authority, require_client_auth=True
+    )
+
+
+def read_pem(path: Path, option: str) -> bytes:
+    """Content of a PEM file; ServeError naming the option if there is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ServeError(f"{option} is {path}, which cannot be read: {error.strerror}") from None
+    if b"-----BEGIN " not in content:
+        raise ServeError(
+            f"{option} is {path}, which is no PEM file; it must hold a line '-----BEGIN ...'"
+        )
+    return content
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    # gRPC would only say so to the first client that connects.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            certificate, key, password=_no_password
+        )
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ServeError(
+            f"server.tls_certificate {certificate} and server.tls_key {key} do not work together "
+            f"({error}); give the certificate chain and the unencrypted private key it was made for"
+        ) from None
+
+
+def _no_password() -> str:
+    raise ValueError("the private key is encrypted")
+
+
+class TokenCheck:
+    """Compares the bearer token of a call with the first line of a file.
+
+    The file is read for every Hello, so that a token can be exchanged while the trainer runs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read()
+
+    def __repr__(self) -> str:
+        return f"<TokenCheck {self._path}>"
+
+    def _read(self) -> bytes:
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except OSError as error:
+            raise ServeError(
+                f"server.token_file is {self._path}, which cannot be read: {error.strerror}"
+            ) from None
+        token = lines[0].strip() if lines else b""
+        if not token:
+            raise ServeError(
+                f"server.token_file is {self._path}, whose first line is empty; write a secret "
+                "into it, for instance with: openssl rand -hex 32"
+            )
+        return token
+
+    def check(self, metadata: Iterable[tuple[str, str | bytes]], *, who: str) -> None:
+        """Raise UnauthenticatedError unless `metadata` has `authorization: Bearer TOKEN`."""
+        try:
+            expected = self._read()
+        except ServeError as error:
+            logger.error("nobody can join: %s", error)
+            raise UnauthenticatedError(
+                f"{who} cannot be let in: the trainer cannot read its token file; see its log"
+            ) from None
+        shown = [value for name, value in metadata if name.lower() == "authorization"]
+        remedy = (
+            "give the simulator the trainer's token (entrain-env: --token-file; TrainerClient: "
+            "token)"
+        )
+        if not shown:
+            raise UnauthenticatedError(
+                f"{who} showed no token; expected the metadata 'authorization: Bearer TOKEN': "
+                f"{remedy}"
+            )
+        value = shown[0].encode() if isinstance(shown[0], str) else shown[0]
+        scheme, _, token = value.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), expected):
+            raise UnauthenticatedError(
+                f"{who} showed a token that is not this trainer's, in 'authorization: Bearer "
+                f"TOKEN'; {remedy}"
+            )

@@ -1,0 +1,1 @@
+"""Who takes part, and waiting timesteps merged into batches by slot. Speaks no wire."""

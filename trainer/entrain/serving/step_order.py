@@ -1,0 +1,133 @@
+"""Which agents of one simulator await the outcome of an action: the order a timestep must keep.
+
+An agent's rows go FIRST, MID, MID, ..., then TERMINATED or TRUNCATED, then FIRST again or nothing.
+Nothing here knows of messages, slots or other simulators.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from entrain.errors import BadStepError
+from entrain.serving.slots import find, no_slots
+from entrain.state import State
+from entrain_envs.timestep import BoolArray, Int64Array, StepType, TimestepBatch
+
+# Plain numbers: looking up a member of an Enum costs as much as a small array operation.
+_FIRST, _MID, _TERMINATED = int(StepType.FIRST), int(StepType.MID), int(StepType.TERMINATED)
+
+
+@dataclass(frozen=True, eq=False)
+class StepOrder:
+    """The agents of one behaviour that were given an action whose outcome has not arrived."""
+
+    agent_id: Int64Array = field(default_factory=no_slots)
+    """[N] ascending, each once."""
+
+    recent: Int64Array = field(default_factory=no_slots)
+    """[M] those given an action by the last message, in its order; lets the usual next message,
+    MID for the same agents, pass without a search."""
+
+    def __len__(self) -> int:
+        return len(self.agent_id)
+
+    def after(self, timesteps: TimestepBatch) -> "StepOrder":
+        """Who awaits an outcome once these rows are answered; BadStepError if they are in disorder.
+
+        Args:
+            timesteps: [K] rows of one message, already held against the spec.
+        """
+        agent_id, step_type = timesteps.agent_id, timesteps.step_type
+        if np.array_equal(agent_id, self.recent) and bool((step_type == _MID).all()):
+            return self
+        order = np.argsort(agent_id, kind="stable")
+        sorted_id, sorted_type = agent_id[order], step_type[order]
+        is_second = np.zeros(len(order), np.bool_)
+        is_second[1:] = sorted_id[1:] == sorted_id[:-1]
+        position, awaits = find(self.agent_id, sorted_id)
+        self._check(sorted_id, sorted_type, is_second, awaits, order)
+
+        is_last = ~np.append(is_second[1:], False)
+        staying = np.ones(len(self.agent_id), np.bool_)
+        staying[position[awaits]] = False
+        acting = sorted_id[is_last & (sorted_type <= _MID)]
+        return StepOrder(
+            agent_id=np.sort(np.concatenate([self.agent_id[staying], acting])),
+            recent=agent_id[timesteps.needs_action],
+        )
+
+    @staticmethod
+    def _check(
+        sorted_id: Int64Array,
+        sorted_type: np.ndarray[tuple[int], np.dtype[np.uint8]],
+        is_second: BoolArray,
+        awaits: BoolArray,
+        order: Int64Array,
+    ) -> None:
+        """Raise BadStepError for the lowest row that is out of order.
+
+        Args:
+            sorted_id: [K] agent ids, ascending; rows of one agent keep their order.
+            sorted_type: [K] their step types.
+            is_second: [K] true where the row before is of the same agent.
+            awaits: [K] true where the agent awaits an outcome before this message.
+            order: [K] row of the message that each stands for.
+        """
+        previous = np.roll(sorted_type, 1)
+        is_first = sorted_type == _FIRST
+        repeated = is_second & ~(is_first & (previous >= _TERMINATED))
+        early = ~is_second & is_first & awaits
+        late = ~is_second & ~is_first & ~awaits
+        wrong = repeated | early | late
+        if not wrong.any():
+            return
+        at = int(np.flatnonzero(wrong)[order[wrong].argmin()])
+        row = f"row {order[at]}: agent {sorted_id[at]}"
+        name = StepType(int(sorted_type[at])).name
+        if repeated[at]:
+            before = StepType(int(previous[at])).name
+            raise BadStepError(
+                f"{row} has a row {name} after a row {before} in one Step; an agent has one row, "
+                "or two if the first is TERMINATED or TRUNCATED and the second FIRST"
+            )
+        if early[at]:
+            raise BadStepError(
+                f"{row} sent FIRST while its last action has no outcome; send TERMINATED or "
+                "TRUNCATED with the last observation before FIRST"
+            )
+        raise BadStepError(
+            f"{row} sent {name}, but it was given no action that this could be the outcome of; "
+            "the first row of an episode must be FIRST"
+        )
+
+    def welcome_strays(self, timesteps: TimestepBatch) -> TimestepBatch:
+        """Make the rows of agents that the trainer has forgotten acceptable.
+
+        After a trainer came back from an older checkpoint, simulators send outcomes of actions
+        that it does not remember giving. MID then starts a step like FIRST does, without reward;
+        an end row has nothing to close and is left out (it needs no action either).
+        """
+        _, awaits = find(self.agent_id, timesteps.agent_id)
+        stray = ~awaits & (timesteps.step_type != _FIRST)
+        if not stray.any():
+            return timesteps
+        begins = stray & (timesteps.step_type == _MID)
+        keep = ~stray | begins
+        step_type = np.where(begins, np.uint8(_FIRST), timesteps.step_type)
+        reward = np.where(begins, np.float32(0.0), timesteps.reward)
+        return TimestepBatch(
+            agent_id=timesteps.agent_id[keep],
+            step_type=step_type[keep],
+            reward=reward[keep],
+            observation={name: rows[keep] for name, rows in timesteps.observation.items()},
+            action_mask=timesteps.action_mask[keep],
+        )
+
+    def state(self) -> State:
+        """The agents; `recent` is only a short cut."""
+        return {"agent_id": self.agent_id.copy()}
+
+    @classmethod
+    def from_state(cls, state: State) -> "StepOrder":
+        """The agents that `state` was taken of."""
+        return cls(agent_id=state["agent_id"].copy())
