@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,7 +29,21 @@ leaves = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | arrays
     | numpy_scalars
 )  # fmt: skip
-keys = st.text(max_size=5) | st.sampled_from(["$array", "$", "__metadata__", "a/b", "a%2Fb", "0"])
+keys = st.text(max_size=5) | st.sampled_from(
+    [
+        "",
+        "/",
+        "$array",
+        "$",
+        "__metadata__",
+        "a/b",
+        "a%2Fb",
+        "0",
+        "\ud800",
+        "%D800",
+        "%5F_metadata__",
+    ]
+)
 values = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3)
 )
@@ -66,6 +80,10 @@ def assert_same(one: Any, other: Any) -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(states)
+@example({"": [np.array(False)], "0": b""})
+@example({"": {"": {"": b"a"}, "/": b"b"}, "/": b"c", "//": b"d"})
+@example({"\ud800": np.ones(1), "%D800": np.zeros(1)})
+@example({"__metadata__": np.ones(1), "%5F_metadata__": np.zeros(1)})
 def test_any_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
     assert_same(round_trip(state), state)
 

@@ -1,6 +1,6 @@
 """A nested State as two documents and back: readable JSON, and safetensors for its arrays.
 
-In the JSON, what JSON lacks is an object with one key that begins with '$':
+A value that JSON lacks is written as an object with one key that begins with '$':
 
     {"$array": NAME}    the array of that name      {"$scalar": NAME}   a numpy scalar, as an array
     {"$bytes": NAME}    bytes, as an array of uint8 {"$float": "nan"}   also "inf" and "-inf"
@@ -11,6 +11,7 @@ joined by '/'. Nothing is pickled, so reading a checkpoint never runs code that 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,21 +20,22 @@ import safetensors.numpy
 
 from entrain.state import State
 
+_TO_QUOTE = re.compile("[%/\ud800-\udfff]")
 _SPECIAL_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _DTYPES = frozenset(
     ["bool", "float16", "float32", "float64", "complex64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 )
-"""What safetensors can hold of numpy's."""
+"""Types of numpy arrays that safetensors can hold."""
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 def encode_state(state: State) -> tuple[bytes, bytes]:
-    """The JSON document and the safetensors document of `state`.
+    """Returns the JSON document and the safetensors document of `state`.
 
     Raises:
-        TypeError: naming the path of a value that a State may not hold.
+        TypeError: `state` holds a value that no State may hold; the message names its path.
     """
     arrays: Arrays = {}
     document = _encode(state, "", arrays)
@@ -42,7 +44,7 @@ def encode_state(state: State) -> tuple[bytes, bytes]:
 
 
 def decode_state(document: bytes, tensors: bytes) -> State:
-    """The state that the two documents were made of; arrays are new and writable.
+    """Returns the state that was encoded; its arrays are new and writable.
 
     Raises:
         ValueError, KeyError, TypeError: if the documents do not fit together.
@@ -58,6 +60,10 @@ def decode_state(document: bytes, tensors: bytes) -> State:
 
 
 def _encode(value: Any, path: str, arrays: Arrays) -> Any:
+    """Returns the JSON form of the value at `path` and adds its arrays to `arrays`.
+
+    A path has a '/' before each of its parts, so that an empty key is a part like any other.
+    """
     match value:
         # A numpy float64 is also a Python float, so numpy's own types come first.
         case np.ndarray() | np.generic():
@@ -70,42 +76,46 @@ def _encode(value: Any, path: str, arrays: Arrays) -> Any:
         case float():
             return value if math.isfinite(value) else {"$float": str(value)}
         case list():
-            return [_encode(item, _join(path, str(i)), arrays) for i, item in enumerate(value)]
+            return [_encode(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
         case Mapping():
             return {
-                _escape(key, path): _encode(item, _join(path, key), arrays)
+                _escape(key, path): _encode(item, f"{path}/{_quoted(key)}", arrays)
                 for key, item in value.items()
             }
     raise TypeError(
-        f"the state's '{path}' is a {type(value).__name__}; a state holds numpy arrays, bytes, "
-        "str, int, float, bool, None, lists and mappings of those"
+        f"the state's '{path[1:]}' is a {type(value).__name__}; a state holds numpy arrays, "
+        "bytes, str, int, float, bool, None, lists and mappings of those"
     )
 
 
 def _keep(array: np.ndarray[Any, np.dtype[Any]], path: str, arrays: Arrays) -> str:
+    """Adds `array` to `arrays` and returns its name there."""
     if array.dtype.name not in _DTYPES:
         raise TypeError(
-            f"the state's '{path}' is an array of {array.dtype}; "
+            f"the state's '{path[1:]}' is an array of {array.dtype}; "
             f"a checkpoint holds {', '.join(sorted(_DTYPES))}"
         )
+    name = path[1:]
+    if name.startswith("_"):
+        # safetensors keeps '__metadata__' for itself. No key's own '%' is left unquoted.
+        name = f"%5F{name[1:]}"
     # safetensors reads raw memory: rows in order, lowest byte first.
-    arrays[path] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    return path
+    arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return name
 
 
 def _escape(key: Any, path: str) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"the state's '{path}' has the key {key!r}; keys must be strings")
+        raise TypeError(f"the state's '{path[1:]}' has the key {key!r}; keys must be strings")
     return f"${key}" if key.startswith("$") else key
 
 
-def _join(path: str, key: str) -> str:
-    """The path of `key` in `path`: '/' and '%' are quoted as in a URL, so that no two agree."""
-    # '__metadata__' is safetensors' own; a leading '_' is quoted so that it never is a path.
-    quoted = key.replace("%", "%25").replace("/", "%2F")
-    if not path:
-        return f"%5F{quoted[1:]}" if quoted.startswith("_") else quoted
-    return f"{path}/{quoted}"
+def _quoted(key: str) -> str:
+    """Returns `key` as a part of a path, so that no two paths are equal.
+
+    '/' and '%' are quoted as in a URL; so are halves of a character, which safetensors refuses.
+    """
+    return _TO_QUOTE.sub(lambda found: f"%{ord(found[0]):02X}", key)
 
 
 def _decode(value: Any, arrays: Arrays) -> Any:  # noqa: PLR0911 - one return a case
