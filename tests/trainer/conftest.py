@@ -7,10 +7,10 @@ import pytest
 from entrain.policy import parallel_groups
 
 
-@pytest.fixture(scope="module", params=["in turn", "side by side"])
+@pytest.fixture(scope="module", params=["in turn", "in parallel"])
 def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test twice: groups of recurrent layers in turn, as small as they are, and at once."""
+    """Run every test twice: groups of recurrent layers one after the other, and in parallel."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "side by side":
+        if request.param == "in parallel":
             patch.setattr(parallel_groups, "MIN_NUMBERS", 0)
         yield

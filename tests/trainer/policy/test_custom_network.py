@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
-from entrain.policy.custom_network import CustomBody, load_class
+from entrain.policy.custom_network import CustomTrunk, load_class
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 DOCS = Path(__file__).parents[3] / "docs" / "networks.md"
@@ -206,7 +206,7 @@ def make_policy(
 
 
 def networks(policy: ActorCritic) -> list[Flat]:
-    assert isinstance(policy.trunk, CustomBody)
+    assert isinstance(policy.trunk, CustomTrunk)
     made = list(policy.trunk.networks)
     assert all(isinstance(network, Flat) for network in made)
     return made  # type: ignore[return-value]

@@ -33,7 +33,7 @@ TOLERANCE = 1e-3
 Rounding stays far below it, averaging over rows does not."""
 
 
-class CustomBody(nn.Module):
+class CustomTrunk(nn.Module):
     """G networks of the user's class. Vectors and goals reach them normalised."""
 
     def __init__(

@@ -28,7 +28,7 @@ class ParallelGroups:
     """A second thread, which sleeps until there is work for two. Owned by a part of a network."""
 
     def __init__(self) -> None:
-        self._second = ThreadPoolExecutor(1, thread_name_prefix="side-by-side")
+        self._second = ThreadPoolExecutor(1, thread_name_prefix="parallel-groups")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy of the network has a thread of its own."""

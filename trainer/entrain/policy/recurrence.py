@@ -60,7 +60,7 @@ class RecurrentMemory(nn.Module):
         )
         self.feature_size = widths[-1]
         self._parts = layer.parts
-        self._side_by_side = ParallelGroups()
+        self._parallel_groups = ParallelGroups()
         self._groups = groups
 
     @property
@@ -127,7 +127,7 @@ class RecurrentMemory(nn.Module):
         ]
         outputs, after = [], []
         numbers = (hidden.shape[1] if rows is None else len(rows.flags) * columns) * parts.shape[-1]
-        for states in self._side_by_side(self._all_layers, groups, numbers=numbers):
+        for states in self._parallel_groups(self._all_layers, groups, numbers=numbers):
             for index in range(0, len(states), self._parts):
                 x, *cells = states[index : index + self._parts]
                 after += [x[-1] if rows is None else rows.take_last(x), *cells]
@@ -163,7 +163,7 @@ Memory: TypeAlias = NoMemory | RecurrentMemory
 def make_memory(
     config: MemoryConfig, groups: int, inputs: int, *, generator: torch.Generator
 ) -> Memory:
-    """The memory of G networks whose bodies give `inputs` features each."""
+    """The memory of G networks whose trunks give `inputs` features each."""
     if config.kind == "none":
         return NoMemory(inputs)
     widths = (inputs, *[config.size] * config.layers)

@@ -83,7 +83,7 @@ class RecurrentLayer(nn.Module):
             state: P times [N, H] before the first step.
             flags: [T, N, 2] the rows that are no step, in which x is zero: 1, 0 where all of the
                 state becomes exactly zero, 0, 1 where cells stay exactly as they are; None if
-                every row is a step. See `clearing_rows`.
+                every row is a step. See `reset_rows`.
 
         Returns:
             output: [T, N, H]; means nothing in rows that are no step.

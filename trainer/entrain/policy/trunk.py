@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
-from entrain.policy.custom_network import CustomBody, load_class
+from entrain.policy.custom_network import CustomTrunk, load_class
 from entrain.policy.encoders import VectorEncoder, make_encoder
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
@@ -51,11 +51,11 @@ class Trunk(nn.Module):
 
 def make_trunk(
     inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
-) -> Trunk | CustomBody:
+) -> Trunk | CustomTrunk:
     """Our own layers, or the user's networks in their place; ConfigError if they do not fit."""
     if config.network.custom is None:
         return Trunk(inputs, config, groups, generator)
-    return CustomBody(load_class(config.network.custom), inputs, config, groups, generator)
+    return CustomTrunk(load_class(config.network.custom), inputs, config, groups, generator)
 
 
 def _hidden_layers(
