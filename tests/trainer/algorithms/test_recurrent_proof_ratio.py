@@ -3,22 +3,28 @@
 A real actor and a real buffer: agents answer in any number and order, so that columns are ragged;
 episodes end within them, and rollouts are cut in the middle of episodes, across which the actor
 carries its states.
+
+In float64, weights and storage, so that only rounding of 1e-16 may differ. In float32 the same
+numbers differ by a few times 1e-7: one row of a network is not rounded like a batch of them.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from entrain.algorithms.ppo import PPO
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig, PPOConfig
 from entrain.experience import Rollout
+from entrain.inference import policy as inference
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
+from entrain.rollout import columns, sequence_states
 from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
@@ -29,6 +35,21 @@ SPEC = BehaviourSpec(
     "walker", (ObservationSpec("seen", (3,)),), ActionSpec((-1.0,), (1.0,), branches=(2, 3))
 )
 Kind = Literal["lstm", "gru"]
+
+
+@pytest.fixture(autouse=True)
+def storage_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.zeros(shape, np.float64 if dtype == np.float32 else dtype)
+
+    monkeypatch.setattr(columns, "allocate", allocate)
+    monkeypatch.setattr(sequence_states, "allocate", allocate)
+
+
+@pytest.fixture(autouse=True, params=["numpy", "torch"])
+def acts_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Left to itself, a policy in float64 acts by torch, one in float32 by numpy.
+    monkeypatch.setattr(inference, "is_plain", lambda _: request.param == "numpy")
 
 
 class Life:
@@ -96,11 +117,12 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
     )
     options = PPOConfig(rollout_steps=80, minibatch_size=20, num_epochs=3, learning_rate=3e-3)
     network = NetworkConfig(hidden_sizes=(8,), shared=shared, memory=memory, previous_action=True)
-    policy = ActorCritic(SPEC, PolicyConfig(network=network, ppo=options), seed=3)
+    policy = ActorCritic(SPEC, PolicyConfig(network=network, ppo=options), seed=3).double()
     ppo = PPO(policy, options, seed=3, device=torch.device("cpu"))
     actor = Actor(
         policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True, reward_clip=10.0
     )
+    actor._recurrent_state = actor._recurrent_state.astype(np.float64)
     steps = resets = carried = 0
     for update, rollout in enumerate(islice(Life(actor, seed=3).rollouts(), 6)):
         present = of_present_weights(rollout, ppo.version)
@@ -109,7 +131,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
             with torch.no_grad():
                 log_ratio = ppo.loss_terms(minibatch, COEFFICIENTS).log_ratio[mask]
             ones = torch.ones_like(log_ratio)
-            torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-6)
+            torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-12)
             steps += int(mask.sum())
             resets += int(minibatch.reset[1:][mask[1:]].sum())
         states = present.sequence_state[0][present.valid[0] & ~present.reset[0]]

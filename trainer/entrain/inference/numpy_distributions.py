@@ -29,7 +29,7 @@ Noise: TypeAlias = npt.NDArray[Any]
 quiet = np.errstate(over="ignore", invalid="ignore")
 """Around functions that see numbers far out: they are cut, or infinite, as they are in torch."""
 
-HALF, TWO, LOG_2 = np.float32(0.5), np.float32(2.0), np.float32(math.log(2.0))
+HALF, TWO, LOG_2 = np.float32(0.5), np.float32(2.0), math.log(2.0)
 FORBIDDEN = np.finfo(np.float32).min
 """In place of the logit of a choice that must not be taken: its exponential is exactly zero."""
 
@@ -152,7 +152,7 @@ class ArrayGaussian:
         """[K] log-density, after tanh where it is applied."""
         continuous = action["continuous"]
         deviation = (continuous - self._mean) / self._sigma
-        exponent = deviation * deviation + (self._log_sigma_sq + np.float32(LOG_2_PI))
+        exponent = deviation * deviation + (self._log_sigma_sq + LOG_2_PI)
         log_prob: Float32Array = -HALF * exponent.sum(axis=-1)
         if self._squashed is not None:
             softplus = np.logaddexp(-TWO * continuous, np.float32(0))

@@ -128,7 +128,7 @@ class _Normalizer:
             observation[name].reshape(rows, size) for name, size in self._size_by_name.items()
         ]
         values = vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
-        features: Float32Array = np.subtract(values, self._shift, dtype=np.float32)
+        features: Float32Array = np.subtract(values, self._shift, dtype=self._shift.dtype)
         features *= self._scale
         np.minimum(features, self._clip, out=features)
         return np.maximum(features, -self._clip, out=features)

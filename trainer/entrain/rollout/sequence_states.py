@@ -37,7 +37,7 @@ class SequenceStates:
         self._from_top = 1 + burn_in // sequence_length
         """How many sequences start at row 0."""
         self._start = allocate((self._from_top, 0, state_size), np.float32)
-        self._open = np.zeros((0, state_size), np.float32)
+        self._open = allocate((0, state_size), np.float32)
 
     @property
     def is_empty(self) -> bool:
@@ -121,6 +121,6 @@ class SequenceStates:
         sequences, slots, state_size = self._start.shape
         start = allocate((num_sequences, num_slots, state_size), np.float32)
         start[:sequences, :slots] = self._start
-        state = np.zeros((num_slots, state_size), np.float32)
+        state = allocate((num_slots, state_size), np.float32)
         state[:slots] = self._open
         self._start, self._open = start, state
