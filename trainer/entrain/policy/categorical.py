@@ -1,7 +1,7 @@
-"""Discrete actions: independent branches of choices, some of which may be forbidden.
+"""Discrete actions: independent branches of choices, some of which may be masked.
 
-Shapes: [...] leading dimensions, N branches, C choices of all branches together, M of the largest.
-Branches of unequal size are padded to [N, M], so that ten branches cost as many calls as one.
+Shapes: [...] leading dimensions; N branches, C choices of all branches together, M choices of the
+largest branch. Branches are padded to [N, M], so that ten of them take as many calls as one.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class Branches(nn.Module):
-    """How C numbers, one per choice, become N rows of M, one row per branch."""
+    """Arranges C numbers, one per choice, as N rows of M, one row per branch."""
 
     index: Tensor
-    """[N * M] position of each padded cell among the choices, C where there is none."""
+    """[N * M] which choice each padded cell holds; C where it holds none."""
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__()
@@ -43,17 +43,20 @@ class Branches(nn.Module):
 class MultiCategorical:
     """One categorical distribution per branch; the branches are independent.
 
-    A forbidden choice has probability exactly zero, and neither entropy nor gradient is ever NaN.
-    A branch whose choices are all forbidden has no meaning: the server refuses such rows. Where
-    one stands in padding, everything stays finite.
+    A masked choice has probability exactly zero, and neither entropy nor gradients are ever NaN.
+    A branch with every choice masked is meaningless, and the server refuses such rows; where
+    padding contains one, all results are finite.
+
+    There is no `rsample`: a choice is a whole number, which has no gradient. An algorithm sums
+    over the choices, or uses `log_prob`.
     """
 
     def __init__(self, logits: Tensor, branches: Branches) -> None:
-        """Hold the logits; nothing is computed before it is asked for.
+        """Hold the logits; everything else is computed when it is first needed.
 
         Args:
             logits: [..., C] unnormalised log-probabilities, branch after branch.
-            branches: how they are divided.
+            branches: which choices belong together.
         """
         self._logits = logits
         self._branches = branches
@@ -61,24 +64,24 @@ class MultiCategorical:
         self._forbidden = torch.finfo(logits.dtype).min
 
     def parameters(self) -> Mapping[str, Tensor]:
-        """{"logits": [..., C]} as given, forbidden choices at the lowest finite number."""
+        """{"logits": [..., C]} as given; the lowest finite number for masked choices."""
         return {"logits": self._logits}
 
     @cached_property
     def log_probs(self) -> Tensor:
-        """[..., N, M] normalised; about -3e38 where there is no choice, or a forbidden one."""
+        """[..., N, M] normalised; about -3e38 for masked choices and in padding."""
         return torch.log_softmax(self._branches.pad(self._logits, self._forbidden), dim=-1)
 
     def masked(self, action_mask: Tensor) -> "MultiCategorical":
-        """The same with only the choices allowed where `action_mask`, [..., C] bool, is true."""
+        """With only the choices where `action_mask`, [..., C] bool, is true."""
         logits = torch.where(action_mask, self._logits, self._forbidden)
         return MultiCategorical(logits, self._branches)
 
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
         """Invert each branch's cumulative distribution at noise [..., N] uniform in (0, 1)."""
         cumulative = self.log_probs.exp().cumsum(dim=-1)
-        # Scaled by the last sum, which rounding leaves beside 1: the choice is always an allowed
-        # one, for a forbidden choice adds no step to the cumulative sum.
+        # Scaled by the last sum, which rounding may leave beside 1: then the choice is always an
+        # allowed one, because a masked choice does not raise the cumulative sum.
         threshold = noise.unsqueeze(-1) * cumulative[..., -1:]
         return {"discrete": (cumulative <= threshold).sum(dim=-1)}
 

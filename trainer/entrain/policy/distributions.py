@@ -1,4 +1,4 @@
-"""What a policy returns: a distribution over actions that can be masked, sampled and judged.
+"""What a policy returns: a distribution over actions that can be masked and sampled.
 
 An action is {"continuous": [..., D], "discrete": [..., N]}, with only the keys a behaviour has.
 Noise is uniform in (0, 1): first one number per continuous dimension, then one per branch.
@@ -17,11 +17,11 @@ class ActionDistribution(Protocol):
     """Over the joint action of each of [...] rows, usually [T, B]."""
 
     def parameters(self) -> Mapping[str, Tensor]:
-        """What determines it, by the names under which it is exported."""
+        """The tensors that determine it, by the names under which they are exported."""
         ...
 
     def masked(self, action_mask: Tensor) -> "ActionDistribution":
-        """With only the choices where `action_mask`, [..., C] bool, is true; C = 0 if none."""
+        """With only the choices where `action_mask`, [..., C] bool, is true; C may be 0."""
         ...
 
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
@@ -29,7 +29,7 @@ class ActionDistribution(Protocol):
         ...
 
     def mode(self) -> Mapping[str, Tensor]:
-        """What the policy does without noise."""
+        """The most likely action: what the policy does without noise."""
         ...
 
     def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
@@ -41,16 +41,40 @@ class ActionDistribution(Protocol):
         ...
 
 
+class ReparameterizedDistribution(ActionDistribution, Protocol):
+    """One whose continuous sample is a differentiable function of the policy's outputs.
+
+    Both Gaussians and `Hybrid` are such distributions. `MultiCategorical` is not: a choice is a
+    whole number, which has no gradient.
+    """
+
+    def masked(self, action_mask: Tensor) -> "ReparameterizedDistribution":
+        """See `ActionDistribution.masked`."""
+        ...
+
+    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """What `sample(noise)` and `log_prob` of it return, with gradients through the action.
+
+        Args:
+            noise: [..., D + N] float64 in (0, 1), a constant.
+
+        Returns:
+            action: differentiable in the distribution's parameters where it is continuous.
+            log_prob: [...] nats, differentiable directly and through the continuous action.
+        """
+        ...
+
+
 class Hybrid:
     """Continuous dimensions and discrete branches, independent of each other."""
 
     def __init__(self, continuous: DiagonalGaussian, discrete: MultiCategorical) -> None:
-        """Join two distributions over the same [...] rows."""
+        """Combine two distributions over the same [...] rows."""
         self.continuous = continuous
         self.discrete = discrete
 
     def parameters(self) -> Mapping[str, Tensor]:
-        """Those of both parts."""
+        """The parameters of both parts."""
         return {**self.continuous.parameters(), **self.discrete.parameters()}
 
     def masked(self, action_mask: Tensor) -> "Hybrid":
@@ -58,15 +82,24 @@ class Hybrid:
         return Hybrid(self.continuous, self.discrete.masked(action_mask))
 
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
-        """The first D numbers of `noise` [..., D + N] draw the dimensions, the rest the choices."""
-        dimensions = self.continuous.mean.shape[-1]
-        return {
-            **self.continuous.sample(noise[..., :dimensions]),
-            **self.discrete.sample(noise[..., dimensions:]),
-        }
+        """Use the first D numbers of `noise` [..., D + N] for dimensions, the rest for choices."""
+        for_dimensions, for_choices = self._split(noise)
+        return {**self.continuous.sample(for_dimensions), **self.discrete.sample(for_choices)}
+
+    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """See `ReparameterizedDistribution.rsample`; the choices are constants.
+
+        Through the action, gradients reach mean and log_sigma_sq but no logits. An expectation
+        over the choices has to be written as a sum over them, or its gradient estimated with the
+        log-probability, which is differentiable in the logits as always.
+        """
+        for_dimensions, for_choices = self._split(noise)
+        continuous, log_prob = self.continuous.rsample(for_dimensions)
+        discrete = self.discrete.sample(for_choices)
+        return {**continuous, **discrete}, log_prob + self.discrete.log_prob(discrete)
 
     def mode(self) -> Mapping[str, Tensor]:
-        """Both modes."""
+        """The modes of both parts."""
         return {**self.continuous.mode(), **self.discrete.mode()}
 
     def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
@@ -77,6 +110,10 @@ class Hybrid:
         """[...] H(continuous) + H(discrete)."""
         return self.continuous.entropy() + self.discrete.entropy()
 
+    def _split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        dimensions = self.continuous.mean.shape[-1]
+        return noise[..., :dimensions], noise[..., dimensions:]
+
 
 __all__ = [
     "ActionDistribution",
@@ -84,5 +121,6 @@ __all__ = [
     "DiagonalGaussian",
     "Hybrid",
     "MultiCategorical",
+    "ReparameterizedDistribution",
     "SquashedGaussian",
 ]

@@ -1,7 +1,8 @@
 """Gaussian action distributions: plain, and squashed into (-1, 1) by tanh.
 
 Shapes: [...] are the leading dimensions of the mean, usually [T, B]; D action dimensions.
-A sampled action is a constant in `log_prob`: gradients flow to mean and log_sigma_sq alone.
+`sample` and `log_prob` treat the action as a constant, as policy gradients want it; `rsample`
+returns an action and a log-probability that are differentiable in mean and log_sigma_sq.
 """
 
 import math
@@ -14,12 +15,12 @@ from torch.nn import functional
 
 LOG_2_PI = math.log(2.0 * math.pi)
 QUADRATURE_NODES = 72
-"""Enough for an entropy within 1e-4 and gradients within 1e-3 at every sigma up to e^2 = 7.4, the
-default ceiling; an entropy within 1e-6 up to sigma = 4. Beyond the ceiling both grow wrong: the
-entropy by 0.01 at sigma = 20."""
+"""Enough for an entropy within 1e-4 and gradients within 1e-3 for every sigma up to e^2 = 7.4, the
+default ceiling, and for an entropy within 1e-6 up to sigma = 4. Above the ceiling the error grows:
+the entropy is off by 0.01 at sigma = 20."""
 
 QUADRATURE_REACH = 5.5
-"""In sigma. The density beyond, 4e-8, is left out."""
+"""In units of sigma. The probability beyond it, 4e-8, is ignored."""
 
 
 def entropy_per_dimension(log_sigma_sq: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class DiagonalGaussian:
 
         Args:
             mean: [..., D].
-            log_sigma_sq: [D], the same wherever the agent is.
+            log_sigma_sq: [D], the same for every observation.
         """
         self.mean = mean
         self.log_sigma_sq = log_sigma_sq
@@ -49,14 +50,35 @@ class DiagonalGaussian:
         }
 
     def masked(self, action_mask: Tensor) -> "DiagonalGaussian":
-        """Itself: there are no choices to forbid. `action_mask` is [..., 0]."""
+        """Itself: a Gaussian has no choices to forbid. `action_mask` is [..., 0]."""
         del action_mask
         return self
 
     def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
         """[..., D] mean + sigma * ndtri(noise), noise [..., D] float64 uniform in (0, 1)."""
-        normal = torch.special.ndtri(noise).to(self.mean.dtype)
-        return {"continuous": torch.addcmul(self.mean, self.sigma_sq.sqrt(), normal)}
+        return {"continuous": self._sample(noise)}
+
+    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        """The action that `sample` draws and its log-probability, both differentiable.
+
+            a_d = mean_d + sigma_d * ndtri(noise_d)
+
+        with the gradients of the action, noise being a constant,
+
+            d a_d / d mean_d         = 1
+            d a_d / d log_sigma_sq_d = (a_d - mean_d) / 2
+
+        and of the log-probability both directly and through the action.
+
+        Returns:
+            action: {"continuous": [..., D]}.
+            log_prob: [...] nats, equal to `log_prob(action)`.
+
+        Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", section 2.4
+        (arXiv:1312.6114).
+        """
+        continuous = self._sample(noise)
+        return {"continuous": continuous}, self._log_density(continuous)
 
     def mode(self) -> Mapping[str, Tensor]:
         """The most likely action, [..., D]."""
@@ -72,13 +94,21 @@ class DiagonalGaussian:
             d ln p / d mean_d         = (a_d - mean_d) / sigma_d^2
             d ln p / d log_sigma_sq_d = ((a_d - mean_d)^2 / sigma_d^2 - 1) / 2
         """
-        deviation = action["continuous"].detach() - self.mean
+        return self._log_density(action["continuous"].detach())
+
+    def _sample(self, noise: Tensor) -> Tensor:
+        normal = torch.special.ndtri(noise).to(self.mean.dtype)
+        return torch.addcmul(self.mean, self.sigma_sq.sqrt(), normal)
+
+    def _log_density(self, continuous: Tensor) -> Tensor:
+        """[...] ln p(a), differentiable in the action too."""
+        deviation = continuous - self.mean
         constant = self.log_sigma_sq + LOG_2_PI
         exponent = torch.addcdiv(constant, deviation * deviation, self.sigma_sq)
         return -0.5 * exponent.sum(dim=-1)
 
     def entropy(self) -> Tensor:
-        """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), wherever the agent is."""
+        """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), the same in every row."""
         entropy = entropy_per_dimension(self.log_sigma_sq).sum()
         return entropy.expand(self.mean.shape[:-1])
 
@@ -86,8 +116,9 @@ class DiagonalGaussian:
 class SquashedGaussian(DiagonalGaussian):
     """tanh(u) of a Gaussian u, in the dimensions where the action is bounded on both sides.
 
-    The action it samples and is asked about is u, before tanh: then its log-probability is exact
-    even where tanh(u) rounds to 1. `ActionBounds` applies tanh on the way to the environment.
+    Its methods take and return u, the action before tanh, so that the log-probability is exact
+    even where tanh(u) rounds to 1. `SquashedActionBounds` applies tanh on the way to the
+    environment.
     """
 
     def __init__(self, mean: Tensor, log_sigma_sq: Tensor, squashed: Tensor) -> None:
@@ -101,10 +132,10 @@ class SquashedGaussian(DiagonalGaussian):
         super().__init__(mean, log_sigma_sq)
         self._squashed = squashed
 
-    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+    def _log_density(self, continuous: Tensor) -> Tensor:
         """[...] log-density of tanh(u), given u: ln p(u) - sum_d ln(1 - tanh(u_d)^2)."""
-        correction = log_tanh_slope(action["continuous"].detach()) @ self._squashed
-        return super().log_prob(action) - correction
+        correction = log_tanh_slope(continuous) @ self._squashed
+        return super()._log_density(continuous) - correction
 
     def entropy(self) -> Tensor:
         """[...] nats: H(u) + sum_d E[ln(1 - tanh(u_d)^2)], by quadrature.
@@ -127,10 +158,11 @@ def log_tanh_slope(u: Tensor) -> Tensor:
 def normal_quadrature(num_nodes: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights, both [num_nodes] float64, of an expectation under N(0, 1).
 
-    The trapezoidal rule: equal distances h, weights in proportion to the density. For
-    ln(1 - tanh(u)^2), whose poles are pi/2 off the real line, its error falls like
-    exp(-pi^2 / (sigma * h)). Gauss-Hermite nodes, being exact for polynomials, reach out far into
-    tails that weigh nothing: at sigma = e^2 as many of them are hundreds of times as wrong.
+    The trapezoidal rule: nodes at equal distances h, weights in proportion to the density. The
+    poles of ln(1 - tanh(u)^2) are pi/2 away from the real line, so the error falls like
+    exp(-pi^2 / (sigma * h)). Gauss-Hermite quadrature, which is exact for polynomials, places many
+    nodes in tails of negligible weight: at sigma = e^2 its error with as many nodes is hundreds of
+    times as large.
 
     Source: Trefethen & Weideman 2014, "The exponentially convergent trapezoidal rule", theorem 5.1.
     """
