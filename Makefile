@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BUF    := .build/node_modules/.bin/buf
 
-.PHONY: demo test check learn bench docs proto proto-check containers clean setup format
+.PHONY: demo test check learn bench docs proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,10 +48,10 @@ docs: setup  ## Rewrite the reference of the options and the schema that editors
 	$(BIN)/entrain schema --output docs/entrain.schema.json
 
 proto: setup  ## Regenerate the protobuf classes.
-	$(BIN)/python proto/generate.py envs/entrain_envs/wire
+	$(BIN)/python proto/generate.py envs/entrain_envs
 
 proto-check: setup $(BUF)
-	$(BIN)/python proto/generate.py --check envs/entrain_envs/wire
+	$(BIN)/python proto/generate.py --check envs/entrain_envs
 
 $(BUF):
 	npm install --silent --no-fund --no-audit --prefix .build @bufbuild/buf@1.75.0
@@ -59,5 +59,11 @@ $(BUF):
 containers:  ## Build both images and run them to a trained policy, with buildah and podman; as root.
 	docker/containers.sh
 
+wheels: setup  ## Build wheels and sdists of both packages, and train with them in a fresh environment.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist envs
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python tests/try_wheels.py dist
+
 clean:
-	rm -rf $(VENV) .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,31 +1,34 @@
-"""Generate the protobuf classes from the wire contract, or check that they are fresh.
+"""Generate what the Python SDK holds of the wire contract, or check that it is fresh.
 
-    python proto/generate.py OUT            writes OUT/trainer_pb2.py and its companions
-    python proto/generate.py --check OUT    exits 1 if OUT is not what would be written
+    python proto/generate.py envs/entrain_envs            writes wire/*.py and proto/
+    python proto/generate.py --check envs/entrain_envs    exits 1 if something there is not fresh
 
-The import path is mapped to `entrain_envs.wire`: generated as `entrain/v1` the classes would
-collide with the trainer's own package.
+Generated are the protobuf classes (`wire/`) and a copy of the contract itself (`proto/`), so that
+an installed SDK has the `.proto` file for simulators in other languages. The classes' import path
+is mapped to `entrain_envs.wire`: as `entrain/v1` they would collide with the trainer's package.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from grpc_tools import protoc
 
-PROTO = Path(__file__).parent / "entrain" / "v1"
+PROTO = Path(__file__).parent
+CONTRACT = "entrain/v1/trainer.proto"
 PACKAGE = "entrain_envs/wire"
-GENERATED = ("trainer_pb2.py", "trainer_pb2.pyi", "trainer_pb2_grpc.py")
+CLASSES = ("trainer_pb2.py", "trainer_pb2.pyi", "trainer_pb2_grpc.py")
 
 
-def generate(out: Path) -> None:
-    """Write the generated modules into `out`."""
+def generated() -> Mapping[str, bytes]:
+    """{path within the SDK: what the contract gives}."""
     with tempfile.TemporaryDirectory() as scratch:
         status = protoc.main(
             [
                 "protoc",
-                f"-I{PACKAGE}={PROTO}",
+                f"-I{PACKAGE}={(PROTO / CONTRACT).parent}",
                 f"--python_out={scratch}",
                 f"--pyi_out={scratch}",
                 f"--grpc_python_out={scratch}",
@@ -34,33 +37,39 @@ def generate(out: Path) -> None:
         )
         if status:
             raise SystemExit(f"protoc failed with exit code {status}")
-        out.mkdir(parents=True, exist_ok=True)
-        for name in GENERATED:
-            (out / name).write_bytes((Path(scratch) / PACKAGE / name).read_bytes())
+        classes = {
+            f"wire/{name}": (Path(scratch) / PACKAGE / name).read_bytes() for name in CLASSES
+        }
+    return {**classes, f"proto/{CONTRACT}": (PROTO / CONTRACT).read_bytes()}
 
 
-def stale(out: Path) -> list[str]:
-    """Names of generated modules in `out` that differ from what the contract gives."""
-    with tempfile.TemporaryDirectory() as scratch:
-        fresh = Path(scratch)
-        generate(fresh)
-        return [
-            name
-            for name in GENERATED
-            if not (out / name).exists() or (out / name).read_bytes() != (fresh / name).read_bytes()
-        ]
+def write(sdk: Path) -> None:
+    """Write everything generated into the package folder `sdk`."""
+    for name, content in generated().items():
+        path = sdk / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def stale(sdk: Path) -> list[str]:
+    """Names of generated files in `sdk` that are missing or differ from what would be written."""
+    return [
+        name
+        for name, content in generated().items()
+        if not (sdk / name).exists() or (sdk / name).read_bytes() != content
+    ]
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("sdk", type=Path, help="the folder of the package entrain_envs")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     if not arguments.check:
-        generate(arguments.out)
-    elif names := stale(arguments.out):
-        sys.exit(f"{', '.join(names)} in {arguments.out} is not fresh; run `make proto`")
+        write(arguments.sdk)
+    elif names := stale(arguments.sdk):
+        sys.exit(f"{', '.join(names)} in {arguments.sdk} is not fresh; run `make proto`")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,8 @@ def _named(text: str, *, default: str = "") -> Any:
     except ModuleNotFoundError as error:
         if error.name == "pettingzoo":
             raise MissingExtraError(
-                "PettingZoo is not installed; pip install 'entrain-envs[pettingzoo]'"
+                "PettingZoo is not installed; install it with: pip install pettingzoo "
+                "(the extra entrain-envs[pettingzoo])"
             ) from error
         raise OptionError(
             f"'{text}': {error}; expected MODULE:NAME, importable from here "

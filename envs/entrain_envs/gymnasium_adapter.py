@@ -113,7 +113,7 @@ def make(env_id: str, arguments: Mapping[str, Any]) -> GymnasiumEnv:
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtraError(
             f"environment '{env_id}' needs a package that is not installed ({error}); "
-            "for MuJoCo: pip install 'entrain-envs[mujoco]'"
+            "for MuJoCo: pip install 'gymnasium[mujoco]' (the extra entrain-envs[mujoco])"
         ) from error
     except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise OptionError(

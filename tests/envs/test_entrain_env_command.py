@@ -429,7 +429,7 @@ def test_without_pettingzoo_the_command_that_installs_it_is_told(
     monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
     arguments = ["pettingzoo", "pettingzoo.butterfly.pistonball_v6", "--connect", "a:1"]
     assert command.main(arguments) == 2
-    assert "pip install 'entrain-envs[pettingzoo]'" in capsys.readouterr().err
+    assert "pip install pettingzoo (the extra entrain-envs[pettingzoo])" in capsys.readouterr().err
 
 
 def test_sigterm_says_goodbye_and_exits_with_0(serve: Serve, tmp_path: Path) -> None:

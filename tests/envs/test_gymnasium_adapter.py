@@ -285,5 +285,5 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
         raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
 
     monkeypatch.setattr(gymnasium, "make", refuse)
-    with pytest.raises(MissingExtraError, match=r"pip install 'entrain-envs\[mujoco\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'gymnasium\[mujoco\]'"):
         make("HalfCheetah-v5", {})

@@ -247,7 +247,7 @@ def test_a_command_ends_with_the_code_that_the_daemon_returns(daemon: Daemon, co
         (CheckpointError("damaged"), 3),
         (ServeError("port 50051 is in use"), 4),
         (NoSimulatorError("nobody came"), 5),
-        (MissingExtraError("pip install 'entrain[export]'"), 2),
+        (MissingExtraError("pip install 'entrain-rl[export]'"), 2),
     ],
 )
 def test_what_is_raised_on_purpose_is_one_line_and_its_code(

@@ -153,7 +153,7 @@ def test_a_report_that_cannot_be_drawn_never_fails_a_run_that_was_saved(
 @pytest.mark.parametrize(
     ("error", "level"),
     [
-        (MissingExtraError("pip install entrain[export]"), "WARNING"),
+        (MissingExtraError("pip install 'entrain-rl[export]'"), "WARNING"),
         (ExportError("it deviates"), "ERROR"),
         (OSError("disk full"), "ERROR"),
         (RuntimeError("what no exporter should raise"), "ERROR"),

@@ -104,7 +104,7 @@ def _devices() -> Iterator[str]:
     try:
         import torch  # noqa: PLC0415 - slow, and only this line needs it
     except ImportError as error:
-        raise ConfigError(f"torch cannot be imported: {error}; install entrain again") from error
+        raise ConfigError(f"torch cannot be imported: {error}; install entrain-rl again") from error
     yield f"CPU with {torch.get_num_threads()} threads"
     for index in range(torch.cuda.device_count()):
         yield f"cuda:{index} {torch.cuda.get_device_name(index)}"

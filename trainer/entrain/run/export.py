@@ -162,8 +162,8 @@ def _require_packages() -> None:
             importlib.import_module(name)
         except ImportError:
             raise MissingExtraError(
-                f"exporting a policy needs the package {name}; "
-                "install it with: pip install 'entrain[export]'"
+                f"exporting a policy needs the package {name}; install it with: "
+                "pip install onnx onnxscript onnxruntime (the extra entrain-rl[export])"
             ) from None
 
 

@@ -4,10 +4,11 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
+from entrain import __version__
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
 from entrain.run.progress import Progress
@@ -111,8 +112,8 @@ def describe_sessions(counters: Mapping[str, int]) -> str:
 def software() -> tuple[str, ...]:
     """What the numbers of a run were made with."""
     return (
-        f"entrain {version('entrain')}",
-        f"torch {version('torch')}",
+        f"entrain {__version__}",
+        f"torch {metadata.version('torch')}",
         f"Python {platform.python_version()}",
         platform.platform(),
     )
