@@ -70,8 +70,8 @@ async def power_cut(config: Any, folder: RunFolder) -> None:
 
     def record_and_crash(run: TrainingRun, update: Update) -> None:
         original(run, update)
-        if run._saving is not None:
-            saving.append(run._saving)
+        if run._checkpointing._writing is not None:
+            saving.append(run._checkpointing._writing)
             raise PowerCutError
 
     with pytest.MonkeyPatch.context() as patch:

@@ -216,9 +216,9 @@ def test_one_prior_for_every_behaviour_is_refused_when_another_behaviour_comes(
     options = a_config(tmp_path / "new", with_prior(prior.path)).policies["toy"]
     config = a_config(tmp_path / "new").model_copy(update={"policies": {"*": options}})
     run = begun(config, tmp_path / "new")
-    run._make_trainer(walker)
+    run._trainers.make(walker)
     with pytest.raises(ConfigError, match="has no policy 'toy'"):
-        run._make_trainer(SPEC)
+        run._trainers.make(SPEC)
     assert list(run.trainers) == ["walker"]
 
 

@@ -134,9 +134,8 @@ def device(config: RunConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def policy_states(state: State) -> Sequence[tuple[BehaviourSpec, State]]:
-    """(spec, trainer's state) of each policy in a run's state."""
-    policies = state["policies"]
+def policy_states(policies: State) -> Sequence[tuple[BehaviourSpec, State]]:
+    """Returns (spec, trainer's state) of each policy in the "policies" of a run's state."""
     return [
         (
             decode_spec(pb.BehaviourSpec.FromString(policies[index]["spec"])),
@@ -150,7 +149,7 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
     """{behaviour: its policy as trained}; CheckpointError if they do not fit the configuration."""
     policies = {}
     with checked(restored.path):
-        for spec, trainer in policy_states(restored.state):
+        for spec, trainer in policy_states(restored.state["policies"]):
             options = policy_options(config, spec.name)
             with within_memory(options):
                 policy = ActorCritic(spec, options, seed=0)

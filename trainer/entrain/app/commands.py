@@ -4,14 +4,11 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from threadpoolctl import threadpool_limits
 
 from entrain.app.build import (
     listened_on,
@@ -21,6 +18,7 @@ from entrain.app.build import (
 )
 from entrain.app.evaluation import EvaluationRun, Scores
 from entrain.app.launcher import Launcher
+from entrain.app.process import prepare_process
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
@@ -62,7 +60,7 @@ def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequen
     folder = RunFolder.existing(run)
     config = load_config(folder.config, overrides)
     policies = load_policies(config, _load(folder, config))
-    _prepare_process(config)
+    prepare_process(threads=config.threads)
     with stop_on_signals() as request:
         scores = asyncio.run(
             _evaluate(
@@ -99,7 +97,7 @@ def export(run: Path, output: Path | None) -> int:
 
 
 def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> int:
-    _prepare_process(config)
+    prepare_process(threads=config.threads)
     console = Console()
     with (
         stop_on_signals() as request,
@@ -178,7 +176,7 @@ def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopR
 
 
 def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
-    """What is nice to have at the end; trouble here never fails a run that was saved."""
+    """Write report and exports. Best effort: failures are logged, never raised."""
     try:
         write_report(folder, run.summary(outcome))
     except Exception as error:
@@ -211,18 +209,3 @@ def _load(folder: RunFolder, config: RunConfig) -> Loaded:
     loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
     logger.info("going on from %s", loaded.path)
     return loaded
-
-
-def _prepare_process(config: RunConfig) -> None:
-    """What holds for the whole process."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-        # Once it has been asked, a thread keeps its number, whatever learners set for theirs.
-        torch.get_num_threads()
-        # Threads of numpy's matrix products spin for a while when they are done, on processors
-        # that simulators need.
-        threadpool_limits(config.threads, user_api="blas")
-    # The hundreds of thousands of objects that imports made live as long as the process; a look at
-    # all of them, again and again, is time that simulators would wait for.
-    gc.collect()
-    gc.freeze()

@@ -1,4 +1,4 @@
-"""How many processors this process may use, which may be fewer than the machine has."""
+"""How many processors there are, and the threads that run updates on them."""
 
 import math
 import os
@@ -11,38 +11,40 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """Where Linux (control groups, version 2) says how much time a container gets: "QUOTA PERIOD" in
 microseconds, or "max PERIOD"."""
 
+UNLIMITED = 2**31
+
 
 def available_processors(limit: Path = CGROUP_LIMIT) -> int:
-    """Those that the process is allowed to run on, or as much time as its container is given.
+    """Returns how many processors this process may use: often fewer than the machine has.
 
     Args:
-        limit: file with the container's share; without one, or what cannot be read, none is set.
+        limit: file with the container's limit; there is none if the file is missing or unreadable.
     """
-    # Linux alone tells which of the machine's processors a process is bound to.
+    # Only Linux tells which of the machine's processors a process is bound to.
     allowed = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    return max(1, min(len(allowed), _share(limit)))
+    return max(1, min(len(allowed), _container_limit(limit)))
 
 
-def _share(limit: Path) -> int:
-    """Processors' worth of time, rounded up: half of one is one that is often taken away."""
+def _container_limit(limit: Path) -> int:
+    """Returns the container's processors, rounded up: half a processor is one, half of the time."""
     try:
         quota, period = limit.read_text().split()
         return math.ceil(int(quota) / int(period))
     except (OSError, ValueError, ZeroDivisionError):
         # No container, not Linux, or "max".
-        return 2**31
+        return UNLIMITED
 
 
 def make_learners(threads: int, *, processors: int) -> ThreadPoolExecutor:
-    """Threads for as many updates at a time as have processors of their own; others wait.
+    """Makes a pool that runs as many updates at once as have processors; others wait.
 
     Args:
         threads: that one update computes with, if there are as many processors.
         processors: that this process may use.
     """
     threads = min(threads, processors)
-    # A thread that is new to torch computes with as many as were last set anywhere: those that
-    # learners begin (see `policy.parallel_groups`) with as many as learners, which is one.
+    # A thread that is new to torch computes with the number that was set last in any thread. So
+    # threads that learners start (see `policy.parallel_groups`) compute with as many as learners.
     return ThreadPoolExecutor(
         processors // threads,
         thread_name_prefix="learner",

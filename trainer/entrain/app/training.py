@@ -6,46 +6,33 @@ A run ends in one of five ways:
 
     completed   every policy has its total steps: simulators are told to end
     stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
-    deserted    nobody is left to learn from: saved like a stopped one, and an error all the same
-    diverged    an update came to no finite number: likewise; resumed, the run does it again
+    deserted    no simulator is left: saved like a stopped run, and ends with an error
+    diverged    an update gave numbers that are not finite: likewise; a resumed run repeats it
     failed      any other error: simulators are told, and the checkpoint before stands
 
-Everything but the algorithm's updates and the writing of checkpoints runs on one event loop.
+The algorithm's updates and the writing of checkpoints run in threads, all else on one event loop.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 
-from entrain.algorithms.alarms import Alarms
 from entrain.app.build import (
     checked,
-    device,
     expected_simulators,
     listened_on,
-    make_actor,
-    make_algorithm,
     make_server,
-    policy_options,
-    policy_states,
     require_networks,
     require_priors,
-    warn_of_too_few_steps,
-    within_memory,
 )
+from entrain.app.checkpointing import Checkpointing
 from entrain.app.launcher import Launcher
 from entrain.app.threads import available_processors, make_learners
+from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
-from entrain.errors import (
-    CheckpointError,
-    ConfigError,
-    NoSimulatorError,
-    TrainingDivergedError,
-    describe,
-    ungrouped,
-)
+from entrain.errors import NoSimulatorError, TrainingDivergedError, ungrouped
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
@@ -56,14 +43,12 @@ from entrain.serving.behaviours import Behaviour
 from entrain.state import State
 from entrain.stopwatch import Shares
 from entrain.trainer import Trainer, Update
-from entrain_envs.codec import encode_spec
-from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
 LOOK_AROUND_S = 0.5
-"""How often the display learns who is there, and a due checkpoint is looked for."""
+"""How often the display is told who is connected, and a due checkpoint is looked for."""
 
 
 class TrainingRun:
@@ -84,8 +69,8 @@ class TrainingRun:
         Args:
             config: every option.
             folder: where files go.
-            display: what a person sees.
-            launcher: given the address, what starts simulators.
+            display: shows how the run goes.
+            launcher: makes the launcher of simulators, given the address that they dial.
             restored: the checkpoint to go on from.
             clock: seconds.
 
@@ -101,26 +86,27 @@ class TrainingRun:
         self._make_launcher = launcher
         self._clock = clock
         self._began_s = clock()
-        self._trainers: dict[str, Trainer] = {}
-        self._policies: dict[str, ActorCritic] = {}
+        self._learners = make_learners(config.update_threads, processors=available_processors())
+        self._trainers = Trainers(config, learners=self._learners, recorder=self)
         self._behaviours: dict[str, Behaviour] = {}
-        self._store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
+        self._server = make_server(config, run_id=folder.name, prepare=self._trainers.prepare)
+        self._checkpointing = Checkpointing(
+            CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep),
+            every_steps=config.checkpoints.every_steps,
+            saved_at=0 if restored is None else restored.step,
+        )
         self._metrics = MetricsWriter(folder)
         self._codec = Shares()
-        self._learners = make_learners(config.update_threads, processors=available_processors())
         self._serving: list[asyncio.Task[None]] = []
-        self._saving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._is_complete = False
         self._asked_for: list[str] = []
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
-        self._server = make_server(config, run_id=folder.name, prepare=self._prepare)
-        self._saved_at = 0
         self._earlier_s = 0.0
         self._started_at = time.time()
         if restored is not None:
             with checked(restored.path):
-                self._restore(restored)
+                self._load_state(restored.state)
 
     @property
     def seconds(self) -> float:
@@ -130,17 +116,17 @@ class TrainingRun:
     @property
     def env_steps(self) -> int:
         """Outcomes received, over all policies."""
-        return sum(trainer.progress.env_steps for trainer in self._trainers.values())
+        return self._trainers.env_steps
 
     @property
     def policies(self) -> Mapping[str, ActorCritic]:
         """{behaviour: its policy} of those that simulators have brought."""
-        return self._policies
+        return self._trainers.policies
 
     @property
     def trainers(self) -> Mapping[str, Trainer]:
         """{behaviour: its trainer}."""
-        return self._trainers
+        return self._trainers.by_name
 
     async def run(self, stop: asyncio.Event) -> Outcome:
         """Train until every policy is done, or `stop` is set; then save what was learned.
@@ -162,7 +148,7 @@ class TrainingRun:
         return outcome
 
     async def _serve(self, stop: asyncio.Event, to_dial: str) -> Outcome:
-        """Everything between listening and the last checkpoint."""
+        """Do everything between listening and the last checkpoint."""
         address = listened_on(self._config, to_dial)
         logger.info("listening on %s (Ctrl+C saves and stops)", address)
         launcher = self._make_launcher(to_dial)
@@ -198,9 +184,9 @@ class TrainingRun:
         return isinstance(self._failure, TrainingDivergedError)
 
     async def _open_trainers(self, group: asyncio.TaskGroup, address: str) -> None:
-        """A trainer for each behaviour as it is first seen."""
+        """Run the trainer of each behaviour from when a simulator first brings it."""
         async for behaviour in self._server.opened():
-            trainer = self._trainers[behaviour.name]
+            trainer = self.trainers[behaviour.name]
             logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
             self._behaviours[behaviour.name] = behaviour
             self._show(address)
@@ -208,51 +194,17 @@ class TrainingRun:
             self._serving.append(group.create_task(running))
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
-        """Nobody left, or an update that diverged, ends the run; what was learned is not lost."""
+        """Do `work`; end the run, and save it, if nobody is left or an update diverged."""
         try:
             await work
         except (NoSimulatorError, TrainingDivergedError) as error:
             self._failure = self._failure or error
             self._over.set()
 
-    def _prepare(self, specs: Sequence[BehaviourSpec]) -> None:
-        """A trainer for each of these behaviours; ConfigError, and for none, if one cannot be made.
-
-        Before their simulator is welcomed, so that what does not fit costs it and nobody else.
-        """
-        new = [spec for spec in specs if spec.name not in self._trainers]
-        for index, spec in enumerate(new):
-            try:
-                with within_memory(policy_options(self._config, spec.name)):
-                    self._make_trainer(spec)
-            except Exception as error:
-                # Any: what a network of the user's raises is its own affair.
-                for made in new[:index]:
-                    del self._trainers[made.name], self._policies[made.name]
-                raise ConfigError(f"behaviour '{spec.name}': {describe(error)}") from error
-
-    def _make_trainer(self, spec: BehaviourSpec) -> Trainer:
-        config = policy_options(self._config, spec.name)
-        warn_of_too_few_steps(config, spec.name)
-        seed = self._config.seed + 1_000_003 * len(self._trainers)
-        policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
-        trainer = Trainer(
-            spec.name,
-            actor=make_actor(policy, seed=seed),
-            algorithm=make_algorithm(policy, seed=seed),
-            alarms=Alarms(config, spec.action),
-            recorder=self,
-            learners=self._learners,
-            total_steps=config.total_steps,
-        )
-        self._policies[spec.name] = policy
-        self._trainers[spec.name] = trainer
-        return trainer
-
     def note_completion(self) -> None:
-        """A policy has its total steps; the run is complete once every policy has."""
-        missing = [name for name in self._config.named_behaviours if name not in self._trainers]
-        if not all(trainer.is_complete for trainer in self._trainers.values()):
+        """End the run once every policy has its total steps."""
+        missing = [name for name in self._config.named_behaviours if name not in self.trainers]
+        if not self._trainers.are_complete:
             return
         if missing and missing != self._asked_for:
             self._asked_for = missing
@@ -263,12 +215,12 @@ class TrainingRun:
             )
         elif not missing:
             self._is_complete = True
-            # At once: how often agents act after the end must not depend on who is faster.
+            # Now: the number of steps after the end must not depend on who is faster.
             self._server.pause()
             self._over.set()
 
     async def _look_around(self, address: str) -> None:
-        """Show who is there, and save when it is time."""
+        """Show who is connected, and save when it is time, again and again."""
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
             self._show(address)
@@ -281,26 +233,13 @@ class TrainingRun:
             expected=expected_simulators(self._config),
             agents=self._server.num_agents,
         )
-        steps = {name: trainer.progress.env_steps for name, trainer in self._trainers.items()}
+        steps = {name: trainer.progress.env_steps for name, trainer in self.trainers.items()}
         self._display.serving(row, dict.fromkeys(self._config.named_behaviours, 0) | steps)
 
     def _save_if_due(self) -> None:
-        """Begin a checkpoint, if one is due and now is a moment that it can hold."""
-        is_due = self.env_steps - self._saved_at >= self._config.checkpoints.every_steps
-        is_writing = self._saving is not None and not self._saving.done()
-        is_learning = any(trainer.is_learning for trainer in self._trainers.values())
-        if is_due and not is_writing and not is_learning:
-            self._saved_at = self.env_steps
-            self._saving = asyncio.create_task(
-                self._save_on_the_way(self.state(), step=self.env_steps)
-            )
-
-    async def _save_on_the_way(self, state: State, *, step: int) -> None:
-        try:
-            await asyncio.to_thread(self._store.save, state, step=step)
-        except CheckpointError as error:
-            # A full disk now is no reason to throw away what is being learned.
-            logger.error("%s; training goes on", error)
+        """Begin a checkpoint, if one is due and no update runs."""
+        if not self._trainers.is_any_learning:
+            self._checkpointing.save_if_due(self.env_steps, self.state)
 
     async def _drain(self) -> None:
         """Wait for running updates, but not longer than the configuration allows."""
@@ -312,8 +251,7 @@ class TrainingRun:
                 "again when the run is resumed",
                 self._config.stop_timeout_s,
             )
-            for trainer in self._trainers.values():
-                trainer.interrupt()
+            self._trainers.interrupt()
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
@@ -322,19 +260,17 @@ class TrainingRun:
         else:
             await self._server.stop(pb.CLOSE_REASON_STOPPED, "the trainer stops and may come back")
         for name, behaviour in self._behaviours.items():
-            # No batch will tell of those that left last, so the ledger would not balance.
-            self._trainers[name].release(behaviour.slots.take_released)
-        if self._saving is not None:
-            # Two at once would want the same name.
-            await self._saving
-        # What diverges at once when it is resumed must not push older checkpoints out.
-        is_new = self.env_steps > self._saved_at or not self._has_diverged
-        if outcome != "failed" or (self._trainers and is_new):
-            path = await asyncio.to_thread(self._store.save, self.state(), step=self.env_steps)
-            logger.info("saved %s", path)
+            # The trainer learns from a batch who left, and there is no batch after the last one.
+            self.trainers[name].release(behaviour.slots.take_released)
+        # A run that diverges as soon as it is resumed must not push older checkpoints out.
+        is_new = self.env_steps > self._checkpointing.saved_at or not self._has_diverged
+        if outcome != "failed" or (self.trainers and is_new):
+            await self._checkpointing.save_last(self.env_steps, self.state)
+        else:
+            await self._checkpointing.finish()
 
     def summary(self, outcome: Outcome) -> RunSummary:
-        """What the run has come to."""
+        """Returns what the run has come to, for its report."""
         return RunSummary(
             name=self._folder.name,
             outcome=outcome,
@@ -343,12 +279,12 @@ class TrainingRun:
             seconds=self.seconds,
             simulators=(describe_sessions(self._server.counters),),
             software=software(),
-            policies={name: trainer.summary() for name, trainer in self._trainers.items()},
+            policies=self._trainers.summaries(),
             counters=dict(self._server.counters),
         )
 
     def record(self, update: Update) -> None:
-        """Keep and show what one update came to."""
+        """Write the metrics of one update, show them and log its warnings."""
         codec = self._codec.since_last(self._server.seconds, now_s=self.seconds)
         metrics = {**update.metrics, **codec, "time/seconds": self.seconds}
         progress = update.progress
@@ -362,34 +298,23 @@ class TrainingRun:
         self._display.update(update.behaviour, row)
         for warning in update.warnings:
             logger.warning("policy '%s', %s", update.behaviour, warning)
-        # Where updates take nearly all of the time, no other moment may be found.
+        # If updates take nearly all of the time, `_look_around` finds no moment between them.
         self._save_if_due()
 
     def state(self) -> State:
-        """Everything that decides how the run goes on."""
+        """Returns everything that decides how the run goes on; not while an update runs."""
         return {
             "started_at": self._started_at,
             "seconds": self.seconds,
             "server": self._server.state(),
-            "policies": {
-                str(index): {
-                    "spec": encode_spec(self._policies[name].spec).SerializeToString(
-                        deterministic=True
-                    ),
-                    "trainer": trainer.state(),
-                }
-                for index, (name, trainer) in enumerate(self._trainers.items())
-            },
+            "policies": self._trainers.state(),
         }
 
-    def _restore(self, restored: Loaded) -> None:
-        env_steps = {}
-        for spec, state in policy_states(restored.state):
-            self._make_trainer(spec).load_state(state)
-            env_steps[spec.name] = state["progress"]["env_steps"]
-        self._server.load_state(restored.state["server"])
-        self._saved_at = restored.step
-        self._earlier_s = float(restored.state["seconds"])
-        self._started_at = float(restored.state["started_at"])
-        # Last, for it changes a file: nothing may turn out not to fit any more.
-        self._metrics.resume_at(env_steps)
+    def _load_state(self, state: State) -> None:
+        self._trainers.load_state(state["policies"])
+        self._server.load_state(state["server"])
+        self._earlier_s = float(state["seconds"])
+        self._started_at = float(state["started_at"])
+        # This forgets rows of a file, so it comes last, when everything has turned out to fit.
+        steps = {name: trainer.progress.env_steps for name, trainer in self.trainers.items()}
+        self._metrics.resume_at(steps)

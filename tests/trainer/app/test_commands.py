@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from entrain.app import commands
 from entrain.config.load import load_config
@@ -244,21 +242,20 @@ def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden
     assert load_config(folder.config, []).seed == 4
 
 
-@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (0, 3)])
-def test_threads_are_set_before_the_run_unless_torch_and_numpy_are_to_choose(
-    tmp_path: Path, run: type[FakeRun], threads: int, expected: int
+def test_the_process_gets_the_threads_of_the_configuration_before_the_run(
+    tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = torch.get_num_threads()
-    with threadpool_limits(3, user_api="blas"):
-        try:
-            torch.set_num_threads(3)
-            assert commands.train(config(tmp_path, f"threads={threads}")) == 0
-            assert torch.get_num_threads() == expected
-            blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-            assert {pool["num_threads"] for pool in blas} <= {expected}
-        finally:
-            torch.set_num_threads(before)
-    assert run.ends_with == "completed"
+    told: list[int] = []
+
+    class Watched(run):  # type: ignore[valid-type,misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            assert told == [2]
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(commands, "TrainingRun", Watched)
+    monkeypatch.setattr(commands, "prepare_process", lambda *, threads: told.append(threads))
+    assert commands.train(config(tmp_path, "threads=2")) == 0
+    assert told == [2]
 
 
 def test_what_simulators_printed_before_a_failure_stays(tmp_path: Path, run: type[FakeRun]) -> None:
