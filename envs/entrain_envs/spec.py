@@ -1,15 +1,16 @@
 """What a behaviour observes and how it acts: names, shapes, dtypes and bounds.
 
-A spec is said once, in the handshake; from then on both sides hold every array against it.
-Nothing here knows of protobuf, gRPC or episodes.
+A simulator sends its specs once, in the handshake. From then on both sides check every array
+against them. Derived quantities are cached, since both sides read them in every exchange. This
+module does not know protobuf, gRPC or episodes.
 """
 
 import math
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from entrain_envs.errors import SpecError
 
@@ -17,18 +18,18 @@ DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "float32": np.dtype("<f4"),
     "uint8": np.dtype("u1"),
 }
-"""The dtypes an observation may have, as they are written on the wire."""
+"""Dtypes that an observation may have, in the byte order of the wire."""
 
 KINDS = ("vector", "image", "entities", "goal")
-"""What an observation may be to a policy. vector: plain numbers, of any shape. image: [H, W, C] or
-[C, H, W], seen by convolutions. entities: [N, F], a set of at most N things with F numbers each;
-a row of zeros is an absent one. goal: what to do, rather than what is."""
+"""What an observation means to a policy. vector: plain numbers of any shape. image: [H, W, C] or
+[C, H, W], encoded by convolutions. entities: [N, F], a set of at most N things with F numbers each;
+a row of zeros means that the thing is absent. goal: what the agent should do."""
 
 MAX_DIMENSIONS = 16
-"""Of an observation; numpy and torch have limits of their own, which are not much higher."""
+"""Most dimensions of an observation. The limits of numpy and torch are not much higher."""
 
 _HEAD_BYTES = 13
-"""Of a row: agent id (8), step type (1) and reward (4)."""
+"""Bytes of a row before its observations: agent id (8), step type (1) and reward (4)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ObservationSpec:
     """A key of `DTYPES`."""
 
     kind: str = ""
-    """One of `KINDS`; if not said, image for three dimensions and vector for any other number."""
+    """One of `KINDS`. By default image for three dimensions, vector for any other number."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -90,19 +91,19 @@ class ObservationSpec:
     def _default_kind(self) -> str:
         return "image" if len(self.shape) == 3 else "vector"
 
-    @property
+    @cached_property
     def numpy_dtype(self) -> np.dtype[np.generic]:
-        """Little-endian, as on the wire."""
+        """The dtype in numpy, little-endian as on the wire."""
         return DTYPES[self.dtype]
 
     @property
     def size(self) -> int:
-        """Numbers in one agent's observation."""
+        """How many numbers one agent observes."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
-        """Of one agent's observation, on the wire."""
+        """Bytes of one agent's observation on the wire."""
         return self.size * self.numpy_dtype.itemsize
 
     def __str__(self) -> str:
@@ -142,19 +143,19 @@ class ActionSpec:
         if not self.low and not self.branches:
             raise SpecError("the action is empty; give it a continuous dimension or a branch")
 
-    @property
+    @cached_property
     def continuous_size(self) -> int:
         """Number of continuous dimensions."""
         return len(self.low)
 
-    @property
+    @cached_property
     def num_choices(self) -> int:
-        """Choices of all branches together: the width of an action mask."""
+        """Number of choices over all branches: the width of an action mask."""
         return sum(self.branches)
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
-        """Of one agent's action, on the wire: a float32 a dimension and an int32 a branch."""
+        """Bytes of one agent's action on the wire: a float32 per dimension, an int32 per branch."""
         return 4 * (self.continuous_size + len(self.branches))
 
     def __str__(self) -> str:
@@ -168,41 +169,40 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class BehaviourSpec:
-    """One kind of agent. The same name means the same spec for all simulators of a run."""
+    """One kind of agent. All simulators of a run give the same spec for the same name."""
 
     name: str
     observations: tuple[ObservationSpec, ...]
     action: ActionSpec
-    _observation_by_name: Mapping[str, ObservationSpec] = field(
-        init=False, repr=False, compare=False, hash=False
-    )
 
     def __post_init__(self) -> None:
         if not self.name:
             raise SpecError("a behaviour has an empty name; give each one a name")
         if not self.observations:
             raise SpecError(f"behaviour '{self.name}' observes nothing; give it an observation")
-        by_name = {observation.name: observation for observation in self.observations}
-        if len(by_name) != len(self.observations):
+        if len(self._observation_by_name) != len(self.observations):
             names = [observation.name for observation in self.observations]
             raise SpecError(
                 f"behaviour '{self.name}' has two observations of one name: {', '.join(names)}"
             )
-        object.__setattr__(self, "_observation_by_name", by_name)
 
-    @property
-    def observation_names(self) -> Set[str]:
+    @cached_property
+    def _observation_by_name(self) -> Mapping[str, ObservationSpec]:
+        return {observation.name: observation for observation in self.observations}
+
+    @cached_property
+    def observation_names(self) -> frozenset[str]:
         """The names of all observations."""
-        return self._observation_by_name.keys()
+        return frozenset(self._observation_by_name)
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
-        """Of one agent's timestep, on the wire, with its action mask (one byte a choice)."""
+        """Bytes of one agent's timestep on the wire, with its action mask (a byte per choice)."""
         observed = sum(observation.num_bytes for observation in self.observations)
         return _HEAD_BYTES + observed + self.action.num_choices
 
     def observation(self, name: str) -> ObservationSpec:
-        """The observation of that name; SpecError if there is none."""
+        """The observation with this name; SpecError if there is none."""
         try:
             return self._observation_by_name[name]
         except KeyError:
@@ -211,48 +211,9 @@ class BehaviourSpec:
                 f"(it has: {', '.join(self._observation_by_name)})"
             ) from None
 
-    def check_observation(self, name: str, values: npt.NDArray[np.generic], *, rows: int) -> None:
-        """Raise SpecError unless `values` is `rows` of this observation, all finite.
-
-        Args:
-            name: of the observation.
-            values: [rows, *shape] of the spec's dtype.
-            rows: how many timesteps the message has.
-        """
-        spec = self.observation(name)
-        expected = (rows, *spec.shape)
-        if values.shape != expected or values.dtype != spec.numpy_dtype:
-            raise SpecError(
-                f"behaviour '{self.name}', observation '{name}' is "
-                f"{values.dtype}{list(values.shape)}, expected {spec.dtype}{list(expected)}"
-            )
-        if spec.dtype != "uint8" and not is_finite(values):
-            check_finite(values, f"behaviour '{self.name}', observation '{name}'")
-
     def __str__(self) -> str:
         observations = ", ".join(str(observation) for observation in self.observations)
         return f"'{self.name}' observes ({observations}), acts with {self.action}"
-
-
-def is_finite(values: npt.NDArray[np.generic]) -> bool:
-    """Whether all float32 `values` are finite."""
-    # One reduction instead of a boolean array: float32 cannot overflow a float64 sum, so the
-    # sum is finite only if every term is. An inf beside a -inf is no cause for a warning here.
-    with np.errstate(invalid="ignore"):
-        return math.isfinite(values.sum(dtype=np.float64))
-
-
-def check_finite(values: npt.NDArray[np.generic], where: str) -> None:
-    """Raise SpecError naming the first row of `values` that is NaN or infinite."""
-    bad = ~np.isfinite(values.astype(np.float64)).reshape(len(values), -1)
-    if bad.any():
-        row = int(bad.any(axis=1).argmax())
-        flat = values.reshape(len(values), -1)[row]
-        number = flat[int(bad[row].argmax())]
-        raise SpecError(
-            f"{where}, row {row} holds {number}; all numbers must be finite: find where the "
-            "simulator divides by zero or lets a body leave the world"
-        )
 
 
 def _bounds(low: tuple[float, ...], high: tuple[float, ...]) -> str:

@@ -1,8 +1,9 @@
-"""What crosses the wire, as numpy: timesteps of many agents at once, and the actions for them.
+"""Timesteps of many agents at once, and the actions for them, as numpy arrays.
 
-Nothing here knows of protobuf or gRPC; `codec` turns these into bytes and back.
+This module does not know protobuf or gRPC; `codec` converts these to bytes and back.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain_envs.errors import SpecError
-from entrain_envs.spec import BehaviourSpec, check_finite, is_finite
+from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
@@ -22,7 +23,7 @@ Array = npt.NDArray[np.generic]
 
 
 class StepType(IntEnum):
-    """Where in an episode a timestep stands. The numbers are those of the wire."""
+    """Where a timestep stands in its episode. The numbers are those of the wire."""
 
     FIRST = 1
     """The first observation of an episode; needs an action."""
@@ -31,13 +32,13 @@ class StepType(IntEnum):
     """The outcome of the last action, and the episode goes on; needs an action."""
 
     TERMINATED = 3
-    """The outcome of the last action, after which the future is worth zero."""
+    """The outcome of the last action, which ended the episode: its future return is zero."""
 
     TRUNCATED = 4
-    """The outcome of the last action, after which the episode was cut by a limit."""
+    """The outcome of the last action; a limit then cut the episode off."""
 
 
-# Plain values of the hot path: looking a member up in an Enum costs a microsecond each time.
+# Plain values for the hot path: an Enum lookup costs a microsecond each time.
 _FIRST = np.uint8(StepType.FIRST)
 _MID = np.uint8(StepType.MID)
 _TRUNCATED = np.uint8(StepType.TRUNCATED)
@@ -54,13 +55,13 @@ class TimestepBatch:
     """
 
     agent_id: Int64Array
-    """[K] the simulator's own numbers; an agent keeps its number while it lives."""
+    """[K] the simulator's own numbers. An agent keeps its number for life."""
 
     step_type: UInt8Array
     """[K] each a `StepType`."""
 
     reward: Float32Array
-    """[K] what the agent earned for its last action; zero where FIRST."""
+    """[K] reward for the agent's last action; zero where FIRST."""
 
     observation: Mapping[str, Array]
     """{name: [K, *shape]} in the spec's dtype."""
@@ -79,15 +80,15 @@ class TimestepBatch:
         observation: Mapping[str, npt.ArrayLike],
         action_mask: npt.ArrayLike = True,
     ) -> "TimestepBatch":
-        """Make a batch of whatever numpy can read; one number may stand for all K rows.
+        """Make a batch from anything that numpy can read; one number may stand for all K rows.
 
         Args:
-            spec: says the dtypes; the shapes are checked when the batch is sent.
+            spec: gives the dtypes. Shapes are checked when the batch is sent.
             agent_id: [K].
             step_type: [K], or one for all rows.
             reward: [K], or one for all rows.
             observation: {name: [K, *shape]}.
-            action_mask: [K, num_choices]; left out, everything is allowed.
+            action_mask: [K, num_choices]; by default every choice is allowed.
         """
         ids = np.asarray(agent_id, np.int64)
         rows = len(ids)
@@ -151,14 +152,13 @@ class TimestepBatch:
                 f"{', '.join(sorted(self.observation))}; "
                 f"expected {', '.join(observation.name for observation in spec.observations)}"
             )
-        for name, values in self.observation.items():
-            spec.check_observation(name, values, rows=rows)
-        self._check_mask(spec)
+        for observation in spec.observations:
+            check_observation(spec.name, observation, self.observation[observation.name], rows=rows)
+        if spec.action.branches and not self.action_mask.all():
+            self._check_mask(spec)
 
     def _check_mask(self, spec: BehaviourSpec) -> None:
         """Raise SpecError if a row that needs an action has a branch with no allowed choice."""
-        if not spec.action.branches or self.action_mask.all():
-            return
         first_choices = np.cumsum((0, *spec.action.branches[:-1]))
         possible = np.logical_or.reduceat(self.action_mask, first_choices, axis=1)
         stuck = ~possible & self.needs_action[:, None]
@@ -173,7 +173,7 @@ class TimestepBatch:
 
 @dataclass(frozen=True)
 class ActionBatch:
-    """Actions for the A rows of a `TimestepBatch` that needed one, in their order."""
+    """Actions for the A rows of a `TimestepBatch` that need one, in the same order."""
 
     continuous: Float32Array
     """[A, continuous_size] within the spec's bounds."""
@@ -182,7 +182,48 @@ class ActionBatch:
     """[A, number of branches] each from 0 to the branch's number of choices - 1."""
 
     policy_version: int
-    """How many updates the policy that chose them had seen."""
+    """How many updates the policy had made when it chose these actions."""
 
     def __len__(self) -> int:
         return len(self.continuous)
+
+
+def check_observation(
+    behaviour: str, spec: ObservationSpec, values: npt.NDArray[np.generic], *, rows: int
+) -> None:
+    """Raise SpecError unless `values` are `rows` observations that fit `spec`, all finite.
+
+    Args:
+        behaviour: name for the message.
+        spec: of this observation.
+        values: [rows, *shape] of the spec's dtype.
+        rows: how many timesteps the message has.
+    """
+    if values.shape != (rows, *spec.shape) or values.dtype != spec.numpy_dtype:
+        raise SpecError(
+            f"behaviour '{behaviour}', observation '{spec.name}' is "
+            f"{values.dtype}{list(values.shape)}, expected {spec.dtype}{[rows, *spec.shape]}"
+        )
+    if spec.dtype != "uint8" and not is_finite(values):
+        check_finite(values, f"behaviour '{behaviour}', observation '{spec.name}'")
+
+
+def is_finite(values: npt.NDArray[np.generic]) -> bool:
+    """Whether all float32 `values` are finite."""
+    # One reduction instead of a boolean array: float32 cannot overflow a float64 sum, so the
+    # sum is finite only if every term is. An inf plus a -inf must not cause a warning.
+    with np.errstate(invalid="ignore"):
+        return math.isfinite(np.add.reduce(values, axis=None, dtype=np.float64))
+
+
+def check_finite(values: npt.NDArray[np.generic], where: str) -> None:
+    """Raise SpecError naming the first row of `values` that is NaN or infinite."""
+    bad = ~np.isfinite(values.astype(np.float64)).reshape(len(values), -1)
+    if bad.any():
+        row = int(bad.any(axis=1).argmax())
+        flat = values.reshape(len(values), -1)[row]
+        number = flat[int(bad[row].argmax())]
+        raise SpecError(
+            f"{where}, row {row} holds {number}; all numbers must be finite: find where the "
+            "simulator divides by zero or lets a body leave the world"
+        )

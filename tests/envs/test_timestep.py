@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 
 from entrain_envs.errors import SpecError
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
-from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from entrain_envs.timestep import (
+    ActionBatch,
+    StepType,
+    TimestepBatch,
+    check_finite,
+    check_observation,
+    is_finite,
+)
 from scripted_trainer import RowsOf
 
 FIRST, MID, TERMINATED, TRUNCATED = StepType
 POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
+JOINTS = ObservationSpec("joints", (3,))
+INFINITY = float("inf")
 CHOOSER = BehaviourSpec("chooser", (ObservationSpec("place", (1,)),), ActionSpec(branches=(2, 3)))
 
 
@@ -163,3 +172,58 @@ def test_a_batch_made_with_an_unknown_observation_is_refused() -> None:
         TimestepBatch.of(
             POINT, agent_id=[0], step_type=MID, reward=0.0, observation={"plaice": [[0.0]]}
         )
+
+
+def test_an_array_that_fits_passes() -> None:
+    check_observation("walker", JOINTS, np.zeros((5, 3), np.float32), rows=5)
+
+
+@pytest.mark.parametrize(
+    ("values", "arrived"),
+    [
+        (np.zeros((5, 4), np.float32), r"float32\[5, 4\]"),
+        (np.zeros((4, 3), np.float32), r"float32\[4, 3\]"),
+        (np.zeros((5, 3), np.float64), r"float64\[5, 3\]"),
+        (np.zeros((15,), np.float32), r"float32\[15\]"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_told_with_what_was_expected(
+    values: np.ndarray, arrived: str
+) -> None:
+    with pytest.raises(
+        SpecError, match=rf"'walker', observation 'joints' is {arrived}, .*\[5, 3\]"
+    ):
+        check_observation("walker", JOINTS, values, rows=5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), INFINITY, -INFINITY])
+def test_a_number_that_is_not_finite_is_told_with_its_row(bad: float) -> None:
+    values = np.zeros((5, 3), np.float32)
+    values[3, 1] = bad
+    with pytest.raises(SpecError, match=rf"'joints', row 3 holds {bad}"):
+        check_observation("walker", JOINTS, values, rows=5)
+
+
+def test_infinities_that_would_cancel_are_still_found() -> None:
+    assert not is_finite(np.array([INFINITY, -INFINITY], np.float32))
+
+
+def test_huge_but_finite_numbers_pass() -> None:
+    largest = np.finfo(np.float32).max
+    assert is_finite(np.full(10_000, largest, np.float32))
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
+def test_finiteness_is_what_numpy_says_of_each_number(numbers: list[float]) -> None:
+    values = np.array(numbers, np.float32)
+    assert is_finite(values) == bool(np.isfinite(values).all())
+
+
+def test_the_first_bad_row_is_named_though_later_ones_are_bad_too() -> None:
+    values = np.array([[0.0], [INFINITY], [float("nan")]], np.float32)
+    with pytest.raises(SpecError, match="reward, row 1 holds inf"):
+        check_finite(values, "reward")
+
+
+def test_finite_numbers_pass_the_slow_check() -> None:
+    check_finite(np.ones((3, 2), np.float32), "reward")

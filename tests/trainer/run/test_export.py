@@ -22,6 +22,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.run import export
 from entrain.run.export import ExportCheck, export_policy, input_names, random_inputs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import check_observation
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -350,7 +351,7 @@ def test_random_inputs_fit_the_spec_and_spread_around_what_was_seen() -> None:
     assert np.abs(angles.mean(axis=0) - 100).max() < 50
     assert (angles.std(axis=0) > 100).all()
     for observation, name in zip(HYBRID.observations, input_names(HYBRID), strict=False):
-        HYBRID.check_observation(observation.name, inputs[name], rows=400)
+        check_observation(HYBRID.name, observation, inputs[name], rows=400)
     first, second = np.split(inputs["action_mask"], [3], axis=1)
     assert first.any(axis=1).all()
     assert second.any(axis=1).all()
