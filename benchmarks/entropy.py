@@ -55,7 +55,7 @@ class Variant:
     has_target: bool = False
 
     normalization: str = "minibatch"
-    """ppo.advantage_normalization; minibatch is its default."""
+    """algorithm.advantage_normalization; minibatch is its default."""
 
     def options(self, task: str, strength: float) -> Mapping[str, Any]:
         """Of the policy, beside those that all variants have."""
@@ -68,7 +68,7 @@ class Variant:
         if self.has_target:
             final = {"final_fraction": FINAL_FRACTION} if falls else {}
             entropy["target"] = {"fraction": strength, "rate": RATE, **final}
-        return {"entropy": entropy, "ppo": {"advantage_normalization": self.normalization}}
+        return {"entropy": entropy, "algorithm": {"advantage_normalization": self.normalization}}
 
 
 VARIANTS: Mapping[str, Variant] = {

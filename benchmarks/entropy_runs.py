@@ -27,13 +27,13 @@ TOTAL_STEPS = 150_000
 OPTIONS: Mapping[str, Any] = {
     "total_steps": TOTAL_STEPS,
     "normalize_observations": False,
-    "ppo": {
-        "rollout_steps": 1024,
+    "rollout_steps": 1024,
+    "discount": 0.97,
+    "algorithm": {
         "minibatch_size": 256,
         "num_epochs": 4,
         "learning_rate": 1e-3,
         "learning_rate_schedule": "constant",
-        "discount": 0.97,
     },
 }
 """The same for every task and variant."""
@@ -117,7 +117,13 @@ class Learner:
         self.policy = ActorCritic(self.maze.spec, config, seed=seed)
         self._benchmark = benchmark
         self._seed = seed
-        self._algorithm = PPO(self.policy, config.ppo, seed=seed, device=torch.device("cpu"))
+        self._algorithm = PPO(
+            self.policy,
+            config.algorithm,
+            discount=config.discount,
+            seed=seed,
+            device=torch.device("cpu"),
+        )
         self._actor = make_actor(self.policy, seed=seed)
         self._points: list[tuple[float, float, int, float]] = []
 

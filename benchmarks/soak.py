@@ -48,7 +48,8 @@ simulators: {{wait_s: 60}}
 policies:
   soak:
     total_steps: 1_000_000_000
-    ppo: {{rollout_steps: 8192, minibatch_size: 1024, num_epochs: 2}}
+    rollout_steps: 8192
+    algorithm: {{minibatch_size: 1024, num_epochs: 2}}
 """
 
 

@@ -41,7 +41,8 @@ def learn(
     prepare(policy)
     ppo = PPO(
         policy,
-        config.ppo,
+        config.algorithm,
+        discount=config.discount,
         seed=seed,
         device=torch.device("cpu"),
         regularizer=regularize(policy),

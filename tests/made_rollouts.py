@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
     MemoryConfig,
     NetworkConfig,
     PolicyConfig,
-    PPOConfig,
 )
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -89,10 +89,16 @@ def made_rollout(
     )
 
 
-def made_ppo(policy: ActorCritic, *, seed: int = 0, **options: Any) -> PPO:
+def made_ppo(policy: ActorCritic, *, seed: int = 0, discount: float = 0.99, **options: Any) -> PPO:
     """Small minibatches and two epochs, unless told otherwise."""
     options = {"minibatch_size": 8, "num_epochs": 2, **options}
-    return PPO(policy, PPOConfig(**options), seed=seed, device=torch.device("cpu"))
+    return PPO(
+        policy,
+        PPOConfig(**options),
+        discount=discount,
+        seed=seed,
+        device=torch.device("cpu"),
+    )
 
 
 def same_state(one: State, other: State) -> bool:

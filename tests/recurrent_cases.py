@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO, Coefficients
-from entrain.config.policy import MemoryConfig, NetworkConfig, PPOConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import MemoryConfig, NetworkConfig
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import ActionSpec
@@ -21,6 +22,7 @@ from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollou
 
 COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1)
 WHOLE_ROLLOUT = 10_000
+DISCOUNT = 0.9
 Gradients: TypeAlias = Mapping[str, Tensor]
 Experience = TypeVar("Experience", Rollout, Minibatch)
 
@@ -67,7 +69,9 @@ class Case:
             for parameter in learning.parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                 parameter.add_(noise, alpha=0.1)
-        return PPO(learning, config(**options), seed=0, device=torch.device("cpu"))
+        return PPO(
+            learning, config(**options), discount=DISCOUNT, seed=0, device=torch.device("cpu")
+        )
 
 
 def config(**options: Any) -> PPOConfig:
@@ -75,7 +79,6 @@ def config(**options: Any) -> PPOConfig:
     return PPOConfig(
         **{
             "minibatch_size": WHOLE_ROLLOUT,
-            "discount": 0.9,
             "gae_lambda": 0.7,
             "value_clip_range": 0.05,
             "clip_range": COEFFICIENTS.clip_range,

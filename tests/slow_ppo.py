@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entrain.config.policy import PPOConfig
+from entrain.config.algorithm import PPOConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 
@@ -35,9 +35,11 @@ def slow_loss(steps: Sequence[SlowStep], config: PPOConfig, entropy_coefficient:
     return total / len(steps)
 
 
-def slow_steps(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> list[SlowStep]:
+def slow_steps(
+    policy: ActorCritic, rollout: Rollout, config: PPOConfig, *, discount: float
+) -> list[SlowStep]:
     """All valid steps of a rollout, whose advantages are normalised over all of them."""
-    estimates = slow_advantages(rollout, config)
+    estimates = slow_advantages(rollout, discount=discount, gae_lambda=config.gae_lambda)
     advantages = list(estimates.values())
     mean, std = 0.0, 1.0
     if config.advantage_normalization != "none" and len(advantages) > 1:
@@ -62,7 +64,9 @@ def slow_steps(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> list
     return steps
 
 
-def slow_advantages(rollout: Rollout, config: PPOConfig) -> dict[tuple[int, int], float]:
+def slow_advantages(
+    rollout: Rollout, *, discount: float, gae_lambda: float
+) -> dict[tuple[int, int], float]:
     """{(t, b): advantage} of each valid step, not normalised."""
     advantages = {}
     for b, length in enumerate(lengths_of(rollout)):
@@ -71,8 +75,8 @@ def slow_advantages(rollout: Rollout, config: PPOConfig) -> dict[tuple[int, int]
             value, next_value = rollout.value[t, b, 0].item(), rollout.next_value[t, b, 0].item()
             if rollout.boundary[t, b]:
                 following = 0.0
-            delta = rollout.reward[t, b].item() + config.discount * next_value - value
-            following = delta + config.discount * config.gae_lambda * following
+            delta = rollout.reward[t, b].item() + discount * next_value - value
+            following = delta + discount * gae_lambda * following
             advantages[t, b] = following
     return advantages
 

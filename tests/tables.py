@@ -7,13 +7,8 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.entropy import Entropy, Regularizer
-from entrain.config.policy import (
-    ActionConfig,
-    EntropyConfig,
-    NetworkConfig,
-    PolicyConfig,
-    PPOConfig,
-)
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import ActionConfig, EntropyConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
 from entrain_envs.environment import Environment
@@ -28,10 +23,12 @@ def table_config(
     updates: int = 1,
     entropy: EntropyConfig = NO_ENTROPY,
     action: ActionConfig = UNIT_SIGMA,
+    rollout_steps: int = 2048,
+    discount: float = 0.99,
     **ppo: Any,
 ) -> PolicyConfig:
     """Of a table that learns with advantages in units of the reward, unless told otherwise."""
-    options = PPOConfig(
+    algorithm = PPOConfig(
         **{
             "learning_rate": 0.05,
             "num_epochs": 2,
@@ -41,12 +38,14 @@ def table_config(
         }
     )
     return PolicyConfig(
-        total_steps=updates * options.rollout_steps,
+        total_steps=updates * rollout_steps,
+        rollout_steps=rollout_steps,
+        discount=discount,
         network=NetworkConfig(hidden_sizes=()),
         normalize_observations=False,
         entropy=entropy,
         action=action,
-        ppo=options,
+        algorithm=algorithm,
     )
 
 

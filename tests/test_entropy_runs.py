@@ -72,10 +72,10 @@ def test_a_lucky_update_is_no_recovery() -> None:
 
 
 def test_options_are_merged_group_by_group() -> None:
-    options = {"ppo": {"discount": 0.9, "num_epochs": 4}, "total_steps": 5}
-    more = {"ppo": {"discount": 0.5}, "entropy": {"coefficient": 1.0}}
+    options = {"algorithm": {"gae_lambda": 0.9, "num_epochs": 4}, "total_steps": 5}
+    more = {"algorithm": {"gae_lambda": 0.5}, "entropy": {"coefficient": 1.0}}
     assert merged(options, more) == {
-        "ppo": {"discount": 0.5, "num_epochs": 4},
+        "algorithm": {"gae_lambda": 0.5, "num_epochs": 4},
         "total_steps": 5,
         "entropy": {"coefficient": 1.0},
     }

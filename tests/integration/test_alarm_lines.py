@@ -17,7 +17,8 @@ policies:
   toy:
     total_steps: 1600
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 64, minibatch_size: 64, num_epochs: 8, learning_rate: {learning_rate}}}
+    rollout_steps: 64
+    algorithm: {{minibatch_size: 64, num_epochs: 8, learning_rate: {learning_rate}}}
 """
 
 

@@ -36,7 +36,8 @@ policies:
   ball:
     total_steps: {total_steps}
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 100, minibatch_size: 50, num_epochs: 1}}
+    rollout_steps: 100
+    algorithm: {{minibatch_size: 50, num_epochs: 1}}
 """
 
 

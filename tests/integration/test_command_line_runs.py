@@ -49,7 +49,8 @@ policies:
   ball:
     total_steps: {total_steps}
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 200, minibatch_size: 100, num_epochs: {num_epochs}}}
+    rollout_steps: 200
+    algorithm: {{minibatch_size: 100, num_epochs: {num_epochs}}}
 """
 
 
@@ -212,7 +213,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
             assert commands.train(config) == 0
     assert CheckpointStore(folder.checkpoints, keep=3).load_newest().step < 600
     with simulators(address, {"b": BalanceBall(count=2)}):
-        assert commands.resume(folder.path, ["policies.ball.ppo.num_epochs=1"]) == 0
+        assert commands.resume(folder.path, ["policies.ball.algorithm.num_epochs=1"]) == 0
     assert RunSummary.load(folder.summary).outcome == "completed"
 
 

@@ -28,7 +28,8 @@ policies:
   ball:
     total_steps: {total_steps}
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 200, minibatch_size: 100, num_epochs: 1}}
+    rollout_steps: 200
+    algorithm: {{minibatch_size: 100, num_epochs: 1}}
 """
 
 

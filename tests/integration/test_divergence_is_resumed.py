@@ -22,10 +22,11 @@ policies:
   toy:
     total_steps: 256
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 2, learning_rate: {learning_rate}}}
+    rollout_steps: 64
+    algorithm: {{minibatch_size: 32, num_epochs: 2, learning_rate: {learning_rate}}}
 """
 FAR_TOO_HIGH, FINE = "1e30", "0.01"
-LOWER = f"policies.toy.ppo.learning_rate={FINE}"
+LOWER = f"policies.toy.algorithm.learning_rate={FINE}"
 
 
 @pytest.fixture(autouse=True)

@@ -23,12 +23,12 @@ policies:
     network: {{hidden_sizes: []}}
     normalize_observations: false
     entropy: {{objective: {objective}, coefficient: 0.5}}
-    ppo:
-      rollout_steps: 4096
+    rollout_steps: 4096
+    discount: 0.9
+    algorithm:
       minibatch_size: 2048
       num_epochs: 2
       learning_rate: 0.1
-      discount: 0.9
       gae_lambda: 0.9
       advantage_normalization: none
       max_grad_norm: 0.0

@@ -20,7 +20,8 @@ policies:
   ball:
     total_steps: 1400
     normalize_rewards: true
-    ppo: {{rollout_steps: 350, minibatch_size: 32, num_epochs: {num_epochs}}}
+    rollout_steps: 350
+    algorithm: {{minibatch_size: 32, num_epochs: {num_epochs}}}
     {options}
 """
 

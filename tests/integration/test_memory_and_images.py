@@ -31,7 +31,8 @@ policies:
       image_encoder: simple
       image_features: 8
       memory: {{kind: gru, size: 6, sequence_length: 4}}
-    ppo: {{rollout_steps: 80, minibatch_size: 40, num_epochs: 1, learning_rate: 0.01}}
+    rollout_steps: 80
+    algorithm: {{minibatch_size: 40, num_epochs: 1, learning_rate: 0.01}}
 """
 EPISODE_STEPS = 5
 

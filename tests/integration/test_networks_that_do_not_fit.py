@@ -31,7 +31,8 @@ policies:
   ball:
     total_steps: 1000000
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 100, minibatch_size: 50, num_epochs: 1}}
+    rollout_steps: 100
+    algorithm: {{minibatch_size: 50, num_epochs: 1}}
   "*":
     network: {network}
 """

@@ -40,7 +40,8 @@ policies:
     total_steps: 2560
     network: {{hidden_sizes: [8]}}
     entropy: {entropy}
-    ppo: {{rollout_steps: 256, minibatch_size: 128, num_epochs: 8, learning_rate: 0.03}}
+    rollout_steps: 256
+    algorithm: {{minibatch_size: 128, num_epochs: 8, learning_rate: 0.03}}
 """
 
 

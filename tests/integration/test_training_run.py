@@ -102,11 +102,13 @@ policies:
   cat:
     total_steps: {cat_steps}
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 100, minibatch_size: 25, num_epochs: {num_epochs}}}
+    rollout_steps: 100
+    algorithm: {{minibatch_size: 25, num_epochs: {num_epochs}}}
   dog:
     total_steps: 600
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 150, minibatch_size: 50, num_epochs: {num_epochs}}}
+    rollout_steps: 150
+    algorithm: {{minibatch_size: 50, num_epochs: {num_epochs}}}
 """
 
 
@@ -233,7 +235,8 @@ policies:
   ball:
     total_steps: {total_steps}
     network: {{hidden_sizes: [8]}}
-    ppo: {{rollout_steps: 200, minibatch_size: 100, num_epochs: 1}}
+    rollout_steps: 200
+    algorithm: {{minibatch_size: 100, num_epochs: 1}}
 """
 
 

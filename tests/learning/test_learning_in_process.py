@@ -18,7 +18,7 @@ LAST_EPISODES = 50
 
 def final_return(name: str, env_id: str, options: list[str], *, count: int, seed: int) -> float:
     """Mean over the last episodes that ended in training."""
-    overrides = [f"policies.{env_id}.ppo.{option}" for option in options]
+    overrides = [f"policies.{env_id}.{option}" for option in options]
     config = load_config(CONFIGS / f"{name}.yaml", overrides).policies[env_id]
     environment = GymnasiumEnvironment(lambda: make(env_id, {}), behaviour=env_id, count=count)
     learned = learn(environment, config, seed=seed)

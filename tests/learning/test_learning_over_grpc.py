@@ -31,6 +31,6 @@ def test_a_policy_that_does_not_learn_misses_the_threshold(tmp_path: Path) -> No
         task.config,
         tmp_path / "frozen",
         "server.address=localhost:0",
-        "policies.CartPole-v1.ppo.learning_rate=1e-12",
+        "policies.CartPole-v1.algorithm.learning_rate=1e-12",
     )
     assert run.final_return() < task.threshold / 2

@@ -286,11 +286,11 @@ def test_an_interrupt_before_training_begins_ends_with_130(
 def test_a_mistake_in_the_settings_starts_nothing(
     daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--set", "policies.walker.ppo.clip_rnage=0.1"]) == 2
+    assert main(["train", "--set", "policies.walker.algorithm.clip_rnage=0.1"]) == 2
     assert daemon.calls == []
     assert capsys.readouterr().err == (
-        "entrain: --set policies.walker.ppo.clip_rnage=0.1: policies.walker.ppo has no option "
-        "'clip_rnage'; did you mean 'clip_range'?\n"
+        "entrain: --set policies.walker.algorithm.clip_rnage=0.1: policies.walker.algorithm has "
+        "no option 'clip_rnage'; did you mean 'clip_range'?\n"
     )
 
 

@@ -9,14 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.fields import Options
-from entrain.config.policy import (
-    ActionConfig,
-    EntropyConfig,
-    NetworkConfig,
-    PolicyConfig,
-    PPOConfig,
-)
+from entrain.config.policy import ActionConfig, EntropyConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import (
     CheckpointsConfig,
     LaunchConfig,
@@ -69,10 +64,11 @@ def test_an_option_that_does_not_exist_is_refused() -> None:
 
 
 def test_the_defaults_are_those_of_the_ppo_that_the_field_compares_with() -> None:
-    ppo = PPOConfig()
-    assert (ppo.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
+    policy = PolicyConfig()
+    ppo = policy.algorithm
+    assert (policy.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
-    assert (ppo.discount, ppo.gae_lambda, ppo.clip_range) == (0.99, 0.95, 0.2)
+    assert (policy.discount, ppo.gae_lambda, ppo.clip_range) == (0.99, 0.95, 0.2)
     assert (ppo.value_coefficient, ppo.max_grad_norm) == (0.5, 0.5)
 
 
@@ -93,7 +89,7 @@ def test_a_run_listens_on_loopback_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("lookalike", [True, False, "64", "1e3", b"64", None, [64]])
 def test_only_a_number_is_a_number(lookalike: Any) -> None:
-    for option in ("minibatch_size", "learning_rate", "discount", "target_kl"):
+    for option in ("minibatch_size", "learning_rate", "gae_lambda", "target_kl"):
         with pytest.raises(ValidationError):
             PPOConfig.model_validate({option: lookalike})
 
@@ -109,10 +105,10 @@ def test_no_number_is_infinite(number: float) -> None:
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_fraction_lies_between_0_and_1(number: float) -> None:
     if 0.0 <= number <= 1.0:
-        assert PPOConfig(discount=number).discount == number
+        assert PPOConfig(gae_lambda=number).gae_lambda == number
     else:
         with pytest.raises(ValidationError):
-            PPOConfig(discount=number)
+            PPOConfig(gae_lambda=number)
 
 
 @given(number=st.integers())

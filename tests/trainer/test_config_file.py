@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.load import load_config, to_yaml
-from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig, PPOConfig
+from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
 from entrain.errors import ConfigError
 
@@ -38,7 +39,7 @@ name: walk
 policies:
   walker:
     total_steps: 5000
-    ppo:
+    algorithm:
       clip_range: 0.1
 """
 
@@ -56,11 +57,11 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 def test_what_a_file_does_not_say_keeps_its_default(tmp_path: Path) -> None:
     walker = read(tmp_path, WALKER).policies["walker"]
-    assert walker == PolicyConfig(total_steps=5000, ppo=PPOConfig(clip_range=0.1))
+    assert walker == PolicyConfig(total_steps=5000, algorithm=PPOConfig(clip_range=0.1))
 
 
 def test_a_group_without_content_has_its_defaults(tmp_path: Path) -> None:
-    config = read(tmp_path, "server:\npolicies:\n  walker:\n  runner: {ppo: }\n")
+    config = read(tmp_path, "server:\npolicies:\n  walker:\n  runner: {algorithm: }\n")
     assert config.server == ServerConfig()
     assert config.policies == {"walker": PolicyConfig(), "runner": PolicyConfig()}
 
@@ -157,7 +158,7 @@ def test_set_changes_what_the_file_says_and_the_last_one_wins(tmp_path: Path) ->
         "server.grace_s=1e-3",
     )
     assert config.policies["walker"].total_steps == 8
-    assert config.policies["walker"].ppo.clip_range == 0.1
+    assert config.policies["walker"].algorithm.clip_range == 0.1
     assert config.server.grace_s == 1e-3
 
 
@@ -210,7 +211,8 @@ def test_set_keeps_everything_behind_the_first_equals_sign() -> None:
 def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None:
     text = WALKER.replace("clip_range", "clip_rnage")
     assert complaint(tmp_path, text) == (
-        "walk.yaml:6: policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?"
+        "walk.yaml:6: policies.walker.algorithm has no option 'clip_rnage'; "
+        "did you mean 'clip_range'?"
     )
 
 
@@ -219,17 +221,20 @@ def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None
     [
         (
             "policies:\n  walker:\n    clip_range: 0.1",
-            "3: policies.walker has no option 'clip_range'; did you mean 'ppo.clip_range'?",
+            "3: policies.walker has no option 'clip_range'; did you mean 'algorithm.clip_range'?",
         ),
-        ("\nppo: {}", "2: a run has no option 'ppo'; did you mean 'policies.NAME.ppo'?"),
+        (
+            "\nalgorithm: {}",
+            "2: a run has no option 'algorithm'; did you mean 'policies.NAME.algorithm'?",
+        ),
         ("polices: {}", "1: a run has no option 'polices'; did you mean 'policies'?"),
         (
-            "policies: {w: {ppo: {gamma: 0.9}}}",
-            "1: policies.w.ppo has no option 'gamma'; did you mean 'discount'?",
+            "policies: {w: {algorithm: {gamma: 0.9}}}",
+            "1: policies.w.algorithm has no option 'gamma'; did you mean 'policies.w.discount'?",
         ),
         (
             "policies: {w: {lr: 1e-3}}",
-            "1: policies.w has no option 'lr'; did you mean 'ppo.learning_rate'?",
+            "1: policies.w has no option 'lr'; did you mean 'algorithm.learning_rate'?",
         ),
         (
             "simulators: {launch: [{command: walk, cuont: 2}]}",
@@ -240,8 +245,8 @@ def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None
             "1: checkpoints has no option 'frobnicate' (it has: every_steps, keep)",
         ),
         (
-            'policies: {"a.b": {pp: {}}}',
-            "1: policies.\"a.b\" has no option 'pp'; did you mean 'ppo'?",
+            'policies: {"a.b": {algoritm: {}}}',
+            "1: policies.\"a.b\" has no option 'algoritm'; did you mean 'algorithm'?",
         ),
     ],
 )
@@ -254,20 +259,20 @@ def test_an_unknown_option_is_answered_with_a_valid_one(
 @pytest.mark.parametrize(
     ("group", "written", "expected"),
     [
-        ("ppo", "minibatch_size: many", "is 'many'; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size: 0", "is 0; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size: 1.5", "is 1.5; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size: true", "is true; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size: '64'", "is '64'; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size: [64]", "is a list; it must be an integer of at least 1"),
-        ("ppo", "minibatch_size:", "is empty; it must be an integer of at least 1"),
-        ("ppo", "discount: 1.5", "is 1.5; it must be a number between 0 and 1"),
-        ("ppo", "learning_rate: 0e0", "is 0e0; it must be a number above 0"),
-        ("ppo", "learning_rate: .inf", "is .inf; it must be a finite number above 0"),
-        ("ppo", "target_kl: .nan", "is .nan; it must be a finite number of at least 0"),
-        ("ppo", "clip_range: {}", "is a group of options; it must be a number above 0"),
+        ("algorithm", "minibatch_size: many", "is 'many'; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size: 0", "is 0; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size: 1.5", "is 1.5; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size: true", "is true; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size: '64'", "is '64'; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size: [64]", "is a list; it must be an integer of at least 1"),
+        ("algorithm", "minibatch_size:", "is empty; it must be an integer of at least 1"),
+        ("algorithm", "gae_lambda: 1.5", "is 1.5; it must be a number between 0 and 1"),
+        ("algorithm", "learning_rate: 0e0", "is 0e0; it must be a number above 0"),
+        ("algorithm", "learning_rate: .inf", "is .inf; it must be a finite number above 0"),
+        ("algorithm", "target_kl: .nan", "is .nan; it must be a finite number of at least 0"),
+        ("algorithm", "clip_range: {}", "is a group of options; it must be a number above 0"),
         (
-            "ppo",
+            "algorithm",
             "learning_rate_schedule: liner",
             "is 'liner'; it must be one of constant, linear; did you mean 'linear'?",
         ),
@@ -379,8 +384,8 @@ def test_a_value_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
     ("argument", "expected"),
     [
         (
-            "policies.walker.ppo.clip_rnage=0.1",
-            "policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?",
+            "policies.walker.algorithm.clip_rnage=0.1",
+            "policies.walker.algorithm has no option 'clip_rnage'; did you mean 'clip_range'?",
         ),
         ("seed=many", "seed is 'many'; it must be an integer of at least 0 and below"),
         ("total_steps", "write it as PATH=VALUE, such as policies.walker.total_steps=5000"),
@@ -392,7 +397,7 @@ def test_a_value_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
         ("name.first=x", "name is 'walk', which has no option 'first'"),
         ("seed.x=3", "seed has no options below it"),
         ("server.token_file.x=3", "server.token_file has no options below it"),
-        ("policies.walker.ppo.discount.a.b=3", "policies.walker.ppo.discount has no options below"),
+        ("policies.walker.discount.a.b=3", "policies.walker.discount has no options below"),
         (
             "policies.w.network.hidden_sizes.0=3",
             "policies.w.network.hidden_sizes is nowhere written, so no entry of it can be changed",
@@ -436,7 +441,7 @@ def test_a_mistake_in_the_file_that_set_repairs_is_none(tmp_path: Path) -> None:
     [
         ("name: walk\nname: run\n", "2: name is given twice; the first is in line 1"),
         (
-            "policies:\n  w:\n    ppo: {}\n  v: {}\n  w: {}\n",
+            "policies:\n  w:\n    algorithm: {}\n  v: {}\n  w: {}\n",
             "5: policies.w is given twice; the first is in line 2",
         ),
         ("name: walk\nserver: {address: x\n", "3: this is not YAML: while parsing a flow mapping"),
@@ -536,10 +541,12 @@ policies = st.builds(
     ),
     action=st.builds(ActionConfig, initial_log_sigma_sq=st.floats(-19, 3)),
     normalize_rewards=st.booleans(),
-    ppo=st.builds(
+    rollout_steps=count,
+    discount=fraction,
+    policy_lag=st.integers(0, 1),
+    algorithm=st.builds(
         PPOConfig,
         learning_rate=positive,
-        discount=fraction,
         gae_lambda=fraction,
         learning_rate_schedule=st.sampled_from(["constant", "linear"]),
         minibatch_size=count,
@@ -591,7 +598,7 @@ def test_a_path_shown_in_a_message_can_be_given_to_set(
 def test_every_option_is_written_in_the_order_of_the_documentation() -> None:
     written = yaml.safe_load(to_yaml(RunConfig()))
     assert list(written) == list(RunConfig.model_fields)
-    assert list(written["policies"]["*"]["ppo"]) == list(PPOConfig.model_fields)
+    assert list(written["policies"]["*"]["algorithm"]) == list(PPOConfig.model_fields)
 
 
 @pytest.mark.parametrize("text", ["1e-3", "on", "0x10", "0o7", "null", "1_0", "<<", "2024-01-01"])

@@ -118,14 +118,14 @@ def test_every_value_that_is_read_knows_its_line(values: dict[str, Any]) -> None
 def test_reading_changes_nothing_that_was_read_before() -> None:
     source = read_yaml("policies: {w: {total_steps: 5}}", name="walk.yaml")
     before = copy.deepcopy(source.values)
-    source.origin(("policies", "w", "ppo", "clip_range"))
-    assert source.value(("policies", "w", "ppo", "clip_range")) is None
+    source.origin(("policies", "w", "algorithm", "clip_range"))
+    assert source.value(("policies", "w", "algorithm", "clip_range")) is None
     assert source.values == before
 
 
 def test_the_origin_of_what_nobody_wrote_is_the_group_around_it() -> None:
     source = read_yaml("name: walk\npolicies:\n  w: {}\n", name="walk.yaml")
-    assert source.origin(("policies", "w", "ppo", "clip_range")).place == "walk.yaml:3"
+    assert source.origin(("policies", "w", "algorithm", "clip_range")).place == "walk.yaml:3"
     assert source.origin(("server", "address")).place == "walk.yaml"
 
 

@@ -53,8 +53,8 @@ def test_the_schema_has_every_value_of_a_resolved_run() -> None:
 
 
 def test_finding_stops_at_the_last_part_that_exists() -> None:
-    found, schema = find(("policies", "walker", "ppo", "clip_rnage"))
-    assert found == ("policies", "walker", "ppo")
+    found, schema = find(("policies", "walker", "algorithm", "clip_rnage"))
+    assert found == ("policies", "walker", "algorithm")
     assert "clip_range" in schema["properties"]
 
 
@@ -67,7 +67,7 @@ def test_finding_stops_at_the_last_part_that_exists() -> None:
         (("server", "tls_key"), "a path, as text or null"),
         (("server", "grace_s"), "a number of at least 0"),
         (("server", "max_message_mib"), "a number above 0"),
-        (("policies", "w", "ppo", "discount"), "a number between 0 and 1"),
+        (("policies", "w", "algorithm", "gae_lambda"), "a number between 0 and 1"),
         (("policies", "w", "network", "hidden_sizes", 0), "an integer of at least 1"),
         (("simulators", "launch", 0, "command"), "text or a list, each entry text"),
         (("policies",), "a group of names, each with a value"),
@@ -83,12 +83,13 @@ def test_what_an_option_must_be_is_said_in_words(path: tuple[str | int, ...], wo
 @pytest.mark.parametrize(
     ("group", "name", "closest"),
     [
-        (("policies", "w", "ppo"), "clip_rnage", "clip_range"),
-        (("policies", "w", "ppo"), "epochs", "num_epochs"),
-        (("policies", "w", "ppo"), "gamma", "discount"),
-        (("policies", "w"), "learning_rate", "ppo.learning_rate"),
+        (("policies", "w", "algorithm"), "clip_rnage", "clip_range"),
+        (("policies", "w", "algorithm"), "epochs", "num_epochs"),
+        (("policies", "w", "algorithm"), "gae_lamda", "gae_lambda"),
+        (("policies", "w", "algorithm"), "gamma", "policies.w.discount"),
+        (("policies", "w"), "learning_rate", "algorithm.learning_rate"),
         (("policies", "w"), "hidden_sizs", "network.hidden_sizes"),
-        ((), "learning_rate", "policies.NAME.ppo.learning_rate"),
+        ((), "learning_rate", "policies.NAME.algorithm.learning_rate"),
         ((), "keep", "checkpoints.keep"),
         (("checkpoints",), "grace_s", "server.grace_s"),
         (("simulators", "launch", 0), "cmd", "command"),
@@ -131,6 +132,9 @@ def test_the_reference_tells_of_every_option() -> None:
     for path, option in options():
         if "properties" not in option and path[-1] not in (ANY_NAME, 0):
             assert f"\n| `{path[-1]}` | " in text, path
+        elif "discriminator" in option:
+            assert f"\n| `{path[-1]}` | " in text, path
+            assert f".{path[-1]}, kind: ppo\n" in text, path
         elif path[-1] not in (ANY_NAME, 0):
             assert f".{path[-1]}\n" in text or f"## {path[-1]}\n" in text, path
 
@@ -141,7 +145,7 @@ def test_the_example_in_the_reference_is_valid(tmp_path: Path) -> None:
     (tmp_path / "walk.yaml").write_text(example, encoding="utf-8")
     config = load_config(tmp_path / "walk.yaml", [])
     assert config.policies["walker"].total_steps == 1_000_000
-    assert config.policies["walker"].ppo.learning_rate == 3e-4
+    assert config.policies["walker"].algorithm.learning_rate == 3e-4
 
 
 @pytest.mark.parametrize(
@@ -191,14 +195,14 @@ def test_halfcheetah_has_the_hyperparameters_of_cleanrl() -> None:
     policy = load_config(REPOSITORY / "docs" / "examples" / "halfcheetah.yaml", []).policies[
         "HalfCheetah-v5"
     ]
-    ppo = policy.ppo
+    ppo = policy.algorithm
     assert policy.total_steps == 1_000_000
     assert policy.normalize_observations
     assert policy.normalize_rewards
     assert (policy.network.hidden_sizes, policy.network.activation) == ((64, 64), "tanh")
-    assert (ppo.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
+    assert (policy.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
-    assert (ppo.adam_epsilon, ppo.discount, ppo.gae_lambda) == (1e-5, 0.99, 0.95)
+    assert (ppo.adam_epsilon, policy.discount, ppo.gae_lambda) == (1e-5, 0.99, 0.95)
     assert (ppo.clip_range, ppo.clip_range_schedule, ppo.value_clip_range) == (0.2, "constant", 0.2)
     assert (ppo.value_coefficient, ppo.max_grad_norm) == (0.5, 0.5)
     assert (ppo.advantage_normalization, ppo.target_kl) == ("minibatch", 0.0)
@@ -221,5 +225,5 @@ def test_a_group_that_may_be_null_has_options_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", ["entropy_coefficient", "ent_coef", "beta"])
 def test_who_writes_the_coefficient_where_others_have_it_is_told_where_it_is(name: str) -> None:
-    closest = closest_option(("policies", "walker", "ppo"), name)
-    assert closest == "policies.NAME.entropy.coefficient"
+    closest = closest_option(("policies", "walker", "algorithm"), name)
+    assert closest == "policies.walker.entropy.coefficient"

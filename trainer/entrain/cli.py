@@ -48,7 +48,8 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Change one option, such as policies.walker.ppo.clip_range=0.1. Any number of times.",
+        help="Change one option, such as policies.walker.algorithm.clip_range=0.1. "
+        "Any number of times.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]

@@ -71,7 +71,7 @@ def test_choices_have_collapsed_below_a_twentieth_of_what_they_began_with() -> N
 
 
 def test_a_collapse_is_said_with_numbers_meaning_and_remedy() -> None:
-    judge = alarms(THREE_CHOICES, entropy={"coefficient": 0.02}, ppo={"learning_rate": 0.003})
+    judge = alarms(THREE_CHOICES, entropy={"coefficient": 0.02}, algorithm={"learning_rate": 0.003})
     of_choices(judge, [LN_3])
     warning = the_one(judge.judge(measured(branches=0.02, coefficient=0.01), progress=0.125))
     assert warning.startswith(
@@ -82,7 +82,7 @@ def test_a_collapse_is_said_with_numbers_meaning_and_remedy() -> None:
     # As it is now, not as it began: it may follow a schedule.
     assert warning.endswith(
         "raise entropy.coefficient (now 0.01) or set an entropy.target, or lower "
-        "ppo.learning_rate (0.003), and begin anew"
+        "algorithm.learning_rate (0.003), and begin anew"
     )
 
 
@@ -329,7 +329,7 @@ def test_pinned_actions_are_said_with_numbers_meaning_and_remedy() -> None:
         "pinned actions: 81 % of the continuous actions lie beyond a bound and are cut to it, "
         "where the simulator cannot tell them apart. If the task does not ask for full force, set "
         "action.distribution: squashed_gaussian, lower action.initial_log_sigma_sq (now 0) or "
-        "ppo.learning_rate (0.0003), or let the simulator offer a wider range"
+        "algorithm.learning_rate (0.0003), or let the simulator offer a wider range"
     )
 
 
@@ -403,8 +403,10 @@ def judged(judge: Alarms, metrics: Sequence[Any]) -> list[str]:
 
 def test_a_policy_that_settles_at_once_is_warned_of_and_one_that_takes_its_time_is_not() -> None:
     def warnings(**ppo: Any) -> list[str]:
-        ppo = {"rollout_steps": 256, "minibatch_size": 128, "num_epochs": 4, **ppo}
-        config = PolicyConfig.model_validate({"total_steps": 5120, "ppo": ppo})
+        ppo = {"minibatch_size": 128, "num_epochs": 4, **ppo}
+        config = PolicyConfig.model_validate(
+            {"total_steps": 5120, "rollout_steps": 256, "algorithm": ppo}
+        )
         environment = DiscreteBandit([1.0, 0.9, 0.0], num_agents=32)
         learned = learn(environment, config, seed=1)
         return judged(Alarms(config, environment.spec.action), learned.metrics)
@@ -419,8 +421,9 @@ def test_a_sigma_that_entropy_drives_to_its_ceiling_is_warned_of() -> None:
         {
             "total_steps": 10240,
             "entropy": {"coefficient": 1.0},
-            "ppo": {
-                **{"rollout_steps": 256, "minibatch_size": 64, "learning_rate": 0.02},
+            "rollout_steps": 256,
+            "algorithm": {
+                **{"minibatch_size": 64, "learning_rate": 0.02},
                 **{"advantage_normalization": "none", "num_epochs": 8},
             },
         }
@@ -462,7 +465,7 @@ def is_option(path: str) -> bool:
 
 
 def options_in(text: str) -> list[str]:
-    return re.findall(r"\b(?:entropy|action|ppo|network)\.[a-z_]+(?:\.[a-z_]+)*", text)
+    return re.findall(r"\b(?:entropy|action|algorithm|network)\.[a-z_]+(?:\.[a-z_]+)*", text)
 
 
 def test_every_option_that_is_named_exists() -> None:

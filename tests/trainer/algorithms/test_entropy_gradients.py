@@ -150,7 +150,14 @@ def made_case(
         frozen = ActorCritic(environment.spec, config, seed=1).double()
         set_choices(frozen, torch.tensor(prior))
         regularizer = PriorDivergence(frozen, policy)
-    ppo = PPO(policy, config.ppo, seed=0, device=torch.device("cpu"), regularizer=regularizer)
+    ppo = PPO(
+        policy,
+        config.algorithm,
+        discount=config.discount,
+        seed=0,
+        device=torch.device("cpu"),
+        regularizer=regularizer,
+    )
     return Case(ppo, policy, lived_through(policy, environment, agents, ROWS))
 
 

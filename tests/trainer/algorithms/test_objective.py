@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.objective import Estimate, make_objective
-from entrain.config.policy import EntropyConfig, PPOConfig
+from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
 
-PPO = PPOConfig(discount=0.5, gae_lambda=0.5)
+REWARDS = {"discount": 0.5, "gae_lambda": 0.5}
 CARRY = 0.25
 """Discount times lambda, of rewards."""
 
@@ -75,7 +75,7 @@ def estimate(
     entropy: EntropyConfig, rollout: Rollout, coefficient: float, worth: Tensor | None = None
 ) -> Estimate:
     at_each = column(*WORTH) if worth is None else worth
-    return make_objective(entropy, PPO).estimate(rollout, lambda: at_each, coefficient)
+    return make_objective(entropy, **REWARDS).estimate(rollout, lambda: at_each, coefficient)
 
 
 def never() -> Tensor:
@@ -91,7 +91,7 @@ CRITIC = EntropyConfig(objective="entropy_critic", discount=0.8, gae_lambda=0.25
 def test_a_bonus_leaves_the_return_to_rewards() -> None:
     # delta = 1 + 0.5*2 - 1, 2 + 0.5*3 - 2, 4 + 0 - 3 = 1, 1.5, 1
     # A[2] = 1;  A[1] = 1.5 + 0.25*1 = 1.75;  A[0] = 1 + 0.25*1.75 = 1.4375
-    objective = make_objective(BONUS, PPO)
+    objective = make_objective(BONUS, **REWARDS)
     for coefficient in (0.0, 0.5):
         said = objective.estimate(made(), never, coefficient)
         torch.testing.assert_close(said.advantage, column(1.4375, 1.75, 1.0))
@@ -105,12 +105,12 @@ def test_a_soft_return_counts_worth_like_reward() -> None:
     said = estimate(SOFT, made(), 0.5)
     torch.testing.assert_close(said.advantage, column(1.74375, 2.175, 1.1))
     torch.testing.assert_close(said.return_[..., 0], column(2.74375, 4.175, 4.1))
-    assert make_objective(SOFT, PPO).is_soft
+    assert make_objective(SOFT, **REWARDS).is_soft
 
 
 def test_a_soft_return_without_weight_is_the_hard_one_and_asks_for_nothing() -> None:
-    soft = make_objective(SOFT, PPO).estimate(made(), never, 0.0)
-    hard = make_objective(BONUS, PPO).estimate(made(), never, 0.0)
+    soft = make_objective(SOFT, **REWARDS).estimate(made(), never, 0.0)
+    hard = make_objective(BONUS, **REWARDS).estimate(made(), never, 0.0)
     assert torch.equal(soft.advantage, hard.advantage)
     assert torch.equal(soft.return_, hard.return_)
 
@@ -124,7 +124,7 @@ def test_an_entropy_critic_looks_ahead_by_a_discount_of_its_own() -> None:
     torch.testing.assert_close(said.advantage, column(1.4615, 2.37, 0.35))
     torch.testing.assert_close(said.return_[..., 0], column(2.4375, 3.75, 4.0))
     torch.testing.assert_close(said.return_[..., 1], column(0.2096, 0.348, 0.04))
-    assert make_objective(CRITIC, PPO).is_soft
+    assert make_objective(CRITIC, **REWARDS).is_soft
 
 
 def test_an_entropy_critic_learns_while_its_entropy_is_worth_nothing() -> None:

@@ -6,7 +6,8 @@ What they come to with a bandit, a chain and entropy is in `test_entropy_oracles
 import pytest
 import torch
 
-from entrain.config.policy import PolicyConfig, PPOConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import PolicyConfig
 from entrain_envs.timestep import StepType
 from in_process import learn
 from tables import learn_table, normal, values
@@ -46,7 +47,9 @@ def test_a_life_that_terminates_every_7_steps_is_valued_at_what_is_left_of_it() 
 def test_default_options_learn_what_no_linear_policy_can() -> None:
     config = PolicyConfig(
         total_steps=30 * 512,
-        ppo=PPOConfig(rollout_steps=512, learning_rate=3e-3, discount=0.5),
+        rollout_steps=512,
+        discount=0.5,
+        algorithm=PPOConfig(learning_rate=3e-3),
     )
     learned = learn(Follow(num_agents=32), config, seed=0)
     seen = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 3.0 - 1.5

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entrain.algorithms.ppo import PPO, Coefficients
-from entrain.config.policy import EntropyConfig, PPOConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import ActionDistribution, DiagonalGaussian
@@ -30,6 +31,7 @@ from made_rollouts import (
 
 CPU = torch.device("cpu")
 COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.2, entropy_coefficient=0.0)
+DISCOUNT = 0.9
 WHOLE_ROLLOUT = 10_000
 LENGTHS = (7, 0, 12, 5)
 OBJECTIVES = ("bonus", "soft_return", "entropy_critic")
@@ -163,7 +165,7 @@ def slow_loss(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> float
             cell = (t, b)
             worth = float(distribution_at(policy, rollout, t, b).entropy())
             reward = float(rollout.reward[cell]) + is_soft * entropy.coefficient * worth
-            heads = [(reward, config.discount, config.gae_lambda)]
+            heads = [(reward, DISCOUNT, config.gae_lambda)]
             if has_critic:
                 heads.append((unit * worth, entropy.discount, entropy.gae_lambda))
             returns = []
@@ -232,7 +234,6 @@ def test_the_loss_is_that_of_every_valid_step_by_itself(
     rollout = made_rollout(acting, lengths, seed=seed, filler=math.nan)
     config = PPOConfig(
         minibatch_size=WHOLE_ROLLOUT,
-        discount=0.9,
         gae_lambda=0.7,
         value_clip_range=0.05,
         clip_range=0.05,
@@ -241,7 +242,7 @@ def test_the_loss_is_that_of_every_valid_step_by_itself(
         for parameter in learning.parameters():
             generator = torch.Generator().manual_seed(seed)
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    ppo = PPO(learning, config, seed=0, device=CPU)
+    ppo = PPO(learning, config, discount=DISCOUNT, seed=0, device=CPU)
     coefficients = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1)
     loss = loss_of(ppo, rollout, coefficients)
     assert loss.item() == pytest.approx(slow_loss(learning, rollout, config), rel=1e-3, abs=1e-4)

@@ -19,6 +19,7 @@ from entrain.experience import Minibatch, Rollout
 from made_rollouts import permuted_columns
 from recurrent_cases import (
     COEFFICIENTS,
+    DISCOUNT,
     Case,
     Gradients,
     assert_same,
@@ -47,7 +48,7 @@ def found(ppo: PPO, minibatch: Minibatch) -> tuple[Tensor, Gradients]:
 
 def slowly_found(ppo: PPO, rollout: Rollout, normalization: str) -> tuple[Tensor, Gradients]:
     options = config(advantage_normalization=normalization)
-    steps = slow_steps(policy_of(ppo), rollout, options)
+    steps = slow_steps(policy_of(ppo), rollout, options, discount=DISCOUNT)
     loss = slow_loss(steps, options, COEFFICIENTS.entropy_coefficient)
     return loss.detach(), gradients_of(ppo, loss)
 

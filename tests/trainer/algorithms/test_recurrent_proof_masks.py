@@ -29,6 +29,7 @@ from made_rollouts import (
 )
 from recurrent_cases import (
     COEFFICIENTS,
+    DISCOUNT,
     Case,
     config,
     gradients_of,
@@ -74,7 +75,7 @@ def test_what_is_measured_is_the_mean_over_valid_steps(name: str, action: Action
     log.add(ppo.loss_terms(minibatch, COEFFICIENTS), minibatch.mask, torch.tensor(0.0).double())
     measured = log.metrics(clip_range=COEFFICIENTS.clip_range)[name]
     with torch.no_grad():
-        steps = slow_steps(policy_of(ppo), case.rollout(), config())
+        steps = slow_steps(policy_of(ppo), case.rollout(), config(), discount=DISCOUNT)
     expected = sum(map(MEASURES[name], steps)) / STEPS
     # Whether a step is clipped is counted in float32.
     assert measured == pytest.approx(expected, abs=1e-6 if name == "policy/clip_fraction" else 1e-9)
@@ -96,7 +97,7 @@ def test_each_part_of_the_loss_is_a_mean_over_valid_steps(weight: str) -> None:
         "entropy": replace(terms, policy=zeros, value=zeros),
     }[weight]
     with torch.no_grad():
-        steps = slow_steps(policy_of(ppo), case.rollout(), config())
+        steps = slow_steps(policy_of(ppo), case.rollout(), config(), discount=DISCOUNT)
     expected = {
         "policy": sum(float(step.surrogate) for step in steps) / STEPS,
         "value": sum(float(step.value_error) for step in steps) / STEPS,
@@ -184,7 +185,7 @@ def test_explained_variance_is_that_of_valid_steps() -> None:
     case = Case(LENGTHS)
     ppo, rollout = case.ppo(), case.rollout(filler=NAN, extra_rows=3)
     metrics = ppo.update(rollout, progress=0.0)
-    advantages = slow_advantages(rollout, config())
+    advantages = slow_advantages(rollout, discount=DISCOUNT, gae_lambda=config().gae_lambda)
     value = torch.stack([rollout.value[cell][0] for cell in advantages])
     advantage = torch.tensor(list(advantages.values()), dtype=torch.float64)
     expected = 1.0 - advantage.var(correction=0) / (value + advantage).var(correction=0)
@@ -200,7 +201,7 @@ def test_padding_has_no_gradient_however_precise_a_policy_is(
     action = ActionSpec(low=(-1.0,) * dimensions, high=(1.0,) * dimensions)
     memory = MemoryConfig(kind="lstm", size=3, sequence_length=4)
     policy = made_policy(action, memory=memory, initial_log_sigma_sq=log_sigma_sq)
-    ppo = PPO(policy, config(), seed=0, device=torch.device("cpu"))
+    ppo = PPO(policy, config(), discount=DISCOUNT, seed=0, device=torch.device("cpu"))
     minibatch = whole(ppo, made_rollout(policy, LENGTHS))
     assert not minibatch.mask.all()
     clean = gradients_of(ppo, loss_of(ppo, minibatch))

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from entrain.algorithms.ppo import PPO
-from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig, PPOConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.experience import Rollout
 from entrain.inference import policy as inference
 from entrain.policy.actor_critic import ActorCritic
@@ -115,10 +116,11 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
     memory = MemoryConfig(
         kind=kind, size=8, sequence_length=6, burn_in=burn_in, refresh_states=refresh_states
     )
-    options = PPOConfig(rollout_steps=80, minibatch_size=20, num_epochs=3, learning_rate=3e-3)
+    options = PPOConfig(minibatch_size=20, num_epochs=3, learning_rate=3e-3)
     network = NetworkConfig(hidden_sizes=(8,), shared=shared, memory=memory, previous_action=True)
-    policy = ActorCritic(SPEC, PolicyConfig(network=network, ppo=options), seed=3).double()
-    ppo = PPO(policy, options, seed=3, device=torch.device("cpu"))
+    config = PolicyConfig(network=network, rollout_steps=80, algorithm=options)
+    policy = ActorCritic(SPEC, config, seed=3).double()
+    ppo = PPO(policy, options, discount=0.99, seed=3, device=torch.device("cpu"))
     actor = Actor(
         policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True, reward_clip=10.0
     )

@@ -177,7 +177,7 @@ class Alarms:
         coefficient = metrics.get("entropy/coefficient", entropy.coefficient)
         return (
             f"raise entropy.coefficient (now {coefficient:.3g}) or {target}, or lower "
-            f"ppo.learning_rate ({self._config.ppo.learning_rate:g}), and begin anew"
+            f"algorithm.learning_rate ({self._config.algorithm.learning_rate:g}), and begin anew"
         )
 
     def _runaway(self, sigma: list[float], metrics: Metrics) -> Finding:
@@ -222,7 +222,7 @@ class Alarms:
         dimensions = sum(math.isfinite(low) or math.isfinite(high) for low, high in bounds)
         everywhere = metrics.get("policy/clipped_actions", math.nan)
         share = everywhere * self._action.continuous_size / max(dimensions, 1)
-        action, ppo = self._config.action, self._config.ppo
+        action, algorithm = self._config.action, self._config.algorithm
         if action.distribution == "gaussian":
             where = "lie beyond a bound and are cut to it"
             how = "set action.distribution: squashed_gaussian, "
@@ -235,7 +235,8 @@ class Alarms:
             f"pinned actions: {_percent(share)} of the continuous actions {where}, where the "
             "simulator cannot tell them apart. If the task does not ask for full force, "
             f"{how}lower action.initial_log_sigma_sq (now {action.initial_log_sigma_sq:g}) or "
-            f"ppo.learning_rate ({ppo.learning_rate:g}), or let the simulator offer a wider range",
+            f"algorithm.learning_rate ({algorithm.learning_rate:g}), or let the simulator offer a "
+            "wider range",
         )
 
     def state(self) -> State:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.returns import generalized_advantage
-from entrain.config.policy import EntropyConfig, PPOConfig
+from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
 
 Regularization: TypeAlias = Callable[[], Tensor]
@@ -145,9 +145,15 @@ class EntropyCritic:
         )
 
 
-def make_objective(entropy: EntropyConfig, ppo: PPOConfig) -> Objective:
-    """The objective that the options name."""
-    reward = ValueStream(0, ppo.discount, ppo.gae_lambda)
+def make_objective(entropy: EntropyConfig, *, discount: float, gae_lambda: float) -> Objective:
+    """The objective that the options name.
+
+    Args:
+        entropy: its options.
+        discount: of rewards.
+        gae_lambda: of rewards.
+    """
+    reward = ValueStream(0, discount, gae_lambda)
     match entropy.objective:
         case "bonus":
             return Bonus(reward)

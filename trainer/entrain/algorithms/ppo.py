@@ -71,7 +71,7 @@ from entrain.algorithms.telemetry import (
 from entrain.algorithms.temperature import make_temperature
 from entrain.algorithms.unrolling import burnt_in
 from entrain.algorithms.weights import load_weights, weights_of
-from entrain.config.policy import PPOConfig
+from entrain.config.algorithm import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -102,6 +102,7 @@ class PPO:
         policy: ActorCritic,
         config: PPOConfig,
         *,
+        discount: float,
         seed: int,
         device: torch.device,
         regularizer: Regularizer = ENTROPY,
@@ -111,6 +112,7 @@ class PPO:
         Args:
             policy: moved to `device`; its own options name the entropy objective.
             config: of the algorithm.
+            discount: of rewards, per step.
             seed: decides the order of minibatches.
             device: where to learn.
             regularizer: what the objective counts beside the reward.
@@ -123,7 +125,9 @@ class PPO:
             policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm
         )
         self._regularizer = regularizer
-        self._objective = make_objective(policy.config.entropy, config)
+        self._objective = make_objective(
+            policy.config.entropy, discount=discount, gae_lambda=config.gae_lambda
+        )
         self._temperature = make_temperature(policy.config.entropy, policy.spec.action)
         self._version = 0
 

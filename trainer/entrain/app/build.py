@@ -179,13 +179,13 @@ def within_memory(options: PolicyConfig) -> Iterator[None]:
 
 def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
     """Say so if the policy is done before its first rollout."""
-    if options.total_steps < options.ppo.rollout_steps:
+    if options.total_steps < options.rollout_steps:
         logger.warning(
             "policy '%s' will not learn: it is done after total_steps %s, before the first "
-            "rollout of ppo.rollout_steps %s",
+            "rollout of rollout_steps %s",
             behaviour,
             f"{options.total_steps:,}",
-            f"{options.ppo.rollout_steps:,}",
+            f"{options.rollout_steps:,}",
         )
 
 
@@ -202,9 +202,9 @@ def make_actor(policy: ActorCritic, *, seed: int) -> Actor:
     options = policy.config
     return Actor(
         policy,
-        rollout_steps=options.ppo.rollout_steps,
+        rollout_steps=options.rollout_steps,
         seed=seed,
-        discount=options.ppo.discount,
+        discount=options.discount,
         normalize_rewards=options.normalize_rewards,
         reward_clip=options.reward_clip,
     )
@@ -214,11 +214,22 @@ def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
     """What `policy` learns by, on the device where it lives. ConfigError as `make_regularizer`."""
     return PPO(
         policy,
-        policy.config.ppo,
+        policy.config.algorithm,
+        discount=policy.config.discount,
         seed=seed,
         device=policy.initial_state(0).device,
         regularizer=make_regularizer(policy),
     )
+
+
+def refuse_policy_lag(config: RunConfig) -> None:
+    """ConfigError if a policy asks for `policy_lag` 1, which the loop cannot do yet."""
+    for behaviour, options in config.policies.items():
+        if options.policy_lag:
+            raise ConfigError(
+                f"policies.{behaviour}.policy_lag is {options.policy_lag}; this version collects "
+                "and learns in turn only: leave policy_lag at 0"
+            )
 
 
 def require_networks(config: RunConfig) -> None:

@@ -23,6 +23,7 @@ from entrain.app.build import (
     expected_simulators,
     listened_on,
     make_server,
+    refuse_policy_lag,
     require_networks,
     require_priors,
 )
@@ -75,9 +76,11 @@ class TrainingRun:
             clock: seconds.
 
         Raises:
-            ConfigError: the address is wrong or too exposed; a prior, network or device is missing.
+            ConfigError: the address is wrong or too exposed; a prior, network or device is
+                missing; a policy asks for a lag.
             CheckpointError: `restored` does not fit the configuration; nothing was changed.
         """
+        refuse_policy_lag(config)
         require_networks(config)
         require_priors(config)
         self._config = config

@@ -3,10 +3,21 @@
 Nothing here knows which options there are.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 def _refuse_lookalikes(value: Any) -> Any:
@@ -23,6 +34,7 @@ Positive = Annotated[float, Field(gt=0.0), _IsNumber]
 NonNegative = Annotated[float, Field(ge=0.0), _IsNumber]
 Count = Annotated[int, Field(ge=1), _IsNumber]
 CountOrZero = Annotated[int, Field(ge=0), _IsNumber]
+ZeroOrOne = Annotated[int, Field(ge=0, le=1), _IsNumber]
 Seed = Annotated[int, Field(ge=0, lt=2**63), _IsNumber]
 Schedule = Literal["constant", "linear"]
 """linear: falls from its value to zero over the run's total steps."""
@@ -40,3 +52,51 @@ class Options(BaseModel):
     def _empty_is_all_defaults(cls, values: Any) -> Any:
         """A group written without any option, as when its last one was deleted."""
         return {} if values is None else values
+
+
+@dataclass(frozen=True)
+class OneOfKinds:
+    """Marks a union of option groups: the value of `kind` says which of them is meant.
+
+    A group is in the union under the text of its `kind: Literal["..."]`. pydantic's own
+    discriminator needs at least two groups and a `kind` in every value; this one does not.
+    """
+
+    default: str
+    """The kind of a value that does not name one."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Validate by the group that `kind` names; unknown kinds are errors of pydantic."""
+        groups = get_args(source) or (source,)
+        choices = {_kind_of(group): handler.generate_schema(group) for group in groups}
+        return core_schema.no_info_before_validator_function(
+            self._with_kind, core_schema.tagged_union_schema(choices, discriminator="kind")
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """`oneOf` with a discriminator. All but the default group need their `kind` written."""
+        union = handler(schema)
+        by_reference = {ref: kind for kind, ref in union["discriminator"]["mapping"].items()}
+        union["oneOf"] = [
+            choice
+            if by_reference[choice["$ref"]] == self.default
+            else {**choice, "required": ["kind"]}
+            for choice in union["oneOf"]
+        ]
+        return union
+
+    def _with_kind(self, value: Any) -> Any:
+        if value is None:
+            return {"kind": self.default}
+        if isinstance(value, Mapping) and "kind" not in value:
+            return {"kind": self.default, **value}
+        return value
+
+
+def _kind_of(group: type[Options]) -> str:
+    (kind,) = get_args(group.model_fields["kind"].annotation)
+    return str(kind)

@@ -1,7 +1,7 @@
 """What is wrong with settings, in one line: where, what was read, what it must be.
 
-walk.yaml:7: policies.walker.ppo has no option 'clip_rnage'; did you mean 'clip_range'?
-walk.yaml:9: policies.walker.ppo.minibatch_size is 'many'; it must be an integer of at least 1
+walk.yaml:7: policies.walker.algorithm has no option 'clip_rnage'; did you mean 'clip_range'?
+walk.yaml:9: policies.walker.algorithm.minibatch_size is 'many'; it must be an integer of at least 1
 """
 
 import difflib
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from entrain.config.schema import Schema, closest_option, expectation, find
+from entrain.config.schema import Schema, closest_option, expectation, find, kinds
 from entrain.config.source import OptionPath, Origin, Source, describe, show_path
 from entrain.errors import ConfigError
 
@@ -33,21 +33,32 @@ def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
     path, schema = find(details["loc"])
     match details["type"]:
         case "extra_forbidden":
-            name = str(details["loc"][len(path)])
-            return source.origin((*path, name)), _unknown_option(path, name, schema)
+            *group, name = details["loc"]
+            return source.origin((*path, name)), _unknown_option(tuple(group), str(name))
         case "missing":
             sentence = f"{_named(path[:-1])} lacks '{path[-1]}'; it must be {expectation(schema)}"
             return source.origin(path), sentence
         case "value_error":
             sentence = str(details.get("ctx", {}).get("error", details["msg"]))
             return _origin_of_rule(path, sentence, source), _rule(path, schema, sentence)
+        case "union_tag_invalid":
+            path = (*path, "kind")
+            _, schema = find(path)
+            return source.origin(path), _wrong_value(path, schema, "union_tag_invalid", source)
         case kind:
             return source.origin(path), _wrong_value(path, schema, kind, source)
 
 
-def _unknown_option(group: OptionPath, name: str, schema: Schema) -> str:
+def _unknown_option(location: OptionPath, name: str) -> str:
+    """The sentence about `name` in the group at `location`, which is as pydantic reports it."""
+    group, schema = find(location)
     sentence = f"{_named(group)} has no option {describe(name, '')}"
-    closest = closest_option(group, name)
+    kinds_with_it = [
+        kind for kind, its in kinds(find(group)[1]).items() if name in its["properties"]
+    ]
+    if kinds_with_it:
+        return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kinds_with_it[0]}'"
+    closest = closest_option(location, name)
     if closest:
         return f"{sentence}; did you mean '{closest}'?"
     return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
@@ -59,6 +70,8 @@ def _wrong_value(path: OptionPath, schema: Schema, kind: str, source: Source) ->
     if kind == "finite_number":
         expected = expected.replace("a number", "a finite number", 1)
     sentence = f"{show_path(path)} is {describe(value, written)}; it must be {expected}"
+    if isinstance(value, str) and value in kinds(schema):
+        return f"{sentence}; write '{path[-1]}: {{kind: {value}}}'"
     if "enum" in schema and isinstance(value, str):
         near = difflib.get_close_matches(value, schema["enum"], n=1)
         return f"{sentence}; did you mean '{near[0]}'?" if near else sentence

@@ -1,8 +1,8 @@
 """`--set PATH=VALUE`: one value put into settings that were read before.
 
-PATH is made of names and dots: policies.walker.ppo.clip_range. Quotes hold a name together that
-has a dot or a space in it: policies."my.walker".total_steps. A number is a position in a list:
-simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
+PATH is made of names and dots: policies.walker.algorithm.clip_range. Quotes hold a name together
+that has a dot or a space in it: policies."my.walker".total_steps. A number is a position in a
+list: simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
 """
 
 import json
@@ -22,7 +22,7 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
 
     Args:
         source: changed in place; groups on the way are made where there are none.
-        argument: such as "policies.walker.ppo.clip_range=0.1".
+        argument: such as "policies.walker.algorithm.clip_range=0.1".
         position: of this argument among all of them, from 0.
     """
     origin = Origin(f"--set {one_line(argument)}", (1, position), "")

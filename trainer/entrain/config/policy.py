@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from entrain.config.algorithm import Algorithm, PPOConfig
 from entrain.config.fields import (
     Count,
     CountOrZero,
@@ -18,6 +19,7 @@ from entrain.config.fields import (
     Options,
     Positive,
     Schedule,
+    ZeroOrOne,
 )
 
 
@@ -141,55 +143,6 @@ class ActionConfig(Options):
         return self
 
 
-class PPOConfig(Options):
-    """How one update uses one rollout (Schulman et al. 2017, arXiv:1707.06347)."""
-
-    rollout_steps: Count = 2048
-    """Closed env steps, over all agents together, that one update learns from."""
-
-    minibatch_size: Count = 64
-    """Steps in one gradient step. Larger is steadier and faster per step, with fewer updates."""
-
-    num_epochs: Count = 10
-    """Passes over one rollout. More learn faster from it, until the policy drifts."""
-
-    learning_rate: Positive = 3e-4
-    """Of Adam, for policy and critic."""
-
-    learning_rate_schedule: Schedule = "linear"
-    """linear falls to zero over the run."""
-
-    adam_epsilon: Positive = 1e-5
-    """Added to Adam's denominator; 1e-5 is the field's custom for PPO."""
-
-    discount: Fraction = 0.99
-    """Per step; the policy looks about 1 / (1 - discount) steps ahead."""
-
-    gae_lambda: Fraction = 0.95
-    """0 trusts the critic, 1 trusts the sampled rewards."""
-
-    clip_range: Positive = 0.2
-    """How far the action probability ratio may leave 1 before its gradient is cut."""
-
-    clip_range_schedule: Schedule = "constant"
-    """linear falls to zero over the run."""
-
-    value_clip_range: NonNegative = 0.0
-    """How far a value may move from its old estimate in one update; 0 does not clip values."""
-
-    value_coefficient: NonNegative = 0.5
-    """Weight of the critic's squared error in the loss."""
-
-    max_grad_norm: NonNegative = 0.5
-    """Gradients longer than this are shortened to it; 0 does not clip gradients."""
-
-    advantage_normalization: Literal["minibatch", "rollout", "none"] = "minibatch"
-    """Over what advantages are brought to mean 0 and standard deviation 1."""
-
-    target_kl: NonNegative = 0.0
-    """An update ends early once the policy has moved this far (nats); 0 never ends it early."""
-
-
 class EntropyTargetConfig(Options):
     """The entropy that the coefficient is adapted to keep, as a line over the run."""
 
@@ -233,7 +186,7 @@ class EntropyConfig(Options):
     """Per step, of future entropy; of the entropy critic only."""
 
     gae_lambda: Fraction = 0.95
-    """As ppo.gae_lambda, for future entropy; of the entropy critic only."""
+    """As algorithm.gae_lambda, for future entropy; of the entropy critic only."""
 
     prior: Path | None = None
     """Run folder of a trained policy to stay close to: minus the KL divergence from it takes the
@@ -250,10 +203,20 @@ class EntropyConfig(Options):
 
 
 class PolicyConfig(Options):
-    """One policy: how long it trains, its networks, its algorithm."""
+    """One policy: how long it trains, its networks and its algorithm."""
 
     total_steps: Count = 1_000_000
     """Env steps (outcomes received, over all agents) after which this policy is done."""
+
+    rollout_steps: Count = 2048
+    """Closed env steps, over all agents together, that one update learns from."""
+
+    discount: Fraction = 0.99
+    """Per step; the policy looks about 1 / (1 - discount) steps ahead."""
+
+    policy_lag: ZeroOrOne = 0
+    """Updates that the acting policy may be behind. 0: exactly on-policy, simulators wait for each
+    update. 1: the next rollout is collected while the update runs."""
 
     network: NetworkConfig = NetworkConfig()
     action: ActionConfig = ActionConfig()
@@ -271,4 +234,5 @@ class PolicyConfig(Options):
     """Normalised rewards are cut at plus and minus this."""
 
     entropy: EntropyConfig = EntropyConfig()
-    ppo: PPOConfig = PPOConfig()
+    algorithm: Algorithm = PPOConfig()
+    """How the policy learns. Its options depend on `kind`."""

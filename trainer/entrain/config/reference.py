@@ -7,8 +7,8 @@ docs/entrain.schema.json` the schema beside it; a test holds both fresh.
 import json
 from typing import Final
 
-from entrain.config.schema import Schema, expectation, json_schema, options
-from entrain.config.source import OptionPath, show_path
+from entrain.config.schema import Schema, expectation, json_schema, kinds, options, resolved
+from entrain.config.source import show_path
 
 _INTRODUCTION: Final = """\
 # Configuration
@@ -27,7 +27,7 @@ server:
 policies:
   walker:
     total_steps: 1e6
-    ppo:
+    algorithm:
       learning_rate: 3e-4
 ```
 
@@ -40,7 +40,7 @@ given any number of times, and the last one wins. The value is YAML:
 
 | | |
 |---|---|
-| `--set policies.walker.ppo.clip_range=0.1` | one option |
+| `--set policies.walker.algorithm.clip_range=0.1` | one option |
 | `--set 'policies.walker.network.hidden_sizes=[256, 256]'` | a list |
 | `--set 'policies."my.walker".total_steps=5000'` | quote a name that holds a dot |
 | `--set 'policies.*.total_steps=5000'` | the policy called `"*"` |
@@ -49,7 +49,7 @@ given any number of times, and the last one wins. The value is YAML:
 **How YAML is read.** By the rules of version 1.2, as editors do: `1e-3` is a number, `010` is ten,
 and `on`, `off`, `yes` and `no` are words, though an option that is true or false takes them.
 `1_000_000` is a number too, whatever an editor thinks of it. Where text is expected, an unquoted
-`5` is the text "5". A group without content (`ppo:` and nothing below) has its defaults.
+`5` is the text "5". A group without content (`algorithm:` and nothing below) has its defaults.
 `<<: *anchor` copies a group's options into another. An option given twice is an error, and so is
 one that does not exist.
 
@@ -66,18 +66,22 @@ What a run really used, every default filled in, is in its folder as `config.yam
 
 def markdown() -> str:
     """The text of docs/configuration.md."""
-    described = list(options())
-    groups: list[tuple[OptionPath, Schema]] = [((), json_schema())]
-    groups += [(path, schema) for path, schema in described if "properties" in schema]
-    return "\n".join([_INTRODUCTION, *(_group(path, schema) for path, schema in groups)])
+    groups: list[tuple[str, Schema]] = [("A run", json_schema())]
+    for path, schema in options():
+        title = show_path(path)
+        if kinds(schema):
+            groups += [(f"{title}, kind: {kind}", its) for kind, its in kinds(schema).items()]
+        elif "properties" in schema:
+            groups.append((title, schema))
+    return "\n".join([_INTRODUCTION, *(_group(title, schema) for title, schema in groups)])
 
 
-def _group(path: OptionPath, schema: Schema) -> str:
-    inside = [(at, option) for at, option in options() if at[:-1] == path]
-    rows = [_row(str(at[-1]), option) for at, option in inside if _is_value(option)]
+def _group(title: str, schema: Schema) -> str:
+    below = {name: resolved(option) for name, option in schema["properties"].items()}
+    rows = [_row(name, option) for name, option in below.items() if _is_value(option)]
     return "\n".join(
         [
-            f"## {show_path(path) or 'A run'}",
+            f"## {title}",
             "",
             str(schema["description"]),
             "",
@@ -100,12 +104,14 @@ def _default(option: Schema) -> str:
     if isinstance(option.get("additionalProperties"), dict):
         # Of named groups it is enough to say which there are: each has its own defaults.
         value = {name: {} for name in value}
+    if kinds(option):
+        value = {"kind": value["kind"]}
     return json.dumps(value)
 
 
 def _is_value(option: Schema) -> bool:
-    # A group that may be null is an option of the group around it, too.
-    return "properties" not in option or "anyOf" in option
+    # A group that may be null, or has kinds, is an option of the group around it, too.
+    return "properties" not in option or "anyOf" in option or "discriminator" in option
 
 
 def _cell(text: str) -> str:

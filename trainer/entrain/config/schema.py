@@ -1,11 +1,11 @@
 """Which options there are, and what each must be, as a JSON schema and in words.
 
-Everything is read off `config.RunConfig`: an editor, an error message and the documentation all
+Everything is read off `RunConfig`: an editor, an error message and the documentation all
 say the same.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -59,26 +59,46 @@ def json_schema() -> dict[str, Any]:
 
 
 def find(path: OptionPath) -> tuple[OptionPath, Schema]:
-    """The schema at `path`, or at the last part of it that is an option, with how far that is."""
-    here = _resolved(_run_schema())
-    for depth, part in enumerate(path):
+    """The schema at `path`, or at the last part of it that is an option, with how far that is.
+
+    Args:
+        path: may be a location as pydantic reports it, which has the kind of a group behind the
+            group's name, as in policies.walker.algorithm.ppo.clip_range. The path that is
+            returned does not have it.
+    """
+    found: OptionPath = ()
+    here = resolved(_run_schema())
+    for part in path:
+        if part in kinds(here):
+            here = kinds(here)[str(part)]
+            continue
         below = _below(here, part)
         if below is None:
-            return path[:depth], here
-        here = _resolved(below)
-    return path, here
+            break
+        found, here = (*found, part), resolved(below)
+    return found, here
+
+
+def kinds(group: Schema) -> Mapping[str, Schema]:
+    """{kind: the options it has} of a group whose options depend on its `kind`; else empty."""
+    if "discriminator" not in group:
+        return {}
+    names = {reference: kind for kind, reference in group["discriminator"]["mapping"].items()}
+    return {names[choice["$ref"]]: resolved(choice) for choice in group["oneOf"]}
 
 
 def expectation(schema: Schema) -> str:
     """What a value must be, in words that continue "it must be"."""
     if "anyOf" in schema:
-        return " or ".join(expectation(_resolved(choice)) for choice in schema["anyOf"])
+        return " or ".join(expectation(resolved(choice)) for choice in schema["anyOf"])
     if "properties" in schema:
-        return f"a group of options, such as '{next(iter(schema['properties']))}'"
+        first = next(iter(schema["properties"]))
+        example = f"kind: {next(iter(kinds(schema)))}" if kinds(schema) else first
+        return f"a group of options, such as '{example}'"
     if "items" in schema:
-        return f"a list, each entry {expectation(_resolved(schema['items']))}"
-    if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
+        return f"a list, each entry {expectation(resolved(schema['items']))}"
+    if "const" in schema or "enum" in schema:
+        return _choice(schema.get("enum", [schema.get("const")]))
     words = schema.get("patternErrorMessage") or _WORDS[schema.get("format", schema["type"])]
     return f"{words}{_bounds(schema)}"
 
@@ -87,8 +107,12 @@ def closest_option(group: OptionPath, name: str) -> str:
     """The option that `name` in `group` was probably meant to be; "" if nothing comes near.
 
     Looks in the group itself first, then for the same name in groups inside and around it.
+
+    Args:
+        group: a path as `find` takes it.
+        name: what was written in the group.
     """
-    _, schema = find(group)
+    group, schema = find(group)
     is_known = name in _WORDS_OF_OTHERS
     name = _WORDS_OF_OTHERS.get(name, name)
     if name in schema.get("properties", {}):
@@ -100,7 +124,7 @@ def closest_option(group: OptionPath, name: str) -> str:
     named = [path for path in everywhere if path[-1] == name]
     inside = [path for path in named if _is_below(path, group)]
     for path in inside or named:
-        return show_path(path[len(group) :] if inside else path)
+        return show_path(path[len(group) :] if inside else _named_alike(path, group))
     below = {str(path[-1]): path for path in everywhere if _is_below(path, group)}
     for match in difflib.get_close_matches(name, below, n=1, cutoff=0.8):
         return show_path(below[match][len(group) :])
@@ -113,7 +137,7 @@ def options() -> Iterator[tuple[OptionPath, Schema]]:
 
 
 def _options(path: OptionPath, schema: Schema) -> Iterator[tuple[OptionPath, Schema]]:
-    schema = _resolved(schema)
+    schema = resolved(schema)
     below: list[tuple[OptionPath, Schema]] = [
         ((*path, name), option) for name, option in schema.get("properties", {}).items()
     ]
@@ -122,7 +146,7 @@ def _options(path: OptionPath, schema: Schema) -> Iterator[tuple[OptionPath, Sch
     if "items" in schema:
         below.append(((*path, 0), schema["items"]))
     for where, option in below:
-        yield where, _resolved(option)
+        yield where, resolved(option)
         yield from _options(where, option)
 
 
@@ -131,16 +155,28 @@ def _run_schema() -> Schema:
     return RunConfig.model_json_schema()
 
 
-def _resolved(schema: Schema) -> Schema:
+def resolved(schema: Schema) -> Schema:
     """`schema` with its reference, if it is one, replaced by what it refers to.
 
-    A group that may also be null keeps its `anyOf`, and gets the group's options beside it.
+    A group that may also be null keeps its `anyOf`, and gets the group's options beside it. One
+    whose options depend on its `kind` gets those of every kind.
     """
+    if "discriminator" in schema:
+        return {**schema, "properties": _of_every_kind(kinds(schema))}
     if "$ref" not in schema:
         groups = [choice for choice in schema.get("anyOf", ()) if "$ref" in choice]
-        return {**_resolved(groups[0]), **schema} if groups else schema
+        return {**resolved(groups[0]), **schema} if groups else schema
     target = _run_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     return {**target, **{key: schema[key] for key in schema if key != "$ref"}}
+
+
+def _of_every_kind(groups: Mapping[str, Schema]) -> dict[str, Any]:
+    """The options of these groups together; `kind` may be that of any of them."""
+    together: dict[str, Any] = {}
+    for group in reversed(list(groups.values())):
+        together = {**group["properties"], **together}
+    kind = {key: it for key, it in together["kind"].items() if key != "const"}
+    return {**together, "kind": {**kind, "enum": list(groups)}}
 
 
 def _below(schema: Schema, part: str | int) -> Schema | None:
@@ -154,14 +190,30 @@ def _below(schema: Schema, part: str | int) -> Schema | None:
     return found
 
 
+def _named_alike(path: OptionPath, other: OptionPath) -> OptionPath:
+    """`path` with the names that the user chose in `other`, as far as both go the same way."""
+    shared: OptionPath = ()
+    for ours, theirs in zip(path, other, strict=False):
+        if ours not in (theirs, ANY_NAME):
+            break
+        shared = (*shared, theirs)
+    return (*shared, *path[len(shared) :])
+
+
 def _is_below(path: OptionPath, group: OptionPath) -> bool:
     return len(path) > len(group) and all(
         ours in (theirs, ANY_NAME) for ours, theirs in zip(path, group, strict=False)
     )
 
 
+def _choice(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"one of {', '.join(texts)}"
+
+
 def _bounds(schema: Schema) -> str:
     least, most = schema.get("minimum"), schema.get("maximum")
+    if schema["type"] == "integer" and (least, most) == (0, 1):
+        return ", 0 or 1"
     if least is not None and most is not None:
         return f" between {least:g} and {most:g}"
     words = []

@@ -73,7 +73,7 @@ class Source:
 
 
 def show_path(path: OptionPath) -> str:
-    """As `--set` takes it: policies."my.walker".ppo.clip_range."""
+    """As `--set` takes it: policies."my.walker".algorithm.clip_range."""
     return ".".join(
         str(part)
         if isinstance(part, int) or (_PLAIN_NAME.fullmatch(part) and part.isprintable())
