@@ -191,9 +191,9 @@ class BehaviourSpec:
         return {observation.name: observation for observation in self.observations}
 
     @cached_property
-    def observation_names(self) -> frozenset[str]:
-        """The names of all observations."""
-        return frozenset(self._observation_by_name)
+    def observation_names(self) -> tuple[str, ...]:
+        """The names of all observations, in their order."""
+        return tuple(self._observation_by_name)
 
     @cached_property
     def row_bytes(self) -> int:

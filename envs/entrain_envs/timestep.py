@@ -146,7 +146,7 @@ class TimestepBatch:
             )
         if not is_finite(self.reward):
             check_finite(self.reward, f"behaviour '{spec.name}', reward")
-        if self.observation.keys() != spec.observation_names:
+        if self.observation.keys() != set(spec.observation_names):
             raise SpecError(
                 f"behaviour '{spec.name}' was given observations "
                 f"{', '.join(sorted(self.observation))}; "

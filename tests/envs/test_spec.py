@@ -154,15 +154,15 @@ def test_an_unknown_observation_is_refused_with_those_there_are() -> None:
         spec.observation("jonts")
 
 
-def test_a_behaviour_lists_the_names_of_its_observations() -> None:
+def test_a_behaviour_lists_the_names_of_its_observations_in_their_order() -> None:
     spec = behaviour(ObservationSpec("joints", (3,)), ObservationSpec("camera", (2,)))
-    assert spec.observation_names == {"joints", "camera"}
+    assert spec.observation_names == ("joints", "camera")
 
 
 def test_a_spec_can_be_copied_whole_after_it_was_used() -> None:
     spec = behaviour(ObservationSpec("joints", (3,)))
     assert spec.row_bytes == 13 + 12 + 2
-    assert spec.observation_names == {"joints"}
+    assert spec.observation_names == ("joints",)
     assert copy.deepcopy(spec) == spec
 
 
