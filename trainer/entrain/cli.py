@@ -82,8 +82,8 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         *(f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None),
         *(["server.insecure=true"] if insecure else []),
     ]
-    run = load_config(config, overrides)
     _start_logging(verbose=verbose)
+    run = load_config(config, overrides)
     with interruptible():
         from entrain.app import commands
 
@@ -147,6 +147,7 @@ def info(
     ] = None,
 ) -> None:
     """Show what is installed here; or of a run: how far it is, its checkpoints and its files."""
+    _start_logging(verbose=False)
     from entrain.app import info
 
     lines = info.describe_installation() if run is None else info.describe_run(run)

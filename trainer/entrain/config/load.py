@@ -7,17 +7,16 @@ line, wherever the file itself lies: the simulators that it launches run there t
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from entrain.config.messages import config_error
+from entrain.config.old_form import modernize
 from entrain.config.overrides import set_option
 from entrain.config.run import RunConfig
 from entrain.config.schema import json_schema
 from entrain.config.source import Origin, Source
-from entrain.config.yaml_text import Dumper, read_yaml
+from entrain.config.yaml_text import read_yaml, write_yaml
 from entrain.errors import ConfigError
 
 _MOST_NAMES_SHOWN = 5
@@ -34,6 +33,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         source = Source({}, Origin("settings", (0, 0), ""))
     else:
         source = read_yaml(_read_text(path), name=str(path))
+        modernize(source)
     for position, argument in enumerate(overrides):
         set_option(source, argument, position=position)
     try:
@@ -55,25 +55,7 @@ def _validated(source: Source) -> RunConfig:
 
 def to_yaml(config: RunConfig) -> str:
     """Every option with its value, as YAML that `load` reads back to an equal configuration."""
-    return yaml.dump(
-        config.model_dump(mode="json"),
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=10_000,
-    )
-
-
-class _Dumper(Dumper):
-    """Short lists in one line, groups in a line for each option."""
-
-
-def _represent_list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
-    flat = not any(isinstance(item, dict | list) for item in items)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
-
-
-_Dumper.add_representer(list, _represent_list)
+    return write_yaml(config.model_dump(mode="json"))
 
 
 def _read_text(path: Path) -> str:

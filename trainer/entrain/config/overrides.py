@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any, Final
 
+from entrain.config import old_form
 from entrain.config.schema import Schema, find
 from entrain.config.source import OptionPath, Origin, Source, describe, one_line, show_path
 from entrain.config.yaml_text import read_value
@@ -26,7 +27,10 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
         position: of this argument among all of them, from 0.
     """
     origin = Origin(f"--set {one_line(argument)}", (1, position), "")
-    names, text = _split(argument, origin)
+    written, text = _split(argument, origin)
+    old_form.warn_of_path(origin, written, text)
+    old_form.make_way(source, written)
+    names = old_form.renamed(written)
     group, path = _enter(source.values, names, origin)
 
     def locate(_line: int, written: str) -> Origin:
@@ -34,11 +38,11 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
 
     value, origins = read_value(text, path, locate)
     group[path[-1]] = value
-    for replaced in [old for old in source.origins if old[: len(path)] == path]:
-        del source.origins[replaced]
+    source.forget_origins(path)
     source.origins.update(origins)
     for depth in range(1, len(path)):
         source.origins.setdefault(path[:depth], origin)
+    old_form.modernize(source)
 
 
 def _split(argument: str, origin: Origin) -> tuple[list[str], str]:

@@ -44,6 +44,7 @@ _WORDS_OF_OTHERS: Final = {
     "n_epochs": "num_epochs",
     "n_steps": "rollout_steps",
     "num_epoch": "num_epochs",
+    "ppo": "algorithm",
     "num_steps": "rollout_steps",
     "total_timesteps": "total_steps",
     "update_epochs": "num_epochs",

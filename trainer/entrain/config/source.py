@@ -56,6 +56,33 @@ class Source:
             here = here[part]
         return here
 
+    def has(self, path: OptionPath) -> bool:
+        """Whether anything stands at `path`, be it null."""
+        return _has(self.value(path[:-1]), path[-1])
+
+    def replace(self, path: OptionPath, value: Any) -> None:
+        """Put `value` in place of the one at `path`, in the group that holds it."""
+        self.value(path[:-1])[path[-1]] = value
+
+    def remove(self, path: OptionPath) -> None:
+        """Forget what stands at `path`, if anything does."""
+        if self.has(path):
+            del self.value(path[:-1])[path[-1]]
+        self.forget_origins(path)
+
+    def forget_origins(self, path: OptionPath) -> None:
+        """Forget where the value at `path`, and what is inside it, was written."""
+        for inside in [each for each in self.origins if each[: len(path)] == path]:
+            del self.origins[inside]
+
+    def move(self, old: OptionPath, new: OptionPath) -> None:
+        """Let what stands at `old`, in a group, stand at `new`, as if written there."""
+        value = self.value(old)
+        inside = {path: it for path, it in self.origins.items() if path[: len(old)] == old}
+        self.remove(old)
+        self.replace(new, value)
+        self.origins.update({(*new, *path[len(old) :]): it for path, it in inside.items()})
+
     def respell(self, location: OptionPath) -> None:
         """Make a number, true or false at `location` the text that was written there.
 

@@ -5,7 +5,7 @@ are words. Nothing here knows which options there are.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import yaml
@@ -33,13 +33,22 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes, which know their lines. Never used to build objects."""
 
 
-class Dumper(yaml.SafeDumper):
-    """Quotes whatever YAML 1.1 or 1.2 would take for something else than text."""
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever YAML 1.1 or 1.2 would take for something else than text.
+
+    Flat lists are written in one line, groups in a line for each option.
+    """
 
 
+def _represent_list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence(f"{_TAG}seq", items, flow_style=flat)
+
+
+_Dumper.add_representer(list, _represent_list)
 _Loader.yaml_implicit_resolvers = {}
 for _name, (_pattern, _first) in _SCALARS.items():
-    for _class in (_Loader, Dumper):
+    for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
@@ -64,6 +73,13 @@ def read_yaml(text: str, *, name: str) -> Source:
             "it must hold options, each as 'name: value'"
         )
     return Source(values, Origin(name, (0, 0), ""), origins)
+
+
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """YAML text that `read_yaml` reads back to equal values."""
+    return yaml.dump(
+        dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
+    )
 
 
 def read_value(
