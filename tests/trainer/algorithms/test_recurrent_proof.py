@@ -112,7 +112,7 @@ def test_where_sequences_are_cut_changes_how_far_gradients_reach_but_not_the_los
         ppo = case.ppo()
         loss, gradient = found(ppo, whole(ppo, case.rollout(filler=math.nan)))
         losses.append(loss)
-        gradients.append(gradient["memory.layers.0.weight_recurrent"])
+        gradients.append(gradient["backbone.memory.layers.0.weight_recurrent"])
     for loss in losses:
         torch.testing.assert_close(loss, losses[0], rtol=0, atol=1e-9)
     for one, other in itertools.pairwise(gradients[:4]):

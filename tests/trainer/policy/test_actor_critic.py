@@ -179,7 +179,7 @@ def test_actions_for_the_environment_are_within_bounds_and_allowed(
 def test_policy_and_critic_learn_from_each_other_only_if_they_share(shared: bool) -> None:
     policy = make_policy("continuous", shared=shared)
     torch.autograd.backward(run(policy, observe(1, 8)).value.sum())
-    for parameter in policy.get_submodule("trunk.hidden_layers").parameters():
+    for parameter in policy.get_submodule("backbone.trunk.hidden_layers").parameters():
         assert parameter.grad is not None
         assert len(parameter) == (1 if shared else 2)
         assert (parameter.grad[0] != 0).any() == shared
@@ -198,7 +198,7 @@ def test_it_computes_what_two_plain_networks_would() -> None:
     )
     (first_w, first_b), (second_w, second_b) = (
         layer.parameters()
-        for layer in policy.get_submodule("trunk.hidden_layers.layers").children()
+        for layer in policy.get_submodule("backbone.trunk.hidden_layers.layers").children()
     )
     policy_hidden, critic_hidden = (
         torch.tanh(torch.tanh(features @ first_w[g] + first_b[g]) @ second_w[g] + second_b[g])
@@ -231,7 +231,7 @@ def test_initial_gains_are_those_of_the_field() -> None:
     config = PolicyConfig(network=NetworkConfig(hidden_sizes=(32,)))
     spec = BehaviourSpec("b", (ObservationSpec("o", (32,)),), ACTIONS["continuous"])
     policy = ActorCritic(spec, config, seed=1)
-    (layer,) = policy.get_submodule("trunk.hidden_layers.layers").children()
+    (layer,) = policy.get_submodule("backbone.trunk.hidden_layers.layers").children()
     for group in layer.get_parameter("weight"):
         torch.testing.assert_close(group @ group.T, 2 * torch.eye(32), atol=1e-5, rtol=0)
     norms = policy.action_head.weight.norm(dim=1)

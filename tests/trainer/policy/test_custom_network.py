@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.errors import ConfigError
-from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, PolicyOutput
 from entrain.policy.custom_network import CustomTrunk, load_class
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -205,9 +205,9 @@ def make_policy(
     return policy
 
 
-def networks(policy: ActorCritic) -> list[Flat]:
-    assert isinstance(policy.trunk, CustomTrunk)
-    made = list(policy.trunk.networks)
+def networks(policy: ActorNetwork) -> list[Flat]:
+    assert isinstance(policy.backbone.trunk, CustomTrunk)
+    made = list(policy.backbone.trunk.networks)
     assert all(isinstance(network, Flat) for network in made)
     return made  # type: ignore[return-value]
 
@@ -222,7 +222,7 @@ def observe(steps: int, columns: int) -> dict[str, Tensor]:
     }
 
 
-def run(policy: ActorCritic, observation: Mapping[str, Tensor]) -> PolicyOutput:
+def run(policy: ActorNetwork, observation: Mapping[str, Tensor]) -> PolicyOutput:
     steps, columns = observation["order"].shape
     output = policy(observation, policy.initial_state(columns), torch.zeros(steps, columns) > 0)
     assert isinstance(output, PolicyOutput)
@@ -297,7 +297,8 @@ def test_the_seed_decides_its_weights_and_the_global_generator_is_left_alone() -
     again, other = make_policy(seed=3).state_dict(), make_policy(seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(
-        first["trunk.networks.0.layer.weight"], other["trunk.networks.0.layer.weight"]
+        first["backbone.trunk.networks.0.layer.weight"],
+        other["backbone.trunk.networks.0.layer.weight"],
     )
 
 
@@ -311,8 +312,7 @@ def test_it_is_saved_and_loaded_like_any_other() -> None:
 
 def test_forgetting_the_critic_leaves_the_actions() -> None:
     policy, observation = make_policy(), observe(1, 6)
-    actor = copy.deepcopy(policy)
-    actor.keep_actor()
+    actor = policy.without_critic()
     assert len(networks(actor)) == 1
     for name, values in run(actor, observation).distribution.parameters().items():
         torch.testing.assert_close(values, run(policy, observation).distribution.parameters()[name])
@@ -395,7 +395,7 @@ def test_the_documented_example_works_from_the_working_directory(documented: str
     spec = BehaviourSpec("b", (SPEC.observation("camera"), SPEC.observation("body")), SPEC.action)
     config = PolicyConfig(network=NetworkConfig(custom=documented))
     policy = ActorCritic(spec, config, seed=1)
-    assert policy.trunk.feature_size == 64
+    assert policy.backbone.trunk.feature_size == 64
     seen = {name: observe(2, 3)[name] for name in ("camera", "body")}
     output = policy(seen, policy.initial_state(3), torch.zeros(2, 3) > 0)
     assert output.value.shape == (2, 3, 1)

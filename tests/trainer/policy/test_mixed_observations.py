@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
-from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, PolicyOutput
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.trunk import Trunk
@@ -69,14 +69,14 @@ def observe(policy: ActorCritic, steps: int, columns: int) -> Observation:
     return observation
 
 
-def run(policy: ActorCritic, observation: Observation) -> PolicyOutput:
+def run(policy: ActorNetwork, observation: Observation) -> PolicyOutput:
     shape = next(iter(observation.values())).shape[:2]
     output = policy(observation, policy.initial_state(shape[1]), torch.zeros(shape) > 0)
     assert isinstance(output, PolicyOutput)
     return output
 
 
-def outputs(policy: ActorCritic, observation: Observation) -> Observation:
+def outputs(policy: ActorNetwork, observation: Observation) -> Observation:
     output = run(policy, observation)
     return {"value": output.value, **output.distribution.parameters()}
 
@@ -148,17 +148,16 @@ def test_policy_and_critic_learn_from_each_other_only_if_they_share(mix: str) ->
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_forgetting_the_critic_leaves_the_actions(mix: str, layer_norm: bool) -> None:
     policy = make_policy(mix, layer_norm=layer_norm)
-    actor = copy.deepcopy(policy)
-    actor.keep_actor()
+    actor = policy.without_critic()
     observation = observe(policy, 1, 4)
     before, after = outputs(policy, observation), outputs(actor, observation)
     for name in ("action_mean", "logits"):
         torch.testing.assert_close(after[name], before[name], atol=1e-4, rtol=1e-4)
 
-    def body_size(module: nn.Module) -> int:
+    def trunk_size(module: nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters())
 
-    assert body_size(actor.trunk) * 2 == body_size(policy.trunk)
+    assert trunk_size(actor.backbone.trunk) * 2 == trunk_size(policy.backbone.trunk)
 
 
 @every_mix
@@ -231,16 +230,16 @@ def test_an_observation_that_is_only_called_previous_action_is_normalised() -> N
 
 
 def test_the_goal_chooses_weights_only_if_asked_to() -> None:
-    concatenated = make_policy("goal", goal_conditioning="concatenate").trunk
+    concatenated = make_policy("goal", goal_conditioning="concatenate").backbone.trunk
     assert isinstance(concatenated, Trunk)
     assert isinstance(concatenated.hidden_layers, HiddenLayers)
-    hypernetwork = make_policy("goal").trunk
+    hypernetwork = make_policy("goal").backbone.trunk
     assert isinstance(hypernetwork, Trunk)
     assert not isinstance(hypernetwork.hidden_layers, HiddenLayers)
 
 
 def test_beside_a_vector_and_an_image_the_goal_and_only_it_chooses_the_weights() -> None:
-    made = make_policy("vector, image and goal", hidden_sizes=(6,)).trunk
+    made = make_policy("vector, image and goal", hidden_sizes=(6,)).backbone.trunk
     assert isinstance(made, Trunk)
     assert isinstance(made.hidden_layers, GoalHiddenLayers)
     given: list[tuple[Tensor, Tensor]] = []

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entrain.config.policy import MemoryConfig
-from entrain.policy.recurrence import NoMemory, RecurrentMemory, make_memory
+from entrain.config.policy import MemoryConfig, PolicyConfig
+from entrain.policy.recurrence import RecurrentMemory, make_memory
+from entrain.policy.trunk import RecurrentBackbone, make_backbone
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -294,12 +296,13 @@ def test_inputs_are_left_as_they_were(kind: Kind, columns: int) -> None:
         assert torch.equal(tensor, copy)
 
 
-def test_a_policy_without_memory_carries_nothing() -> None:
-    memory = make_memory(MemoryConfig(), 2, FEATURES, generator=torch.Generator())
-    assert isinstance(memory, NoMemory)
-    assert memory.state_size == 0
-    assert memory.feature_size == FEATURES
-    hidden, state = torch.randn(2, 6, FEATURES), torch.zeros(3, 0)
-    output, after = memory(hidden, state, torch.ones(2, 3, dtype=torch.bool))
-    assert torch.equal(output, hidden)
+def test_a_backbone_without_memory_passes_the_trunks_features_and_the_state_through() -> None:
+    inputs = BehaviourSpec("b", (ObservationSpec("o", (FEATURES,)),), ActionSpec(branches=(2,)))
+    backbone = make_backbone(inputs, PolicyConfig(), 2, torch.Generator())
+    assert not isinstance(backbone, RecurrentBackbone)
+    assert backbone.state_size == 0
+    assert backbone.feature_size == backbone.trunk.feature_size
+    observation, state = {"o": torch.randn(2, 3, FEATURES)}, torch.zeros(3, 0)
+    features, after = backbone(observation, state, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(features, backbone.trunk(observation, 6))
     assert after.shape == (3, 0)

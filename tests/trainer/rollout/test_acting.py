@@ -12,7 +12,7 @@ import torch
 from entrain.algorithms.weights import FlatWeights
 from entrain.config.policy import PolicyConfig
 from entrain.inference.policy import Look, NumpyPolicy, TorchPolicy, acting
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Array
 
@@ -82,14 +82,14 @@ def observe(rows: int, *, seed: int = 1) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def both(policy: ActorCritic) -> tuple[NumpyPolicy, TorchPolicy]:
+def both(policy: ActorNetwork) -> tuple[NumpyPolicy, TorchPolicy]:
     quick = acting(policy)
     assert isinstance(quick, NumpyPolicy)
     return quick, TorchPolicy(policy)
 
 
 def looks(
-    policy: ActorCritic, quick: NumpyPolicy, slow: TorchPolicy, rows: int = 7
+    policy: ActorNetwork, quick: NumpyPolicy, slow: TorchPolicy, rows: int = 7
 ) -> tuple[Look, Look]:
     random = np.random.default_rng(2)
     state = random.normal(size=(rows, policy.state_size)).astype(np.float32)
@@ -214,9 +214,9 @@ def test_numbers_at_the_end_of_their_range_are_cut_without_a_word() -> None:
 
 def test_a_policy_without_its_critic_acts_too() -> None:
     for network in (NETWORKS["tanh"], NETWORKS["lstm"], NETWORKS["no layers"]):
-        policy = make_policy(network=network)
-        policy.keep_actor()
+        policy = make_policy(network=network).without_critic()
         found, expected = looks(policy, *both(policy))
+        assert found.value.shape == expected.value.shape == (7, 0)
         action = expected.distribution.mode()
         assert_same_action(found.distribution.mode(), action)
         assert_close(found.state, expected.state)

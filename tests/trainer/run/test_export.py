@@ -322,7 +322,7 @@ def test_a_file_that_forgets_is_not_published(
     ) -> None:
         forgetful = copy.deepcopy(policy)
         with torch.no_grad():
-            forgetful.get_parameter("memory.layers.0.weight_recurrent").zero_()
+            forgetful.get_parameter("backbone.memory.layers.0.weight_recurrent").zero_()
         write(forgetful, candidate, metadata)
 
     monkeypatch.setattr(export, "_write", write_one_that_forgets)

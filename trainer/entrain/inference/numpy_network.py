@@ -17,27 +17,25 @@ import torch
 from torch import Tensor
 
 from entrain.inference.numpy_distributions import quiet
-from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.encoders import VectorEncoder
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.layers import Activation, GroupedLinear, Head, HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy.recurrence import NoMemory
 from entrain.policy.recurrent_layers import LSTMLayer, RecurrentLayer
-from entrain.policy.trunk import Trunk
+from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
 Function: TypeAlias = Callable[[Float32Array], Float32Array]
 Outputs: TypeAlias = tuple[Float32Array, Float32Array, Float32Array]
 
 
-def is_plain(policy: ActorCritic) -> bool:
+def is_plain(policy: ActorNetwork) -> bool:
     """Whether an `NumpyNetwork` can stand for the policy's networks."""
-    trunk = policy.trunk
+    trunk = policy.backbone.trunk
     return (
-        policy.value_head.weight.device.type == "cpu"
-        and policy.value_head.weight.dtype == torch.float32
+        policy.action_head.weight.device.type == "cpu"
+        and policy.action_head.weight.dtype == torch.float32
         and isinstance(trunk, Trunk)
-        and type(trunk.encoder) is VectorEncoder
+        and isinstance(trunk.encoder, ObservationNormalizer)
         and isinstance(trunk.hidden_layers, HiddenLayers)
         and not policy.config.network.layer_norm
     )
@@ -46,9 +44,10 @@ def is_plain(policy: ActorCritic) -> bool:
 class NumpyNetwork:
     """The networks of one plain policy, as they are: see the module."""
 
-    def __init__(self, policy: ActorCritic) -> None:
+    def __init__(self, policy: ActorNetwork) -> None:
         """Take views of all weights; `is_plain(policy)` must hold."""
-        trunk, memory, options = policy.trunk, policy.memory, policy.config.network
+        backbone, options = policy.backbone, policy.config.network
+        trunk = backbone.trunk
         assert isinstance(trunk, Trunk)
         self._parameters = tuple(policy.parameters())
         self._addresses = self._where()
@@ -60,12 +59,14 @@ class NumpyNetwork:
             for layer in cast("Iterable[GroupedLinear]", trunk.hidden_layers.layers)
         ]
         layers = (
-            () if isinstance(memory, NoMemory) else cast("Iterable[RecurrentLayer]", memory.layers)
+            cast("Iterable[RecurrentLayer]", backbone.memory.layers)
+            if isinstance(backbone, RecurrentBackbone)
+            else ()
         )
         self._memory = [_RecurrentStep(layer) for layer in layers]
-        self._feature_size = memory.feature_size
+        self._feature_size = backbone.feature_size
         self._action_head = _AffineMap(policy.action_head)
-        self._value_head = _AffineMap(policy.value_head)
+        self._value_head = _values(policy)
 
     @property
     def is_current(self) -> bool:
@@ -142,6 +143,13 @@ class _AffineMap:
 
     def __call__(self, features: Float32Array) -> Float32Array:
         return _affine(features, self._weight, self._bias)
+
+
+def _values(policy: ActorNetwork) -> Callable[[Float32Array], Float32Array]:
+    """[K, F] features to [K, V] values; V = 0 for an actor without a critic."""
+    if isinstance(policy, ActorCritic):
+        return _AffineMap(policy.value_head)
+    return lambda features: np.empty((len(features), 0), np.float32)
 
 
 class _RecurrentStep:

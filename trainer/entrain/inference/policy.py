@@ -19,7 +19,7 @@ from torch import Tensor
 from entrain.config.policy import PolicyConfig
 from entrain.inference.numpy_distributions import Action, ArrayDistribution, Noise, NumpyHead
 from entrain.inference.numpy_network import NumpyNetwork, is_plain
-from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.actor_critic import ActorNetwork, PolicyOutput
 from entrain.policy.distributions import ActionDistribution
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Array, BoolArray, Float32Array
@@ -107,7 +107,7 @@ class InferencePolicy(Protocol):
 
 def acting(policy: ActingPolicy) -> InferencePolicy:
     """The quickest way to act by this policy."""
-    if isinstance(policy, ActorCritic) and is_plain(policy):
+    if isinstance(policy, ActorNetwork) and is_plain(policy):
         return NumpyPolicy(policy)
     return TorchPolicy(policy)
 
@@ -179,7 +179,7 @@ class TensorDistribution:
 class NumpyPolicy:
     """In numpy, for a policy that `is_plain`."""
 
-    def __init__(self, policy: ActorCritic) -> None:
+    def __init__(self, policy: ActorNetwork) -> None:
         self._policy = policy
         self._network = NumpyNetwork(policy)
         self._head = NumpyHead(policy.action_head, policy.bounds)

@@ -1,10 +1,14 @@
 """The policy's last layer: from features to a distribution over the behaviour's actions.
 
-One linear layer holds the means of D continuous dimensions and the logits of C choices.
+One linear layer computes the means of D continuous dimensions and the logits of C choices. The
+variances do not depend on the observation: they are free parameters.
 """
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from entrain.config.policy import ActionConfig
 from entrain.policy.action_bounds import has_range
@@ -17,11 +21,10 @@ from entrain.policy.distributions import (
     SquashedGaussian,
 )
 from entrain.policy.layers import Head
-from entrain.policy.log_sigma_sq import BoundedLogSigmaSq
 from entrain_envs.spec import ActionSpec
 
 POLICY_GAIN = 0.01
-"""Of the initial weights: means near zero, choices nearly equally likely, so that the first
+"""Of the initial weights: means near zero and choices nearly equally likely, so that the first
 actions do not depend on the observation. (Andrychowicz et al. 2021, arXiv:2006.05990)"""
 
 
@@ -29,7 +32,7 @@ class ActionHead(Head):
     """Gaussian, squashed Gaussian, categorical or hybrid, as the spec and options say."""
 
     squashed: Tensor
-    """[D] 1 where tanh will bound the dimension, 0 elsewhere."""
+    """[D] 1 where the dimension is bounded on both sides, 0 elsewhere."""
 
     def __init__(
         self, spec: ActionSpec, config: ActionConfig, inputs: int, *, generator: torch.Generator
@@ -46,7 +49,7 @@ class ActionHead(Head):
 
     @property
     def log_sigma_sq(self) -> Tensor:
-        """[D] effective; [0] if nothing is continuous."""
+        """[D] the effective log-variances; [0] if nothing is continuous."""
         return self.bias[:0] if self.spread is None else self.spread()
 
     def distribution(self, features: Tensor, leading: torch.Size) -> ActionDistribution:
@@ -63,6 +66,39 @@ class ActionHead(Head):
         if self._is_squashed:
             return SquashedGaussian(mean, self.log_sigma_sq, self.squashed)
         return DiagonalGaussian(mean, self.log_sigma_sq)
+
+
+class BoundedLogSigmaSq(nn.Module):
+    """The logarithm of the variance of each of D action dimensions.
+
+        log_sigma_sq = logaddexp(parameter, minimum) - softplus(parameter - maximum)
+
+    lies between minimum and maximum, and away from them equals the parameter, with slope 1. A hard
+    clamp would have slope 0 beyond a bound, and a dimension that got there could never return.
+    """
+
+    def __init__(self, size: int, *, initial: float, minimum: float, maximum: float) -> None:
+        """Start every dimension at exactly `initial`, which lies between the bounds.
+
+        With m the minimum and M the maximum, the parameter that gives `initial` is
+
+            initial + ln(1 - exp(m - initial)) - ln(1 - exp(initial - M))
+        """
+        super().__init__()
+        parameter = (
+            initial
+            + math.log(-math.expm1(minimum - initial))
+            - math.log(-math.expm1(initial - maximum))
+        )
+        self.parameter = nn.Parameter(torch.full((size,), parameter))
+        self._maximum = maximum
+        self.minimum: Tensor
+        self.register_buffer("minimum", torch.tensor(minimum), persistent=False)
+
+    def forward(self) -> Tensor:
+        """[D] the effective log_sigma_sq."""
+        above_floor = torch.logaddexp(self.parameter, self.minimum)
+        return above_floor - functional.softplus(self.parameter - self._maximum)
 
 
 def _spread(spec: ActionSpec, config: ActionConfig) -> BoundedLogSigmaSq:

@@ -1,12 +1,13 @@
-"""A policy and its critic: one forward, used for acting, for learning and for export.
+"""An actor, alone or with a critic: one forward pass for acting, for learning and for export.
 
-Shapes: T steps, B columns, time first; acting is T = 1. S is the size of the recurrent state, V
-the number of value heads.
+    observation -> backbone -> action head -> distribution
+                            -> value head  -> value
 
-    observation -> trunk -> memory -> distribution
-                                  -> values
+Shapes: T steps, B columns, time first; acting is T = 1. R = T * B rows, F features, S numbers of
+recurrent state per column, D continuous action dimensions, N discrete branches, V value streams.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,66 +17,55 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
+from entrain.policy.critic import ValueHead, value_streams
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
-from entrain.policy.layers import Head
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy.recurrence import make_memory
-from entrain.policy.trunk import make_trunk
+from entrain.policy.trunk import Backbone, make_backbone
 from entrain_envs.spec import BehaviourSpec
-
-VALUE_GAIN = 1.0
-"""Of the critic's initial output weights. (Andrychowicz et al. 2021, arXiv:2006.05990)"""
 
 
 @dataclass(frozen=True)
 class PolicyOutput:
-    """What one forward says about T steps of B columns."""
+    """The result of one forward pass over T steps of B columns."""
 
     distribution: ActionDistribution
     """Over the actions of [T, B] steps; nothing is masked yet."""
 
     value: Tensor
-    """[T, B, V] float32, the critic's estimates of the discounted future reward, and of the
-    discounted future entropy if the objective has a critic for that."""
+    """[T, B, V] float32, the critic's estimates; V = 0 without a critic. See `value_streams`."""
 
     state: Tensor
     """[B, S] recurrent state after the last step."""
 
 
-class ActorCritic(nn.Module):
-    """Chooses actions for one behaviour and estimates what its observations are worth."""
+class ActorNetwork(nn.Module):
+    """Chooses the actions of one behaviour. `ActorCritic` adds a critic to it."""
 
-    def __init__(self, spec: BehaviourSpec, config: PolicyConfig, *, seed: int) -> None:
-        """Build the networks, with initial weights that `seed` alone decides.
+    def __init__(
+        self, spec: BehaviourSpec, config: PolicyConfig, backbone: Backbone, action_head: ActionHead
+    ) -> None:
+        """Combine the parts; `make_actor_network` draws new ones.
 
         Args:
-            spec: what is observed and how one acts.
-            config: of the policy; its algorithm's options are not looked at.
-            seed: of a generator that nothing else draws from.
+            spec: the behaviour's observations and actions.
+            config: of the policy; its algorithm's options are not used.
+            backbone: its first group is the actor's.
+            action_head: for its features.
         """
         super().__init__()
         self.spec = spec
         self.inputs = policy_inputs(spec, config.network)
         self.config = config
-        generator = torch.Generator().manual_seed(seed)
-        # Group 0 is the policy's, the last one the critic's: the same group if they share.
-        groups = 1 if config.network.shared else 2
-        self.trunk = make_trunk(self.inputs, config, groups, generator)
-        self.memory = make_memory(
-            config.network.memory, groups, self.trunk.feature_size, generator=generator
-        )
-        features = self.memory.feature_size
-        self.num_values = 2 if config.entropy.objective == "entropy_critic" else 1
-        self.action_head = ActionHead(spec.action, config.action, features, generator=generator)
-        self.value_head = Head(features, self.num_values, gain=VALUE_GAIN, generator=generator)
+        self.backbone = backbone
+        self.action_head = action_head
         is_squashed = config.action.distribution == "squashed_gaussian"
         self.bounds = (SquashedActionBounds if is_squashed else ActionBounds)(spec.action)
 
     def forward(
         self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
     ) -> PolicyOutput:
-        """Look at T steps of B columns.
+        """Evaluate T steps of B columns.
 
         Args:
             observation: {name: [T, B, *shape]} of `inputs`: those of the simulator as they came
@@ -83,17 +73,27 @@ class ActorCritic(nn.Module):
             state: [B, S] recurrent state before the first step.
             reset: [T, B] bool, true where the state is cleared before the step.
         """
-        hidden, state = self.memory(self.trunk(observation, reset.numel()), state, reset)
-        groups = hidden.unbind()
+        features, state = self.backbone(observation, state, reset)
+        groups = features.unbind()
         return PolicyOutput(
             distribution=self.action_head.distribution(groups[0], reset.shape),
-            value=self.value_head(groups[-1]).view(*reset.shape, self.num_values),
+            value=self._value(groups[-1], reset.shape),
             state=state,
         )
 
+    def _value(self, features: Tensor, leading: torch.Size) -> Tensor:
+        """[*leading, V] from [R, F] features of the last group."""
+        return features.new_empty(*leading, 0)
+
+    def without_critic(self) -> "ActorNetwork":
+        """A copy of the actor alone: a critic's layers and its part of the state are left out."""
+        backbone = copy.deepcopy(self.backbone)
+        backbone.keep_first_group()
+        return ActorNetwork(self.spec, self.config, backbone, copy.deepcopy(self.action_head))
+
     def initial_state(self, batch_size: int) -> Tensor:
         """[batch_size, S] recurrent state at the beginning of an episode."""
-        return self.value_head.bias.new_zeros(batch_size, self.state_size)
+        return self.backbone.initial_state(batch_size)
 
     def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A sampled action in the environment's units, within its bounds.
@@ -104,27 +104,68 @@ class ActorCritic(nn.Module):
         bounded: Mapping[str, Tensor] = self.bounds(action)
         return bounded
 
-    def keep_actor(self) -> None:
-        """Forget the critic's layers, where they are its own; for who only wants actions."""
-        self.trunk.keep_first_group()
-        self.memory.keep_first_group()
+    @property
+    def num_values(self) -> int:
+        """V, the value streams that a critic estimates; 0 without one."""
+        return 0
 
     @property
     def normalizer(self) -> ObservationNormalizer:
         """The running statistics of vectors and goals."""
-        return self.trunk.normalizer
+        return self.backbone.normalizer
 
     @property
     def state_size(self) -> int:
         """Numbers of recurrent state per column, S."""
-        return self.memory.state_size
+        return self.backbone.state_size
 
     @property
     def noise_size(self) -> int:
-        """Uniform numbers that one action is sampled from."""
+        """D + N, the uniform numbers that one action is sampled from."""
         return self.spec.action.continuous_size + len(self.spec.action.branches)
 
     @property
     def log_sigma_sq(self) -> Tensor:
-        """[D] the effective log-variance of each action dimension; [0] without one."""
+        """[D] the effective log-variance of each action dimension; [0] without any."""
         return self.action_head.log_sigma_sq
+
+
+class ActorCritic(ActorNetwork):
+    """An actor with a critic that shares its layers, or has layers of its own beside them.
+
+    Group 0 of the backbone is the actor's, the last one the critic's: the same group if they share.
+    So both go through each layer in one call.
+    """
+
+    def __init__(self, spec: BehaviourSpec, config: PolicyConfig, *, seed: int) -> None:
+        """Draw the initial weights, which `seed` alone decides.
+
+        Args:
+            spec: the behaviour's observations and actions.
+            config: of the policy; its algorithm's options are not used.
+            seed: of a generator of its own.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        groups = 1 if config.network.shared else 2
+        backbone = make_backbone(policy_inputs(spec, config.network), config, groups, generator)
+        features = backbone.feature_size
+        action_head = ActionHead(spec.action, config.action, features, generator=generator)
+        super().__init__(spec, config, backbone, action_head)
+        self.value_head = ValueHead(value_streams(config), features, generator=generator)
+
+    def _value(self, features: Tensor, leading: torch.Size) -> Tensor:
+        values: Tensor = self.value_head(features)
+        return values.view(*leading, self.num_values)
+
+    @property
+    def num_values(self) -> int:
+        """V, the value streams."""
+        return len(self.value_head.streams)
+
+
+def make_actor_network(spec: BehaviourSpec, config: PolicyConfig, *, seed: int) -> ActorNetwork:
+    """An actor without a critic, whose initial weights are decided by `seed` alone."""
+    generator = torch.Generator().manual_seed(seed)
+    backbone = make_backbone(policy_inputs(spec, config.network), config, 1, generator)
+    head = ActionHead(spec.action, config.action, backbone.feature_size, generator=generator)
+    return ActorNetwork(spec, config, backbone, head)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.encoders import make_normalizer, of_kind
-from entrain.policy.normalization import ObservationNormalizer
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 TRIAL_ROWS = (1, 3)
@@ -54,7 +53,7 @@ class CustomTrunk(nn.Module):
         self._shape_by_name = {
             spec.name: spec.shape for spec in of_kind(inputs, "image", "entities")
         }
-        self.vectors = make_normalizer(inputs, config)
+        self.normalizer = make_normalizer(inputs, config)
         seed = int(torch.randint(2**62, (), generator=generator))
         # Most modules draw their weights from torch's global generator.
         with torch.random.fork_rng(devices=()):
@@ -68,18 +67,13 @@ class CustomTrunk(nn.Module):
 
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
         """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; row t * B + b is step t of b."""
-        seen = self.vectors.split(self.vectors(observation, rows))
+        seen = self.normalizer.split(self.normalizer(observation, rows))
         for name, shape in self._shape_by_name.items():
             seen[name] = observation[name].reshape(rows, *shape)
         return torch.stack([network(seen) for network in self.networks])
 
-    @property
-    def normalizer(self) -> ObservationNormalizer:
-        """The running statistics of vectors and goals."""
-        return self.vectors
-
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self.networks = self.networks[:1]
 
     def _make(
@@ -140,7 +134,7 @@ class CustomTrunk(nn.Module):
     ) -> Tensor:
         """[R, F] what the network gives for the rows that `trial` describes, if it is that."""
         rows = len(next(iter(observation.values())))
-        seen = self.vectors.split(self.vectors(observation, rows))
+        seen = self.normalizer.split(self.normalizer(observation, rows))
         expected = (rows, self.feature_size)
         try:
             features = network({**observation, **seen})

@@ -1,6 +1,9 @@
 """From named observations, as they came over the wire, to one row of features per timestep.
 
-Shapes: R rows of features, one per timestep; G groups; F features; K numbers of goals.
+Vectors and goals are normalised, concatenated and shared by all groups; each image and each set of
+entities has an encoder of its own in every group.
+
+Shapes: R rows of features, one per timestep; G groups; F features.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,26 +20,8 @@ from entrain.policy.normalization import ObservationNormalizer
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 
-class VectorEncoder(nn.Module):
-    """For who sees vectors and goals alone: normalised, side by side, the same for all groups."""
-
-    def __init__(self, inputs: BehaviourSpec, config: PolicyConfig) -> None:
-        super().__init__()
-        self.vectors = make_normalizer(inputs, config)
-        self.goal_size = sum(spec.size for spec in of_kind(inputs, "goal"))
-        self.feature_size = self.vectors.feature_size
-
-    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
-        """{name: [..., *shape]} to [rows, F]; goals last, row t * B + b is step t of column b."""
-        features: Tensor = self.vectors(observation, rows)
-        return features
-
-    def keep_first_group(self) -> None:
-        """Nothing here belongs to a group."""
-
-
-class MixedEncoder(VectorEncoder):
-    """For who also sees images or sets of entities: each has an encoder of its own per group."""
+class MixedEncoder(nn.Module):
+    """Encodes any mix of observations that includes images or sets of entities."""
 
     def __init__(
         self, inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
@@ -46,21 +31,23 @@ class MixedEncoder(VectorEncoder):
         Raises:
             ConfigError: an image is too small for the encoder chosen.
         """
-        super().__init__(inputs, config)
+        super().__init__()
+        self.normalizer = make_normalizer(inputs, config)
         self._groups = groups
-        self._sizes = [self.feature_size - self.goal_size, self.goal_size]
+        goal = goal_size(inputs)
+        self._sizes = [self.normalizer.feature_size - goal, goal]
         encoders = [
             _encoder(spec, config.network, groups, generator)
             for spec in of_kind(inputs, "image", "entities")
         ]
         self.encoders = nn.ModuleList(encoders)
         self._names = tuple(encoder.name for encoder in encoders)
-        self.feature_size += sum(encoder.feature_size for encoder in encoders)
+        self.feature_size = sum(self._sizes) + sum(encoder.feature_size for encoder in encoders)
 
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
-        """{name: [..., *shape]} to [G, rows, F]; goals last."""
-        same_for_all = super().forward(observation, rows).expand(self._groups, -1, -1)
-        vectors, goals = torch.split(same_for_all, self._sizes, dim=-1)
+        """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; goals come last."""
+        shared = self.normalizer(observation, rows).expand(self._groups, -1, -1)
+        vectors, goals = torch.split(shared, self._sizes, dim=-1)
         encoded = [
             encoder(observation[name], rows)
             for name, encoder in zip(self._names, self.encoders, strict=True)
@@ -68,7 +55,7 @@ class MixedEncoder(VectorEncoder):
         return torch.cat([vectors, *encoded, goals], dim=-1)
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self._groups = 1
         for encoder in cast("Iterable[ImageEncoder | EntityEncoder]", self.encoders):
             encoder.keep_first_group()
@@ -76,21 +63,30 @@ class MixedEncoder(VectorEncoder):
 
 def make_encoder(
     inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
-) -> VectorEncoder:
-    """The encoder that these observations need; ConfigError if an image is too small for it."""
+) -> ObservationNormalizer | MixedEncoder:
+    """The encoder that these observations need: vectors and goals are normalised, that is all.
+
+    Raises:
+        ConfigError: an image is too small for the encoder chosen.
+    """
     if of_kind(inputs, "image", "entities"):
         return MixedEncoder(inputs, config, groups, generator)
-    return VectorEncoder(inputs, config)
+    return make_normalizer(inputs, config)
 
 
 def make_normalizer(inputs: BehaviourSpec, config: PolicyConfig) -> ObservationNormalizer:
-    """Of vectors, then goals. What the agent itself did is on the networks' scale already."""
+    """Of vectors, then goals. The previous action is already on the networks' scale."""
     return ObservationNormalizer(
         (*of_kind(inputs, "vector"), *of_kind(inputs, "goal")),
         normalize=config.normalize_observations,
         clip=config.observation_clip,
         fixed={PREVIOUS_ACTION} if config.network.previous_action else frozenset(),
     )
+
+
+def goal_size(inputs: BehaviourSpec) -> int:
+    """How many numbers the goals have together; they are the last of the features."""
+    return sum(spec.size for spec in of_kind(inputs, "goal"))
 
 
 def of_kind(inputs: BehaviourSpec, *kinds: str) -> Sequence[ObservationSpec]:

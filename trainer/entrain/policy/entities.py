@@ -77,7 +77,7 @@ class EntityEncoder(nn.Module):
         return total / is_there.sum(dim=-1, keepdim=True).clamp(min=1)
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self._groups = 1
         keep_first_group(self)
 

@@ -123,7 +123,7 @@ class GoalHiddenLayers(nn.Module):
         return self._activation(hidden)
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self._groups = 1
         self.first.keep_first_group()
         keep_first_group(self.last)

@@ -75,7 +75,7 @@ class ImageEncoder(nn.Module):
         return functional.relu(self.linear(flat))
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self.towers = self.towers[:1]
         keep_first_group(self.linear)
 

@@ -115,7 +115,7 @@ class HiddenLayers(nn.Module):
         self.feature_size = widths[-1]
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
+        """Drop all groups but the first."""
         self.groups = 1
         keep_first_group(self)
 

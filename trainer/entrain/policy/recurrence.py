@@ -6,7 +6,7 @@ state per column. The state is stored with the experience and given back by the 
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,24 +18,6 @@ from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
 from entrain.policy.reset_rows import ResetRows
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
-
-
-class NoMemory(nn.Module):
-    """Carries nothing. A policy with memory has a `RecurrentMemory` in its place."""
-
-    state_size = 0
-
-    def __init__(self, feature_size: int) -> None:
-        super().__init__()
-        self.feature_size = feature_size
-
-    def keep_first_group(self) -> None:
-        """There is nothing to forget."""
-
-    def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass everything through; arguments are those of `RecurrentMemory`."""
-        del reset
-        return hidden, state
 
 
 class RecurrentMemory(nn.Module):
@@ -69,7 +51,7 @@ class RecurrentMemory(nn.Module):
         return self._groups * len(self.layers) * self._parts * self.feature_size
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic, and none of its state."""
+        """Drop all groups but the first, and their state."""
         self._groups = 1
         keep_first_group(self)
 
@@ -157,14 +139,9 @@ class RecurrentMemory(nn.Module):
         return cast("Sequence[RecurrentLayer]", self.layers)
 
 
-Memory: TypeAlias = NoMemory | RecurrentMemory
-
-
 def make_memory(
     config: MemoryConfig, groups: int, inputs: int, *, generator: torch.Generator
-) -> Memory:
-    """The memory of G networks whose trunks give `inputs` features each."""
-    if config.kind == "none":
-        return NoMemory(inputs)
+) -> RecurrentMemory:
+    """The memory of G networks whose trunks give `inputs` features each; its kind is not none."""
     widths = (inputs, *[config.size] * config.layers)
     return RecurrentMemory(LAYERS[config.kind], groups, widths, generator=generator)

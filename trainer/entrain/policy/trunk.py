@@ -1,6 +1,11 @@
-"""From named observations to the features that memory and heads work with.
+"""From named observations to the features that the heads read: the trunk, then perhaps a memory.
 
-Shapes: G groups (policy and critic, or both as one), R rows, one per timestep; F features.
+    observation -> encoder -> hidden layers -> memory -> features
+                   `--------- trunk ---------'
+                   `-------------- backbone ---------'
+
+Shapes: T steps, B columns, time first; R rows, one per timestep; G groups (policy and critic, or
+both as one); F features; S numbers of recurrent state per column.
 """
 
 from collections.abc import Mapping
@@ -10,15 +15,16 @@ from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
 from entrain.policy.custom_network import CustomTrunk, load_class
-from entrain.policy.encoders import VectorEncoder, make_encoder
+from entrain.policy.encoders import MixedEncoder, goal_size, make_encoder
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.recurrence import RecurrentMemory, make_memory
 from entrain_envs.spec import BehaviourSpec
 
 
 class Trunk(nn.Module):
-    """Encoders, then hidden layers, of G networks side by side."""
+    """An encoder, then hidden layers, of G networks that are computed together."""
 
     def __init__(
         self, inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
@@ -26,11 +32,13 @@ class Trunk(nn.Module):
         """Draw the initial weights.
 
         Raises:
-            ConfigError: an image is too small, or the goal has no layer to choose weights for.
+            ConfigError: an image is too small, or a hypernetwork has no layer to generate.
         """
         super().__init__()
         self.encoder = make_encoder(inputs, config, groups, generator)
-        self.hidden_layers = _hidden_layers(self.encoder, config, groups, generator)
+        self.hidden_layers = _hidden_layers(
+            self.encoder.feature_size, goal_size(inputs), config, groups, generator
+        )
         self.feature_size = self.hidden_layers.feature_size
 
     def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
@@ -41,32 +49,126 @@ class Trunk(nn.Module):
     @property
     def normalizer(self) -> ObservationNormalizer:
         """The running statistics of vectors and goals."""
-        return self.encoder.vectors
+        encoder = self.encoder
+        return encoder.normalizer if isinstance(encoder, MixedEncoder) else encoder
 
     def keep_first_group(self) -> None:
-        """Forget the others: who only wants actions needs no critic."""
-        self.encoder.keep_first_group()
+        """Drop all groups but the first."""
+        if isinstance(self.encoder, MixedEncoder):
+            self.encoder.keep_first_group()
         self.hidden_layers.keep_first_group()
 
 
-def make_trunk(
+class Backbone(nn.Module):
+    """Everything before the heads, of G networks that are computed together; without memory."""
+
+    def __init__(self, trunk: Trunk | CustomTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.feature_size = trunk.feature_size
+
+    def forward(
+        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the features of T steps of B columns.
+
+        Args:
+            observation: {name: [T, B, *shape]} as they came over the wire.
+            state: [B, S] recurrent state before the first step.
+            reset: [T, B] bool, true where the state is cleared before the step.
+
+        Returns:
+            features: [G, T * B, F], row t * B + b is step t of column b.
+            state: [B, S] after the last step.
+        """
+        return self.trunk(observation, reset.numel()), state
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """[batch_size, S] recurrent state at the beginning of an episode."""
+        return self.normalizer.shift.new_zeros(batch_size, self.state_size)
+
+    @property
+    def state_size(self) -> int:
+        """S; 0 without memory."""
+        return 0
+
+    @property
+    def normalizer(self) -> ObservationNormalizer:
+        """The running statistics of vectors and goals."""
+        return self.trunk.normalizer
+
+    def keep_first_group(self) -> None:
+        """Drop all groups but the first."""
+        self.trunk.keep_first_group()
+
+
+class RecurrentBackbone(Backbone):
+    """A backbone whose features also depend on earlier steps of the episode."""
+
+    def __init__(self, trunk: Trunk | CustomTrunk, memory: RecurrentMemory) -> None:
+        super().__init__(trunk)
+        self.memory = memory
+        self.feature_size = memory.feature_size
+
+    def forward(
+        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Backbone.forward`."""
+        hidden = self.trunk(observation, reset.numel())
+        remembered: tuple[Tensor, Tensor] = self.memory(hidden, state, reset)
+        return remembered
+
+    @property
+    def state_size(self) -> int:
+        """S: see `RecurrentMemory`."""
+        return self.memory.state_size
+
+    def keep_first_group(self) -> None:
+        """Drop all groups but the first, and their state."""
+        super().keep_first_group()
+        self.memory.keep_first_group()
+
+
+def make_backbone(
+    inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
+) -> Backbone:
+    """The backbone that the options describe, with new weights: the trunk's are drawn first.
+
+    Args:
+        inputs: the observations that the networks read, see `policy_inputs`.
+        config: only `network` and the options of observations are used.
+        groups: G.
+        generator: of the initial weights.
+
+    Raises:
+        ConfigError: the networks do not fit the observations.
+    """
+    trunk = _make_trunk(inputs, config, groups, generator)
+    memory = config.network.memory
+    if memory.kind == "none":
+        return Backbone(trunk)
+    return RecurrentBackbone(
+        trunk, make_memory(memory, groups, trunk.feature_size, generator=generator)
+    )
+
+
+def _make_trunk(
     inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
 ) -> Trunk | CustomTrunk:
-    """Our own layers, or the user's networks in their place; ConfigError if they do not fit."""
     if config.network.custom is None:
         return Trunk(inputs, config, groups, generator)
     return CustomTrunk(load_class(config.network.custom), inputs, config, groups, generator)
 
 
 def _hidden_layers(
-    encoder: VectorEncoder, config: PolicyConfig, groups: int, generator: torch.Generator
+    inputs: int, goal: int, config: PolicyConfig, groups: int, generator: torch.Generator
 ) -> HiddenLayers | GoalHiddenLayers:
     network = config.network
-    if encoder.goal_size and network.goal_conditioning == "hypernetwork":
+    if goal and network.goal_conditioning == "hypernetwork":
         return GoalHiddenLayers(
             groups,
-            encoder.feature_size - encoder.goal_size,
-            encoder.goal_size,
+            inputs - goal,
+            goal,
             network.hidden_sizes,
             activation=network.activation,
             layer_norm=network.layer_norm,
@@ -74,7 +176,7 @@ def _hidden_layers(
         )
     return HiddenLayers(
         groups,
-        encoder.feature_size,
+        inputs,
         network.hidden_sizes,
         activation=network.activation,
         layer_norm=network.layer_norm,

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.errors import ExportError, MissingExtraError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain_envs.spec import BehaviourSpec
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -77,8 +77,8 @@ class DeterministicPolicy(nn.Module):
     actor does not see it.
     """
 
-    def __init__(self, policy: ActorCritic, state_size: int) -> None:
-        """Wrap a whole policy or its actor.
+    def __init__(self, policy: ActorNetwork, state_size: int) -> None:
+        """Wrap a policy with its critic, or the actor alone.
 
         Args:
             policy: not copied.
@@ -119,7 +119,7 @@ class DeterministicPolicy(nn.Module):
         return nn.functional.pad(inputs[-1], (0, self._critic_state_size))
 
 
-def export_policy(policy: ActorCritic, path: Path, *, metadata: Mapping[str, str]) -> ExportCheck:
+def export_policy(policy: ActorNetwork, path: Path, *, metadata: Mapping[str, str]) -> ExportCheck:
     """Write the policy to `path`, replacing what is there only if the new file agrees with torch.
 
     Args:
@@ -167,7 +167,7 @@ def _require_packages() -> None:
             ) from None
 
 
-def _own_metadata(policy: ActorCritic) -> dict[str, str]:
+def _own_metadata(policy: ActorNetwork) -> dict[str, str]:
     spec = policy.spec
     described = {
         "observations": [asdict(observation) for observation in policy.inputs.observations],
@@ -190,8 +190,8 @@ def _finite_or_null(bound: float) -> float | None:
     return bound if math.isfinite(bound) else None
 
 
-def _write(policy: ActorCritic, path: Path, metadata: Mapping[str, str]) -> None:
-    actor = _actor_of(policy)
+def _write(policy: ActorNetwork, path: Path, metadata: Mapping[str, str]) -> None:
+    actor = policy.without_critic()
     module = DeterministicPolicy(actor, actor.state_size).eval()
     # Any number of rows but 0 and 1, which would be taken for constants.
     inputs = random_inputs(policy, rows=3)
@@ -232,9 +232,9 @@ def _quiet() -> Iterator[None]:
         registration.setLevel(level)
 
 
-def _check(policy: ActorCritic, candidate: Path, path: Path) -> ExportCheck:
+def _check(policy: ActorNetwork, candidate: Path, path: Path) -> ExportCheck:
     """Run both on random observations; ExportError, naming `path`, if they deviate."""
-    module = DeterministicPolicy(policy, _actor_of(policy).state_size).eval()
+    module = DeterministicPolicy(policy, policy.without_critic().state_size).eval()
     onnxruntime = importlib.import_module("onnxruntime")
     session = onnxruntime.InferenceSession(candidate, providers=["CPUExecutionProvider"])
     largest = 0.0
@@ -278,13 +278,7 @@ def _compare(arrived: Arrays, expected: Arrays, path: Path, where: str) -> float
     return largest
 
 
-def _actor_of(policy: ActorCritic) -> ActorCritic:
-    actor = copy.deepcopy(policy)
-    actor.keep_actor()
-    return actor
-
-
-def random_inputs(policy: ActorCritic, *, rows: int, seed: int = 0) -> Arrays:
+def random_inputs(policy: ActorNetwork, *, rows: int, seed: int = 0) -> Arrays:
     """All of the file's inputs in order, {input: [rows, ...]}.
 
     Vectors are three times as far spread as what the policy has seen.
@@ -310,7 +304,7 @@ def random_inputs(policy: ActorCritic, *, rows: int, seed: int = 0) -> Arrays:
     if spec.action.branches:
         inputs["action_mask"] = _random_mask(spec.action.branches, generator, rows=rows)
     if policy.state_size:
-        shape = (rows, _actor_of(policy).state_size)
+        shape = (rows, policy.without_critic().state_size)
         inputs[STATE_INPUT] = generator.standard_normal(shape, dtype=np.float32)
     return inputs
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.policy.log_sigma_sq import BoundedLogSigmaSq
+from entrain.policy.action_head import BoundedLogSigmaSq
 
 
 def bounded(initial: float, *, minimum: float = -20.0, maximum: float = 4.0) -> BoundedLogSigmaSq:
