@@ -43,9 +43,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## Rewrite the reference of the options and the schema that editors use.
+docs: setup  ## Rewrite the references of options and metrics, and the schema that editors use.
 	$(BIN)/entrain schema --markdown --output docs/configuration.md
 	$(BIN)/entrain schema --output docs/entrain.schema.json
+	$(BIN)/entrain metrics --markdown --output docs/metrics.md
 
 proto: setup  ## Regenerate the protobuf classes.
 	$(BIN)/python proto/generate.py envs/entrain_envs

@@ -173,6 +173,36 @@ def schema(
         from entrain.config.load import json_schema
 
         text = json.dumps(json_schema(), indent=2) + "\n"
+    _write(text, output)
+
+
+@app.command()
+def metrics(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Such as policy/kl; without any, all of them.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write docs/metrics.md instead.")
+    ] = False,
+) -> None:
+    """Explain the metrics of a run: what each means, and what to do when it looks wrong."""
+    from entrain.app import metrics_page
+
+    lines = metrics_page.explain(names or [])
+    _write(metrics_page.markdown() if markdown else "\n".join([*lines, ""]), output)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"entrain {__version__}")
+
+
+def _write(text: str, output: Path | None) -> None:
+    """Write to a file, or print if none is named."""
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -180,12 +210,6 @@ def schema(
         output.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror or error}") from None
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(f"entrain {__version__}")
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from entrain.run.events import EventFile
 from entrain.run.folder import RunFolder
-from entrain.run.metrics import MetricsWriter
+from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.table import read_metrics
 
 
@@ -63,27 +63,42 @@ def test_both_files_have_every_update_as_soon_as_it_is_written(
     assert scalars(folder, "walker", "loss/value") == [(4096, 8.0)]
 
 
+def test_a_name_that_is_not_declared_is_refused_and_nothing_is_written(
+    folder: RunFolder, writer: MetricsWriter
+) -> None:
+    with pytest.raises(ValueError, match="no metric is called 'policy/mood'"):
+        writer.write("walker", 2048, {"policy/kl": 0.5, "policy/mood": 1.0})
+    assert not folder.metrics.exists()
+    assert not any(folder.tensorboard.rglob("*"))
+
+
 def test_each_behaviour_is_a_tensorboard_run_of_its_own(
     folder: RunFolder, writer: MetricsWriter
 ) -> None:
-    writer.write("walker?team=0", 10, {"a": 1.0})
-    writer.write("jumper", 20, {"a": 2.0})
+    writer.write("walker?team=0", 10, {"policy/kl": 1.0})
+    writer.write("jumper", 20, {"policy/kl": 2.0})
     assert {path.name for path in folder.tensorboard.iterdir()} == {"walker%3Fteam=0", "jumper"}
-    assert scalars(folder, "walker?team=0", "a") == [(10, 1.0)]
-    assert scalars(folder, "jumper", "a") == [(20, 2.0)]
+    assert scalars(folder, "walker?team=0", "policy/kl") == [(10, 1.0)]
+    assert scalars(folder, "jumper", "policy/kl") == [(20, 2.0)]
 
 
 def test_a_resumed_run_shows_each_step_once(folder: RunFolder) -> None:
     clock = ticking()
     with MetricsWriter(folder, clock=clock) as writer:
         for step in (1, 2, 3, 4):
-            writer.write("walker", step, {"a": 1.0})
+            writer.write("walker", step, {"policy/kl": 1.0})
     with MetricsWriter(folder, clock=clock) as writer:
         assert writer.resume_at({"walker": 2}) == 2
         for step in (3, 4, 5):
-            writer.write("walker", step, {"a": 9.0})
+            writer.write("walker", step, {"policy/kl": 9.0})
     for shown in (rows, scalars):
-        assert shown(folder, "walker", "a") == [(1, 1.0), (2, 1.0), (3, 9.0), (4, 9.0), (5, 9.0)]
+        assert shown(folder, "walker", "policy/kl") == [
+            (1, 1.0),
+            (2, 1.0),
+            (3, 9.0),
+            (4, 9.0),
+            (5, 9.0),
+        ]
 
 
 def test_a_resume_within_one_second_is_read_in_the_right_order(folder: RunFolder) -> None:
@@ -92,43 +107,43 @@ def test_a_resume_within_one_second_is_read_in_the_right_order(folder: RunFolder
             if first > 1:
                 writer.resume_at({"walker": first - 1})
             for step in range(first, first + 4):
-                writer.write("walker", step, {"a": float(first)})
+                writer.write("walker", step, {"policy/kl": float(first)})
     expected = [(1, 1.0), (2, 1.0), (3, 3.0), (4, 3.0), (5, 5.0), (6, 5.0), (7, 5.0), (8, 5.0)]
-    assert scalars(folder, "walker", "a") == expected
+    assert scalars(folder, "walker", "policy/kl") == expected
 
 
 def test_a_behaviour_that_the_checkpoint_does_not_know_begins_anew(folder: RunFolder) -> None:
     clock = ticking()
     with MetricsWriter(folder, clock=clock) as writer:
-        writer.write("walker", 10, {"a": 1.0})
-        writer.write("late", 10, {"a": 1.0})
+        writer.write("walker", 10, {"policy/kl": 1.0})
+        writer.write("late", 10, {"policy/kl": 1.0})
     with MetricsWriter(folder, clock=clock) as writer:
         writer.resume_at({"walker": 10})
-        writer.write("late", 5, {"a": 2.0})
+        writer.write("late", 5, {"policy/kl": 2.0})
     for shown in (rows, scalars):
-        assert shown(folder, "late", "a") == [(5, 2.0)]
-        assert shown(folder, "walker", "a") == [(10, 1.0)]
+        assert shown(folder, "late", "policy/kl") == [(5, 2.0)]
+        assert shown(folder, "walker", "policy/kl") == [(10, 1.0)]
 
 
 def test_a_writer_that_was_closed_goes_on_without_forgetting(folder: RunFolder) -> None:
     writer = MetricsWriter(folder, clock=ticking())
     writer.resume_at({})
     for step in (1, 2, 3):
-        writer.write("walker", step, {"a": 1.0})
+        writer.write("walker", step, {"policy/kl": 1.0})
         writer.close()
     for shown in (rows, scalars):
-        assert shown(folder, "walker", "a") == [(1, 1.0), (2, 1.0), (3, 1.0)]
+        assert shown(folder, "walker", "policy/kl") == [(1, 1.0), (2, 1.0), (3, 1.0)]
 
 
 def test_what_is_no_number_is_kept_and_is_no_error(
     folder: RunFolder, writer: MetricsWriter
 ) -> None:
-    writer.write("walker", 1, {"nan": math.nan, "inf": math.inf, "huge": 1e300})
-    assert rows(folder, "walker", "huge") == [(1, 1e300)]
-    assert math.isnan(scalars(folder, "walker", "nan")[0][1])
-    assert scalars(folder, "walker", "inf") == [(1, math.inf)]
+    writer.write("walker", 1, {"policy/kl": math.nan, "loss/value": math.inf, "loss/policy": 1e300})
+    assert rows(folder, "walker", "loss/policy") == [(1, 1e300)]
+    assert math.isnan(scalars(folder, "walker", "policy/kl")[0][1])
+    assert scalars(folder, "walker", "loss/value") == [(1, math.inf)]
     # TensorBoard keeps 32 bits.
-    assert scalars(folder, "walker", "huge") == [(1, math.inf)]
+    assert scalars(folder, "walker", "loss/policy") == [(1, math.inf)]
 
 
 def test_an_update_without_metrics_is_still_a_row(folder: RunFolder, writer: MetricsWriter) -> None:
@@ -138,11 +153,11 @@ def test_an_update_without_metrics_is_still_a_row(folder: RunFolder, writer: Met
 
 def test_rows_say_when_they_were_measured(folder: RunFolder) -> None:
     with MetricsWriter(folder, clock=lambda: 1_763_638_811.25) as writer:
-        writer.write("walker", 1, {"a": 1.0})
+        writer.write("walker", 1, {"policy/kl": 1.0})
     assert read_metrics(folder.metrics)["walker"].wall_time.tolist() == [1_763_638_811.25]
     accumulator = EventAccumulator(str(folder.events("walker")))
     accumulator.Reload()
-    assert accumulator.Scalars("a")[0].wall_time == 1_763_638_811.25
+    assert accumulator.Scalars("policy/kl")[0].wall_time == 1_763_638_811.25
 
 
 def test_a_full_disk_never_stops_a_run(
@@ -155,11 +170,11 @@ def test_a_full_disk_never_stops_a_run(
         patch.setattr(Path, "open", full_disk)
         patch.setattr("entrain.run.table.replace_file", full_disk)
         for step in (1, 2, 3):
-            writer.write("walker", step, {"a": 1.0})
+            writer.write("walker", step, {"policy/kl": 1.0})
     assert caplog.text.count("metrics.csv has the same numbers") == 1
     assert caplog.text.count("rows wait in memory") == 1
-    writer.write("walker", 4, {"a": 1.0})
-    assert [step for step, _ in rows(folder, "walker", "a")] == [1, 2, 3, 4]
+    writer.write("walker", 4, {"policy/kl": 1.0})
+    assert [step for step, _ in rows(folder, "walker", "policy/kl")] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("failing", ["write", "flush", "close"])
@@ -171,10 +186,10 @@ def test_an_event_file_that_breaks_is_given_up_with_one_warning(
     really_close = writer.close
     setattr(writer, failing, full_disk)
     with caplog.at_level(logging.WARNING):
-        file.add({"a": 1.0}, step=1, wall_time=1.0)
+        file.add({"policy/kl": 1.0}, step=1, wall_time=1.0)
         file.flush()
         file.close()
-        file.add({"a": 1.0}, step=2, wall_time=1.0)
+        file.add({"policy/kl": 1.0}, step=2, wall_time=1.0)
     assert caplog.text.count("cannot be written (No space left on device)") == 1
     really_close()
 

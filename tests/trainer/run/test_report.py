@@ -17,7 +17,7 @@ from PIL import Image
 
 from entrain.errors import ConfigError
 from entrain.run.folder import RunFolder
-from entrain.run.metrics import MetricsWriter
+from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.plots import draw_plots
 from entrain.run.progress import Progress
 from entrain.run.report import final_return, rewrite_report, write_report

@@ -14,13 +14,13 @@ from entrain import __version__
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
+from entrain.metrics import EPISODE_RETURN_MEAN
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.summary import RunSummary
 from entrain.run.table import Series, read_metrics
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
-_RETURN = "rollout/episode_return_mean"
 
 
 def describe_installation() -> Iterator[str]:
@@ -76,10 +76,10 @@ def _how_far(env_steps: int, total_steps: int | None, series: Series) -> str:
         share = 100 * env_steps // total_steps
         reached = f"{env_steps:,} of {total_steps:,} env steps ({share}%)"
     facts = [f"{reached} after {updates:,} update{'' if updates == 1 else 's'}"]
-    returns = series.columns.get(_RETURN, ())
+    returns = series.columns.get(EPISODE_RETURN_MEAN.name, ())
     last = next((float(each) for each in reversed(returns) if not math.isnan(each)), None)
     if last is not None:
-        facts.append(f"mean return {last:.1f}")
+        facts.append(f"mean return {EPISODE_RETURN_MEAN.text(last)}")
     return ", ".join(facts)
 
 

@@ -38,7 +38,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.folder import RunFolder
-from entrain.run.metrics import MetricsWriter
+from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
 from entrain.serving.behaviours import Behaviour
 from entrain.state import State

@@ -1,7 +1,7 @@
-"""What a person at the terminal sees of a run, as facts; how it is shown is the display's affair.
+"""The facts of a run that are shown at the terminal. A display decides how.
 
 `LiveDisplay` redraws a few lines in place, `LogDisplay` logs a line per update. Neither has a
-thread: they show what they are told when they are told.
+thread: each shows what it is told when it is told.
 """
 
 import math
@@ -9,6 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
+
+from entrain.metrics import (
+    ENTROPY,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_STD,
+    EPISODES,
+    SIGMA,
+    STEPS_PER_SECOND,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +34,11 @@ class DisplayRow:
     """Outcomes after which the policy is done."""
 
     episodes: int
-    """That ended since the update before."""
+    """Episodes that ended since the update before."""
 
     return_mean: float
     return_std: float
-    """Over those episodes."""
+    """Mean and standard deviation over those episodes."""
 
     env_steps_per_second: float
 
@@ -37,31 +46,31 @@ class DisplayRow:
     """Nats."""
 
     sigma: float
-    """Mean of the standard deviations over action dimensions."""
+    """Mean over action dimensions of their standard deviations."""
 
     @classmethod
     def from_metrics(
         cls, metrics: Mapping[str, float], *, update: int, env_steps: int, total_steps: int
     ) -> Self:
-        """The row of one update, from its metrics by their standard names."""
-        sigmas = [value for name, value in metrics.items() if name.startswith("policy/sigma/")]
-        episodes = metrics.get("rollout/episodes", 0.0)
+        """Makes the row of one update from its metrics."""
+        sigmas = [value for name, value in metrics.items() if SIGMA.has_name(name)]
+        episodes = metrics.get(EPISODES.name, 0.0)
         return cls(
             update=update,
             env_steps=env_steps,
             total_steps=total_steps,
             episodes=int(episodes) if math.isfinite(episodes) else 0,
-            return_mean=metrics.get("rollout/episode_return_mean", math.nan),
-            return_std=metrics.get("rollout/episode_return_std", math.nan),
-            env_steps_per_second=metrics.get("time/env_steps_per_second", math.nan),
-            entropy=metrics.get("policy/entropy", math.nan),
+            return_mean=metrics.get(EPISODE_RETURN_MEAN.name, math.nan),
+            return_std=metrics.get(EPISODE_RETURN_STD.name, math.nan),
+            env_steps_per_second=metrics.get(STEPS_PER_SECOND.name, math.nan),
+            entropy=metrics.get(ENTROPY.name, math.nan),
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorsRow:
-    """Who is connected, and where to."""
+    """Who is connected, and to which address."""
 
     address: str
     """Where the trainer listens."""
@@ -80,19 +89,19 @@ class Display(Protocol):
     """Shows how a run goes. Owned by the event loop."""
 
     def start(self) -> None:
-        """Begin to show."""
+        """Begin to show the run."""
         ...
 
     def update(self, behaviour: str, row: DisplayRow) -> None:
-        """A policy has learned."""
+        """Show what an update came to."""
         ...
 
     def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
-        """Between updates: who is there, and how far each behaviour has come. Call at leisure."""
+        """Show who is connected and how many steps each behaviour has done; called now and then."""
         ...
 
     def message(self, text: str) -> None:
-        """One line that stays."""
+        """Show one line that stays."""
         ...
 
     def stop(self) -> None:

@@ -15,10 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from entrain.metrics import ENTROPY, EPISODE_RETURN_MEAN, SIGMA, STEPS_PER_SECOND
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.log_display import LogDisplay
 from entrain.run.log_lines import LineFormatter
-from entrain.run.quantities import compact, counted, duration, number
+from entrain.run.quantities import compact, counted, duration
 
 REFRESH_S = 0.25
 """Least time between two redraws."""
@@ -212,10 +213,10 @@ def _policy_table(policies: Mapping[str, _Policy], *, width: int) -> Table:
                 finished_style="green",
             ),
             f"{compact(policy.env_steps)} / {compact(total)}",
-            number(policy.return_mean, ".1f"),
-            number(policy.row.entropy, ".2f"),
-            number(policy.row.sigma, ".3f"),
-            number(policy.rate, ",.0f"),
+            EPISODE_RETURN_MEAN.text(policy.return_mean),
+            ENTROPY.text(policy.row.entropy),
+            SIGMA.text(policy.row.sigma),
+            STEPS_PER_SECOND.text(policy.rate),
             duration(policy.left_s),
         )
     return table

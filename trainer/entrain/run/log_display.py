@@ -1,4 +1,4 @@
-"""A display for where nobody watches: one log line per update."""
+"""A display that logs one line per update, for output that is no terminal."""
 
 import logging
 import math
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from entrain.metrics import EPISODE_RETURN_MEAN, EPISODE_RETURN_STD, STEPS_PER_SECOND
 from entrain.run.display import DisplayRow, SimulatorsRow
 from entrain.run.quantities import counted
 
@@ -33,7 +34,7 @@ class LogDisplay:
         """Nothing to prepare."""
 
     def update(self, behaviour: str, row: DisplayRow) -> None:
-        """Log what one update came to."""
+        """Log the numbers of one update."""
         self._behaviours.add(behaviour)
         whose = f" of '{behaviour}'" if len(self._behaviours) > 1 else ""
         logger.info("update %d%s: %s", row.update, whose, update_text(row))
@@ -58,11 +59,13 @@ def update_text(row: DisplayRow) -> str:
     """`491,520 env steps, return 212.4 +- 18.0 over 96 episodes, 9,830 steps/s`."""
     facts = [f"{row.env_steps:,} env steps"]
     if row.episodes and math.isfinite(row.return_mean):
-        spread = f" +- {row.return_std:.1f}" if math.isfinite(row.return_std) else ""
+        spread = ""
+        if math.isfinite(row.return_std):
+            spread = f" +- {EPISODE_RETURN_STD.text(row.return_std)}"
         over = counted(row.episodes, "episode")
-        facts.append(f"return {row.return_mean:.1f}{spread} over {over}")
+        facts.append(f"return {EPISODE_RETURN_MEAN.text(row.return_mean)}{spread} over {over}")
     else:
         facts.append("no episode ended")
     if math.isfinite(row.env_steps_per_second):
-        facts.append(f"{row.env_steps_per_second:,.0f} steps/s")
+        facts.append(f"{STEPS_PER_SECOND.text(row.env_steps_per_second)} steps/s")
     return ", ".join(facts)

@@ -1,7 +1,7 @@
-"""Curves of one behaviour's training as PNG pictures, each made of one `Series`.
+"""Draws the curves of one behaviour's training as PNG pictures.
 
 Matplotlib is used through its objects, never through pyplot: nothing here touches global state, so
-pictures can be drawn in any thread. What was not measured, or never finite, has no picture.
+pictures can be drawn in any thread. A metric that was not measured, or never finite, has none.
 """
 
 import io
@@ -14,12 +14,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from entrain.metrics import (
+    CLIP_FRACTION,
+    ENTROPY,
+    ENTROPY_OF_DIMENSION,
+    EPISODE_LENGTH_MEAN,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_STD,
+    KL,
+    LOSS_VALUE,
+    SIGMA,
+    STEPS_PER_SECOND,
+    Metric,
+)
 from entrain.run.quantities import compact
 from entrain.run.table import Float64Array, Series
 
 _INK, _FAINT, _LINE = "#24292f", "#d8dee4", "#1f6feb"
 _PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#bf3989", "#7d5a1e")
-"""Of lines that are told apart by a legend: as many as a person can tell apart."""
+"""Colours of lines with a legend; a person cannot tell more apart."""
 
 _SMOOTH_FROM = 60
 """Points from which a curve is smoothed; with fewer, each point is marked."""
@@ -34,6 +47,9 @@ class Plot:
 
     title: str
 
+    caption: str
+    """Sentences: what the picture shows."""
+
     png: bytes
 
 
@@ -46,31 +62,32 @@ class _Curve:
 
 
 Draw = Callable[[Axes, Series], bool]
-"""Draws on the axes; false if there was nothing to draw."""
+"""Draws on the axes; returns false if there was nothing to draw."""
 
 
 def draw_plots(series: Series) -> Iterator[Plot]:
-    """Every picture that `series` has numbers for, in the order in which a person reads them."""
-    for name, (title, draw) in _PLOTS.items():
+    """Yields every picture that `series` has numbers for, the most important ones first."""
+    for name, (metric, draw) in _PLOTS.items():
         figure = Figure(figsize=(5.8, 3.1), dpi=160, facecolor="white")
         # The same margins everywhere: axes of pictures side by side are in line.
         figure.subplots_adjust(left=0.11, right=0.97, top=0.88, bottom=0.16)
         axes = figure.add_subplot()
         if draw(axes, series):
+            title = f"{metric.title} ({metric.unit})" if metric.unit else metric.title
             _dress(axes, title)
             png = io.BytesIO()
             figure.savefig(png, format="png", metadata={"Title": title})
-            yield Plot(name, title, png.getvalue())
+            yield Plot(name, title, metric.meaning, png.getvalue())
 
 
 def _return(axes: Axes, series: Series) -> bool:
-    """Mean over the episodes that ended, in a band of one standard deviation."""
-    mean = _curve(series, "rollout/episode_return_mean")
+    """Draw the mean over the episodes that ended, in a band of one standard deviation."""
+    mean = _curve(series, EPISODE_RETURN_MEAN.name)
     if mean is None:
         return False
-    spread = series.columns.get("rollout/episode_return_std")
+    spread = series.columns.get(EPISODE_RETURN_STD.name)
     if spread is not None:
-        std = np.nan_to_num(spread[_is_finite(series, "rollout/episode_return_mean")], posinf=0.0)
+        std = np.nan_to_num(spread[_is_finite(series, EPISODE_RETURN_MEAN.name)], posinf=0.0)
         middle, width = _smooth(mean.y), _smooth(std)
         axes.fill_between(
             mean.x, middle - width, middle + width, color=_LINE, alpha=0.14, linewidth=0
@@ -79,17 +96,17 @@ def _return(axes: Axes, series: Series) -> bool:
     return True
 
 
-def _single(metric: str, *, from_zero: bool = False, log_if_wide: bool = False) -> Draw:
-    """A picture of one metric."""
+def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
+    """Returns what draws one metric, from zero up unless some of it is negative."""
 
     def draw(axes: Axes, series: Series) -> bool:
-        curve = _curve(series, metric)
+        curve = _curve(series, metric.name)
         if curve is None:
             return False
         _plot(axes, curve, _LINE)
         if log_if_wide and curve.y.min() > 0 and curve.y.max() > 100 * curve.y.min():
             axes.set_yscale("log")
-        elif from_zero and curve.y.min() >= 0:
+        elif curve.y.min() >= 0:
             axes.set_ylim(bottom=0)
         return True
 
@@ -97,10 +114,10 @@ def _single(metric: str, *, from_zero: bool = False, log_if_wide: bool = False) 
 
 
 def _entropy(axes: Axes, series: Series) -> bool:
-    """Of the whole policy, and of each of its dimensions if they were measured."""
-    dimensions = _by_dimension(series, "policy/entropy/")
+    """Draw the entropy of the whole policy, and of each of its dimensions if it was measured."""
+    dimensions = _by_dimension(series, ENTROPY_OF_DIMENSION)
     _plot_dimensions(axes, dimensions)
-    total = _curve(series, "policy/entropy")
+    total = _curve(series, ENTROPY.name)
     if total is not None:
         _plot(axes, total, _INK if dimensions else _LINE, label="whole policy")
     if dimensions and len(dimensions) < len(_PALETTE):
@@ -109,7 +126,7 @@ def _entropy(axes: Axes, series: Series) -> bool:
 
 
 def _sigma(axes: Axes, series: Series) -> bool:
-    dimensions = _by_dimension(series, "policy/sigma/")
+    dimensions = _by_dimension(series, SIGMA)
     _plot_dimensions(axes, dimensions)
     if 1 < len(dimensions) <= len(_PALETTE):
         _legend(axes)
@@ -118,22 +135,17 @@ def _sigma(axes: Axes, series: Series) -> bool:
     return bool(dimensions)
 
 
-_PLOTS: Mapping[str, tuple[str, Draw]] = {
-    "return": ("Episode return, mean and standard deviation", _return),
-    "episode-length": (
-        "Episode length (steps)",
-        _single("rollout/episode_length_mean", from_zero=True),
-    ),
-    "entropy": ("Entropy of the policy (nats)", _entropy),
-    "sigma": ("Sigma per action dimension", _sigma),
-    "value-loss": ("Value loss", _single("loss/value", from_zero=True, log_if_wide=True)),
-    "kl": ("KL divergence per update (nats)", _single("policy/kl", from_zero=True)),
-    "clip-fraction": ("Clipped fraction", _single("policy/clip_fraction", from_zero=True)),
-    "steps-per-second": (
-        "Env steps per second",
-        _single("time/env_steps_per_second", from_zero=True),
-    ),
+_PLOTS: Mapping[str, tuple[Metric, Draw]] = {
+    "return": (EPISODE_RETURN_MEAN, _return),
+    "episode-length": (EPISODE_LENGTH_MEAN, _single(EPISODE_LENGTH_MEAN)),
+    "entropy": (ENTROPY, _entropy),
+    "sigma": (SIGMA, _sigma),
+    "value-loss": (LOSS_VALUE, _single(LOSS_VALUE, log_if_wide=True)),
+    "kl": (KL, _single(KL)),
+    "clip-fraction": (CLIP_FRACTION, _single(CLIP_FRACTION)),
+    "steps-per-second": (STEPS_PER_SECOND, _single(STEPS_PER_SECOND)),
 }
+"""{file: (the metric that names the picture, what draws it)}."""
 
 
 def _is_finite(series: Series, metric: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -141,7 +153,7 @@ def _is_finite(series: Series, metric: str) -> np.ndarray[tuple[int], np.dtype[n
 
 
 def _curve(series: Series, metric: str) -> _Curve | None:
-    """The finite points of one metric; none if there are none."""
+    """Returns the finite points of one metric; None if there are none."""
     if metric not in series.columns:
         return None
     finite = _is_finite(series, metric)
@@ -150,16 +162,16 @@ def _curve(series: Series, metric: str) -> _Curve | None:
     return _Curve(series.env_steps[finite].astype(np.float64), series.columns[metric][finite])
 
 
-def _by_dimension(series: Series, prefix: str) -> Mapping[str, _Curve]:
-    """{what follows `prefix`: curve}, dimension 10 behind dimension 9."""
-    names = [name for name in series.columns if name.startswith(prefix)]
+def _by_dimension(series: Series, metric: Metric) -> Mapping[str, _Curve]:
+    """Returns {dimension: curve} of a family, dimension 10 behind dimension 9."""
+    names = [name for name in series.columns if metric.has_name(name)]
     names.sort(key=lambda name: (len(name), name))
-    curves = {name.removeprefix(prefix): _curve(series, name) for name in names}
+    curves = {name.removeprefix(metric.prefix): _curve(series, name) for name in names}
     return {name: curve for name, curve in curves.items() if curve is not None}
 
 
 def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
-    """Each in a colour of its own; too many to tell apart are faint, with their mean in front."""
+    """Draw each in its own colour; if they are too many, all faintly with their mean in front."""
     few = len(dimensions) <= len(_PALETTE)
     for (name, curve), colour in zip(
         dimensions.items(), _PALETTE if few else [_LINE] * len(dimensions), strict=False
@@ -177,7 +189,7 @@ def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
 
 
 def _plot(axes: Axes, curve: _Curve, colour: str, label: str | None = None) -> None:
-    """Few points are marked; many are drawn faintly, with their running mean in front."""
+    """Draw few points with marks, many faintly with their running mean in front."""
     if len(curve.y) < _SMOOTH_FROM:
         axes.plot(
             curve.x, curve.y, color=colour, label=label, linewidth=1.6, marker="o", markersize=3
@@ -188,7 +200,7 @@ def _plot(axes: Axes, curve: _Curve, colour: str, label: str | None = None) -> N
 
 
 def _smooth(y: Float64Array) -> Float64Array:
-    """[N] centred running mean over about a fortieth of the curve; itself if it is short."""
+    """Returns [N] the centred running mean over a fortieth of the curve; a short one as it is."""
     if len(y) < _SMOOTH_FROM:
         return y
     half = max(2, len(y) // 80)

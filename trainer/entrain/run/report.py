@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from entrain.metrics import EPISODE_RETURN_MEAN, EPISODES
 from entrain.run.durable import replace_file
 from entrain.run.folder import RunFolder
 from entrain.run.plots import Plot, draw_plots
@@ -52,10 +53,10 @@ def final_return(series: Series) -> float:
 
     Of those of the last update that saw any, if none ended there; NaN if none ever did.
     """
-    means = series.columns.get("rollout/episode_return_mean")
+    means = series.columns.get(EPISODE_RETURN_MEAN.name)
     if means is None:
         return math.nan
-    episodes = series.columns.get("rollout/episodes", np.ones_like(means))
+    episodes = series.columns.get(EPISODES.name, np.ones_like(means))
     weights = np.where(np.isfinite(means) & np.isfinite(episodes), episodes, 0.0)
     ended = np.flatnonzero(weights > 0)
     if not len(ended):

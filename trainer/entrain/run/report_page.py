@@ -3,6 +3,7 @@
 import base64
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,7 @@ dd small { color: var(--soft); font-size: 0.8rem; }
 figure { margin: 0; padding: 0.6rem; background: #fff; border: 1px solid #d8dee4;
   border-radius: 8px; }
 img { display: block; width: 100%; height: auto; }
+figcaption { padding: 0.2rem 0.4rem; color: #59636e; font-size: 0.85rem; }
 details { margin-top: 2.5rem; padding: 0.7rem 1rem; }
 details + details { margin-top: 0.75rem; }
 summary { cursor: pointer; font-weight: 600; }
@@ -164,7 +166,13 @@ def _tiles(facts: Mapping[str, str]) -> str:
 def _figure(plot: Plot) -> str:
     encoded = base64.b64encode(plot.png).decode("ascii")
     source = f"data:image/png;base64,{encoded}"
-    return f'<figure><img alt="{html.escape(plot.title)}" src="{source}"></figure>\n'
+    caption = f"<figcaption>{_code(plot.caption)}</figcaption>"
+    return f'<figure><img alt="{html.escape(plot.title)}" src="{source}">{caption}</figure>\n'
+
+
+def _code(text: str) -> str:
+    """Returns `text` as HTML, with words between backquotes as code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
 
 
 def _folded(title: str, content: str) -> str:

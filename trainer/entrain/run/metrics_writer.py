@@ -1,13 +1,6 @@
-"""Metrics of every update, kept twice: metrics.csv for people and TensorBoard events for curves.
+"""Writes the metrics of every update to two files: metrics.csv and TensorBoard events.
 
-Names are the field's own, in groups that TensorBoard folds:
-
-    rollout/episode_return_mean, _std, _min, _max   of episodes that ended since the last update
-    rollout/episode_length_mean                     steps
-    policy/entropy, policy/sigma/0 ...              nats; standard deviation per action dimension
-    policy/kl, policy/clip_fraction                 how far the update moved the policy
-    loss/policy, loss/value, loss/entropy           as minimised
-    time/env_steps_per_second                       over everything, waiting included
+What the names mean is declared in `entrain.metrics`; this module only writes them.
 """
 
 import time
@@ -15,20 +8,21 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from entrain.metrics import require_declared
 from entrain.run.events import EventFile
 from entrain.run.folder import RunFolder
 from entrain.run.table import MetricsTable
 
 
 class MetricsWriter:
-    """Keeps the metrics of all behaviours of one run.
+    """Writes the metrics of all behaviours of one run.
 
-    Owned by one process, the holder of the run's lock. Trouble with the disk is logged and never
-    raised: a curve is not worth a run.
+    Owned by one process, the holder of the run's lock. Errors of the disk are logged and never
+    raised: a run goes on without its curves.
     """
 
     def __init__(self, folder: RunFolder, *, clock: Callable[[], float] = time.time) -> None:
-        """Go on at the end of what is in `folder`; `clock` gives seconds since 1970."""
+        """Append to the files in `folder`; `clock` gives seconds since 1970."""
         self._folder = folder
         self._table = MetricsTable(folder.metrics)
         self._clock = clock
@@ -51,13 +45,13 @@ class MetricsWriter:
         self.close()
 
     def resume_at(self, env_steps: Mapping[str, int]) -> int:
-        """Forget what was measured after the checkpoint that the run goes on from.
+        """Remove what was measured after the checkpoint that the run goes on from.
 
         Args:
-            env_steps: of each behaviour in the checkpoint; one that is not there begins anew.
+            env_steps: of each behaviour in the checkpoint; any other behaviour begins anew.
 
         Returns:
-            How many rows were forgotten.
+            How many rows were removed.
         """
         self._close_files()
         self._purge_steps = {name: steps + 1 for name, steps in env_steps.items()}
@@ -65,7 +59,14 @@ class MetricsWriter:
         return self._table.drop_rows_beyond(env_steps)
 
     def write(self, behaviour: str, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Keep the metrics of one update, at `env_steps` of that behaviour; on disk on return."""
+        """Write the metrics of one update, at `env_steps` of that behaviour.
+
+        They are on the disk on return.
+
+        Raises:
+            ValueError: one of the names is not declared in `entrain.metrics`; nothing is written.
+        """
+        require_declared(metrics)
         wall_time = self._clock()
         self._table.append(behaviour, env_steps=env_steps, wall_time=wall_time, metrics=metrics)
         file = self._file(behaviour, wall_time)
@@ -99,7 +100,7 @@ class MetricsWriter:
         return self._files[behaviour]
 
     def _purge_step(self, behaviour: str) -> int | None:
-        """The step from which events of earlier sittings are void; said once after a resume."""
+        """Returns the step from which earlier events are void, once after a resume; or None."""
         if self._purge_steps is None or behaviour in self._opened:
             return None
         return self._purge_steps.get(behaviour, 0)

@@ -1,0 +1,91 @@
+"""What runs of every kind write is what is declared, and nothing is declared that none writes."""
+
+from pathlib import Path
+
+from entrain.metrics import METRICS, find_metric
+from entrain.run.folder import RunFolder
+from entrain.run.table import read_metrics
+from entrain_envs.spec import ActionSpec
+from entrain_envs.timestep import StepType
+from live_run import config_from, simulators, train
+from toy_environments import DiscreteBandit, Endless, Toy
+
+CONFIG = """
+server: {{address: "unix:{socket}", lockstep: true}}
+policies:
+  toy:
+    total_steps: 128
+    network: {{hidden_sizes: [4], memory: {{kind: {memory}, size: 4, sequence_length: 4}}}}
+    action: {{distribution: {distribution}}}
+    entropy: {entropy}
+    ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 1}}
+"""
+
+
+def continuous(*, episode_steps: int = 7) -> Toy:
+    """Two bounded dimensions; episodes of seven steps, or longer than the run."""
+    toy = Endless(StepType.TRUNCATED, episode_steps=episode_steps, num_agents=8)
+    toy.spec = type(toy.spec)(
+        "toy", toy.spec.observations, ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0))
+    )
+    return toy
+
+
+def choices() -> Toy:
+    return DiscreteBandit([1.0, 0.0], num_agents=8)
+
+
+async def written(
+    folder: Path,
+    toy: Toy,
+    *,
+    memory: str = "none",
+    distribution: str = "gaussian",
+    entropy: str = "{}",
+) -> set[str]:
+    """The names in metrics.csv of a short run."""
+    folder.mkdir()
+    config = config_from(
+        CONFIG.format(
+            socket=folder / "s", memory=memory, distribution=distribution, entropy=entropy
+        ),
+        folder,
+    )
+    run_folder = RunFolder.create(folder, "run")
+    run_folder.write_config((folder / "config.yaml").read_text())
+    with simulators(f"unix:{folder}/s", {"toy": toy}):
+        outcome, _ = await train(config, run_folder)
+    assert outcome == "completed"
+    series = read_metrics(run_folder.metrics)["toy"]
+    assert len(series.env_steps) == 2
+    return set(series.columns)
+
+
+async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_written(
+    tmp_path: Path,
+) -> None:
+    names = {
+        "feed-forward": await written(tmp_path / "a", continuous()),
+        "no episode ends": await written(tmp_path / "b", continuous(episode_steps=10**6)),
+        "LSTM": await written(tmp_path / "c", continuous(), memory="lstm"),
+        "squashed": await written(tmp_path / "d", continuous(), distribution="squashed_gaussian"),
+        "categorical": await written(tmp_path / "e", choices()),
+        "entropy critic": await written(
+            tmp_path / "f", choices(), entropy="{objective: entropy_critic, coefficient: 0.1}"
+        ),
+        "target": await written(
+            tmp_path / "g", choices(), entropy="{coefficient: 0.1, target: {fraction: 0.5}}"
+        ),
+        "prior": await written(
+            tmp_path / "h", choices(), entropy=f"{{coefficient: 0.1, prior: {tmp_path}/e/run}}"
+        ),
+    }
+    for kind, of_kind in names.items():
+        assert [name for name in of_kind if find_metric(name) is None] == [], kind
+    for metric in METRICS:
+        kinds = {kind for kind in names if any(metric.has_name(name) for name in names[kind])}
+        if metric.when:
+            assert kinds, f"{metric.name} is written by none"
+            assert kinds < set(names), f"{metric.name} is written by all"
+        else:
+            assert kinds == set(names), f"{metric.name} is not written by all"

@@ -1,0 +1,92 @@
+"""What each metric means, in words: docs/metrics.md, and what `entrain metrics` prints."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from entrain.errors import ConfigError
+from entrain.metrics import METRICS, NEITHER, Metric, find_metric
+
+_INTRODUCTION = """\
+# Metrics
+
+<!-- Written by `entrain metrics --markdown`; edit trainer/entrain/metrics.py instead. -->
+
+Each update writes these numbers to `metrics.csv` and to TensorBoard, one row for each behaviour.
+The report draws the most important ones. `entrain metrics policy/kl` prints what is said of one.
+The line below a name says whether more or less is better; for some, neither is.
+
+| what you see | look at |
+|---|---|
+| the return does not rise | `policy/entropy`, `policy/kl`, `value/explained_variance` |
+| the return rises and then falls | `policy/kl`, `policy/clip_fraction`, `policy/gradient_norm` |
+| no return at all | `rollout/episodes` |
+| training is slow | `time/wait`, `time/learn` |
+| a warning of entropy, sigma or pinned actions | [entropy.md](entropy.md#what-to-watch) |
+"""
+
+_GROUPS = {
+    "rollout": "What agents experienced",
+    "loss": "What an update minimises",
+    "policy": "How the policy changes",
+    "entropy": "The weight of entropy",
+    "value": "How well the critic predicts",
+    "update": "How much an update does",
+    "time": "Where time goes",
+}
+
+_WIDTH = 100
+
+
+def markdown() -> str:
+    """Returns docs/metrics.md."""
+    return "\n".join([_INTRODUCTION, *_sections()])
+
+
+def explain(names: Sequence[str]) -> Iterator[str]:
+    """Yields lines for a terminal: what the metrics of these names mean, or all without a name.
+
+    Raises:
+        ConfigError: there is no such metric.
+    """
+    for metric in [_found(name) for name in names] if names else METRICS:
+        yield f"{metric.name}  ({_facts(metric)})"
+        yield from _indented(metric.meaning)
+        yield from _indented(f"If it looks wrong: {metric.remedy}")
+
+
+def _found(name: str) -> Metric:
+    # The name of a family is no member of it, but a person may ask for it.
+    metric = next((each for each in METRICS if each.name == name), None) or find_metric(name)
+    if metric is None:
+        raise ConfigError(
+            f"no metric is called '{name}'; `entrain metrics` lists all, by the names in "
+            "metrics.csv"
+        )
+    return metric
+
+
+def _sections() -> Iterator[str]:
+    for group, metrics in groupby(METRICS, key=lambda metric: metric.name.split("/")[0]):
+        yield f"## {_GROUPS[group]}\n"
+        for metric in metrics:
+            yield f"### `{metric.name}`\n"
+            facts = _facts(metric)
+            yield f"*{facts[0].upper()}{facts[1:]}.*\n"
+            yield _filled(metric.meaning)
+            yield _filled(f"**If it looks wrong:** {metric.remedy}")
+
+
+def _facts(metric: Metric) -> str:
+    written = f"written {metric.when}" if metric.when else "written with every update"
+    better = "" if metric.better == NEITHER else metric.better
+    return "; ".join(fact for fact in (metric.unit, better, written) if fact)
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _indented(text: str) -> list[str]:
+    plain = text.replace("`", "")
+    return textwrap.wrap(plain, _WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -1,0 +1,395 @@
+"""Every metric that a run writes: its name, its unit, what it means, what to do when it is odd.
+
+What shows or judges a metric reads it from here: displays, pictures, report, diagnostics and
+docs/metrics.md. A name that is not declared here cannot be written. Nothing here knows of networks,
+files or simulators.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Better: TypeAlias = Literal["more is better", "less is better", "neither more nor less is better"]
+NEITHER: Better = "neither more nor less is better"
+EACH = "N"
+"""Stands for a number in the name of a metric that there is one of for each action dimension."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number that is measured with every update, or one for each action dimension."""
+
+    name: str
+    """As in metrics.csv and TensorBoard; `policy/sigma/N` is `policy/sigma/0`, `/1` and so on."""
+
+    title: str = ""
+    """Above its picture in the report; "" if it has none."""
+
+    unit: str = ""
+    """Of the number; "" if it has none."""
+
+    better: Better = NEITHER
+
+    shown: str = ".3g"
+    """How it is written for people: a format of Python."""
+
+    meaning: str
+    """Sentences: what is measured, over what."""
+
+    remedy: str
+    """Sentences: what a healthy curve does, what else it may do, and what to change then."""
+
+    when: str = ""
+    """When it is written; "" if it is after every update."""
+
+    @property
+    def is_family(self) -> bool:
+        """Whether there is one for each action dimension."""
+        return self.name.endswith(f"/{EACH}")
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the number in the names of a family."""
+        return self.name.removesuffix(EACH)
+
+    def of(self, dimension: int) -> str:
+        """Returns the name of one member of a family."""
+        return f"{self.prefix}{dimension}"
+
+    def has_name(self, name: str) -> bool:
+        """Whether `name` is this metric or, if it is a family, one of its members."""
+        if self.is_family:
+            return name.startswith(self.prefix) and name.removeprefix(self.prefix).isdecimal()
+        return name == self.name
+
+    def text(self, value: float) -> str:
+        """Returns `value` as people read it; a dash if it is not a finite number."""
+        return format(value, self.shown) if math.isfinite(value) else "-"
+
+
+def _share(part: str, *, meaning: str, remedy: str) -> Metric:
+    return Metric(
+        name=f"time/{part}",
+        unit="0 to 1",
+        shown=".2f",
+        meaning=meaning,
+        remedy=remedy,
+    )
+
+
+EPISODES = Metric(
+    name="rollout/episodes",
+    unit="episodes",
+    shown=",.0f",
+    meaning="Episodes of all agents that ended since the update before.",
+    remedy="Zero is normal if episodes are longer than a rollout. If it stays zero, nothing ends "
+    "episodes: the simulator should report TERMINATED or TRUNCATED.",
+)
+_WHEN_ENDED = "if an episode ended since the update before"
+EPISODE_RETURN_MEAN = Metric(
+    name="rollout/episode_return_mean",
+    title="Episode return, mean and standard deviation",
+    better="more is better",
+    shown=",.1f",
+    meaning="Mean over these episodes of the sum of their rewards, as the simulator sent them: "
+    "neither discounted nor scaled. Training is meant to raise it.",
+    remedy="If it never rises, look at `policy/entropy` (does the policy still try different "
+    "actions?), `policy/kl` (do updates change it?) and `value/explained_variance` (does the "
+    "critic predict returns?), in this order. If it rises and then falls for good, lower "
+    "`learning_rate` or set `target_kl`. If it jumps about, raise `rollout_steps`: with more "
+    "episodes an update, means and updates are steadier.",
+    when=_WHEN_ENDED,
+)
+EPISODE_RETURN_STD = Metric(
+    name="rollout/episode_return_std",
+    shown=",.1f",
+    meaning="Standard deviation of the return over these episodes.",
+    remedy="It falls as a policy becomes reliable. If it stays large beside the mean, some starts "
+    "are much harder than others, or a few episodes go wrong: compare the minimum.",
+    when=_WHEN_ENDED,
+)
+EPISODE_RETURN_MIN = Metric(
+    name="rollout/episode_return_min",
+    better="more is better",
+    shown=",.1f",
+    meaning="The worst of these episodes.",
+    remedy="If the mean is good and this is not, the policy still fails now and then; watch such "
+    "an episode in the simulator.",
+    when=_WHEN_ENDED,
+)
+EPISODE_RETURN_MAX = Metric(
+    name="rollout/episode_return_max",
+    better="more is better",
+    shown=",.1f",
+    meaning="The best of these episodes.",
+    remedy="If this is good and the mean is not, the policy has good episodes only by chance: "
+    "give it more steps, or raise `rollout_steps`.",
+    when=_WHEN_ENDED,
+)
+EPISODE_LENGTH_MEAN = Metric(
+    name="rollout/episode_length_mean",
+    title="Episode length",
+    unit="steps",
+    shown=",.1f",
+    meaning="Mean number of steps in these episodes.",
+    remedy="Whether long is good depends on the task: an agent that survives lives longer, one "
+    "that reaches a goal is done sooner. A length that stands still at one number is usually the "
+    "simulator's time limit: make sure that it reports TRUNCATED there, not TERMINATED.",
+    when=_WHEN_ENDED,
+)
+
+LOSS_POLICY = Metric(
+    name="loss/policy",
+    shown=".4f",
+    meaning="PPO's clipped objective as it is minimised, mean over all steps and epochs of the "
+    "update.",
+    remedy="It stays near zero and says little by itself, because advantages are centred on zero. "
+    "Look at `policy/kl` and `policy/clip_fraction` instead.",
+)
+LOSS_VALUE = Metric(
+    name="loss/value",
+    title="Value loss",
+    better="less is better",
+    meaning="The critic's squared error, mean over all steps and epochs of the update, in squares "
+    "of what rewards are measured in (with `normalize_rewards`, of the scaled reward).",
+    remedy="It often rises while returns rise, since larger returns have larger errors: look at "
+    "`value/explained_variance` then. If it grows without end, lower `learning_rate`, and make "
+    "sure that rewards are not far larger than 1 if `normalize_rewards` is off.",
+)
+LOSS_ENTROPY = Metric(
+    name="loss/entropy",
+    unit="nats",
+    shown=".3f",
+    meaning="Minus the entropy of the policy; with `entropy.prior` and a coefficient, the "
+    "policy's divergence from that prior.",
+    remedy="See `policy/entropy`. With a prior: if it rises without end the policy leaves its "
+    "prior; raise `entropy.coefficient`.",
+)
+
+ENTROPY = Metric(
+    name="policy/entropy",
+    title="Entropy of the policy",
+    unit="nats",
+    shown=".2f",
+    meaning="How random the policy's actions are, over all action dimensions and branches "
+    "together, mean over the steps of the update. Continuous dimensions can make it negative.",
+    remedy="It falls slowly in a healthy run. If it drops early and the return does not rise, the "
+    "policy has stopped exploring too soon: raise `entropy.coefficient` or lower "
+    "`learning_rate`, and begin anew. If it does not fall at all while the return stands still, "
+    "lower `entropy.coefficient`. See docs/entropy.md.",
+)
+ENTROPY_OF_DIMENSION = Metric(
+    name="policy/entropy/N",
+    unit="nats",
+    shown=".2f",
+    meaning="Entropy of continuous action dimension N after the update.",
+    remedy="It follows from sigma; see `policy/sigma/N`.",
+    when="for continuous actions, unless `action.distribution` is `squashed_gaussian`",
+)
+SIGMA = Metric(
+    name="policy/sigma/N",
+    title="Sigma per action dimension",
+    shown=".3f",
+    meaning="Standard deviation of continuous action dimension N after the update; 1 is half of "
+    "the range between its bounds, where it has bounds. Before tanh, if squashed.",
+    remedy="It falls as the policy becomes sure of its actions. If it grows beyond 2, actions are "
+    "mostly noise: lower `entropy.coefficient` or `action.max_log_sigma_sq`, or set "
+    "`action.distribution: squashed_gaussian`. If it is nearly zero early, raise "
+    "`action.min_log_sigma_sq` or `entropy.coefficient`.",
+    when="for continuous actions",
+)
+CLIPPED_ACTIONS = Metric(
+    name="policy/clipped_actions",
+    unit="0 to 1",
+    shown=".2f",
+    meaning="Share of the sampled continuous numbers that a bound cut; if squashed, that lie "
+    "within a hundredth of a bound.",
+    remedy="0.32 is what sigma 1 gives at the start (0.01 if squashed). Far above that, different "
+    "actions have the same effect, so nothing is learned from the difference. Unless the task "
+    "wants full force, set `action.distribution: squashed_gaussian`, or lower "
+    "`action.initial_log_sigma_sq`.",
+    when="for continuous actions",
+)
+KL = Metric(
+    name="policy/kl",
+    title="KL divergence per update",
+    unit="nats",
+    shown=".4f",
+    meaning="How far the update moved the policy: KL(old || new), estimated over its last epoch.",
+    remedy="0.003 to 0.03 is usual. Far above, the policy changes more than one rollout "
+    "justifies, and returns may fall: lower `learning_rate` or `num_epochs`, raise "
+    "`minibatch_size`, or set `target_kl`. Near zero, updates change hardly anything: raise "
+    "`learning_rate`.",
+)
+CLIP_FRACTION = Metric(
+    name="policy/clip_fraction",
+    title="Clipped fraction",
+    unit="0 to 1",
+    shown=".3f",
+    meaning="Share of the steps whose probability ratio left `clip_range`, mean over the epochs "
+    "of the update. Such a step no longer changes the policy.",
+    remedy="0.05 to 0.3 is usual. Far above: as for a large `policy/kl`. Zero: updates are so "
+    "small that nothing needs to be clipped; raise `learning_rate` or `num_epochs`.",
+)
+GRADIENT_NORM = Metric(
+    name="policy/gradient_norm",
+    meaning="Length of the gradient of all weights before it is shortened to `max_grad_norm`, "
+    "mean over the minibatches of the update.",
+    remedy="If it is always far above `max_grad_norm`, every step is shortened, and "
+    "`learning_rate` alone decides its size. Spikes often come before a divergence: lower "
+    "`learning_rate`, and look for observations or rewards that are suddenly huge.",
+)
+LEARNING_RATE = Metric(
+    name="policy/learning_rate",
+    meaning="As it was in this update.",
+    remedy="It follows `learning_rate` and `learning_rate_schedule`.",
+)
+CLIP_RANGE = Metric(
+    name="policy/clip_range",
+    meaning="As it was in this update.",
+    remedy="It follows `clip_range` and `clip_range_schedule`.",
+)
+
+ENTROPY_COEFFICIENT = Metric(
+    name="entropy/coefficient",
+    meaning="Weight of one nat of entropy in this update's objective.",
+    remedy="It follows `entropy.coefficient` and `entropy.coefficient_schedule`. With "
+    "`entropy.target` it is adjusted after each update: if it then becomes huge or tiny, the "
+    "policy cannot reach the target, so change the target; if it swings, lower "
+    "`entropy.target.rate`.",
+)
+_WHEN_TARGET = "if `entropy.target` is set"
+ENTROPY_TARGET = Metric(
+    name="entropy/target",
+    unit="nats",
+    shown=".2f",
+    meaning="The entropy that the policy should have in this update.",
+    remedy="It is a line over the run, given by the options of `entropy.target`.",
+    when=_WHEN_TARGET,
+)
+ENTROPY_DISTANCE = Metric(
+    name="entropy/distance",
+    unit="nats",
+    shown=".2f",
+    meaning="Entropy minus target; above zero the policy is more random than it should be.",
+    remedy="It should come near zero and stay there. If it stays far below, begin anew with a "
+    "larger `entropy.coefficient`: a policy that has stopped exploring seldom starts again. If "
+    "it swings, lower `entropy.target.rate`.",
+    when=_WHEN_TARGET,
+)
+
+EXPLAINED_VARIANCE = Metric(
+    name="value/explained_variance",
+    unit="at most 1",
+    better="more is better",
+    shown=".3f",
+    meaning="How well the critic predicted the returns of this rollout, before the update: 1 is "
+    "perfectly, 0 is no better than their mean, and below zero is worse than their mean.",
+    remedy="It should rise above 0.5 in the first tenth of a run. If it stays near zero, the "
+    "return may depend on what is not observed (the time left, or the past: see docs/memory.md), "
+    "or rewards are too rare. If it falls late, lower `learning_rate`. It means little where all "
+    "returns are nearly equal.",
+)
+ENTROPY_EXPLAINED_VARIANCE = Metric(
+    name="value/entropy_explained_variance",
+    unit="at most 1",
+    better="more is better",
+    shown=".3f",
+    meaning="The same for the critic that predicts the entropy to come.",
+    remedy="As for `value/explained_variance`. It means little while the entropy is the same "
+    "everywhere, as at the start.",
+    when="if `entropy.objective` is `entropy_critic`",
+)
+
+EPOCHS = Metric(
+    name="update/epochs",
+    unit="epochs",
+    shown=",.0f",
+    meaning="Passes over the rollout in this update.",
+    remedy="It is `num_epochs`, or less where `target_kl` ended the update early. If that is "
+    "always after the first epoch, lower `learning_rate`, or raise `target_kl`.",
+)
+MINIBATCHES = Metric(
+    name="update/minibatches",
+    unit="steps",
+    shown=",.0f",
+    meaning="Gradient steps of this update: minibatches in all its epochs.",
+    remedy="It follows from `rollout_steps`, `minibatch_size` and the epochs.",
+)
+
+STEPS_PER_SECOND = Metric(
+    name="time/env_steps_per_second",
+    title="Env steps per second",
+    better="more is better",
+    shown=",.0f",
+    meaning="Steps of all agents divided by the time since the update before, waiting and "
+    "learning included.",
+    remedy="The shares below say where the time goes. If it falls over a run, simulators become "
+    "slower: look at their logs.",
+)
+TIME_WAIT = _share(
+    "wait",
+    meaning="Share of the time since the update before in which this policy waited for simulators.",
+    remedy="Near 1, the simulators are the bottleneck: start more of them (`simulators.launch`), "
+    "or put more agents into each. Near 0, the trainer is; look at `time/learn`.",
+)
+TIME_OBSERVE = _share(
+    "observe",
+    meaning="Share of the time in which the policy was evaluated on observations.",
+    remedy="If it is large, the network is large for this processor: choose a smaller one, or "
+    "`device: cuda`.",
+)
+TIME_LEARN = _share(
+    "learn",
+    meaning="Share of the time in which simulators waited for an update.",
+    remedy="Near 1, updates are the bottleneck: lower `num_epochs`, raise `minibatch_size`, or "
+    "choose a smaller network or `device: cuda`. More simulators do not help.",
+)
+TIME_ACT = _share(
+    "act",
+    meaning="Share of the time in which actions were sampled and handed to the answers.",
+    remedy="It should be small. If it is not, batches are very small: put more agents into each "
+    "simulator.",
+)
+TIME_RECORD = _share(
+    "record",
+    meaning="Share of the time in which steps were stored for learning, while simulators compute.",
+    remedy="It slows simulators down only if they compute a step in less time than this takes.",
+)
+TIME_DECODE = _share(
+    "decode",
+    meaning="Share of the time in which messages of all simulators were read and checked.",
+    remedy="If it is large, observations are large: send smaller images, as uint8.",
+)
+TIME_ENCODE = _share(
+    "encode",
+    meaning="Share of the time in which answers to all simulators were written.",
+    remedy="It should be small. If it is not, put more agents into each simulator: one message "
+    "serves all of them.",
+)
+SECONDS = Metric(
+    name="time/seconds",
+    unit="seconds",
+    shown=",.0f",
+    meaning="Wall-clock time of the run; time between a stop and its resume does not count.",
+    remedy="It only grows.",
+)
+
+METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Metric))
+"""All that are declared above, in that order."""
+
+
+def find_metric(name: str) -> Metric | None:
+    """Returns the metric, or the family, that `name` belongs to; None if there is none."""
+    return next((metric for metric in METRICS if metric.has_name(name)), None)
+
+
+def require_declared(names: Iterable[str]) -> None:
+    """Raise ValueError if one of these names is not declared here."""
+    strange = [name for name in names if find_metric(name) is None]
+    if strange:
+        raise ValueError(
+            f"no metric is called {', '.join(map(repr, strange))}; "
+            "declare its name, unit and meaning in entrain/metrics.py"
+        )
