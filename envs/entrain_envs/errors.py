@@ -9,6 +9,7 @@ EntrainEnvsError
 │   └── NoRoomError        a limit of the trainer is reached; there may be room another time
 ├── ConnectionLostError    the trainer was not there, or did not come back in time; it may later
 │   └── BrokenStreamError  one stream broke; TrainerClient dials again before anyone sees this
+│       └── StoppedError   the trainer ended it because it stops; it may come back
 ├── SessionLostError       the trainer is there but forgot this session: begin all episodes anew
 ├── TrainerClosed          the trainer is done with this simulator: the ordinary end
 └── MissingExtraError      an optional dependency is not installed; says which command installs it
@@ -51,7 +52,11 @@ class ConnectionLostError(EntrainEnvsError):
 
 
 class BrokenStreamError(ConnectionLostError):
-    """One stream ended without a Close; dialling again may mend it."""
+    """One stream ended; dialling again may help."""
+
+
+class StoppedError(BrokenStreamError):
+    """The trainer ended the stream because it stops; it may come back."""
 
 
 class SessionLostError(EntrainEnvsError):

@@ -4,22 +4,22 @@ import sys
 
 import numpy as np
 
-from entrain_envs.client import TrainerClient
-from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
-from entrain_envs.timestep import StepType, TimestepBatch
+import entrain_envs as envs
 
-POINTS, LENGTH = np.arange(16), 50
-SPEC = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec(low=(-1,), high=(1,)))
+FIRST, MID, _, TRUNCATED = envs.StepType
+PLACE, PUSH = envs.ObservationSpec("place", (1,)), envs.ActionSpec(low=(-1,), high=(1,))
+SPEC = envs.BehaviourSpec("point", observations=(PLACE,), action=PUSH)
+POINTS, EPISODE = np.arange(16), [FIRST, *[MID] * 49, TRUNCATED]
 
-with TrainerClient(sys.argv[1], [SPEC], simulator="points") as client:
+with envs.TrainerClient(sys.argv[1], [SPEC], simulator="points") as client:
     random = np.random.default_rng(client.connect().seed)
     while True:  # until the trainer is done, which ends the `with` block
         place = random.uniform(-3.0, 3.0, (16, 1))
-        for step in [StepType.FIRST, *[StepType.MID] * (LENGTH - 1), StepType.TRUNCATED]:
-            reward = 0.0 if step is StepType.FIRST else -abs(place[:, 0])
-            timesteps = TimestepBatch.of(
+        for step in EPISODE:
+            reward = 0.0 if step is FIRST else -abs(place[:, 0])
+            timesteps = envs.TimestepBatch.of(
                 SPEC, agent_id=POINTS, step_type=step, reward=reward, observation={"place": place}
             )
             actions = client.exchange({"point": timesteps})["point"].continuous
-            if step is not StepType.TRUNCATED:
+            if step is not TRUNCATED:
                 place = place + 0.2 * actions

@@ -7,9 +7,9 @@ import pytest
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver, Report, run
 from entrain_envs.errors import ConnectionLostError, SessionLostError, TrainerClosed
+from entrain_envs.greeting import Welcome
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
-from entrain_envs.welcome import Welcome
 from scripted_trainer import RowsOf, actions_for
 
 FIRST, MID, TERMINATED, TRUNCATED = StepType
@@ -59,10 +59,15 @@ class ScriptedClient(TrainerClient):
         self._exchanges = 0
         self.is_closed = False
         self._seed = 4
+        self.parameters: Mapping[str, float] = {}
+
+    @property
+    def environment_parameters(self) -> Mapping[str, float]:
+        return self.parameters
 
     @property
     def welcome(self) -> Welcome:
-        return Welcome(1, "session", "run", self._seed, self._parameters, resumed=False)
+        return Welcome(1, "session", "run", self._seed, self.parameters, resumed=False)
 
     def connect(self) -> Welcome:
         return self.welcome
@@ -114,7 +119,7 @@ def test_the_last_outcome_is_sent_before_leaving(rows_of: RowsOf) -> None:
 def test_the_trainers_seed_and_parameters_begin_the_environment(rows_of: RowsOf) -> None:
     environment = ScriptedEnvironment(rows_of)
     client = ScriptedClient((1, TrainerClosed("trained")))
-    client._parameters = {"gravity": 2.0}
+    client.parameters = {"gravity": 2.0}
     run(environment, client)
     assert environment.resets == [(4, {"gravity": 2.0})]
 
@@ -145,7 +150,7 @@ def test_changed_parameters_reach_the_environment_before_its_next_step(rows_of: 
         def exchange(self, timesteps: Mapping[str, TimestepBatch]) -> Mapping[str, ActionBatch]:
             actions = super().exchange(timesteps)
             if self._exchanges == 2:
-                self._parameters = {"gravity": 3.0}
+                self.parameters = {"gravity": 3.0}
             return actions
 
     run(environment, ChangingClient((3, TrainerClosed("trained"))))
