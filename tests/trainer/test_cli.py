@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from entrain.errors import (
     ServeError,
     TrainingDivergedError,
 )
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 class Daemon(types.ModuleType):
@@ -66,16 +67,6 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setitem(sys.modules, "entrain.app.commands", daemon)
     monkeypatch.setattr(entrain.app, "commands", daemon, raising=False)
     return daemon
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in (None, "entrain", "entrain_envs")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 # Answering at once

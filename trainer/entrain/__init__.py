@@ -3,6 +3,6 @@
 The command line is the way in (`entrain --help`); simulators use the package `entrain_envs`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__"]

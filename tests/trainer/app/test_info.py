@@ -16,6 +16,8 @@ from entrain.run.folder import RunFolder
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary, RunSummary
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 METRICS = """\
 behaviour,env_steps,wall_time,rollout/episode_return_mean
 walker,2048,1.000,10.0

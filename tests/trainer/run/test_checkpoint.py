@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import entrain
 from entrain.errors import CheckpointError
 from entrain.run import checkpoint
 from entrain.run.checkpoint import FORMAT, CheckpointStore
@@ -95,6 +96,7 @@ def test_the_manifest_has_the_digest_of_each_file(store: CheckpointStore) -> Non
     path = store.paths[0]
     manifest = json.loads((path / "manifest.json").read_text())
     assert (manifest["format"], manifest["step"]) == (FORMAT, 200)
+    assert manifest["version"] == entrain.__version__
     for name in ("state.json", "arrays.safetensors"):
         content = (path / name).read_bytes()
         assert manifest["files"][name] == {
@@ -231,8 +233,10 @@ def test_one_of_a_later_format_is_refused_and_not_passed_over(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT", FORMAT + 1)
+        patch.setattr(checkpoint, "__version__", "9.8.7")
         store.save(state_of(300), step=300)
-    with pytest.raises(CheckpointError, match=r"format 2, this entrain reads up to 1; install"):
+    said = r"0003-step-300 was written by entrain 9\.8\.7, in checkpoint format 3; .* format 2 only"
+    with pytest.raises(CheckpointError, match=said):
         store.load_newest()
 
 

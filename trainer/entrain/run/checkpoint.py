@@ -5,7 +5,8 @@
         0012-step-491520/
             state.json            structure and small values
             arrays.safetensors    arrays
-            manifest.json         format, step, size and SHA-256 of each file, and of itself
+            manifest.json         format, version of entrain, step, size and SHA-256 of each file,
+                                  and of itself
 
 A checkpoint appears by one rename of a folder whose files are on the disk already, so a crash
 leaves either all of it or a leftover that the next save removes. Its number only ever grows: after
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entrain import __version__
 from entrain.errors import CheckpointError
 from entrain.run.durable import sync_folder, write_file
 from entrain.run.state_files import decode_state, encode_state
@@ -31,8 +33,11 @@ from entrain.state import State
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Raised when older programs could no longer read what this one writes."""
+FORMAT = 2
+"""Raised when older programs could no longer read what this one writes, or this one theirs."""
+
+_VERSIONS_OF_FORMATS = {1: "0.1"}
+"""Manifests of format 1 do not name the version that wrote them."""
 
 _NAME = re.compile(r"(\d+)-step-(\d+)")
 _SAVING, _DELETING = ".saving-", ".deleting-"
@@ -121,7 +126,7 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: there is none, naming each and what is wrong with it; or the newest
-                was written by a later version of this program.
+                was written in another format, by another version of this program.
         """
         skipped: list[Skipped] = []
         for path in self.paths:
@@ -200,6 +205,7 @@ def _serial(path: Path) -> int:
 def _manifest(files: Mapping[str, bytes], *, step: int) -> bytes:
     manifest = {
         "format": FORMAT,
+        "version": __version__,
         "step": step,
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -242,13 +248,20 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
         raise _DamagedError(f"{_MANIFEST} cannot be read: {error}") from error
     if manifest.get("sha256") != _digest(manifest):
         raise _DamagedError(f"{_MANIFEST} is not what was written: its SHA-256 differs")
-    if manifest["format"] > FORMAT:
+    if manifest["format"] != FORMAT:
         # Not damage: going back to an older one would throw away good training.
-        raise CheckpointError(
-            f"{path} has checkpoint format {manifest['format']}, this entrain reads up to "
-            f"{FORMAT}; install the entrain that wrote it, or a newer one"
-        )
+        raise CheckpointError(_other_format(path, manifest))
     return manifest
+
+
+def _other_format(path: Path, manifest: Mapping[str, Any]) -> str:
+    found = manifest["format"]
+    version = manifest.get("version") or _VERSIONS_OF_FORMATS.get(found, "of another version")
+    return (
+        f"{path} was written by entrain {version}, in checkpoint format {found}; this is entrain "
+        f"{__version__}, which reads format {FORMAT} only: install entrain {version} to go on, "
+        "or start the run anew with `entrain train` and the run's config.yaml"
+    )
 
 
 def _read_file(path: Path) -> bytes:
