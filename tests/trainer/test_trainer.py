@@ -148,7 +148,7 @@ class FakeAlarms:
         self.judged = 0
         self.asked: list[tuple[float, float]] = []
 
-    def judge(self, metrics: Metrics, *, progress: float) -> Sequence[str]:
+    def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]:
         self.judged += 1
         self.asked.append((metrics["loss/policy"], progress))
         return () if self.judged % 2 else ("one thing", "another")

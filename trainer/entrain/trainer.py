@@ -78,7 +78,7 @@ class ActorPart(Stateful, Protocol):
 class Diagnostics(Stateful, Protocol):
     """Says what is wrong with how a policy learns."""
 
-    def judge(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
+    def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
 
 
 class Recorder(Protocol):
@@ -260,7 +260,7 @@ class Trainer:
         }
         warnings = [
             f"update {self._algorithm.version}: {words}"
-            for words in self._alarms.judge(metrics, progress=done)
+            for words in self._alarms.findings(metrics, progress=done)
         ]
         self._warnings.extend(warnings)
         self._recorder.record(

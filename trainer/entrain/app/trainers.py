@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
-from entrain.algorithms.alarms import Alarms
+from entrain.algorithms.diagnostics import Diagnostics
 from entrain.app.build import (
     device,
     make_actor,
@@ -126,7 +126,7 @@ class Trainers:
             spec.name,
             actor=make_actor(policy, seed=seed),
             algorithm=make_algorithm(policy, seed=seed),
-            alarms=Alarms(config, spec.action),
+            alarms=Diagnostics(config, spec.action),
             recorder=self._recorder,
             learners=self._learners,
             total_steps=config.total_steps,

@@ -1,4 +1,4 @@
-"""Alarms are said where a policy goes wrong, once, and nowhere else."""
+"""Findings are reported where a policy goes wrong, once, and nowhere else."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from entrain.algorithms.alarms import Alarms
+from entrain.algorithms.diagnostics import Diagnostics
 from entrain.config.fields import Options
 from entrain.config.policy import PolicyConfig
 from entrain.run.state_files import decode_state, encode_state
@@ -23,9 +23,9 @@ LN_3 = math.log(3.0)
 DOCS = Path(__file__).parents[3] / "docs/entropy.md"
 
 
-def alarms(action: ActionSpec, /, **options: Any) -> Alarms:
+def make_diagnostics(action: ActionSpec, /, **options: Any) -> Diagnostics:
     """Of a policy with these options in their groups, as YAML would have them."""
-    return Alarms(PolicyConfig.model_validate(options), action)
+    return Diagnostics(PolicyConfig.model_validate(options), action)
 
 
 def measured(
@@ -46,14 +46,20 @@ def measured(
     return {**metrics, "policy/clipped_actions": clipped} if sigma else metrics
 
 
-def of_choices(judge: Alarms, entropies: Sequence[float], *, progress: float = 0.1) -> list[int]:
+def of_choices(
+    diagnostics: Diagnostics, entropies: Sequence[float], *, progress: float = 0.1
+) -> list[int]:
     """How many warnings each of these updates brings."""
-    return [len(judge.judge(measured(branches=each), progress=progress)) for each in entropies]
+    return [
+        len(diagnostics.findings(measured(branches=each), progress=progress)) for each in entropies
+    ]
 
 
-def of_sigmas(judge: Alarms, sigmas: Sequence[float], *, progress: float = 0.1) -> list[int]:
+def of_sigmas(
+    diagnostics: Diagnostics, sigmas: Sequence[float], *, progress: float = 0.1
+) -> list[int]:
     """How many warnings each of these updates of a single dimension brings."""
-    return [len(judge.judge(measured(sigma=[each]), progress=progress)) for each in sigmas]
+    return [len(diagnostics.findings(measured(sigma=[each]), progress=progress)) for each in sigmas]
 
 
 def the_one(warnings: Sequence[str]) -> str:
@@ -67,13 +73,17 @@ def the_one(warnings: Sequence[str]) -> str:
 
 def test_choices_have_collapsed_below_a_twentieth_of_what_they_began_with() -> None:
     # 0.05 * ln 3 = 0.0549.
-    assert of_choices(alarms(THREE_CHOICES), [LN_3, 0.5, 0.056, 0.054]) == [0, 0, 0, 1]
+    assert of_choices(make_diagnostics(THREE_CHOICES), [LN_3, 0.5, 0.056, 0.054]) == [0, 0, 0, 1]
 
 
 def test_a_collapse_is_said_with_numbers_meaning_and_remedy() -> None:
-    judge = alarms(THREE_CHOICES, entropy={"coefficient": 0.02}, algorithm={"learning_rate": 0.003})
-    of_choices(judge, [LN_3])
-    warning = the_one(judge.judge(measured(branches=0.02, coefficient=0.01), progress=0.125))
+    diagnostics = make_diagnostics(
+        THREE_CHOICES, entropy={"coefficient": 0.02}, algorithm={"learning_rate": 0.003}
+    )
+    of_choices(diagnostics, [LN_3])
+    warning = the_one(
+        diagnostics.findings(measured(branches=0.02, coefficient=0.01), progress=0.125)
+    )
     assert warning.startswith(
         "entropy collapse: of the 1.1 nats that the choices had in the first update, 0.02 are left "
         "after 12 % of the run. The policy hardly tries anything else any more"
@@ -87,70 +97,78 @@ def test_a_collapse_is_said_with_numbers_meaning_and_remedy() -> None:
 
 
 def test_it_is_said_once_however_long_it_lasts() -> None:
-    assert of_choices(alarms(THREE_CHOICES), [LN_3, 0.01, 0.02, 0.01, 0.0]) == [0, 1, 0, 0, 0]
+    assert of_choices(make_diagnostics(THREE_CHOICES), [LN_3, 0.01, 0.02, 0.01, 0.0]) == [
+        0,
+        1,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_it_does_not_flap_about_the_threshold() -> None:
     # It has passed above 0.0549 / 0.7 = 0.0785.
     entropies = [LN_3, 0.054, 0.056, 0.054, 0.078, 0.054]
-    assert of_choices(alarms(THREE_CHOICES), entropies) == [0, 1, 0, 0, 0, 0]
+    assert of_choices(make_diagnostics(THREE_CHOICES), entropies) == [0, 1, 0, 0, 0, 0]
 
 
 def test_it_is_said_again_after_it_had_passed() -> None:
-    assert of_choices(alarms(THREE_CHOICES), [LN_3, 0.054, 0.079, 0.054]) == [0, 1, 0, 1]
+    assert of_choices(make_diagnostics(THREE_CHOICES), [LN_3, 0.054, 0.079, 0.054]) == [0, 1, 0, 1]
 
 
 def test_a_policy_that_is_decided_later_in_its_run_is_as_it_should_be() -> None:
-    judge = alarms(THREE_CHOICES)
-    assert of_choices(judge, [LN_3, 0.1]) == [0, 0]
-    assert of_choices(judge, [0.01, 0.0], progress=0.34) == [0, 0]
-    assert of_choices(judge, [0.0], progress=0.32) == [1]
+    diagnostics = make_diagnostics(THREE_CHOICES)
+    assert of_choices(diagnostics, [LN_3, 0.1]) == [0, 0]
+    assert of_choices(diagnostics, [0.01, 0.0], progress=0.34) == [0, 0]
+    assert of_choices(diagnostics, [0.0], progress=0.32) == [1]
 
 
 def test_masks_that_leave_little_choice_are_no_collapse() -> None:
     # A game that mostly allows a single move has little entropy from the beginning.
-    assert of_choices(alarms(THREE_CHOICES), [0.05, 0.04, 0.0026, 0.0024]) == [0, 0, 0, 1]
+    assert of_choices(make_diagnostics(THREE_CHOICES), [0.05, 0.04, 0.0026, 0.0024]) == [0, 0, 0, 1]
 
 
 def test_without_any_choice_there_is_none_to_lose() -> None:
-    assert of_choices(alarms(ActionSpec(branches=(1,))), [0.0, 0.0]) == [0, 0]
+    assert of_choices(make_diagnostics(ActionSpec(branches=(1,))), [0.0, 0.0]) == [0, 0]
 
 
 def test_a_policy_may_be_as_decided_as_its_target_asks() -> None:
     # The target falls from 0.04 ln 3 to 0 over the run: at 0.25 it is 0.03 ln 3, half of it 0.0165.
     target = {"fraction": 0.04, "final_fraction": 0.0}
-    judge = alarms(THREE_CHOICES, entropy={"coefficient": 0.1, "target": target})
-    assert of_choices(judge, [LN_3, 0.017, 0.016], progress=0.25) == [0, 0, 1]
+    diagnostics = make_diagnostics(THREE_CHOICES, entropy={"coefficient": 0.1, "target": target})
+    assert of_choices(diagnostics, [LN_3, 0.017, 0.016], progress=0.25) == [0, 0, 1]
 
 
 def test_a_target_above_the_threshold_does_not_raise_it() -> None:
-    judge = alarms(THREE_CHOICES, entropy={"coefficient": 0.1, "target": {"fraction": 0.5}})
-    assert of_choices(judge, [LN_3, 0.056]) == [0, 0]
-    warning = the_one(judge.judge(measured(branches=0.01), progress=0.1))
+    diagnostics = make_diagnostics(
+        THREE_CHOICES, entropy={"coefficient": 0.1, "target": {"fraction": 0.5}}
+    )
+    assert of_choices(diagnostics, [LN_3, 0.056]) == [0, 0]
+    warning = the_one(diagnostics.findings(measured(branches=0.01), progress=0.1))
     assert "or entropy.target.rate, or lower" in warning
 
 
 def test_near_a_prior_a_policy_may_be_as_decided_as_that_is() -> None:
     options = {"entropy": {"coefficient": 1.0, "prior": "runs/walker"}}
-    judge = alarms(HYBRID, **options)
+    diagnostics = make_diagnostics(HYBRID, **options)
     for branches, sigma in [(LN_3, 1.0), (0.001, 0.001)]:
         metrics = measured(branches=branches, sigma=[sigma], coefficient=1.0)
-        assert judge.judge(metrics, progress=0.1) == ()
+        assert diagnostics.findings(metrics, progress=0.1) == ()
     # Once a schedule has taken the prior away, it is decided by itself.
     metrics = measured(branches=0.001, sigma=[0.001], coefficient=0.0)
-    assert len(judge.judge(metrics, progress=0.2)) == 2
+    assert len(diagnostics.findings(metrics, progress=0.2)) == 2
 
 
 # Entropy collapse: sigma.
 
 
 def test_a_sigma_has_collapsed_below_a_twentieth_of_what_it_began_with() -> None:
-    assert of_sigmas(alarms(FREE), [1.0, 0.051, 0.049, 0.001]) == [0, 0, 1, 0]
+    assert of_sigmas(make_diagnostics(FREE), [1.0, 0.051, 0.049, 0.001]) == [0, 0, 1, 0]
 
 
 def test_the_narrowest_dimension_is_named() -> None:
-    judge = alarms(CONTINUOUS, action={"min_log_sigma_sq": -12.0})
-    warning = the_one(judge.judge(measured(sigma=[0.9, 0.04]), progress=0.2))
+    diagnostics = make_diagnostics(CONTINUOUS, action={"min_log_sigma_sq": -12.0})
+    warning = the_one(diagnostics.findings(measured(sigma=[0.9, 0.04]), progress=0.2))
     assert warning.startswith(
         "entropy collapse: of the sigma 1 that action dimension 1 began with, 0.04 is left after "
         "20 % of the run."
@@ -160,110 +178,114 @@ def test_the_narrowest_dimension_is_named() -> None:
 
 def test_a_sigma_that_is_meant_to_be_small_has_not_collapsed() -> None:
     # exp(-6 / 2) = 0.0498; a twentieth of it is 0.00249.
-    judge = alarms(FREE, action={"initial_log_sigma_sq": -6.0})
-    assert of_sigmas(judge, [0.0498, 0.01, 0.0026, 0.0024]) == [0, 0, 0, 1]
+    diagnostics = make_diagnostics(FREE, action={"initial_log_sigma_sq": -6.0})
+    assert of_sigmas(diagnostics, [0.0498, 0.01, 0.0026, 0.0024]) == [0, 0, 0, 1]
 
 
 def test_a_sigma_that_is_small_late_is_as_it_should_be() -> None:
-    assert of_sigmas(alarms(FREE), [0.01, 0.001], progress=0.5) == [0, 0]
+    assert of_sigmas(make_diagnostics(FREE), [0.01, 0.001], progress=0.5) == [0, 0]
 
 
 def test_a_sigma_may_be_as_small_as_its_target_asks() -> None:
     # 1.4189 + ln sigma = -3 asks for sigma 0.0121; half of it is 0.0060.
     target = {"per_dimension": -3.0}
-    judge = alarms(FREE, entropy={"coefficient": 0.1, "target": target})
-    assert of_sigmas(judge, [1.0, 0.0061, 0.0059]) == [0, 0, 1]
+    diagnostics = make_diagnostics(FREE, entropy={"coefficient": 0.1, "target": target})
+    assert of_sigmas(diagnostics, [1.0, 0.0061, 0.0059]) == [0, 0, 1]
 
 
 # Hybrids: the entropy of both parts is measured together.
 
 
 def test_choices_of_a_hybrid_are_judged_without_its_sigma() -> None:
-    judge = alarms(HYBRID)
+    diagnostics = make_diagnostics(HYBRID)
     for branches in (LN_3, 0.056):
-        assert judge.judge(measured(branches=branches, sigma=[1.0]), progress=0.1) == ()
-    warning = the_one(judge.judge(measured(branches=0.054, sigma=[1.0]), progress=0.1))
+        assert diagnostics.findings(measured(branches=branches, sigma=[1.0]), progress=0.1) == ()
+    warning = the_one(diagnostics.findings(measured(branches=0.054, sigma=[1.0]), progress=0.1))
     assert "the choices had" in warning
 
 
 def test_a_sigma_that_moved_within_an_update_does_not_look_like_a_collapse_of_choices() -> None:
     # The entropy is a mean over the update, and knows nothing yet of the sigma at its end.
-    judge = alarms(HYBRID)
-    judge.judge(measured(branches=LN_3, sigma=[1.0]), progress=0.1)
+    diagnostics = make_diagnostics(HYBRID)
+    diagnostics.findings(measured(branches=LN_3, sigma=[1.0]), progress=0.1)
     for before, after in [(1.0, 1.9), (1.9, 0.6)]:
         metrics = {
             **measured(sigma=[after]),
             "policy/entropy": measured(branches=0.1, sigma=[before])["policy/entropy"],
         }
-        assert judge.judge(metrics, progress=0.1) == ()
+        assert diagnostics.findings(metrics, progress=0.1) == ()
 
 
 def test_a_sigma_that_has_moved_before_does_not_hide_a_collapse_of_choices() -> None:
-    judge = alarms(HYBRID)
+    diagnostics = make_diagnostics(HYBRID)
     for branches, warnings in [(LN_3, 0), (LN_3, 0), (0.05, 1)]:
-        said = judge.judge(measured(branches=branches, sigma=[1.9]), progress=0.1)
+        said = diagnostics.findings(measured(branches=branches, sigma=[1.9]), progress=0.1)
         assert len(said) == warnings
 
 
 def test_choices_beside_squashed_dimensions_are_not_judged() -> None:
     # The entropy of those depends on where the agent is, and is not measured by itself.
-    judge = alarms(HYBRID, action={"distribution": "squashed_gaussian"})
+    diagnostics = make_diagnostics(HYBRID, action={"distribution": "squashed_gaussian"})
     metrics = {"policy/sigma/0": 1.0, "policy/clipped_actions": 0.0}
     for entropy in (1.6, -5.0):
-        assert judge.judge({**metrics, "policy/entropy": entropy}, progress=0.1) == ()
+        assert diagnostics.findings({**metrics, "policy/entropy": entropy}, progress=0.1) == ()
 
 
 # Sigma runaway.
 
 
 def test_a_sigma_has_run_away_beyond_two_half_ranges() -> None:
-    judge = alarms(ActionSpec(low=(-3.0,), high=(5.0,)))
-    assert of_sigmas(judge, [1.0, 1.9, 1.99, 2.01, 3.0]) == [0, 0, 0, 1, 0]
+    diagnostics = make_diagnostics(ActionSpec(low=(-3.0,), high=(5.0,)))
+    assert of_sigmas(diagnostics, [1.0, 1.9, 1.99, 2.01, 3.0]) == [0, 0, 0, 1, 0]
 
 
 def test_a_sigma_that_began_narrow_may_widen_as_far_as_others_begin() -> None:
     # exp(-2 / 2) = 0.37; it may grow fivefold, for it is the range that it is too wide for.
-    judge = alarms(ActionSpec(low=(-1.0,), high=(1.0,)), action={"initial_log_sigma_sq": -2.0})
-    assert of_sigmas(judge, [0.37, 1.0, 1.99, 2.01]) == [0, 0, 0, 1]
+    diagnostics = make_diagnostics(
+        ActionSpec(low=(-1.0,), high=(1.0,)), action={"initial_log_sigma_sq": -2.0}
+    )
+    assert of_sigmas(diagnostics, [0.37, 1.0, 1.99, 2.01]) == [0, 0, 0, 1]
 
 
 def test_it_runs_away_late_in_a_run_as_well() -> None:
-    judge = alarms(ActionSpec(low=(-1.0,), high=(1.0,)))
-    assert of_sigmas(judge, [1.0, 2.1], progress=0.99) == [0, 1]
+    diagnostics = make_diagnostics(ActionSpec(low=(-1.0,), high=(1.0,)))
+    assert of_sigmas(diagnostics, [1.0, 2.1], progress=0.99) == [0, 1]
 
 
 def test_a_runaway_is_said_again_after_it_had_passed() -> None:
     # It has passed below 0.7 * 2 = 1.4.
-    judge = alarms(ActionSpec(low=(-1.0,), high=(1.0,)))
-    assert of_sigmas(judge, [2.1, 1.41, 2.1, 1.39, 2.1]) == [1, 0, 0, 0, 1]
+    diagnostics = make_diagnostics(ActionSpec(low=(-1.0,), high=(1.0,)))
+    assert of_sigmas(diagnostics, [2.1, 1.41, 2.1, 1.39, 2.1]) == [1, 0, 0, 0, 1]
 
 
 def test_a_sigma_without_a_range_has_run_away_near_its_ceiling() -> None:
     # The ceiling is exp(4 / 2) = 7.39, 0.8 of it 5.91. How wide is too wide nobody can say before.
-    assert of_sigmas(alarms(FREE), [1.0, 3.0, 5.9, 5.92]) == [0, 0, 0, 1]
+    assert of_sigmas(make_diagnostics(FREE), [1.0, 3.0, 5.9, 5.92]) == [0, 0, 0, 1]
 
 
 def test_a_dimension_with_a_single_bound_has_no_range() -> None:
-    judge = alarms(ActionSpec(low=(0.0,), high=(math.inf,)))
-    assert of_sigmas(judge, [1.0, 2.5]) == [0, 0]
+    diagnostics = make_diagnostics(ActionSpec(low=(0.0,), high=(math.inf,)))
+    assert of_sigmas(diagnostics, [1.0, 2.5]) == [0, 0]
 
 
 def test_a_sigma_that_was_wide_from_the_beginning_has_not_run_away() -> None:
     # exp(2 / 2) = 2.72; the ceiling is at 7.39, and twice the beginning at 5.44.
-    judge = alarms(ActionSpec(low=(-1.0,), high=(1.0,)), action={"initial_log_sigma_sq": 2.0})
-    assert of_sigmas(judge, [2.72, 5.4, 5.5]) == [0, 0, 1]
+    diagnostics = make_diagnostics(
+        ActionSpec(low=(-1.0,), high=(1.0,)), action={"initial_log_sigma_sq": 2.0}
+    )
+    assert of_sigmas(diagnostics, [2.72, 5.4, 5.5]) == [0, 0, 1]
 
 
 def test_a_ceiling_that_was_set_as_a_guard_is_one() -> None:
     # exp(0.6 / 2) = 1.35: that far a policy was meant to go.
-    judge = alarms(CONTINUOUS, action={"max_log_sigma_sq": 0.6})
-    assert judge.judge(measured(sigma=[1.34, 1.34]), progress=0.1) == ()
+    diagnostics = make_diagnostics(CONTINUOUS, action={"max_log_sigma_sq": 0.6})
+    assert diagnostics.findings(measured(sigma=[1.34, 1.34]), progress=0.1) == ()
 
 
 def test_the_widest_dimension_is_named_with_the_remedies_that_it_has() -> None:
-    judge = alarms(CONTINUOUS, entropy={"coefficient": 0.05})
+    diagnostics = make_diagnostics(CONTINUOUS, entropy={"coefficient": 0.05})
     metrics = measured(sigma=[2.2, 2.5], coefficient=0.05)
-    assert the_one(judge.judge(metrics, progress=0.1)) == (
+    assert the_one(diagnostics.findings(metrics, progress=0.1)) == (
         "sigma runaway: sigma of action dimension 1 has grown from 1 to 2.5, where 1 is half the "
         "bounded range (its ceiling is 7.4). Its actions are mostly noise, which the reward does "
         "not hold back. Lower entropy.coefficient (now 0.05) or action.max_log_sigma_sq (now 4), "
@@ -291,40 +313,42 @@ def test_the_widest_dimension_is_named_with_the_remedies_that_it_has() -> None:
 def test_no_remedy_is_named_that_would_not_help(
     action: ActionSpec, options: dict[str, Any], remedy: str
 ) -> None:
-    judge = alarms(action, **options)
+    diagnostics = make_diagnostics(action, **options)
     sigma = [7.0] * action.continuous_size
-    warning = the_one(judge.judge(measured(sigma=sigma), progress=0.5))
+    warning = the_one(diagnostics.findings(measured(sigma=sigma), progress=0.5))
     assert warning.endswith(f"hold back. {remedy}")
 
 
 # Pinned actions.
 
 
-def pinned(judge: Alarms, clipped: float, *, dimensions: int) -> Sequence[str]:
-    return judge.judge(measured(sigma=[1.0] * dimensions, clipped=clipped), progress=0.5)
+def pinned(diagnostics: Diagnostics, clipped: float, *, dimensions: int) -> Sequence[str]:
+    return diagnostics.findings(measured(sigma=[1.0] * dimensions, clipped=clipped), progress=0.5)
 
 
 def test_actions_are_pinned_when_three_of_four_are_cut() -> None:
-    judge = alarms(CONTINUOUS)
+    diagnostics = make_diagnostics(CONTINUOUS)
     shares = [0.32, 0.5, 0.74, 0.76, 0.9, 0.53, 0.76, 0.52, 0.76]
     # It has passed below 0.7 * 0.75 = 0.525.
-    said = [len(pinned(judge, share, dimensions=2)) for share in shares]
+    said = [len(pinned(diagnostics, share, dimensions=2)) for share in shares]
     assert said == [0, 0, 0, 1, 0, 0, 0, 0, 1]
 
 
 def test_dimensions_without_a_bound_do_not_hide_those_that_are_pinned() -> None:
     # Of three dimensions two can be cut, each at one bound; 0.54 of all is 0.81 of them.
-    judge = alarms(ActionSpec(low=(-math.inf, 0.0, -math.inf), high=(math.inf, math.inf, 0.0)))
-    assert pinned(judge, 0.49, dimensions=3) == ()
-    assert "pinned actions: 81 % of" in the_one(pinned(judge, 0.54, dimensions=3))
+    diagnostics = make_diagnostics(
+        ActionSpec(low=(-math.inf, 0.0, -math.inf), high=(math.inf, math.inf, 0.0))
+    )
+    assert pinned(diagnostics, 0.49, dimensions=3) == ()
+    assert "pinned actions: 81 % of" in the_one(pinned(diagnostics, 0.54, dimensions=3))
 
 
 def test_without_bounds_nothing_is_pinned() -> None:
-    assert pinned(alarms(FREE), 0.0, dimensions=1) == ()
+    assert pinned(make_diagnostics(FREE), 0.0, dimensions=1) == ()
 
 
 def test_pinned_actions_are_said_with_numbers_meaning_and_remedy() -> None:
-    warning = the_one(pinned(alarms(CONTINUOUS), 0.81, dimensions=2))
+    warning = the_one(pinned(make_diagnostics(CONTINUOUS), 0.81, dimensions=2))
     assert warning == (
         "pinned actions: 81 % of the continuous actions lie beyond a bound and are cut to it, "
         "where the simulator cannot tell them apart. If the task does not ask for full force, set "
@@ -334,44 +358,44 @@ def test_pinned_actions_are_said_with_numbers_meaning_and_remedy() -> None:
 
 
 def test_squashed_actions_are_not_told_to_be_squashed() -> None:
-    judge = alarms(CONTINUOUS, action={"distribution": "squashed_gaussian"})
-    warning = the_one(pinned(judge, 0.81, dimensions=2))
+    diagnostics = make_diagnostics(CONTINUOUS, action={"distribution": "squashed_gaussian"})
+    warning = the_one(pinned(diagnostics, 0.81, dimensions=2))
     assert "81 % of the continuous actions lie at a bound, or within a hundredth of it" in warning
     assert "squashed_gaussian" not in warning
 
 
-def test_alarms_are_independent_of_each_other() -> None:
-    judge = alarms(ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0), branches=(3,)))
-    judge.judge(measured(branches=LN_3, sigma=[1.0, 1.0]), progress=0.0)
+def test_findings_are_independent_of_each_other() -> None:
+    diagnostics = make_diagnostics(ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0), branches=(3,)))
+    diagnostics.findings(measured(branches=LN_3, sigma=[1.0, 1.0]), progress=0.0)
     everything = measured(branches=0.01, sigma=[0.01, 2.5], clipped=0.9)
-    said = judge.judge(everything, progress=0.1)
+    said = diagnostics.findings(everything, progress=0.1)
     assert [each.split(":")[0] for each in said] == [
         *["entropy collapse", "entropy collapse"],
         *["sigma runaway", "pinned actions"],
     ]
     # What passes alone sets in alone.
-    judge.judge({**everything, "policy/clipped_actions": 0.1}, progress=0.1)
-    assert the_one(judge.judge(everything, progress=0.1)).startswith("pinned")
+    diagnostics.findings({**everything, "policy/clipped_actions": 0.1}, progress=0.1)
+    assert the_one(diagnostics.findings(everything, progress=0.1)).startswith("pinned")
 
 
 # Going on.
 
 
 def test_what_was_said_is_not_said_again_after_a_resume() -> None:
-    first = alarms(HYBRID)
-    first.judge(measured(branches=LN_3, sigma=[1.0]), progress=0.0)
+    first = make_diagnostics(HYBRID)
+    first.findings(measured(branches=LN_3, sigma=[1.0]), progress=0.0)
     collapsed = measured(branches=0.05, sigma=[1.0], clipped=0.9)
-    assert len(first.judge(collapsed, progress=0.1)) == 2
-    second = alarms(HYBRID)
+    assert len(first.findings(collapsed, progress=0.1)) == 2
+    second = make_diagnostics(HYBRID)
     second.load_state(decode_state(*encode_state(first.state())))
     assert second.state() == first.state()
-    assert second.judge(collapsed, progress=0.1) == ()
+    assert second.findings(collapsed, progress=0.1) == ()
     # A new run would compare with what it begins with, and find nothing lost.
-    assert len(alarms(HYBRID).judge(collapsed, progress=0.1)) == 1
+    assert len(make_diagnostics(HYBRID).findings(collapsed, progress=0.1)) == 1
 
 
 def test_a_resume_remembers_what_the_choices_began_with() -> None:
-    first, second = alarms(THREE_CHOICES), alarms(THREE_CHOICES)
+    first, second = make_diagnostics(THREE_CHOICES), make_diagnostics(THREE_CHOICES)
     of_choices(first, [LN_3, 0.06])
     second.load_state(first.state())
     assert of_choices(second, [0.054]) == [1]
@@ -382,22 +406,22 @@ def test_a_resume_remembers_what_the_choices_began_with() -> None:
 
 @pytest.mark.parametrize("distribution", ["gaussian", "squashed_gaussian"])
 @pytest.mark.parametrize("action", [CONTINUOUS, DISCRETE, HYBRID], ids=str)
-def test_the_first_updates_of_a_policy_bring_no_alarm(
+def test_the_first_updates_of_a_policy_bring_no_finding(
     action: ActionSpec, distribution: Any
 ) -> None:
     policy = made_policy(action, distribution=distribution)
-    ppo, judge = made_ppo(policy), Alarms(policy.config, action)
+    ppo, diagnostics = made_ppo(policy), Diagnostics(policy.config, action)
     for seed in range(5):
         metrics = ppo.update(made_rollout(policy, (40, 20, 30), seed=seed), progress=0.0)
-        assert judge.judge(metrics, progress=0.0) == ()
+        assert diagnostics.findings(metrics, progress=0.0) == ()
 
 
-def judged(judge: Alarms, metrics: Sequence[Any]) -> list[str]:
+def judged(diagnostics: Diagnostics, metrics: Sequence[Any]) -> list[str]:
     """All that a run was warned of, its updates being evenly spaced."""
     return [
         warning
         for update, each in enumerate(metrics)
-        for warning in judge.judge(each, progress=update / len(metrics))
+        for warning in diagnostics.findings(each, progress=update / len(metrics))
     ]
 
 
@@ -409,7 +433,7 @@ def test_a_policy_that_settles_at_once_is_warned_of_and_one_that_takes_its_time_
         )
         environment = DiscreteBandit([1.0, 0.9, 0.0], num_agents=32)
         learned = learn(environment, config, seed=1)
-        return judged(Alarms(config, environment.spec.action), learned.metrics)
+        return judged(Diagnostics(config, environment.spec.action), learned.metrics)
 
     assert "entropy collapse" in the_one(warnings(learning_rate=0.03))
     assert warnings(learning_rate=0.002) == []
@@ -430,7 +454,7 @@ def test_a_sigma_that_entropy_drives_to_its_ceiling_is_warned_of() -> None:
     )
     environment = GaussianBandit(curvature=0.001, target=0.0, num_agents=32)
     learned = learn(environment, config, seed=1)
-    warning = the_one(judged(Alarms(config, environment.spec.action), learned.metrics))
+    warning = the_one(judged(Diagnostics(config, environment.spec.action), learned.metrics))
     assert "sigma runaway: sigma of action dimension 0 has grown from 1 to" in warning
     assert "Lower entropy.coefficient (now 1)" in warning
 
@@ -444,10 +468,12 @@ def all_warnings() -> list[str]:
     squashed = {"distribution": "squashed_gaussian"}
     said: list[str] = []
     for options in ({}, {"entropy": target}, {"action": squashed}):
-        judge = alarms(HYBRID, **options)
-        judge.judge(measured(branches=LN_3, sigma=[1.0]), progress=0.0)
-        said += judge.judge(measured(branches=0.0, sigma=[0.001], clipped=1.0), progress=0.0)
-        said += judge.judge(measured(branches=0.0, sigma=[7.0]), progress=0.0)
+        diagnostics = make_diagnostics(HYBRID, **options)
+        diagnostics.findings(measured(branches=LN_3, sigma=[1.0]), progress=0.0)
+        said += diagnostics.findings(
+            measured(branches=0.0, sigma=[0.001], clipped=1.0), progress=0.0
+        )
+        said += diagnostics.findings(measured(branches=0.0, sigma=[7.0]), progress=0.0)
     return said
 
 
@@ -476,11 +502,11 @@ def test_every_option_that_is_named_exists() -> None:
     assert {option for option in named if not is_option(option)} == set()
 
 
-def test_the_documentation_names_every_alarm_and_no_option_that_is_none() -> None:
+def test_the_documentation_names_every_finding_and_no_option_that_is_none() -> None:
     text = DOCS.read_text()
     rows = [line for line in text.splitlines() if line.startswith("| **")]
-    alarms_in_words = {warning.split(":")[0] for warning in all_warnings()}
-    assert {row.split("**")[1] for row in rows} == alarms_in_words
+    found = {warning.split(":")[0] for warning in all_warnings()}
+    assert {row.split("**")[1] for row in rows} == found
     named = {option for row in rows for option in options_in(row)}
     assert named
     assert {option for option in named if not is_option(option)} == set()

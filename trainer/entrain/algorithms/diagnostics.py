@@ -1,11 +1,11 @@
-"""Says in plain words when a policy stops trying things, or does little but try.
+"""Finds out from an update's metrics when a policy explores too little or too much.
 
-    entropy collapse   it has settled early, and what it does not try it cannot learn from
-    sigma runaway      continuous actions are spread wider than what they act on
-    pinned actions     nearly all that is sampled is cut to a bound, so differences are lost
+    entropy collapse   it stopped exploring early, and cannot learn from what it does not try
+    sigma runaway      continuous actions vary by more than the range in which they have an effect
+    pinned actions     nearly all sampled actions are cut to a bound, so their differences are lost
 
-Each is said once when it sets in, and again only after it had clearly passed. What is judged are
-the metrics of an update; nothing here knows of networks, files or logs.
+Each is reported once when it sets in, and again only after it had clearly passed. Nothing here
+knows of networks, files or logs.
 """
 
 import math
@@ -15,130 +15,137 @@ from dataclasses import dataclass
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.temperature import interpolate
 from entrain.config.policy import PolicyConfig
+from entrain.metrics import (
+    CLIPPED_ACTIONS,
+    ENTROPY,
+    ENTROPY_COEFFICIENT,
+    ENTROPY_OF_DIMENSION,
+    SIGMA,
+)
 from entrain.policy.action_bounds import has_range
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 
 EARLY = 1 / 3
-"""Of the run. A policy that has solved its task is decided at the end, and so it should be; one
-that is decided sooner has most of the run before it, and will not learn much in it."""
+"""Part of the run in which a collapse is reported. Little entropy is normal at the end of a run;
+early in it, most of the run would be spent without exploring."""
 
 COLLAPSED = 0.05
-"""Of what it began with. The likeliest of three choices has then 99 %; a sigma has lost 3 nats.
-Tasks that are learned well in the whole of a run seldom get there in a third of it."""
+"""Fraction of the first entropy or sigma. The likeliest of three choices then has 99 %; a sigma has
+lost 3 nats. Runs that learn well seldom get there in their first third."""
 
 BELOW_TARGET = 0.5
-"""Of what an entropy target asks for: a policy may be as decided as it was told to be, and swings
-about that."""
+"""Fraction of an entropy target: a policy follows its target, and swings about it."""
 
 WIDE = 2.0
 """Sigma, in half ranges. 62 % of a normal distribution about the middle then lie beyond the bounds,
-and about any other place more; a policy begins at 1, with 32 %."""
+and about any other place more. A policy begins at 1, with 32 %."""
 
 NEAR_CEILING = 0.8
-"""Of the greatest sigma that `max_log_sigma_sq` allows: where the ceiling takes two
-thirds of every push."""
+"""Fraction of the greatest sigma that `max_log_sigma_sq` allows. Here the smooth ceiling takes away
+two thirds of the gradient."""
 
 GROWN = 2.0
-"""Times the sigma it began with: what was chosen to begin with has not run away."""
+"""Multiple of the first sigma: a large sigma that was configured has not run away."""
 
 PINNED = 0.75
-"""Of the continuous actions that have a bound. It begins at 32 %, and good policies that need full
-force have a half: only what is left beyond this says that little is distinguished any more."""
+"""Fraction of the continuous actions that have a bound. It begins at 32 %, and reaches a half in
+good policies that need full force."""
 
 PASSED = 0.7
-"""Of the severity at which an alarm sets in: below it, it has passed, and may set in again."""
+"""Severity below which a finding has passed and may set in again; it sets in at 1."""
 
 LEAST = 1e-12
-"""What is divided by, at least."""
+"""Smallest number that is divided by."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """How bad one thing is after an update."""
 
-    alarm: str
-    """What it is called in a state."""
+    name: str
+    """Identifies it in a state."""
 
     severity: float
-    """1 where the alarm sets in."""
+    """At least 1 where it is to be reported."""
 
-    words: str
-    """What was seen, what it means and what to change, if it sets in now."""
+    message: str
+    """What was measured, what it means and what to change."""
 
 
-class Alarms:
-    """Judges the updates of one policy, in their order. Owned by the policy's trainer."""
+class Diagnostics:
+    """Examines the updates of one policy, in their order. Owned by the policy's trainer."""
 
     def __init__(self, config: PolicyConfig, action: ActionSpec) -> None:
         """Begin at the first update.
 
         Args:
-            config: of the policy; words name its options.
-            action: what the policy decides.
+            config: of the policy; messages name its options.
+            action: the actions of the policy.
         """
         self._config = config
         self._action = action
         self._has_range = has_range(action)
         self._initial_sigma = math.exp(0.5 * config.action.initial_log_sigma_sq)
-        self._on: frozenset[str] = frozenset()
+        self._active: frozenset[str] = frozenset()
         self._first_of_branches = 0.0
         self._continuous = action.continuous_size * _gaussian_entropy(self._initial_sigma)
 
     def __repr__(self) -> str:
-        return f"<Alarms: {', '.join(sorted(self._on)) or 'none'}>"
+        return f"<Diagnostics: {', '.join(sorted(self._active)) or 'none'}>"
 
-    def judge(self, metrics: Metrics, *, progress: float) -> tuple[str, ...]:
-        """What has set in with this update, each in a line of plain words.
+    def findings(self, metrics: Metrics, *, progress: float) -> tuple[str, ...]:
+        """Returns a message, in one line, about each thing that has set in with this update.
 
         Args:
-            metrics: of the update, by standard name.
+            metrics: of the update.
             progress: in [0, 1], the part of the run that was done before it.
         """
-        symptoms = list(self._symptoms(metrics, progress))
-        new = [each for each in symptoms if each.severity >= 1 and each.alarm not in self._on]
-        self._on = frozenset(
-            each.alarm
-            for each in symptoms
-            if each.severity >= (PASSED if each.alarm in self._on else 1)
+        measured = list(self._measure(metrics, progress))
+        new = [each for each in measured if each.severity >= 1 and each.name not in self._active]
+        self._active = frozenset(
+            each.name
+            for each in measured
+            if each.severity >= (PASSED if each.name in self._active else 1)
         )
-        return tuple(each.words for each in new)
+        return tuple(each.message for each in new)
 
-    def _symptoms(self, metrics: Metrics, progress: float) -> Iterator[Finding]:
-        sigma = [
-            metrics.get(f"policy/sigma/{d}", math.nan) for d in range(self._action.continuous_size)
-        ]
+    def _measure(self, metrics: Metrics, progress: float) -> Iterator[Finding]:
+        """Yields every finding that applies to such a policy, however small its severity."""
+        dimensions = range(self._action.continuous_size)
+        sigma = [metrics.get(SIGMA.of(d), math.nan) for d in dimensions]
         of_branches = self._entropy_of_branches(metrics)
-        # Near a prior that is decided, a policy is to be so too.
-        follows_prior = self._config.entropy.prior and metrics.get("entropy/coefficient", 0.0) > 0
+        coefficient = metrics.get(ENTROPY_COEFFICIENT.name, 0.0)
+        # A policy that is drawn to a prior with little entropy should have little itself.
+        follows_prior = self._config.entropy.prior and coefficient > 0
         if progress < EARLY and not follows_prior:
             if self._action.branches:
-                yield self._settled(of_branches, metrics, progress)
+                yield self._branches_collapsed(of_branches, metrics, progress)
             if sigma:
-                yield self._narrow(sigma, metrics, progress)
+                yield self._sigma_collapsed(sigma, metrics, progress)
         if sigma:
-            yield self._runaway(sigma, metrics)
-            yield self._pinned(metrics)
+            yield self._sigma_ran_away(sigma, metrics)
+            yield self._actions_pinned(metrics)
 
     def _entropy_of_branches(self, metrics: Metrics) -> float:
-        """Nats of all discrete branches; NaN beside squashed dimensions, which hide it.
+        """Returns nats of all discrete branches; NaN if squashed dimensions hide them.
 
-        `policy/entropy` holds the dimensions as well, and is a mean over the update, during which
-        they went from what they were to `policy/entropy/D`. The less of both is taken off, so that
-        nothing but branches can bring this near zero.
+        The policy's entropy counts the continuous dimensions as well. It is a mean over the update,
+        in which their entropy changed from that of the update before to the present one. The
+        smaller of the two is subtracted, so that only the branches can bring this near zero.
         """
         dimensions = range(self._action.continuous_size)
-        now = sum(metrics.get(f"policy/entropy/{d}", math.nan) for d in dimensions)
+        now = sum(metrics.get(ENTROPY_OF_DIMENSION.of(d), math.nan) for d in dimensions)
         if math.isnan(now):
             return math.nan
-        entropy = metrics.get("policy/entropy", math.nan) - min(self._continuous, now)
+        entropy = metrics.get(ENTROPY.name, math.nan) - min(self._continuous, now)
         self._continuous = now
         if self._first_of_branches == 0.0 and entropy > 0.0:
             self._first_of_branches = entropy
         return entropy
 
-    def _settled(self, entropy: float, metrics: Metrics, progress: float) -> Finding:
-        """Discrete branches without a choice that is left open."""
+    def _branches_collapsed(self, entropy: float, metrics: Metrics, progress: float) -> Finding:
+        """Entropy collapse of the discrete branches together."""
         first = self._first_of_branches
         least = COLLAPSED * first
         target = self._config.entropy.target
@@ -154,8 +161,8 @@ class Alarms:
             f"{self._raise_entropy(metrics)}",
         )
 
-    def _narrow(self, sigma: list[float], metrics: Metrics, progress: float) -> Finding:
-        """The action dimension that varies least."""
+    def _sigma_collapsed(self, sigma: list[float], metrics: Metrics, progress: float) -> Finding:
+        """Entropy collapse of the action dimension that varies least."""
         d = min(range(len(sigma)), key=sigma.__getitem__)
         least = COLLAPSED * self._initial_sigma
         target = self._config.entropy.target
@@ -174,18 +181,18 @@ class Alarms:
     def _raise_entropy(self, metrics: Metrics) -> str:
         entropy = self._config.entropy
         target = "entropy.target.rate" if entropy.target is not None else "set an entropy.target"
-        coefficient = metrics.get("entropy/coefficient", entropy.coefficient)
+        coefficient = metrics.get(ENTROPY_COEFFICIENT.name, entropy.coefficient)
         return (
             f"raise entropy.coefficient (now {coefficient:.3g}) or {target}, or lower "
             f"algorithm.learning_rate ({self._config.algorithm.learning_rate:g}), and begin anew"
         )
 
-    def _runaway(self, sigma: list[float], metrics: Metrics) -> Finding:
-        """The action dimension that is most of all too wide."""
+    def _sigma_ran_away(self, sigma: list[float], metrics: Metrics) -> Finding:
+        """Sigma runaway of the action dimension that exceeds its limit the most."""
         options = self._config.action
         ceiling = math.exp(0.5 * options.max_log_sigma_sq)
         severities = [
-            each / max(GROWN * self._initial_sigma, self._widest(d, ceiling))
+            each / max(GROWN * self._initial_sigma, self._sigma_limit(d, ceiling))
             for d, each in enumerate(sigma)
         ]
         d = max(range(len(sigma)), key=severities.__getitem__)
@@ -203,7 +210,7 @@ class Alarms:
             f"{options.max_log_sigma_sq:g}){squash}",
         )
 
-    def _widest(self, d: int, ceiling: float) -> float:
+    def _sigma_limit(self, d: int, ceiling: float) -> float:
         near_ceiling = NEAR_CEILING * ceiling
         return min(WIDE, near_ceiling) if self._has_range[d] else near_ceiling
 
@@ -211,16 +218,16 @@ class Alarms:
         entropy = self._config.entropy
         if entropy.target is not None:
             return f"Lower entropy.target.per_dimension (now {entropy.target.per_dimension:g}) or"
-        coefficient = metrics.get("entropy/coefficient", entropy.coefficient)
+        coefficient = metrics.get(ENTROPY_COEFFICIENT.name, entropy.coefficient)
         if coefficient > 0.0:
             return f"Lower entropy.coefficient (now {coefficient:.3g}) or"
         return "Lower"
 
-    def _pinned(self, metrics: Metrics) -> Finding:
-        """Of the dimensions that have a bound, how much is at it."""
+    def _actions_pinned(self, metrics: Metrics) -> Finding:
+        """Pinned actions, as a share of the dimensions that have a bound."""
         bounds = zip(self._action.low, self._action.high, strict=True)
         dimensions = sum(math.isfinite(low) or math.isfinite(high) for low, high in bounds)
-        everywhere = metrics.get("policy/clipped_actions", math.nan)
+        everywhere = metrics.get(CLIPPED_ACTIONS.name, math.nan)
         share = everywhere * self._action.continuous_size / max(dimensions, 1)
         action, algorithm = self._config.action, self._config.algorithm
         if action.distribution == "gaussian":
@@ -240,16 +247,16 @@ class Alarms:
         )
 
     def state(self) -> State:
-        """Which alarms are on, and what the next update is compared with."""
+        """Returns which findings were reported, and what the next update is compared with."""
         return {
-            "on": sorted(self._on),
+            "on": sorted(self._active),
             "first_of_branches": self._first_of_branches,
             "continuous": self._continuous,
         }
 
     def load_state(self, state: State) -> None:
-        """Go on there: what was said is not said again."""
-        self._on = frozenset(state["on"])
+        """Go on there, without reporting the same again."""
+        self._active = frozenset(state["on"])
         self._first_of_branches = float(state["first_of_branches"])
         self._continuous = float(state["continuous"])
 
@@ -261,7 +268,7 @@ _SETTLED = (
 
 
 def _gaussian_entropy(sigma: float) -> float:
-    """Nats of one dimension: ln sigma + 1/2 ln(2 pi e)."""
+    """Returns nats of one dimension: ln sigma + 1/2 ln(2 pi e)."""
     return math.log(sigma) + 0.5 * math.log(2.0 * math.pi * math.e)
 
 
