@@ -1,13 +1,9 @@
 """Rollouts whose every number says which step of which column it belongs to."""
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from entrain.experience import Minibatch, Rollout
+from entrain.experience import Fields, Minibatch, Rollout, map_tensors
 
 LEAK = 1e9
 
@@ -48,37 +44,28 @@ def coded_rollout(lengths: list[int], filler: float = LEAK, *, sequences: int = 
 def codes_of_steps(minibatch: Minibatch) -> Tensor:
     """[L, M] int64 codes of its steps, after every field was held against them; -1 in padding."""
     mask = minibatch.mask
-    minibatch = select(minibatch, mask)
-    code = minibatch.observation["vector"][..., 0]
-    assert torch.equal(minibatch.observation["vector"][..., 1], code + 0.5)
-    assert torch.equal(minibatch.observation["scalar"], code + 1.0)
-    assert torch.equal(minibatch.action["continuous"][..., 0], code + 2.0)
-    assert torch.equal(minibatch.action["discrete"][..., 0], code.long())
-    bits = (minibatch.action_mask.long() << torch.arange(12)).sum(-1)
+    steps, estimate = select(minibatch.steps, mask), select(minibatch.estimate, mask)
+    code = steps.observation["vector"][..., 0]
+    assert torch.equal(steps.observation["vector"][..., 1], code + 0.5)
+    assert torch.equal(steps.observation["scalar"], code + 1.0)
+    assert torch.equal(steps.action["continuous"][..., 0], code + 2.0)
+    assert torch.equal(steps.action["discrete"][..., 0], code.long())
+    bits = (steps.action_mask.long() << torch.arange(12)).sum(-1)
     assert torch.equal(bits, code.long())
-    assert torch.equal(minibatch.log_prob, code + 3.0)
-    assert torch.equal(minibatch.value, torch.stack([code + 4.0, code + 7.0], dim=-1))
-    assert torch.equal(minibatch.advantage, code + 5.0)
-    assert torch.equal(minibatch.return_, torch.stack([code + 6.0, code + 9.0], dim=-1))
-    assert torch.equal(minibatch.reset, code.long() % 2 == 0)
+    assert torch.equal(steps.log_prob, code + 3.0)
+    assert torch.equal(steps.value, torch.stack([code + 4.0, code + 7.0], dim=-1))
+    assert torch.equal(steps.reward, code)
+    assert torch.equal(steps.next_value, torch.stack([code, code], dim=-1))
+    assert torch.equal(steps.policy_version, code.long())
+    assert torch.equal(steps.reset, code.long() % 2 == 0)
+    assert torch.equal(estimate.advantage, code + 5.0)
+    assert torch.equal(estimate.return_, torch.stack([code + 6.0, code + 9.0], dim=-1))
     return torch.full(mask.shape, -1).masked_scatter(mask, code.long())
 
 
-def select(minibatch: Minibatch, mask: Tensor) -> Minibatch:
-    """Only the steps where `mask` is true, [1, their number]."""
-
-    def selected(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: selected(tensor) for name, tensor in value.items()}
-        return value[mask].unsqueeze(0)
-
-    return Minibatch(
-        **{
-            field.name: selected(getattr(minibatch, field.name))
-            for field in fields(minibatch)
-            if field.name not in {"initial_state", "burn_in", "is_padded"}
-        },
-        initial_state=torch.zeros(int(mask.sum()), 0),
-        burn_in=minibatch.burn_in,
-        is_padded=False,
+def select(fields: Fields, mask: Tensor) -> Fields:
+    """Only the steps where `mask` is true, [1, their number]; recurrent states as they are."""
+    return map_tensors(
+        fields,
+        lambda tensor: tensor[mask].unsqueeze(0) if tensor.shape[:2] == mask.shape else tensor,
     )

@@ -5,7 +5,7 @@ The policy that learns is not the one that acted: its weights have moved since, 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from entrain.algorithms.ppo import PPO, Coefficients
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import MemoryConfig, NetworkConfig
-from entrain.experience import Minibatch, Rollout
+from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
@@ -24,7 +24,7 @@ COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coeffic
 WHOLE_ROLLOUT = 10_000
 DISCOUNT = 0.9
 Gradients: TypeAlias = Mapping[str, Tensor]
-Experience = TypeVar("Experience", Rollout, Minibatch)
+Experience = TypeVar("Experience", Rollout, Estimate, Minibatch)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def padded(minibatch: Minibatch, rows: int) -> Minibatch:
     """The same sequences with so many more rows of padding at their end."""
 
     def longer(name: str, tensor: Tensor) -> Tensor:
-        if name in {"initial_state", "burn_in"}:
+        if name == "sequence_state":
             return tensor
         return torch.cat([tensor, tensor.new_zeros(rows, *tensor.shape[1:])])
 
@@ -165,7 +165,7 @@ def poisoned(minibatch: Minibatch, number: float) -> Minibatch:
     """With `number` wherever there is padding; choices out of range, and none of them allowed."""
 
     def fill(name: str, tensor: Tensor) -> Tensor:
-        if name in {"initial_state", "burn_in", "mask"}:
+        if name in {"sequence_state", "valid"}:
             return tensor
         is_padding = ~minibatch.mask.view(*minibatch.mask.shape, *[1] * (tensor.dim() - 2))
         if tensor.is_floating_point():
@@ -183,15 +183,14 @@ def each(experience: Experience, change: Callable[[str, Tensor], Tensor]) -> Exp
     def changed(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: change(name, tensor) for key, tensor in value.items()}
+        if isinstance(value, Rollout):
+            return each(value, change)
+        if isinstance(value, Estimate):
+            return each(value, change)
         return change(name, value) if isinstance(value, Tensor) else value
 
-    return replace(
-        experience,
-        **{
-            field.name: changed(field.name, getattr(experience, field.name))
-            for field in fields(experience)
-        },
-    )
+    values = {name: changed(name, value) for name, value in vars(experience).items()}
+    return type(experience)(**values)
 
 
 def tensors_of(experience: Experience) -> list[Tensor]:

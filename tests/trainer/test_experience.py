@@ -1,18 +1,25 @@
-"""Rollout and Minibatch refuse tensors that do not belong together, and say which."""
+"""Rollout and Minibatch refuse tensors that do not fit together; rows are picked by name."""
 
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from entrain.experience import BurnIn, Minibatch, Rollout
+from entrain.experience import (
+    BurnIn,
+    Estimate,
+    Minibatch,
+    Rollout,
+    pick,
+    pick_each,
+    without_state,
+)
 from entrain.run.state_files import decode_state, encode_state
 
 T, B = 3, 2
-OF_SEQUENCES = {"sequence_state", "initial_state", "burn_in", "is_padded"}
-"""What has another shape than a row's fields, or a form of its own."""
+SIX = torch.arange(6).unsqueeze(0)
 
 
 def rollout_of(**changes: Any) -> Rollout:
@@ -35,18 +42,14 @@ def rollout_of(**changes: Any) -> Rollout:
 
 
 def minibatch_of(**changes: Any) -> Minibatch:
-    tensors: dict[str, Any] = {
-        name: torch.zeros(1, 6) for name in ("log_prob", "advantage", "reset", "mask")
+    """Six single steps, two of them with a burn-in of three."""
+    rollout = pick(replace(rollout_of(), sequence_state=without_state(torch.zeros(T, B))), SIX)
+    parts: dict[str, Any] = {
+        "steps": rollout,
+        "estimate": Estimate(torch.zeros(1, 6), torch.zeros(1, 6, 2)),
+        "burn_in": BurnIn({"x": torch.zeros(3, 2, 4)}, torch.zeros(3, 2), torch.tensor([1, 4])),
     }
-    tensors["value"] = tensors["return_"] = torch.zeros(1, 6, 2)
-    tensors["observation"] = {"x": torch.zeros(1, 6, 4)}
-    tensors["action"] = {"continuous": torch.zeros(1, 6, 2)}
-    tensors["action_mask"] = torch.zeros(1, 6, 0, dtype=torch.bool)
-    tensors["initial_state"] = torch.zeros(6, 0)
-    tensors["burn_in"] = BurnIn(
-        {"x": torch.zeros(3, 2, 4)}, torch.zeros(3, 2), torch.tensor([1, 4])
-    )
-    return Minibatch(**{**tensors, **changes})
+    return Minibatch(**{**parts, **changes})
 
 
 def test_a_rollout_counts_only_its_valid_steps() -> None:
@@ -65,13 +68,12 @@ def test_a_rollout_may_be_empty() -> None:
     assert Rollout(**nothing, sequence_state=torch.zeros(1, 0, 0)).num_steps == 0
 
 
-def shaped_by(reference: str, form: type[Rollout | Minibatch]) -> list[str]:
-    """Its fields whose first two dimensions are those of `reference`."""
-    names = [field.name for field in fields(form)]
-    return [name for name in names if name not in {reference, *OF_SEQUENCES}]
+PER_STEP = [
+    field.name for field in fields(Rollout) if field.name not in {"valid", "sequence_state"}
+]
 
 
-@pytest.mark.parametrize("name", shaped_by("valid", Rollout))
+@pytest.mark.parametrize("name", PER_STEP)
 def test_a_field_of_another_length_or_width_is_refused_by_name(name: str) -> None:
     value = getattr(rollout_of(), name)
     for wrong in (wider(value), value_of(value, lambda tensor: tensor[:1])):
@@ -96,9 +98,10 @@ def test_sequence_states_are_as_many_and_as_large_as_they_like_with_one_a_column
 
 
 def test_experience_is_not_changed_once_made() -> None:
-    for experience in (rollout_of(), minibatch_of()):
-        with pytest.raises(FrozenInstanceError):
-            experience.value = torch.zeros(T, B)  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        rollout_of().value = torch.zeros(T, B)  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        minibatch_of().is_padded = False  # type: ignore[misc]
 
 
 def test_padding_may_hold_anything() -> None:
@@ -126,25 +129,78 @@ def test_a_rollout_comes_back_from_a_checkpoint_as_it_was() -> None:
             assert after.dtype == before.dtype
 
 
-@pytest.mark.parametrize("name", shaped_by("mask", Minibatch))
-def test_a_minibatchs_field_of_another_width_is_refused_by_name(name: str) -> None:
-    value = getattr(minibatch_of(), name)
+@pytest.mark.parametrize("name", ["advantage", "return_"])
+def test_a_minibatchs_estimate_of_another_width_is_refused_by_name(name: str) -> None:
+    estimate = minibatch_of().estimate
+    wrong = replace(estimate, **{name: wider(getattr(estimate, name))})
     with pytest.raises(ValueError, match=f"{name}.* its first dimensions must be"):
-        minibatch_of(**{name: wider(value)})
+        minibatch_of(estimate=wrong)
 
 
 def test_a_minibatch_of_whole_sequences_is_as_good_as_one_of_single_steps() -> None:
     flat = minibatch_of()
     assert flat.mask.shape == (1, 6)
-    sequences = {
-        field.name: value_of(getattr(flat, field.name), lambda t: t.reshape(3, 2, *t.shape[2:]))
-        for field in fields(flat)
-        if field.name not in OF_SEQUENCES
-    }
-    sequences["burn_in"] = flat.burn_in
-    assert Minibatch(**sequences, initial_state=torch.zeros(2, 9)).mask.shape == (3, 2)
-    with pytest.raises(ValueError, match=r"initial_state is \[3, 9\].* must be \[2\]"):
-        replace(flat, **{**sequences, "initial_state": torch.zeros(3, 9)})
+    assert flat.initial_state.shape == (6, 0)
+    steps, estimate = pick(flat.steps, SIX.view(3, 2)), pick(flat.estimate, SIX.view(3, 2))
+    sequences = Minibatch(
+        replace(steps, sequence_state=torch.zeros(1, 2, 9)), estimate, flat.burn_in
+    )
+    assert sequences.mask.shape == (3, 2)
+    assert sequences.initial_state.shape == (2, 9)
+    with pytest.raises(ValueError, match=r"sequence_state is \[1, 3, 9\].* must be \[1, 2\]"):
+        replace(steps, sequence_state=torch.zeros(1, 3, 9))
+
+
+# Picking rows by name
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `pick` knows: tensors, mappings of tensors, and what it leaves alone."""
+
+    number: torch.Tensor
+    by_name: dict[str, torch.Tensor]
+    none_by_name: dict[str, torch.Tensor]
+    label: str = "label"
+
+
+def table() -> Table:
+    """Row t of column b says 10 * t + b."""
+    code = 10 * torch.arange(T)[:, None] + torch.arange(B)
+    return Table(code, {"wide": torch.stack([code, -code], dim=-1)}, {})
+
+
+def test_rows_are_picked_out_of_every_tensor_by_hand() -> None:
+    # Row t * B + b is step t of column b.
+    picked = pick(table(), torch.tensor([[5, 0, 3]]))
+    assert isinstance(picked, Table)
+    assert picked.number.tolist() == [[21, 0, 11]]
+    assert picked.by_name["wide"].tolist() == [[[21, -21], [0, 0], [11, -11]]]
+    assert picked.none_by_name == {}
+    assert picked.label == "label"
+
+
+def test_picked_rows_take_the_shape_that_they_were_asked_for_in() -> None:
+    square = pick(table(), torch.tensor([[4, 4], [1, 2]]))
+    assert square.number.tolist() == [[20, 20], [1, 10]]
+    assert square.by_name["wide"].shape == (2, 2, 2)
+
+
+def test_picking_several_times_at_once_is_picking_one_by_one_out_of_a_single_copy() -> None:
+    rows = [torch.tensor([[0, 5]]), torch.tensor([[3]]), torch.zeros(1, 0, dtype=torch.int64)]
+    together = pick_each(table(), rows)
+    for one, each in zip(together, rows, strict=True):
+        alone = pick(table(), each)
+        assert torch.equal(one.number, alone.number)
+        assert torch.equal(one.by_name["wide"], alone.by_name["wide"])
+        assert one.none_by_name == {}
+    assert len({one.number.untyped_storage().data_ptr() for one in together}) == 1
+
+
+def test_picking_copies() -> None:
+    original = table()
+    pick(original, torch.tensor([[0]])).number.fill_(7)
+    assert original.number[0, 0] == 0
 
 
 def value_of(value: Any, change: Any) -> Any:

@@ -2,63 +2,80 @@
 
 Shapes: T steps, B columns, time first. L is the length of a minibatch's sequences (1 for policies
 without memory), M their number; V value heads. Shapes are checked once, on construction.
+
+A field that is stored with each step is declared once, in `Rollout`. The rollout buffer allocates
+its storage from the declaration, and `pick` carries it into minibatches by its name.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from entrain.state import State
 
+Fields = TypeVar("Fields")
+"""A frozen dataclass of tensors."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Marks a field of `Rollout` that the rollout buffer stores with each step."""
+
+    dtype: str = ""
+    """Of the stored array; "" where the behaviour's spec says it, for observations and actions."""
+
+    size: str = ""
+    """The trailing dimension: "V" value heads, "C" choices; "" if there is none."""
+
 
 @dataclass(frozen=True)
 class Rollout:
     """T steps of B columns, each step closed by its outcome. Never changed after it is made.
 
-    A column is what one slot lived through; columns of simulators of unequal speed end raggedly,
-    and `valid` is false behind their end. Everything there may hold any number, NaN too.
+    A column holds the steps of one slot. Columns differ in length where simulators differ in speed;
+    `valid` is false behind a column's end. Everything there may hold any number, NaN too.
     """
 
-    observation: Mapping[str, Tensor]
+    observation: Annotated[Mapping[str, Tensor], Stored()]
     """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire; the
-    previous action and reward too, if the policy looks at them."""
+    previous action and reward too, if the policy observes them."""
 
-    action: Mapping[str, Tensor]
+    action: Annotated[Mapping[str, Tensor], Stored()]
     """{"continuous": [T, B, D] float32 as sampled (before bounds), "discrete": [T, B, N] int64};
     only the keys that the behaviour has."""
 
-    action_mask: Tensor
+    action_mask: Annotated[Tensor, Stored("bool", "C")]
     """[T, B, C] bool, true where a choice was allowed; C = 0 without branches."""
 
-    log_prob: Tensor
+    log_prob: Annotated[Tensor, Stored("float32")]
     """[T, B] float32 of the joint action, under the policy that sampled it."""
 
-    value: Tensor
-    """[T, B, V] float32, the critic's values of the observation when the action was chosen: of
-    future reward, and of future entropy if the critic has a head for it."""
+    value: Annotated[Tensor, Stored("float32", "V")]
+    """[T, B, V] float32, the critic's values of the observation when the action was chosen, one of
+    each value stream."""
 
-    reward: Tensor
+    reset: Annotated[Tensor, Stored("bool")]
+    """[T, B] bool, true where recurrent state is cleared before this row: an episode begins."""
+
+    policy_version: Annotated[Tensor, Stored("int64")]
+    """[T, B] int64 of the policy that sampled the action."""
+
+    reward: Annotated[Tensor, Stored("float32")]
     """[T, B] float32 received for the action (scaled, if rewards are normalised)."""
 
-    next_value: Tensor
+    next_value: Annotated[Tensor, Stored("float32", "V")]
     """[T, B, V] float32, the critic's values of what followed: zero if the episode terminated
     there, not if it was merely truncated."""
 
-    boundary: Tensor
+    boundary: Annotated[Tensor, Stored("bool")]
     """[T, B] bool, true where the next row does not continue this one: the episode ended, or this
     is the column's last row, or the step in between was dropped."""
 
-    reset: Tensor
-    """[T, B] bool, true where recurrent state is cleared before this row: an episode begins."""
-
     valid: Tensor
     """[T, B] bool, true where there is a step; in each column true from the top without a gap."""
-
-    policy_version: Tensor
-    """[T, B] int64 of the policy that sampled the action."""
 
     sequence_state: Tensor
     """[Q, B, S] recurrent state before the row from which each of Q sequences is unrolled, which
@@ -67,13 +84,10 @@ class Rollout:
 
     def __post_init__(self) -> None:
         leading = self.valid.shape
-        for name, tensor in _tensors(self):
-            any_number = tensor.shape[:1]
-            expected = any_number + leading[1:] if name == "sequence_state" else leading
-            if tensor.shape[: len(expected)] != expected:
-                raise ValueError(
-                    f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
-                )
+        num_sequences = self.sequence_state.shape[:1]
+        special = {"sequence_state": num_sequences + leading[1:]}
+        for name, tensor in named_tensors(self):
+            _require_leading(name, tensor, special.get(name, leading))
 
     @property
     def num_steps(self) -> int:
@@ -81,17 +95,12 @@ class Rollout:
         return int(self.valid.sum())
 
     def state(self) -> State:
-        """All of it as arrays, for a checkpoint."""
-        return {
-            field.name: {key: array.numpy(force=True) for key, array in value.items()}
-            if isinstance(value := getattr(self, field.name), Mapping)
-            else value.numpy(force=True)
-            for field in fields(self)
-        }
+        """Every field as an array, or as arrays by name, for a checkpoint."""
+        return dict(vars(map_tensors(self, lambda tensor: tensor.numpy(force=True))))
 
     @classmethod
     def from_state(cls, state: State) -> Self:
-        """The rollout that `state` was taken of."""
+        """The rollout whose `state()` was saved."""
         tensors: dict[str, Any] = {
             name: {key: torch.from_numpy(array) for key, array in value.items()}
             if isinstance(value, Mapping)
@@ -102,11 +111,25 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What the steps of a rollout were worth, as its rewards and values say."""
+
+    advantage: Tensor
+    """[T, B] of each action, as the objective defines it."""
+
+    return_: Tensor
+    """[T, B, V] the critic's regression targets."""
+
+    scale: float = 1.0
+    """What the advantages were divided by, and the loss's explicit regularization term is to be."""
+
+
+@dataclass(frozen=True)
 class BurnIn:
     """The steps just before some of a minibatch's sequences: every one of them is valid.
 
-    U steps before each of W sequences; W = 0 where nothing is burnt in. Sequences at the top of a
-    column have none: the state they start from is all that is known of the time before.
+    U steps before each of W sequences; W = 0 without burn-in. The first sequence of a column has
+    none: the state that it starts from is all that is known of the time before.
     """
 
     observation: Mapping[str, Tensor]
@@ -120,7 +143,7 @@ class BurnIn:
 
     @classmethod
     def nothing(cls, device: torch.device) -> Self:
-        """W = 0: every sequence starts from the state it has."""
+        """W = 0: every sequence starts from the state that it has."""
         return cls(
             observation={},
             reset=torch.zeros(0, 0, dtype=torch.bool, device=device),
@@ -132,58 +155,41 @@ class BurnIn:
 class Minibatch:
     """M sequences of L steps. Padding is where `mask` is false; it takes part in nothing."""
 
-    observation: Mapping[str, Tensor]
-    """{name: [L, M, *shape]}."""
+    steps: Rollout
+    """[L, M, ...] rows of the rollout that is learned from; `valid` is false in padding, and
+    `sequence_state` is the [1, M, S] state before each sequence's burn-in or, without one, its
+    first step."""
 
-    action: Mapping[str, Tensor]
-    """{"continuous": [L, M, D], "discrete": [L, M, N]}."""
+    estimate: Estimate
+    """[L, M, ...] rows of the rollout's."""
 
-    action_mask: Tensor
-    """[L, M, C] bool."""
-
-    log_prob: Tensor
-    """[L, M] of the policy that sampled."""
-
-    value: Tensor
-    """[L, M, V] as estimated when sampled; what value clipping holds on to."""
-
-    advantage: Tensor
-    """[L, M]."""
-
-    return_: Tensor
-    """[L, M, V] the critic's regression targets."""
-
-    reset: Tensor
-    """[L, M] bool."""
-
-    mask: Tensor
-    """[L, M] bool, true where there is a step."""
-
-    initial_state: Tensor
-    """[M, S] before the first step; before the burn-in, for sequences that have one."""
-
-    burn_in: "BurnIn"
-    """What is run, without learning from it, to bring `initial_state` up to date."""
+    burn_in: BurnIn
+    """Steps that are run first, without learning from them, to bring recurrent state up to date."""
 
     is_padded: bool = True
-    """Whether `mask` may be false anywhere; whoever knows that it is not spares a search for it."""
+    """False if `mask` is known to be all true, so that losses can skip it."""
 
     def __post_init__(self) -> None:
-        leading = self.mask.shape
-        for name, tensor in _tensors(self):
-            expected = leading[1:] if name == "initial_state" else leading
-            if tensor.shape[: len(expected)] != expected:
-                raise ValueError(
-                    f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
-                )
+        for name, tensor in named_tensors(self.estimate):
+            _require_leading(name, tensor, self.mask.shape)
+
+    @property
+    def mask(self) -> Tensor:
+        """[L, M] bool, true where there is a step."""
+        return self.steps.valid
 
     @property
     def padding_mask(self) -> Tensor | None:
-        """`mask`; None if there is no padding for certain."""
-        return self.mask if self.is_padded else None
+        """`mask`, or None if it is known to be all true."""
+        return self.steps.valid if self.is_padded else None
+
+    @property
+    def initial_state(self) -> Tensor:
+        """[M, S] before the first step; before the burn-in, for sequences that have one."""
+        return self.steps.sequence_state[0]
 
     def cleaned(self) -> "Minibatch":
-        """With escape_control_chars numbers in padding; itself if it has none for certain.
+        """With harmless numbers in padding; itself if it is known to have none.
 
         A mean that leaves padding out keeps NaN out of the loss, but not out of its gradient: the
         derivative of a network at NaN is NaN, and zero times that is NaN too. Nor is every network
@@ -192,35 +198,122 @@ class Minibatch:
         """
         if not self.is_padded:
             return self
-        length, columns = self.mask.shape
-        step = torch.arange(length, device=self.mask.device).unsqueeze(1)
-        latest = torch.where(self.mask, step, -1).cummax(dim=0).values
-        is_empty = latest.flatten() < 0
-        column = torch.arange(columns, device=self.mask.device)
-        row = (latest.clamp(min=0) * columns + column).flatten()
+        mask = self.mask
+        length, columns = mask.shape
+        step = torch.arange(length, device=mask.device).unsqueeze(1)
+        latest = torch.where(mask, step, -1).cummax(dim=0).values
+        is_empty = latest < 0
+        column = torch.arange(columns, device=mask.device)
+        rows = latest.clamp(min=0) * columns + column
 
         def clean(tensor: Tensor, filler: float = 0) -> Tensor:
-            repeated = tensor.flatten(0, 1).index_select(0, row)
             trailing = [1] * (tensor.dim() - 2)
-            return repeated.masked_fill_(is_empty.view(-1, *trailing), filler).view_as(tensor)
+            return tensor.masked_fill_(is_empty.view(*mask.shape, *trailing), filler)
 
+        state = self.steps.sequence_state
+        steps = pick(replace(self.steps, sequence_state=without_state(mask)), rows)
+        allowed = clean(steps.action_mask.clone(), filler=True)
+        steps = map_tensors(steps, clean)
         return replace(
             self,
-            observation={name: clean(tensor) for name, tensor in self.observation.items()},
-            action={name: clean(tensor) for name, tensor in self.action.items()},
-            action_mask=clean(self.action_mask, filler=True),
-            log_prob=clean(self.log_prob),
-            value=clean(self.value),
-            advantage=clean(self.advantage),
-            return_=clean(self.return_),
-            reset=clean(self.reset) & self.mask,
+            steps=replace(
+                steps,
+                action_mask=allowed,
+                reset=steps.reset & mask,
+                valid=mask,
+                sequence_state=state,
+            ),
+            estimate=map_tensors(pick(self.estimate, rows), clean),
         )
 
 
-def _tensors(experience: Rollout | Minibatch) -> Iterator[tuple[str, Tensor]]:
-    for name, value in vars(experience).items():
+def without_state(like: Tensor) -> Tensor:
+    """[T, B, 0] no recurrent state, for the rows of [T, B, ...]."""
+    return torch.zeros(*like.shape[:2], 0, device=like.device)
+
+
+def pick(fields: Fields, rows: Tensor) -> Fields:
+    """Take these steps of a dataclass whose tensors are [T, B, ...].
+
+    Args:
+        fields: what is no tensor, nor a mapping of tensors, stays as it is.
+        rows: [L, M] int64, t * B + b for step t of column b.
+
+    Returns:
+        The same type, of [L, M, ...] copies.
+    """
+    return pick_each(fields, [rows])[0]
+
+
+def pick_each(fields: Fields, rows: Sequence[Tensor]) -> list[Fields]:
+    """`pick` for each of `rows`; much faster than one by one, and much slower than a view.
+
+    Each tensor is gathered once, and what is returned are views of that copy.
+    """
+    shapes = [each.shape for each in rows]
+    sizes = [each.numel() for each in rows]
+    has_single_steps = all(length == 1 for length, _ in shapes)
+    index = torch.cat([each.flatten() for each in rows])
+
+    def gather(tensor: Tensor) -> Sequence[Tensor]:
+        steps = tensor.flatten(0, 1).unsqueeze(0)
+        gathered = torch.split(steps.index_select(1, index.to(tensor.device)), sizes, dim=1)
+        if has_single_steps:
+            return gathered
+        return [
+            piece.view(*shape, *tensor.shape[2:])
+            for piece, shape in zip(gathered, shapes, strict=True)
+        ]
+
+    picked: list[dict[str, Any]] = [{} for _ in rows]
+    for name, value in vars(fields).items():
+        if isinstance(value, Tensor):
+            pieces: Sequence[Any] = gather(value)
+        elif isinstance(value, Mapping):
+            columns = zip(*map(gather, value.values()), strict=True)
+            pieces = [dict(zip(value, row, strict=True)) for row in columns] or [{}] * len(rows)
+        else:
+            pieces = [value] * len(rows)
+        for each, piece in zip(picked, pieces, strict=True):
+            each[name] = piece
+    return [_with_values(fields, each) for each in picked]
+
+
+def map_tensors(fields: Fields, change: Callable[[Tensor], Any]) -> Fields:
+    """A dataclass with every tensor changed, also those in mappings."""
+    return _with_values(
+        fields,
+        {
+            name: change(value)
+            if isinstance(value, Tensor)
+            else {key: change(tensor) for key, tensor in value.items()}
+            if isinstance(value, Mapping)
+            else value
+            for name, value in vars(fields).items()
+        },
+    )
+
+
+def named_tensors(fields: object) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a dataclass with the name of its field; of a mapping, with its key too."""
+    for name, value in vars(fields).items():
         if isinstance(value, Tensor):
             yield name, value
         elif isinstance(value, Mapping):
             for key, tensor in value.items():
                 yield f"{name} '{key}'", tensor
+
+
+def _with_values(fields: Fields, values: dict[str, Any]) -> Fields:
+    # Rows of tensors that fitted together still do: checking every minibatch anew takes longer
+    # than gathering it.
+    made: Fields = object.__new__(type(fields))
+    vars(made).update(values)
+    return made
+
+
+def _require_leading(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tensor.shape[: len(expected)] != expected:
+        raise ValueError(
+            f"{name} is {list(tensor.shape)}; its first dimensions must be {list(expected)}"
+        )

@@ -164,10 +164,10 @@ def made_case(
 def gradient_of(case: Case) -> Floats:
     """[3, 2] of the loss with respect to the table's logits."""
     coefficients = Coefficients(learning_rate=0.1, clip_range=0.2, entropy_coefficient=ALPHA)
-    steps = case.ppo.minibatches(case.rollout, entropy_coefficient=ALPHA).steps
-    terms = case.ppo.loss_terms(steps, coefficients)
+    minibatch = case.ppo.minibatches(case.rollout, entropy_coefficient=ALPHA).all_steps
+    terms = case.ppo.loss_terms(minibatch, coefficients)
     case.policy.zero_grad(set_to_none=False)
-    torch.autograd.backward(case.ppo.loss(terms, steps.mask, coefficients))
+    torch.autograd.backward(case.ppo.loss(terms, minibatch.mask, coefficients))
     gradient = case.policy.action_head.weight.grad
     assert gradient is not None
     return gradient.double().T.numpy().copy()

@@ -126,8 +126,8 @@ def test_a_squashed_gaussian_is_worth_less_than_a_plain_one(
         torch.nn.init.zeros_(policy.action_head.weight)
         ppo = made_ppo(policy)
         coefficients = Coefficients(learning_rate=0.0, clip_range=0.2, entropy_coefficient=0.5)
-        steps = ppo.minibatches(made_rollout(policy, (5,))).steps
-        terms = ppo.loss_terms(steps, coefficients)
+        minibatch = ppo.minibatches(made_rollout(policy, (5,))).all_steps
+        terms = ppo.loss_terms(minibatch, coefficients)
         assert torch.equal(terms.worth.detach(), terms.entropy)
         entropies.append(terms.entropy)
     expected = [torch.full((1, 5), 2.0 * entropy) for entropy in (squashed, plain)]

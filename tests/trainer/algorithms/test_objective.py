@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from entrain.algorithms.objective import Estimate, make_objective
+from entrain.algorithms.objective import make_objective
 from entrain.config.policy import EntropyConfig
-from entrain.experience import Rollout
+from entrain.experience import Estimate, Rollout
 
 REWARDS = {"discount": 0.5, "gae_lambda": 0.5}
 CARRY = 0.25

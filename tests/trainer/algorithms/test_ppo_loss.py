@@ -55,8 +55,8 @@ def loss_and_gradients(
 
 def loss_of(ppo: PPO, rollout: Rollout, coefficients: Coefficients) -> Tensor:
     alpha = coefficients.entropy_coefficient
-    steps = ppo.minibatches(rollout, entropy_coefficient=alpha).steps
-    return ppo.loss(ppo.loss_terms(steps, coefficients), steps.mask, coefficients)
+    minibatch = ppo.minibatches(rollout, entropy_coefficient=alpha).all_steps
+    return ppo.loss(ppo.loss_terms(minibatch, coefficients), minibatch.mask, coefficients)
 
 
 def test_the_two_gradients_of_a_gaussian_policy() -> None:
@@ -68,14 +68,15 @@ def test_the_two_gradients_of_a_gaussian_policy() -> None:
     _, gradients = loss_and_gradients(
         policy, rollout, advantage_normalization="none", value_coefficient=0.0
     )
-    steps = made_ppo(policy, advantage_normalization="none").minibatches(rollout).steps
+    minibatch = made_ppo(policy, advantage_normalization="none").minibatches(rollout).all_steps
+    steps = minibatch.steps
     with torch.no_grad():
-        distribution = policy(steps.observation, steps.initial_state, steps.reset).distribution
+        distribution = policy(steps.observation, minibatch.initial_state, steps.reset).distribution
     assert isinstance(distribution, DiagonalGaussian)
     log_sigma_sq = distribution.log_sigma_sq
     deviation = steps.action["continuous"][0] - distribution.mean[0]
     sigma_sq = log_sigma_sq.exp()
-    advantage = steps.advantage[0][:, None]
+    advantage = minibatch.estimate.advantage[0][:, None]
     torch.testing.assert_close(log_sigma_sq, torch.full((2,), -1.2))
     torch.testing.assert_close(
         gradients["action_head.bias"], -(advantage * deviation / sigma_sq).mean(0)
@@ -116,8 +117,8 @@ def test_the_critic_is_drawn_to_the_return_by_twice_the_error() -> None:
     policy = made_policy()
     rollout = made_rollout(policy, (6, 4))
     _, gradients = loss_and_gradients(policy, rollout, value_coefficient=0.25)
-    steps = made_ppo(policy).minibatches(rollout).steps
-    expected = 2.0 * 0.25 * (steps.value - steps.return_).mean()
+    minibatch = made_ppo(policy).minibatches(rollout).all_steps
+    expected = 2.0 * 0.25 * (minibatch.steps.value - minibatch.estimate.return_).mean()
     torch.testing.assert_close(gradients["value_head.bias"][0], expected, rtol=1e-4, atol=1e-6)
 
 
@@ -144,7 +145,7 @@ def test_the_ratio_is_one_again_for_a_rollout_collected_after_an_update(action: 
     ppo = made_ppo(policy)
     ppo.update(made_rollout(policy, LENGTHS, seed=1), progress=0.0)
     ratio = ppo.loss_terms(
-        ppo.minibatches(made_rollout(policy, LENGTHS, seed=2)).steps, COEFFICIENTS
+        ppo.minibatches(made_rollout(policy, LENGTHS, seed=2)).all_steps, COEFFICIENTS
     ).log_ratio.exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=0, atol=1e-6)
 
@@ -298,22 +299,25 @@ def test_the_order_of_columns_does_not_matter() -> None:
 def test_advantages_are_normalized_over_the_rollout_but_returns_are_not() -> None:
     policy = made_policy()
     rollout = made_rollout(policy, LENGTHS, filler=math.nan)
-    raw = made_ppo(policy, advantage_normalization="none").minibatches(rollout).steps
-    steps = made_ppo(policy, advantage_normalization="rollout").minibatches(rollout).steps
-    assert steps.advantage.mean().item() == pytest.approx(0.0, abs=1e-6)
-    assert steps.advantage.std().item() == pytest.approx(1.0, abs=1e-5)
-    assert raw.advantage.std().item() != pytest.approx(1.0, abs=1e-2)
-    torch.testing.assert_close(steps.return_, raw.advantage[..., None] + raw.value)
+    raw = made_ppo(policy, advantage_normalization="none").minibatches(rollout).all_steps
+    normed = made_ppo(policy, advantage_normalization="rollout").minibatches(rollout).all_steps
+    assert normed.estimate.advantage.mean().item() == pytest.approx(0.0, abs=1e-6)
+    assert normed.estimate.advantage.std().item() == pytest.approx(1.0, abs=1e-5)
+    assert raw.estimate.advantage.std().item() != pytest.approx(1.0, abs=1e-2)
+    torch.testing.assert_close(
+        normed.estimate.return_, raw.estimate.advantage[..., None] + raw.steps.value
+    )
 
 
 def test_scaled_advantages_make_no_difference_once_normalized_per_minibatch() -> None:
     policy = made_policy()
     ppo = made_ppo(policy)
-    steps = ppo.minibatches(made_rollout(policy, LENGTHS)).steps
-    scaled = replace(steps, advantage=1000.0 * steps.advantage + 77.0)
+    minibatch = ppo.minibatches(made_rollout(policy, LENGTHS)).all_steps
+    estimate = minibatch.estimate
+    scaled = replace(estimate, advantage=1000.0 * estimate.advantage + 77.0)
     torch.testing.assert_close(
-        ppo.loss_terms(scaled, COEFFICIENTS).policy,
-        ppo.loss_terms(steps, COEFFICIENTS).policy,
+        ppo.loss_terms(replace(minibatch, estimate=scaled), COEFFICIENTS).policy,
+        ppo.loss_terms(minibatch, COEFFICIENTS).policy,
         rtol=1e-3,
         atol=1e-4,
     )

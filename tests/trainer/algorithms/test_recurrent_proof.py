@@ -163,7 +163,7 @@ def test_a_termination_and_a_truncation_differ_by_what_follows_them() -> None:
     returns = []
     for following in (0.0, 1.5):
         rollout.next_value[2] = following
-        returns.append(whole(ppo, replace(rollout, boundary=boundary)).return_[:, 0, 0])
+        returns.append(whole(ppo, replace(rollout, boundary=boundary)).estimate.return_[:, 0, 0])
     # Of row 2 by discount * 1.5; of row 1 by discount * lambda * that, ...; of row 3 not at all.
     carry = 0.9 * 0.7
     difference = torch.tensor([carry**2, carry, 1.0, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)

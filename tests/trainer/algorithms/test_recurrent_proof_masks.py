@@ -114,7 +114,7 @@ def test_advantages_have_mean_0_and_deviation_1_over_valid_steps(
     case = Case(LENGTHS)
     ppo = case.ppo(advantage_normalization=normalization)
     minibatch = whole(ppo, case.rollout(filler=NAN, extra_rows=3))
-    advantage = padded(minibatch, 5).cleaned().advantage
+    advantage = padded(minibatch, 5).cleaned().estimate.advantage
     if normalization == "minibatch":
         advantage = normalized(advantage, padded(minibatch, 5).mask)
     valid = advantage[padded(minibatch, 5).mask]
@@ -130,7 +130,11 @@ def test_the_loss_sees_advantages_that_padding_did_not_shift(
     case = Case(LENGTHS)
     ppo = case.ppo(advantage_normalization=normalization)
     minibatch = whole(ppo, case.rollout(filler=NAN))
-    shifted = replace(minibatch, advantage=minibatch.advantage + 1e3 * ~minibatch.mask)
+    estimate = minibatch.estimate
+    shifted = replace(
+        minibatch,
+        estimate=replace(estimate, advantage=estimate.advantage + 1e3 * ~minibatch.mask),
+    )
     assert (~minibatch.mask).any()
     torch.testing.assert_close(loss_of(ppo, shifted), loss_of(ppo, minibatch), rtol=0, atol=1e-9)
 
@@ -214,19 +218,20 @@ def test_padding_has_no_gradient_however_precise_a_policy_is(
 
 def test_padding_is_seen_by_no_network_that_is_not_made_for_zeros() -> None:
     minibatch = padded(whole(Case().ppo(), Case().rollout()), 2)
-    seen = minibatch.cleaned()
+    seen = minibatch.cleaned().steps
     first = minibatch.mask.sum(0) - 1
     for name, tensor in seen.observation.items():
         for column, last in enumerate(first.tolist()):
-            step = minibatch.observation[name][last, column]
+            step = minibatch.steps.observation[name][last, column]
             assert (tensor[last:, column] == step).all(), name
     assert not seen.reset[~minibatch.mask].any()
 
 
 def test_a_sequence_without_a_step_is_nothing_but_zeros() -> None:
     minibatch = whole(Case().ppo(), Case().rollout())
-    empty = replace(minibatch, mask=minibatch.mask & (torch.arange(minibatch.mask.shape[1]) > 0))
-    seen = poisoned(empty, NAN).cleaned()
+    mask = minibatch.mask & (torch.arange(minibatch.mask.shape[1]) > 0)
+    empty = replace(minibatch, steps=replace(minibatch.steps, valid=mask))
+    seen = poisoned(empty, NAN).cleaned().steps
     assert (seen.log_prob[:, 0] == 0.0).all()
     assert seen.action_mask[:, 0].all()
     assert all((tensor[:, 0] == 0.0).all() for tensor in seen.observation.values())

@@ -135,7 +135,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
             ones = torch.ones_like(log_ratio)
             torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-12)
             steps += int(mask.sum())
-            resets += int(minibatch.reset[1:][mask[1:]].sum())
+            resets += int(minibatch.steps.reset[1:][mask[1:]].sum())
         states = present.sequence_state[0][present.valid[0] & ~present.reset[0]]
         carried += int(states.any(dim=1).sum())
         assert ppo.update(rollout, progress=0.0)["policy/kl"] > 1e-4

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coded_rollouts import LEAK, coded_rollout, codes_of_steps
-from entrain.algorithms.sequences import SequenceMinibatches
-from entrain.experience import Minibatch, Rollout
+from entrain.algorithms.minibatches import SequenceMinibatches
+from entrain.experience import Estimate, Minibatch, Rollout
 
 NAN = float("nan")
 MANY_SEQUENCES = 40
@@ -21,8 +21,7 @@ def minibatches_of(
 ) -> SequenceMinibatches:
     return SequenceMinibatches(
         rollout,
-        advantage=rollout.log_prob + 2.0,
-        return_=rollout.value + 2.0,
+        Estimate(rollout.log_prob + 2.0, rollout.value + 2.0),
         sequence_length=sequence_length,
         burn_in=burn_in,
         sequence_state=lambda: rollout.sequence_state,
@@ -206,8 +205,7 @@ def test_states_are_asked_for_before_every_epoch() -> None:
 
     minibatches = SequenceMinibatches(
         rollout,
-        advantage=rollout.log_prob,
-        return_=rollout.value,
+        Estimate(rollout.log_prob, rollout.value),
         sequence_length=2,
         burn_in=0,
         sequence_state=sequence_state,
@@ -225,8 +223,8 @@ def test_states_are_asked_for_before_every_epoch() -> None:
 
 
 def test_all_valid_steps_are_there_for_statistics() -> None:
-    steps = minibatches_of(coded([3, 0, 2], NAN), sequence_length=2).steps
-    assert codes_of_steps(steps).tolist() == [[0, 200, 1, 201, 2]]
+    all_steps = minibatches_of(coded([3, 0, 2], NAN), sequence_length=2).all_steps
+    assert codes_of_steps(all_steps).tolist() == [[0, 200, 1, 201, 2]]
 
 
 def test_a_rollout_without_a_step_is_refused() -> None:

@@ -182,4 +182,4 @@ def test_without_burn_in_nothing_is_run() -> None:
     minibatch = whole(ppo, Case(LENGTHS).rollout())
     policy = policy_of(ppo)
     policy.register_forward_pre_hook(refuse)
-    assert burnt_in(policy, minibatch) is minibatch.initial_state
+    assert torch.equal(burnt_in(policy, minibatch), minibatch.initial_state)

@@ -28,24 +28,10 @@ from torch import Tensor
 
 from entrain.algorithms.returns import generalized_advantage
 from entrain.config.policy import EntropyConfig
-from entrain.experience import Rollout
+from entrain.experience import Estimate, Rollout
 
 Regularization: TypeAlias = Callable[[], Tensor]
 """Evaluates the regularizer on the policy that acted: [T, B], anything in padding."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a rollout says about its actions and its states."""
-
-    advantage: Tensor
-    """[T, B] of each action, as the objective has it."""
-
-    return_: Tensor
-    """[T, B, V] the critic's targets."""
-
-    scale: float = 1.0
-    """What the explicit term is to be divided by, as the advantages were."""
 
 
 class Objective(Protocol):

@@ -55,11 +55,10 @@ from entrain.algorithms.losses import (
     spread,
     value_error,
 )
-from entrain.algorithms.minibatch import Minibatches
-from entrain.algorithms.objective import Estimate, make_objective
+from entrain.algorithms.minibatches import Minibatches, make_minibatches
+from entrain.algorithms.objective import make_objective
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.schedules import scheduled
-from entrain.algorithms.sequences import divided
 from entrain.algorithms.telemetry import (
     EpochLog,
     LossTerms,
@@ -73,7 +72,7 @@ from entrain.algorithms.unrolling import burnt_in
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
-from entrain.experience import Minibatch, Rollout
+from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
 from entrain.state import State
@@ -148,13 +147,14 @@ class PPO:
         """
         coefficients = self._coefficients(progress)
         estimate = self.estimate(rollout, entropy_coefficient=coefficients.entropy_coefficient)
-        minibatches = self._divided(rollout, estimate)
+        minibatches = self._make_minibatches(rollout, estimate)
         explicit = coefficients.entropy_coefficient / estimate.scale
         with self._all_or_nothing():
             epochs = self._learn(
                 minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
             )
-        steps = minibatches.steps
+        all_steps = minibatches.all_steps
+        steps = all_steps.steps
         # Not earlier: the stored log-probabilities are those of the statistics that acted.
         self._policy.normalizer.update(
             {name: rows.squeeze(0) for name, rows in steps.observation.items()}
@@ -168,7 +168,7 @@ class PPO:
             "entropy/coefficient": coefficients.entropy_coefficient,
             **self._temperature.follow(epochs[-1]["policy/entropy"], progress),
             **spread_of(self._policy, steps),
-            **explained_variances(steps),
+            **explained_variances(steps.value, all_steps.estimate.return_),
             "update/epochs": float(len(epochs)),
             "update/minibatches": float(len(epochs) * len(minibatches)),
         }
@@ -197,17 +197,11 @@ class PPO:
     def minibatches(self, rollout: Rollout, *, entropy_coefficient: float = 0.0) -> Minibatches:
         """What each epoch draws from: the valid steps, with their advantages and returns."""
         estimate = self.estimate(rollout, entropy_coefficient=entropy_coefficient)
-        return self._divided(rollout, estimate)
+        return self._make_minibatches(rollout, estimate)
 
-    def _divided(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
-        return divided(
-            rollout,
-            self._policy,
-            advantage=estimate.advantage,
-            return_=estimate.return_,
-            size=self._config.minibatch_size,
-            device=self._device,
-        )
+    def _make_minibatches(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
+        size = self._config.minibatch_size
+        return make_minibatches(rollout, estimate, self._policy, size=size, device=self._device)
 
     def _learn(
         self,
@@ -234,20 +228,21 @@ class PPO:
     def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
         """What there is to minimise and maximise at each step, of the weights as they are."""
         minibatch = minibatch.cleaned()
+        steps = minibatch.steps
         state = burnt_in(self._policy, minibatch)
-        output = self._policy(minibatch.observation, state, minibatch.reset)
-        distribution = output.distribution.masked(minibatch.action_mask)
-        log_ratio = distribution.log_prob(minibatch.action) - minibatch.log_prob
+        output = self._policy(steps.observation, state, steps.reset)
+        distribution = output.distribution.masked(steps.action_mask)
+        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
         if minibatch.is_padded:
             # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
             log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
-        advantage, scale = minibatch.advantage, ONE
+        advantage, scale = minibatch.estimate.advantage, ONE
         if self._config.advantage_normalization == "minibatch":
             mask = minibatch.padding_mask
             scale = spread(advantage, mask) if self._objective.is_soft else ONE
             advantage = normalized(advantage, mask)
         worth, entropy = self._worth_and_entropy(
-            distribution, minibatch, is_weighed=coefficients.entropy_coefficient > 0.0
+            distribution, steps, is_weighed=coefficients.entropy_coefficient > 0.0
         )
         return LossTerms(
             policy=clipped_surrogate(
@@ -270,26 +265,27 @@ class PPO:
 
     def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
         """[L, M] of all heads together."""
+        return_ = minibatch.estimate.return_
         if self._config.value_clip_range == 0.0:
-            return value_error(value, minibatch.return_).sum(dim=-1)
+            return value_error(value, return_).sum(dim=-1)
         return clipped_value_error(
-            value, minibatch.value, minibatch.return_, clip_range=self._config.value_clip_range
+            value, minibatch.steps.value, return_, clip_range=self._config.value_clip_range
         ).sum(dim=-1)
 
     def _worth_and_entropy(
-        self, distribution: ActionDistribution, minibatch: Minibatch, *, is_weighed: bool
+        self, distribution: ActionDistribution, steps: Rollout, *, is_weighed: bool
     ) -> tuple[Tensor, Tensor]:
         """[L, M] what the regularizer says, and [L, M] the entropy, which is only reported.
 
         Without weight both are the entropy, where no closed form is at hand as it was sampled.
         """
-        observation, action_mask = minibatch.observation, minibatch.action_mask
+        observation, action_mask = steps.observation, steps.action_mask
         if is_weighed and isinstance(self._regularizer, Entropy):
             worth = self._regularizer(distribution, observation, action_mask)
             return worth, worth.detach()
         with torch.no_grad():
             is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
-            entropy = -minibatch.log_prob if is_squashed else distribution.entropy()
+            entropy = -steps.log_prob if is_squashed else distribution.entropy()
         if not is_weighed:
             return entropy, entropy
         return self._regularizer(distribution, observation, action_mask), entropy

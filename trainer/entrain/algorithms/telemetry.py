@@ -12,7 +12,7 @@ from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import explained_variance, is_clipped, kl_estimate, masked_mean
-from entrain.experience import Minibatch
+from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.gaussian import entropy_per_dimension
 
@@ -87,7 +87,7 @@ def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def spread_of(policy: ActorCritic, steps: Minibatch) -> Metrics:
+def spread_of(policy: ActorCritic, steps: Rollout) -> Metrics:
     """How far continuous actions stray, per dimension, and how many of them the bounds cut.
 
     Args:
@@ -109,11 +109,11 @@ def spread_of(policy: ActorCritic, steps: Minibatch) -> Metrics:
     return {**metrics, "policy/clipped_actions": clipped.float().mean().item()}
 
 
-def explained_variances(steps: Minibatch) -> Metrics:
-    """Explained variance of each value head over the steps of a rollout, [1, N]."""
+def explained_variances(value: Tensor, return_: Tensor) -> Metrics:
+    """Explained variance of each value head, both [1, N, V] over the steps of a rollout."""
     return {
-        name: explained_variance(steps.value[..., head], steps.return_[..., head]).item()
-        for head, name in enumerate(VALUE_HEADS[: steps.value.shape[-1]])
+        name: explained_variance(value[..., head], return_[..., head]).item()
+        for head, name in enumerate(VALUE_HEADS[: value.shape[-1]])
     }
 
 

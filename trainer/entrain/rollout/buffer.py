@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from entrain.experience import Rollout
-from entrain.rollout.columns import Columns
+from entrain.rollout.columns import Columns, Layout
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.sequence_states import SequenceStates
 from entrain.rollout.slot_arrays import grow, read_array
@@ -32,6 +31,9 @@ from entrain_envs.timestep import (
 
 _MID = int(StepType.MID)
 _TERMINATED = int(StepType.TERMINATED)
+_OF_THE_OUTCOME = {"reward", "next_value", "boundary"}
+"""Fields that `close` writes; `open` is given all others."""
+
 _FIRST_ROWS = 2
 """Room per slot to begin with; it doubles until it fits a rollout."""
 
@@ -50,6 +52,7 @@ class RolloutBuffer:
         state_size: int = 0,
         sequence_length: int = 1,
         burn_in: int = 0,
+        rollout_type: type[Rollout] = Rollout,
     ) -> None:
         """Empty storage.
 
@@ -60,12 +63,12 @@ class RolloutBuffer:
             sequence_length: rows of the sequences that columns will be cut into, and
             burn_in: rows before them from which they are unrolled: they say which rows' states a
                 rollout needs. Without memory they say nothing.
+            rollout_type: what `cut` makes; its fields that are marked `Stored` are what is stored.
         """
-        self._spec = spec
-        self._num_values = num_values
-        self._columns = Columns.for_spec(
-            spec, num_values=num_values, num_rows=_FIRST_ROWS, num_slots=0
-        )
+        self._rollout_type = rollout_type
+        self._layout = Layout(rollout_type, spec, num_values)
+        self._columns = self._layout.allocate(num_rows=_FIRST_ROWS, num_slots=0)
+        self._known_when_opened = self._columns.arrays.keys() - _OF_THE_OUTCOME
         self._length = np.zeros(0, np.int64)
         self._is_open = np.zeros(0, np.bool_)
         self._states = SequenceStates(state_size, sequence_length=sequence_length, burn_in=burn_in)
@@ -104,41 +107,31 @@ class RolloutBuffer:
         self,
         slot: Int64Array,
         *,
-        observation: Mapping[str, Array],
-        action: Mapping[str, Array],
-        action_mask: BoolArray,
-        log_prob: Float32Array,
-        value: Float32Array,
-        reset: BoolArray,
         recurrent_state: Float32Array,
-        policy_version: int,
+        **values: Array | Mapping[str, Array] | int,
     ) -> None:
         """Write N steps whose outcome is awaited. A step still open in such a slot is dropped.
 
         Args:
             slot: [N].
-            observation: {name: [N, *shape]}.
-            action: {"continuous": [N, D], "discrete": [N, branches]}, those the spec has.
-            action_mask: [N, C].
-            log_prob: [N].
-            value: [N, V] critic's values of `observation`.
-            reset: [N] true where an episode begins.
-            recurrent_state: [N, S] before this step, before `reset` clears it.
-            policy_version: of the policy that acted.
+            recurrent_state: [N, S] before this step, before its `reset` clears it.
+            values: all stored fields of a rollout but those of the outcome, by name: [N, ...], or
+                {name: [N, ...]} for observations and actions.
         """
+        if values.keys() != self._known_when_opened:
+            raise TypeError(
+                f"open() was given {sorted(values)}; it needs {sorted(self._known_when_opened)}"
+            )
         self.drop(slot)
         row = self._length[slot]
         self._reserve(int(row.max(initial=0)) + 1)
-        columns = self._columns
-        for name, stored_observation in columns.observation.items():
-            stored_observation[row, slot] = observation[name]
-        for name, stored_action in columns.action.items():
-            stored_action[row, slot] = action[name]
-        columns.action_mask[row, slot] = action_mask
-        columns.log_prob[row, slot] = log_prob
-        columns.value[row, slot] = value
-        columns.reset[row, slot] = reset
-        columns.policy_version[row, slot] = policy_version
+        for name, value in values.items():
+            stored = self._columns.arrays[name]
+            if type(stored) is dict:
+                for key, array in stored.items():
+                    array[row, slot] = value[key]  # type: ignore[index]
+            else:
+                stored[row, slot] = value
         self._states.open(row, slot, recurrent_state)
         self._is_open[slot] = True
         self._ledger = self._ledger.plus(opened=len(slot))
@@ -156,13 +149,14 @@ class RolloutBuffer:
                 where TERMINATED; where TRUNCATED they are those of the true final observation.
         """
         row = self._length[slot]
-        columns = self._columns
-        columns.reward[row, slot] = reward
-        columns.next_value[row, slot] = value
-        columns.boundary[row, slot] = step_type > _MID
+        arrays = self._columns.arrays
+        arrays["reward"][row, slot] = reward
+        next_value = arrays["next_value"]
+        next_value[row, slot] = value
+        arrays["boundary"][row, slot] = step_type > _MID
         without_future = np.flatnonzero(step_type == _TERMINATED)
         if len(without_future):
-            columns.next_value[row[without_future], slot[without_future]] = 0.0
+            next_value[row[without_future], slot[without_future]] = 0.0
         self._length[slot] = row + 1
         self._is_open[slot] = False
         self._num_closed += len(slot)
@@ -190,25 +184,16 @@ class RolloutBuffer:
         valid = np.arange(rows)[:, np.newaxis] < self._length[slots]
         sequence_state = self._states.taken(num_rows=rows, slots=slots)
         self._carry_open_steps()
-        return Rollout(
-            observation=_tensors(taken.observation),
-            action=_tensors(taken.action),
-            action_mask=torch.from_numpy(taken.action_mask),
-            log_prob=torch.from_numpy(taken.log_prob),
-            value=torch.from_numpy(taken.value),
-            reward=torch.from_numpy(taken.reward),
-            next_value=torch.from_numpy(taken.next_value),
-            boundary=torch.from_numpy(taken.boundary),
-            reset=torch.from_numpy(taken.reset),
+        return self._rollout_type(
+            **taken.changed(torch.from_numpy),
             valid=torch.from_numpy(valid),
-            policy_version=torch.from_numpy(taken.policy_version),
             sequence_state=torch.from_numpy(sequence_state),
         )
 
     def _end_sequences(self, slot: Int64Array) -> None:
         # A slot without a closed step has nothing to end. Its row -1 is the last one in storage,
         # where it has no step either, and which closing a step overwrites.
-        self._columns.boundary[self._length[slot] - 1, slot] = True
+        self._columns.arrays["boundary"][self._length[slot] - 1, slot] = True
 
     def _carry_open_steps(self) -> None:
         carried = np.flatnonzero(self._is_open)
@@ -238,15 +223,9 @@ class RolloutBuffer:
         length = read_array(state, "length", np.int64, shape=(None,))
         slots = len(length)
         is_open = read_array(state, "is_open", np.bool_, shape=(slots,))
-        columns = Columns.from_state(
-            state["columns"], self._spec, num_values=self._num_values, num_slots=slots
-        )
+        columns = Columns.from_state(state["columns"], self._layout, num_slots=slots)
         self._states.load_state(state["states"], num_slots=slots)
         self._columns, self._length, self._is_open = columns, length, is_open
         self._ledger = Ledger(**state["ledger"])
         self._num_closed = int(length.sum())
         self._reserve(_FIRST_ROWS)
-
-
-def _tensors(arrays: Mapping[str, Array]) -> Mapping[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -1,20 +1,24 @@
-"""The storage of a rollout buffer: one array a field, [T, S, ...], row t of slot s.
+"""The storage of a rollout buffer: one array [T, S, ...] for each stored field of a rollout.
 
 Arrays grow by doubling, in rows and in slots; a cell that was never written holds zero. Which cells
-are steps is the buffer's affair. Nothing here knows of episodes or policies.
+hold steps is known to the buffer only. Nothing here knows of episodes or policies.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
+from entrain.experience import Rollout, Stored
 from entrain.rollout.slot_arrays import fitting, read_array, read_array_list
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array
+from entrain_envs.timestep import Array, Int64Array
+
+Arrays: TypeAlias = dict[str, Any]
+"""{field of a rollout: its array, or {name: array} for observations and actions}."""
 
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -23,81 +27,70 @@ def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """T rows of S slots. The arrays are written in place by the buffer that owns them."""
+class Layout:
+    """Which arrays the steps of one behaviour need."""
 
-    observation: Mapping[str, Array]
-    """{name: [T, S, *shape]} in the spec's dtype."""
+    rollout_type: type[Rollout]
+    """Its fields that are marked `Stored` are what is stored."""
 
-    action: Mapping[str, Array]
-    """{"continuous": [T, S, D] float32, "discrete": [T, S, N] int64}, those the spec has."""
+    spec: BehaviourSpec
+    """Of the observations and actions."""
 
-    action_mask: BoolArray
-    """[T, S, C]."""
+    num_values: int
+    """V, the critic's value heads."""
 
-    log_prob: Float32Array
-    """[T, S]."""
-
-    value: Float32Array
-    """[T, S, V]."""
-
-    reset: BoolArray
-    """[T, S]."""
-
-    policy_version: Int64Array
-    """[T, S]."""
-
-    reward: Float32Array
-    """[T, S]."""
-
-    next_value: Float32Array
-    """[T, S, V]."""
-
-    boundary: BoolArray
-    """[T, S]."""
-
-    @classmethod
-    def for_spec(
-        cls, spec: BehaviourSpec, *, num_values: int, num_rows: int, num_slots: int
-    ) -> "Columns":
-        """Storage of that many rows and slots for a behaviour's steps, V = `num_values`."""
+    def allocate(self, *, num_rows: int, num_slots: int) -> "Columns":
+        """Storage of that many rows and slots."""
 
         def cells(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[Any]:
             return allocate((num_rows, num_slots, *shape), dtype)
 
-        action: dict[str, Array] = {}
-        if spec.action.continuous_size:
-            action["continuous"] = cells(np.float32, spec.action.continuous_size)
-        if spec.action.branches:
-            action["discrete"] = cells(np.int64, len(spec.action.branches))
-        return cls(
-            observation={o.name: cells(o.numpy_dtype, *o.shape) for o in spec.observations},
-            action=action,
-            action_mask=cells(np.bool_, spec.action.num_choices),
-            log_prob=cells(np.float32),
-            value=cells(np.float32, num_values),
-            reset=cells(np.bool_),
-            policy_version=cells(np.int64),
-            reward=cells(np.float32),
-            next_value=cells(np.float32, num_values),
-            boundary=cells(np.bool_),
-        )
+        action = self.spec.action
+        arrays: Arrays = {
+            "observation": {o.name: cells(o.numpy_dtype, *o.shape) for o in self.spec.observations},
+            "action": {},
+        }
+        if action.continuous_size:
+            arrays["action"]["continuous"] = cells(np.float32, action.continuous_size)
+        if action.branches:
+            arrays["action"]["discrete"] = cells(np.int64, len(action.branches))
+        trailing = {"": (), "V": (self.num_values,), "C": (action.num_choices,)}
+        for name, stored in stored_fields(self.rollout_type):
+            if stored.dtype:
+                arrays[name] = cells(stored.dtype, *trailing[stored.size])
+        return Columns(arrays)
+
+
+def stored_fields(rollout_type: type[Rollout]) -> Iterator[tuple[str, Stored]]:
+    """The fields of a rollout that are declared as stored, with how, in their order."""
+    for name, hint in get_type_hints(rollout_type, include_extras=True).items():
+        for mark in getattr(hint, "__metadata__", ()):
+            if isinstance(mark, Stored):
+                yield name, mark
+
+
+class Columns:
+    """T rows of S slots. The arrays are written in place by the buffer that owns them."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+        """One array [T, S, ...] a field; {name: array} of observations and actions."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """(T, S)."""
-        rows, slots = self.reward.shape
+        rows, slots = self.arrays["reward"].shape
         return rows, slots
 
-    def changed(self, change: Callable[[Array], Array]) -> "Columns":
-        """Columns of `change` applied to every array."""
-        each: dict[str, Any] = {
-            name: {key: change(array) for key, array in value.items()}
-            if isinstance(value, Mapping)
-            else change(value)
-            for name, value in self._fields()
-        }
-        return Columns(**each)
+    def changed(self, change: Callable[[Array], Any]) -> Arrays:
+        """The arrays with `change` applied to each."""
+
+        def each(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return dict(zip(value, map(change, value.values()), strict=True))
+            return change(value)
+
+        return dict(zip(self.arrays, map(each, self.arrays.values()), strict=True))
 
     def resized(self, *, num_rows: int, num_slots: int) -> "Columns":
         """A copy with room for that many rows and slots, neither fewer than now."""
@@ -108,49 +101,42 @@ class Columns:
             copy[:rows, :slots] = array
             return copy
 
-        return self.changed(larger)
+        return Columns(self.changed(larger))
 
     def taken(self, *, num_rows: int, slots: Int64Array) -> "Columns":
         """A copy of the first rows of these slots, one column each, in their order."""
-        return self.changed(lambda array: np.take(array[:num_rows], slots, axis=1))
+        return Columns(self.changed(lambda array: np.take(array[:num_rows], slots, axis=1)))
 
     def move_to_top(self, row: Int64Array, slot: Int64Array) -> None:
         """Copy row `row[i]` of slot `slot[i]` to row 0 of that slot."""
-        for _, value in self._fields():
+        for value in self.arrays.values():
             for array in value.values() if isinstance(value, Mapping) else (value,):
                 array[0, slot] = array[row, slot]
 
     def state(self, *, num_rows: int) -> State:
         """A copy of the first rows. Mappings become lists, in the spec's order."""
+        copies = self.changed(lambda array: array[:num_rows].copy())
         return {
-            name: [array[:num_rows].copy() for array in value.values()]
-            if isinstance(value, Mapping)
-            else value[:num_rows].copy()
-            for name, value in self._fields()
+            name: list(value.values()) if isinstance(value, Mapping) else value
+            for name, value in copies.items()
         }
 
     @classmethod
-    def from_state(
-        cls, state: State, spec: BehaviourSpec, *, num_values: int, num_slots: int
-    ) -> "Columns":
-        """The storage that `state` is a copy of; CheckpointError if it is of another spec."""
-        template = cls.for_spec(spec, num_values=num_values, num_rows=0, num_slots=num_slots)
+    def from_state(cls, state: State, layout: Layout, *, num_slots: int) -> "Columns":
+        """The storage whose `state()` was saved; CheckpointError if it has another layout."""
+        template = layout.allocate(num_rows=0, num_slots=num_slots).arrays
         rows = len(read_array(state, "reward", np.float32, shape=(None, num_slots)))
-        each: dict[str, Any] = {}
-        for name, value in template._fields():
+        arrays: Arrays = {}
+        for name, value in template.items():
             if not isinstance(value, Mapping):
                 shape = (rows, num_slots, *value.shape[2:])
-                each[name] = read_array(state, name, value.dtype, shape=shape)
+                arrays[name] = read_array(state, name, value.dtype, shape=shape)
                 continue
-            arrays = read_array_list(state, name, length=len(value))
-            each[name] = {
+            stored = read_array_list(state, name, length=len(value))
+            arrays[name] = {
                 key: fitting(
                     array, f"{name} '{key}'", like.dtype, shape=(rows, num_slots, *like.shape[2:])
                 )
-                for (key, like), array in zip(value.items(), arrays, strict=True)
+                for (key, like), array in zip(value.items(), stored, strict=True)
             }
-        return cls(**each)
-
-    def _fields(self) -> Iterator[tuple[str, Any]]:
-        for field in fields(self):
-            yield field.name, getattr(self, field.name)
+        return cls(arrays)

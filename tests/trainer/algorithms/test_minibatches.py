@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coded_rollouts import LEAK, coded_rollout, codes_of_steps
-from entrain.algorithms import minibatch as minibatch_module
-from entrain.algorithms.minibatch import StepMinibatches
-from entrain.experience import Minibatch, Rollout
+from entrain.algorithms import minibatches as minibatches_module
+from entrain.algorithms.minibatches import StepMinibatches
+from entrain.experience import Estimate, Minibatch, Rollout
 
 
 def minibatches_of(rollout: Rollout, size: int) -> StepMinibatches:
     return StepMinibatches(
         rollout,
-        advantage=rollout.log_prob + 2.0,
-        return_=rollout.value + 2.0,
+        Estimate(rollout.log_prob + 2.0, rollout.value + 2.0),
         size=size,
         device=torch.device("cpu"),
     )
@@ -102,10 +101,10 @@ def test_a_rollout_too_large_to_copy_is_gathered_some_minibatches_at_a_time(
     # What fits is one gather for an epoch, of which minibatches are views; what does not is more.
     minibatches = minibatches_of(coded_rollout([30, 30]), 6)
     in_one_go = list(minibatches.epoch(torch.Generator().manual_seed(0)))
-    assert len({m.log_prob.untyped_storage().data_ptr() for m in in_one_go}) == 1
-    monkeypatch.setattr(minibatch_module, "MAX_GATHERED_BYTES", max_bytes)
+    assert len({m.steps.log_prob.untyped_storage().data_ptr() for m in in_one_go}) == 1
+    monkeypatch.setattr(minibatches_module, "MAX_GATHERED_BYTES", max_bytes)
     in_pieces = list(minibatches.epoch(torch.Generator().manual_seed(0)))
-    assert len({m.log_prob.untyped_storage().data_ptr() for m in in_pieces}) > 1
+    assert len({m.steps.log_prob.untyped_storage().data_ptr() for m in in_pieces}) > 1
     assert [codes(m) for m in in_pieces] == [codes(m) for m in in_one_go]
 
 

@@ -1,0 +1,295 @@
+"""From a rollout to minibatches: padding is left behind, the rest is shuffled anew each epoch.
+
+Without memory every step is a sequence of its own. With memory, a column's valid rows are cut at
+multiples of the sequence length from its top; a sequence that ends early is padded at its end.
+
+Shapes: T steps, B columns of the rollout; N valid steps; C sequences of L steps, U steps of burn-in
+before a sequence; M sequences of one minibatch; S numbers of recurrent state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from entrain.algorithms.unrolling import refreshed_states
+from entrain.experience import (
+    BurnIn,
+    Estimate,
+    Minibatch,
+    Rollout,
+    map_tensors,
+    named_tensors,
+    pick,
+    pick_each,
+    without_state,
+)
+from entrain.policy.actor_critic import ActorCritic
+
+MAX_GATHERED_BYTES = 256 * 2**20
+"""How much of a rollout is copied, in its new order, at a time. Vectors of a whole epoch are far
+below this; images are gathered a few minibatches at a time."""
+
+
+class Minibatches(Protocol):
+    """What every epoch over one rollout draws from."""
+
+    all_steps: Minibatch
+    """All N valid steps in order, [1, N], without recurrent state."""
+
+    def __len__(self) -> int:
+        """Minibatches in an epoch."""
+        ...
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Every valid step once, in an order that `generator` decides."""
+        ...
+
+
+def make_minibatches(
+    rollout: Rollout, estimate: Estimate, policy: ActorCritic, *, size: int, device: torch.device
+) -> Minibatches:
+    """What every epoch over `rollout` draws from.
+
+    Args:
+        rollout: with at least one valid step.
+        estimate: of its steps.
+        policy: that will learn; its options say how sequences are cut.
+        size: valid steps of one minibatch.
+        device: where the policy is.
+    """
+    memory = policy.config.network.memory
+    if policy.state_size == 0:
+        return StepMinibatches(rollout, estimate, size=size, device=device)
+
+    def sequence_state() -> Tensor:
+        if memory.refresh_states:
+            return refreshed_states(policy, rollout)
+        return rollout.sequence_state
+
+    return SequenceMinibatches(
+        rollout,
+        estimate,
+        sequence_length=memory.sequence_length,
+        burn_in=memory.burn_in,
+        sequence_state=sequence_state,
+        size=size,
+        device=device,
+    )
+
+
+class StepMinibatches:
+    """Every valid step by itself, a sequence of length 1: for policies without memory."""
+
+    def __init__(
+        self, rollout: Rollout, estimate: Estimate, *, size: int, device: torch.device
+    ) -> None:
+        """Collect the valid steps on `device`.
+
+        The number of minibatches is the one that brings their size closest to `size`; they are
+        equally large, but for one step where it does not divide evenly. So no epoch ends with a
+        gradient from the few steps that happened to be left over.
+
+        Args:
+            rollout: with at least one valid step.
+            estimate: of its steps.
+            size: steps of one minibatch, M.
+            device: where the policy is.
+        """
+        self.all_steps = _all_steps(rollout, estimate, device)
+        self._count = _num_minibatches(self.all_steps, size)
+
+    def __len__(self) -> int:
+        """Minibatches in an epoch."""
+        return self._count
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Every valid step once, in an order that `generator` decides."""
+        order = torch.randperm(self.all_steps.mask.shape[1], generator=generator)
+        return _gather(self.all_steps, order.unsqueeze(0).tensor_split(self._count, dim=1))
+
+
+class SequenceMinibatches:
+    """Every valid step in a sequence, which is unrolled from the state before it."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        estimate: Estimate,
+        *,
+        sequence_length: int,
+        burn_in: int,
+        sequence_state: Callable[[], Tensor],
+        size: int,
+        device: torch.device,
+    ) -> None:
+        """Collect the valid steps on `device`, and find where each sequence lies among them.
+
+        The number of minibatches is the one that brings their valid steps closest to `size`; they
+        have equally many sequences, but for one where it does not divide evenly.
+
+        Args:
+            rollout: with at least one valid step.
+            estimate: of its steps.
+            sequence_length: rows at whose multiples columns are cut; L, or more than the rollout
+                has.
+            burn_in: steps that are run before all but a column's first sequence, at most
+                `sequence_length`.
+            sequence_state: called before every epoch for the states that sequences start from, in
+                the form of `Rollout.sequence_state`.
+            size: valid steps of one minibatch.
+            device: where the policy is.
+        """
+        self.all_steps = _all_steps(rollout, estimate, device)
+        self._cuts = cut_sequences(
+            rollout.valid.cpu(), sequence_length=sequence_length, burn_in=burn_in
+        )
+        self._sequence_state = sequence_state
+        self._device = device
+        needed = 1 + int(self._cuts.sequence.max()) // rollout.valid.shape[1]
+        if len(rollout.sequence_state) < needed:
+            raise ValueError(
+                f"the rollout has states of {len(rollout.sequence_state)} sequences, but makes "
+                f"{needed} of at most {sequence_length} steps"
+            )
+        self._count = min(_num_minibatches(self.all_steps, size), len(self._cuts.sequence))
+
+    def __len__(self) -> int:
+        """Minibatches in an epoch."""
+        return self._count
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Every valid step once, in sequences whose order `generator` decides."""
+        order = torch.randperm(len(self._cuts.sequence), generator=generator)
+        cuts = self._cuts.reordered(order)
+        states = self._sequence_state().to(self._device).flatten(0, 1)
+        states = states.index_select(0, cuts.sequence.to(self._device))
+        masks = cuts.mask.tensor_split(self._count, dim=1)
+        rows = cuts.rows.tensor_split(self._count, dim=1)
+        for minibatch, mask, state, burn_in in zip(
+            _gather(self.all_steps, rows),
+            masks,
+            states.tensor_split(self._count),
+            self._burn_ins(cuts),
+            strict=True,
+        ):
+            yield Minibatch(
+                replace(
+                    minibatch.steps,
+                    valid=mask.to(self._device),
+                    sequence_state=state.unsqueeze(0),
+                ),
+                minibatch.estimate,
+                burn_in,
+                is_padded=not bool(mask.all()),
+            )
+
+    def _burn_ins(self, cuts: "Cuts") -> Iterator[BurnIn]:
+        """Of each minibatch of an epoch, in which `cuts` are in order."""
+        for has_burn_in, rows in zip(
+            cuts.has_burn_in.tensor_split(self._count),
+            cuts.burn_in_rows.tensor_split(self._count, dim=1),
+            strict=True,
+        ):
+            if len(rows) == 0:
+                yield BurnIn.nothing(self._device)
+                continue
+            steps = self.all_steps.steps
+            before = pick(_Inputs(steps.observation, steps.reset), rows[:, has_burn_in])
+            sequence = has_burn_in.nonzero().squeeze(1).to(self._device)
+            yield BurnIn(before.observation, before.reset, sequence)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where C sequences lie among the N valid steps of a rollout."""
+
+    rows: Tensor
+    """[L, C] int64, of the N steps; any of them in padding."""
+
+    mask: Tensor
+    """[L, C] bool, false in padding."""
+
+    burn_in_rows: Tensor
+    """[U, C] int64, of the N steps; any of them where there is no burn-in."""
+
+    has_burn_in: Tensor
+    """[C] bool, false at the top of a column."""
+
+    sequence: Tensor
+    """[C] int64, q * B + b for sequence q of column b."""
+
+    def reordered(self, order: Tensor) -> "Cuts":
+        """The same sequences in the order [C] int64."""
+        return map_tensors(self, lambda tensor: tensor.index_select(tensor.dim() - 1, order))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a forward of the policy reads of steps."""
+
+    observation: Mapping[str, Tensor]
+    reset: Tensor
+
+
+def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
+    """Cut the columns of a rollout, at least one of which has a step.
+
+    Args:
+        valid: [T, B] bool, in each column true from the top without a gap.
+        sequence_length: rows at whose multiples columns are cut.
+        burn_in: U, at most `sequence_length`.
+    """
+    columns = valid.shape[1]
+    longest = int(valid.sum(0).max())
+    # No sequence is padded beyond the longest.
+    length = min(sequence_length, longest)
+    per_column = -(-longest // length)
+    index = torch.full((per_column * length, columns), -1)
+    index[:longest] = torch.where(valid, valid.flatten().cumsum(0).view_as(valid) - 1, -1)[:longest]
+    by_sequence = index.view(per_column, length, columns).transpose(0, 1).flatten(1)
+    sequence = (by_sequence[0] >= 0).nonzero().squeeze(1)
+    rows = by_sequence.index_select(1, sequence)
+    before = (sequence - columns).clamp(min=0)
+    first = max(0, length - burn_in)
+    return Cuts(
+        rows=rows.clamp(min=0),
+        mask=rows >= 0,
+        burn_in_rows=by_sequence[first:].index_select(1, before).clamp(min=0),
+        has_burn_in=sequence >= columns,
+        sequence=sequence,
+    )
+
+
+def _all_steps(rollout: Rollout, estimate: Estimate, device: torch.device) -> Minibatch:
+    """All N valid steps on `device`, [1, N]: row t * B + b is step t of column b."""
+    valid = rollout.valid.flatten().nonzero().t()
+    if valid.shape[1] == 0:
+        raise ValueError("the rollout has no valid step; there is nothing to learn from")
+    stateless = replace(rollout, sequence_state=without_state(rollout.valid))
+    return Minibatch(
+        map_tensors(pick(stateless, valid), lambda tensor: tensor.to(device)),
+        map_tensors(pick(estimate, valid), lambda tensor: tensor.to(device)),
+        BurnIn.nothing(device),
+        is_padded=False,
+    )
+
+
+def _num_minibatches(all_steps: Minibatch, size: int) -> int:
+    """So many that the steps make minibatches of as near to `size` steps as can be."""
+    return max(1, round(all_steps.mask.shape[1] / size))
+
+
+def _gather(all_steps: Minibatch, rows: Sequence[Tensor]) -> Iterator[Minibatch]:
+    """A minibatch of the steps at each of `rows`, each [L, M] int64 on the CPU."""
+    steps, estimate = all_steps.steps, all_steps.estimate
+    bytes_per_step = max(1, sum(tensor[0, 0].nbytes for _, tensor in named_tensors(steps)))
+    count = max(1, MAX_GATHERED_BYTES // bytes_per_step // rows[0].numel())
+    for first in range(0, len(rows), count):
+        block = rows[first : first + count]
+        for picked, its_estimate in zip(
+            pick_each(steps, block), pick_each(estimate, block), strict=True
+        ):
+            yield Minibatch(picked, its_estimate, all_steps.burn_in, is_padded=False)
