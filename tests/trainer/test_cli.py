@@ -258,7 +258,7 @@ def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert "ZeroDivisionError: division by zero" in err
-    assert err.splitlines()[-1].startswith("entrain: this is a mistake in entrain")
+    assert err.splitlines()[-1].startswith("entrain: this is a bug in entrain")
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), signal.SIGTERM], ids=repr)

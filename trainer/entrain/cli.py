@@ -1,7 +1,7 @@
-"""The commands: each reads its arguments, calls one function, and ends with an exit code.
+"""The command line: each command reads its arguments, calls one function and returns an exit code.
 
-What a command needs is imported inside it, so that `--help` answers at once. An `EntrainError`
-becomes one line; anything else that escapes is a mistake of ours, and shows its traceback.
+Commands import what they need inside themselves, so that `--help` answers at once. An
+`EntrainError` becomes one line; any other exception is a bug of ours and shows its traceback.
 """
 
 import json
@@ -22,13 +22,13 @@ from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
 
 _EXIT_CODES: Final = {
-    0: "done, or stopped as asked (entrain resume goes on)",
-    1: "a mistake in entrain itself; the traceback says where",
+    0: "done, or stopped as asked (continue with entrain resume)",
+    1: "a bug in entrain; the traceback says where",
     2: "the command line or the configuration is wrong; nothing was started",
     3: "a checkpoint is missing, damaged or made for another spec",
     4: "cannot listen: port, certificate or token",
     5: "no simulator came, or all left for good",
-    6: "training diverged: a loss or gradient was no finite number; saved as it was before that",
+    6: "training diverged: a loss or gradient was not finite; saved in the state before that",
     INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
 }
 
@@ -72,7 +72,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     runs_directory: Annotated[Path | None, typer.Option(help="Where run folders are made.")] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a run's policies. Waits for simulators to dial in, or launches those the file names."""
+    """Train a run's policies. Waits for simulators to connect, or launches those in the file."""
     from entrain.config.load import load_config
 
     shortcuts = {"name": name, "server.address": address, "runs_directory": runs_directory}
@@ -92,7 +92,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
 
 @app.command()
 def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> None:
-    """Go on with a run that was stopped or has crashed, from its newest valid checkpoint."""
+    """Continue a run that was stopped or has crashed, from its newest valid checkpoint."""
     _start_logging(verbose=verbose)
     with interruptible():
         from entrain.app import commands
@@ -103,17 +103,18 @@ def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> Non
 @app.command()
 def evaluate(
     run: Run,
-    episodes: Annotated[int, typer.Option(min=1, help="How many to play, per behaviour.")] = 20,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, per behaviour.")] = 20,
     deterministic: Annotated[
         bool,
         typer.Option(
-            "--deterministic/--sample", help="Take the most likely action, or draw one as training."
+            "--deterministic/--sample",
+            help="Take the most likely action, or sample one as in training.",
         ),
     ] = True,
     settings: Settings = None,
     verbose: Verbose = False,
 ) -> None:
-    """Let the trained policy act, over the same wire, without learning; report its returns."""
+    """Let the trained policies act without learning, and report their returns."""
     _start_logging(verbose=verbose)
     with interruptible():
         from entrain.app import commands
@@ -132,7 +133,7 @@ def export(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write the run's policies as ONNX, checked against the policy that was trained."""
+    """Export the policies of a run as ONNX, checked against the trained policies."""
     _start_logging(verbose=verbose)
     with interruptible():
         from entrain.app import commands
@@ -146,7 +147,7 @@ def info(
         Path | None, typer.Argument(help="A run's folder; without one, this installation.")
     ] = None,
 ) -> None:
-    """Show what is installed here; or of a run: how far it is, its checkpoints and its files."""
+    """Show what is installed here; or a run's progress, checkpoints and files."""
     _start_logging(verbose=False)
     from entrain.app import info
 
@@ -161,10 +162,10 @@ def schema(
         Path | None, typer.Option("--output", "-o", help="Write to this file.")
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Write docs/configuration.md instead.")
+        bool, typer.Option("--markdown", help="Print docs/configuration.md instead.")
     ] = False,
 ) -> None:
-    """Print the JSON schema of the YAML file, from which an editor completes and checks it."""
+    """Print the JSON schema of the YAML file, with which an editor completes and checks it."""
     if markdown:
         from entrain.config import reference
 
@@ -231,10 +232,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; never raises.
+    """Run one command and return its exit code. Never raises.
 
     Args:
-        arguments: behind the program's name; None takes those of this process.
+        arguments: those after the program's name; None takes the arguments of this process.
     """
     silence()
     for stream in (sys.stdout, sys.stderr):
@@ -249,10 +250,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:  # the outermost place: every mistake ends here
+    except Exception:  # the outermost place: every bug ends here
         traceback.print_exc()
         typer.echo(
-            "entrain: this is a mistake in entrain, not in your configuration; please report it "
+            "entrain: this is a bug in entrain, not in your configuration; please report it "
             "with the lines above and what `entrain info` says",
             err=True,
         )
@@ -261,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start_logging(*, verbose: bool) -> None:
-    """Events to stderr, one line each; results go to stdout."""
+    """Log to stderr, one line for each event; results go to stdout."""
     from entrain.run.log_lines import LineFormatter
 
     handler = logging.StreamHandler()
@@ -273,9 +274,9 @@ def _start_logging(*, verbose: bool) -> None:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Until a run takes over the signals, SIGTERM ends the program as Ctrl+C does.
+    """Until a run handles the signals itself, SIGTERM ends the program as Ctrl+C does.
 
-    Process 1 of a container has no default for it: it would be ignored while torch is imported.
+    Process 1 of a container has no default handler: SIGTERM would be ignored while torch loads.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in signals]
@@ -287,6 +288,6 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 
 def _never_fail_to_print(stream: TextIO | None) -> None:
-    """A console that lacks a character shows another one, instead of ending the program."""
+    """Replace characters that the console lacks, instead of failing."""
     if stream is not None and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")

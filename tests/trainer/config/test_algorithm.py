@@ -93,11 +93,14 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "expected"),
     [
-        ("{kind: sac}", "algorithm.kind is 'sac'; it must be ppo"),
-        ("{kind: PPO}", "algorithm.kind is 'PPO'; it must be ppo"),
-        ("{kind: }", "algorithm.kind is empty; it must be ppo"),
-        ("{kind: 5}", "algorithm.kind is 5; it must be ppo"),
-        ("{kind: [ppo]}", "algorithm.kind is a list; it must be ppo"),
+        ("{kind: sac}", "algorithm.kind is 'sac'; it must be ppo, the only one there is"),
+        (
+            "{kind: Ppo}",
+            "algorithm.kind is 'Ppo'; it must be ppo, the only one there is; did you mean 'ppo'?",
+        ),
+        ("{kind: }", "algorithm.kind is empty; it must be ppo, the only one there is"),
+        ("{kind: 5}", "algorithm.kind is 5; it must be ppo, the only one there is"),
+        ("{kind: [ppo]}", "algorithm.kind is a list; it must be ppo, the only one there is"),
         (
             "ppo",
             "algorithm is 'ppo'; it must be a group of options, such as 'kind: ppo'; "
@@ -119,6 +122,18 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
             "'policies.walker.rollout_steps'?",
         ),
         (
+            "{rolout_steps: 64}",
+            "algorithm has no option 'rolout_steps'; did you mean 'policies.walker.rollout_steps'?",
+        ),
+        (
+            "{policy_lag: 1}",
+            "algorithm has no option 'policy_lag'; did you mean 'policies.walker.policy_lag'?",
+        ),
+        (
+            "{ppo: {clip_range: 0.1}}",
+            "algorithm has no option 'ppo'; write 'kind: ppo', with its options beside it",
+        ),
+        (
             "{discount: 0.9}",
             "algorithm has no option 'discount'; did you mean 'policies.walker.discount'?",
         ),
@@ -131,10 +146,28 @@ def test_a_mistake_in_an_algorithm_is_told_with_its_remedy(
     assert said == f"policies.walker.{expected}"
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("{kind: ppo}", "has no option 'kind'; did you mean 'algorithm.kind'?"),
+        ("{PPO: {}}", "has no option 'PPO'; did you mean 'algorithm'?"),
+        ("{algoritm: {}}", "has no option 'algoritm'; did you mean 'algorithm'?"),
+        ("{clip_range: 0.1}", "has no option 'clip_range'; did you mean 'algorithm.clip_range'?"),
+        ("{n_steps: 64}", "has no option 'n_steps'; did you mean 'rollout_steps'?"),
+        ("{lag: 1}", "has no option 'lag' (it has: total_steps, rollout_steps, discount, policy"),
+    ],
+)
+def test_an_option_that_belongs_into_an_algorithm_is_told_its_place(
+    tmp_path: Path, policy: str, expected: str
+) -> None:
+    assert complaint(tmp_path, policy).startswith(f"policies.walker {expected}")
+
+
 def test_a_kind_in_set_that_does_not_exist_is_told_where_it_stands(tmp_path: Path) -> None:
     argument = "policies.walker.algorithm.kind=sac"
     assert complaint(tmp_path, "{}", argument) == (
-        f"--set {argument}: policies.walker.algorithm.kind is 'sac'; it must be ppo"
+        f"--set {argument}: policies.walker.algorithm.kind is 'sac'; it must be ppo, "
+        "the only one there is"
     )
 
 

@@ -1,4 +1,7 @@
-"""Every option: how files and command lines set it, and what a user is told when one is wrong."""
+"""All options of a run: their models, how files and `--set` fill them, and error messages.
+
+Nothing here imports torch, gRPC or protobuf.
+"""
 
 from entrain.config.algorithm import Algorithm, PPOConfig
 from entrain.config.policy import (

@@ -17,7 +17,7 @@ from entrain.config.fields import (
 
 
 class PPOConfig(Options):
-    """How one update uses one rollout (Schulman et al. 2017, arXiv:1707.06347)."""
+    """PPO: how one update uses one rollout (Schulman et al. 2017, arXiv:1707.06347)."""
 
     kind: Literal["ppo"] = "ppo"
     """Proximal policy optimization."""
@@ -29,13 +29,13 @@ class PPOConfig(Options):
     """Passes over one rollout. More learn faster from it, until the policy drifts."""
 
     learning_rate: Positive = 3e-4
-    """Of Adam, for policy and critic."""
+    """Step size of Adam, for policy and critic."""
 
     learning_rate_schedule: Schedule = "linear"
     """linear falls to zero over the run."""
 
     adam_epsilon: Positive = 1e-5
-    """Added to Adam's denominator; 1e-5 is the field's custom for PPO."""
+    """Added to Adam's denominator; 1e-5 is usual for PPO."""
 
     gae_lambda: Fraction = 0.95
     """0 trusts the critic, 1 trusts the sampled rewards."""
@@ -56,11 +56,11 @@ class PPOConfig(Options):
     """Gradients longer than this are shortened to it; 0 does not clip gradients."""
 
     advantage_normalization: Literal["minibatch", "rollout", "none"] = "minibatch"
-    """Over what advantages are brought to mean 0 and standard deviation 1."""
+    """Over which steps advantages are normalised to mean 0 and standard deviation 1."""
 
     target_kl: NonNegative = 0.0
-    """An update ends early once the policy has moved this far (nats); 0 never ends it early."""
+    """Stop an update early once the policy has moved this far (KL, in nats); 0 never does."""
 
 
 Algorithm: TypeAlias = Annotated[PPOConfig, OneOfKinds(default="ppo")]
-"""Another algorithm joins as `PPOConfig | OtherConfig`, with a `kind` of its own."""
+"""The options of a policy's algorithm. Another one joins as `PPOConfig | OtherConfig`."""

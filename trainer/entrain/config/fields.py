@@ -1,4 +1,4 @@
-"""What every group of options is made of: how its values are checked, and the kinds of numbers.
+"""The base of every group of options, and the types of number that options hold.
 
 Nothing here knows which options there are.
 """
@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 def _refuse_lookalikes(value: Any) -> Any:
-    """Neither true nor quoted text is a number, though Python would turn both into one."""
+    """Refuse true, false and quoted text, which pydantic would turn into numbers."""
     if isinstance(value, bool | str | bytes):
         raise PydanticCustomError("number_type", "Input should be a number")
     return value
@@ -37,11 +37,11 @@ CountOrZero = Annotated[int, Field(ge=0), _IsNumber]
 ZeroOrOne = Annotated[int, Field(ge=0, le=1), _IsNumber]
 Seed = Annotated[int, Field(ge=0, lt=2**63), _IsNumber]
 Schedule = Literal["constant", "linear"]
-"""linear: falls from its value to zero over the run's total steps."""
+"""linear: falls from the given value to zero over the policy's total steps."""
 
 
 class Options(BaseModel):
-    """A group of options: unknown names are errors, and nothing changes after reading."""
+    """A group of options. Unknown names are errors, and values never change after validation."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -50,7 +50,7 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_all_defaults(cls, values: Any) -> Any:
-        """A group written without any option, as when its last one was deleted."""
+        """A group that is written but empty has its defaults."""
         return {} if values is None else values
 
 
@@ -58,8 +58,8 @@ class Options(BaseModel):
 class OneOfKinds:
     """Marks a union of option groups: the value of `kind` says which of them is meant.
 
-    A group is in the union under the text of its `kind: Literal["..."]`. pydantic's own
-    discriminator needs at least two groups and a `kind` in every value; this one does not.
+    Each group of the union is chosen by the text in its `kind: Literal["..."]`. pydantic's own
+    discriminator needs at least two groups, and a `kind` in every value; this one does not.
     """
 
     default: str
@@ -68,7 +68,7 @@ class OneOfKinds:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Validate by the group that `kind` names; unknown kinds are errors of pydantic."""
+        """Validate with the group that `kind` names; pydantic reports an unknown kind."""
         groups = get_args(source) or (source,)
         choices = {_kind_of(group): handler.generate_schema(group) for group in groups}
         return core_schema.no_info_before_validator_function(
@@ -78,7 +78,7 @@ class OneOfKinds:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """`oneOf` with a discriminator. All but the default group need their `kind` written."""
+        """`oneOf` with a discriminator. Only the default group is valid without its `kind`."""
         union = handler(schema)
         by_reference = {ref: kind for kind, ref in union["discriminator"]["mapping"].items()}
         union["oneOf"] = [

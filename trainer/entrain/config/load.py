@@ -1,7 +1,7 @@
-"""Settings in and out of files: YAML and `--set` become a checked `RunConfig`, and back.
+"""Turns YAML files and `--set` into a validated `RunConfig`, and back into YAML.
 
-Paths among the settings are relative to the directory the trainer is started in, as on a command
-line, wherever the file itself lies: the simulators that it launches run there too.
+Paths in settings are relative to the directory in which the trainer is started, not to the file:
+launched simulators run in that directory too.
 """
 
 import difflib
@@ -23,11 +23,11 @@ _MOST_NAMES_SHOWN = 5
 
 
 def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
-    """Read a run's settings; ConfigError says in one line what is wrong, where, and the remedy.
+    """Read a run's settings; a ConfigError names the mistake, its place and the remedy in one line.
 
     Args:
-        path: of the YAML file; None starts from the defaults.
-        overrides: PATH=VALUE each, as given to `--set`; a later one wins.
+        path: of the YAML file; without one, all options have their defaults.
+        overrides: each PATH=VALUE, as given to `--set`; the last one wins.
     """
     if path is None:
         source = Source({}, Origin("settings", (0, 0), ""))
@@ -43,7 +43,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
 
 
 def _validated(source: Source) -> RunConfig:
-    """Where text is expected, an unquoted 5 or true is the text it looks like."""
+    """Validate; where text is expected, an unquoted 5 or true counts as text."""
     try:
         return RunConfig.model_validate(source.values)
     except ValidationError as error:
@@ -54,7 +54,7 @@ def _validated(source: Source) -> RunConfig:
 
 
 def to_yaml(config: RunConfig) -> str:
-    """Every option with its value, as YAML that `load` reads back to an equal configuration."""
+    """Every option with its value, as YAML that `load_config` reads back to an equal config."""
     return write_yaml(config.model_dump(mode="json"))
 
 
@@ -81,7 +81,7 @@ def _read_text(path: Path) -> str:
 
 
 def _near(path: Path) -> str:
-    """The settings files beside `path`, the one with the closest name first if one is close."""
+    """A hint at the settings file that was probably meant, or at those that exist beside `path`."""
     folder = path.parent
     if not folder.is_dir():
         return f"; there is no folder {folder} either"

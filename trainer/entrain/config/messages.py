@@ -1,4 +1,4 @@
-"""What is wrong with settings, in one line: where, what was read, what it must be.
+"""Error messages about settings, in one line: where, what was read, what is expected.
 
 walk.yaml:7: policies.walker.algorithm has no option 'clip_rnage'; did you mean 'clip_range'?
 walk.yaml:9: policies.walker.algorithm.minibatch_size is 'many'; it must be an integer of at least 1
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def config_error(error: ValidationError, source: Source) -> ConfigError:
-    """The first complaint of `error` in the order of `source`, and how many more there are."""
+    """The first mistake in `source`, with the number of further ones."""
     complaints = {_complaint(details, source) for details in error.errors(include_url=False)}
     first, *others = sorted(complaints, key=lambda complaint: (complaint[0].order, complaint[1]))
     more = ""
@@ -29,7 +29,7 @@ def config_error(error: ValidationError, source: Source) -> ConfigError:
 
 
 def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
-    """Where one thing is wrong, and the sentence that says so."""
+    """Where one mistake is, and the sentence about it."""
     path, schema = find(details["loc"])
     match details["type"]:
         case "extra_forbidden":
@@ -43,33 +43,33 @@ def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
             return _origin_of_rule(path, sentence, source), _rule(path, schema, sentence)
         case "union_tag_invalid":
             path = (*path, "kind")
-            _, schema = find(path)
-            return source.origin(path), _wrong_value(path, schema, "union_tag_invalid", source)
-        case kind:
-            return source.origin(path), _wrong_value(path, schema, kind, source)
+            return source.origin(path), _wrong_value(path, find(path)[1], source)
+        case "finite_number":
+            sentence = _wrong_value(path, schema, source)
+            return source.origin(path), sentence.replace("be a number", "be a finite number", 1)
+        case _:
+            return source.origin(path), _wrong_value(path, schema, source)
 
 
 def _unknown_option(location: OptionPath, name: str) -> str:
     """The sentence about `name` in the group at `location`, which is as pydantic reports it."""
     group, schema = find(location)
     sentence = f"{_named(group)} has no option {describe(name, '')}"
-    kinds_with_it = [
-        kind for kind, its in kinds(find(group)[1]).items() if name in its["properties"]
-    ]
-    if kinds_with_it:
-        return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kinds_with_it[0]}'"
+    all_kinds = kinds(find(group)[1])
+    for kind, options_of_kind in all_kinds.items():
+        if name in options_of_kind["properties"]:
+            return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kind}'"
+    if name in all_kinds:
+        return f"{sentence}; write 'kind: {name}', with its options beside it"
     closest = closest_option(location, name)
     if closest:
         return f"{sentence}; did you mean '{closest}'?"
     return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
 
 
-def _wrong_value(path: OptionPath, schema: Schema, kind: str, source: Source) -> str:
+def _wrong_value(path: OptionPath, schema: Schema, source: Source) -> str:
     value, written = source.value(path), source.origin(path).written
-    expected = expectation(schema)
-    if kind == "finite_number":
-        expected = expected.replace("a number", "a finite number", 1)
-    sentence = f"{show_path(path)} is {describe(value, written)}; it must be {expected}"
+    sentence = f"{show_path(path)} is {describe(value, written)}; it must be {expectation(schema)}"
     if isinstance(value, str) and value in kinds(schema):
         return f"{sentence}; write '{path[-1]}: {{kind: {value}}}'"
     if "enum" in schema and isinstance(value, str):
@@ -79,7 +79,7 @@ def _wrong_value(path: OptionPath, schema: Schema, kind: str, source: Source) ->
 
 
 def _rule(path: OptionPath, schema: Schema, sentence: str) -> str:
-    """A sentence of `config`'s own checks, which begins with the option's name, placed."""
+    """The sentence of a group's own check, with the full path of the option that it begins with."""
     first = re.match(r"\w+", sentence)
     if first and first[0] in schema.get("properties", {}):
         return f"{show_path((*path, first[0]))}{sentence[first.end() :]}"
@@ -87,7 +87,7 @@ def _rule(path: OptionPath, schema: Schema, sentence: str) -> str:
 
 
 def _origin_of_rule(path: OptionPath, sentence: str, source: Source) -> Origin:
-    """Of the first option that the sentence names and somebody wrote; else of the group."""
+    """The origin of the first option in the sentence that was written; else that of the group."""
     for word in re.findall(r"\w+", sentence):
         if (*path, word) in source.origins:
             return source.origins[(*path, word)]

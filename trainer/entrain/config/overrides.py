@@ -1,8 +1,8 @@
-"""`--set PATH=VALUE`: one value put into settings that were read before.
+"""`--set PATH=VALUE` changes one value of settings that were read before.
 
-PATH is made of names and dots: policies.walker.algorithm.clip_range. Quotes hold a name together
-that has a dot or a space in it: policies."my.walker".total_steps. A number is a position in a
-list: simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
+PATH is names with dots between them: policies.walker.algorithm.clip_range. A name that contains a
+dot or a space is quoted: policies."my.walker".total_steps. A number is a position in a list:
+simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
 """
 
 import json
@@ -22,9 +22,9 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
     """Change `source` as `--set argument` says; ConfigError if that cannot be done.
 
     Args:
-        source: changed in place; groups on the way are made where there are none.
+        source: changed in place; missing groups on the path are added.
         argument: such as "policies.walker.algorithm.clip_range=0.1".
-        position: of this argument among all of them, from 0.
+        position: of this argument among all `--set`, from 0.
     """
     origin = Origin(f"--set {one_line(argument)}", (1, position), "")
     written, text = _split(argument, origin)
@@ -77,7 +77,7 @@ def _name(found: re.Match[str], origin: Origin) -> str:
 
 
 def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[Any, OptionPath]:
-    """The group or list that holds the last of `names`, and the path with its positions."""
+    """The group or list that holds the last of `names`, and the path with integer positions."""
     here: Any = values
     path: OptionPath = ()
     for depth, name in enumerate(names):
@@ -99,7 +99,7 @@ def _enter(values: dict[str, Any], names: list[str], origin: Origin) -> tuple[An
 
 
 def _require_group(path: OptionPath, name: str, origin: Origin) -> None:
-    """Nothing is written at `path`: ConfigError if it is an option that cannot hold `name`."""
+    """ConfigError if the option at `path`, which was not written, cannot contain `name`."""
     known, schema = find(path)
     if known != path or "properties" in schema or "additionalProperties" in schema:
         return

@@ -1,6 +1,6 @@
-"""Every option of one policy, with its default, its unit and its trade-off.
+"""The options of one policy, each with its default, unit and trade-off.
 
-As in `config`, the docstring under a field is its documentation everywhere.
+The docstring under a field is its documentation everywhere; see `run`.
 """
 
 import re
@@ -24,28 +24,28 @@ from entrain.config.fields import (
 
 
 class MemoryConfig(Options):
-    """What a policy remembers within an episode, and how it learns to."""
+    """The policy's memory within an episode, and how it is trained."""
 
     kind: Literal["none", "lstm", "gru"] = "none"
-    """none sees only the present. lstm and gru carry a recurrent state, which the trainer keeps."""
+    """none: sees only the present. lstm, gru: carry a recurrent state, which the trainer keeps."""
 
     size: Count = 128
     """Width of each recurrent layer. Larger remembers more, at the cost of speed."""
 
     layers: Count = 1
-    """Recurrent layers on top of each other."""
+    """Number of recurrent layers, each on top of the one before."""
 
     sequence_length: Count = 16
-    """Steps that are learned from in one piece: gradients reach no further back, though what is
-    remembered does. Longer links causes to later effects, and is slower."""
+    """Steps that gradients flow back through; the recurrent state reaches further. Longer links
+    causes to later effects, and is slower."""
 
     burn_in: CountOrZero = 0
-    """Steps before each sequence that are run again, without learning from them, so that it starts
-    from a state of the present weights. At most sequence_length."""
+    """Steps before each sequence that are run again without learning from them, so that it starts
+    from a state that fits the present weights. At most sequence_length."""
 
     refresh_states: bool = False
-    """Compute the state that each sequence starts from anew before every epoch, with the weights
-    as they are then. Costs about a third of an epoch more."""
+    """Recompute the state at the start of each sequence before every epoch, with the present
+    weights. Makes an epoch about a third slower."""
 
     @model_validator(mode="after")
     def _check(self) -> "MemoryConfig":
@@ -70,37 +70,38 @@ class NetworkConfig(Options):
     """Normalise each hidden layer before its activation: steadier with wide or deep networks."""
 
     shared: bool = False
-    """Whether policy and critic share all layers but the last. Separate is safer for vectors,
-    shared faster for images and memory, by half in what was measured."""
+    """Share all layers but the last between policy and critic. Separate is safer for vectors;
+    shared is faster for images and memory, by half where it was measured."""
 
     memory: MemoryConfig = MemoryConfig()
 
     previous_action: bool = False
-    """Show the policy what it did a step ago; memory tasks often need it."""
+    """Give the policy its previous action as an input; memory tasks often need it."""
 
     previous_reward: bool = False
-    """Show the policy the reward it has just received."""
+    """Give the policy the reward it has just received as an input."""
 
     image_encoder: Literal["simple", "nature_cnn", "resnet"] = "simple"
-    """For images. simple: two convolutions, from 20 x 20. nature_cnn: three, from 36 x 36. resnet:
-    IMPALA's 15, of any size; learns most, and is several times as slow."""
+    """Layers that encode images. simple: two convolutions, for images of at least 20 x 20.
+    nature_cnn: three, at least 36 x 36. resnet: the 15 of IMPALA, any size; learns most, and is
+    several times slower."""
 
     image_features: Count = 128
-    """Numbers that each image is reduced to."""
+    """Numbers that each image is encoded as."""
 
     entity_features: Count = 64
-    """Numbers that each set of entities is reduced to."""
+    """Numbers that each set of entities is encoded as."""
 
     entity_heads: Count = 4
     """Attention heads over entities; must divide entity_features."""
 
     goal_conditioning: Literal["hypernetwork", "concatenate"] = "hypernetwork"
-    """What goal observations do. hypernetwork: they choose the weights of the last hidden layer,
-    so that goals can ask for opposite behaviour. concatenate: they are seen beside the others."""
+    """How goal observations are used. hypernetwork: they determine the weights of the last hidden
+    layer, so that goals can ask for opposite behaviour. concatenate: they are one more input."""
 
     custom: str | None = None
-    """PACKAGE.MODULE:CLASS of a network of your own, in place of the encoders and hidden layers;
-    docs/networks.md says what it must have."""
+    """PACKAGE.MODULE:CLASS of your own network, which replaces the encoders and hidden layers;
+    docs/networks.md says what it needs."""
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":
@@ -118,19 +119,19 @@ class NetworkConfig(Options):
 
 
 class ActionConfig(Options):
-    """How continuous actions are drawn. Discrete branches need no options."""
+    """The distribution of continuous actions. Discrete branches need no options."""
 
     distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian"
     """gaussian: clipped at the bounds. squashed_gaussian: tanh keeps actions inside them."""
 
     initial_log_sigma_sq: Number = 0.0
-    """Logarithm of the variance at the start, per dimension, where 1 is half the bounded range."""
+    """Logarithm of each dimension's initial variance, in units of half the bounded range."""
 
     min_log_sigma_sq: Number = -20.0
-    """Smooth floor of the log-variance: exploration never falls below it."""
+    """Smooth lower bound of the log-variance: exploration never falls below it."""
 
     max_log_sigma_sq: Number = 4.0
-    """Smooth ceiling of the log-variance: an entropy regularizer cannot push beyond it."""
+    """Smooth upper bound of the log-variance: an entropy bonus cannot push it further."""
 
     @model_validator(mode="after")
     def _check(self) -> "ActionConfig":
@@ -144,54 +145,54 @@ class ActionConfig(Options):
 
 
 class EntropyTargetConfig(Options):
-    """The entropy that the coefficient is adapted to keep, as a line over the run."""
+    """The entropy that the coefficient is adapted to reach; it may change linearly over the run."""
 
     per_dimension: Number = -1.0
-    """Nats per continuous action dimension at the start, where 1 is half the bounded range: a
+    """Nats per continuous action dimension at the start, in units of half the bounded range: a
     Gaussian of sigma 0.09 has -1, of sigma 0.24 has 0, of sigma 1 has 1.42."""
 
     final_per_dimension: Number | None = None
-    """At the end of the run; the same, if not given."""
+    """per_dimension at the end of the run; null keeps it constant."""
 
     fraction: Fraction = 0.5
-    """Of a discrete branch's greatest possible entropy, ln(choices), at the start."""
+    """Share of a discrete branch's largest possible entropy, ln(choices), at the start."""
 
     final_fraction: Fraction | None = None
-    """At the end of the run; the same, if not given."""
+    """fraction at the end of the run; null keeps it constant."""
 
     rate: Positive = 0.05
-    """How fast the coefficient follows: its logarithm changes by this, per update and per nat
-    that the entropy is away from the target. Too high and both swing."""
+    """How fast the coefficient adapts: its logarithm changes by this much per update and per nat
+    between entropy and target. Too high, and both oscillate."""
 
 
 class EntropyConfig(Options):
-    """What the policy is rewarded for beside the reward: staying undecided."""
+    """How the policy is rewarded for the entropy of its actions, beside the reward."""
 
     objective: Literal["bonus", "soft_return", "entropy_critic"] = "bonus"
-    """bonus: be undecided here and now (the field's custom). soft_return: entropy counts as
-    reward, so that the policy also seeks places where it can stay undecided. entropy_critic: the
-    same with a discount of its own and a critic of its own for it."""
+    """bonus: a term of the loss for the entropy of the present action (usual for PPO). soft_return:
+    entropy counts as reward, so that the policy also seeks states where it can stay random.
+    entropy_critic: like soft_return, with its own discount and its own critic."""
 
     coefficient: NonNegative = 0.0
-    """What a nat is worth, in units of the reward that the critic sees: more keeps exploring for
-    longer. With a target, where the coefficient starts; it must then be above 0."""
+    """Value of one nat of entropy, in units of the reward that the critic sees: more explores for
+    longer. With a target it is only the coefficient's first value, and must be above 0."""
 
     coefficient_schedule: Schedule = "constant"
-    """linear falls to zero over the run. With a target it has no effect."""
+    """linear falls to zero over the run. Has no effect with a target."""
 
     target: EntropyTargetConfig | None = None
     """If given, the coefficient is adapted so that the entropy follows this target."""
 
     discount: Fraction = 0.99
-    """Per step, of future entropy; of the entropy critic only."""
+    """Per step, for future entropy; used by entropy_critic only."""
 
     gae_lambda: Fraction = 0.95
-    """As algorithm.gae_lambda, for future entropy; of the entropy critic only."""
+    """As algorithm.gae_lambda, for future entropy; used by entropy_critic only."""
 
     prior: Path | None = None
-    """Run folder of a trained policy to stay close to: minus the KL divergence from it takes the
-    place of the entropy. Relative to the directory that the trainer is started or resumed in. Its
-    newest checkpoint is taken, each time: name a run that has ended."""
+    """Run folder of a trained policy to stay close to: minus the KL divergence from it replaces the
+    entropy. Relative to the directory in which the trainer is started or resumed. Its newest
+    checkpoint is read at every start, so name a run that has ended."""
 
     @model_validator(mode="after")
     def _check(self) -> "EntropyConfig":
@@ -209,7 +210,7 @@ class PolicyConfig(Options):
     """Env steps (outcomes received, over all agents) after which this policy is done."""
 
     rollout_steps: Count = 2048
-    """Closed env steps, over all agents together, that one update learns from."""
+    """Env steps, over all agents together, that are collected for one update."""
 
     discount: Fraction = 0.99
     """Per step; the policy looks about 1 / (1 - discount) steps ahead."""
@@ -222,16 +223,16 @@ class PolicyConfig(Options):
     action: ActionConfig = ActionConfig()
 
     normalize_observations: bool = True
-    """Bring vectors and goals to mean 0, variance 1 by running statistics. Never uint8 ones."""
+    """Normalise vectors and goals to mean 0 and variance 1, by running statistics; never uint8."""
 
     observation_clip: Positive = 10.0
-    """Normalised observations are cut at plus and minus this."""
+    """Normalised observations are clipped to plus and minus this."""
 
     normalize_rewards: bool = False
     """Divide rewards by the running standard deviation of their discounted sum."""
 
     reward_clip: Positive = 10.0
-    """Normalised rewards are cut at plus and minus this."""
+    """Normalised rewards are clipped to plus and minus this."""
 
     entropy: EntropyConfig = EntropyConfig()
     algorithm: Algorithm = PPOConfig()

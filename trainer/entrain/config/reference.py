@@ -1,7 +1,7 @@
-"""docs/configuration.md, written from the options' own docstrings.
+"""Writes docs/configuration.md from the docstrings of the options.
 
 `entrain schema --markdown --output docs/configuration.md` writes it, and `entrain schema --output
-docs/entrain.schema.json` the schema beside it; a test holds both fresh.
+docs/entrain.schema.json` the schema beside it; a test fails if either is out of date.
 """
 
 import json

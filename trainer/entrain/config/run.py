@@ -1,8 +1,8 @@
-"""Every option of a run, with its default, its unit and its trade-off.
+"""The options of a run, each with its default, unit and trade-off.
 
-The docstring under a field is its documentation everywhere: in `entrain schema`, which editors
-complete YAML from, and in docs/configuration.md. What one policy can be told is in `policy_config`;
-reading files is `config_file`'s affair.
+The docstring under a field is its documentation everywhere: in `entrain schema`, from which editors
+complete YAML, and in docs/configuration.md. The options of one policy are in `policy`; `load` reads
+files.
 """
 
 import os
@@ -26,13 +26,13 @@ class ServerConfig(Options):
             "patternErrorMessage": "HOST:PORT, [IPV6]:PORT or unix:PATH, such as localhost:50051"
         },
     )
-    """HOST:PORT, [IPV6]:PORT or unix:PATH. Beyond loopback it needs TLS, or `insecure`."""
+    """HOST:PORT, [IPV6]:PORT or unix:PATH. Addresses beyond loopback need TLS, or `insecure`."""
 
     insecure: bool = False
     """Allow a non-loopback address without TLS. Anyone who reaches the port can then join."""
 
     tls_certificate: Path | None = None
-    """PEM file of the server's certificate chain. Switches TLS on, together with `tls_key`."""
+    """PEM file of the server's certificate chain. Together with `tls_key` it switches TLS on."""
 
     tls_key: Path | None = None
     """PEM file of the certificate's private key."""
@@ -53,20 +53,20 @@ class ServerConfig(Options):
     """Agents alive at once over all simulators, per behaviour; more are refused."""
 
     max_waiting_mib: Positive = 2048.0
-    """Bytes of unanswered steps held at once; a step beyond it is refused."""
+    """Unanswered steps held at once, in MiB; a step beyond this is refused."""
 
     grace_s: NonNegative = 30.0
-    """How long a simulator with a broken stream may take to come back before it is released."""
+    """Seconds in which a simulator whose stream broke may reconnect and keep its agents."""
 
     max_batch: Count = 65536
-    """A batch is served at once when this many rows wait."""
+    """A batch is served without further waiting once it has this many rows."""
 
     max_wait_s: NonNegative = 0.005
-    """Longest that a request waits for those of other simulators before it is served."""
+    """Longest time that a request waits for requests of other simulators."""
 
     lockstep: bool = False
-    """Every batch waits for all expected simulators and orders rows by their names, so that a
-    seeded run repeats bit for bit. Slower when simulators are of unequal speed."""
+    """Every batch waits for all expected simulators and sorts its rows by their names, so that a
+    seeded run repeats bit for bit. Slower if some simulators are slower than others."""
 
     reflection: bool = False
     """Serve gRPC reflection, for tools such as grpcurl."""
@@ -96,7 +96,7 @@ class LaunchConfig(Options):
     """How many copies."""
 
     name: str = "simulator"
-    """For logs; copy 0 is called NAME-0."""
+    """Copy 0 is called NAME-0, in logs and where lockstep sorts by name."""
 
     @model_validator(mode="after")
     def _check(self) -> "LaunchConfig":
@@ -123,7 +123,7 @@ class SimulatorsConfig(Options):
     """Which simulators take part."""
 
     launch: tuple[LaunchConfig, ...] = ()
-    """Simulators to start; empty waits for simulators that others start."""
+    """Simulators that the trainer starts. Empty: it waits for simulators started by others."""
 
     expect: CountOrZero = 0
     """Simulators that must have joined before the first batch. 0: those launched, or else 1."""
@@ -147,10 +147,10 @@ class CheckpointsConfig(Options):
     """What is saved while training."""
 
     every_steps: Count = 100_000
-    """Env steps (of all policies) between checkpoints. One more is written at the end."""
+    """Env steps, of all policies together, between checkpoints. One more is written at the end."""
 
     keep: Count = 3
-    """How many of the newest checkpoints stay on disk."""
+    """Number of newest checkpoints that stay on disk."""
 
 
 class RunConfig(Options):
@@ -166,22 +166,22 @@ class RunConfig(Options):
     """The run's folder is RUNS_DIRECTORY/NAME; a number is added if it exists."""
 
     runs_directory: Path = Path("runs")
-    """Where run folders are made."""
+    """Folder in which run folders are made."""
 
     seed: Seed = 1
-    """Decides initial weights, action noise, minibatch order and the simulators' seeds."""
+    """Determines initial weights, action noise, minibatch order and the simulators' seeds."""
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where networks live. Small networks on vectors are faster on the CPU."""
+    """Device of the networks. Small networks on vectors are faster on the CPU."""
 
     threads: CountOrZero = 1
-    """CPU threads of torch and numpy while policies act; 0 leaves the choice to them. 1 is fastest
+    """CPU threads of torch and numpy while policies act; 0 leaves the number to them. 1 is fastest
     for small networks."""
 
     update_threads: Count = 1
-    """CPU threads that torch splits each operation of an update among, at most as many as there are
-    processors. More are faster for images, large networks and large minibatches where nothing else
-    needs the processors, and many times slower where something does."""
+    """CPU threads that torch uses for each operation of an update, at most one per processor. More
+    are faster for images, large networks and large minibatches while the processors are idle, and
+    many times slower while something else needs them."""
 
     stop_timeout_s: Positive = 20.0
     """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is
@@ -191,12 +191,12 @@ class RunConfig(Options):
     simulators: SimulatorsConfig = SimulatorsConfig()
 
     environment_parameters: dict[str, Number] = {}
-    """Settings of the environment itself, sent to every simulator."""
+    """Numbers for the environment itself, sent to every simulator."""
 
     checkpoints: CheckpointsConfig = CheckpointsConfig()
 
     policies: dict[str, PolicyConfig] = {"*": PolicyConfig()}
-    """A policy for each behaviour name; "*" stands for every behaviour not named."""
+    """One policy for each behaviour name; "*" stands for every other behaviour."""
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
@@ -206,7 +206,7 @@ class RunConfig(Options):
 
     @property
     def named_behaviours(self) -> tuple[str, ...]:
-        """Those that have options of their own."""
+        """The behaviours that have options of their own."""
         return tuple(name for name in self.policies if name != "*")
 
     def policy_for(self, behaviour: str) -> PolicyConfig | None:

@@ -1,7 +1,6 @@
-"""Which options there are, and what each must be, as a JSON schema and in words.
+"""Which options exist and what each must be, as a JSON schema and in words.
 
-Everything is read off `RunConfig`: an editor, an error message and the documentation all
-say the same.
+Everything is derived from `RunConfig`, so that editors, error messages and documentation agree.
 """
 
 import difflib
@@ -15,7 +14,7 @@ from entrain.config.source import OptionPath, show_path
 Schema: TypeAlias = Mapping[str, Any]
 
 ANY_NAME: Final = "NAME"
-"""Stands in a path for a name that the user chooses, such as a behaviour's."""
+"""Stands in a path for a name that the user chooses, such as that of a behaviour."""
 
 _WORDS: Final = {
     "integer": "an integer",
@@ -50,7 +49,7 @@ _WORDS_OF_OTHERS: Final = {
     "update_epochs": "num_epochs",
     "vf_coef": "value_coefficient",
 }
-"""What ML-Agents, Stable-Baselines3, CleanRL and we ourselves once called our options."""
+"""{name in ML-Agents, Stable-Baselines3, CleanRL or an older entrain: our name}."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -60,12 +59,11 @@ def json_schema() -> dict[str, Any]:
 
 
 def find(path: OptionPath) -> tuple[OptionPath, Schema]:
-    """The schema at `path`, or at the last part of it that is an option, with how far that is.
+    """The schema at `path`, or at the longest beginning of it that exists, and that beginning.
 
     Args:
-        path: may be a location as pydantic reports it, which has the kind of a group behind the
-            group's name, as in policies.walker.algorithm.ppo.clip_range. The path that is
-            returned does not have it.
+        path: may be a location as pydantic reports it, with a group's kind behind its name, as in
+            policies.walker.algorithm.ppo.clip_range. The returned path is without the kind.
     """
     found: OptionPath = ()
     here = resolved(_run_schema())
@@ -81,7 +79,7 @@ def find(path: OptionPath) -> tuple[OptionPath, Schema]:
 
 
 def kinds(group: Schema) -> Mapping[str, Schema]:
-    """{kind: the options it has} of a group whose options depend on its `kind`; else empty."""
+    """{kind: its options} of a group whose options depend on its `kind`; empty for other groups."""
     if "discriminator" not in group:
         return {}
     names = {reference: kind for kind, reference in group["discriminator"]["mapping"].items()}
@@ -89,7 +87,7 @@ def kinds(group: Schema) -> Mapping[str, Schema]:
 
 
 def expectation(schema: Schema) -> str:
-    """What a value must be, in words that continue "it must be"."""
+    """What a value must be, in words that follow "it must be"."""
     if "anyOf" in schema:
         return " or ".join(expectation(resolved(choice)) for choice in schema["anyOf"])
     if "properties" in schema:
@@ -98,14 +96,16 @@ def expectation(schema: Schema) -> str:
         return f"a group of options, such as '{example}'"
     if "items" in schema:
         return f"a list, each entry {expectation(resolved(schema['items']))}"
-    if "const" in schema or "enum" in schema:
-        return _choice(schema.get("enum", [schema.get("const")]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return _choice(schema["enum"])
     words = schema.get("patternErrorMessage") or _WORDS[schema.get("format", schema["type"])]
     return f"{words}{_bounds(schema)}"
 
 
 def closest_option(group: OptionPath, name: str) -> str:
-    """The option that `name` in `group` was probably meant to be; "" if nothing comes near.
+    """The option that was probably meant by `name` in `group`; "" if none is similar.
 
     Looks in the group itself first, then for the same name in groups inside and around it.
 
@@ -114,26 +114,28 @@ def closest_option(group: OptionPath, name: str) -> str:
         name: what was written in the group.
     """
     group, schema = find(group)
-    is_known = name in _WORDS_OF_OTHERS
-    name = _WORDS_OF_OTHERS.get(name, name)
+    is_known = name.lower() in _WORDS_OF_OTHERS
+    name = _WORDS_OF_OTHERS.get(name.lower(), name)
     if name in schema.get("properties", {}):
         return name
     near = difflib.get_close_matches(name, schema.get("properties", {}), n=1)
     if near and not is_known:
         return str(near[0])
     everywhere = [path for path, _ in options() if path[-1] not in (ANY_NAME, 0)]
-    named = [path for path in everywhere if path[-1] == name]
-    inside = [path for path in named if _is_below(path, group)]
-    for path in inside or named:
-        return show_path(path[len(group) :] if inside else _named_alike(path, group))
-    below = {str(path[-1]): path for path in everywhere if _is_below(path, group)}
-    for match in difflib.get_close_matches(name, below, n=1, cutoff=0.8):
-        return show_path(below[match][len(group) :])
+    below = sorted((path for path in everywhere if _is_below(path, group)), key=len)
+    for cutoff in (1.0, 0.8):
+        for paths in (below, everywhere):
+            names = {str(path[-1]): path for path in reversed(paths)}
+            for match in difflib.get_close_matches(name, names, n=1, cutoff=cutoff):
+                path = names[match]
+                return show_path(
+                    path[len(group) :] if paths is below else _named_alike(path, group)
+                )
     return ""
 
 
 def options() -> Iterator[tuple[OptionPath, Schema]]:
-    """Every option of a run, groups and entries too, in the order they are declared."""
+    """Every option of a run, with groups and list entries, in the order of declaration."""
     yield from _options((), _run_schema())
 
 
@@ -157,10 +159,10 @@ def _run_schema() -> Schema:
 
 
 def resolved(schema: Schema) -> Schema:
-    """`schema` with its reference, if it is one, replaced by what it refers to.
+    """`schema` itself, or what it refers to if it is a reference.
 
-    A group that may also be null keeps its `anyOf`, and gets the group's options beside it. One
-    whose options depend on its `kind` gets those of every kind.
+    A group that may also be null keeps its `anyOf` and gets the properties of the group. A group
+    whose options depend on its `kind` gets the properties of every kind.
     """
     if "discriminator" in schema:
         return {**schema, "properties": _of_every_kind(kinds(schema))}
@@ -172,7 +174,7 @@ def resolved(schema: Schema) -> Schema:
 
 
 def _of_every_kind(groups: Mapping[str, Schema]) -> dict[str, Any]:
-    """The options of these groups together; `kind` may be that of any of them."""
+    """The properties of all these groups together; `kind` may be any of theirs."""
     together: dict[str, Any] = {}
     for group in reversed(list(groups.values())):
         together = {**group["properties"], **together}
@@ -192,7 +194,7 @@ def _below(schema: Schema, part: str | int) -> Schema | None:
 
 
 def _named_alike(path: OptionPath, other: OptionPath) -> OptionPath:
-    """`path` with the names that the user chose in `other`, as far as both go the same way."""
+    """`path` with the user's names from `other`, as far as both paths are the same."""
     shared: OptionPath = ()
     for ours, theirs in zip(path, other, strict=False):
         if ours not in (theirs, ANY_NAME):
@@ -208,7 +210,9 @@ def _is_below(path: OptionPath, group: OptionPath) -> bool:
 
 
 def _choice(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"one of {', '.join(texts)}"
+    if len(texts) == 1:
+        return f"{texts[0]}, the only one there is"
+    return f"one of {', '.join(texts)}"
 
 
 def _bounds(schema: Schema) -> str:

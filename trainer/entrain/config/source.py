@@ -1,6 +1,6 @@
-"""Settings as plain values that remember where each was written, and how.
+"""Settings as plain values, with the place and the spelling of each for error messages.
 
-So that a complaint can name both. Nothing here knows which options there are, nor of YAML.
+Nothing here knows which options there are, or YAML.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 OptionPath: TypeAlias = tuple[str | int, ...]
-"""Where in the settings something stands: names of options, and positions in lists."""
+"""Names of options, and positions in lists: ("simulators", "launch", 0, "count")."""
 
 _PLAIN_NAME: Final = re.compile(r"[^\s.'\"=]+")
 _MOST_SHOWN: Final = 60
@@ -20,20 +20,20 @@ class Origin:
     """Where a value was written, and how."""
 
     place: str
-    """For people: "walk.yaml:7", or "--set policies.walker.total_steps=many"."""
+    """As a message shows it: "walk.yaml:7", or "--set policies.walker.total_steps=many"."""
 
     order: tuple[int, int]
     """Lower is reported first: (0, line) in the file, (1, position) among the `--set`."""
 
     written: str
-    """The value as it stands there: "many", "1e-3"; "" for a list or a group."""
+    """The value as it is spelt there: "many", "1e-3"; "" for a list or a group."""
 
 
 @dataclass
 class Source:
     """Plain values (dict, list, str, int, float, bool, None) and the origin of each.
 
-    Owned by the one who reads it; `config_override` changes it in place.
+    Owned by `load`; `overrides` and `old_form` change it in place.
     """
 
     values: dict[str, Any]
@@ -41,14 +41,14 @@ class Source:
     origins: dict[OptionPath, Origin] = field(default_factory=dict)
 
     def origin(self, path: OptionPath) -> Origin:
-        """Of the value at `path`, or else of the innermost group around it that was written."""
+        """The origin of the value at `path`, or else of the innermost written group around it."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
         return self.whole
 
     def value(self, path: OptionPath) -> Any:
-        """What stands at `path`; None if nothing does."""
+        """The value at `path`; None if there is none."""
         here: Any = self.values
         for part in path:
             if not _has(here, part):
@@ -57,26 +57,26 @@ class Source:
         return here
 
     def has(self, path: OptionPath) -> bool:
-        """Whether anything stands at `path`, be it null."""
+        """Whether there is a value at `path`, null included."""
         return _has(self.value(path[:-1]), path[-1])
 
     def replace(self, path: OptionPath, value: Any) -> None:
-        """Put `value` in place of the one at `path`, in the group that holds it."""
+        """Set the value at `path`; the group around it must exist."""
         self.value(path[:-1])[path[-1]] = value
 
     def remove(self, path: OptionPath) -> None:
-        """Forget what stands at `path`, if anything does."""
+        """Delete the value at `path`, if there is one."""
         if self.has(path):
             del self.value(path[:-1])[path[-1]]
         self.forget_origins(path)
 
     def forget_origins(self, path: OptionPath) -> None:
-        """Forget where the value at `path`, and what is inside it, was written."""
+        """Forget where the value at `path` and everything inside it was written."""
         for inside in [each for each in self.origins if each[: len(path)] == path]:
             del self.origins[inside]
 
     def move(self, old: OptionPath, new: OptionPath) -> None:
-        """Let what stands at `old`, in a group, stand at `new`, as if written there."""
+        """Move the value at `old`, which is in a group, to `new`; origins go with it."""
         value = self.value(old)
         inside = {path: it for path, it in self.origins.items() if path[: len(old)] == old}
         self.remove(old)
@@ -84,10 +84,10 @@ class Source:
         self.origins.update({(*new, *path[len(old) :]): it for path, it in inside.items()})
 
     def respell(self, location: OptionPath) -> None:
-        """Make a number, true or false at `location` the text that was written there.
+        """Turn a number, true or false at `location` into the text that was written.
 
         Args:
-            location: a path in which words that are no part of the values are passed over.
+            location: a path as pydantic reports it; parts that are not in the values are skipped.
         """
         group: Any = self.values
         path: OptionPath = ()
@@ -100,7 +100,7 @@ class Source:
 
 
 def show_path(path: OptionPath) -> str:
-    """As `--set` takes it: policies."my.walker".algorithm.clip_range."""
+    """A path as `--set` takes it: policies."my.walker".algorithm.clip_range."""
     return ".".join(
         str(part)
         if isinstance(part, int) or (_PLAIN_NAME.fullmatch(part) and part.isprintable())
@@ -125,7 +125,7 @@ def describe(value: Any, written: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` itself, or with line breaks and control characters spelt out."""
+    """`text` with line breaks and control characters spelt out."""
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
 

@@ -1,6 +1,6 @@
-"""YAML text read into plain values that know their line and their spelling.
+"""Reads YAML text into plain values with the line and spelling of each, and writes it.
 
-Read by the rules of YAML 1.2, as editors do: `1e-3` is a number, and `on`, `off`, `yes` and `no`
+The rules are those of YAML 1.2, as in editors: `1e-3` is a number, and `on`, `off`, `yes` and `no`
 are words. Nothing here knows which options there are.
 """
 
@@ -30,11 +30,11 @@ The core schema of YAML 1.2, and two things that users of 1.1 expect: 1_000_000 
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, which know their lines. Never used to build objects."""
+    """Composes nodes, which have line numbers. Never builds objects."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever YAML 1.1 or 1.2 would take for something else than text.
+    """Quotes text that YAML 1.1 or 1.2 would read as something else.
 
     Flat lists are written in one line, groups in a line for each option.
     """
@@ -53,7 +53,7 @@ for _name, (_pattern, _first) in _SCALARS.items():
 
 
 def read_yaml(text: str, *, name: str) -> Source:
-    """Read the text of a settings file; ConfigError names its first mistake.
+    """Read the text of a settings file; a ConfigError names the first mistake.
 
     Args:
         text: of the whole file.
@@ -85,12 +85,12 @@ def write_yaml(values: Mapping[str, Any]) -> str:
 def read_value(
     text: str, path: OptionPath, locate: Callable[[int, str], Origin]
 ) -> tuple[Any, dict[OptionPath, Origin]]:
-    """Read any piece of YAML: the value, and the origin of every part of it.
+    """Read any YAML document: its value, and the origin of every part of it.
 
     Args:
         text: one YAML document.
-        path: where its value stands among the settings.
-        locate: makes the origin of what is `written` in a line, counted from 1.
+        path: of its value in the settings.
+        locate: (line from 1, spelling) -> origin.
     """
     reader = _Reader(locate)
     try:
@@ -105,7 +105,7 @@ def read_value(
 
 
 class _Reader:
-    """Turns the nodes of one piece of YAML into values, and notes where each was written."""
+    """Turns the nodes of one YAML document into values, and records where each was written."""
 
     def __init__(self, locate: Callable[[int, str], Origin]) -> None:
         self._locate = locate
@@ -154,7 +154,7 @@ class _Reader:
     def _pairs(
         self, node: yaml.MappingNode, path: OptionPath
     ) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Names and values of a group, followed by what `<<: *anchor` fills in."""
+        """Names and values of a group, then those that `<<: *anchor` adds."""
         pairs: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
@@ -189,7 +189,7 @@ class _Reader:
 
 
 def _fits(tag: str, text: str) -> bool:
-    """Whether a scalar is what its tag says; `!!bool maybe` is not."""
+    """Whether the text is a value of the tag; `!!bool maybe` is not."""
     if tag in _SCALARS:
         return re.fullmatch(_SCALARS[tag][0], text) is not None
     return tag == "str"

@@ -20,7 +20,7 @@ from entrain.config.schema import (
     options,
 )
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 EXAMPLES = sorted((REPOSITORY / "docs" / "examples").glob("*.yaml"))
 
 
