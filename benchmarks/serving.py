@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
@@ -164,23 +164,17 @@ async def serve_entrain() -> None:
 
     from entrain.config.policy import PolicyConfig
     from entrain.config.run import ServerConfig
-    from entrain.native.front import Server
+    from entrain.native.front import NativeFront
     from entrain.policy.actor_critic import ActorCritic
     from entrain.rollout.actor import Actor
+    from entrain.serving.behaviours import Behaviour, Behaviours
+    from entrain.serving.participants import Participants
 
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
-    server = Server(
-        ServerConfig(address="localhost:0"),
-        run_id="serving",
-        seed=1,
-        accepts=lambda _: True,
-        policies=("*",),
-        environment_parameters={},
-        expect=1,
-    )
-    print(await server.start(), flush=True)
-    async for behaviour in server.opened():
+    config = ServerConfig(address="localhost:0")
+
+    async def serve(behaviour: Behaviour) -> None:
         actor = Actor(
             ActorCritic(behaviour.spec, PolicyConfig(), seed=1),
             rollout_steps=1,
@@ -192,9 +186,25 @@ async def serve_entrain() -> None:
         )
         async for requests in behaviour.batcher:
             actor.observe(requests.timesteps)
-            requests.reply(actor.act())
-            await behaviour.batcher.until_sent()
+            await requests.reply(actor.act())
             actor.record()
+
+    async with asyncio.TaskGroup() as group:
+
+        def serve_all(new: Sequence[Behaviour]) -> None:
+            for behaviour in new:
+                group.create_task(serve(behaviour))
+
+        participants = Participants(
+            config,
+            Behaviours(config, accepts=lambda _: True, policies=("*",), on_new=serve_all),
+            seed=1,
+            expect=1,
+            environment_parameters={},
+        )
+        front = NativeFront(participants, run_id="serving")
+        print(await front.start(), flush=True)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

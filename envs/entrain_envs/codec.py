@@ -151,6 +151,21 @@ def decode_timesteps(spec: BehaviourSpec, message: pb.BehaviourStep) -> Timestep
     return timesteps
 
 
+class BehaviourCodec:
+    """Reads the timesteps and writes the actions of one behaviour, message after message."""
+
+    def __init__(self, spec: BehaviourSpec) -> None:
+        self._spec = spec
+
+    def decode_timesteps(self, message: pb.BehaviourStep) -> TimestepBatch:
+        """See `decode_timesteps`."""
+        return decode_timesteps(self._spec, message)
+
+    def encode_actions(self, actions: ActionBatch) -> pb.BehaviourAct:
+        """See `encode_actions`."""
+        return encode_actions(self._spec, actions)
+
+
 def encode_actions(spec: BehaviourSpec, actions: ActionBatch) -> pb.BehaviourAct:
     """Write A actions; WireError if their shapes do not fit `spec`."""
     rows = len(actions)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -200,6 +201,36 @@ class BehaviourSpec:
         """Bytes of one agent's timestep on the wire, with its action mask (a byte per choice)."""
         observed = sum(observation.num_bytes for observation in self.observations)
         return _HEAD_BYTES + observed + self.action.num_choices
+
+    def state(self) -> dict[str, Any]:
+        """The spec as plain values, for a file."""
+        return {
+            "name": self.name,
+            "observations": [
+                {
+                    "name": observation.name,
+                    "shape": list(observation.shape),
+                    "dtype": observation.dtype,
+                    "kind": observation.kind,
+                }
+                for observation in self.observations
+            ],
+            "low": list(self.action.low),
+            "high": list(self.action.high),
+            "branches": list(self.action.branches),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "BehaviourSpec":
+        """The spec that `state` was taken of; SpecError if it contradicts itself."""
+        return cls(
+            state["name"],
+            tuple(
+                ObservationSpec(each["name"], tuple(each["shape"]), each["dtype"], each["kind"])
+                for each in state["observations"]
+            ),
+            ActionSpec(tuple(state["low"]), tuple(state["high"]), tuple(state["branches"])),
+        )
 
     def observation(self, name: str) -> ObservationSpec:
         """The observation with this name; SpecError if there is none."""

@@ -267,7 +267,9 @@ def test_a_configuration_that_the_checkpoint_does_not_fit_is_refused_and_not_kep
     assert content(folder) == before
 
 
-@pytest.mark.parametrize("damage", ["policies", "server", "seconds", "spec", "trainer", "list"])
+@pytest.mark.parametrize(
+    "damage", ["policies", "participants", "front", "seconds", "spec", "trainer", "list"]
+)
 def test_a_whole_checkpoint_of_another_program_is_refused_in_words(
     stopped: RunFolder, tmp_path: Path, damage: str
 ) -> None:
@@ -276,7 +278,8 @@ def test_a_whole_checkpoint_of_another_program_is_refused_in_words(
     loaded = store.load_newest()
     state = dict(loaded.state)
     if damage == "spec":
-        state["policies"] = {"0": {**state["policies"]["0"], "spec": b"\xff\xff"}}
+        spec = {**state["policies"]["0"]["spec"], "low": [float("nan")]}
+        state["policies"] = {"0": {**state["policies"]["0"], "spec": spec}}
     elif damage == "trainer":
         state["policies"] = {"0": {**state["policies"]["0"], "trainer": {"progress": {}}}}
     elif damage == "list":

@@ -135,25 +135,25 @@ def test_of_several_behaviours_all_get_a_policy_or_none(tmp_path: Path) -> None:
     run = begun(a_config(tmp_path), tmp_path, "run")
     sound, small = cube(SOUND, "sound"), cube(SMALL, "small")
     with pytest.raises(ConfigError, match=r"^behaviour 'small': image 'camera' is 10 x 10"):
-        run._trainers.prepare([sound, small])
+        run._trainers.make_all([sound, small])
     assert not run.trainers
     assert not run.policies
-    run._trainers.prepare([sound])
+    run._trainers.make_all([sound])
     trainer = run.trainers["sound"]
     with pytest.raises(ConfigError):
-        run._trainers.prepare([sound, small])
+        run._trainers.make_all([cube(SOUND, "another"), small])
     assert run.trainers == {"sound": trainer}
 
 
 def test_who_was_refused_changes_no_weight_of_who_comes_after(tmp_path: Path) -> None:
     config = a_config(tmp_path)
     runs = [begun(config, tmp_path, name) for name in ("disturbed", "quiet")]
-    runs[0]._trainers.prepare([cube(SOUND, "first")])
-    runs[1]._trainers.prepare([cube(SOUND, "first")])
+    runs[0]._trainers.make_all([cube(SOUND, "first")])
+    runs[1]._trainers.make_all([cube(SOUND, "first")])
     with pytest.raises(ConfigError):
-        runs[0]._trainers.prepare([cube(SOUND, "other"), cube(SMALL)])
+        runs[0]._trainers.make_all([cube(SOUND, "other"), cube(SMALL)])
     for run in runs:
-        run._trainers.prepare([cube(SOUND)])
+        run._trainers.make_all([cube(SOUND)])
     disturbed, quiet = (run.policies["cube"].state_dict() for run in runs)
     for name, tensor in quiet.items():
         np.testing.assert_array_equal(disturbed[name], tensor)

@@ -23,7 +23,6 @@ from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
 from entrain.state import State
 from entrain_envs.client import TrainerClient
-from entrain_envs.codec import encode_spec
 from entrain_envs.errors import RefusedError
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from live_run import Moment, config_from, differences, newest, simulators, train
@@ -79,7 +78,7 @@ def saved_run(
     state = {
         "policies": {
             str(index): {
-                "spec": encode_spec(each).SerializeToString(),
+                "spec": each.state(),
                 "trainer": {"algorithm": {"policy": weights(each, options, choice)}},
             }
             for index, (each, choice) in enumerate(chosen)

@@ -181,8 +181,10 @@ class FakeRequests:
         self._diary = diary
         self._name = name
 
-    def reply(self, actions: ActionBatch) -> None:
+    async def reply(self, actions: ActionBatch, *, wait: bool = True) -> None:
         self._diary.note(self._name)
+        if wait:
+            await asyncio.sleep(0)
 
 
 class FakeBatches:
@@ -194,9 +196,6 @@ class FakeBatches:
         for batch in self._batches:
             await asyncio.sleep(0)
             yield batch
-
-    async def until_sent(self) -> None:
-        await asyncio.sleep(0)
 
 
 class Learners(Executor):
@@ -261,9 +260,9 @@ async def test_updates_run_in_a_learners_thread() -> None:
 class SentRequests(FakeRequests):
     """Their reply goes out when the loop comes round to it, as a stream's writing does."""
 
-    def reply(self, actions: ActionBatch) -> None:
-        super().reply(actions)
+    async def reply(self, actions: ActionBatch, *, wait: bool = True) -> None:
         asyncio.get_running_loop().call_soon(self._diary.note, "sent")
+        await super().reply(actions, wait=wait)
 
 
 async def test_actions_are_sent_before_they_are_recorded() -> None:

@@ -1,9 +1,10 @@
-"""What the server hands to a policy's loop: timesteps of many simulators, addressed by slot.
+"""What serving hands to a policy's loop: timesteps of many simulators, addressed by slot.
 
 A slot is a small integer that stands for one agent of one simulator while it lives; from here on
-every per-agent quantity is an array indexed by slot. Nothing here knows of sessions, gRPC or torch.
+every per-agent quantity is an array indexed by slot. Nothing here knows of wires or torch.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -62,14 +63,42 @@ class SlotTimesteps:
         )
 
 
-class Requests(Protocol):
-    """One batch of waiting requests. Answered once, by `reply`."""
+class Unanswered(Protocol):
+    """A batch whose simulators wait for actions. Answered once, by `reply`."""
+
+    async def reply(self, actions: ActionBatch, *, wait: bool = True) -> None:
+        """Give each waiting simulator its part of `actions`, and let transports send it.
+
+        Every answer is in its outbox before this yields for the first time. With `wait`, it then
+        waits until a transport took one of this batch's answers, or the next batch is due, or the
+        batches end, whichever is first. It does not wait if none of them is on its way: all
+        simulators left or are disconnected, or their messages lack another behaviour's answer.
+
+        Args:
+            actions: one for each row that needs one, in order. Never changed afterwards: answers
+                are kept for simulators that ask again.
+            wait: whether to wait at all; without, this never yields.
+        """
+        ...
+
+
+class Requests(Unanswered, Protocol):
+    """One batch of waiting requests."""
 
     @property
     def timesteps(self) -> SlotTimesteps:
         """All rows, in an order that `reply` knows."""
         ...
 
-    def reply(self, actions: ActionBatch) -> None:
-        """Give each waiting simulator its part of `actions` (rows that needed one, in order)."""
+
+class Batches(Protocol):
+    """Batches of requests as they are due, one at a time."""
+
+    @property
+    def unanswered(self) -> Unanswered | None:
+        """The batch that was handed out and not answered, also before a restart."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Requests]:
+        """Each batch is answered before the next is asked for."""
         ...

@@ -8,7 +8,7 @@ It owns its progress and nothing else. Nothing here knows of gRPC, files or netw
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
 from entrain.experience import Rollout
-from entrain.requests import Requests, SlotTimesteps
+from entrain.requests import Batches, SlotTimesteps, Unanswered
 from entrain.rollout.ledger import Ledger
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
@@ -29,26 +29,6 @@ from entrain_envs.timestep import ActionBatch, Int64Array
 
 MOST_WARNINGS = 100
 """That are kept for the report, the newest ones."""
-
-
-class Reply(Protocol):
-    """Simulators that wait for actions."""
-
-    def reply(self, actions: ActionBatch) -> None: ...
-
-
-class Batches(Protocol):
-    """Batches of requests as they are due, one at a time."""
-
-    @property
-    def unanswered(self) -> Reply | None:
-        """The batch that was handed out and not answered, also before a restart."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[Requests]: ...
-    async def until_sent(self) -> None:
-        """Until answers are on their way, or there is other work to do."""
-        ...
 
 
 class EpisodeSource(Protocol):
@@ -188,13 +168,12 @@ class Trainer:
                 self._stopwatch.lap("observe")
                 if rollout is not None:
                     await self._learn(rollout)
-                requests.reply(self._actor.act())
+                actions = self._actor.act()
                 self._stopwatch.lap("act")
-                if not self.is_complete:
-                    # The answer goes out before the rest is done. Not at the end: whether another
-                    # batch is served after it must not depend on who is faster.
-                    await batches.until_sent()
-                    self._stopwatch.lap("wait")
+                # The answer goes out before the rest is done. Not at the end: whether another
+                # batch is served after it must not depend on who is faster.
+                await requests.reply(actions, wait=not self.is_complete)
+                self._stopwatch.lap("wait")
                 self._actor.record()
                 self._stopwatch.lap("record")
                 self._note_completion()
@@ -219,12 +198,12 @@ class Trainer:
         if self._pending is None:
             self._actor.release(take_released())
 
-    async def _finish_interrupted(self, unanswered: Reply | None) -> None:
+    async def _finish_interrupted(self, unanswered: Unanswered | None) -> None:
         """Do what was left undone when the checkpoint was written."""
         if self._pending is not None:
             await self._learn(self._pending)
         if unanswered is not None:
-            unanswered.reply(self._actor.act())
+            await unanswered.reply(self._actor.act(), wait=False)
         self._note_completion()
         self._stopwatch.start()
 

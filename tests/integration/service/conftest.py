@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,13 +14,14 @@ import pytest
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from entrain.config.run import ServerConfig
-from entrain.native.front import Server
 from entrain.requests import SlotTimesteps
-from entrain.serving.behaviours import Behaviour
+from entrain.serving.behaviours import Behaviour, Opener, open_nothing
+from entrain.serving.front import Ending
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
+from support.native_server import NativeServer
 
 WALKER = BehaviourSpec("walker", (ObservationSpec("eyes", (2,)),), ActionSpec((-1.0,), (1.0,)))
 Row = tuple[int, StepType] | tuple[int, StepType, float]
@@ -98,28 +100,36 @@ class Simulator:
 class Running:
     """A server that answers, and everything its policy was shown."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, make: Callable[..., NativeServer]) -> None:
         self.address = ""
         self.known_as_sent = 0
+        self._is_running = False
+        self._new: list[Behaviour] = []
         self.seen: list[SlotTimesteps] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channels: list[grpc.aio.Channel] = []
+        self.server = make(on_new=self._serve_all)
 
     async def start(self) -> None:
+        for behaviour in self._new:
+            self._spawn(self._serve(behaviour))
+        self._new.clear()
+        self._is_running = True
         self.address = await self.server.start()
-        self._spawn(self._serve_all())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve_all(self) -> None:
-        async for behaviour in self.server.opened():
-            self._spawn(self._serve(behaviour))
+    def _serve_all(self, behaviours: Sequence[Behaviour]) -> None:
+        for behaviour in behaviours:
+            if self._is_running:
+                self._spawn(self._serve(behaviour))
+            else:
+                self._new.append(behaviour)
 
     async def _serve(self, behaviour: Behaviour) -> None:
         """Each agent's action is its own number."""
@@ -128,14 +138,13 @@ class Running:
             await self.may_answer.wait()
             timesteps = requests.timesteps.timesteps
             acting = timesteps.agent_id[timesteps.needs_action]
-            requests.reply(
+            await requests.reply(
                 ActionBatch(
                     continuous=acting[:, None].astype(np.float32),
                     discrete=np.empty((len(acting), 0), np.int32),
                     policy_version=0,
                 )
             )
-            await behaviour.batcher.until_sent()
             self.known_as_sent += 1
 
     def open_channel(self, **options: Any) -> grpc.aio.Channel:
@@ -168,30 +177,32 @@ class Running:
         for channel in self._channels:
             await channel.close(None)
         self.may_answer.set()
-        await self.server.stop(pb.CLOSE_REASON_COMPLETED, "the test is over", goodbye_s=1.0)
+        await self.server.stop(Ending.COMPLETED, "the test is over", goodbye_s=1.0)
         for task in list(self._tasks):
             await task
 
 
 def make_server(
-    *, expect: int = 1, clock: Callable[[], float] = time.monotonic, **options: Any
-) -> Server:
+    *,
+    expect: int = 1,
+    clock: Callable[[], float] = time.monotonic,
+    on_new: Opener = open_nothing,
+    **options: Any,
+) -> NativeServer:
     """A server of one policy, on any free port of loopback unless told otherwise."""
-    return Server(
+    return NativeServer(
         ServerConfig(**{"address": "localhost:0", **options}),
-        run_id="run",
-        seed=1,
         accepts=lambda name: name == "walker",
         policies=("walker",),
-        environment_parameters={"gravity": 9.5},
         expect=expect,
+        on_new=on_new,
         clock=clock,
     )
 
 
 @asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[Running]:
-    running = Running(make_server(**options))
+    running = Running(partial(make_server, **options))
     await running.start()
     try:
         yield running
@@ -209,15 +220,15 @@ def serve() -> Serve:
 
 
 @pytest.fixture
-def new_server() -> Callable[..., Server]:
+def new_server() -> Callable[..., NativeServer]:
     """Makes a server that listens nowhere yet."""
     return make_server
 
 
 @pytest.fixture
-def run_server() -> Callable[[Server], Running]:
-    """Serves with a server that the test made."""
-    return Running
+def new_running() -> Callable[..., Running]:
+    """Makes what serves, which listens nowhere yet."""
+    return lambda **options: Running(partial(make_server, **options))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entrain.errors import ConfigError, ServeError
 from entrain.native.address import claim_port, has_ipv6_loopback
+from entrain.serving.front import Ending
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -38,7 +39,7 @@ async def test_localhost_listens_on_both_loopback_addresses(serve: Serve) -> Non
             simulator = await running.join(host)
             assert await simulator.exchange(1, (7, FIRST)) == [7]
             await simulator.send(goodbye=pb.Goodbye())
-            await running.until(lambda: running.server.num_sessions == 0)
+            await running.until(lambda: running.server.participants.num_sessions == 0)
 
 
 async def test_a_port_in_use_is_named_with_how_to_choose_another(
@@ -68,7 +69,7 @@ async def test_a_port_is_free_again_after_stop(serve: Serve, new_server: NewServ
         address = running.address
     again = new_server(address=address)
     assert await again.start() == address
-    await again.stop(pb.CLOSE_REASON_COMPLETED, "")
+    await again.stop(Ending.COMPLETED, "")
 
 
 async def test_a_port_that_another_program_snatches_is_given_up_for_another(
@@ -78,33 +79,35 @@ async def test_a_port_that_another_program_snatches_is_given_up_for_another(
         taken = port_of(running.address)
         answers = iter([taken, taken])
         monkeypatch.setattr(
-            "entrain.native.front.claim_port",
+            "entrain.native.grpc_transport.claim_port",
             lambda address: next(answers, None) or claim_port(address),
         )
         second = new_server()
         address = await second.start()
         assert port_of(address) != taken
-        await second.stop(pb.CLOSE_REASON_COMPLETED, "")
+        await second.stop(Ending.COMPLETED, "")
 
 
 async def test_a_port_that_another_program_snatches_is_an_error_if_it_was_asked_for(
     serve: Serve, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve() as running:
-        monkeypatch.setattr("entrain.native.front.claim_port", lambda _: port_of(running.address))
+        monkeypatch.setattr(
+            "entrain.native.grpc_transport.claim_port", lambda _: port_of(running.address)
+        )
         second = new_server(address=running.address)
         with pytest.raises(ServeError, match="cannot be listened on"):
             await second.start()
-        await second.stop(pb.CLOSE_REASON_COMPLETED, "")
+        await second.stop(Ending.COMPLETED, "")
 
 
 async def test_a_server_that_never_started_can_be_stopped(new_server: NewServer) -> None:
-    await new_server().stop(pb.CLOSE_REASON_COMPLETED, "")
+    await new_server().stop(Ending.COMPLETED, "")
 
 
 async def test_a_server_can_be_stopped_twice(serve: Serve) -> None:
     async with serve() as running:
-        await running.server.stop(pb.CLOSE_REASON_STOPPED, "")
+        await running.server.stop(Ending.STOPPED, "")
 
 
 async def test_a_host_that_is_not_here_is_told(new_server: NewServer) -> None:
@@ -250,21 +253,23 @@ from pathlib import Path
 from entrain.cli import main
 assert main(["version"]) == 0
 from entrain.config.run import ServerConfig
-from entrain.native.front import Server
-from entrain_envs.wire import trainer_pb2 as pb
+from entrain.native.front import NativeFront
+from entrain.serving.behaviours import Behaviours
+from entrain.serving.front import Ending
+from entrain.serving.participants import Participants
 
 async def serve(certificate, key):
     config = ServerConfig(
         address="localhost:0", tls_certificate=Path(certificate), tls_key=Path(key)
     )
-    server = Server(
-        config, run_id="run", seed=1, accepts=bool, policies=(), environment_parameters={}, expect=1
-    )
+    behaviours = Behaviours(config, accepts=bool, policies=())
+    participants = Participants(config, behaviours, seed=1, expect=1, environment_parameters={})
+    server = NativeFront(participants, run_id="run")
     port = int((await server.start()).rpartition(":")[2])
     with socket.create_connection(("localhost", port)) as stranger:
         stranger.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
         await asyncio.to_thread(stranger.recv, 1)
-    await server.stop(pb.CLOSE_REASON_COMPLETED, "")
+    await server.stop(Ending.COMPLETED, "")
 
 asyncio.run(serve(*sys.argv[1:]))
 """

@@ -79,8 +79,8 @@ async def test_a_bad_step_ends_that_session_with_words_and_no_other(
         for word in words:
             assert word in details
         assert await good.exchange(2, (7, MID)) == [7]
-        assert running.server.counters["steps_refused"] == 1
-        assert running.server.num_sessions == 1
+        assert running.server.participants.counters["steps_refused"] == 1
+        assert running.server.participants.num_sessions == 1
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_a_step_before_hello_is_refused(serve: Serve) -> None:
         code, details = await simulator.status()
         assert code is INVALID
         assert "sent Step while waiting for Hello" in details
-        assert running.server.counters["sessions_refused"] == 1
+        assert running.server.participants.counters["sessions_refused"] == 1
 
 
 async def refusal(simulator: Any, **hello: Any) -> tuple[grpc.StatusCode, str]:
@@ -232,7 +232,7 @@ async def test_a_message_over_the_limit_ends_that_stream_and_no_other(
         assert code is EXHAUSTED
         assert words in details
         assert await small.exchange(1, (7, FIRST)) == [7]
-        await running.until(lambda: running.server.num_running == 1)
+        await running.until(lambda: running.server.participants.num_running == 1)
         told = [line for line in caplog.messages if "large@" in line and "joined" not in line]
         assert len(told) == 1
         assert "raise server.max_message_mib" in told[0]
@@ -258,7 +258,7 @@ async def test_a_bad_token_is_refused_before_anything_is_read(
         code, details = await running.dial(metadata=metadata).status()
         assert code is UNAUTHENTICATED
         assert "authorization: Bearer TOKEN" in details
-        assert running.server.counters["sessions_refused"] == 1
+        assert running.server.participants.counters["sessions_refused"] == 1
 
 
 async def test_the_right_token_lets_in_and_an_exchanged_one_too(
@@ -268,4 +268,4 @@ async def test_the_right_token_lets_in_and_an_exchanged_one_too(
         await running.join(metadata={"authorization": "Bearer s3cret"})
         token_file.write_text("newer\n")
         await running.join(metadata={"authorization": "Bearer newer"})
-        assert running.server.num_sessions == 2
+        assert running.server.participants.num_sessions == 2

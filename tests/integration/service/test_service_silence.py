@@ -8,10 +8,11 @@ import grpc
 import grpc.aio
 
 from entrain.config.run import ServerConfig
-from entrain.native.front import Server
+from entrain.serving.front import Ending
 from entrain_envs.codec import encode_spec
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.wire import trainer_pb2 as pb
+from support.native_server import NativeServer
 
 
 def open_stream(channel: Any) -> Any:
@@ -19,16 +20,7 @@ def open_stream(channel: Any) -> Any:
 
 
 async def test_a_stream_that_says_nothing_is_ended_in_words_and_others_go_on() -> None:
-    server = Server(
-        ServerConfig(address="localhost:0"),
-        run_id="run",
-        seed=1,
-        accepts=lambda _name: True,
-        policies=("*",),
-        environment_parameters={},
-        expect=1,
-        hello_s=0.2,
-    )
+    server = NativeServer(ServerConfig(address="localhost:0"), hello_s=0.2)
     address = await server.start()
     async with grpc.aio.insecure_channel(address) as channel:
         talking = open_stream(channel)
@@ -44,7 +36,7 @@ async def test_a_stream_that_says_nothing_is_ended_in_words_and_others_go_on() -
         async with asyncio.timeout(10.0):
             assert await silent.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert re.search(r"said no Hello within 0\.2 s; send Hello", await silent.details())
-        assert server.num_running == 1
+        assert server.participants.num_running == 1
         # Once it has said Hello, a simulator may think for as long as it likes.
         assert not talking.done()
-    await server.stop(pb.CLOSE_REASON_COMPLETED, "the test is over", goodbye_s=0.1)
+    await server.stop(Ending.COMPLETED, "the test is over", goodbye_s=0.1)

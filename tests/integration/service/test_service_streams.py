@@ -10,7 +10,9 @@ import grpc.aio
 import pytest
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
+from entrain.native.stream import CLOSE_REASONS
 from entrain.run.state_files import decode_state, encode_state
+from entrain.serving.front import Ending
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -47,15 +49,15 @@ async def test_a_conversation_from_hello_to_goodbye(serve: Serve) -> None:
         assert dict(welcome.environment_parameters) == {"gravity": 9.5}
         assert welcome.run_id == "run"
         assert await simulator.exchange(1, (7, FIRST), (8, FIRST)) == [7, 8]
-        assert running.server.num_agents == 2
+        assert running.server.participants.num_agents == 2
         assert await simulator.exchange(2, (7, TERMINATED, 1.0), (7, FIRST), (8, MID)) == [7, 8]
         await simulator.send(goodbye=pb.Goodbye(reason="the game is over"))
         assert await simulator.status() == (grpc.StatusCode.OK, "")
-        await running.until(lambda: running.server.num_sessions == 0)
-        assert running.server.counters["sessions_left"] == 1
-        assert running.server.num_agents == 0
-        assert running.server.seconds["decode"] > 0.0
-        assert running.server.seconds["encode"] > 0.0
+        await running.until(lambda: running.server.participants.num_sessions == 0)
+        assert running.server.participants.counters["sessions_left"] == 1
+        assert running.server.participants.num_agents == 0
+        assert running.server.participants.timings.decode > 0.0
+        assert running.server.participants.timings.encode > 0.0
 
 
 async def test_that_answers_are_on_their_way_is_known_without_waiting_for_the_next_step(
@@ -77,14 +79,14 @@ async def test_a_stream_that_breaks_before_the_act_loses_and_doubles_nothing(
         await simulator.step(1, (7, FIRST))
         await running.until(lambda: len(running.seen) == 1)
         simulator.call.cancel()
-        await running.until(lambda: running.server.num_running == 0)
-        assert running.server.num_sessions == 1
+        await running.until(lambda: running.server.participants.num_running == 0)
+        assert running.server.participants.num_sessions == 1
         again = await resume(running, simulator)
         running.may_answer.set()
         assert await again.exchange(1, (7, FIRST)) == [7]
         assert await again.exchange(2, (7, MID, 1.0)) == [7]
         assert seen_rows(running) == [(0, FIRST, 0.0), (0, MID, 1.0)]
-        assert running.server.counters["sessions_resumed"] == 1
+        assert running.server.participants.counters["sessions_resumed"] == 1
 
 
 async def test_streams_that_break_at_any_moment_lose_and_double_nothing(serve: Serve) -> None:
@@ -102,7 +104,7 @@ async def test_streams_that_break_at_any_moment_lose_and_double_nothing(serve: S
             assert await simulator.exchange(sequence, row) == [7]
         assert [reward for _, _, reward in seen_rows(running)] == list(range(1, 120))
         assert {slot for slot, _, _ in seen_rows(running)} == {0}
-        assert running.server.counters["sessions_lost"] == 0
+        assert running.server.participants.counters["sessions_lost"] == 0
 
 
 @pytest.mark.parametrize("kind", [FIRST, MID])
@@ -117,7 +119,7 @@ async def test_a_simulator_that_vanishes_at_any_moment_is_no_error_of_the_traine
             for _ in range(patience):
                 await asyncio.sleep(0)
             simulator.call.cancel()
-        await running.until(lambda: running.server.num_sessions == 0)
+        await running.until(lambda: running.server.participants.num_sessions == 0)
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert errors == []
 
@@ -132,7 +134,10 @@ async def test_a_newer_stream_takes_over_from_a_half_open_one(serve: Serve) -> N
         assert code is grpc.StatusCode.ABORTED
         assert "goes on in a newer stream" in details
         assert await newer.exchange(3, (7, MID)) == [7]
-        assert (running.server.num_sessions, running.server.num_running) == (1, 1)
+        assert (
+            running.server.participants.num_sessions,
+            running.server.participants.num_running,
+        ) == (1, 1)
 
 
 async def test_one_that_does_not_come_back_is_released_after_the_grace_time(serve: Serve) -> None:
@@ -140,8 +145,8 @@ async def test_one_that_does_not_come_back_is_released_after_the_grace_time(serv
         lost, other = await running.join("lost"), await running.join("other")
         await lost.exchange(1, (7, FIRST))
         lost.call.cancel()
-        await running.until(lambda: running.server.num_sessions == 1)
-        assert running.server.counters["sessions_lost"] == 1
+        await running.until(lambda: running.server.participants.num_sessions == 1)
+        assert running.server.participants.counters["sessions_lost"] == 1
         await other.exchange(1, (7, FIRST))
         assert running.seen[-1].released.tolist() == [0]
 
@@ -151,7 +156,7 @@ async def test_in_lockstep_nobody_hangs_when_one_is_lost(serve: Serve) -> None:
         left, right = await running.join("left"), await running.join("right")
         right.call.cancel()
         assert await left.exchange(1, (7, FIRST)) == [7]
-        assert running.server.counters["sessions_lost"] == 1
+        assert running.server.participants.counters["sessions_lost"] == 1
 
 
 async def test_goodbye_is_noticed_while_a_step_waits(serve: Serve) -> None:
@@ -159,7 +164,7 @@ async def test_goodbye_is_noticed_while_a_step_waits(serve: Serve) -> None:
         simulator = await running.join()
         await simulator.step(1, (7, FIRST))
         await simulator.send(goodbye=pb.Goodbye())
-        await running.until(lambda: running.server.num_sessions == 0)
+        await running.until(lambda: running.server.participants.num_sessions == 0)
         assert await simulator.status() == (grpc.StatusCode.OK, "")
 
 
@@ -168,7 +173,7 @@ async def test_a_stream_closed_without_goodbye_may_come_back(serve: Serve) -> No
         simulator = await running.join()
         await simulator.call.done_writing()
         assert (await simulator.status())[0] is grpc.StatusCode.OK
-        await running.until(lambda: running.server.num_running == 0)
+        await running.until(lambda: running.server.participants.num_running == 0)
         again = await resume(running, simulator)
         assert await again.exchange(1, (7, FIRST)) == [7]
 
@@ -177,40 +182,38 @@ async def test_changed_environment_parameters_ride_on_the_next_act(serve: Serve)
     async with serve() as running:
         simulator = await running.join()
         await simulator.exchange(1, (7, FIRST))
-        running.server.set_environment_parameters({"wind": 2.0})
+        running.server.participants.parameters.update({"wind": 2.0})
         await simulator.step(2, (7, MID))
         act = (await simulator.receive()).act
         assert dict(act.changed_environment_parameters) == {"wind": 2.0}
 
 
-@pytest.mark.parametrize(
-    ("reason", "num_kept"), [(pb.CLOSE_REASON_STOPPED, 1), (pb.CLOSE_REASON_COMPLETED, 0)]
-)
+@pytest.mark.parametrize(("ending", "num_kept"), [(Ending.STOPPED, 1), (Ending.COMPLETED, 0)])
 async def test_stop_tells_every_simulator_and_keeps_those_that_will_come_back(
-    serve: Serve, reason: pb.CloseReason, num_kept: int
+    serve: Serve, ending: Ending, num_kept: int
 ) -> None:
     async with serve(max_wait_s=0.0) as running:
         stays, leaves = await running.join("stays"), await running.join("leaves")
         for simulator in (stays, leaves):
             await simulator.exchange(1, (7, FIRST))
-        stopping = asyncio.ensure_future(running.server.stop(reason, "why not"))
+        stopping = asyncio.ensure_future(running.server.stop(ending, "why not"))
         for simulator in (stays, leaves):
             close = (await simulator.receive()).close
-            assert (close.reason, close.message) == (reason, "why not")
+            assert (close.reason, close.message) == (CLOSE_REASONS[ending], "why not")
         await leaves.send(goodbye=pb.Goodbye())
         await stays.call.done_writing()
         await stopping
-        assert running.server.num_sessions == num_kept
-        assert len(running.server.state()["roster"]["sessions"]) == num_kept
+        assert running.server.participants.num_sessions == num_kept
+        assert len(running.server.state()["participants"]["participants"]) == num_kept
 
 
 async def test_stop_does_not_wait_longer_than_it_was_told_to(serve: Serve) -> None:
     async with serve() as running:
         simulator = await running.join()
         async with asyncio.timeout(5.0):
-            await running.server.stop(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.05)
+            await running.server.stop(Ending.STOPPED, "", goodbye_s=0.05)
         assert (await simulator.status())[0] is grpc.StatusCode.OK
-        assert running.server.num_sessions == 1
+        assert running.server.participants.num_sessions == 1
 
 
 async def test_an_act_that_was_given_before_the_stop_arrives_before_close(serve: Serve) -> None:
@@ -221,9 +224,9 @@ async def test_an_act_that_was_given_before_the_stop_arrives_before_close(serve:
         await running.until(lambda: len(running.seen) == 1)
         running.server.pause()
         running.may_answer.set()
-        await running.until(lambda: not running.server.has_batch_out)
+        await running.until(lambda: not running.server.participants.behaviours.has_batch_out)
         await asyncio.gather(
-            running.server.stop(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.1),
+            running.server.stop(Ending.STOPPED, "", goodbye_s=0.1),
             self_check(simulator),
         )
 
@@ -237,9 +240,7 @@ async def test_a_simulator_that_waits_for_an_act_gets_close_instead(serve: Serve
     async with serve(expect=2) as running:
         simulator = await running.join()
         await simulator.step(1, (7, FIRST))
-        stopping = asyncio.ensure_future(
-            running.server.stop(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.1)
-        )
+        stopping = asyncio.ensure_future(running.server.stop(Ending.STOPPED, "", goodbye_s=0.1))
         assert (await simulator.receive()).HasField("close")
         await stopping
 
@@ -255,7 +256,7 @@ async def test_after_pause_batches_end_and_nobody_joins(serve: Serve) -> None:
 
 
 async def test_a_stopped_and_restored_trainer_goes_on_with_the_same_simulators(
-    serve: Serve, new_server: Callable[..., Any], run_server: Callable[..., Any]
+    serve: Serve, new_running: Callable[..., Any]
 ) -> None:
     async with serve(max_wait_s=0.0) as before:
         answered, unanswered = await before.join("answered"), await before.join("unanswered")
@@ -263,47 +264,47 @@ async def test_a_stopped_and_restored_trainer_goes_on_with_the_same_simulators(
         await unanswered.exchange(1, (5, FIRST))
         before.server.pause()
         await unanswered.step(2, (5, MID, 1.0))
-        await before.server.stop(pb.CLOSE_REASON_STOPPED, "back soon", goodbye_s=0.05)
+        await before.server.stop(Ending.STOPPED, "back soon", goodbye_s=0.05)
         state = decode_state(*encode_state(before.server.state()))
 
-    server = new_server(max_wait_s=0.0)
+    after = new_running(max_wait_s=0.0)
+    server = after.server
     server.load_state(state)
-    after = run_server(server)
     await after.start()
     try:
-        assert (server.num_sessions, server.num_running) == (2, 0)
+        assert (server.participants.num_sessions, server.participants.num_running) == (2, 0)
         again = await resume(after, unanswered)
         assert await again.exchange(2, (5, MID, 1.0)) == [5]
         again = await resume(after, answered)
         assert await again.exchange(2, (7, MID, 2.0)) == [7]
         assert seen_rows(after) == [(1, MID, 1.0), (0, MID, 2.0)]
-        assert server.counters["sessions_joined"] == 2
+        assert server.participants.counters["sessions_joined"] == 2
     finally:
         await after.close()
 
 
 async def test_restored_simulators_have_the_grace_time_from_when_the_port_is_open(
-    serve: Serve, new_server: Callable[..., Any], run_server: Callable[..., Any]
+    serve: Serve, new_running: Callable[..., Any]
 ) -> None:
     async with serve() as before:
         simulator = await before.join()
         await simulator.exchange(1, (7, FIRST))
-        await before.server.stop(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.02)
+        await before.server.stop(Ending.STOPPED, "", goodbye_s=0.02)
         state = before.server.state()
 
     now_s = 0.0
-    server = new_server(grace_s=0.02, clock=lambda: now_s)
+    after = new_running(grace_s=0.02, clock=lambda: now_s)
+    server = after.server
     server.load_state(state)
     now_s = 100.0
-    after = run_server(server)
     await after.start()
     try:
         for _ in range(10):
             await asyncio.sleep(0)
-        assert server.num_sessions == 1
+        assert server.participants.num_sessions == 1
         now_s = 101.0
-        await after.until(lambda: server.num_sessions == 0)
-        assert server.counters["sessions_lost"] == 1
+        await after.until(lambda: server.participants.num_sessions == 0)
+        assert server.participants.counters["sessions_lost"] == 1
     finally:
         await after.close()
 

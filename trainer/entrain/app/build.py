@@ -5,12 +5,11 @@ Nothing here runs; each function makes one part for a configuration.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from google.protobuf.message import DecodeError
 
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
 from entrain.algorithms.ppo import PPO
@@ -21,16 +20,17 @@ from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.native.address import UnixAddress, parse_address
-from entrain.native.front import Server
+from entrain.native.front import NativeFront
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
 from entrain.rollout.actor import Actor
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
+from entrain.serving.behaviours import Behaviours, Opener
+from entrain.serving.front import Front
+from entrain.serving.participants import Participants
 from entrain.state import State
-from entrain_envs.codec import decode_spec
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ TLS_CA = "ENTRAIN_TLS_CA"
 """Where simulators look for the authority that they trust."""
 
 
-CHECKPOINT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, DecodeError)
+CHECKPOINT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """What taking in a state of another form comes to."""
 
 
@@ -46,26 +46,53 @@ BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowe
 """Words of torch's errors about tensors that are too large; they have no class of their own."""
 
 
-def make_server(
-    config: RunConfig, *, run_id: str, prepare: Callable[[Sequence[BehaviourSpec]], None]
-) -> Server:
-    """The server of a run, which takes every behaviour that the configuration has a policy for.
+def make_participants(config: RunConfig, on_new: Opener) -> Participants:
+    """Who takes part in a run: simulators whose behaviours the configuration has policies for.
 
     Args:
         config: of the run.
-        run_id: told to simulators.
-        prepare: gets the run ready for new behaviours; see `Server`.
+        on_new: gets the run ready for new behaviours.
     """
-    return Server(
+    behaviours = Behaviours(
         config.server,
-        run_id=run_id,
-        seed=config.seed,
         accepts=lambda behaviour: config.policy_for(behaviour) is not None,
         policies=tuple(config.policies),
-        environment_parameters=config.environment_parameters,
-        expect=expected_simulators(config),
-        prepare=prepare,
+        on_new=on_new,
     )
+    return _make_participants(config, behaviours)
+
+
+def make_evaluation_participants(
+    config: RunConfig, policies: Mapping[str, ActorCritic]
+) -> Participants:
+    """Who takes part in an evaluation: simulators with the specs that policies were trained for.
+
+    Args:
+        config: of the run.
+        policies: {behaviour: its policy}.
+    """
+    behaviours = Behaviours(
+        config.server,
+        accepts=lambda behaviour: behaviour in policies,
+        policies=tuple(policies),
+    )
+    behaviours.admit([policy.spec for policy in policies.values()], who="the evaluation")
+    return _make_participants(config, behaviours)
+
+
+def _make_participants(config: RunConfig, behaviours: Behaviours) -> Participants:
+    return Participants(
+        config.server,
+        behaviours,
+        seed=config.seed,
+        expect=expected_simulators(config),
+        environment_parameters=config.environment_parameters,
+    )
+
+
+def make_front(participants: Participants, *, run_id: str) -> Front:
+    """How simulators reach a run. ConfigError if the address is wrong or too exposed."""
+    return NativeFront(participants, run_id=run_id)
 
 
 def listened_on(config: RunConfig, address: str) -> str:
@@ -74,30 +101,6 @@ def listened_on(config: RunConfig, address: str) -> str:
     if isinstance(asked_for, UnixAddress):
         return address
     return asked_for.at(asked_for.host, int(address.rpartition(":")[2]))
-
-
-def make_evaluation_server(
-    config: RunConfig, policies: Mapping[str, ActorCritic], *, run_id: str
-) -> Server:
-    """A server that takes the behaviours of these policies, with the specs they were trained for.
-
-    Args:
-        config: of the run.
-        policies: {behaviour: its policy}.
-        run_id: told to simulators.
-    """
-    server = Server(
-        config.server,
-        run_id=run_id,
-        seed=config.seed,
-        accepts=lambda behaviour: behaviour in policies,
-        policies=tuple(policies),
-        environment_parameters=config.environment_parameters,
-        expect=expected_simulators(config),
-    )
-    for policy in policies.values():
-        server.admit(policy.spec)
-    return server
 
 
 def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launcher:
@@ -137,10 +140,7 @@ def device(config: RunConfig) -> torch.device:
 def policy_states(policies: State) -> Sequence[tuple[BehaviourSpec, State]]:
     """Returns (spec, trainer's state) of each policy in the "policies" of a run's state."""
     return [
-        (
-            decode_spec(pb.BehaviourSpec.FromString(policies[index]["spec"])),
-            policies[index]["trainer"],
-        )
+        (BehaviourSpec.from_state(policies[index]["spec"]), policies[index]["trainer"])
         for index in sorted(policies, key=int)
     ]
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from entrain.app.build import (
     listened_on,
     load_policies,
-    make_evaluation_server,
+    make_evaluation_participants,
+    make_front,
     make_launcher,
 )
 from entrain.app.evaluation import EvaluationRun, Scores
@@ -154,9 +155,12 @@ async def _evaluate(
     episodes: int,
     deterministic: bool,
 ) -> Mapping[str, Scores]:
-    server = make_evaluation_server(config, policies, run_id=f"{folder.name}-evaluation")
-    run = EvaluationRun(config, policies, server, episodes=episodes, deterministic=deterministic)
-    to_dial = await server.start()
+    participants = make_evaluation_participants(config, policies)
+    front = make_front(participants, run_id=f"{folder.name}-evaluation")
+    run = EvaluationRun(
+        config, policies, participants, front, episodes=episodes, deterministic=deterministic
+    )
+    to_dial = await front.start()
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = _launcher(config, folder, to_dial, request)

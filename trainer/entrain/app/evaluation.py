@@ -17,14 +17,14 @@ from entrain.app.launcher import Launcher
 from entrain.app.watchdog import watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
-from entrain.native.front import Server
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain.rollout.slot_arrays import grow
 from entrain.serving.behaviours import Behaviour
+from entrain.serving.front import Ending, Front
+from entrain.serving.participants import Participants
 from entrain_envs.timestep import Int64Array, StepType
-from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -157,14 +157,16 @@ class EvaluationRun:
         self,
         config: RunConfig,
         policies: Mapping[str, ActorCritic],
-        server: Server,
+        participants: Participants,
+        front: Front,
         *,
         episodes: int,
         deterministic: bool,
     ) -> None:
         self._config = config
         self._policies = policies
-        self._server = server
+        self._participants = participants
+        self._front = front
         self._counts = {name: EpisodeQuota(episodes) for name in policies}
         self._deterministic = deterministic
         self._completed = asyncio.Event()
@@ -180,25 +182,21 @@ class EvaluationRun:
             with ungrouped():
                 await self._serve_until(stop, launcher, address)
         finally:
-            await self._server.stop(pb.CLOSE_REASON_COMPLETED, "the evaluation is over")
+            await self._front.stop(Ending.COMPLETED, "the evaluation is over")
 
     async def _serve_until(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._open(group)),
-                group.create_task(watch_simulators(self._server, self._config, launcher, address)),
-            ]
+            for behaviour in self._participants.behaviours:
+                group.create_task(self._serve(behaviour))
+            watching = watch_simulators(self._participants, self._config, launcher, address)
+            watcher = group.create_task(watching)
             waits = [asyncio.create_task(e.wait()) for e in (stop, self._completed)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in [*waits, *tasks]:
+                for task in [*waits, watcher]:
                     task.cancel()
-                self._server.pause()
-
-    async def _open(self, group: asyncio.TaskGroup) -> None:
-        async for behaviour in self._server.opened():
-            group.create_task(self._serve(behaviour))
+                self._front.pause()
 
     async def _serve(self, behaviour: Behaviour) -> None:
         policy = self._policies[behaviour.name]
@@ -216,8 +214,7 @@ class EvaluationRun:
         async for requests in behaviour.batcher:
             count.take_in(requests.timesteps)
             actor.observe(requests.timesteps)
-            requests.reply(actor.act())
             if all(each.is_complete for each in self._counts.values()):
                 self._completed.set()
-            await behaviour.batcher.until_sent()
+            await requests.reply(actor.act())
             actor.record()

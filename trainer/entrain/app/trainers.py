@@ -20,7 +20,6 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.run.summary import PolicySummary
 from entrain.state import State
 from entrain.trainer import Recorder, Trainer
-from entrain_envs.codec import encode_spec
 from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
@@ -71,8 +70,8 @@ class Trainers:
         """Whether an update runs just now, so that no state can be taken."""
         return any(trainer.is_learning for trainer in self._by_name.values())
 
-    def prepare(self, specs: Sequence[BehaviourSpec]) -> None:
-        """Make a trainer for each behaviour that has none yet, or, if one cannot be made, for none.
+    def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
+        """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.
 
         Called before the simulator with these behaviours is welcomed: only that simulator is
         refused if its behaviours do not fit.
@@ -80,14 +79,13 @@ class Trainers:
         Raises:
             ConfigError: names the behaviour and says why it does not fit.
         """
-        new = [spec for spec in specs if spec.name not in self._by_name]
-        for index, spec in enumerate(new):
+        for index, spec in enumerate(specs):
             try:
                 with within_memory(policy_options(self._config, spec.name)):
                     self.make(spec)
             except Exception as error:
                 # A user's own network may raise anything.
-                for made in new[:index]:
+                for made in specs[:index]:
                     del self._by_name[made.name], self._policies[made.name]
                 raise ConfigError(f"behaviour '{spec.name}': {describe(error)}") from error
 
@@ -104,18 +102,18 @@ class Trainers:
         """Everything that decides how the policies go on; not while an update runs."""
         return {
             str(index): {
-                "spec": encode_spec(self._policies[name].spec).SerializeToString(
-                    deterministic=True
-                ),
+                "spec": self._policies[name].spec.state(),
                 "trainer": trainer.state(),
             }
             for index, (name, trainer) in enumerate(self._by_name.items())
         }
 
     def load_state(self, state: State) -> None:
-        """Make the trainers of `state` and let them go on where it was taken."""
+        """Let the trainers go on where `state` was taken; they were made for its behaviours."""
         for spec, trainer_state in policy_states(state):
-            self.make(spec).load_state(trainer_state)
+            if self._policies[spec.name].spec != spec:
+                raise ValueError(f"the policy and the participants disagree over '{spec.name}'")
+            self._by_name[spec.name].load_state(trainer_state)
 
     def make(self, spec: BehaviourSpec) -> Trainer:
         config = policy_options(self._config, spec.name)

@@ -16,13 +16,15 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 
 from entrain.app.build import (
     checked,
     expected_simulators,
     listened_on,
-    make_server,
+    make_front,
+    make_participants,
     refuse_policy_lag,
     require_networks,
     require_priors,
@@ -41,10 +43,10 @@ from entrain.run.folder import RunFolder
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
 from entrain.serving.behaviours import Behaviour
+from entrain.serving.front import Ending
 from entrain.state import State
 from entrain.stopwatch import Shares
 from entrain.trainer import Trainer, Update
-from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +94,9 @@ class TrainingRun:
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self)
         self._behaviours: dict[str, Behaviour] = {}
-        self._server = make_server(config, run_id=folder.name, prepare=self._trainers.prepare)
+        self._group: asyncio.TaskGroup | None = None
+        self._participants = make_participants(config, self._open)
+        self._front = make_front(self._participants, run_id=folder.name)
         self._checkpointing = Checkpointing(
             CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep),
             every_steps=config.checkpoints.every_steps,
@@ -105,6 +109,7 @@ class TrainingRun:
         self._is_complete = False
         self._asked_for: list[str] = []
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
+        self._address = ""
         self._earlier_s = 0.0
         self._started_at = time.time()
         if restored is not None:
@@ -141,9 +146,9 @@ class TrainingRun:
         with self._metrics, self._learners:
             try:
                 with ungrouped():
-                    outcome = await self._serve(stop, await self._server.start())
+                    outcome = await self._serve(stop, await self._front.start())
             except BaseException as error:
-                await self._server.stop(pb.CLOSE_REASON_STOPPED, f"the trainer failed: {error}")
+                await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
         logger.info("%s after %s env steps", outcome, f"{self.env_steps:,}")
         if self._failure is not None and outcome == "failed":
@@ -152,32 +157,37 @@ class TrainingRun:
 
     async def _serve(self, stop: asyncio.Event, to_dial: str) -> Outcome:
         """Do everything between listening and the last checkpoint."""
-        address = listened_on(self._config, to_dial)
-        logger.info("listening on %s (Ctrl+C saves and stops)", address)
+        self._address = listened_on(self._config, to_dial)
+        logger.info("listening on %s (Ctrl+C saves and stops)", self._address)
         launcher = self._make_launcher(to_dial)
         try:
             await launcher.start()
-            outcome = await self._train(stop, launcher, address)
+            outcome = await self._train(stop, launcher)
             await self._end(outcome)
         finally:
             await launcher.stop()
         return outcome
 
-    async def _train(self, stop: asyncio.Event, launcher: Launcher, address: str) -> Outcome:
+    async def _train(self, stop: asyncio.Event, launcher: Launcher) -> Outcome:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
-            patience = watch_simulators(self._server, self._config, launcher, address)
+            self._group = trainers
+            for behaviour in self._behaviours.values():
+                self._start_trainer(behaviour, trainers)
+            patience = watch_simulators(self._participants, self._config, launcher, self._address)
             watching = [
-                watchers.create_task(self._open_trainers(trainers, address)),
-                watchers.create_task(self._look_around(address)),
+                watchers.create_task(self._look_around()),
                 watchers.create_task(self._until_failure(patience)),
             ]
-            await any_of(stop, self._over)
+            try:
+                await any_of(stop, self._over)
+            finally:
+                self._group = None
             for task in watching:
                 task.cancel()
-            self._server.pause()
+            self._front.pause()
             await self._drain()
-        self._show(address)
+        self._show()
         if self._is_complete:
             return "completed"
         return "stopped" if stop.is_set() and not self._has_diverged else "failed"
@@ -186,15 +196,21 @@ class TrainingRun:
     def _has_diverged(self) -> bool:
         return isinstance(self._failure, TrainingDivergedError)
 
-    async def _open_trainers(self, group: asyncio.TaskGroup, address: str) -> None:
-        """Run the trainer of each behaviour from when a simulator first brings it."""
-        async for behaviour in self._server.opened():
-            trainer = self.trainers[behaviour.name]
-            logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
+    def _open(self, behaviours: Sequence[Behaviour]) -> None:
+        """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
+        self._trainers.make_all([behaviour.spec for behaviour in behaviours])
+        for behaviour in behaviours:
             self._behaviours[behaviour.name] = behaviour
-            self._show(address)
-            running = self._until_failure(trainer.run(behaviour.batcher))
-            self._serving.append(group.create_task(running))
+            if self._group is not None:
+                self._start_trainer(behaviour, self._group)
+
+    def _start_trainer(self, behaviour: Behaviour, group: asyncio.TaskGroup) -> None:
+        async def train() -> None:
+            logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
+            self._show()
+            await self.trainers[behaviour.name].run(behaviour.batcher)
+
+        self._serving.append(group.create_task(self._until_failure(train())))
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
         """Do `work`; end the run, and save it, if nobody is left or an update diverged."""
@@ -219,22 +235,22 @@ class TrainingRun:
         elif not missing:
             self._is_complete = True
             # Now: the number of steps after the end must not depend on who is faster.
-            self._server.pause()
+            self._front.pause()
             self._over.set()
 
-    async def _look_around(self, address: str) -> None:
+    async def _look_around(self) -> None:
         """Show who is connected, and save when it is time, again and again."""
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
-            self._show(address)
+            self._show()
             self._save_if_due()
 
-    def _show(self, address: str) -> None:
+    def _show(self) -> None:
         row = SimulatorsRow(
-            address=address,
-            connected=self._server.num_running,
+            address=self._address,
+            connected=self._participants.num_running,
             expected=expected_simulators(self._config),
-            agents=self._server.num_agents,
+            agents=self._participants.num_agents,
         )
         steps = {name: trainer.progress.env_steps for name, trainer in self.trainers.items()}
         self._display.serving(row, dict.fromkeys(self._config.named_behaviours, 0) | steps)
@@ -259,9 +275,9 @@ class TrainingRun:
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
         if outcome == "completed":
-            await self._server.stop(pb.CLOSE_REASON_COMPLETED, "training is complete")
+            await self._front.stop(Ending.COMPLETED, "training is complete")
         else:
-            await self._server.stop(pb.CLOSE_REASON_STOPPED, "the trainer stops and may come back")
+            await self._front.stop(Ending.STOPPED, "the trainer stops and may come back")
         for name, behaviour in self._behaviours.items():
             # The trainer learns from a batch who left, and there is no batch after the last one.
             self.trainers[name].release(behaviour.slots.take_released)
@@ -280,15 +296,15 @@ class TrainingRun:
             started_at=self._started_at,
             ended_at=time.time(),
             seconds=self.seconds,
-            simulators=(describe_sessions(self._server.counters),),
+            simulators=(describe_sessions(self._participants.counters),),
             software=software(),
             policies=self._trainers.summaries(),
-            counters=dict(self._server.counters),
+            counters=dict(self._participants.counters),
         )
 
     def record(self, update: Update) -> None:
         """Write the metrics of one update, show them and log its warnings."""
-        codec = self._codec.since_last(self._server.seconds, now_s=self.seconds)
+        codec = self._codec.since_last(asdict(self._participants.timings), now_s=self.seconds)
         metrics = {**update.metrics, **codec, "time/seconds": self.seconds}
         progress = update.progress
         self._metrics.write(update.behaviour, progress.env_steps, metrics)
@@ -309,13 +325,16 @@ class TrainingRun:
         return {
             "started_at": self._started_at,
             "seconds": self.seconds,
-            "server": self._server.state(),
+            "participants": self._participants.state(),
+            "front": self._front.state(),
             "policies": self._trainers.state(),
         }
 
     def _load_state(self, state: State) -> None:
+        # This makes the trainers: their behaviours are new to the run.
+        self._participants.load_state(state["participants"])
+        self._front.load_state(state["front"])
         self._trainers.load_state(state["policies"])
-        self._server.load_state(state["server"])
         self._earlier_s = float(state["seconds"])
         self._started_at = float(state["started_at"])
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.

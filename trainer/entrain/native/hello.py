@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from entrain.errors import BadHelloError, RefusedHelloError
+from entrain.serving.admission import JoinRequest
 from entrain_envs import codec
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
@@ -17,15 +18,7 @@ MAX_NAME_LENGTH = 200
 class ParsedHello:
     """A Hello that makes sense by itself."""
 
-    who: str
-    """simulator@host, for messages."""
-
-    simulator: str
-    instance_id: str
-    specs: tuple[BehaviourSpec, ...]
-    max_agents: int
-    """Most agents that will be alive at once; 0 = not known."""
-
+    join: JoinRequest
     resume_session_id: str
     """Empty: a new session."""
 
@@ -45,14 +38,14 @@ def read_hello(hello: pb.Hello, peer: str) -> ParsedHello:
                 f"{who} sent a Hello whose {field} is {value[:MAX_NAME_LENGTH]!r}; expected 1 to "
                 f"{MAX_NAME_LENGTH} printable characters"
             )
-    return ParsedHello(
-        who=who,
+    join = JoinRequest(
         simulator=hello.simulator,
         instance_id=hello.instance_id,
+        peer=peer,
         specs=_read_specs(hello.behaviours, who),
         max_agents=hello.max_agents,
-        resume_session_id=hello.resume_session_id,
     )
+    return ParsedHello(join, hello.resume_session_id)
 
 
 def check_version(hello: pb.Hello, who: str) -> None:
@@ -73,13 +66,6 @@ def check_version(hello: pb.Hello, who: str) -> None:
 
 def _read_specs(messages: Sequence[pb.BehaviourSpec], who: str) -> tuple[BehaviourSpec, ...]:
     try:
-        specs = tuple(codec.decode_spec(message) for message in messages)
+        return tuple(codec.decode_spec(message) for message in messages)
     except EntrainEnvsError as error:
         raise BadHelloError(f"{who} declares a behaviour that cannot be: {error}") from None
-    names = [spec.name for spec in specs]
-    if not names or len(set(names)) < len(names):
-        raise BadHelloError(
-            f"{who} declares the behaviours [{', '.join(names)}]; "
-            "expected at least one, and each name once"
-        )
-    return specs

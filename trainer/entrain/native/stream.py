@@ -1,25 +1,34 @@
-"""One stream of a simulator, message by message, without the stream itself.
+"""One stream of a simulator, message by message, as a state machine without input or output.
 
     GREETING --Hello--> TALKING --close--> CLOSING
     any --Goodbye, error, end of the stream--> OVER
 
-A session may outlive its stream and go on in another conversation. Bytes come in by `receive`, and
-go out by the function that was given. Nothing here knows of gRPC.
+A session may outlive its stream and go on in another one. Messages come in by `receive` and go out
+by a `Link`. Nothing here knows what carries them.
 """
 
 import logging
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from entrain.errors import LimitError, SimulatorError, UnexpectedMessageError
+from entrain.errors import (
+    BadHelloError,
+    BadStepError,
+    LimitError,
+    RefusedHelloError,
+    SimulatorError,
+    UnauthenticatedError,
+    UnexpectedMessageError,
+)
 from entrain.native.hello import MAX_NAME_LENGTH, read_hello
-from entrain.native.session import Send, Session
-from entrain.native.sessions import Roster
-from entrain.serving.parameters import EnvironmentParameters
-from entrain.stopwatch import ServerTimings
-from entrain_envs import codec
+from entrain.native.session import Session
+from entrain.native.sessions import Sessions
+from entrain.serving.front import Ending
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -29,6 +38,74 @@ TOO_LONG_PERHAPS = (
     "server.max_message_mib)"
 )
 """Where gRPC itself refuses a message, this side sees no more than the end of the stream."""
+
+CLOSE_REASONS: Mapping[Ending, pb.CloseReason] = {
+    Ending.COMPLETED: pb.CLOSE_REASON_COMPLETED,
+    Ending.STOPPED: pb.CLOSE_REASON_STOPPED,
+}
+
+
+class EndCode(Enum):
+    """Why a stream ends. Each transport has its own way to say it."""
+
+    DONE = "done"
+    """By Goodbye, or because the other end is gone."""
+
+    INVALID = "invalid"
+    """A message made no sense here: its content, or its turn."""
+
+    REFUSED = "refused"
+    """The simulator does not fit this run."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    LIMIT = "limit"
+    """One of the trainer's limits is reached."""
+
+    REPLACED = "replaced"
+    """The session goes on in a newer stream."""
+
+    LATE = "late"
+    """No Hello came in time."""
+
+    STOPPING = "stopping"
+    """The trainer takes no new streams; it may later."""
+
+
+END_CODES: Mapping[type[SimulatorError], EndCode] = {
+    BadHelloError: EndCode.INVALID,
+    BadStepError: EndCode.INVALID,
+    UnexpectedMessageError: EndCode.INVALID,
+    RefusedHelloError: EndCode.REFUSED,
+    UnauthenticatedError: EndCode.UNAUTHENTICATED,
+    LimitError: EndCode.LIMIT,
+}
+"""What ends a stream on which a simulator broke the protocol."""
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """How a stream ends, after everything before it has been sent."""
+
+    code: EndCode
+    words: str = ""
+    """For people at the other end."""
+
+    @classmethod
+    def of(cls, error: SimulatorError) -> "StreamEnd":
+        """The end that this error brings."""
+        return cls(END_CODES[type(error)], str(error))
+
+
+class Link(Protocol):
+    """The way back to the simulator."""
+
+    def send(self, message: bytes, taken: Callable[[], None]) -> None:
+        """Send a serialised ConnectResponse soon; `taken` is called when the transport took it."""
+        ...
+
+    def end(self, how: StreamEnd) -> None:
+        """End the stream after what was sent before."""
+        ...
 
 
 class StreamState(Enum):
@@ -43,39 +120,20 @@ class StreamState(Enum):
 class StreamProtocol:
     """See the module. Owned by the event loop."""
 
-    def __init__(
-        self,
-        roster: Roster,
-        parameters: EnvironmentParameters,
-        seconds: ServerTimings,
-        *,
-        run_id: str,
-        grace_s: float,
-        max_message_bytes: int,
-        peer: str,
-        send: Send,
-    ) -> None:
+    def __init__(self, sessions: Sessions, *, peer: str, link: Link) -> None:
         """A stream before its Hello.
 
         Args:
-            roster: where its session is found or made.
-            parameters: of the environment, for Welcome.
-            seconds: where time is noted.
-            run_id: for Welcome.
-            grace_s: for Welcome.
-            max_message_bytes: longest message that is taken, for Welcome too.
+            sessions: where its session is found or made.
             peer: the host at the other end, for messages.
-            send: takes what the simulator is told.
+            link: takes what the simulator is told.
         """
         self.state_now = StreamState.GREETING
-        self._roster = roster
-        self._parameters = parameters
-        self._seconds = seconds
-        self._run_id = run_id
-        self._grace_s = grace_s
-        self._max_message_bytes = max_message_bytes
+        self._sessions = sessions
+        self._timings = sessions.participants.timings
+        self._max_message_bytes = sessions.max_message_bytes
         self._peer = peer
-        self._send = send
+        self._link = link
         self._simulator = ""
         self._session: Session | None = None
         self._is_complete = False
@@ -91,7 +149,7 @@ class StreamProtocol:
     @property
     def session_id(self) -> str:
         """Of the session it carries; empty before Hello."""
-        return "" if self._session is None else self._session.identity.session_id
+        return "" if self._session is None else self._session.id
 
     @property
     def is_over(self) -> bool:
@@ -101,28 +159,9 @@ class StreamProtocol:
     def receive(self, content: bytes) -> None:
         """Take a serialised ConnectRequest; SimulatorError if it is not acceptable.
 
-        After an error, `refuse` ends the conversation.
+        After an error, `refuse` ends the stream.
         """
         began_s = time.perf_counter()
-        request = self._parse(content)
-        kind = request.WhichOneof("message")
-        if kind == "step" and self.state_now is StreamState.TALKING:
-            assert self._session is not None
-            self._roster.receive_step(self._session, request.step, size=len(content))
-        elif kind == "hello" and self.state_now is StreamState.GREETING:
-            self._greet(request.hello)
-            # A policy may be made for it meanwhile, which is no decoding.
-            return
-        elif kind == "goodbye" and self._session is not None:
-            self._leave(request.goodbye.reason)
-        elif self.state_now is not StreamState.CLOSING:
-            raise UnexpectedMessageError(
-                f"{self.label} sent {(kind or 'an empty message').capitalize()} while "
-                f"{self.state_now.value}; a stream is one Hello, then Steps, then Goodbye"
-            )
-        self._seconds.decode += time.perf_counter() - began_s
-
-    def _parse(self, content: bytes) -> pb.ConnectRequest:
         if len(content) > self._max_message_bytes:
             raise LimitError(
                 f"{self.label} sent a message of {len(content):,} bytes, and this trainer takes "
@@ -130,59 +169,72 @@ class StreamProtocol:
                 "send fewer agents in a message"
             )
         try:
-            return pb.ConnectRequest.FromString(content)
+            request = pb.ConnectRequest.FromString(content)
         except DecodeError:
             raise UnexpectedMessageError(
                 f"{self.label} sent {len(content)} bytes that are no ConnectRequest; "
                 "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
             ) from None
+        if self.state_now is StreamState.TALKING and request.HasField("step"):
+            assert self._session is not None
+            self._session.exchange.receive(request.step, size=len(content))
+            self._timings.decode += time.perf_counter() - began_s
+        else:
+            self._receive_rare(request)
 
-    def _greet(self, hello: pb.Hello) -> None:
-        self._simulator = hello.simulator[:MAX_NAME_LENGTH]
-        greeting = read_hello(hello, self._peer)
-        session, is_resumed = self._roster.welcome(greeting, self._peer, self._send)
+    def _receive_rare(self, request: pb.ConnectRequest) -> None:
+        """Take a message that is no Step in its turn."""
+        kind = request.WhichOneof("message")
+        if self.state_now is StreamState.OVER:
+            # It crossed the end of the stream; the session may go on in another one.
+            return
+        if kind == "hello" and self.state_now is StreamState.GREETING:
+            self._greet(request.hello)
+        elif kind == "goodbye" and self._session is not None:
+            self._leave(request.goodbye.reason)
+        elif self.state_now is not StreamState.CLOSING:
+            raise UnexpectedMessageError(
+                f"{self.label} sent {(kind or 'an empty message').capitalize()} while "
+                f"{self.state_now.value}; a stream is one Hello, then Steps, then Goodbye"
+            )
+
+    def _greet(self, message: pb.Hello) -> None:
+        self._simulator = message.simulator[:MAX_NAME_LENGTH]
+        hello = read_hello(message, self._peer)
+        session, is_resumed = self._sessions.welcome(hello)
         self._session = session
         self.state_now = StreamState.TALKING
-        response = pb.ConnectResponse(
-            welcome=pb.Welcome(
-                version=codec.PROTOCOL_VERSION,
-                session_id=session.identity.session_id,
-                run_id=self._run_id,
-                seed=session.identity.seed,
-                environment_parameters=self._parameters.values,
-                max_unanswered_steps=1,
-                resumed=is_resumed,
-                grace_s=self._grace_s,
-                max_message_bytes=self._max_message_bytes,
-            )
-        )
-        self._send(response.SerializeToString())
+        session.attach(self, self._link, is_resumed=is_resumed)
+        welcome = pb.ConnectResponse(welcome=self._sessions.welcome_message(session, is_resumed))
+        self._link.send(welcome.SerializeToString(), _ignore)
 
     def _leave(self, reason: str) -> None:
         self.state_now = StreamState.OVER
-        if self._session is not None and self._session.is_live:
-            self._roster.leave(self._session, reason)
+        if self._session is not None:
+            self._session.leave(reason)
 
-    def close(self, reason: pb.CloseReason, message: str) -> None:
-        """Tell the simulator that nothing more will be answered. Steps are passed over from now."""
+    def close(self, ending: Ending, message: str) -> None:
+        """Tell the simulator that nothing more will be answered. Later Steps are ignored."""
         if self.state_now is not StreamState.TALKING:
             return
         self.state_now = StreamState.CLOSING
-        self._is_complete = reason == pb.CLOSE_REASON_COMPLETED
-        response = pb.ConnectResponse(close=pb.Close(reason=reason, message=message))
-        self._send(response.SerializeToString())
+        self._is_complete = ending is Ending.COMPLETED
+        close = pb.Close(reason=CLOSE_REASONS[ending], message=message)
+        self._link.send(pb.ConnectResponse(close=close).SerializeToString(), _ignore)
 
     def refuse(self, error: SimulatorError) -> None:
         """The stream ends because of what was sent on it, and its session with it."""
         if self._session is None:
-            self._roster.refuse_hello(error, simulator=self._simulator)
-        elif self._session.is_live:
-            self._roster.refuse_step(self._session, error)
+            self._sessions.participants.refuse_join(error, simulator=self._simulator)
+        else:
+            self._session.refuse(error)
         self.state_now = StreamState.OVER
 
     def replace(self) -> None:
-        """Another stream carries the session on."""
+        """Another stream of the simulator carries the session on."""
         self.state_now = StreamState.OVER
+        words = "the session goes on in a newer stream of this simulator"
+        self._link.end(StreamEnd(EndCode.REPLACED, words))
 
     def end(self) -> None:
         """The stream is gone. Without Goodbye, the session may come back on another one."""
@@ -192,13 +244,17 @@ class StreamProtocol:
         if self._is_complete:
             self._leave("the run is complete")
             return
-        self._roster.detach(self._session)
+        is_waiting = self._session.detach()
         if was is StreamState.CLOSING:
             logger.info("%s may come back when the trainer does", self.label)
         else:
             logger.info(
                 "%s lost its connection: it has %g s to come back%s",
                 self.label,
-                self._grace_s,
-                "" if self._session.has_unanswered_step else TOO_LONG_PERHAPS,
+                self._sessions.grace_s,
+                "" if is_waiting else TOO_LONG_PERHAPS,
             )
+
+
+def _ignore() -> None:
+    """A message was taken by the transport: nobody waits for it."""

@@ -1,16 +1,38 @@
 """One batch: the waiting requests of several simulators as one set of rows, answered together."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from entrain.requests import SlotTimesteps
-from entrain.serving.slots import SlotTable, no_slots
+from entrain.serving.slots import NO_SLOTS, SlotTable
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 # Plain numbers: looking up a member of an Enum costs as much as a small array operation.
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
+
+
+class Asker(Protocol):
+    """Who asks for actions. See `Participant`."""
+
+    def answer(
+        self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
+    ) -> bool:
+        """Take the actions of one request.
+
+        Args:
+            behaviour: of the request.
+            step_number: of the request.
+            actions: for its rows that need one; never changed afterwards.
+            taken: called when the transport took the message with these actions, if one was sent.
+
+        Returns:
+            Whether a message with these actions is on its way to a connected simulator.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +40,17 @@ class Request:
     """One simulator's rows of one behaviour, waiting for actions. It may have no rows."""
 
     owner: str
-    """Id of the session that asks."""
+    """Id of the participant that asks."""
+
+    asker: Asker
+    """Takes the answer."""
 
     rank: tuple[str, int]
     """(simulator's name, join order): where its rows stand in a lockstep batch."""
 
     behaviour: str
-    """Of the rows."""
+    step_number: int
+    """Both are told to `asker` with the answer."""
 
     timesteps: TimestepBatch
     """[K] rows, checked."""
@@ -32,101 +58,125 @@ class Request:
     num_actions: int
     """Rows that need an action."""
 
-    answer: Callable[[ActionBatch], None]
-    """Takes that many actions."""
-
-    def __len__(self) -> int:
-        return len(self.timesteps)
+    is_usual: bool = False
+    """True if every row is MID, so that no agent began or ended."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """Where a part of a batch's actions goes."""
+    """Where a part of a batch's actions goes. See `Request`."""
 
     owner: str
+    asker: Asker
+    behaviour: str
+    step_number: int
     num_actions: int
-    answer: Callable[[ActionBatch], None]
 
 
-class Replies:
-    """What is still owed to the simulators of a batch that was handed out. Paid once."""
+class Queue(Protocol):
+    """What a batch needs to know of the batcher that it came from."""
 
-    def __init__(self, replies: Sequence[Reply], *, on_reply: Callable[[], None]) -> None:
-        self._replies = tuple(replies)
-        self._on_reply = on_reply
+    def note_answered(self) -> None:
+        """The batch that is out was answered."""
+        ...
+
+    def next_event(self) -> asyncio.Future[None]:
+        """Done when the next batch is due or the batches end; or set by whoever asked for it."""
+        ...
+
+
+class Unanswered:
+    """A batch that was handed out and is not answered yet, without its rows."""
+
+    def __init__(self, replies: Sequence[Reply] | Sequence[Request], queue: Queue) -> None:
+        self.replies = replies
+        """Who is to be answered, in the order of the rows."""
+        self._queue = queue
         self._is_answered = False
-
-    @property
-    def owed(self) -> tuple[Reply, ...]:
-        """To whom, in the order of the rows."""
-        return self._replies
+        self._is_taken = False
+        self._wakes: asyncio.Future[None] | None = None
 
     @property
     def num_actions(self) -> int:
         """Rows that need an action."""
-        return sum(reply.num_actions for reply in self._replies)
+        return sum(reply.num_actions for reply in self.replies)
 
-    def reply(self, actions: ActionBatch) -> None:
-        """Give each simulator its part of `actions`, [A] in the order of rows that needed one."""
+    async def reply(self, actions: ActionBatch, *, wait: bool = True) -> None:
+        """Give each simulator its part of the actions. See `entrain.requests.Requests.reply`."""
+        is_on_its_way = self._give(actions)
+        self._queue.note_answered()
+        if not wait or not is_on_its_way or self._is_taken:
+            return
+        self._wakes = self._queue.next_event()
+        if self._wakes.done():
+            # Streams that have something to send get their turn before the next batch.
+            await asyncio.sleep(0)
+        else:
+            await self._wakes
+
+    def _give(self, actions: ActionBatch) -> bool:
+        """Split `actions` and give them away; returns whether any part is on its way."""
         if self._is_answered:
             raise ValueError("this batch was answered already; each batch is answered once")
-        if len(actions) != self.num_actions:
+        count = len(actions.continuous)
+        replies = self.replies
+        if len(replies) == 1 and replies[0].num_actions == count:
+            self._is_answered = True
+            only = replies[0]
+            return only.asker.answer(only.behaviour, only.step_number, actions, self._note_taken)
+        if count != self.num_actions:
             raise ValueError(
-                f"{len(actions)} actions were given for {self.num_actions} rows that need one"
+                f"{count} actions were given for {self.num_actions} rows that need one"
             )
         self._is_answered = True
-        begin = 0
-        for reply in self._replies:
+        is_on_its_way, begin = False, 0
+        for reply in replies:
             end = begin + reply.num_actions
-            reply.answer(
-                ActionBatch(
-                    continuous=actions.continuous[begin:end],
-                    discrete=actions.discrete[begin:end],
-                    policy_version=actions.policy_version,
-                )
+            part = ActionBatch(
+                continuous=actions.continuous[begin:end],
+                discrete=actions.discrete[begin:end],
+                policy_version=actions.policy_version,
+            )
+            is_on_its_way |= reply.asker.answer(
+                reply.behaviour, reply.step_number, part, self._note_taken
             )
             begin = end
-        self._on_reply()
+        return is_on_its_way
+
+    def _note_taken(self) -> None:
+        """A transport took one of this batch's messages."""
+        self._is_taken = True
+        if self._wakes is not None and not self._wakes.done():
+            self._wakes.set_result(None)
 
 
-class RequestBatch(Replies):
-    """A batch with its rows: satisfies `entrain.requests.Requests`."""
+class RequestBatch(Unanswered):
+    """A batch with its rows. It is what `entrain.requests.Requests` describes."""
 
-    def __init__(
-        self,
-        requests: Sequence[Request],
-        slots: SlotTable,
-        *,
-        on_reply: Callable[[], None],
-    ) -> None:
-        super().__init__(
-            [Reply(request.owner, request.num_actions, request.answer) for request in requests],
-            on_reply=on_reply,
-        )
-        self._timesteps = merge(requests, slots)
-
-    @property
-    def timesteps(self) -> SlotTimesteps:
+    def __init__(self, requests: Sequence[Request], slots: SlotTable, queue: Queue) -> None:
+        super().__init__(requests, queue)
+        self.timesteps = merge(requests, slots)
         """All rows; those of one simulator stand together in the order it sent them."""
-        return self._timesteps
 
 
 def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
-    """Join the rows of `requests`, give newcomers a slot, take back those whose agents left.
+    """Join the rows of `requests`, give new agents a slot, take back those whose agents left.
 
     An agent whose last row here ends its episode has left: its slot is free after this batch, and
     stands in `released` of the next.
     """
-    filled = [request for request in requests if len(request)]
+    filled = [request for request in requests if len(request.timesteps.agent_id)]
     released = slots.take_released()
     slot = [slots.assign(request.owner, request.timesteps.agent_id) for request in filled]
     for request in filled:
-        left = agents_that_left(request.timesteps)
-        if len(left):
-            slots.release_agents(request.owner, left)
+        if not request.is_usual:
+            left = agents_that_left(request.timesteps)
+            if len(left):
+                slots.release_agents(request.owner, left)
+    is_one = len(filled) == 1
     return SlotTimesteps(
-        slot=slot[0] if len(slot) == 1 else np.concatenate(slot),
-        timesteps=_concatenated([request.timesteps for request in filled]),
+        slot=slot[0] if is_one else np.concatenate(slot),
+        timesteps=filled[0].timesteps if is_one else _join([each.timesteps for each in filled]),
         released=released,
         num_slots=slots.num_slots,
     )
@@ -136,14 +186,12 @@ def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
     """[N] agents with an end row and no FIRST row behind it."""
     ended = timesteps.step_type > _MID
     if not ended.any():
-        return no_slots()
+        return NO_SLOTS
     began = timesteps.agent_id[timesteps.step_type == _FIRST]
     return np.setdiff1d(timesteps.agent_id[ended], began)
 
 
-def _concatenated(parts: Sequence[TimestepBatch]) -> TimestepBatch:
-    if len(parts) == 1:
-        return parts[0]
+def _join(parts: Sequence[TimestepBatch]) -> TimestepBatch:
     return TimestepBatch(
         agent_id=np.concatenate([part.agent_id for part in parts]),
         step_type=np.concatenate([part.step_type for part in parts]),

@@ -5,7 +5,7 @@ greedy     a batch is due when every running simulator waits, or enough rows do,
 lockstep   a batch is due when every live simulator waits, and holds their rows in the order of
            their names, so that a seeded run repeats whatever the order of arrival
 
-Nothing here knows of gRPC, messages or what a policy is.
+Nothing here knows how a simulator is connected, or what a policy is.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.config.run import ServerConfig
-from entrain.serving.batch import Replies, Reply, Request, RequestBatch
+from entrain.serving.batch import Reply, Request, RequestBatch, Unanswered
 from entrain.serving.slots import SlotTable
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
@@ -40,7 +40,7 @@ class RequestBatcher:
     """The queue of one behaviour: `async for requests in batcher` yields batches as they are due.
 
     Owned by the event loop; has one consumer, which answers a batch before it asks for the next.
-    A session is live from `join` to `leave`, and running unless it is between `detach` and
+    A participant is live from `join` to `leave`, and running unless it is between `detach` and
     `attach`. The iteration ends with `close`.
     """
 
@@ -69,21 +69,20 @@ class RequestBatcher:
         self._timer: Timer | None = None
         self._is_open = False
         self._is_closed = False
-        self._waits_for_sent = False
-        self._changed = asyncio.Event()
-        self._out: Replies | None = None
+        self._event: asyncio.Future[None] | None = None
+        self._out: Unanswered | None = None
 
     def __repr__(self) -> str:
         return (
             f"<RequestBatcher '{self._spec.name}': {len(self._waiting)} of {len(self._live)} "
-            f"sessions wait with {self._rows} rows>"
+            f"simulators wait with {self._rows} rows>"
         )
 
     @property
-    def unanswered(self) -> Replies | None:
+    def unanswered(self) -> Unanswered | None:
         """What was handed out and not yet answered; after `load_state`, what was so then.
 
-        A run that stopped between looking at a batch and answering it goes on by answering this:
+        A run that stopped between evaluating a batch and answering it goes on by answering this:
         its rows were seen already and are not handed out again.
         """
         return self._out
@@ -96,49 +95,49 @@ class RequestBatcher:
     def close(self) -> None:
         """End the iteration; what waits stays unanswered."""
         self._is_closed = True
-        self._changed.set()
+        self._wake()
         self._cancel_timer()
 
     def join(self, owner: str) -> None:
-        """A session with this behaviour is live and running."""
+        """A participant with this behaviour is live and running."""
         self._live.add(owner)
         self.attach(owner)
 
     def attach(self, owner: str) -> None:
-        """A session's stream is there (again)."""
+        """A participant is connected (again)."""
         self._running.add(owner)
         if owner not in self._waiting:
             self._absent.add(owner)
 
     def detach(self, owner: str) -> None:
-        """A session's stream broke; greedy batches no longer wait for it, lockstep ones do."""
+        """A connection broke; greedy batches no longer wait for it, lockstep ones do."""
         self._running.discard(owner)
         self._absent.discard(owner)
         self._reconsider()
 
     def restore(self, owner: str) -> None:
-        """A session of a checkpoint is live, and not running yet."""
+        """A participant of a checkpoint is live, and not running yet."""
         self._live.add(owner)
 
     def leave(self, owner: str) -> int:
-        """A session is over: what it waits for is withdrawn and its slots are taken back.
+        """A participant is gone: its waiting request is withdrawn, its slots are taken back.
 
         Returns how many slots.
         """
         request = self._waiting.pop(owner, None)
         if request is not None:
-            self._rows -= len(request)
+            self._rows -= len(request.timesteps)
         self._live.discard(owner)
         released = self._slots.release(owner)
         self.detach(owner)
         return released
 
     def submit(self, request: Request) -> None:
-        """A request joins the next batch. A session has at most one waiting."""
+        """A request joins the next batch. A participant has at most one waiting."""
         if not self._waiting:
             self._oldest_s = self._clock()
         self._waiting[request.owner] = request
-        self._rows += len(request)
+        self._rows += len(request.timesteps.agent_id)
         self._absent.discard(request.owner)
         self._reconsider()
 
@@ -157,61 +156,60 @@ class RequestBatcher:
 
     def take(self) -> RequestBatch:
         """The waiting requests as one batch. In lockstep ordered by rank, else by arrival."""
-        requests = list(self._waiting.values())
+        requests = self._take_waiting()
         if self._lockstep:
             requests.sort(key=lambda request: request.rank)
-        self._forget_waiting()
-        batch = RequestBatch(requests, self._slots, on_reply=self._on_reply)
+        batch = RequestBatch(requests, self._slots, self)
         self._out = batch
         return batch
 
-    def _forget_waiting(self) -> None:
-        self._waiting = {}
+    def _take_waiting(self) -> list[Request]:
+        requests = list(self._waiting.values())
+        self._waiting.clear()
         self._rows = 0
-        self._absent = set(self._running)
-        self._cancel_timer()
+        self._absent.update(self._running)
+        if self._timer is not None:
+            self._cancel_timer()
+        return requests
 
-    def _on_reply(self) -> None:
+    def note_answered(self) -> None:
+        """The batch that was out is answered: the next one may go out."""
         self._out = None
-        self._reconsider()
+        if self._waiting:
+            self._reconsider()
 
     def __aiter__(self) -> "RequestBatcher":
         return self
 
     async def __anext__(self) -> RequestBatch:
-        while True:
-            if self._is_closed:
-                raise StopAsyncIteration
-            if self.is_due and self._rows:
+        while not self._is_closed:
+            if self._rows and self.is_due:
                 return self.take()
-            self._changed.clear()
-            await self._changed.wait()
+            await self._next_event()
+        raise StopAsyncIteration
 
-    async def until_sent(self) -> None:
-        """Until a message is on its way to a simulator, or there is other work to do.
+    def next_event(self) -> asyncio.Future[None]:
+        """Done when the next batch is due or the batches end. The caller may set it before."""
+        event = self._next_event()
+        if self._is_closed or (self._rows and self.is_due):
+            event.set_result(None)
+        return event
 
-        For what can wait while a batch's answers are sent: gRPC's threads, on either side, would
-        have to share the processor with it, and simulators wait for them.
-        """
-        self._waits_for_sent = True
-        # Whatever else there is to do: streams that have something to send get their turn first.
-        await asyncio.sleep(0)
-        while self._waits_for_sent and not (self._is_closed or (self.is_due and self._rows)):
-            self._changed.clear()
-            await self._changed.wait()
-        self._waits_for_sent = False
+    def _next_event(self) -> asyncio.Future[None]:
+        # There is one consumer, so that one future is enough.
+        self._event = asyncio.get_running_loop().create_future()
+        return self._event
 
-    def note_sent(self) -> None:
-        """A message, whichever, is on its way to a simulator."""
-        if self._waits_for_sent:
-            self._waits_for_sent = False
-            self._changed.set()
+    def _wake(self) -> None:
+        """Wake the consumer, which waits for a batch or until its answers are on their way."""
+        if self._event is not None and not self._event.done():
+            self._event.set_result(None)
 
     def _reconsider(self) -> None:
         """Wake the consumer if a batch is due, or see to it that it is woken in time."""
         if self.is_due:
             if self._rows:
-                self._changed.set()
+                self._wake()
             else:
                 self._answer_emptiness()
         elif (
@@ -234,19 +232,23 @@ class RequestBatcher:
             self._timer = None
 
     def _answer_emptiness(self) -> None:
-        """Requests without a single row are answered at once; no policy needs to look at them."""
-        requests = list(self._waiting.values())
-        self._forget_waiting()
-        for request in requests:
-            request.answer(no_actions(self._spec))
+        """Requests without a single row are answered at once; no policy needs to see them."""
+        for request in self._take_waiting():
+            request.asker.answer(
+                request.behaviour, request.step_number, no_actions(self._spec), _ignore
+            )
 
     def owes(self, owner: str) -> bool:
-        """Whether a batch with this session's rows is out."""
-        return self._out is not None and any(reply.owner == owner for reply in self._out.owed)
+        """Whether a batch with this participant's rows is out."""
+        return self._out is not None and any(r.owner == owner for r in self._out.replies)
 
     def restore_unanswered(self, replies: Sequence[Reply]) -> None:
         """A batch was out when the checkpoint was taken: its answers are still owed."""
-        self._out = Replies(replies, on_reply=self._on_reply)
+        self._out = Unanswered(replies, self)
+
+
+def _ignore() -> None:
+    """A message was taken by the transport: nobody waits for it."""
 
 
 def no_actions(spec: BehaviourSpec) -> ActionBatch:

@@ -1,11 +1,10 @@
 """The kinds of agents of a run: each with one spec for all simulators, its slots, its queue.
 
-Nothing here knows of streams or sessions.
+Nothing here knows of simulators.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from entrain.serving.batcher import CallLater, RequestBatcher, call_later_on_loo
 from entrain.serving.limits import Limit, check_row, max_message_bytes
 from entrain.serving.slots import SlotTable
 from entrain.state import State
-from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import TimestepBatch
-from entrain_envs.wire import trainer_pb2 as pb
 
 
 class Behaviour:
@@ -39,7 +36,7 @@ class Behaviour:
             config.max_agents, of=f"agents of behaviour '{spec.name}'", option="server.max_agents"
         )
         self.no_rows = no_rows(spec)
-        """What a simulator is taken to have sent that has no agents of this behaviour now."""
+        """What is requested for a simulator that has no agents of this behaviour now."""
 
     def __repr__(self) -> str:
         return f"<Behaviour {self.spec}>"
@@ -50,7 +47,12 @@ class Behaviour:
         return self.spec.name
 
 
-def prepare_nothing(_specs: Sequence[BehaviourSpec]) -> None:
+Opener = Callable[[Sequence[Behaviour]], None]
+"""Gets a run ready to serve new behaviours, before the simulator that brought them is welcomed.
+ConfigError, and ready for none of them, if it cannot serve one. Called once for each behaviour."""
+
+
+def open_nothing(_behaviours: Sequence[Behaviour]) -> None:
     """Take every behaviour as it comes: whoever serves it is there already."""
 
 
@@ -63,7 +65,7 @@ class Behaviours:
         *,
         accepts: Callable[[str], bool],
         policies: Sequence[str],
-        prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
+        on_new: Opener = open_nothing,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
     ) -> None:
@@ -73,25 +75,27 @@ class Behaviours:
             config: limits and batching.
             accepts: whether the run has a policy for a behaviour of that name.
             policies: the names it has policies for, for messages.
-            prepare: gets the run ready for new behaviours, before any of them is known; ConfigError
-                and ready for none if it cannot serve one.
+            on_new: given new behaviours before anyone may send rows of them.
             clock: seconds.
             call_later: how to be called back after seconds.
         """
         self._config = config
         self._accepts = accepts
         self._policies = tuple(policies)
-        self._prepare = prepare
+        self._on_new = on_new
         self._clock = clock
         self._call_later = call_later
         self._by_name: dict[str, Behaviour] = {}
-        self._opened: asyncio.Queue[Behaviour | None] = asyncio.Queue()
+        self._is_closed = False
 
     def __iter__(self) -> Iterator[Behaviour]:
         return iter(self._by_name.values())
 
+    def __getitem__(self, name: str) -> Behaviour:
+        return self._by_name[name]
+
     def check(self, spec: BehaviourSpec, *, who: str) -> None:
-        """Raise unless a simulator with this behaviour may join.
+        """Raise unless a simulator with this behaviour may take part.
 
         BadHelloError if the run has no policy for it, or no message could hold a row of it;
         RefusedHelloError if it is known by another spec.
@@ -112,63 +116,58 @@ class Behaviours:
                 "use the same build of the simulator everywhere, or give the behaviour another name"
             )
 
-    def prepare(self, specs: Sequence[BehaviourSpec], *, who: str) -> None:
-        """Get the run ready for those that are new; BadHelloError, and for none, if it cannot be.
+    def admit(self, specs: Sequence[BehaviourSpec], *, who: str) -> Sequence[Behaviour]:
+        """The behaviours of these specs, made where they are new. `check` them first.
 
-        For `admit` must follow: what was made ready is counted as there.
+        Raises:
+            BadHelloError: the run cannot serve one of them; then none was made.
         """
-        try:
-            self._prepare([spec for spec in specs if spec.name not in self._by_name])
-        except ConfigError as error:
-            raise BadHelloError(f"{who} cannot be given a policy: {error}") from error
+        new = [self._make(spec) for spec in specs if spec.name not in self._by_name]
+        if new:
+            try:
+                self._on_new(new)
+            except ConfigError as error:
+                raise BadHelloError(f"{who} cannot be given a policy: {error}") from error
+        self._by_name.update({behaviour.name: behaviour for behaviour in new})
+        return [self._by_name[spec.name] for spec in specs]
 
-    def admit(self, spec: BehaviourSpec) -> Behaviour:
-        """The behaviour of that spec, made if it is new. `check` and `prepare` it first."""
-        behaviour = self._by_name.get(spec.name)
-        if behaviour is None:
-            behaviour = self._by_name[spec.name] = Behaviour(
-                spec, self._config, clock=self._clock, call_later=self._call_later
-            )
-            self._opened.put_nowait(behaviour)
-        return behaviour
+    def _make(self, spec: BehaviourSpec) -> Behaviour:
+        made = Behaviour(spec, self._config, clock=self._clock, call_later=self._call_later)
+        if self._is_closed:
+            made.batcher.close()
+        return made
 
-    async def opened(self) -> AsyncIterator[Behaviour]:
-        """Behaviours as they are first seen. Ends with `close`. For one consumer."""
-        while (behaviour := await self._opened.get()) is not None:
-            yield behaviour
-
-    def note_sent(self) -> None:
-        """A message is on its way to a simulator."""
-        for behaviour in self:
-            behaviour.batcher.note_sent()
+    @property
+    def has_batch_out(self) -> bool:
+        """Whether a batch was handed out and is not answered yet."""
+        return any(behaviour.batcher.unanswered is not None for behaviour in self)
 
     def close(self) -> None:
-        """No more batches, and no more new behaviours."""
-        self._opened.put_nowait(None)
+        """No more batches, also of behaviours that are new from here on."""
+        self._is_closed = True
         for behaviour in self:
             behaviour.batcher.close()
 
     def state(self) -> State:
         """Specs and slot tables."""
         return {
-            str(index): {
-                "spec": codec.encode_spec(behaviour.spec).SerializeToString(deterministic=True),
-                "slots": behaviour.slots.state(),
-            }
+            str(index): {"spec": behaviour.spec.state(), "slots": behaviour.slots.state()}
             for index, behaviour in enumerate(self)
         }
 
     def load_state(self, state: State) -> None:
-        """Know the behaviours and slots that `state` was taken of; ConfigError as of `prepare`."""
+        """Know the behaviours and slots that `state` was taken of; ConfigError as of `Opener`."""
         for index in sorted(state, key=int):
-            spec = codec.decode_spec(pb.BehaviourSpec.FromString(state[index]["spec"]))
+            spec = BehaviourSpec.from_state(state[index]["spec"])
             if not self._accepts(spec.name):
                 raise CheckpointError(
                     f"the checkpoint has behaviour '{spec.name}', and the configuration has no "
-                    f"policy for it (it has: {', '.join(self._policies)})"
+                    f"policy for '{spec.name}' (it has: {', '.join(self._policies)})"
                 )
-            self._prepare([spec])
-            self.admit(spec).slots.load_state(state[index]["slots"])
+            behaviour = self._make(spec)
+            behaviour.slots.load_state(state[index]["slots"])
+            self._on_new([behaviour])
+            self._by_name[spec.name] = behaviour
 
 
 def no_rows(spec: BehaviourSpec) -> TimestepBatch:
@@ -183,8 +182,3 @@ def no_rows(spec: BehaviourSpec) -> TimestepBatch:
         },
         action_mask=np.empty((0, spec.action.num_choices), np.bool_),
     )
-
-
-def by_name(behaviours: Sequence[Behaviour]) -> Mapping[str, Behaviour]:
-    """{name: behaviour}, in order."""
-    return {behaviour.name: behaviour for behaviour in behaviours}

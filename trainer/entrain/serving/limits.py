@@ -1,4 +1,4 @@
-"""So much of something at once, and no more: agents of a behaviour, bytes of unanswered steps."""
+"""Limits on how much simulators may use at once: agents, waiting bytes, the size of one row."""
 
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, LimitError
@@ -6,13 +6,13 @@ from entrain_envs.spec import BehaviourSpec
 
 
 class Limit:
-    """Counts what is taken of a limited amount. Owned by the event loop."""
+    """A limit on how much of a resource may be in use at once. Owned by the event loop."""
 
     def __init__(self, limit: int, *, of: str, option: str) -> None:
-        """Start with nothing taken.
+        """Start with nothing in use.
 
         Args:
-            limit: most that may be taken at once.
+            limit: most that may be in use at once.
             of: what is counted, in the plural, for messages.
             option: the option that sets the limit, for messages.
         """
@@ -25,7 +25,7 @@ class Limit:
         return f"<Limit {self.used:,} of {self.limit:,} {self._of}>"
 
     def take(self, amount: int, *, who: str) -> None:
-        """Take `amount` for `who` (negative gives back); LimitError if there is not so much."""
+        """Use `amount` for `who` (negative gives back); LimitError if too little is left."""
         total = self.used + amount
         if amount > 0 and total > self.limit:
             raise LimitError(

@@ -2,7 +2,7 @@
 
 A slot is given to an agent when its rows are first batched, and taken back when the agent's episode
 ends without a next one, or its simulator leaves. The lowest free slots are given first.
-Nothing here knows of messages, sessions or batches.
+Nothing here knows of messages, participants or batches.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +12,8 @@ import numpy as np
 from entrain.state import State
 from entrain_envs.timestep import BoolArray, Int64Array
 
-
-def no_slots() -> Int64Array:
-    """An empty array of slots or agent ids."""
-    return np.empty(0, np.int64)
+NO_SLOTS: Int64Array = np.empty(0, np.int64)
+"""No slots or agent ids; shared, for an empty array cannot be changed in place."""
 
 
 def find(sorted_ids: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:
@@ -36,23 +34,23 @@ def find(sorted_ids: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolAr
 
 @dataclass
 class _Holding:
-    """The agents of one owner. `last_*` are those of its last message, for the fast path."""
+    """The agents of one owner. `last_*` are those of its last message, as a short cut."""
 
-    agent_id: Int64Array = field(default_factory=no_slots)
-    slot: Int64Array = field(default_factory=no_slots)
-    last_agent_id: Int64Array = field(default_factory=no_slots)
-    last_slot: Int64Array = field(default_factory=no_slots)
+    agent_id: Int64Array = field(default_factory=lambda: NO_SLOTS)
+    slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
+    last_content: bytes = b""
+    last_slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
 
 
 class SlotTable:
     """(owner, agent id) -> slot, for one behaviour. Owned by the event loop.
 
-    An owner is a session's id. Agents of two owners never share a slot.
+    An owner is a participant's id. Agents of two owners never share a slot.
     """
 
     def __init__(self) -> None:
         self._holdings: dict[str, _Holding] = {}
-        self._free = no_slots()
+        self._free = NO_SLOTS
         self._released: list[Int64Array] = []
         self.num_slots = 0
         """One more than the highest slot ever given."""
@@ -69,7 +67,7 @@ class SlotTable:
         """Slots of these agents; those who have none are given one.
 
         Args:
-            owner: the session they belong to.
+            owner: the participant they belong to.
             agent_id: [K], an agent may stand there twice.
 
         Returns:
@@ -78,13 +76,15 @@ class SlotTable:
         holding = self._holdings.get(owner)
         if holding is None:
             holding = self._holdings[owner] = _Holding()
-        if np.array_equal(agent_id, holding.last_agent_id):
+        # Compared as bytes: for a few agents numpy's array_equal costs more than all else here.
+        content = agent_id.tobytes()
+        if content == holding.last_content:
             return holding.last_slot
         position, known = find(holding.agent_id, agent_id)
         if not known.all():
             self._add(holding, np.unique(agent_id[~known]))
             position, _ = find(holding.agent_id, agent_id)
-        holding.last_agent_id = agent_id
+        holding.last_content = content
         holding.last_slot = holding.slot[position]
         return holding.last_slot
 
@@ -107,7 +107,7 @@ class SlotTable:
         self._give_back(holding.slot[leaving])
         holding.agent_id = holding.agent_id[~leaving]
         holding.slot = holding.slot[~leaving]
-        holding.last_agent_id = holding.last_slot = no_slots()
+        holding.last_content, holding.last_slot = b"", NO_SLOTS
 
     def release(self, owner: str) -> int:
         """Take back all slots of `owner`; returns how many."""
@@ -125,7 +125,7 @@ class SlotTable:
     def take_released(self) -> Int64Array:
         """[R] slots taken back since this was last asked."""
         if not self._released:
-            return no_slots()
+            return NO_SLOTS
         released = np.unique(np.concatenate(self._released))
         self._released = []
         return released
@@ -135,7 +135,7 @@ class SlotTable:
         return {
             "num_slots": self.num_slots,
             "free": self._free.copy(),
-            "released": np.concatenate([no_slots(), *self._released]),
+            "released": np.concatenate([NO_SLOTS, *self._released]),
             "owners": {
                 owner: {"agent_id": holding.agent_id.copy(), "slot": holding.slot.copy()}
                 for owner, holding in self._holdings.items()

@@ -9,24 +9,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from entrain.errors import BadStepError
-from entrain.serving.slots import find, no_slots
+from entrain.serving.slots import NO_SLOTS, find
 from entrain.state import State
 from entrain_envs.timestep import BoolArray, Int64Array, StepType, TimestepBatch
 
 # Plain numbers: looking up a member of an Enum costs as much as a small array operation.
 _FIRST, _MID, _TERMINATED = int(StepType.FIRST), int(StepType.MID), int(StepType.TERMINATED)
+_MID_BYTE = bytes([_MID])
 
 
 @dataclass(frozen=True, eq=False)
 class StepOrder:
     """The agents of one behaviour that were given an action whose outcome has not arrived."""
 
-    agent_id: Int64Array = field(default_factory=no_slots)
+    agent_id: Int64Array = field(default_factory=lambda: NO_SLOTS)
     """[N] ascending, each once."""
 
-    recent: Int64Array = field(default_factory=no_slots)
-    """[M] those given an action by the last message, in its order; lets the usual next message,
-    MID for the same agents, pass without a search."""
+    recent: bytes = b""
+    """The ids of those given an action by the last message, in its order. The usual next message,
+    MID for the same agents, then needs no search."""
 
     def __len__(self) -> int:
         return len(self.agent_id)
@@ -34,11 +35,14 @@ class StepOrder:
     def after(self, timesteps: TimestepBatch) -> "StepOrder":
         """Who awaits an outcome once these rows are answered; BadStepError if they are in disorder.
 
+        Returns itself, the same object, if every row is MID and the agents are those of before.
+
         Args:
             timesteps: [K] rows of one message, already held against the spec.
         """
         agent_id, step_type = timesteps.agent_id, timesteps.step_type
-        if np.array_equal(agent_id, self.recent) and bool((step_type == _MID).all()):
+        # As bytes: for a few agents numpy's comparisons cost more than all else here.
+        if agent_id.tobytes() == self.recent and not step_type.tobytes().strip(_MID_BYTE):
             return self
         order = np.argsort(agent_id, kind="stable")
         sorted_id, sorted_type = agent_id[order], step_type[order]
@@ -53,7 +57,7 @@ class StepOrder:
         acting = sorted_id[is_last & (sorted_type <= _MID)]
         return StepOrder(
             agent_id=np.sort(np.concatenate([self.agent_id[staying], acting])),
-            recent=agent_id[timesteps.needs_action],
+            recent=agent_id[step_type <= _MID].tobytes(),
         )
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""One simulator's conversation: sequence numbers, parts, resume, and what is kept for a restart."""
+"""One simulator's Steps and Acts: sequence numbers, parts, resume, and what a checkpoint keeps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 
 from entrain.errors import BadStepError, LimitError, UnexpectedMessageError
-from entrain.native.session import SessionState
+from entrain.native.session import Session
+from entrain.serving.participant import Presence
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType
 from entrain_envs.wire import trainer_pb2 as pb
+from support.world import reply_now
 
 FIRST, MID = StepType.FIRST, StepType.MID
 TERMINATED, TRUNCATED = StepType.TERMINATED, StepType.TRUNCATED
 Make = Callable[..., Any]
 
 
-def session_of(world: Any) -> Any:
-    (session,) = world.roster
-    return session
+def participant_of(world: Any) -> Any:
+    (participant,) = world.participants
+    return participant
 
 
 def actions(*numbers: float) -> ActionBatch:
@@ -30,12 +32,12 @@ def actions(*numbers: float) -> ActionBatch:
 
 
 def break_stream(simulator: Any) -> None:
-    simulator.conversation.end()
+    simulator.stream.end()
 
 
 def come_back(world: Any, simulator: Any) -> Any:
     """The same process on a new stream, with its session resumed."""
-    session_id = simulator.conversation.session_id
+    session_id = simulator.stream.session_id
     again = world.dial(simulator.name, instance_id=simulator.instance_id, specs=simulator.specs)
     assert again.hello(resume=session_id).resumed
     return again
@@ -357,7 +359,7 @@ class TestARestartedTrainer:
         again = come_back(after, simulator)
         again.step(1, (7, FIRST))
         assert not after.is_due()
-        unanswered.reply(actions(7.0))
+        reply_now(unanswered, actions(7.0))
         assert again.acted_agents() == [(1, [7])]
         again.step(2, (7, MID))
         assert after.serve().slot.tolist() == [0]
@@ -369,7 +371,7 @@ class TestARestartedTrainer:
         simulator.step(1, (7, FIRST))
         world.take()
         after = restarted(world, make_world)
-        after.behaviour().batcher.unanswered.reply(actions(7.0))
+        reply_now(after.behaviour().batcher.unanswered, actions(7.0))
         again = come_back(after, simulator)
         again.step(1, (7, FIRST))
         assert again.acted_agents() == [(1, [7])]
@@ -389,7 +391,7 @@ class TestARestartedTrainer:
         assert batch.timesteps.step_type.tolist() == [FIRST, FIRST]
         assert batch.timesteps.reward.tolist() == [0.0, 0.0]
         assert again.acted_agents() == [(5, [7, 9])]
-        assert after.roster.counters["sessions_resynced"] == 1
+        assert after.participants.counters["sessions_resynced"] == 1
         # An agent that was left out of that Step is forgotten as well, and accepted later.
         again.step(6, (7, MID, 1.0), (10, MID, 1.0))
         assert after.serve().timesteps.step_type.tolist() == [MID, FIRST]
@@ -495,7 +497,7 @@ class TestEnvironmentParameters:
         simulator = world.join()
         simulator.step(1, (7, FIRST))
         world.serve()
-        world.parameters.update({"gravity": 9.5, "wind": 2.0})
+        world.participants.parameters.update({"gravity": 9.5, "wind": 2.0})
         simulator.step(2, (7, MID))
         world.serve()
         simulator.step(3, (7, MID))
@@ -506,10 +508,10 @@ class TestEnvironmentParameters:
     def test_an_act_sent_again_does_not_undo_what_welcome_told(self, world: Any) -> None:
         simulator = world.join()
         simulator.step(1, (7, FIRST))
-        world.parameters.update({"gravity": 1.0})
+        world.participants.parameters.update({"gravity": 1.0})
         world.serve()
         break_stream(simulator)
-        world.parameters.update({"gravity": 2.0})
+        world.participants.parameters.update({"gravity": 2.0})
         again = come_back(world, simulator)
         again.step(1, (7, FIRST))
         assert dict(again.acts()[0].changed_environment_parameters) == {}
@@ -517,20 +519,23 @@ class TestEnvironmentParameters:
 
 def test_answers_for_a_session_that_left_go_nowhere(world: Any) -> None:
     simulator = world.join()
-    session = session_of(world)
+    participant = participant_of(world)
     simulator.step(1, (7, FIRST))
     batch = world.take()
     simulator.goodbye()
-    batch.reply(actions(7.0))
+    reply_now(batch, actions(7.0))
     assert simulator.acts() == []
-    assert session.state_now is SessionState.CLOSED
+    assert participant.presence is Presence.GONE
 
 
 def test_its_words_say_who_and_where_it_stands(world: Any) -> None:
     simulator = world.join()
-    session = session_of(world)
+    participant = participant_of(world)
+    session = Session(participant, world.participants)
+    assert repr(participant) == "<Participant walker-sim@10.0.0.7: running>"
     assert repr(session) == "<Session walker-sim@10.0.0.7: running>"
     break_stream(simulator)
+    assert repr(participant) == "<Participant walker-sim@10.0.0.7: detached>"
     assert repr(session) == "<Session walker-sim@10.0.0.7: detached>"
 
 

@@ -1,5 +1,6 @@
 """Requests merged into rows by slot, and actions shared out again."""
 
+import asyncio
 from collections.abc import Callable
 
 import numpy as np
@@ -8,22 +9,49 @@ import pytest
 from entrain.serving.batch import Request, RequestBatch, agents_that_left, merge
 from entrain.serving.slots import SlotTable
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from support.world import reply_now
 
 FIRST, MID = StepType.FIRST, StepType.MID
 TERMINATED, TRUNCATED = StepType.TERMINATED, StepType.TRUNCATED
 Rows = Callable[..., TimestepBatch]
 
 
-def request(
-    owner: str, timesteps: TimestepBatch, answer: Callable[[ActionBatch], None] = lambda _: None
-) -> Request:
+class Asker:
+    """Keeps the actions that it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[ActionBatch] = []
+
+    def answer(
+        self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
+    ) -> bool:
+        assert (behaviour, step_number) == ("walker", 5)
+        self.given.append(actions)
+        return False
+
+
+class OneBatch:
+    """The queue of a batch: counts how often it was answered."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+
+    def note_answered(self) -> None:
+        self.answered += 1
+
+    def next_event(self) -> asyncio.Future[None]:
+        raise AssertionError("nothing was sent, so that nothing is waited for")
+
+
+def request(owner: str, timesteps: TimestepBatch, asker: Asker | None = None) -> Request:
     return Request(
         owner=owner,
+        asker=asker or Asker(),
         rank=(owner, 0),
         behaviour="walker",
+        step_number=5,
         timesteps=timesteps,
         num_actions=int(timesteps.needs_action.sum()),
-        answer=answer,
     )
 
 
@@ -88,40 +116,35 @@ def test_agents_that_left_are_those_with_an_end_and_no_beginning(rows: Rows) -> 
     assert agents_that_left(rows((1, MID))).tolist() == []
 
 
-def test_each_simulator_gets_the_actions_of_its_own_rows(rows: Rows, walker: object) -> None:
-    answers: dict[str, list[float]] = {}
-
-    def answer_of(owner: str) -> Callable[[ActionBatch], None]:
-        def answer(given: ActionBatch) -> None:
-            assert given.policy_version == 3
-            answers[owner] = given.continuous[:, 0].tolist()
-
-        return answer
-
-    empty = rows()
+def test_each_simulator_gets_the_actions_of_its_own_rows(rows: Rows) -> None:
+    left, middle, right = Asker(), Asker(), Asker()
     batch = RequestBatch(
         [
-            request("left", rows((1, FIRST), (2, FIRST)), answer_of("left")),
-            request("middle", empty, answer_of("middle")),
-            request("right", rows((7, TERMINATED), (7, FIRST)), answer_of("right")),
+            request("left", rows((1, FIRST), (2, FIRST)), left),
+            request("middle", rows(), middle),
+            request("right", rows((7, TERMINATED), (7, FIRST)), right),
         ],
         SlotTable(),
-        on_reply=lambda: None,
+        OneBatch(),
     )
     assert batch.num_actions == 3
-    batch.reply(actions(10.0, 20.0, 30.0))
-    assert answers == {"left": [10.0, 20.0], "middle": [], "right": [30.0]}
+    reply_now(batch, actions(10.0, 20.0, 30.0))
+    given = [
+        [(part.continuous[:, 0].tolist(), part.policy_version) for part in asker.given]
+        for asker in (left, middle, right)
+    ]
+    assert given == [[([10.0, 20.0], 3)], [([], 3)], [([30.0], 3)]]
 
 
-def test_a_batch_is_answered_once_and_in_full(rows: Rows) -> None:
-    replied: list[bool] = []
-    batch = RequestBatch(
-        [request("left", rows((1, FIRST)))], SlotTable(), on_reply=lambda: replied.append(True)
-    )
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_batch_is_answered_once_and_in_full(rows: Rows, others: int) -> None:
+    queue = OneBatch()
+    requests = [request("left", rows((1, FIRST))), *[request("right", rows())] * others]
+    batch = RequestBatch(requests, SlotTable(), queue)
     with pytest.raises(ValueError, match=r"2 actions were given for 1 rows that need one"):
-        batch.reply(actions(1.0, 2.0))
-    assert not replied
-    batch.reply(actions(1.0))
+        await batch.reply(actions(1.0, 2.0))
+    assert queue.answered == 0
+    await batch.reply(actions(1.0))
     with pytest.raises(ValueError, match=r"answered already"):
-        batch.reply(actions(1.0))
-    assert replied == [True]
+        await batch.reply(actions(1.0))
+    assert queue.answered == 1

@@ -23,17 +23,17 @@ def hello(spec: BehaviourSpec, **fields: Any) -> pb.Hello:
 
 
 def test_a_sound_hello_is_read_whole(walker: BehaviourSpec) -> None:
-    greeting = read_hello(hello(walker, max_agents=5, resume_session_id="abc"), "10.0.0.7")
-    assert greeting.who == "walker-sim@10.0.0.7"
-    assert greeting.simulator == "walker-sim"
-    assert greeting.instance_id == "process-1"
-    assert greeting.specs == (walker,)
-    assert greeting.max_agents == 5
-    assert greeting.resume_session_id == "abc"
+    parsed = read_hello(hello(walker, max_agents=5, resume_session_id="abc"), "10.0.0.7")
+    assert parsed.join.who == "walker-sim@10.0.0.7"
+    assert parsed.join.simulator == "walker-sim"
+    assert parsed.join.instance_id == "process-1"
+    assert parsed.join.specs == (walker,)
+    assert parsed.join.max_agents == 5
+    assert parsed.resume_session_id == "abc"
 
 
 def test_a_simulator_that_speaks_newer_versions_too_is_welcome(walker: BehaviourSpec) -> None:
-    assert read_hello(hello(walker, min_version=0, max_version=9), "host").simulator
+    assert read_hello(hello(walker, min_version=0, max_version=9), "host").join.simulator
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,3 @@ def test_a_spec_that_contradicts_itself_is_refused(walker: BehaviourSpec) -> Non
     broken.action.low[0] = 5.0
     with pytest.raises(BadHelloError, match=r"walker-sim@host declares a behaviour that cannot be"):
         read_hello(hello(walker, behaviours=[broken]), "host")
-
-
-def test_no_behaviour_and_a_behaviour_twice_are_refused(walker: BehaviourSpec) -> None:
-    with pytest.raises(BadHelloError, match=r"declares the behaviours \[\]; expected at least one"):
-        read_hello(hello(walker, behaviours=[]), "host")
-    twice = [codec.encode_spec(walker)] * 2
-    with pytest.raises(BadHelloError, match=r"\[walker, walker\]; .* each name once"):
-        read_hello(hello(walker, behaviours=twice), "host")

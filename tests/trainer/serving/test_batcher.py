@@ -1,6 +1,7 @@
 """When a batch is due, and who is in it: by hand, with a clock that stands still."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.config.run import ServerConfig
-from entrain.serving.batch import Replies, Reply, Request, RequestBatch
+from entrain.serving.batch import Reply, Request, RequestBatch, Unanswered
 from entrain.serving.batcher import RequestBatcher
 from entrain.serving.behaviours import no_rows
 from entrain.serving.slots import SlotTable
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from support.world import reply_now
 
 SPEC = BehaviourSpec("walker", (ObservationSpec("eyes", ()),), ActionSpec((-1.0,), (1.0,)))
+
+
+class Asker:
+    """Counts the actions that it is given."""
+
+    def __init__(self, owner: str, answered: list[str], *, is_connected: bool = True) -> None:
+        self._owner = owner
+        self._answered = answered
+        self._is_connected = is_connected
+        self.given: list[int] = []
+        self.taken: list[Callable[[], None]] = []
+
+    def answer(
+        self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
+    ) -> bool:
+        self._answered.append(self._owner)
+        self.given.append(len(actions))
+        self.taken.append(taken)
+        return self._is_connected
 
 
 class Queue:
@@ -32,12 +53,14 @@ class Queue:
             call_later=timers.call_later,
         )
         self.answered: list[str] = []
+        self.askers: dict[str, Asker] = {}
 
     def join(self, *owners: str) -> None:
         for owner in owners:
             self.batcher.join(owner)
 
-    def submit(self, owner: str, *, num_rows: int = 1) -> None:
+    def submit(self, owner: str, *, num_rows: int = 1, is_connected: bool = True) -> None:
+        asker = self.askers[owner] = Asker(owner, self.answered, is_connected=is_connected)
         timesteps = TimestepBatch(
             agent_id=np.arange(num_rows),
             step_type=np.full(num_rows, StepType.FIRST, np.uint8),
@@ -48,11 +71,12 @@ class Queue:
         self.batcher.submit(
             Request(
                 owner=owner,
+                asker=asker,
                 rank=(owner, 0),
                 behaviour="walker",
+                step_number=1,
                 timesteps=timesteps if num_rows else no_rows(SPEC),
                 num_actions=num_rows,
-                answer=lambda _: self.answered.append(owner),
             )
         )
 
@@ -64,7 +88,7 @@ class Queue:
         """Answer the batch that is due; says whose rows were in it."""
         batch = self.take()
         self.answered.clear()
-        batch.reply(actions(batch.num_actions))
+        reply_now(batch, actions(batch.num_actions))
         return list(self.answered)
 
 
@@ -259,7 +283,7 @@ def test_a_request_without_rows_completes_a_batch(lockstep: Queue) -> None:
     assert lockstep.serve() == ["left", "right"]
 
 
-def unanswered(queue: Queue) -> Replies | None:
+def unanswered(queue: Queue) -> Unanswered | None:
     return queue.batcher.unanswered
 
 
@@ -276,21 +300,21 @@ def test_no_second_batch_is_due_while_one_is_out(greedy: Queue) -> None:
     greedy.submit("late")
     greedy.batcher.detach("right")
     assert not greedy.batcher.is_due
-    batch.reply(actions(2))
+    reply_now(batch, actions(2))
     assert unanswered(greedy) is None
     assert greedy.serve() == ["late"]
 
 
 def test_a_batch_that_was_out_at_a_checkpoint_is_answered_first(greedy: Queue) -> None:
-    given: list[int] = []
-    greedy.batcher.restore_unanswered([Reply("left", 2, lambda a: given.append(len(a)))])
+    asker = Asker("left", [])
+    greedy.batcher.restore_unanswered([Reply("left", asker, "walker", 1, 2)])
     greedy.join("right")
     greedy.submit("right")
     assert not greedy.batcher.is_due
     owed = unanswered(greedy)
     assert owed is not None
-    owed.reply(actions(2))
-    assert given == [2]
+    reply_now(owed, actions(2))
+    assert asker.given == [2]
     assert greedy.serve() == ["right"]
 
 
@@ -316,60 +340,121 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def sending(queue: Queue) -> asyncio.Task[None]:
-    """A consumer that has answered a batch, and waits until the answers are on their way."""
-    task = asyncio.ensure_future(queue.batcher.until_sent())
+async def replying(queue: Queue) -> asyncio.Task[None]:
+    """A consumer that answers the batch that is due, and waits until an answer is taken."""
+    batch = queue.take()
+    task = asyncio.ensure_future(batch.reply(actions(batch.num_actions)))
     await settle()
-    assert not task.done()
     return task
 
 
-async def test_what_can_wait_goes_on_when_a_message_is_on_its_way(greedy: Queue) -> None:
-    greedy.join("left")
-    consumer = await sending(greedy)
-    greedy.batcher.note_sent()
-    await consumer
+async def test_a_reply_waits_until_a_transport_took_one_of_its_answers(greedy: Queue) -> None:
+    greedy.join("left", "right")
+    greedy.submit("left")
+    greedy.submit("right")
+    reply = await replying(greedy)
+    assert not reply.done()
+    greedy.askers["right"].taken[0]()
+    await reply
 
 
-async def test_what_was_sent_before_a_batch_was_answered_does_not_count(greedy: Queue) -> None:
-    greedy.join("left")
-    greedy.batcher.note_sent()
-    consumer = await sending(greedy)
-    greedy.batcher.close()
-    await consumer
-
-
-async def test_a_batch_that_is_due_does_not_wait_for_answers_that_never_go_out(
+async def test_an_answer_of_an_earlier_batch_that_is_taken_late_does_not_count(
     greedy: Queue,
 ) -> None:
-    greedy.join("gone", "here")
-    consumer = await sending(greedy)
-    greedy.batcher.leave("gone")
+    greedy.join("left")
+    greedy.submit("left")
+    greedy.serve()
+    earlier = greedy.askers["left"].taken[0]
+    greedy.submit("left")
+    reply = await replying(greedy)
+    earlier()
+    await settle()
+    assert not reply.done()
+    greedy.askers["left"].taken[0]()
+    await reply
+
+
+async def test_an_answer_that_is_taken_at_once_is_not_waited_for(greedy: Queue) -> None:
+    class AtOnce(Asker):
+        def answer(self, *arguments: Any) -> bool:
+            arguments[-1]()
+            return True
+
+    batch = Unanswered([Reply("left", AtOnce("left", []), "walker", 1, 2)], greedy.batcher)
+    await asyncio.wait_for(batch.reply(actions(2)), 1.0)
+
+
+async def test_a_reply_waits_for_nobody_if_no_answer_is_on_its_way(greedy: Queue) -> None:
+    greedy.join("detached", "partly answered")
+    for owner in ("detached", "partly answered"):
+        greedy.submit(owner, is_connected=False)
+    assert (await replying(greedy)).done()
+
+
+async def test_a_reply_waits_if_any_answer_is_on_its_way(greedy: Queue) -> None:
+    greedy.join("here", "detached")
     greedy.submit("here")
-    await consumer
+    greedy.submit("detached", is_connected=False)
+    reply = await replying(greedy)
+    assert not reply.done()
+    greedy.askers["here"].taken[0]()
+    await reply
+
+
+async def test_a_reply_need_not_wait(greedy: Queue) -> None:
+    greedy.join("left")
+    greedy.submit("left")
+    greedy.serve()
+    assert greedy.askers["left"].given == [1]
+
+
+async def test_a_batch_that_is_due_does_not_wait_for_answers_that_are_never_taken(
+    greedy: Queue,
+) -> None:
+    greedy.join("mute", "here")
+    greedy.submit("mute")
+    greedy.submit("here")
+    reply = await replying(greedy)
+    greedy.batcher.leave("mute")
+    greedy.submit("here")
+    await reply
     assert (await anext(greedy.batcher)).num_actions == 1
 
 
 async def test_streams_get_their_turn_to_send_although_the_next_batch_is_due(greedy: Queue) -> None:
     greedy.join("here")
     greedy.submit("here")
+    batch = greedy.take()
+    greedy.submit("here")
     written: list[str] = []
     asyncio.get_running_loop().call_soon(written.append, "an answer")
-    await greedy.batcher.until_sent()
+    await batch.reply(actions(1))
     assert written == ["an answer"]
 
 
-async def test_the_end_does_not_wait_for_answers_that_never_go_out(greedy: Queue) -> None:
-    greedy.join("gone")
-    consumer = await sending(greedy)
+async def test_the_end_does_not_wait_for_answers_that_are_never_taken(greedy: Queue) -> None:
+    greedy.join("mute")
+    greedy.submit("mute")
+    reply = await replying(greedy)
+    assert not reply.done()
     greedy.batcher.close()
-    await consumer
+    await reply
 
 
-async def test_a_message_wakes_nobody_who_waits_for_a_batch(greedy: Queue) -> None:
+async def test_after_the_end_a_reply_waits_for_nobody(greedy: Queue) -> None:
+    greedy.join("mute")
+    greedy.submit("mute")
+    batch = greedy.take()
+    greedy.batcher.close()
+    await asyncio.wait_for(batch.reply(actions(1)), 1.0)
+
+
+async def test_a_taken_answer_wakes_nobody_who_waits_for_a_batch(greedy: Queue) -> None:
     greedy.join("left")
+    greedy.submit("left")
+    greedy.serve()
     consumer = await next_of(greedy)
-    greedy.batcher.note_sent()
+    greedy.askers["left"].taken[0]()
     await settle()
     assert not consumer.done()
     greedy.submit("left")
@@ -436,7 +521,7 @@ async def test_a_request_that_came_while_a_batch_was_out_is_served_after_its_tim
     timers.pass_time(1.0)
     await settle()
     assert not consumer.done()
-    batch.reply(actions(2))
+    reply_now(batch, actions(2))
     assert (await consumer).num_actions == 1
 
 
@@ -512,4 +597,4 @@ def test_whoever_waits_is_served_in_the_end(
 def test_its_words_say_how_many_wait(greedy: Queue) -> None:
     greedy.join("left", "right")
     greedy.submit("left", num_rows=3)
-    assert repr(greedy.batcher) == "<RequestBatcher 'walker': 1 of 2 sessions wait with 3 rows>"
+    assert repr(greedy.batcher) == "<RequestBatcher 'walker': 1 of 2 simulators wait with 3 rows>"

@@ -1,25 +1,21 @@
-"""A server without a network: simulators talk to it by method calls, and time is a number."""
+"""A trainer without a network: simulators talk to it by method calls, and time is a number."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from entrain.config.run import ServerConfig
-from entrain.native.sessions import Roster
-from entrain.native.stream import StreamProtocol
-from entrain.requests import SlotTimesteps
+from entrain.native.sessions import Sessions
+from entrain.native.stream import Link, StreamEnd, StreamProtocol
+from entrain.requests import SlotTimesteps, Unanswered
 from entrain.run.state_files import decode_state, encode_state
 from entrain.serving.batch import RequestBatch
-from entrain.serving.behaviours import Behaviour, Behaviours, prepare_nothing
-from entrain.serving.limits import max_message_bytes
-from entrain.serving.parameters import EnvironmentParameters
+from entrain.serving.behaviours import Behaviour, Behaviours, Opener, open_nothing
+from entrain.serving.participants import Participants
 from entrain.state import State
-from entrain.stopwatch import ServerTimings
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
@@ -64,6 +60,12 @@ def actions_for(spec: BehaviourSpec, batch: SlotTimesteps, version: int = 0) -> 
     )
 
 
+def reply_now(batch: Unanswered, actions: ActionBatch) -> None:
+    """Answer without waiting, which never yields to the event loop."""
+    with pytest.raises(StopIteration):
+        batch.reply(actions, wait=False).__await__().send(None)
+
+
 class FakeTimers:
     """`call_later` whose time passes when the test says so."""
 
@@ -106,11 +108,11 @@ class Simulator:
     name: str
     instance_id: str
     specs: tuple[BehaviourSpec, ...]
-    conversation: StreamProtocol
+    stream: StreamProtocol
     inbox: list[pb.ConnectResponse] = field(default_factory=list)
 
     def send(self, **message: Any) -> None:
-        self.conversation.receive(pb.ConnectRequest(**message).SerializeToString())
+        self.stream.receive(pb.ConnectRequest(**message).SerializeToString())
 
     def hello(self, *, resume: str = "", max_agents: int = 0) -> pb.Welcome:
         self.send(
@@ -166,6 +168,21 @@ class Simulator:
         ]
 
 
+@dataclass
+class Inbox(Link):
+    """Takes messages at once; a transport's outbox in earnest."""
+
+    messages: list[pb.ConnectResponse]
+    ended: list[StreamEnd] = field(default_factory=list)
+
+    def send(self, message: bytes, taken: Callable[[], None]) -> None:
+        self.messages.append(pb.ConnectResponse.FromString(message))
+        taken()
+
+    def end(self, how: StreamEnd) -> None:
+        self.ended.append(how)
+
+
 class World:
     """See the module."""
 
@@ -174,46 +191,32 @@ class World:
         *,
         expect: int = 1,
         accepts: Callable[[str], bool] = SPECS.__contains__,
-        prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
+        on_new: Opener = open_nothing,
         **options: Any,
     ) -> None:
         self.config = ServerConfig(**options)
         self.timers = FakeTimers()
-        self.parameters = EnvironmentParameters({"gravity": 9.5})
-        self.seconds = ServerTimings()
         self.behaviours = Behaviours(
             self.config,
             accepts=accepts,
             policies=tuple(SPECS),
-            prepare=prepare,
+            on_new=on_new,
             clock=self.timers.clock,
             call_later=self.timers.call_later,
         )
-        self.roster = Roster(
+        self.participants = Participants(
             self.config,
             self.behaviours,
-            self.parameters,
-            seconds=self.seconds,
             seed=7,
             expect=expect,
+            environment_parameters={"gravity": 9.5},
             clock=self.timers.clock,
+            call_later=self.timers.call_later,
         )
+        self.sessions = Sessions(self.participants, run_id="run")
 
     def behaviour(self, name: str = "walker") -> Behaviour:
-        return next(behaviour for behaviour in self.behaviours if behaviour.name == name)
-
-    def converse(self, peer: str, send: Callable[[bytes], None]) -> StreamProtocol:
-        """A new stream whose answers go there."""
-        return StreamProtocol(
-            self.roster,
-            self.parameters,
-            self.seconds,
-            run_id="run",
-            grace_s=self.config.grace_s,
-            max_message_bytes=max_message_bytes(self.config),
-            peer=peer,
-            send=send,
-        )
+        return self.behaviours[name]
 
     def dial(
         self,
@@ -225,12 +228,8 @@ class World:
     ) -> Simulator:
         """A new stream, before its Hello."""
         inbox: list[pb.ConnectResponse] = []
-
-        def send(content: bytes) -> None:
-            inbox.append(pb.ConnectResponse.FromString(content))
-
-        conversation = self.converse(peer, send)
-        return Simulator(self, name, instance_id, specs, conversation, inbox)
+        stream = StreamProtocol(self.sessions, peer=peer, link=Inbox(inbox))
+        return Simulator(self, name, instance_id, specs, stream, inbox)
 
     def join(self, name: str = "walker-sim", **options: Any) -> Simulator:
         """A new stream that has been welcomed."""
@@ -248,80 +247,14 @@ class World:
     def serve(self, name: str = "walker", *, version: int = 0) -> SlotTimesteps:
         """Answer the batch that is due, and return its rows."""
         batch = self.take(name)
-        batch.reply(actions_for(SPECS[name], batch.timesteps, version))
+        reply_now(batch, actions_for(SPECS[name], batch.timesteps, version))
         return batch.timesteps
 
     def state(self) -> State:
-        return {"behaviours": self.behaviours.state(), "roster": self.roster.state()}
+        return {"participants": self.participants.state(), "front": self.sessions.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Of another world, by way of the files of a checkpoint."""
         state = decode_state(*encode_state(state))
-        self.behaviours.load_state(state["behaviours"])
-        self.roster.load_state(state["roster"])
-
-
-@pytest.fixture
-def walker() -> BehaviourSpec:
-    """Observes eyes[2], acts with one continuous number."""
-    return WALKER
-
-
-@pytest.fixture
-def bird() -> BehaviourSpec:
-    """Observes one height, acts with branches of 3 and 2."""
-    return BIRD
-
-
-@pytest.fixture
-def make_world() -> Callable[..., World]:
-    """Makes a world; options are those of ServerConfig."""
-    return World
-
-
-@pytest.fixture
-def world() -> World:
-    """One with default options."""
-    return World()
-
-
-@pytest.fixture
-def rows() -> Callable[..., TimestepBatch]:
-    """Rows of the walker: `rows((agent, step type, reward), ...)`."""
-
-    def make(*rows: Row) -> TimestepBatch:
-        return timesteps_of(WALKER, rows)
-
-    return make
-
-
-@pytest.fixture
-def timers() -> FakeTimers:
-    """A clock that stands still."""
-    return FakeTimers()
-
-
-@pytest.fixture
-def count_statements() -> Callable[[Callable[[], object]], int]:
-    """Counts the lines of both packages that a call runs."""
-
-    def count(run: Callable[[], object]) -> int:
-        lines = 0
-
-        def trace(frame: FrameType, event: str, _argument: object) -> Any:
-            nonlocal lines
-            source = frame.f_code.co_filename
-            lines += event == "line" and any(
-                name in source for name in ("entrain/serving/", "entrain/native/", "entrain_envs/")
-            )
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            run()
-        finally:
-            sys.settrace(before)
-        return lines
-
-    return count
+        self.participants.load_state(state["participants"])
+        self.sessions.load_state(state["front"])

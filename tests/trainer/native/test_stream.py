@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from entrain.errors import BadStepError, LimitError, SimulatorError, UnexpectedMessageError
+from entrain.serving.front import Ending
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -44,7 +45,7 @@ def test_a_second_hello_is_refused(world: Any) -> None:
 
 def test_bytes_that_are_no_message_are_refused(world: Any) -> None:
     with pytest.raises(UnexpectedMessageError, match=r"sent 3 bytes that are no ConnectRequest"):
-        world.dial().conversation.receive(b"\xff\xff\xff")
+        world.dial().stream.receive(b"\xff\xff\xff")
 
 
 def test_a_message_that_is_too_long_is_refused_with_what_to_raise(make_world: Make) -> None:
@@ -52,26 +53,26 @@ def test_a_message_that_is_too_long_is_refused_with_what_to_raise(make_world: Ma
     with pytest.raises(
         LimitError, match=r"sent a message of 1,001 bytes, .* takes 1,000; raise server.max_message"
     ):
-        simulator.conversation.receive(b"x" * 1001)
+        simulator.stream.receive(b"x" * 1001)
 
 
 def test_after_goodbye_it_is_over_and_its_end_is_no_loss(world: Any) -> None:
     simulator = world.join()
     simulator.goodbye()
-    assert simulator.conversation.is_over
-    simulator.conversation.end()
-    assert world.roster.counters["sessions_left"] == 1
-    assert len(world.roster) == 0
+    assert simulator.stream.is_over
+    simulator.stream.end()
+    assert world.participants.counters["sessions_left"] == 1
+    assert len(world.participants) == 0
 
 
 def test_a_refused_hello_is_counted_and_leaves_no_session(world: Any) -> None:
     simulator = world.dial("")
     with pytest.raises(SimulatorError) as refusal:
         simulator.hello()
-    simulator.conversation.refuse(refusal.value)
-    simulator.conversation.end()
-    assert world.roster.counters["sessions_refused"] == 1
-    assert len(world.roster) == 0
+    simulator.stream.refuse(refusal.value)
+    simulator.stream.end()
+    assert world.participants.counters["sessions_refused"] == 1
+    assert len(world.participants) == 0
 
 
 def test_a_refused_step_ends_that_session_and_no_other(world: Any) -> None:
@@ -82,20 +83,20 @@ def test_a_refused_step_ends_that_session_and_no_other(world: Any) -> None:
     good.step(2, (1, MID))
     with pytest.raises(BadStepError) as refusal:
         bad.step(2, (1, FIRST))
-    bad.conversation.refuse(refusal.value)
-    bad.conversation.end()
-    assert world.roster.counters["steps_refused"] == 1
-    assert [session.label for session in world.roster] == ["good@10.0.0.7"]
+    bad.stream.refuse(refusal.value)
+    bad.stream.end()
+    assert world.participants.counters["steps_refused"] == 1
+    assert [session.label for session in world.participants] == ["good@10.0.0.7"]
     batch = world.serve()
     assert batch.slot.tolist() == [1]
     assert batch.released.tolist() == [0]
-    assert not world.dial("bad").hello(resume=bad.conversation.session_id).resumed
+    assert not world.dial("bad").hello(resume=bad.stream.session_id).resumed
 
 
 def test_close_is_said_once_and_steps_that_cross_it_are_passed_over(world: Any) -> None:
     simulator = world.join()
-    simulator.conversation.close(pb.CLOSE_REASON_STOPPED, "back soon")
-    simulator.conversation.close(pb.CLOSE_REASON_STOPPED, "back soon")
+    simulator.stream.close(Ending.STOPPED, "back soon")
+    simulator.stream.close(Ending.STOPPED, "back soon")
     simulator.step(1, (7, FIRST))
     (response,) = simulator.inbox
     assert response.close.reason == pb.CLOSE_REASON_STOPPED
@@ -106,42 +107,42 @@ def test_close_is_said_once_and_steps_that_cross_it_are_passed_over(world: Any) 
 def test_a_stopped_trainer_keeps_who_does_not_say_goodbye(world: Any) -> None:
     stays, leaves = world.join("stays"), world.join("leaves")
     for simulator in (stays, leaves):
-        simulator.conversation.close(pb.CLOSE_REASON_STOPPED, "")
+        simulator.stream.close(Ending.STOPPED, "")
     leaves.goodbye()
-    stays.conversation.end()
-    leaves.conversation.end()
-    assert [session.label for session in world.roster] == ["stays@10.0.0.7"]
+    stays.stream.end()
+    leaves.stream.end()
+    assert [session.label for session in world.participants] == ["stays@10.0.0.7"]
 
 
 def test_a_completed_run_releases_everyone(world: Any) -> None:
     simulator = world.join()
-    simulator.conversation.close(pb.CLOSE_REASON_COMPLETED, "done")
-    simulator.conversation.end()
-    assert len(world.roster) == 0
-    assert world.roster.counters["sessions_left"] == 1
+    simulator.stream.close(Ending.COMPLETED, "done")
+    simulator.stream.end()
+    assert len(world.participants) == 0
+    assert world.participants.counters["sessions_left"] == 1
 
 
 def test_the_end_of_a_stream_that_was_replaced_changes_nothing(world: Any) -> None:
     simulator = world.join()
     again = world.dial()
-    again.hello(resume=simulator.conversation.session_id)
-    simulator.conversation.replace()
-    simulator.conversation.end()
-    assert world.roster.num_running == 1
+    again.hello(resume=simulator.stream.session_id)
+    assert simulator.stream.is_over
+    simulator.stream.end()
+    assert world.participants.num_running == 1
 
 
 def test_closing_before_hello_says_nothing(world: Any) -> None:
     simulator = world.dial()
-    simulator.conversation.close(pb.CLOSE_REASON_STOPPED, "")
+    simulator.stream.close(Ending.STOPPED, "")
     assert simulator.inbox == []
 
 
 def test_the_time_of_reading_and_writing_is_noted(world: Any) -> None:
     simulator = world.join()
     # A Hello may have a policy made, which is neither.
-    assert world.seconds.decode == 0.0
+    assert world.participants.timings.decode == 0.0
     simulator.step(1, (7, FIRST))
-    assert world.seconds.decode > 0.0
-    assert world.seconds.encode == 0.0
+    assert world.participants.timings.decode > 0.0
+    assert world.participants.timings.encode == 0.0
     world.serve()
-    assert world.seconds.encode > 0.0
+    assert world.participants.timings.encode > 0.0

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
-from entrain.serving.behaviours import Behaviours, no_rows, prepare_nothing
+from entrain.serving.behaviours import Behaviour, Behaviours, Opener, no_rows, open_nothing
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 Make = Callable[..., Any]
@@ -16,15 +17,19 @@ Make = Callable[..., Any]
 
 def behaviours(
     accepts: Callable[[str], bool] = lambda _: True,
-    prepare: Callable[[Sequence[BehaviourSpec]], None] = prepare_nothing,
+    on_new: Opener = open_nothing,
 ) -> Behaviours:
-    return Behaviours(ServerConfig(), accepts=accepts, policies=("walker", "bird"), prepare=prepare)
+    return Behaviours(ServerConfig(), accepts=accepts, policies=("walker", "bird"), on_new=on_new)
+
+
+def admit(known: Behaviours, *specs: BehaviourSpec) -> Sequence[Behaviour]:
+    return known.admit(specs, who="sim")
 
 
 def test_a_second_simulator_with_the_same_spec_shares_the_behaviour(walker: BehaviourSpec) -> None:
     known = behaviours()
     known.check(walker, who="left")
-    assert known.admit(walker) is known.admit(replace(walker))
+    assert admit(known, walker) == admit(known, replace(walker))
     known.check(replace(walker), who="right")
 
 
@@ -32,7 +37,7 @@ def test_another_spec_of_a_known_name_is_refused_with_both_side_by_side(
     walker: BehaviourSpec,
 ) -> None:
     known = behaviours()
-    known.admit(walker)
+    admit(known, walker)
     other = replace(walker, observations=(ObservationSpec("eyes", (3,)),))
     with pytest.raises(RefusedHelloError) as refusal:
         known.check(other, who="walker-sim@10.0.0.7")
@@ -59,61 +64,63 @@ def test_a_behaviour_without_a_policy_is_refused_and_those_with_one_are_listed(
 def test_the_run_gets_ready_for_new_behaviours_only(
     walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
-    asked: list[Sequence[BehaviourSpec]] = []
-    known = behaviours(prepare=asked.append)
-    known.admit(walker)
-    known.prepare((walker, bird), who="sim")
-    assert asked == [[bird]]
+    asked: list[list[str]] = []
+    known = behaviours(on_new=lambda new: asked.append([behaviour.name for behaviour in new]))
+    admit(known, walker)
+    admit(known, walker)
+    both = admit(known, walker, bird)
+    assert asked == [["walker"], ["bird"]]
+    assert list(both) == list(known) == [known["walker"], known["bird"]]
+
+
+def test_the_run_is_given_the_behaviour_that_is_served(walker: BehaviourSpec) -> None:
+    given: list[Behaviour] = []
+    known = behaviours(on_new=given.extend)
+    assert given == list(admit(known, walker))
 
 
 def test_behaviours_that_the_run_cannot_serve_are_refused_in_its_words(
-    walker: BehaviourSpec,
+    walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
-    def prepare(_specs: Sequence[BehaviourSpec]) -> None:
+    def on_new(_behaviours: Sequence[Behaviour]) -> None:
         raise ConfigError("behaviour 'walker': 10 x 10 is too small")
 
     words = r"walker-sim@10\.0\.0\.7 cannot be given a policy: behaviour 'walker': 10 x 10 is too"
+    known = behaviours(on_new=on_new)
     with pytest.raises(BadHelloError, match=words):
-        behaviours(prepare=prepare).prepare((walker,), who="walker-sim@10.0.0.7")
+        known.admit((bird, walker), who="walker-sim@10.0.0.7")
+    assert list(known) == []
 
 
 def test_the_run_gets_ready_for_the_behaviours_of_a_checkpoint(
     walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
     known = behaviours()
-    known.admit(bird)
-    known.admit(walker)
-    asked: list[BehaviourSpec] = []
-    behaviours(prepare=asked.extend).load_state(known.state())
-    assert asked == [bird, walker]
+    admit(known, bird)
+    admit(known, walker)[0].slots.assign("owner", np.array([7, 8]))
+    given: list[Behaviour] = []
+    restored = behaviours(on_new=given.extend)
+    restored.load_state(known.state())
+    assert [behaviour.spec for behaviour in given] == [bird, walker]
+    assert given == list(restored)
+    assert [behaviour.slots.num_agents for behaviour in given] == [0, 2]
 
 
-async def test_behaviours_appear_as_they_are_first_seen(
+async def test_after_close_no_behaviour_hands_out_batches_not_even_a_new_one(
     walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
     known = behaviours()
-    known.admit(walker)
-    known.admit(bird)
-    known.admit(walker)
+    admit(known, walker)
     known.close()
-    assert [behaviour.name async for behaviour in known.opened()] == ["walker", "bird"]
-
-
-async def test_restored_behaviours_appear_too(walker: BehaviourSpec, bird: BehaviourSpec) -> None:
-    known = behaviours()
-    known.admit(bird)
-    known.admit(walker).slots.assign("session", no_rows(walker).agent_id)
-    restored = behaviours()
-    restored.load_state(known.state())
-    restored.close()
-    assert [behaviour.spec async for behaviour in restored.opened()] == [bird, walker]
+    for behaviour in admit(known, walker, bird):
+        assert [batch async for batch in behaviour.batcher] == []
 
 
 def test_a_checkpoint_with_a_behaviour_that_has_no_policy_any_more_is_refused(
     walker: BehaviourSpec,
 ) -> None:
     known = behaviours()
-    known.admit(walker)
+    admit(known, walker)
     with pytest.raises(CheckpointError, match=r"has behaviour 'walker', and the configuration has"):
         behaviours(lambda name: name == "bird").load_state(known.state())
 

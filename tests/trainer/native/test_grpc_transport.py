@@ -1,4 +1,4 @@
-"""What carries bytes between a stream and its conversation, with a stream that is no socket."""
+"""Calls of gRPC carried to and from streams, with calls that are no sockets."""
 
 import asyncio
 import logging
@@ -10,13 +10,15 @@ import grpc.aio
 import pytest
 from grpc.aio import EOF, AbortError, InternalError, UsageError  # type: ignore[attr-defined]
 
-from entrain.native.service import STATUS, Service
-from entrain.native.session import Send
-from entrain.native.stream import StreamProtocol
+from entrain.native.connection import Connections
+from entrain.native.grpc_transport import STATUS, Service
+from entrain.native.stream import END_CODES, EndCode
+from entrain.serving.front import Ending
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
+from support.world import actions_for
 
 FIRST = StepType.FIRST
 Make = Callable[..., Any]
@@ -81,13 +83,8 @@ class FakeContext:
 
 @pytest.fixture
 def service(world: Any) -> Service:
-    """Of a server without a network."""
-
-    def converse(peer: str, send: Send) -> StreamProtocol:
-        conversation: StreamProtocol = world.converse(peer, send)
-        return conversation
-
-    return Service(converse, token=None, on_change=lambda: None)
+    """Of a trainer without a network."""
+    return Service(Connections(world.sessions), token=None)
 
 
 async def connect(service: Any, context: FakeContext) -> None:
@@ -113,7 +110,8 @@ def test_every_kind_of_refusal_has_a_status() -> None:
         and issubclass(kind, errors.SimulatorError)
         and kind is not errors.SimulatorError
     ]
-    assert set(STATUS) == set(leaves)
+    assert set(END_CODES) == set(leaves)
+    assert set(STATUS) == set(EndCode)
 
 
 async def test_a_stream_is_carried_from_hello_to_goodbye(
@@ -123,7 +121,7 @@ async def test_a_stream_is_carried_from_hello_to_goodbye(
     context.say_hello(walker)
     context.send(goodbye=pb.Goodbye())
     await connect(service, context)
-    assert world.roster.counters["sessions_left"] == 1
+    assert world.participants.counters["sessions_left"] == 1
     assert context.aborted == []
 
 
@@ -134,7 +132,7 @@ async def test_the_end_of_a_stream_detaches_its_session(
     context.say_hello(walker)
     context.incoming.put_nowait(EOF)
     await connect(service, context)
-    assert (len(world.roster), world.roster.num_running) == (1, 0)
+    assert (len(world.participants), world.participants.num_running) == (1, 0)
 
 
 async def test_a_cancelled_stream_detaches_its_session(
@@ -144,11 +142,11 @@ async def test_a_cancelled_stream_detaches_its_session(
     context.say_hello(walker)
     stream = asyncio.ensure_future(connect(service, context))
     await settle()
-    assert world.roster.num_running == 1
+    assert world.participants.num_running == 1
     stream.cancel()
     await asyncio.wait({stream})
-    assert (len(world.roster), world.roster.num_running) == (1, 0)
-    assert repr(service) == "<Service with 0 streams>"
+    assert (len(world.participants), world.participants.num_running) == (1, 0)
+    assert repr(service) == "<Service: <Connections: 0 streams>>"
 
 
 async def test_an_act_for_a_simulator_that_is_gone_is_kept_and_no_error(
@@ -169,7 +167,7 @@ async def test_an_act_for_a_simulator_that_is_gone_is_kept_and_no_error(
     context.is_gone = True
     world.serve()
     await stream
-    assert (len(world.roster), world.roster.num_running) == (1, 0)
+    assert (len(world.participants), world.participants.num_running) == (1, 0)
 
     again = FakeContext()
     again.say_hello(walker, resume=session_id)
@@ -177,7 +175,7 @@ async def test_an_act_for_a_simulator_that_is_gone_is_kept_and_no_error(
     again.incoming.put_nowait(EOF)
     stream = asyncio.ensure_future(connect(service, again))
     await stream
-    assert world.roster.counters["sessions_resumed"] == 1
+    assert world.participants.counters["sessions_resumed"] == 1
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
@@ -189,7 +187,7 @@ async def test_a_refusal_that_nobody_hears_is_no_error(
     context.is_gone = True
     await connect(service, context)
     assert context.aborted == []
-    assert world.roster.counters["sessions_refused"] == 1
+    assert world.participants.counters["sessions_refused"] == 1
 
 
 async def test_a_refusal_ends_the_stream_with_status_and_words(service: Service) -> None:
@@ -221,20 +219,22 @@ async def test_a_refusal_waits_until_the_welcome_is_on_its_way(
 async def test_a_simulator_that_does_not_read_keeps_no_stream_open(
     world: Any, walker: BehaviourSpec
 ) -> None:
-    service = Service(world.converse, token=None, on_change=lambda: None, last_words_s=0.0)
+    service = Service(Connections(world.sessions, last_words_s=0.0), token=None)
     context = FakeContext()
     context.may_end_writes.clear()
     context.say_hello(walker)
     context.send(step=pb.Step(sequence=2))
     await connect(service, context)
-    assert repr(service) == "<Service with 0 streams>"
-    assert len(world.roster) == 0
+    assert repr(service) == "<Service: <Connections: 0 streams>>"
+    assert len(world.participants) == 0
 
 
 async def test_after_close_new_streams_are_told_to_dial_again_later(
-    service: Service, walker: BehaviourSpec
+    world: Any, walker: BehaviourSpec
 ) -> None:
-    await service.close(pb.CLOSE_REASON_STOPPED, "", goodbye_s=0.0)
+    connections = Connections(world.sessions)
+    service = Service(connections, token=None)
+    await connections.close(Ending.STOPPED, "", goodbye_s=0.0)
     context = FakeContext()
     context.say_hello(walker)
     await connect(service, context)
@@ -243,25 +243,23 @@ async def test_after_close_new_streams_are_told_to_dial_again_later(
     ]
 
 
-async def test_word_that_a_message_is_on_its_way_comes_when_grpc_has_taken_it(
-    world: Any, walker: BehaviourSpec
+async def test_a_batch_is_told_that_its_act_is_taken_when_grpc_has_taken_it(
+    service: Service, world: Any, walker: BehaviourSpec, rows: Make
 ) -> None:
-    sent: list[int] = []
     context = FakeContext()
-    service = Service(
-        world.converse,
-        token=None,
-        on_change=lambda: None,
-        on_sent=lambda: sent.append(len(context.written)),
-    )
-    context.may_end_writes.clear()
     context.say_hello(walker)
     stream = asyncio.ensure_future(connect(service, context))
     await settle()
-    assert context.written
-    assert sent == []
-    context.may_end_writes.set()
+    part = codec.encode_timesteps(walker, rows((7, FIRST)))
+    context.send(step=pb.Step(sequence=1, behaviours=[part]))
     await settle()
-    assert sent == [1]
+    context.may_end_writes.clear()
+    batch = world.take()
+    reply = asyncio.ensure_future(batch.reply(actions_for(walker, batch.timesteps)))
+    await settle()
+    assert context.written[-1].act.sequence == 1
+    assert not reply.done()
+    context.may_end_writes.set()
+    await reply
     context.incoming.put_nowait(EOF)
     await stream

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from entrain.errors import BadHelloError, ConfigError, LimitError, RefusedHelloError, SimulatorError
-from entrain.native.sessions import COUNTED
+from entrain.serving.behaviours import Behaviour
+from entrain.serving.participants import COUNTED
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType
+from support.world import reply_now
 
 FIRST, MID = StepType.FIRST, StepType.MID
 Make = Callable[..., Any]
@@ -19,43 +21,43 @@ Make = Callable[..., Any]
 
 def counted(world: Any) -> dict[str, int]:
     """What was counted, without zeros."""
-    return {name: count for name, count in world.roster.counters.items() if count}
+    return {name: count for name, count in world.participants.counters.items() if count}
 
 
 def test_joining_and_saying_goodbye_are_counted(world: Any) -> None:
-    assert set(world.roster.counters) == set(COUNTED)
+    assert set(world.participants.counters) == set(COUNTED)
     simulator = world.join()
-    assert (len(world.roster), world.roster.num_running) == (1, 1)
+    assert (len(world.participants), world.participants.num_running) == (1, 1)
     simulator.goodbye("the game is over")
-    assert (len(world.roster), world.roster.num_running) == (0, 0)
+    assert (len(world.participants), world.participants.num_running) == (0, 0)
     assert counted(world) == {"sessions_joined": 1, "sessions_left": 1}
 
 
 def test_a_broken_stream_has_the_grace_time_to_come_back(make_world: Make) -> None:
     world = make_world(grace_s=30.0)
     simulator = world.join()
-    simulator.conversation.end()
-    assert (len(world.roster), world.roster.num_running) == (1, 0)
-    assert world.roster.next_deadline_s == world.timers.now_s + 30.0
+    simulator.stream.end()
+    assert (len(world.participants), world.participants.num_running) == (1, 0)
+    assert world.participants.next_deadline_s == world.timers.now_s + 30.0
     world.timers.now_s += 29.9
-    world.roster.expire()
-    assert len(world.roster) == 1
+    world.participants.expire()
+    assert len(world.participants) == 1
     world.timers.now_s += 0.1
-    world.roster.expire()
-    assert len(world.roster) == 0
+    world.participants.expire()
+    assert len(world.participants) == 0
     assert counted(world) == {"sessions_joined": 1, "sessions_lost": 1}
-    assert world.roster.next_deadline_s == float("inf")
+    assert world.participants.next_deadline_s == float("inf")
 
 
 def test_one_that_came_back_is_not_released(make_world: Make) -> None:
     world = make_world(grace_s=30.0)
     simulator = world.join()
-    simulator.conversation.end()
+    simulator.stream.end()
     again = world.dial()
-    assert again.hello(resume=simulator.conversation.session_id).resumed
+    assert again.hello(resume=simulator.stream.session_id).resumed
     world.timers.now_s += 100.0
-    world.roster.expire()
-    assert world.roster.num_running == 1
+    world.participants.expire()
+    assert world.participants.num_running == 1
     assert counted(world) == {"sessions_joined": 1, "sessions_resumed": 1}
 
 
@@ -68,12 +70,12 @@ def test_a_simulator_that_is_lost_costs_its_open_steps_and_says_so(
     lost.step(1, (7, FIRST), (8, FIRST))
     other.step(1, (1, FIRST))
     world.serve()
-    lost.conversation.end()
-    world.roster.expire()
+    lost.stream.end()
+    world.participants.expire()
     other.step(2, (1, MID))
     assert world.serve().released.tolist() == [0, 1]
     assert (
-        "entrain.native.sessions",
+        "entrain.serving.participants",
         logging.WARNING,
         "walker-sim@10.0.0.7 left without goodbye: 2 slots released, 2 open steps dropped",
     ) in caplog.record_tuples
@@ -88,8 +90,8 @@ def test_an_unknown_session_begins_anew(world: Any) -> None:
 def test_a_session_of_another_process_is_not_taken_over(world: Any) -> None:
     simulator = world.join()
     thief = world.dial(instance_id="process-2")
-    assert not thief.hello(resume=simulator.conversation.session_id).resumed
-    assert len(world.roster) == 2
+    assert not thief.hello(resume=simulator.stream.session_id).resumed
+    assert len(world.participants) == 2
 
 
 def test_a_released_session_begins_anew_and_its_agents_too(make_world: Make) -> None:
@@ -97,10 +99,10 @@ def test_a_released_session_begins_anew_and_its_agents_too(make_world: Make) -> 
     simulator = world.join()
     simulator.step(1, (7, FIRST))
     world.serve()
-    simulator.conversation.end()
-    world.roster.expire()
+    simulator.stream.end()
+    world.participants.expire()
     again = world.dial()
-    assert not again.hello(resume=simulator.conversation.session_id).resumed
+    assert not again.hello(resume=simulator.stream.session_id).resumed
     again.step(1, (7, FIRST))
     assert world.serve().released.tolist() == [0]
 
@@ -109,22 +111,22 @@ def test_a_half_open_stream_is_taken_over(world: Any) -> None:
     simulator = world.join()
     simulator.step(1, (7, FIRST))
     again = world.dial()
-    assert again.hello(resume=simulator.conversation.session_id).resumed
+    assert again.hello(resume=simulator.stream.session_id).resumed
     again.step(1, (7, FIRST))
     world.serve()
     assert again.acted_agents() == [(1, [7])]
     assert simulator.acts() == []
-    assert (len(world.roster), world.roster.num_running) == (1, 1)
+    assert (len(world.participants), world.participants.num_running) == (1, 1)
 
 
 def test_a_session_is_not_resumed_with_other_behaviours(
     world: Any, walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
     simulator = world.join()
-    simulator.conversation.end()
+    simulator.stream.end()
     again = world.dial(specs=(walker, bird))
     with pytest.raises(RefusedHelloError, match=r"resumes its session with other behaviours"):
-        again.hello(resume=simulator.conversation.session_id)
+        again.hello(resume=simulator.stream.session_id)
 
 
 def test_a_refused_hello_changes_nothing(
@@ -137,7 +139,15 @@ def test_a_refused_hello_changes_nothing(
     with pytest.raises(BadHelloError):
         world.dial("late", specs=(bird, replace(walker, name="fish"))).hello()
     assert [behaviour.name for behaviour in world.behaviours] == ["walker"]
-    assert len(world.roster) == 1
+    assert len(world.participants) == 1
+
+
+def test_no_behaviour_and_a_behaviour_twice_are_refused(world: Any, walker: BehaviourSpec) -> None:
+    with pytest.raises(BadHelloError, match=r"declares the behaviours \[\]; expected at least one"):
+        world.dial(specs=()).hello()
+    with pytest.raises(BadHelloError, match=r"\[walker, walker\]; .* each name once"):
+        world.dial(specs=(walker, walker)).hello()
+    assert len(world.participants) == 0
 
 
 class Builder:
@@ -146,17 +156,17 @@ class Builder:
     def __init__(self) -> None:
         self.ready_for: list[str] = []
 
-    def __call__(self, specs: Sequence[BehaviourSpec]) -> None:
-        if any(spec.name == "bird" for spec in specs):
+    def __call__(self, behaviours: Sequence[Behaviour]) -> None:
+        if any(behaviour.name == "bird" for behaviour in behaviours):
             raise ConfigError("behaviour 'bird': it is too small")
-        self.ready_for += [spec.name for spec in specs]
+        self.ready_for += [behaviour.name for behaviour in behaviours]
 
 
 def refuse(simulator: Any) -> str:
     """Its Hello is refused, as a stream would do it; the words."""
     with pytest.raises(SimulatorError) as refusal:
         simulator.hello()
-    simulator.conversation.refuse(refusal.value)
+    simulator.stream.refuse(refusal.value)
     return str(refusal.value)
 
 
@@ -164,7 +174,7 @@ def test_a_simulator_that_the_run_cannot_serve_is_refused_and_others_go_on(
     make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
     build = Builder()
-    world = make_world(prepare=build)
+    world = make_world(on_new=build)
     sound = world.join("sound")
     words = refuse(world.dial("late", specs=(walker, bird)))
     assert words == ("late@10.0.0.7 cannot be given a policy: behaviour 'bird': it is too small")
@@ -180,52 +190,52 @@ def test_the_run_gets_ready_for_nobody_who_is_refused_anyway(
     fish = (replace(walker, name="fish"),)
     for options, name in (({"max_sessions": 1}, "right"), ({"lockstep": True}, "left")):
         build = Builder()
-        world = make_world(prepare=build, accepts=lambda _: True, **options)
+        world = make_world(on_new=build, accepts=lambda _: True, **options)
         world.join("left")
         refuse(world.dial(name, instance_id="process-2", specs=fish))
         assert build.ready_for == ["walker"]
 
 
 def test_who_cannot_be_served_takes_nobodys_place(make_world: Make, bird: BehaviourSpec) -> None:
-    world = make_world(prepare=Builder(), lockstep=True)
-    world.join("left").conversation.end()
+    world = make_world(on_new=Builder(), lockstep=True)
+    world.join("left").stream.end()
     refuse(world.dial("left", instance_id="process-2", specs=(bird,)))
-    assert len(world.roster) == 1
+    assert len(world.participants) == 1
 
 
 class TestRefusals:
     def test_are_kept_by_name_until_the_simulator_joins(
         self, make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
     ) -> None:
-        world = make_world(prepare=Builder())
+        world = make_world(on_new=Builder())
         words = {name: refuse(world.dial(name, specs=(bird,))) for name in ("left", "right")}
-        assert world.roster.refusals == words
+        assert world.participants.refusals == words
         refuse(world.dial("left", specs=(bird,)))
-        assert list(world.roster.refusals) == ["right", "left"]
+        assert list(world.participants.refusals) == ["right", "left"]
         world.join("left", specs=(walker,))
-        assert list(world.roster.refusals) == ["right"]
+        assert list(world.participants.refusals) == ["right"]
 
     def test_are_not_kept_where_the_next_hello_may_fare_better(self, make_world: Make) -> None:
         world = make_world(max_sessions=1)
         world.join("left")
         refuse(world.dial("right"))
-        assert world.roster.refusals == {}
+        assert world.participants.refusals == {}
 
     def test_are_none_of_a_simulator_whose_name_another_one_gives(
         self, make_world: Make, bird: BehaviourSpec
     ) -> None:
-        world = make_world(prepare=Builder())
+        world = make_world(on_new=Builder())
         world.join("left")
         refuse(world.dial("left", instance_id="process-2", specs=(bird,)))
-        assert world.roster.refusals == {}
+        assert world.participants.refusals == {}
 
     def test_are_the_newest_ones_if_there_are_more_names_than_sessions_allowed(
         self, make_world: Make, bird: BehaviourSpec
     ) -> None:
-        world = make_world(prepare=Builder(), max_sessions=2)
+        world = make_world(on_new=Builder(), max_sessions=2)
         for name in ("first", "second", "third"):
             refuse(world.dial(name, specs=(bird,)))
-        assert list(world.roster.refusals) == ["second", "third"]
+        assert list(world.participants.refusals) == ["second", "third"]
 
 
 def test_too_many_simulators_are_refused(make_world: Make) -> None:
@@ -280,15 +290,15 @@ class TestLockstep:
         self, make_world: Make
     ) -> None:
         world = make_world(lockstep=True)
-        world.join("left").conversation.end()
+        world.join("left").stream.end()
         world.join("left", instance_id="process-2")
-        assert len(world.roster) == 1
+        assert len(world.participants) == 1
         assert counted(world) == {"sessions_joined": 2, "sessions_lost": 1}
 
     def test_greedy_allows_a_name_many_times(self, world: Any) -> None:
         world.join("left")
         world.join("left")
-        assert len(world.roster) == 2
+        assert len(world.participants) == 2
 
     def test_the_seed_of_a_simulator_is_that_of_its_name(self, make_world: Make) -> None:
         def seeds(*names: str) -> dict[str, int]:
@@ -330,8 +340,8 @@ def test_simulators_of_one_name_have_seeds_of_their_own_and_the_same_in_every_ru
 def test_a_resumed_simulator_keeps_its_seed(world: Any) -> None:
     first = world.dial()
     seed = first.hello().seed
-    first.conversation.end()
-    assert world.dial().hello(resume=first.conversation.session_id).seed == seed
+    first.stream.end()
+    assert world.dial().hello(resume=first.stream.session_id).seed == seed
 
 
 class TestARestoredRoster:
@@ -344,12 +354,12 @@ class TestARestoredRoster:
         world.serve()
         after = make_world(grace_s=30.0)
         after.load_state(world.state())
-        assert (len(after.roster), after.roster.num_running) == (2, 0)
+        assert (len(after.participants), after.participants.num_running) == (2, 0)
         after.timers.now_s += 29.0
         again = after.dial("left")
-        assert again.hello(resume=left.conversation.session_id).resumed
+        assert again.hello(resume=left.stream.session_id).resumed
         after.timers.now_s += 1.0
-        after.roster.expire()
+        after.participants.expire()
         again.step(2, (1, MID))
         assert after.serve().released.tolist() == [1]
         assert counted(after) == {
@@ -365,9 +375,9 @@ class TestARestoredRoster:
         after = make_world(grace_s=30.0)
         after.load_state(world.state())
         after.timers.now_s += 100.0
-        after.roster.renew_deadlines()
-        after.roster.expire()
-        assert len(after.roster) == 1
+        after.participants.renew_deadlines()
+        after.participants.expire()
+        assert len(after.participants) == 1
 
     def test_in_lockstep_waits_for_all_its_sessions(self, make_world: Make) -> None:
         world = make_world(lockstep=True, expect=2)
@@ -378,11 +388,11 @@ class TestARestoredRoster:
         after = make_world(lockstep=True, expect=2)
         after.load_state(world.state())
         again = after.dial("right")
-        again.hello(resume=right.conversation.session_id)
+        again.hello(resume=right.stream.session_id)
         again.step(2, (1, MID))
         assert not after.is_due()
         other = after.dial("left")
-        other.hello(resume=left.conversation.session_id)
+        other.hello(resume=left.stream.session_id)
         other.step(2, (1, MID))
         assert after.serve().slot.tolist() == [0, 1]
 
@@ -406,13 +416,14 @@ class TestARestoredRoster:
         after = make_world()
         after.load_state(world.state())
         again = after.dial("right")
-        again.hello(resume=right.conversation.session_id)
+        again.hello(resume=right.stream.session_id)
         again.step(1, (2, FIRST))
         unanswered = after.behaviour().batcher.unanswered
         assert unanswered.num_actions == batch.num_actions == 2
 
-        unanswered.reply(
-            ActionBatch(np.array([[1.0], [2.0]], np.float32), np.empty((2, 0), np.int32), 0)
+        reply_now(
+            unanswered,
+            ActionBatch(np.array([[1.0], [2.0]], np.float32), np.empty((2, 0), np.int32), 0),
         )
         assert again.acted_agents() == [(1, [2])]
 

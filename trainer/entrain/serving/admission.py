@@ -1,0 +1,151 @@
+"""Who may join: limits, names, behaviours; and who each newcomer is.
+
+Nothing here changes who takes part; see `Participants`.
+"""
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from entrain.config.run import ServerConfig
+from entrain.errors import BadHelloError, LimitError, RefusedHelloError
+from entrain.serving.behaviours import Behaviours
+from entrain.serving.participant import Identity, Participant, Presence
+from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
+
+
+@dataclass(frozen=True)
+class JoinRequest:
+    """What a simulator says of itself when it asks to take part."""
+
+    simulator: str
+    instance_id: str
+    """Of its process: random, and the same as long as it runs."""
+
+    peer: str
+    """The host it comes from, for messages."""
+
+    specs: tuple[BehaviourSpec, ...]
+    max_agents: int
+    """Most agents that will be alive at once; 0 = not known."""
+
+    @property
+    def who(self) -> str:
+        """simulator@host, for messages."""
+        return f"{self.simulator}@{self.peer}"
+
+
+class Admission:
+    """Checks who wants to join, and numbers who does. Owned by the event loop."""
+
+    def __init__(self, config: ServerConfig, behaviours: Behaviours, *, seed: int) -> None:
+        """Nobody has joined yet.
+
+        Args:
+            config: limits, lockstep.
+            behaviours: of the run.
+            seed: of the run; simulators' seeds derive from it.
+        """
+        self._config = config
+        self._behaviours = behaviours
+        self._seed = seed
+        self._joined = 0
+        self._joined_by_name: Counter[str] = Counter()
+
+    def check_behaviours(self, specs: Sequence[BehaviourSpec], who: str) -> None:
+        """Raise BadHelloError or RefusedHelloError unless a simulator may bring these."""
+        names = [spec.name for spec in specs]
+        if not names or len(set(names)) < len(names):
+            raise BadHelloError(
+                f"{who} declares the behaviours [{', '.join(names)}]; "
+                "expected at least one, and each name once"
+            )
+        for spec in specs:
+            self._behaviours.check(spec, who=who)
+
+    def check(self, request: JoinRequest, present: Sequence[Participant]) -> None:
+        """Raise BadHelloError, RefusedHelloError or LimitError unless it may join.
+
+        Args:
+            request: the newcomer's.
+            present: who takes part.
+        """
+        self.check_behaviours(request.specs, request.who)
+        if len(present) >= self._config.max_sessions:
+            raise LimitError(
+                f"{request.who} would be simulator {len(present) + 1}, and this trainer "
+                f"allows {self._config.max_sessions}; raise server.max_sessions of the trainer, "
+                "or wait until another simulator leaves"
+            )
+        if request.max_agents > self._config.max_agents:
+            raise LimitError(
+                f"{request.who} announces up to {request.max_agents:,} agents, and this trainer "
+                f"allows {self._config.max_agents:,}; raise server.max_agents of the trainer, or "
+                "run fewer agents"
+            )
+        self._check_name(request, present)
+
+    def _check_name(self, request: JoinRequest, present: Iterable[Participant]) -> None:
+        """In lockstep a name is one simulator."""
+        if not self._config.lockstep:
+            return
+        for other in namesakes(request.simulator, present):
+            if other.presence is Presence.RUNNING:
+                raise RefusedHelloError(
+                    f"{request.who} has the name of {other.label}, which is connected; in "
+                    "lockstep the names order the rows of a batch: give every simulator a name "
+                    "of its own"
+                )
+
+    def check_resume(self, request: JoinRequest, participant: Participant) -> None:
+        """Raise BadHelloError or RefusedHelloError unless `participant` may go on like this."""
+        self.check_behaviours(request.specs, request.who)
+        known = set(participant.behaviours)
+        if known != {spec.name for spec in request.specs}:
+            raise RefusedHelloError(
+                f"{request.who} resumes its session with other behaviours than it began with; "
+                f"expected {', '.join(sorted(known))}: leave resume_session_id empty to begin anew"
+            )
+
+    def identify(self, request: JoinRequest) -> Identity:
+        """Who the newcomer is from now on."""
+        identity = Identity(
+            id=secrets.token_hex(16),
+            simulator=request.simulator,
+            instance_id=request.instance_id,
+            joined=self._joined,
+            seed=self._simulator_seed(request.simulator),
+        )
+        self._joined += 1
+        self._joined_by_name[request.simulator] += 1
+        return identity
+
+    def _simulator_seed(self, simulator: str) -> int:
+        """The same for the same run seed and name; in greedy mode also for how often it joined.
+
+        In lockstep the name alone decides, for a name is one simulator however often it joins.
+        """
+        ordinal = 0 if self._config.lockstep else self._joined_by_name[simulator]
+        content = f"{self._seed}/{ordinal}/{simulator}".encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+
+    def state(self) -> State:
+        """What numbers those that join next."""
+        return {
+            "joined": self._joined,
+            "names": list(self._joined_by_name),
+            "counts": list(self._joined_by_name.values()),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Number newcomers from here on as where `state` was taken."""
+        self._joined = state["joined"]
+        self._joined_by_name = Counter(dict(zip(state["names"], state["counts"], strict=True)))
+
+
+def namesakes(simulator: str, present: Iterable[Participant]) -> Sequence[Participant]:
+    """Those of `present` with that simulator's name."""
+    return [each for each in present if each.identity.simulator == simulator]

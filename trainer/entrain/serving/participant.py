@@ -1,0 +1,346 @@
+"""One simulator that takes part: asks for actions for its agents, and gathers the answers.
+
+    RUNNING --detach--> DETACHED --attach--> RUNNING ...
+    any --close--> GONE
+
+A step is what happened in the simulator since its last actions. It becomes one request per
+behaviour; once all are answered, the answers go back as one. They are kept, so that a simulator
+whose connection broke can ask for them again. Nothing here knows how it is connected.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from entrain.errors import BadStepError
+from entrain.serving.batch import Request
+from entrain.serving.behaviours import Behaviour
+from entrain.serving.limits import Limit
+from entrain.serving.step_order import StepOrder
+from entrain.state import State
+from entrain_envs.timestep import ActionBatch, TimestepBatch
+
+
+class Presence(Enum):
+    """Whether a simulator is connected."""
+
+    RUNNING = "running"
+    DETACHED = "detached"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who a participant is; never changes."""
+
+    id: str
+    simulator: str
+    """For people, and for the order of rows in lockstep."""
+
+    instance_id: str
+    """Of the simulator's process."""
+
+    joined: int
+    """How many simulators joined before this one in this run."""
+
+    seed: int
+    """For the simulator's own randomness."""
+
+
+class Receiver(Protocol):
+    """The wire's side of one participant."""
+
+    def act(self, taken: Callable[[], None]) -> bool:
+        """Send `Participant.answers` of the newest step, which are complete now.
+
+        Returns whether they are on their way to a connected simulator. If so, `taken` is to be
+        called once the transport took them, or at once where there is no transport.
+        """
+        ...
+
+
+class NoReceiver:
+    """Of a participant that came from a checkpoint and that no wire has claimed yet."""
+
+    def act(self, _taken: Callable[[], None]) -> bool:
+        """Nobody is connected: the answers are only kept."""
+        return False
+
+
+@dataclass(slots=True)
+class Agents:
+    """A participant's agents of one behaviour."""
+
+    behaviour: Behaviour
+    order: StepOrder
+    """Which of them await an outcome, before the rows that are unanswered."""
+
+    asked: StepOrder | None = None
+    """The same after those rows; None if none are unanswered."""
+
+    claimed: int = 0
+    """How many of the behaviour's limit they use."""
+
+
+class Participant:
+    """See the module. Owned by the event loop; made by `Participants`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        behaviours: Iterable[Behaviour],
+        *,
+        peer: str,
+        lockstep: bool,
+        waiting_bytes: Limit,
+    ) -> None:
+        self.id = identity.id
+        self.identity = identity
+        self.peer = peer
+        self.presence = Presence.RUNNING
+        self.deadline_s = float("inf")
+        """When it is given up, if it is detached."""
+        self.receiver: Receiver = NoReceiver()
+        self.step_number = 0
+        """Of the newest step; the first one is 1."""
+        self.with_rows: tuple[str, ...] = ()
+        """The behaviours that had rows in the newest step, in its order."""
+        self.is_waiting = False
+        """Whether its newest step is not fully answered."""
+        self.answers: dict[str, ActionBatch] = {}
+        """{behaviour: actions for its rows of the newest step}, as far as they are known."""
+        self._lockstep = lockstep
+        self._rank = (identity.simulator, identity.joined)
+        self._agents = {b.name: Agents(b, StepOrder()) for b in behaviours}
+        self._wanted: tuple[str, ...] = ()
+        self._waiting_bytes = waiting_bytes
+        self._held_bytes = 0
+        self._has_forgotten = False
+
+    def __repr__(self) -> str:
+        return f"<Participant {self.label}: {self.presence.value}>"
+
+    @property
+    def label(self) -> str:
+        """For people: simulator@host."""
+        return f"{self.identity.simulator}@{self.peer}"
+
+    @property
+    def behaviours(self) -> Mapping[str, Behaviour]:
+        """{name: behaviour} of what it may send."""
+        return {name: agents.behaviour for name, agents in self._agents.items()}
+
+    @property
+    def num_agents(self) -> int:
+        """Agents that await the outcome of an action."""
+        return sum(len(agents.order) for agents in self._agents.values())
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it takes part: connected, or it may yet come back."""
+        return self.presence is not Presence.GONE
+
+    def add(self, behaviours: Iterable[Behaviour]) -> None:
+        """It may send rows of these too from now on."""
+        self._agents.update({b.name: Agents(b, StepOrder()) for b in behaviours})
+
+    def attach(self, peer: str) -> None:
+        """It is connected again."""
+        self.peer = peer
+        self.presence = Presence.RUNNING
+        self.deadline_s = float("inf")
+
+    def detach(self, *, deadline_s: float) -> None:
+        """Its connection broke. What waits goes on waiting, and is kept for when it comes back."""
+        self.presence = Presence.DETACHED
+        self.deadline_s = deadline_s
+
+    def close(self) -> None:
+        """It is gone; answers that still arrive go nowhere."""
+        self.presence = Presence.GONE
+        self._hold_bytes(0)
+        for agents in self._agents.values():
+            agents.asked = None
+            self._claim(agents, 0)
+
+    def ask(self, rows: Mapping[str, TimestepBatch], *, size: int) -> None:
+        """Take a new step: request actions for its rows.
+
+        Args:
+            rows: {behaviour: its rows, at least one}, held against the specs.
+            size: bytes that they take while they wait.
+
+        Raises:
+            BadStepError: rows are out of order.
+            LimitError: there is no room for so many agents or bytes.
+        """
+        wanted = tuple(self._agents) if self._lockstep else tuple(rows)
+        asked = self._requests(wanted, rows, self.step_number + 1)
+        self.step_number += 1
+        self.with_rows = tuple(rows)
+        self._wanted = wanted
+        self.answers = {}
+        self.is_waiting = bool(wanted)
+        if wanted:
+            self._submit(asked, size)
+        else:
+            self.receiver.act(_ignore)
+
+    def ask_again(self, read: Callable[[], Mapping[str, TimestepBatch]], *, size: int) -> None:
+        """Take the newest step once more; what no batch had taken before a restart is requested.
+
+        Args:
+            read: reads its rows, if they are needed; see `ask`, also for what is raised.
+            size: bytes that they take while they wait.
+        """
+        lost = tuple(name for name in self._wanted if self._is_lost(name))
+        if lost:
+            self._submit(self._requests(lost, read(), self.step_number), size)
+
+    def _is_lost(self, name: str) -> bool:
+        return name not in self.answers and self._agents[name].asked is None
+
+    def _requests(
+        self, names: Iterable[str], rows: Mapping[str, TimestepBatch], step_number: int
+    ) -> list[tuple[Agents, StepOrder, Request]]:
+        """A request for each of these, which changes nothing yet."""
+        asked = []
+        for name in names:
+            agents = self._agents[name]
+            timesteps = rows.get(name, agents.behaviour.no_rows)
+            if self._has_forgotten:
+                timesteps = agents.order.welcome_strays(timesteps)
+            try:
+                order = agents.order.after(timesteps)
+            except BadStepError as error:
+                raise BadStepError(f"{self.label}: behaviour '{name}', {error}") from None
+            is_usual = order is agents.order
+            request = Request(
+                owner=self.id,
+                asker=self,
+                rank=self._rank,
+                behaviour=name,
+                step_number=step_number,
+                timesteps=timesteps,
+                num_actions=len(timesteps.agent_id)
+                if is_usual
+                else int(np.count_nonzero(timesteps.needs_action)),
+                is_usual=is_usual,
+            )
+            asked.append((agents, order, request))
+        return asked
+
+    def _submit(self, asked: list[tuple[Agents, StepOrder, Request]], size: int) -> None:
+        self._hold_bytes(size)
+        for agents, order, _ in asked:
+            if order is not agents.order or len(order) != agents.claimed:
+                self._claim(agents, len(order))
+        for agents, order, _ in asked:
+            agents.asked = order
+        # Last, for a batcher may answer at once.
+        for agents, _, request in asked:
+            agents.behaviour.batcher.submit(request)
+
+    def answer(
+        self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
+    ) -> bool:
+        """Actions for the rows of one behaviour; sends all answers if these were the last missing.
+
+        Ignored if it is gone, or does not wait for them any more.
+        """
+        agents = self._agents[behaviour]
+        if step_number != self.step_number or agents.asked is None:
+            return False
+        agents.order, agents.asked = agents.asked, None
+        self.answers[behaviour] = actions
+        if len(self.answers) < len(self._wanted):
+            return False
+        self.is_waiting = False
+        self._hold_bytes(0)
+        return self.receiver.act(taken)
+
+    def forget(self, *, before: int) -> None:
+        """Go on from step `before` although the steps until then are lost.
+
+        The trainer has come back from a checkpoint that is older than what it answered since. Which
+        agents await an outcome is not known any more: see `StepOrder.welcome_strays`.
+        """
+        self._has_forgotten = True
+        self.step_number = before - 1
+        self._wanted = self.with_rows = ()
+        self.answers = {}
+        self.is_waiting = False
+        for agents in self._agents.values():
+            agents.order, agents.asked = StepOrder(), None
+            self._claim(agents, 0)
+
+    def _claim(self, agents: Agents, count: int) -> None:
+        """Use so many of the behaviour's agents, instead of as many as before."""
+        agents.behaviour.agents.take(count - agents.claimed, who=self.label)
+        agents.claimed = count
+
+    def _hold_bytes(self, size: int) -> None:
+        """Use so many of the bytes for unanswered steps, instead of as many as before."""
+        limit, more = self._waiting_bytes, size - self._held_bytes
+        if limit.used + more > limit.limit:
+            limit.take(more, who=self.label)
+        else:
+            limit.used += more
+        self._held_bytes = size
+
+    def state(self) -> State:
+        """What it asked and was answered. Requests that no batch has taken are left out: the
+        simulator sends their step again.
+        """
+        return {
+            **asdict(self.identity),
+            "peer": self.peer,
+            "behaviours": list(self._agents),
+            "step_number": self.step_number,
+            "wanted": list(self._wanted),
+            "with_rows": list(self.with_rows),
+            "has_forgotten": self._has_forgotten,
+            "agents": {
+                str(index): {
+                    "order": agents.order.state(),
+                    "asked": agents.asked.state()
+                    if agents.asked is not None and agents.behaviour.batcher.owes(self.id)
+                    else None,
+                    "answer": actions_state(self.answers[name]) if name in self.answers else None,
+                }
+                for index, (name, agents) in enumerate(self._agents.items())
+            },
+        }
+
+    def load_state(self, state: State, *, deadline_s: float) -> None:
+        """Wait, detached, for the simulator to come back to where `state` was taken."""
+        self.step_number = state["step_number"]
+        self._wanted = tuple(state["wanted"])
+        self.with_rows = tuple(state["with_rows"])
+        self._has_forgotten = state["has_forgotten"]
+        for index, (name, agents) in enumerate(self._agents.items()):
+            part = state["agents"][str(index)]
+            agents.order = StepOrder.from_state(part["order"])
+            if part["asked"] is not None:
+                agents.asked = StepOrder.from_state(part["asked"])
+            if part["answer"] is not None:
+                self.answers[name] = ActionBatch(**part["answer"])
+            self._claim(agents, len(agents.order if agents.asked is None else agents.asked))
+        self.is_waiting = len(self.answers) < len(self._wanted)
+        self.detach(deadline_s=deadline_s)
+
+
+def _ignore() -> None:
+    """A message was taken by the transport: nobody waits for it."""
+
+
+def actions_state(actions: ActionBatch) -> State:
+    """A copy as plain arrays."""
+    return {
+        "continuous": actions.continuous.copy(),
+        "discrete": actions.discrete.copy(),
+        "policy_version": actions.policy_version,
+    }

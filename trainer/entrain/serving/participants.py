@@ -1,0 +1,342 @@
+"""Who takes part in a run: joining, coming back within a grace time, leaving; limits and counts.
+
+Nothing here knows how simulators are connected: a wire calls these methods, and gives each
+participant a `Receiver` for its answers.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from entrain.config.run import ServerConfig
+from entrain.errors import BadHelloError, RefusedHelloError, SimulatorError
+from entrain.serving.admission import Admission, JoinRequest, namesakes
+from entrain.serving.batcher import CallLater, call_later_on_loop
+from entrain.serving.behaviours import Behaviour, Behaviours
+from entrain.serving.deadline import Deadline
+from entrain.serving.limits import Limit
+from entrain.serving.parameters import EnvironmentParameters
+from entrain.serving.participant import Identity, Participant, Presence
+from entrain.serving.refusals import Refusals
+from entrain.serving.unanswered import load_unanswered, unanswered_state
+from entrain.state import State
+from entrain.stopwatch import ServerTimings
+from entrain_envs.spec import BehaviourSpec
+
+logger = logging.getLogger(__name__)
+
+COUNTED = (
+    "sessions_joined",
+    "sessions_resumed",
+    "sessions_resynced",
+    "sessions_left",
+    "sessions_lost",
+    "sessions_refused",
+    "steps_refused",
+)
+"""What is counted: participants that joined and that came back; that went on after the trainer had
+forgotten some of their steps; that left by themselves or because the run was complete; that did not
+come back in the grace time; simulators that were refused, and participants whose step was."""
+
+
+class Participants:
+    """See the module. Owned by the event loop."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        behaviours: Behaviours,
+        *,
+        seed: int,
+        expect: int,
+        environment_parameters: Mapping[str, float],
+        clock: Callable[[], float] = time.monotonic,
+        call_later: CallLater = call_later_on_loop,
+    ) -> None:
+        """Nobody yet.
+
+        Args:
+            config: limits, grace time, lockstep.
+            behaviours: of the run; participants join their queues.
+            seed: of the run; simulators' seeds derive from it.
+            expect: participants that must be there before the first batch.
+            environment_parameters: told to simulators.
+            clock: seconds.
+            call_later: how to be called back after seconds.
+        """
+        self.config = config
+        self.behaviours = behaviours
+        self.parameters = EnvironmentParameters(environment_parameters)
+        self.timings = ServerTimings()
+        """Where wires note the time that they take."""
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
+        self.admission = Admission(config, self.behaviours, seed=seed)
+        self._expect = expect
+        self._clock = clock
+        self._by_id: dict[str, Participant] = {}
+        self._has_begun = False
+        self._refusals = Refusals(most=config.max_sessions)
+        self._waiting_bytes = Limit(
+            int(config.max_waiting_mib * 2**20),
+            of="bytes of unanswered Steps",
+            option="server.max_waiting_mib",
+        )
+        self._expiry = Deadline(self.expire, clock=clock, call_later=call_later)
+        self._is_paused = False
+
+    def __repr__(self) -> str:
+        return f"<Participants: {len(self)} simulators>"
+
+    def __iter__(self) -> Iterator[Participant]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, participant_id: str) -> Participant | None:
+        """The participant of that id, if it takes part."""
+        return self._by_id.get(participant_id)
+
+    @property
+    def num_sessions(self) -> int:
+        """Simulators that take part: connected, or in their grace time."""
+        return len(self)
+
+    @property
+    def num_running(self) -> int:
+        """Simulators that are connected."""
+        return sum(participant.presence is Presence.RUNNING for participant in self)
+
+    @property
+    def num_agents(self) -> int:
+        """Agents alive over all simulators."""
+        return sum(behaviour.slots.num_agents for behaviour in self.behaviours)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether as many simulators as expected have joined, so that batches are handed out."""
+        return self._has_begun
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """{simulator: why it was refused} of those that would be refused again.
+
+        Newest last. Who has joined since is not among them.
+        """
+        return self._refusals.reasons
+
+    def join(self, request: JoinRequest) -> Participant:
+        """A new participant; it is connected.
+
+        Raises:
+            BadHelloError, RefusedHelloError, LimitError: it may not join; nothing was changed.
+        """
+        self.admission.check(request, list(self))
+        # Last of what may refuse it, for nothing undoes this.
+        behaviours = self.behaviours.admit(request.specs, who=request.who)
+        self._replace_restarted(request)
+        self._refusals.forget(request.simulator)
+        participant = self._make_participant(
+            self.admission.identify(request), behaviours, request.peer
+        )
+        for behaviour in behaviours:
+            behaviour.batcher.join(participant.id)
+        self.counters["sessions_joined"] += 1
+        self._log_joined(participant, request)
+        self._begin_if_complete()
+        return participant
+
+    def add_behaviours(self, participant: Participant, specs: Sequence[BehaviourSpec]) -> None:
+        """A participant brings more kinds of agents than it joined with.
+
+        Raises:
+            BadHelloError, RefusedHelloError: as of `join`; nothing was changed.
+        """
+        new = [spec for spec in specs if spec.name not in participant.behaviours]
+        self.admission.check_behaviours(specs, participant.label)
+        behaviours = self.behaviours.admit(new, who=participant.label)
+        participant.add(behaviours)
+        for behaviour in behaviours:
+            behaviour.batcher.join(participant.id)
+        self._begin_if_complete()
+
+    def _replace_restarted(self, request: JoinRequest) -> None:
+        """In lockstep a new process replaces one of its name whose connection broke.
+
+        Else everyone would wait out the grace time of a process that has been started again.
+        """
+        if self.config.lockstep:
+            for other in namesakes(request.simulator, list(self)):
+                self._release(other, "sessions_lost", f"{other.label} was started again")
+
+    def _make_participant(
+        self, identity: Identity, behaviours: Iterable[Behaviour], peer: str
+    ) -> Participant:
+        participant = self._by_id[identity.id] = Participant(
+            identity,
+            behaviours,
+            peer=peer,
+            lockstep=self.config.lockstep,
+            waiting_bytes=self._waiting_bytes,
+        )
+        return participant
+
+    def _log_joined(self, participant: Participant, request: JoinRequest) -> None:
+        agents = f"up to {request.max_agents} agents" if request.max_agents else "agents"
+        names = ", ".join(f"'{name}'" for name in participant.behaviours)
+        waiting = ""
+        if not self._has_begun and len(self) < self._expect:
+            waiting = f" (simulator {len(self)} of {self._expect} to begin with)"
+        logger.info("%s joined: %s of %s%s", participant.label, agents, names, waiting)
+
+    def _begin_if_complete(self) -> None:
+        self._has_begun = self._has_begun or len(self) >= self._expect
+        if self._has_begun:
+            for behaviour in self.behaviours:
+                behaviour.batcher.open()
+
+    def resume(self, participant: Participant, peer: str) -> None:
+        """A participant is connected again; its connection before need not be known as broken."""
+        if participant.presence is Presence.RUNNING:
+            self.detach(participant)
+        participant.attach(peer)
+        for behaviour in participant.behaviours.values():
+            behaviour.batcher.attach(participant.id)
+        self._schedule_expiry()
+        self.counters["sessions_resumed"] += 1
+        logger.info("%s came back: %d agents go on", participant.label, participant.num_agents)
+
+    def resync(self, participant: Participant, *, before: int) -> None:
+        """A participant is further than the checkpoint that the trainer came from; see `forget`."""
+        logger.warning(
+            "%s is at Step %d, but the checkpoint that this trainer came from knows it at Step %d: "
+            "%d open steps dropped",
+            participant.label,
+            before,
+            participant.step_number + (not participant.is_waiting),
+            participant.num_agents,
+        )
+        participant.forget(before=before)
+        for behaviour in participant.behaviours.values():
+            behaviour.slots.release(participant.id)
+        self.counters["sessions_resynced"] += 1
+
+    def detach(self, participant: Participant) -> None:
+        """A participant's connection broke: it has the grace time to come back."""
+        participant.detach(deadline_s=self._clock() + self.config.grace_s)
+        for behaviour in participant.behaviours.values():
+            behaviour.batcher.detach(participant.id)
+        self._schedule_expiry()
+
+    def leave(self, participant: Participant, reason: str) -> None:
+        """A participant says goodbye, or the run is complete."""
+        words = f"{participant.label} left ({reason})" if reason else f"{participant.label} left"
+        self._release(participant, "sessions_left", words)
+
+    def refuse_step(self, participant: Participant, error: SimulatorError) -> None:
+        """A participant is out because of what it sent; the caller tells it."""
+        self._release(participant, "steps_refused", f"session refused: {error}")
+
+    def refuse_join(self, error: SimulatorError, *, simulator: str) -> None:
+        """A simulator, "" if it gave no name, may not join; the caller tells it."""
+        self.counters["sessions_refused"] += 1
+        logger.warning("refused: %s", error)
+        is_final = isinstance(error, BadHelloError | RefusedHelloError)
+        if is_final and simulator and not namesakes(simulator, self):
+            self._refusals.note(simulator, str(error))
+
+    def expire(self) -> None:
+        """Release the participants whose grace time is over."""
+        now_s = self._clock()
+        for participant in [each for each in self if each.deadline_s <= now_s]:
+            self._release(participant, "sessions_lost", f"{participant.label} left without goodbye")
+        self._schedule_expiry()
+
+    @property
+    def next_deadline_s(self) -> float:
+        """When `expire` has something to do; infinity if everyone is connected."""
+        return min((participant.deadline_s for participant in self), default=float("inf"))
+
+    def _schedule_expiry(self) -> None:
+        self._expiry.set(float("inf") if self._is_paused else self.next_deadline_s)
+
+    def renew_deadlines(self) -> None:
+        """Participants of a checkpoint have the grace time from now, when they can connect."""
+        for participant in self:
+            if participant.presence is Presence.DETACHED:
+                participant.deadline_s = self._clock() + self.config.grace_s
+        self._schedule_expiry()
+
+    def _release(self, participant: Participant, counter: str, words: str) -> None:
+        """End a participant, count it, and tell the log in these words."""
+        open_steps = participant.num_agents
+        del self._by_id[participant.id]
+        participant.close()
+        slots = sum(b.batcher.leave(participant.id) for b in participant.behaviours.values())
+        self._schedule_expiry()
+        self.counters[counter] += 1
+        logger.log(
+            logging.INFO if counter == "sessions_left" else logging.WARNING,
+            "%s: %s slots released, %s open steps dropped",
+            words,
+            f"{slots:,}",
+            f"{open_steps:,}",
+        )
+
+    def pause(self) -> None:
+        """Hand out no more batches: iterations over batchers end, for good. Nobody expires."""
+        self._is_paused = True
+        self.behaviours.close()
+        self._schedule_expiry()
+
+    def leave_all(self, reason: str) -> None:
+        """Everyone left leaves."""
+        for participant in list(self):
+            self.leave(participant, reason)
+
+    def state(self) -> State:
+        """All participants and behaviours, and what numbers those that join next."""
+        return {
+            "behaviours": self.behaviours.state(),
+            "admission": self.admission.state(),
+            "has_begun": self._has_begun,
+            "counters": dict(self.counters),
+            "participants": {str(index): each.state() for index, each in enumerate(self)},
+            "unanswered": {
+                str(index): unanswered_state(behaviour)
+                for index, behaviour in enumerate(self.behaviours)
+            },
+        }
+
+    def load_state(self, state: State) -> None:
+        """Wait for the participants that `state` was taken of to come back.
+
+        Of a batch that was out, `unanswered` of its behaviour's batcher owes the answer: its rows
+        are not handed out again.
+        """
+        self.behaviours.load_state(state["behaviours"])
+        self.admission.load_state(state["admission"])
+        self._has_begun = state["has_begun"]
+        for name in COUNTED:
+            self.counters[name] = state["counters"].get(name, 0)
+        for index in sorted(state["participants"], key=int):
+            self._load_participant(state["participants"][index])
+        for index, behaviour in enumerate(self.behaviours):
+            load_unanswered(behaviour, state["unanswered"][str(index)], self._by_id)
+        if self._has_begun:
+            self._begin_if_complete()
+
+    def _load_participant(self, state: State) -> None:
+        identity = Identity(
+            id=state["id"],
+            simulator=state["simulator"],
+            instance_id=state["instance_id"],
+            joined=state["joined"],
+            seed=state["seed"],
+        )
+        behaviours = [self.behaviours[name] for name in state["behaviours"]]
+        participant = self._make_participant(identity, behaviours, state["peer"])
+        participant.load_state(state, deadline_s=self._clock() + self.config.grace_s)
+        for behaviour in behaviours:
+            behaviour.batcher.restore(identity.id)
