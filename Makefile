@@ -21,9 +21,9 @@ demo: setup  ## Train the balance ball from separate simulator processes, over g
 test: setup  ## Unit and integration tests; no network beyond loopback.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning"
 
-learn: setup  ## Learning claims: seeds and thresholds, about two hours.
+learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 7200 tests/learning
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 10800 tests/learning
 
 bench: setup  ## Beside peers and limits, in turns; about twenty minutes.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

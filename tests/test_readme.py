@@ -1,9 +1,10 @@
-"""What the README shows is what the repository holds."""
+"""What README and results show is what the repository holds."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+LOG = ROOT / "benchmarks" / "log"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -19,3 +20,28 @@ def test_every_file_that_the_readme_and_the_architecture_link_to_exists() -> Non
         links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
         missing = [link for link in links if not (ROOT / link).exists()]
         assert missing == [], page
+
+
+def test_every_file_that_the_results_and_their_diary_link_to_exists() -> None:
+    pages = [ROOT / "docs/results.md", ROOT / "benchmarks/README.md", *LOG.glob("*.md")]
+    for page in pages:
+        links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        missing = [link for link in links if not (page.parent / link).exists()]
+        assert missing == [], page
+
+
+def test_every_claim_has_its_command_its_date_and_its_place_in_the_diary() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    claims = page.split("\n## ")[1:-1]  # the last section says what is not measured
+    assert len(claims) == 10
+    for claim in claims:
+        assert re.search(r"\*\*(Claim|Withdrawn)\.\*\*", claim), claim
+        for part in ("Command", r"2026-\d\d-\d\d", r"benchmarks/log/2026-"):
+            assert re.search(part, claim), (part, claim)
+        assert len(claim.splitlines()) <= 40, "one screen a claim"
+
+
+def test_the_diary_names_its_files_by_date_and_topic() -> None:
+    names = {path.name for path in LOG.iterdir()} - {"README.md"}
+    assert names
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d-[a-z0-9-]+\.md", name) for name in names)
