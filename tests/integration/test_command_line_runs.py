@@ -136,7 +136,7 @@ def _logging_as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def no_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in this process."""
     monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
@@ -154,7 +154,7 @@ def sigterm_after(moment: Callable[[], None]) -> None:
     threading.Thread(target=run, daemon=True).start()
 
 
-@pytest.mark.usefixtures("no_publishing")
+@pytest.mark.usefixtures("no_results")
 def test_sigterm_to_the_command_saves_and_a_resumed_run_completes(tmp_path: Path) -> None:
     path = write_run(tmp_path, launch=writes_its_pid(tmp_path), total_steps=10_000_000)
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -193,7 +193,7 @@ def test_a_second_signal_ends_the_command_at_once_with_130_and_leaves_no_orphan(
     until(lambda: not any(map(is_running, pids(tmp_path))), timeout_s=10.0)
 
 
-@pytest.mark.usefixtures("no_publishing")
+@pytest.mark.usefixtures("no_results")
 @pytest.mark.parametrize("moment", ["before any simulator joined", "during an update"])
 def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
     tmp_path: Path, moment: str
@@ -217,7 +217,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
     assert RunSummary.load(folder.summary).outcome == "completed"
 
 
-@pytest.mark.usefixtures("no_publishing")
+@pytest.mark.usefixtures("no_results")
 def test_a_launched_simulator_that_is_killed_costs_its_open_steps_and_is_started_again(
     tmp_path: Path,
 ) -> None:
@@ -280,7 +280,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "_publish", lambda *_: None)
+    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
     assert commands.train(load_config(path, [])) == 0
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -316,7 +316,7 @@ def test_launched_simulators_trust_the_certificate_unless_the_user_names_an_auth
     assert "ENTRAIN_TLS_CA" not in make_launcher(config, folder, "localhost:1").environment
 
 
-@pytest.mark.usefixtures("no_publishing")
+@pytest.mark.usefixtures("no_results")
 def test_a_run_whose_simulators_are_external_is_evaluated_by_external_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

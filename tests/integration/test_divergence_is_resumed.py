@@ -30,7 +30,7 @@ LOWER = f"policies.toy.algorithm.learning_rate={FINE}"
 
 
 @pytest.fixture(autouse=True)
-def _no_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has tests of its own, and takes longer than all the rest."""
     monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])

@@ -65,9 +65,9 @@ class Slide(Toy):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of training: it takes longer than all the rest and has tests of its own."""
-    monkeypatch.setattr(commands, "_publish", lambda *_: None)
+    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
 
 
 def mean_return_of(policy: Path, num_agents: int) -> float:

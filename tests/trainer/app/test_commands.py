@@ -236,9 +236,9 @@ def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden
     folder = RunFolder.create(tmp_path, "run")
     written = "# mine\nseed: 3\n"
     folder.config.write_text(written)
-    commands._keep_config(folder, load_config(folder.config, []))
+    commands._write_config(folder, load_config(folder.config, []))
     assert folder.config.read_text() == written
-    commands._keep_config(folder, load_config(folder.config, ["seed=4"]))
+    commands._write_config(folder, load_config(folder.config, ["seed=4"]))
     assert load_config(folder.config, []).seed == 4
 
 

@@ -107,7 +107,7 @@ async def test_a_simulator_that_would_fail_again_is_not_started_again_and_told_o
     (told,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     words = "no option \\x1b[31m--cout"
     assert told.getMessage() == (
-        f"sim-0 ended with exit code {code} and would do so again: it is left alone; its last "
+        f"sim-0 ended with exit code {code} and would do so again: it is not restarted; its last "
         f"words in {tmp_path / 'sim-0.log'}: {words}"
     )
     assert launcher.last_words == f". sim-0 ended with exit code {code}; its last words: {words}"

@@ -1,1 +1,1 @@
-"""The life of a run: commands, training, evaluation, and what they are built of."""
+"""The life of a run: commands, training, evaluation, and the parts that they build."""

@@ -1,4 +1,4 @@
-"""What the commands do: train, resume, evaluate, export. The composition root.
+"""The commands train, resume, evaluate and export.
 
 Each function blocks until it is done and returns the exit code; errors are EntrainError.
 """
@@ -38,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: RunConfig) -> int:
-    """Make a run folder and train into it until done or told to stop."""
+    """Make a run folder, and train until the run is complete or asked to stop."""
     folder = RunFolder.create(config.runs_directory, config.name)
     try:
         return _train(config, folder, restored=None)
     except EntrainError:
-        folder.remove_if_empty_handed()
+        folder.remove_if_nothing_came_of_it()
         raise
 
 
@@ -52,15 +52,15 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     folder = RunFolder.existing(run)
     config = load_config(folder.config, overrides)
     with folder.lock():
-        restored = _load(folder, config)
+        restored = _load_newest(folder, config)
     return _train(config, folder, restored=restored)
 
 
 def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequence[str]) -> int:
-    """Let the trained policies of folder `run` act over the wire; print returns and lengths."""
+    """Let the trained policies of folder `run` act in simulators; print returns and lengths."""
     folder = RunFolder.existing(run)
     config = load_config(folder.config, overrides)
-    policies = load_policies(config, _load(folder, config))
+    policies = load_policies(config, _load_newest(folder, config))
     prepare_process(threads=config.threads)
     with stop_on_signals() as request:
         scores = asyncio.run(
@@ -78,9 +78,9 @@ def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequen
 def export(run: Path, output: Path | None) -> int:
     """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`."""
     folder = RunFolder.existing(run)
-    # Where the run learned does not matter here, and may be a device that is not.
+    # The run may have learned on a device that this machine lacks; exporting needs none.
     config = load_config(folder.config, ["device=cpu"])
-    restored = _load(folder, config)
+    restored = _load_newest(folder, config)
     console = Console()
     for behaviour, policy in load_policies(config, restored).items():
         path = (
@@ -88,7 +88,7 @@ def export(run: Path, output: Path | None) -> int:
         )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _export(policy, path, folder, behaviour, env_steps=restored.step)
+            _export_policy(policy, path, folder, behaviour, env_steps=restored.step)
         except OSError as error:
             raise ConfigError(
                 f"cannot write {path}: {error.strerror or error}; choose a folder with --output"
@@ -113,17 +113,17 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
             launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
         )
-        # Only now: a configuration that its checkpoint does not fit must not take its place.
-        _keep_config(folder, config)
+        # Only now: a configuration that does not fit the checkpoint must not replace the old one.
+        _write_config(folder, config)
         try:
-            outcome = asyncio.run(_until_asked(run, request))
+            outcome = asyncio.run(_run_until_asked(run, request))
         except EntrainError:
             if run.trainers:
-                _publish(folder, run, "failed")
+                _write_results(folder, run, "failed")
             raise
         what = "the report" if outcome == "stopped" else "the report and the policies"
         display.message(f"writing {what}")
-        _publish(folder, run, outcome)
+        _write_results(folder, run, outcome)
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
@@ -136,13 +136,13 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
     return 0
 
 
-def _keep_config(folder: RunFolder, config: RunConfig) -> None:
-    """Write down what this sitting goes by, unless the file says so, perhaps in a user's hand."""
+def _write_config(folder: RunFolder, config: RunConfig) -> None:
+    """Write the configuration, unless the file says the same: a user may have edited it."""
     if not folder.config.is_file() or load_config(folder.config, []) != config:
         folder.write_config(to_yaml(config))
 
 
-async def _until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
+async def _run_until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
     return await run.run(request.event())
 
 
@@ -173,43 +173,43 @@ async def _evaluate(
 
 
 def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
-    """What starts simulators, and takes them along if this process has to end at once."""
+    """Makes the launcher, whose simulators are killed if this process has to end at once."""
     launcher = make_launcher(config, folder, address)
     request.before_force = launcher.kill
     return launcher
 
 
-def _publish(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
+def _write_results(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
     """Write report and exports. Best effort: failures are logged, never raised."""
     try:
         write_report(folder, run.summary(outcome))
     except Exception as error:
-        _complain("no report", error)
+        _log_failure("no report", error)
     if outcome == "stopped":
-        # It takes long, whoever stops a run waits for it, and the run is to go on anyway.
+        # Exporting takes long, a user who stops a run waits for it, and the run will go on.
         return
     for behaviour, policy in run.policies.items():
         steps = run.trainers[behaviour].progress.env_steps
         try:
-            _export(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)
+            _export_policy(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)
         except Exception as error:
-            _complain(f"policy '{behaviour}' is not exported", error)
+            _log_failure(f"policy '{behaviour}' is not exported", error)
 
 
-def _complain(consequence: str, error: Exception) -> None:
+def _log_failure(consequence: str, error: Exception) -> None:
     level = logging.WARNING if isinstance(error, MissingExtraError) else logging.ERROR
     logger.log(level, "%s: %s", consequence, describe(error))
     logger.debug("%s", consequence, exc_info=error)
 
 
-def _export(
+def _export_policy(
     policy: ActorCritic, path: Path, folder: RunFolder, behaviour: str, *, env_steps: int
 ) -> None:
     metadata = {"run": folder.name, "behaviour": behaviour, "env_steps": str(env_steps)}
     export_policy(policy, path, metadata=metadata)
 
 
-def _load(folder: RunFolder, config: RunConfig) -> Loaded:
+def _load_newest(folder: RunFolder, config: RunConfig) -> Loaded:
     loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
     logger.info("going on from %s", loaded.path)
     return loaded

@@ -1,6 +1,6 @@
-"""What `entrain info` shows: this installation, or a run's folder, in lines for a person.
+"""Describes this installation or a run's folder, in lines for people: `entrain info`.
 
-Reads only; a run may go on meanwhile.
+It only reads, so the run may go on meanwhile.
 """
 
 import math
@@ -24,7 +24,7 @@ _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium
 
 
 def describe_installation() -> Iterator[str]:
-    """Versions and devices, as a report of a mistake needs them."""
+    """Yields versions and devices, as a bug report needs them."""
     yield f"entrain {__version__}"
     for library in _LIBRARIES:
         yield f"{library} {_version(library)}"
@@ -34,7 +34,7 @@ def describe_installation() -> Iterator[str]:
 
 
 def describe_run(path: Path) -> Iterator[str]:
-    """Files, progress and checkpoints of the run at `path`; ConfigError if there is none."""
+    """Yields files, progress and checkpoints of the run at `path`; ConfigError if there is none."""
     folder = RunFolder.existing(path)
     config = load_config(folder.config, [])
     yield from folder.describe()
@@ -56,7 +56,7 @@ def _progress(folder: RunFolder, config: RunConfig) -> Iterator[str]:
 
 
 def _env_steps(folder: RunFolder, behaviour: str, series: Series) -> int:
-    """Those of the last update; of the run's end, if it came later and did not fill a rollout."""
+    """Returns the steps at the last update, or at the run's end if that came later."""
     last = int(series.env_steps[-1])
     try:
         summary = RunSummary.load(folder.summary)
@@ -72,7 +72,7 @@ def _how_far(env_steps: int, total_steps: int | None, series: Series) -> str:
     updates = len(series.env_steps)
     reached = f"{env_steps:,} env steps"
     if total_steps is not None:
-        # Rounded down: what is not done is not yet 100 %.
+        # Rounded down: only a finished run has 100 %.
         share = 100 * env_steps // total_steps
         reached = f"{env_steps:,} of {total_steps:,} env steps ({share}%)"
     facts = [f"{reached} after {updates:,} update{'' if updates == 1 else 's'}"]

@@ -1,8 +1,8 @@
-"""Starts the simulators that a run's configuration names, watches them, and ends them.
+"""Starts the simulators that a run's configuration names, restarts and ends them.
 
-A launched simulator learns from its environment where to dial: ENTRAIN_ADDRESS, ENTRAIN_SIMULATOR
-(its name) and ENTRAIN_RECONNECT_S=0 (it ends with this trainer instead of waiting for the next).
-What it prints goes to a file of its own. Nothing here knows of sessions or training.
+A simulator's environment tells it what to do: ENTRAIN_ADDRESS (where to connect),
+ENTRAIN_SIMULATOR (its name) and ENTRAIN_RECONNECT_S=0 (end with this trainer instead of waiting for
+the next one). Its output goes to a file of its own. Nothing here knows of sessions or training.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
 logger = logging.getLogger(__name__)
 
 MAX_RESTARTS = 5
-"""Of one simulator that crashes again and again; then it is left alone."""
+"""Restarts of one simulator that keeps crashing; then it is not started again."""
 
 RELIABLE_S = 60.0
-"""A simulator that ran for so long did not crash again and again: its count begins anew."""
+"""After running for this long, a simulator's count of crashes begins anew."""
 
 TAIL_BYTES = 64 * 1024
-"""Of a log, in which its last words are looked for."""
+"""Length of the end of a log in which its last line is looked for."""
 
 LOOK_S = 0.05
-"""How often it is looked whether what a simulator started has ended."""
+"""Time between two looks whether the processes that a simulator started have ended."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Simulator:
 
 
 def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[Simulator, ...]:
-    """The processes that `launch` asks for, their placeholders filled in.
+    """Returns the processes that `launch` asks for, with placeholders filled in.
 
     Args:
         launch: from the configuration.
-        address: what simulators dial.
-        logs: folder for what they print.
+        address: that simulators connect to.
+        logs: folder for their output.
     """
     simulators = []
     for options in launch:
@@ -71,11 +71,11 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
 
 
 class Launcher:
-    """Keeps the planned simulators running until `stop`.
+    """Keeps the planned simulators running until `stop`. Owned by the event loop.
 
-    A simulator that ends with exit code 0 has finished, and one that says by its exit code that it
-    would fail again is left alone; one that crashes is started again, with growing pauses, up to
-    `MAX_RESTARTS` times in a row. Owned by the event loop.
+    A simulator that ends with exit code 0 has finished. One whose exit code says that it would fail
+    again is not restarted. Any other is restarted, with growing pauses, up to `MAX_RESTARTS` times
+    in a row.
     """
 
     def __init__(
@@ -96,22 +96,22 @@ class Launcher:
 
     @property
     def is_exhausted(self) -> bool:
-        """True if there were simulators to start and none is left that will run again."""
+        """Whether there were simulators to start and all of them have ended for good."""
         return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
 
     @property
     def names(self) -> Sequence[str]:
-        """What each simulator is told to call itself."""
+        """The name that each simulator is given."""
         return [simulator.name for simulator in self._simulators]
 
     @property
     def logs(self) -> Sequence[Path]:
-        """Where each simulator's words go."""
+        """The file of each simulator's output."""
         return [simulator.log for simulator in self._simulators]
 
     @property
     def last_words(self) -> str:
-        """Words to end a message with: how the latest simulator failed; none if none did."""
+        """The end of a message: how the latest simulator failed; "" if none did."""
         return f". {self._last_failure}" if self._last_failure else ""
 
     async def start(self) -> None:
@@ -121,7 +121,7 @@ class Launcher:
             self._watchers.append(asyncio.create_task(self._watch(simulator)))
 
     async def stop(self, *, patience_s: float = 5.0) -> None:
-        """End what still runs: ask first, after `patience_s` insist."""
+        """End the simulators that still run: ask them first, kill them after `patience_s`."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -136,7 +136,7 @@ class Launcher:
             await process.wait()
 
     def kill(self) -> None:
-        """End what still runs at once, without waiting; when the trainer itself ends at once."""
+        """Kill the simulators that still run, without waiting: the trainer itself ends at once."""
         for process in self._processes.values():
             _tell(process, kill=True)
 
@@ -150,7 +150,7 @@ class Launcher:
                     stdout=log,
                     stderr=log,
                     env=self._process_environment(simulator),
-                    # Ctrl+C in the terminal is the trainer's to answer; it ends simulators itself.
+                    # Ctrl+C in the terminal reaches only the trainer, which ends simulators itself.
                     start_new_session=os.name == "posix",
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 )
@@ -180,7 +180,7 @@ class Launcher:
             if code == SUCCESS:
                 self._finish(simulator.name, process)
                 return
-            # What a wrapper left behind must not go on beside the next one.
+            # A process that a wrapper script left behind must not run beside the next one.
             _tell(process, kill=True)
             ending = f"{simulator.name} ended with {_describe(code)}"
             words = last_line(simulator.log)
@@ -188,7 +188,7 @@ class Launcher:
             lived_s = self._clock() - began_s
             if _is_for_good(code, lived_s):
                 logger.error(
-                    "%s and would do so again: it is left alone; its last words in %s: %s",
+                    "%s and would do so again: it is not restarted; its last words in %s: %s",
                     ending,
                     simulator.log,
                     words,
@@ -199,7 +199,7 @@ class Launcher:
             if crashes <= MAX_RESTARTS:
                 await asyncio.sleep(self._restart_pause_s * 2 ** (crashes - 1))
                 await self._start(simulator)
-        logger.error("%s crashed %d times; it is left alone", simulator.name, crashes)
+        logger.error("%s crashed %d times; it is not restarted any more", simulator.name, crashes)
 
     def _finish(self, name: str, process: asyncio.subprocess.Process) -> None:
         logger.info("%s has ended", name)
@@ -209,9 +209,9 @@ class Launcher:
 
 
 def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
-    """Tell a simulator, and all that it started, to end; whether anyone was there to be told.
+    """Tell a simulator and all processes that it started to end; returns whether any was running.
 
-    A game is often started by a script, and a script that ends does not take its game along.
+    A game is often started by a script, and goes on when the script ends.
     """
     try:
         if sys.platform != "win32":
@@ -223,13 +223,13 @@ def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
         else:
             process.terminate()
     except (ProcessLookupError, PermissionError):
-        # macOS answers PermissionError for a group of which only a zombie is left.
+        # macOS raises PermissionError for a group of which only a zombie is left.
         return False
     return True
 
 
 def _is_alive(process: asyncio.subprocess.Process) -> bool:
-    """Whether a simulator, or anything that it started, goes on."""
+    """Returns whether a simulator or a process that it started still runs."""
     if sys.platform == "win32":
         return process.returncode is None
     try:
@@ -240,22 +240,22 @@ def _is_alive(process: asyncio.subprocess.Process) -> bool:
 
 
 async def _end_of(process: asyncio.subprocess.Process) -> None:
-    """Wait until a simulator, and all that it started, has ended."""
+    """Wait until a simulator and all processes that it started have ended."""
     await process.wait()
     while _is_alive(process):
         await asyncio.sleep(LOOK_S)
 
 
 def _is_for_good(code: int, lived_s: float) -> bool:
-    """Whether the exit code says that the same command would end the same way."""
+    """Returns whether the exit code says that the same command would fail again."""
     # Go ends with 2 when it panics; a wrong command line does not take a minute to notice.
     return code == MISFIT or (code == USAGE and lived_s < RELIABLE_S)
 
 
 def last_line(path: Path) -> str:
-    """The last line of a text file that is not empty; a word in brackets if there is none.
+    """Returns the last line of a file that is not empty; a word in brackets if there is none.
 
-    Control characters, which a terminal might obey, are spelt out.
+    Control characters, which a terminal might obey, are written as escapes.
     """
     try:
         with path.open("rb") as log:

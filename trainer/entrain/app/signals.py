@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl+C: the first asks the run to stop, the second forces it to.
 
-They are listened for before the event loop runs and after it has ended, so that there is no moment
-of a run at which a signal would tear it apart.
+They are handled from before the event loop runs until after it has ended, so that no signal can
+interrupt a run between two statements.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class StopRequest:
-    """Whether the run was asked to stop. Owned by the main thread, where signals arrive."""
+    """Says whether the run was asked to stop. Owned by the main thread, where signals arrive."""
 
     def __init__(self) -> None:
         self.is_made = False
@@ -42,14 +42,14 @@ class StopRequest:
         return f"<StopRequest: {'made' if self.is_made else 'not made'}>"
 
     def event(self) -> asyncio.Event:
-        """What is set once the run is asked to stop, for the event loop that runs now."""
+        """Returns an event of the running loop that is set once the run is asked to stop."""
         self._loop = asyncio.get_running_loop()
         if self.is_made:
             self._event.set()
         return self._event
 
     def make(self, name: str) -> None:
-        """Ask to stop because of the signal `name`. Called between any two statements."""
+        """Ask to stop, because of the signal `name`. May be called between any two statements."""
         self.is_made = True
         if self._loop is None:
             return
@@ -63,10 +63,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While inside, the first signal makes the request; a second ends the process (code 130).
+    """Within the block, the first signal makes the request; a second ends the process (code 130).
 
-    Works on every platform: Windows' event loops have no signal handlers of their own, so the
-    handler is Python's, which hands over to the loop.
+    This uses Python's own handlers, which pass the request to the loop: on Windows, event loops
+    have no signal handlers.
     """
     request = StopRequest()
 
@@ -84,11 +84,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 
 def _end_at_once(request: StopRequest) -> None:
-    """Nothing may run now that could hang: no handlers, no buffers, no threads."""
+    """End the process without anything that could hang: no exit handlers, buffers or threads."""
     try:
         request.before_force()
         if sys.__stdout__ is not None and sys.__stdout__.isatty():
-            # The live display hides it, and has no chance to show it again.
+            # The live display has hidden the cursor and cannot show it again.
             os.write(sys.__stdout__.fileno(), SHOW_CURSOR)
     finally:
         os._exit(FORCED)

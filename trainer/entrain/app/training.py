@@ -206,7 +206,7 @@ class TrainingRun:
 
     def _start_trainer(self, behaviour: Behaviour, group: asyncio.TaskGroup) -> None:
         async def train() -> None:
-            logger.info("policy '%s': %s", behaviour.name, behaviour.spec)
+            logger.info("new behaviour: %s", behaviour.spec)
             self._show()
             await self.trainers[behaviour.name].run(behaviour.batcher)
 

@@ -1,4 +1,4 @@
-"""Waits for simulators, and says what is wrong when none comes; waits for one of several events."""
+"""Watches whether simulators are connected, and says what may be wrong when none is."""
 
 import asyncio
 import time
@@ -11,10 +11,11 @@ from entrain.config.run import RunConfig
 from entrain.errors import NoSimulatorError
 
 LOOK_S = 0.25
+"""Time between two looks at the server and the launcher."""
 
 
 class Serving(Protocol):
-    """What is asked of the server."""
+    """The part of the server that is watched."""
 
     @property
     def num_sessions(self) -> int:
@@ -33,7 +34,7 @@ class Serving(Protocol):
 
 
 async def any_of(*events: asyncio.Event) -> None:
-    """Until one of them is set."""
+    """Wait until one of them is set."""
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -50,17 +51,16 @@ async def watch_simulators(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Never returns; raises NoSimulatorError once there is nobody left to wait for.
+    """Never returns; raises NoSimulatorError once there is no simulator left to wait for.
 
-    That is: no simulator connected for `simulators.wait_s`, or fewer than expected for so long
-    before the first batch, or none connected and every launched one was refused or has ended for
-    good.
+    That is: none was connected for `simulators.wait_s`, or fewer than expected for as long before
+    the first batch, or none is connected and every launched one was refused or has ended for good.
     """
-    content_s = clock()
+    present_s = clock()
     while True:
         await asyncio.sleep(LOOK_S)
         if server.num_sessions and server.has_begun:
-            content_s = clock()
+            present_s = clock()
         elif are_all_refused(launcher.names, server.refusals) and not server.num_sessions:
             raise NoSimulatorError(
                 "every simulator that this run launched was refused, and no other is connected"
@@ -72,24 +72,24 @@ async def watch_simulators(
                 f"see what they printed: {', '.join(map(str, launcher.logs))}"
                 + (last_refusal(server.refusals) or launcher.last_words)
             )
-        elif clock() - content_s > config.simulators.wait_s:
+        elif clock() - present_s > config.simulators.wait_s:
             raise NoSimulatorError(
                 too_few_came(config, address, server.num_sessions) + last_refusal(server.refusals)
             )
 
 
 def are_all_refused(launched: Sequence[str], refusals: Mapping[str, str]) -> bool:
-    """Whether simulators were launched, and none of them may join as it is."""
+    """Returns whether simulators were launched and each was refused."""
     return bool(launched) and all(name in refusals for name in launched)
 
 
 def last_refusal(refusals: Mapping[str, str]) -> str:
-    """Words to end a message with; none if nobody was refused."""
+    """Returns the end of a message: why a simulator was refused; "" if none was."""
     return f". Refused: {list(refusals.values())[-1]}" if refusals else ""
 
 
 def too_few_came(config: RunConfig, address: str, came: int) -> str:
-    """What was expected, where, and the three usual causes."""
+    """Returns a message: what was expected, at which address, and the usual causes."""
     behaviours = "of any behaviour"
     if "*" not in config.policies:
         behaviours = "with behaviour " + ", ".join(f"'{name}'" for name in config.policies)

@@ -1,1 +1,1 @@
-"""What stays on disk and what a person looks at: folder, checkpoints, metrics, report, display."""
+"""Files of a run and what people see of it: folder, checkpoints, metrics, report, display."""

@@ -8,9 +8,10 @@
             manifest.json         format, version of entrain, step, size and SHA-256 of each file,
                                   and of itself
 
-A checkpoint appears by one rename of a folder whose files are on the disk already, so a crash
-leaves either all of it or a leftover that the next save removes. Its number only ever grows: after
-a resume from an older checkpoint, a new one is newer than a damaged one of a later step.
+A checkpoint's files are written to a temporary folder, which is then renamed once. A crash leaves
+either the whole checkpoint or a temporary folder, which the next save removes. The number always
+grows: after a resume from an older checkpoint, a new one has a higher number than a damaged one of
+a later step.
 """
 
 import hashlib
@@ -45,12 +46,12 @@ _STATE, _ARRAYS, _MANIFEST = "state.json", "arrays.safetensors", "manifest.json"
 
 
 class _DamagedError(Exception):
-    """Why one checkpoint cannot be used, in words."""
+    """Says why one checkpoint cannot be used."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that was passed over."""
+    """A checkpoint that cannot be used, and why."""
 
     path: Path
     reason: str
@@ -64,7 +65,7 @@ class Loaded:
     """The newest valid checkpoint."""
 
     state: State
-    """Its arrays are the caller's own."""
+    """The caller may change its arrays."""
 
     step: int
     """Env steps, as given to `save`."""
@@ -72,13 +73,13 @@ class Loaded:
     path: Path
 
     skipped: tuple[Skipped, ...]
-    """Newer ones that were damaged, newest first. Say so: training since then is lost."""
+    """Newer checkpoints that are damaged, newest first: the training since `step` is lost."""
 
 
 class CheckpointStore:
-    """The checkpoints of one run, of which the newest few are kept.
+    """Saves and loads the checkpoints of one run, and keeps the newest few.
 
-    Owned by one process, the holder of the run's lock; others may only `load_newest`.
+    Owned by the process that holds the run's lock; others may only `load_newest`.
     """
 
     def __init__(self, folder: Path, *, keep: int) -> None:
@@ -122,10 +123,10 @@ class CheckpointStore:
         return path
 
     def load_newest(self) -> Loaded:
-        """The newest checkpoint that is whole, and those newer ones that are not.
+        """Load the newest checkpoint that is whole, and list newer ones that are damaged.
 
         Raises:
-            CheckpointError: there is none, naming each and what is wrong with it; or the newest
+            CheckpointError: none is whole, with what is wrong with each; or the newest
                 was written in another format, by another version of this program.
         """
         skipped: list[Skipped] = []
@@ -144,9 +145,9 @@ class CheckpointStore:
         raise CheckpointError(f"no checkpoint in {self._folder} can be used:{listing}")
 
     def problems(self) -> Mapping[Path, str]:
-        """Every checkpoint on disk, newest first, and what is wrong with it; "" where it is whole.
+        """Returns every checkpoint, newest first, with what is wrong with it; "" if it is whole.
 
-        Reads all of them: for a person who asks, not for the way of a run.
+        This reads all of them, so a run does not call it.
         """
         found: dict[Path, str] = {}
         for path in self.paths:
@@ -163,12 +164,12 @@ class CheckpointStore:
         self._remove_leftovers()
         temporary = Path(tempfile.mkdtemp(prefix=_SAVING, dir=self._folder))
         try:
-            # mkdtemp makes folders for the owner's eyes only; others read run folders as well.
+            # mkdtemp makes folders that only the owner can read; others read run folders as well.
             temporary.chmod(0o755)
             for name, content in files.items():
                 write_file(temporary / name, content)
             sync_folder(temporary)
-            # Nothing is there to be replaced: the serial is new.
+            # The serial is new, so no folder of this name exists.
             os.rename(temporary, path)  # noqa: PTH104
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -176,13 +177,13 @@ class CheckpointStore:
         sync_folder(self._folder)
 
     def _remove_leftovers(self) -> None:
-        """What a crash left of a save or a removal; the run's lock says that it is nobody's."""
+        """Remove temporary folders. The run's lock is held, so no other process uses them."""
         for prefix in (_SAVING, _DELETING):
             for leftover in self._folder.glob(f"{prefix}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def _prune(self) -> None:
-        """Keep the newest; known damaged ones do not count, and go with those of their age."""
+        """Remove all but the newest; damaged ones do not count, and go with older ones."""
         valid = [path for path in self.paths if path not in self._damaged]
         oldest_kept = _serial(valid[: self._keep][-1])
         for path in self.paths:
@@ -190,7 +191,7 @@ class CheckpointStore:
                 self._remove(path)
 
     def _remove(self, path: Path) -> None:
-        """Rename first, so that a removal cut short never looks like a damaged checkpoint."""
+        """Rename, then remove: a crash between leaves nothing that looks like a checkpoint."""
         try:
             doomed = path.rename(path.with_name(f"{_DELETING}{path.name}"))
             shutil.rmtree(doomed)
@@ -216,13 +217,13 @@ def _manifest(files: Mapping[str, bytes], *, step: int) -> bytes:
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    """Of the manifest without its own digest, however it is laid out."""
+    """Returns the digest of a manifest's content, without the digest itself."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[int, State]:
-    """Step and state of one checkpoint. Each file is read once, so what is checked is used."""
+    """Returns step and state. Each file is read once: the bytes that are checked are used."""
     manifest = _read_manifest(path)
     files = {name: _read_file(path / name) for name in (_STATE, _ARRAYS)}
     for name, content in files.items():

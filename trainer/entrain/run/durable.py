@@ -1,7 +1,6 @@
-"""Writes and renames that a crash or a full disk can interrupt, but never leave half done.
+"""Writes files so that a crash or a full disk leaves the old content or the new, never a part.
 
-A reader sees the content from before or the content from after. Windows can neither open a folder
-nor needs to: its renames are journalled by the file system.
+Windows cannot sync a folder and need not: its file system journals renames.
 """
 
 import contextlib
@@ -12,7 +11,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a new file and hand it to the disk, not only to the system's cache."""
+    """Write a new file, and wait until it is on the disk and not only in the system's cache."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -20,13 +19,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
-    """Give `path` this content (text as UTF-8) in one step; readers never see a part of it."""
+    """Replace the content of `path` (text as UTF-8) in one step; readers never see a part of it."""
     encoded = content.encode() if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
-        # mkstemp makes files for the owner's eyes only; a run folder is read by others as well.
+        # mkstemp makes files that only the owner can read; others read run folders as well.
         temporary.chmod(0o644)
         write_file(temporary, encoded)
         temporary.replace(path)
@@ -38,7 +37,7 @@ def replace_file(path: Path, content: bytes | str) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder as durable as the files they name."""
+    """Wait until new and changed names in a folder are on the disk."""
     if sys.platform != "win32":
         descriptor = os.open(path, os.O_RDONLY)
         # Some network file systems refuse to sync a folder; they order renames themselves.

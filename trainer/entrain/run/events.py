@@ -1,4 +1,4 @@
-"""TensorBoard events, written in step with the caller: no thread, no queue, no global state."""
+"""Writes TensorBoard events in the caller's thread: no queue, no global state."""
 
 import logging
 import os
@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 class EventFile:
-    """One new event file in a folder that may hold those of earlier sittings.
+    """One new event file, in a folder that may hold those of earlier sittings.
 
-    A file that cannot be written is complained of once and given up: curves are not worth a run.
+    If it cannot be written, that is logged once and later events are dropped: the run goes on.
     """
 
     def __init__(self, folder: Path, *, wall_time: float, purge_step: int | None = None) -> None:
@@ -24,9 +24,9 @@ class EventFile:
 
         Args:
             folder: of one behaviour; TensorBoard shows it as one run.
-            wall_time: seconds since 1970; part of the file's name, for TensorBoard reads files
-                of a folder in order of their names.
-            purge_step: earlier files' events of this step and beyond are to be forgotten.
+            wall_time: seconds since 1970. It is part of the file's name, because TensorBoard reads
+                the files of a folder in the order of their names.
+            purge_step: TensorBoard drops events of earlier files from this step on.
         """
         self._folder = folder
         self._writer: RecordWriter | None = None
@@ -45,12 +45,12 @@ class EventFile:
         return f"<EventFile in {self._folder}>"
 
     def add(self, metrics: Mapping[str, float], *, step: int, wall_time: float) -> None:
-        """One value of each metric at `step`."""
+        """Add one value of each metric, at `step`."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
         self._add(Event(wall_time=wall_time, step=step, summary=Summary(value=values)))
 
     def flush(self) -> None:
-        """Let TensorBoard see what was added."""
+        """Write what was added to the file, where TensorBoard can read it."""
         if self._writer is not None:
             try:
                 self._writer.flush()
@@ -83,7 +83,7 @@ class EventFile:
 
 
 def _new_path(folder: Path, wall_time: float) -> Path:
-    """A name that no file there has, and that sorts behind them."""
+    """Returns a new name that sorts after those of the files in `folder`."""
     number = sum(1 for _ in folder.glob("events.out.tfevents.*"))
     name = (
         f"events.out.tfevents.{int(wall_time):010d}.{socket.gethostname()}.{os.getpid()}.{number}"

@@ -1,19 +1,19 @@
-"""A trained policy as one ONNX file, published only after it was seen to agree with torch.
+"""Exports a trained policy as one ONNX file, after comparing its outputs with those of torch.
 
 The file holds everything between a simulator's raw observations and its raw actions: normalizer,
 networks, bounds. Running it needs neither torch nor this package.
 
     inputs    each observation by its name, [batch, *shape]
-              previous_action [batch, D + C], if the policy looks at it: action_mean of the step
-                  before, cut at plus and minus 10, then a one-hot of each discrete_action
-              previous_reward [batch, 1], if the policy looks at it: received for that action
+              previous_action [batch, D + C], if the policy observes it: action_mean of the step
+                  before, clipped to [-10, 10], then a one-hot of each discrete_action
+              previous_reward [batch, 1], if the policy observes it: received for that action
               action_mask [batch, C] bool, if there are C discrete choices
               state_in [batch, S], if the policy has a memory: state_out of the step before
-    outputs   continuous_action [batch, D]        what to do, without noise, in environment units
+    outputs   continuous_action [batch, D]        the action, without noise, in environment units
               action_mean, log_sigma_sq [batch, D]  of the Gaussian, before bounds
               discrete_action [batch, N] int64    the most likely allowed choices
               logits [batch, C]                   the lowest float where a choice is forbidden
-              state_out [batch, S]                what is remembered after this step
+              state_out [batch, S]                recurrent state after this step
 
 previous_action, previous_reward and state_in are zeros at the first step of an episode.
 """
@@ -42,24 +42,24 @@ from entrain.policy.actor_critic import ActorNetwork
 from entrain_envs.spec import BehaviourSpec
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-"""By the names of inputs or outputs."""
+"""{name of an input or output: array}."""
 
 FORMAT_VERSION = 1
-"""Of the names above; it rises when one of them changes its meaning."""
+"""Raised when one of the names above changes its meaning."""
 
 ACTION_OUTPUTS = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_action", "logits")
 STATE_INPUT = "state_in"
 STATE_OUTPUT = "state_out"
 CHECKED_BATCH_SIZES = (1, 7)
 CHECKED_STEPS = 4
-"""One after the other, so that what is remembered takes part."""
+"""Consecutive steps that are compared, so that the recurrent state takes part."""
 TOLERANCE = 1e-4
-"""Largest deviation from torch that is published, relative to a number or absolute below 1."""
+"""Largest deviation from torch that is accepted, relative to a number or absolute below 1."""
 
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """What a published file was held against."""
+    """How an exported file was compared with torch."""
 
     path: Path
 
@@ -71,10 +71,10 @@ class ExportCheck:
 
 
 class DeterministicPolicy(nn.Module):
-    """One step in, actions without noise and the distribution's numbers out.
+    """Computes actions without noise, and the parameters of their distribution, for one step.
 
-    What the critic remembers, where it has a memory of its own, is left out of the state: the
-    actor does not see it.
+    The state is that of the actor alone. A critic with a memory of its own has another, which the
+    actor does not need.
     """
 
     def __init__(self, policy: ActorNetwork, state_size: int) -> None:
@@ -120,16 +120,16 @@ class DeterministicPolicy(nn.Module):
 
 
 def export_policy(policy: ActorNetwork, path: Path, *, metadata: Mapping[str, str]) -> ExportCheck:
-    """Write the policy to `path`, replacing what is there only if the new file agrees with torch.
+    """Write the policy to `path`, and replace a file there only if the new one agrees with torch.
 
     Args:
         policy: left untouched.
         path: of the ONNX file; its folder exists.
-        metadata: put into the file beside behaviour, spec and format version; env steps, say.
+        metadata: written into the file, together with behaviour, spec and format version.
 
     Raises:
         MissingExtraError: a package that exporting needs is not installed.
-        ExportError: the file computes something else than the policy.
+        ExportError: the outputs of the file differ from those of the policy.
     """
     _require_packages()
     policy = copy.deepcopy(policy).cpu()
@@ -144,9 +144,9 @@ def export_policy(policy: ActorNetwork, path: Path, *, metadata: Mapping[str, st
 
 
 def input_names(spec: BehaviourSpec) -> list[str]:
-    """The file's inputs in order, but for the state: observations, and the mask if there is one.
+    """Returns the file's inputs in order, without the state: observations, and the mask if any.
 
-    An observation named like something else in the file gets a prefix.
+    An observation that has the name of something else in the file gets a prefix.
     """
     taken = {*ACTION_OUTPUTS, "action_mask", STATE_INPUT, STATE_OUTPUT}
     names = [
@@ -193,7 +193,7 @@ def _finite_or_null(bound: float) -> float | None:
 def _write(policy: ActorNetwork, path: Path, metadata: Mapping[str, str]) -> None:
     actor = policy.without_critic()
     module = DeterministicPolicy(actor, actor.state_size).eval()
-    # Any number of rows but 0 and 1, which would be taken for constants.
+    # Not 0 or 1 rows: torch.export would treat those as constants.
     inputs = random_inputs(policy, rows=3)
     example = tuple(torch.from_numpy(values) for values in inputs.values())
     with torch.no_grad():
@@ -216,7 +216,7 @@ def _write(policy: ActorNetwork, path: Path, metadata: Mapping[str, str]) -> Non
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from telling users about its own affairs."""
+    """Silence messages of the exporter that do not concern users."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     # It warns that torchvision is missing, which nothing here uses.
@@ -225,7 +225,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # torch.export deep-copies a class that torch itself has deprecated.
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
-            # Every input has the axis `batch`, which is what is wanted.
+            # Every input has the axis `batch`, as intended.
             warnings.filterwarnings("ignore", "# The axis name: batch will not be used")
             yield
     finally:
@@ -239,7 +239,7 @@ def _check(policy: ActorNetwork, candidate: Path, path: Path) -> ExportCheck:
     session = onnxruntime.InferenceSession(candidate, providers=["CPUExecutionProvider"])
     largest = 0.0
     for rows in CHECKED_BATCH_SIZES:
-        # Each carries its own state, so that small deviations may add up.
+        # Each keeps its own state, so that small deviations can add up over the steps.
         states: tuple[Arrays, Arrays] = ({}, {})
         for step in range(CHECKED_STEPS):
             inputs = random_inputs(policy, rows=rows, seed=step)
@@ -264,7 +264,7 @@ def _carried(outputs: Arrays) -> Arrays:
 
 
 def _compare(arrived: Arrays, expected: Arrays, path: Path, where: str) -> float:
-    """The largest deviation, if it is one that may be published."""
+    """Returns the largest deviation; ExportError if it exceeds the tolerance."""
     largest = 0.0
     for name, values in expected.items():
         deviation = _deviation(arrived[name], values)
@@ -279,9 +279,9 @@ def _compare(arrived: Arrays, expected: Arrays, path: Path, where: str) -> float
 
 
 def random_inputs(policy: ActorNetwork, *, rows: int, seed: int = 0) -> Arrays:
-    """All of the file's inputs in order, {input: [rows, ...]}.
+    """Returns random values of the file's inputs in order, {input: [rows, ...]}.
 
-    Vectors are three times as far spread as what the policy has seen.
+    The standard deviation of vectors is three times that of the observations in training.
     """
     generator = np.random.default_rng((rows, seed))
     spec, normalizer = policy.inputs, policy.normalizer
@@ -298,7 +298,7 @@ def random_inputs(policy: ActorNetwork, *, rows: int, seed: int = 0) -> Arrays:
         else:
             inputs[name] = generator.standard_normal(shape, dtype=np.float32)
         if observation.kind == "entities":
-            # Some are absent; of the first row, all.
+            # Some entities are absent; in the first row, all are.
             inputs[name][generator.random(shape[:-1]) < 0.4] = 0.0
             inputs[name][0] = 0.0
     if spec.action.branches:
@@ -322,7 +322,7 @@ def _random_mask(
 
 
 def _deviation(arrived: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    """Largest difference, relative to a number or absolute below 1; infinite if shapes differ."""
+    """Returns the largest difference, as for TOLERANCE; infinity if shapes or types differ."""
     if arrived.shape != expected.shape or arrived.dtype != expected.dtype:
         return float("inf")
     reference = expected.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The folder of one run: where each file lies, and what a person finds there."""
+"""The folder of one run: the path of every file in it."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from entrain.run.names import BehaviourNames
 
 
 class RunFolder:
-    """RUNS_DIRECTORY/NAME with all that a run leaves behind. Every file name is decided here."""
+    """RUNS_DIRECTORY/NAME, which holds all files of a run. Every file name is decided here."""
 
     def __init__(self, path: Path) -> None:
-        """A folder that exists; `create` makes a new one, `existing` checks an old one."""
+        """Use a folder that exists; `create` makes a new one, `existing` checks an old one."""
         self.path = path
         self.config = path / "config.yaml"
         self.summary = path / "summary.json"
@@ -27,7 +27,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.log = path / "log.txt"
         self.simulators = path / "simulators"
-        """What launched simulators print: NAME.log."""
+        """Holds the output of launched simulators: NAME.log."""
         self._behaviours = BehaviourNames(path / "behaviours.json")
 
     def __repr__(self) -> str:
@@ -50,7 +50,7 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: Path) -> Self:
-        """The folder of a run that was there before; ConfigError if `path` is none."""
+        """Returns the folder of an earlier run; ConfigError if `path` is no run folder."""
         folder = cls(path) if path.is_dir() else None
         if folder is None or not folder.config.is_file():
             what = "has no config.yaml, so it is no run folder" if folder else "is no folder"
@@ -59,14 +59,14 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """The name of the folder, without its parents."""
         return self.path.resolve().name
 
-    def remove_if_empty_handed(self) -> None:
-        """Leave no folder of a run that failed before anything came of it.
+    def remove_if_nothing_came_of_it(self) -> None:
+        """Remove the folder if the run failed before its first update and checkpoint.
 
-        Call without the lock, and only in the process that made the folder. What launched
-        simulators printed stays, for it may say why the run failed.
+        Call without the lock, and only in the process that made the folder. If launched simulators
+        printed something, the folder stays: it may say why the run failed.
         """
         if self.metrics.exists() or any(self.checkpoints.glob("*")):
             return
@@ -75,43 +75,43 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def lock(self) -> RunLock:
-        """Keep other trainers out until it is released; ConfigError if one is in already."""
+        """Lock the folder against other trainers; ConfigError if another one has the lock."""
         return RunLock(self.path / "run.lock")
 
     def write_config(self, text: str) -> None:
-        """Keep the resolved configuration, as YAML."""
+        """Write the resolved configuration, as YAML."""
         try:
             replace_file(self.config, text)
         except OSError as error:
             raise ConfigError(f"{self.config} cannot be written: {error.strerror}") from error
 
     def policy(self, behaviour: str) -> Path:
-        """The exported policy of `behaviour`."""
+        """Returns the path of the exported policy of `behaviour`."""
         return self.policies / f"{self.stem(behaviour)}.onnx"
 
     def plot(self, behaviour: str, plot: str) -> Path:
-        """The picture called `plot` of `behaviour`."""
+        """Returns the path of the picture called `plot` of `behaviour`."""
         return self.plots / f"{self.stem(behaviour)}-{plot}.png"
 
     def events(self, behaviour: str) -> Path:
-        """The folder of `behaviour`'s TensorBoard events."""
+        """Returns the folder of `behaviour`'s TensorBoard events."""
         return self.tensorboard / self.stem(behaviour)
 
     def stem(self, behaviour: str) -> str:
-        """What the names of all files of `behaviour` begin with; safe on every file system."""
+        """Returns how all file names of `behaviour` begin; every file system accepts it."""
         return self._behaviours.stem(behaviour)
 
     def describe(self) -> tuple[str, ...]:
-        """Lines for a person: the folder, then each thing in it with its meaning."""
+        """Returns lines for people: the folder, then each file in it with what it is for."""
         parts = [
             (self.report, "open it in a browser: curves, outcome, configuration"),
             (self.plots, _files("picture", self.plots, "*.png")),
-            (self.metrics, "one row per update"),
+            (self.metrics, "one row per update; entrain metrics explains the columns"),
             (self.tensorboard, f"tensorboard --logdir {self.tensorboard}"),
             (self.policies, _names(self.policies, "*.onnx")),
             (self.checkpoints, f"entrain resume {self.path} goes on from the newest"),
             (self.config, "every option of this run"),
-            (self.log, "what was said on the way"),
+            (self.log, "everything that was logged, with times"),
             (self.simulators, "what the launched simulators printed"),
         ]
         rows = [(part, meaning) for part, meaning in parts if _has_content(part)]
@@ -123,7 +123,7 @@ class RunFolder:
 
 
 def _make_numbered(runs_directory: Path, name: str) -> Path:
-    """Make the first of NAME, NAME-2, NAME-3 ... that is not there; safe against a race."""
+    """Make the first of NAME, NAME-2, NAME-3 ... that does not exist; safe against a race."""
     number, path = 1, runs_directory / name
     while True:
         try:
@@ -136,7 +136,7 @@ def _make_numbered(runs_directory: Path, name: str) -> Path:
 
 
 def _suggestion(path: Path) -> str:
-    """Runs that lie in `path`, or beside it, and may be what was meant."""
+    """Returns words that name runs in `path` or beside it, one of which may have been meant."""
     for place in (path, path.parent):
         runs = sorted(str(config.parent) for config in place.glob("*/config.yaml"))
         if runs:

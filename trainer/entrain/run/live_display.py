@@ -1,4 +1,4 @@
-"""A display that redraws a few lines at the bottom of a terminal; log lines scroll above them."""
+"""A display that redraws a few lines at the bottom of a terminal, below scrolling log lines."""
 
 import logging
 import math
@@ -25,24 +25,24 @@ REFRESH_S = 0.25
 """Least time between two redraws."""
 
 _SMOOTHING = 0.1
-"""Weight of the newest rate in the one that time left is estimated from."""
+"""Weight of the newest rate in the mean rate from which the time left is estimated."""
 
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
 def display_for(console: Console) -> Display:
-    """The live one where it can be drawn, or else log lines."""
+    """Returns a live display if the terminal can show it, or else one that logs lines."""
     drawable = console.is_terminal and not console.is_dumb_terminal
     return LiveDisplay(console) if drawable else LogDisplay()
 
 
 @dataclass
 class _Policy:
-    """One policy's line, as last known."""
+    """The newest numbers of one policy's line."""
 
     row: DisplayRow
     env_steps: int
-    """Newer than the row's between updates."""
+    """Newer than that of the row, between updates."""
 
     return_mean: float
     """Of the last update in which an episode ended."""
@@ -59,9 +59,9 @@ class _Policy:
 
 
 class LiveDisplay:
-    """Lines redrawn in place, at most every REFRESH_S, only when told something.
+    """Redraws its lines when it is told something, at most every REFRESH_S.
 
-    Owned by the event loop; log records of any thread may be shown meanwhile.
+    Owned by the event loop. It also shows log records, which may come from any thread.
     """
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +73,7 @@ class LiveDisplay:
         self._simulators: SimulatorsRow | None = None
         self._drawn_s = -math.inf
         self._started = False
-        # Live asks for its first drawing at once, so it comes last.
+        # Last, because Live calls `_render` at once.
         self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
 
     def __repr__(self) -> str:
@@ -92,22 +92,22 @@ class LiveDisplay:
         self.stop()
 
     def start(self) -> None:
-        """Take over the terminal's last lines, and log lines that would tear them."""
+        """Take over the terminal's last lines, and the log lines that would break into them."""
         if not self._started:
             self._started = True
             self._divert_logging()
             self._live.start()
 
     def stop(self) -> None:
-        """Leave the last state on the screen, and logging as it was."""
+        """Leave the last state on the screen, and restore logging."""
         if self._started:
             self._started = False
-            # Which draws once more.
+            # This draws once more.
             self._live.stop()
             self._restore_logging()
 
     def update(self, behaviour: str, row: DisplayRow) -> None:
-        """A policy has learned."""
+        """Show the numbers of an update."""
         before = self._policies.get(behaviour)
         self._policies[behaviour] = _Policy(
             row=row,
@@ -118,7 +118,7 @@ class LiveDisplay:
         self._refresh()
 
     def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
-        """Who is there, and how far each behaviour has come since its last update."""
+        """Show who is connected, and how many steps each behaviour has done."""
         self._simulators = simulators
         for behaviour, steps in env_steps.items():
             if behaviour in self._policies:
@@ -126,7 +126,7 @@ class LiveDisplay:
         self._refresh()
 
     def message(self, text: str) -> None:
-        """A line above the live ones."""
+        """Print a line above the live ones."""
         self._console.print(Text(text))
 
     def _refresh(self) -> None:

@@ -1,7 +1,7 @@
-"""One trainer per run folder: a lock that the operating system releases when its owner dies.
+"""Locks a run folder for one trainer; the operating system releases the lock when it ends.
 
-The lock is on an open file, not the file's existence, so there is no stale lock to recover: not
-after a crash, and not between containers, where a process id of one means nothing in the other.
+The lock is on an open file; that the file exists means nothing. So no stale lock is left by a
+crash, nor between containers, where a process id of one means nothing in the other.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _NOT_SUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows forbids others to read a locked byte, so the locked one lies behind all text.
+    # Windows lets no other process read a locked byte, so the locked one lies behind all text.
     _LOCKED_BYTE = 1 << 30
 
     def _try_lock(descriptor: int) -> None:
@@ -87,7 +87,7 @@ def _locked_descriptor(path: Path) -> int:
                 "stop that trainer first, or train under another name"
             ) from None
         logger.warning(
-            "%s is on a file system without locks: see to it that only one trainer uses it",
+            "%s is on a file system without locks: make sure that only one trainer uses it",
             path.parent,
         )
     os.ftruncate(descriptor, 0)
@@ -96,7 +96,7 @@ def _locked_descriptor(path: Path) -> int:
 
 
 def _owner(path: Path) -> str:
-    """Who says to hold the lock; for a person, never for a decision."""
+    """Returns what the lock's owner wrote about itself: for messages only, it may be outdated."""
     with contextlib.suppress(OSError):
         owner = path.read_text(encoding="utf-8", errors="replace").strip()
         if owner:

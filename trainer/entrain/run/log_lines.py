@@ -1,4 +1,4 @@
-"""Log records as lines for a person: `WARN  walker-sim left without goodbye: 64 slots released`."""
+"""Formats log records as lines: `WARN  walker-sim left without goodbye: 64 slots released`."""
 
 import logging
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
 
 def level_word(record: logging.LogRecord) -> str:
-    """INFO, WARN, ERROR or DEBUG."""
+    """Returns INFO, WARN, ERROR or DEBUG."""
     return _LEVELS.get(record.levelname, record.levelname)
 
 
 class LineFormatter(logging.Formatter):
-    """One event, one line: its level, then its text; a traceback, if there is one, below."""
+    """One line a record: level, then text; below it the traceback, if there is one."""
 
     def __init__(self, *, with_time: bool = False) -> None:
         super().__init__(
@@ -22,35 +22,35 @@ class LineFormatter(logging.Formatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of one record."""
+        """Returns the line of one record."""
         record.word = level_word(record)
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line without a traceback."""
+        """Returns the line without a traceback."""
         record.message = escape_control_chars(record.message)
         return super().formatMessage(record)
 
 
 def escape_control_chars(text: str) -> str:
-    """`text`, of which a simulator may have said a part, as it can stand in a log.
+    """Returns `text`, a part of which may come from a simulator, in a form that is safe to log.
 
-    Lines but the first are indented, so that none can pass for an event of its own; other control
-    characters, which a terminal might obey, are spelt out.
+    All lines but the first are indented, so that none looks like another record. Other control
+    characters, which a terminal might obey, are written as escapes.
     """
     if text.isprintable():
         return text
-    lines = ("".join(map(_spelt, line)) for line in text.split("\n"))
+    lines = ("".join(map(_escaped, line)) for line in text.split("\n"))
     return "\n      ".join(lines)
 
 
-def _spelt(character: str) -> str:
+def _escaped(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
 
 
 @contextmanager
 def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
-    """Within it, everything logged also goes to the end of the file at `path`, with times."""
+    """Within the block, also append everything that is logged to the file at `path`, with times."""
     target = logging.getLogger() if logger is None else logger
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(LineFormatter(with_time=True))

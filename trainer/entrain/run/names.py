@@ -1,8 +1,8 @@
-"""File names for behaviours, whose own names may hold anything: 'Walker?team=0', '../etc', 'CON'.
+"""Makes file names for behaviours, which may be called anything: 'Walker?team=0', '../etc', 'CON'.
 
-A name that is fit to be a file name stays as it is. Every other one is quoted as in a URL. Names
-that differ only in case get different stems, for some file systems do not tell them apart; which
-behaviour has which stem is remembered in a file, so that it is the same after a resume.
+A behaviour's name that is a valid file name stays as it is; any other is quoted as in a URL. Names
+that differ only in case get different stems, because some file systems ignore case. A file stores
+which behaviour has which stem, so that a resumed run uses the same.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ from entrain.run.durable import replace_file
 logger = logging.getLogger(__name__)
 
 MAX_STEM = 100
-"""Characters. File names end at 255 bytes, and stems get endings."""
+"""Characters. File names have at most 255 bytes, and a stem is only their beginning."""
 
 _STEM = re.compile(r"[A-Za-z0-9_%+=,@~][A-Za-z0-9_.%+=,@~-]*")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
 
 def quoted(behaviour: str) -> str:
-    """`behaviour` as a stem that every file system takes.
+    """Returns `behaviour` as a stem that every file system accepts.
 
-    Different behaviours have different stems, but perhaps only in case; those too long for a file
-    name differ by 64 bits of a digest.
+    Different behaviours have different stems, which may differ only in case. Long names are cut,
+    and differ by 64 bits of a digest.
     """
     stem = quote(behaviour, safe="+=,@", errors="surrogatepass")
     if not stem:
@@ -44,9 +44,9 @@ def quoted(behaviour: str) -> str:
 
 
 class BehaviourNames:
-    """Behaviour -> stem of its files, one to one even where case does not count.
+    """Maps each behaviour to the stem of its files, one to one even where case is ignored.
 
-    Owned by the process that has the run's lock; others only look up what is there.
+    Owned by the process that holds the run's lock; others only read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,11 +58,11 @@ class BehaviourNames:
 
     @property
     def stems(self) -> dict[str, str]:
-        """A copy of all that are known."""
+        """{behaviour: stem}, a copy."""
         return dict(self._stems)
 
     def stem(self, behaviour: str) -> str:
-        """The stem of that behaviour's files; remembered on disk if it is new."""
+        """Returns the stem of that behaviour's files; a new one is stored on the disk."""
         if behaviour not in self._stems:
             self._stems[behaviour] = self._free_stem(quoted(behaviour))
             self._save()
@@ -72,7 +72,7 @@ class BehaviourNames:
         try:
             replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")
         except OSError as error:
-            # Most stems follow from the name alone, so this is not worth a run.
+            # The run goes on: most stems follow from the name alone.
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 
     def _free_stem(self, stem: str) -> str:
@@ -80,7 +80,7 @@ class BehaviourNames:
         number, candidate = 1, stem
         while candidate.lower() in taken:
             number += 1
-            # A quoted name never has '%' before something that is no hexadecimal number.
+            # In a quoted name, a hexadecimal number follows each '%'; so no other name is equal.
             candidate = f"{stem}%-{number}"
         return candidate
 

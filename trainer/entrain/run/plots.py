@@ -177,7 +177,7 @@ def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
         dimensions.items(), _PALETTE if few else [_LINE] * len(dimensions), strict=False
     ):
         if few:
-            _plot(axes, curve, colour, label=name)
+            _plot(axes, curve, colour, label=f"dimension {name}")
         else:
             axes.plot(curve.x, _smooth(curve.y), color=colour, linewidth=0.6, alpha=0.35)
     if not few:

@@ -9,10 +9,10 @@ from entrain.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What has been done so far, over all sittings of a run that was resumed."""
+    """What was done so far, over all sittings of a run."""
 
     env_steps: int = 0
-    """Outcomes received, over all agents."""
+    """Outcomes received from all agents."""
 
     updates: int = 0
     """Times the policy learned from a rollout."""
@@ -29,16 +29,16 @@ class Progress:
                 raise ValueError(f"{name} is {value}; progress is never negative")
 
     def fraction(self, total_steps: int) -> float:
-        """Part of `total_steps` that is done, in [0, 1]; what schedules follow."""
+        """Returns the part of `total_steps` that is done, in [0, 1]; schedules follow it."""
         return min(1.0, self.env_steps / max(1, total_steps))
 
     def state(self) -> State:
-        """For a checkpoint."""
+        """Returns the numbers, for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: State) -> Self:
-        """The progress that `state` was taken of."""
+        """Returns the progress that `state` was taken of."""
         try:
             return cls(**state)
         except (TypeError, ValueError) as error:

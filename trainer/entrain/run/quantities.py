@@ -1,20 +1,20 @@
-"""Numbers as a person reads them, in few characters. What is not known is a dash."""
+"""Formats numbers for people, in few characters. An unknown number is a dash."""
 
 import math
 
 
 def number(value: float, form: str) -> str:
-    """`value` in that format, if it is finite."""
+    """Returns `value` in that format; a dash if it is not finite."""
     return format(value, form) if math.isfinite(value) else "-"
 
 
 def counted(amount: int, noun: str) -> str:
-    """`1 agent`, `2,048 agents`."""
+    """Returns `1 agent`, `2,048 agents`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
 def compact(steps: int) -> str:
-    """Three digits and a unit: 950, 62.0k, 1M, 1.25M. Rounded down: 999,999 is not yet 1M."""
+    """Returns three digits and a unit: 950, 62.0k, 1M, 1.25M. Rounds down: 999,999 is 999k."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if steps >= size:
             whole, rest = divmod(steps, size)
@@ -25,7 +25,7 @@ def compact(steps: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0:42, 12:05, 3:02:11, or 2 d 5 h."""
+    """Returns 0:42, 12:05, 3:02:11, or 2 d 5 h."""
     if not math.isfinite(seconds):
         return "-"
     whole = round(seconds)

@@ -1,7 +1,7 @@
-"""report.html and plots/*.png: what a person opens first when a run has ended.
+"""Writes report.html and plots/*.png, which people open first when a run has ended.
 
-Made of what is in the run folder alone (metrics.csv, summary.json, config.yaml), so that a report
-can be written again at any time.
+It reads only the run folder (metrics.csv, summary.json, config.yaml), so a report can be written
+again at any time.
 """
 
 import logging
@@ -21,11 +21,11 @@ from entrain.run.table import Series, read_metrics
 logger = logging.getLogger(__name__)
 
 FINAL_SHARE = 0.1
-"""The part of all env steps, at their end, whose episodes make the final return."""
+"""The last part of all env steps: the final return is the mean over its episodes."""
 
 
 def write_report(folder: RunFolder, summary: RunSummary) -> None:
-    """Keep `summary` in the folder and write its report; trouble with the disk is only logged."""
+    """Write `summary` and the report into the folder; errors of the disk are only logged."""
     try:
         summary.save(folder.summary)
         rewrite_report(folder)
@@ -49,9 +49,9 @@ def rewrite_report(folder: RunFolder) -> None:
 
 
 def final_return(series: Series) -> float:
-    """Mean return of the episodes that ended in the last FINAL_SHARE of the env steps.
+    """Returns the mean return of the episodes that ended in the last FINAL_SHARE of the env steps.
 
-    Of those of the last update that saw any, if none ended there; NaN if none ever did.
+    If none ended there, that of the last update in which some did; NaN if none ever ended.
     """
     means = series.columns.get(EPISODE_RETURN_MEAN.name)
     if means is None:

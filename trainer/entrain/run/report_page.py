@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself: no network, no script."""
+"""Renders the report as one HTML page with everything in it: no network, no script."""
 
 import base64
 import html
@@ -65,7 +65,7 @@ class Section:
     behaviour: str
 
     summary: PolicySummary | None
-    """None if only metrics are known of it."""
+    """None if there are only metrics of it."""
 
     final_return: float
     """Mean over the last episodes; NaN if none ended."""
@@ -74,7 +74,7 @@ class Section:
 
 
 def render_page(summary: RunSummary, sections: Sequence[Section], *, config: str) -> str:
-    """The whole page.
+    """Returns the whole page.
 
     Args:
         summary: of the run.
@@ -180,7 +180,7 @@ def _folded(title: str, content: str) -> str:
 
 
 def _counts(summary: RunSummary) -> Sequence[str]:
-    """Who took part, what became of every step, and with what it was measured."""
+    """Returns lines: which simulators took part, what became of every step, which software ran."""
     ledgers = [
         f"steps of '{behaviour}': "
         + ", ".join(f"{n:,} {fate}" for fate, n in policy.ledger.items())
@@ -198,5 +198,5 @@ def _bullets(lines: Sequence[str]) -> str:
 
 
 def _moment(seconds: float) -> datetime:
-    """Local time that knows its zone: the page may be read elsewhere."""
+    """Returns local time with its zone: the page may be read elsewhere."""
     return datetime.fromtimestamp(seconds).astimezone()

@@ -1,4 +1,4 @@
-"""What a finished run came to, kept as summary.json so that its report can be written again."""
+"""The outcome of a run, kept as summary.json so that its report can be written again."""
 
 import json
 import platform
@@ -27,10 +27,10 @@ class PolicySummary:
     """Env steps after which it is done."""
 
     ledger: Mapping[str, int]
-    """Steps opened, closed and dropped; what is missing was still open at the end."""
+    """Steps opened, closed and dropped; the others were still open at the end."""
 
     warnings: tuple[str, ...] = ()
-    """What went wrong with its learning, each in a line that begins with the update's number."""
+    """Findings of the diagnostics, each in a line that begins with the update's number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,12 @@ class RunSummary:
     """One line for each kind that took part, such as `4 x balance-ball, 64 agents`."""
 
     software: tuple[str, ...]
-    """Names with versions: what the numbers were measured with."""
+    """Names with versions of what the run used."""
 
     policies: Mapping[str, PolicySummary]
 
     counters: Mapping[str, int]
-    """What the server counted: simulators that joined, left, were lost, and so on."""
+    """Counted by the server: simulators that joined, left, were lost, and so on."""
 
     @property
     def env_steps(self) -> int:
@@ -70,7 +70,7 @@ class RunSummary:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The summary at `path`; ConfigError if there is none that can be read."""
+        """Returns the summary at `path`; ConfigError if there is none that can be read."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             policies = {
@@ -97,7 +97,7 @@ class RunSummary:
 
 
 def describe_sessions(counters: Mapping[str, int]) -> str:
-    """Who took part, in one line; words for zero are left out."""
+    """Returns in one line how many simulators took part; zeros are left out."""
     words = {
         "sessions_joined": "joined",
         "sessions_resumed": "came back after a broken stream",
@@ -110,7 +110,7 @@ def describe_sessions(counters: Mapping[str, int]) -> str:
 
 
 def software() -> tuple[str, ...]:
-    """What the numbers of a run were made with."""
+    """Returns names with versions of what this process uses."""
     return (
         f"entrain {__version__}",
         f"torch {metadata.version('torch')}",

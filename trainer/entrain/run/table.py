@@ -3,8 +3,8 @@
     behaviour,env_steps,wall_time,rollout/episode_return_mean,...
     walker,2048,1763638811.250,12.5,...
 
-An empty cell was not measured; `nan` was measured and is not a number. Rows are appended, so that a
-run of a million updates stays cheap; only a new column rewrites the file, in one step.
+An empty cell was not measured; `nan` was measured and is not a number. Rows are appended, so that
+an update costs the same after a million others; only a new column rewrites the file, in one step.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from entrain.run.durable import replace_file
 logger = logging.getLogger(__name__)
 
 BEHAVIOUR, ENV_STEPS, WALL_TIME = KEYS = ("behaviour", "env_steps", "wall_time")
-"""The columns that every row has."""
+"""Columns that every row has."""
 
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -54,18 +54,18 @@ class Series:
 
 
 class MetricsTable:
-    """Appends rows to one file. Owned by the process that has the run's lock.
+    """Appends rows to one file. Owned by the process that holds the run's lock.
 
-    A file that cannot be written now (the disk is full; a spreadsheet holds it open on Windows)
-    never stops a run: rows wait in memory until it can.
+    If the file cannot be written now (the disk is full; a spreadsheet holds it open on Windows),
+    rows wait in memory until it can, and the run goes on.
     """
 
     def __init__(self, path: Path) -> None:
-        """Goes on at the end of a file that is there already."""
+        """Append to the file at `path`, if it exists."""
         self._path = path
         self._columns: list[str] = list(KEYS)
         self._waiting: list[Mapping[str, str]] = []
-        # The first write also repairs what a crash left of the last row.
+        # The first write also removes what a crash left of the last row.
         self._rewrite = True
         self._complained = False
         if path.exists():
@@ -76,10 +76,10 @@ class MetricsTable:
         return f"<MetricsTable {self._path}: {len(self._columns)} columns>"
 
     def drop_rows_beyond(self, env_steps: Mapping[str, int]) -> int:
-        """Forget rows that a run resumed at `env_steps` of each behaviour will measure again.
+        """Remove rows that a run resumed at `env_steps` of each behaviour will measure again.
 
         Returns:
-            How many; all rows of behaviours that are not named are among them.
+            How many rows were removed; all rows of behaviours that are not named are among them.
         """
         rows = self._all_rows()
         kept = [row for row in rows if int(row[ENV_STEPS]) <= env_steps.get(row[BEHAVIOUR], -1)]
@@ -97,7 +97,7 @@ class MetricsTable:
     def append(
         self, behaviour: str, *, env_steps: int, wall_time: float, metrics: Mapping[str, float]
     ) -> None:
-        """Add one row; `flush` brings it to the file."""
+        """Add one row; `flush` writes it to the file."""
         new = [name for name in metrics if name not in self._columns]
         self._columns += new
         self._rewrite = self._rewrite or bool(new)
@@ -107,7 +107,7 @@ class MetricsTable:
         self._waiting.append({**values, **keys})
 
     def flush(self) -> None:
-        """Write what waits; what cannot be written goes on waiting."""
+        """Write the rows that wait; they go on waiting if the file cannot be written."""
         if not self._waiting:
             return
         try:
@@ -131,16 +131,16 @@ class MetricsTable:
         return text.getvalue()
 
     def _all_rows(self) -> list[Mapping[str, str]]:
-        """Rows on disk and those that wait."""
+        """Returns the rows in the file and those that wait."""
         written = _read_rows(self._path)[1] if self._path.exists() else []
         return [*written, *self._waiting]
 
 
 def read_metrics(path: Path) -> Mapping[str, Series]:
-    """All rows of the file at `path`, by behaviour in order of appearance.
+    """Returns all rows of the file at `path`, by behaviour in order of appearance.
 
     Raises:
-        ConfigError: it is not there, or is no metrics file.
+        ConfigError: there is no file, or it is no metrics file.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not there; a run writes it with its first update")
@@ -173,14 +173,14 @@ def _append_file(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
     except OSError:
-        # A full disk takes a part of a row; that part would spoil the next one.
+        # A full disk may have taken a part of a row, to which the next row would be appended.
         with contextlib.suppress(OSError):
             os.truncate(path, size)
         raise
 
 
 def _read_rows(path: Path) -> tuple[Sequence[str], list[Mapping[str, str]]]:
-    """Header and whole rows; a last row that a crash cut short is passed over."""
+    """Returns the header and all whole rows; a last row that a crash cut short is left out."""
     text = path.read_bytes().decode(errors="replace")
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     header = next(lines, [])
