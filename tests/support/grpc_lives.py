@@ -1,0 +1,84 @@
+"""Lives carried over gRPC, message by message, on the event loop of the test."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc.aio import EOF  # type: ignore[attr-defined]
+
+from entrain_envs import codec
+from entrain_envs.timestep import ActionBatch
+from entrain_envs.wire import trainer_pb2 as pb
+from support.lives import SPECS, Life, Rows
+
+
+class GrpcSimulator:
+    """One simulator, whose streams break as its life says."""
+
+    def __init__(self, channel: grpc.aio.Channel, life: Life) -> None:
+        self._channel = channel
+        self._life = life
+        self._session_id = ""
+
+    async def live(self) -> None:
+        """Connect, and act until the trainer closes."""
+        rows = self._life.begin((await self._connect()).seed)
+        step = 0
+        while True:
+            step += 1
+            await self._send_step(step, rows)
+            if self._life.breaks.get(step) == "before":
+                await self._break()
+                await self._send_step(step, rows)
+            response = await self._receive()
+            if response is None or not response.HasField("act"):
+                return
+            if self._life.breaks.get(step) == "after":
+                await self._break()
+                await self._send_step(step, rows)
+                again = await self._receive()
+                assert again == response
+            rows = self._life.step(self._actions(response.act, rows))
+
+    async def _connect(self) -> pb.Welcome:
+        channel: Any = self._channel
+        self._call = channel.stream_stream("/entrain.v1.Trainer/Connect")()
+        hello = pb.Hello(
+            min_version=1,
+            max_version=1,
+            simulator=self._life.name,
+            instance_id="process",
+            behaviours=[codec.encode_spec(spec) for spec in SPECS.values()],
+            resume_session_id=self._session_id,
+        )
+        await self._call.write(pb.ConnectRequest(hello=hello).SerializeToString())
+        response = await self._receive()
+        assert response is not None
+        assert response.welcome.resumed == bool(self._session_id)
+        self._session_id = response.welcome.session_id
+        return response.welcome
+
+    async def _break(self) -> None:
+        self._call.cancel()
+        await asyncio.sleep(0)
+        await self._connect()
+
+    async def _send_step(self, sequence: int, rows: Rows) -> None:
+        step = pb.Step(
+            sequence=sequence,
+            behaviours=[codec.encode_timesteps(SPECS[name], part) for name, part in rows.items()],
+        )
+        await self._call.write(pb.ConnectRequest(step=step).SerializeToString())
+
+    async def _receive(self) -> pb.ConnectResponse | None:
+        content: Any = await self._call.read()
+        return None if content is EOF else pb.ConnectResponse.FromString(content)
+
+    def _actions(self, act: pb.Act, rows: Rows) -> dict[str, ActionBatch]:
+        return {
+            part.behaviour: codec.decode_actions(
+                SPECS[part.behaviour], part, int(rows[part.behaviour].needs_action.sum())
+            )
+            for part in act.behaviours
+        }

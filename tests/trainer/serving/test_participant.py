@@ -1,0 +1,129 @@
+"""A participant without any wire: behaviours that it brings late, and steps of all of them."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from entrain.errors import BadHelloError, ConfigError, RefusedHelloError
+from entrain.serving.admission import JoinRequest
+from entrain.serving.behaviours import Behaviour
+from entrain.serving.participant import Participant
+from entrain_envs.spec import BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import StepType
+from support.world import SPECS, Row, timesteps_of
+
+FIRST, MID, TERMINATED = StepType.FIRST, StepType.MID, StepType.TERMINATED
+Make = Callable[..., Any]
+
+
+class Receiver:
+    """Keeps the answers of each step."""
+
+    def __init__(self, participant: Participant) -> None:
+        self.acts: list[dict[str, int]] = []
+        self._participant = participant
+
+    def act(self, taken: Callable[[], None]) -> bool:
+        answers = self._participant.answers
+        self.acts.append({name: len(answers[name]) for name in self._participant.with_rows})
+        taken()
+        return True
+
+
+def join(world: Any, name: str, *specs: BehaviourSpec) -> tuple[Participant, Receiver]:
+    participant: Participant = world.participants.join(
+        JoinRequest(simulator=name, instance_id="1", peer="here", specs=specs, max_agents=0)
+    )
+    receiver = Receiver(participant)
+    participant.receiver = receiver
+    return participant, receiver
+
+
+def rows(**parts: list[Row]) -> Mapping[str, Any]:
+    return {name: timesteps_of(SPECS[name], part) for name, part in parts.items()}
+
+
+def test_a_behaviour_may_come_after_joining(
+    world: Any, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    participant, receiver = join(world, "late", walker)
+    participant.ask(rows(walker=[(7, FIRST)]), size=1)
+    world.serve("walker")
+    world.participants.add_behaviours(participant, [walker, bird])
+    assert list(participant.behaviours) == ["walker", "bird"]
+    participant.ask(rows(walker=[(7, MID)], bird=[(1, FIRST), (2, FIRST)]), size=1)
+    world.serve("bird")
+    assert receiver.acts == [{"walker": 1}]
+    world.serve("walker")
+    assert receiver.acts == [{"walker": 1}, {"walker": 1, "bird": 2}]
+
+
+def test_in_lockstep_a_late_behaviour_waits_for_all_who_have_it(
+    make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    world = make_world(lockstep=True, expect=2)
+    (left, _), (right, acts) = join(world, "left", walker), join(world, "right", walker, bird)
+    world.participants.add_behaviours(left, [bird])
+    right.ask(rows(walker=[(1, FIRST)], bird=[(1, FIRST)]), size=1)
+    assert not world.is_due("bird")
+    left.ask(rows(walker=[(1, FIRST)]), size=1)
+    assert world.serve("bird").slot.tolist() == [0]
+    world.serve("walker")
+    assert acts.acts == [{"walker": 1, "bird": 1}]
+
+
+def test_a_late_behaviour_is_checked_as_at_joining(
+    make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    def on_new(new: list[Behaviour]) -> None:
+        if any(behaviour.name == "bird" for behaviour in new):
+            raise ConfigError("behaviour 'bird': it is too small")
+
+    world = make_world(on_new=on_new)
+    participant, receiver = join(world, "late", walker)
+    other = replace(walker, observations=(ObservationSpec("eyes", (3,)),))
+    with pytest.raises(RefusedHelloError, match=r"late@here declares a behaviour that differs"):
+        world.participants.add_behaviours(participant, [other])
+    with pytest.raises(BadHelloError, match=r"no policy for it"):
+        world.participants.add_behaviours(participant, [replace(walker, name="fish")])
+    with pytest.raises(BadHelloError, match=r"cannot be given a policy: .* too small"):
+        world.participants.add_behaviours(participant, [bird])
+    assert list(participant.behaviours) == ["walker"]
+    assert [behaviour.name for behaviour in world.behaviours] == ["walker"]
+    participant.ask(rows(walker=[(7, FIRST)]), size=1)
+    world.serve()
+    assert receiver.acts == [{"walker": 1}]
+
+
+def test_late_behaviours_are_in_a_checkpoint(
+    world: Any, make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    participant, _ = join(world, "late", walker)
+    world.participants.add_behaviours(participant, [bird])
+    participant.ask(rows(bird=[(1, FIRST)]), size=1)
+    world.serve("bird")
+    after = make_world()
+    after.load_state(world.state())
+    (restored,) = after.participants
+    assert list(restored.behaviours) == ["walker", "bird"]
+    assert {name: len(actions) for name, actions in restored.answers.items()} == {"bird": 1}
+    after.participants.resume(restored, "here")
+    restored.ask(rows(bird=[(1, TERMINATED, 2.0)], walker=[(7, FIRST)]), size=1)
+    assert after.serve("bird").timesteps.reward.tolist() == [2.0]
+
+
+async def test_a_late_behaviour_is_served_once_the_run_is_told(
+    make_world: Make, walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    told: list[str] = []
+    world = make_world(on_new=lambda new: told.extend(each.name for each in new))
+    participant, _ = join(world, "late", walker)
+    world.participants.add_behaviours(participant, [bird, walker])
+    assert told == ["walker", "bird"]
+    participant.ask(rows(bird=[(3, FIRST)]), size=1)
+    async with asyncio.timeout(5.0):
+        batch = await anext(world.behaviour("bird").batcher)
+    assert batch.timesteps.timesteps.agent_id.tolist() == [3]
