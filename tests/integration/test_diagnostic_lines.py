@@ -46,7 +46,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         each.getMessage()
         for each in caplog.records
-        if each.levelno == logging.WARNING and each.name == "entrain.app.training"
+        if each.levelno == logging.WARNING and each.name == "entrain.app.reporting"
     ]
 
 

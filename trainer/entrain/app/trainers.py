@@ -41,6 +41,7 @@ class Trainers:
         self._recorder = recorder
         self._by_name: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
+        self._asked_for: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Trainers of {', '.join(self._by_name) or 'no behaviour'}>"
@@ -58,12 +59,12 @@ class Trainers:
     @property
     def env_steps(self) -> int:
         """Outcomes received, over all policies."""
-        return sum(trainer.progress.env_steps for trainer in self._by_name.values())
+        return sum(self.env_steps_by_name.values())
 
     @property
-    def are_complete(self) -> bool:
-        """Whether every policy has its total steps."""
-        return all(trainer.is_complete for trainer in self._by_name.values())
+    def env_steps_by_name(self) -> Mapping[str, int]:
+        """{behaviour: outcomes received}."""
+        return {name: trainer.progress.env_steps for name, trainer in self._by_name.items()}
 
     @property
     def is_any_learning(self) -> bool:
@@ -88,6 +89,23 @@ class Trainers:
                 for made in specs[:index]:
                     del self._by_name[made.name], self._policies[made.name]
                 raise ConfigError(f"behaviour '{spec.name}': {describe(error)}") from error
+
+    def are_all_complete(self) -> bool:
+        """Returns whether every policy that the configuration names has its total steps.
+
+        Logs once which behaviours are missing, if the others are complete.
+        """
+        if not all(trainer.is_complete for trainer in self._by_name.values()):
+            return False
+        missing = [name for name in self._config.named_behaviours if name not in self._by_name]
+        if missing and missing != self._asked_for:
+            self._asked_for = missing
+            logger.warning(
+                "every policy that simulators brought is done; '%s' is not there yet: the run "
+                "waits for a simulator with that behaviour",
+                ", ".join(missing),
+            )
+        return not missing
 
     def interrupt(self) -> None:
         """Let all running updates give up."""

@@ -17,11 +17,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
 
 from entrain.app.build import (
     checked,
-    expected_simulators,
     listened_on,
     make_front,
     make_participants,
@@ -31,6 +29,8 @@ from entrain.app.build import (
 )
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.launcher import Launcher
+from entrain.app.reporting import Reporting
+from entrain.app.run_clock import RunClock
 from entrain.app.threads import available_processors, make_learners
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
@@ -38,14 +38,12 @@ from entrain.config.run import RunConfig
 from entrain.errors import NoSimulatorError, TrainingDivergedError, ungrouped
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
-from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.display import Display
 from entrain.run.folder import RunFolder
-from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending
 from entrain.state import State
-from entrain.stopwatch import Shares
 from entrain.trainer import Trainer, Update
 
 logger = logging.getLogger(__name__)
@@ -78,19 +76,15 @@ class TrainingRun:
             clock: seconds.
 
         Raises:
-            ConfigError: the address is wrong or too exposed; a prior, network or device is
-                missing; a policy asks for a lag.
-            CheckpointError: `restored` does not fit the configuration; nothing was changed.
+            ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
         refuse_policy_lag(config)
         require_networks(config)
         require_priors(config)
         self._config = config
         self._folder = folder
-        self._display = display
         self._make_launcher = launcher
-        self._clock = clock
-        self._began_s = clock()
+        self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self)
         self._behaviours: dict[str, Behaviour] = {}
@@ -102,16 +96,12 @@ class TrainingRun:
             every_steps=config.checkpoints.every_steps,
             saved_at=0 if restored is None else restored.step,
         )
-        self._metrics = MetricsWriter(folder)
-        self._codec = Shares()
+        self._reporting = Reporting(config, folder, display, self._participants)
         self._serving: list[asyncio.Task[None]] = []
         self._over = asyncio.Event()
         self._is_complete = False
-        self._asked_for: list[str] = []
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
         self._address = ""
-        self._earlier_s = 0.0
-        self._started_at = time.time()
         if restored is not None:
             with checked(restored.path):
                 self._load_state(restored.state)
@@ -119,7 +109,7 @@ class TrainingRun:
     @property
     def seconds(self) -> float:
         """Wall-clock time of this run, over all sittings."""
-        return self._earlier_s + self._clock() - self._began_s
+        return self._clock.seconds
 
     @property
     def env_steps(self) -> int:
@@ -143,7 +133,7 @@ class TrainingRun:
             NoSimulatorError, TrainingDivergedError: what was learned before is saved.
             ServeError, ConfigError, CheckpointError: see `errors`.
         """
-        with self._metrics, self._learners:
+        with self._reporting, self._learners:
             try:
                 with ungrouped():
                     outcome = await self._serve(stop, await self._front.start())
@@ -222,17 +212,7 @@ class TrainingRun:
 
     def note_completion(self) -> None:
         """End the run once every policy has its total steps."""
-        missing = [name for name in self._config.named_behaviours if name not in self.trainers]
-        if not self._trainers.are_complete:
-            return
-        if missing and missing != self._asked_for:
-            self._asked_for = missing
-            logger.warning(
-                "every policy that simulators brought is done; '%s' is not there yet: the run "
-                "waits for a simulator with that behaviour",
-                ", ".join(missing),
-            )
-        elif not missing:
+        if self._trainers.are_all_complete():
             self._is_complete = True
             # Now: the number of steps after the end must not depend on who is faster.
             self._front.pause()
@@ -246,14 +226,7 @@ class TrainingRun:
             self._save_if_due()
 
     def _show(self) -> None:
-        row = SimulatorsRow(
-            address=self._address,
-            connected=self._participants.num_running,
-            expected=expected_simulators(self._config),
-            agents=self._participants.num_agents,
-        )
-        steps = {name: trainer.progress.env_steps for name, trainer in self.trainers.items()}
-        self._display.serving(row, dict.fromkeys(self._config.named_behaviours, 0) | steps)
+        self._reporting.show(self._address, self._trainers.env_steps_by_name)
 
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
@@ -293,7 +266,7 @@ class TrainingRun:
         return RunSummary(
             name=self._folder.name,
             outcome=outcome,
-            started_at=self._started_at,
+            started_at=self._clock.started_at,
             ended_at=time.time(),
             seconds=self.seconds,
             simulators=(describe_sessions(self._participants.counters),),
@@ -303,28 +276,15 @@ class TrainingRun:
         )
 
     def record(self, update: Update) -> None:
-        """Write the metrics of one update, show them and log its warnings."""
-        codec = self._codec.since_last(asdict(self._participants.timings), now_s=self.seconds)
-        metrics = {**update.metrics, **codec, "time/seconds": self.seconds}
-        progress = update.progress
-        self._metrics.write(update.behaviour, progress.env_steps, metrics)
-        row = DisplayRow.from_metrics(
-            metrics,
-            update=progress.updates,
-            env_steps=progress.env_steps,
-            total_steps=update.total_steps,
-        )
-        self._display.update(update.behaviour, row)
-        for warning in update.warnings:
-            logger.warning("policy '%s', %s", update.behaviour, warning)
+        """Report one update, and save if it is time."""
+        self._reporting.record(update, seconds=self.seconds)
         # If updates take nearly all of the time, `_look_around` finds no moment between them.
         self._save_if_due()
 
     def state(self) -> State:
         """Returns everything that decides how the run goes on; not while an update runs."""
         return {
-            "started_at": self._started_at,
-            "seconds": self.seconds,
+            **self._clock.state(),
             "participants": self._participants.state(),
             "front": self._front.state(),
             "policies": self._trainers.state(),
@@ -335,8 +295,6 @@ class TrainingRun:
         self._participants.load_state(state["participants"])
         self._front.load_state(state["front"])
         self._trainers.load_state(state["policies"])
-        self._earlier_s = float(state["seconds"])
-        self._started_at = float(state["started_at"])
+        self._clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
-        steps = {name: trainer.progress.env_steps for name, trainer in self.trainers.items()}
-        self._metrics.resume_at(steps)
+        self._reporting.resume_at(self._trainers.env_steps_by_name)
