@@ -1,6 +1,6 @@
 """The `entrain-env` command: run a bundled, Gymnasium or PettingZoo environment as a simulator.
 
-Exit codes: see `exit_codes`. What is raised on purpose, an `EntrainEnvsError`, is told in one line.
+Exit codes: see `exit_codes`. An `EntrainEnvsError` is printed as one line.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from entrain_envs.errors import (
 from entrain_envs.exit_codes import FAILURE, MISFIT, SUCCESS, USAGE
 from entrain_envs.grpc_lines import silence
 
-# Everything heavier is imported by the commands themselves, so that --help answers at once.
+# Commands import everything heavy themselves, so that --help answers at once.
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)-5s %(message)s")
-    # A module named on the command line may lie where the command was typed.
+    # A module named on the command line may be in the current folder.
     sys.path.insert(0, str(Path.cwd()))
     _interrupt_on_termination()
     try:
@@ -62,7 +62,7 @@ def _fail(error: EntrainEnvsError, code: int) -> int:
 
 
 def _interrupt_on_termination() -> None:
-    """Let SIGTERM (and Ctrl+Break on Windows) end the run like Ctrl+C does."""
+    """Let SIGTERM (and Ctrl+Break on Windows) end the run as Ctrl+C does."""
     _on_end_signals(signal.default_int_handler)
 
 
@@ -174,7 +174,7 @@ def _make_cue_memory(options: argparse.Namespace) -> "Environment":
 
 
 def _named(text: str, *, default: str = "") -> Any:
-    """The object that MODULE:NAME stands for."""
+    """The object named by MODULE:NAME."""
     module, _, name = text.partition(":")
     try:
         return getattr(importlib.import_module(module), name or default)

@@ -10,6 +10,7 @@ Calls block, because simulators are plain programs. This module does not know gR
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
@@ -55,6 +56,23 @@ class TrainerClient:
 
     The `with` block ends quietly when the trainer is done (TrainerClosed). It says Goodbye
     however it ends.
+
+    Args:
+        address: HOST:PORT, [IPV6]:PORT or unix:PATH of the trainer.
+        behaviours: every kind of agent this simulator may send.
+        simulator: its name in the trainer's logs and errors.
+        token: bearer token; empty sends none.
+        tls_ca: PEM file of the authority behind the trainer's certificate; switches TLS on.
+        tls_certificate: PEM file of this simulator's certificate, if the trainer wants one.
+        tls_key: PEM file of its private key.
+        connect_s: how long to wait for a trainer that is not up yet.
+        reconnect_s: how long to wait for a trainer that went away. With 0, a trainer that
+            stops ends the session, and a broken stream is dialled again only once.
+        max_message_mib: largest message in either direction.
+        max_agents: most agents alive at once, 0 if unknown.
+        open_connection: opens a stream in another way than dialling `address`.
+        clock: monotonic, in seconds.
+        sleep: waits between two dials; never called while the stream is whole.
     """
 
     def __init__(
@@ -75,25 +93,7 @@ class TrainerClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare the client. Nothing is dialled before `connect`.
-
-        Args:
-            address: HOST:PORT, [IPV6]:PORT or unix:PATH of the trainer.
-            behaviours: every kind of agent this simulator may send.
-            simulator: its name in the trainer's logs and errors.
-            token: bearer token; empty sends none.
-            tls_ca: PEM file of the authority behind the trainer's certificate; switches TLS on.
-            tls_certificate: PEM file of this simulator's certificate, if the trainer wants one.
-            tls_key: PEM file of its private key.
-            connect_s: how long to wait for a trainer that is not up yet.
-            reconnect_s: how long to wait for a trainer that went away. With 0, a trainer that
-                stops ends the session, and a broken stream is dialled again only once.
-            max_message_mib: largest message in either direction.
-            max_agents: most agents alive at once, 0 if unknown.
-            open_connection: opens a stream in another way than dialling `address`.
-            clock: monotonic, in seconds.
-            sleep: waits between two dials; never called while the stream is whole.
-        """
+        """Prepare the client. Nothing is dialled before `connect`."""
         destination = Destination(
             address=address,
             token=token,
@@ -102,20 +102,14 @@ class TrainerClient:
             tls_key=tls_key,
             max_message_mib=max_message_mib,
         )
-        self._specs = {spec.name: spec for spec in behaviours}
-        if len(self._specs) != len(behaviours) or not behaviours:
-            raise SpecError(
-                f"a simulator needs behaviours of different names, at least one; "
-                f"it was given {[spec.name for spec in behaviours]}"
-            )
+        self._specs = _by_name(behaviours)
         self._session = _Session(
             address,
             write_hello(behaviours, simulator=simulator, max_agents=max_agents),
             open_connection=open_connection or destination.open,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
-            clock=clock,
-            sleep=sleep,
+            patience=partial(Patience, clock=clock, sleep=sleep),
         )
 
     def __repr__(self) -> str:
@@ -229,8 +223,7 @@ class _Session:
         open_connection: Callable[[], Connection],
         connect_s: float,
         reconnect_s: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
+        patience: Callable[[float], Patience],
     ) -> None:
         self.welcome = NOT_JOINED
         self.parameters = NOT_JOINED.environment_parameters
@@ -240,8 +233,7 @@ class _Session:
         self._open = open_connection
         self._connect_s = connect_s
         self._reconnect_s = reconnect_s
-        self._clock = clock
-        self._sleep = sleep
+        self._patience = patience
         self._connection: Connection | None = None
         self._sequence = 0
         self._may_leave = False
@@ -396,5 +388,13 @@ class _Session:
         if connection is not None:
             connection.end(timeout_s=0.0)
 
-    def _patience(self, total_s: float) -> Patience:
-        return Patience(total_s, clock=self._clock, sleep=self._sleep)
+
+def _by_name(behaviours: Sequence[BehaviourSpec]) -> Mapping[str, BehaviourSpec]:
+    """{name: spec}; SpecError if there are none, or two of one name."""
+    specs = {spec.name: spec for spec in behaviours}
+    if len(specs) != len(behaviours) or not behaviours:
+        raise SpecError(
+            f"a simulator needs behaviours of different names, at least one; "
+            f"it was given {[spec.name for spec in behaviours]}"
+        )
+    return specs

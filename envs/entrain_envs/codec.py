@@ -1,7 +1,7 @@
-"""Numpy to protobuf and back: raw little-endian rows, held against the behaviour's spec.
+"""Convert numpy arrays to protobuf messages and back, checked against the behaviour's spec.
 
-A message of one agent and a message of ten thousand run the same number of statements here.
-Decoded arrays are read-only views of the message's own bytes. Nothing here knows of streams.
+A message of one agent runs as many statements as a message of ten thousand. Decoded arrays are
+read-only views of the message's own bytes. This module does not know streams.
 """
 
 import math
@@ -47,7 +47,7 @@ _KIND_NAME: Mapping[int, str] = MappingProxyType(
 
 
 def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
-    """Write a spec as it is said in Hello."""
+    """Write a spec for the Hello."""
     return pb.BehaviourSpec(
         name=spec.name,
         observations=[
@@ -204,7 +204,7 @@ def _array(
     dtype: np.dtype[Scalar],
     shape: tuple[int, ...],
 ) -> npt.NDArray[Scalar]:
-    """View `content` as an array; WireError unless it is exactly as long as that takes."""
+    """View `content` as an array; WireError if its length does not fit."""
     expected = math.prod(shape) * dtype.itemsize
     if len(content) != expected:
         raise WireError(
@@ -232,7 +232,7 @@ def _dtype_name(behaviour: str, observation: pb.ObservationSpec) -> str:
 
 
 def _kind_name(behaviour: str, observation: pb.ObservationSpec) -> str:
-    """Empty if the simulator says nothing: the spec then decides by the shape."""
+    """The kind, or empty if the simulator gave none: the spec then decides by the shape."""
     if observation.kind == pb.OBSERVATION_KIND_UNSPECIFIED:
         return ""
     return _name_of(observation.kind, _KIND_NAME, "kind", behaviour, observation)

@@ -1,7 +1,7 @@
-"""One gRPC stream to a trainer: open, send, receive, end. The only module here that speaks gRPC.
+"""One gRPC stream to a trainer: open, send, receive, end. The only module here that uses gRPC.
 
-Every failure leaves here as one of two kinds: BrokenStreamError, which dialling again may mend,
-and RefusedError, which it would not. Who dials again, and for how long, is the client's affair.
+Every failure is raised as one of two kinds: BrokenStreamError, where dialling again may help, or
+RefusedError, where it would not. The client decides whether to dial again, and for how long.
 """
 
 import collections
@@ -29,9 +29,9 @@ from entrain_envs.wire import trainer_pb2_grpc
 MEBIBYTE = 1024 * 1024
 
 CLOSE_S = 2.0
-"""Longest wait for gRPC to close a channel, which takes it milliseconds."""
+"""Longest wait for gRPC to close a channel. Normally it takes milliseconds."""
 
-_MENDABLE = frozenset(
+_RETRYABLE = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -47,44 +47,44 @@ class Connection(Protocol):
     """One stream. Owned by the thread that made it."""
 
     def send(self, request: pb.ConnectRequest) -> None:
-        """Queue one message; failures show up in `receive`."""
+        """Queue one message. Failures are raised by `receive`."""
         ...
 
     def receive(self, *, timeout_s: float = 0.0) -> pb.ConnectResponse:
-        """Wait for the trainer's next message; a timeout of 0 waits as long as the stream lives.
+        """Wait for the trainer's next message. A timeout of 0 waits as long as the stream lives.
 
         Raises:
-            BrokenStreamError: the stream ended, or nothing came in time.
-            RefusedError: the trainer ended the stream and said why.
+            BrokenStreamError: the stream ended, or no message arrived in time.
+            RefusedError: the trainer ended the stream and gave a reason.
         """
         ...
 
     def end(self, *, timeout_s: float) -> None:
-        """Say that nothing more is sent, wait that long for the trainer to end too, let go."""
+        """Stop sending, wait up to `timeout_s` for the trainer to end the stream, and close it."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where the trainer is and how to reach it."""
+    """Address of a trainer, and how to connect to it."""
 
     address: str
     """HOST:PORT, [IPV6]:PORT or unix:PATH."""
 
     token: str = ""
-    """Bearer token; empty presents none."""
+    """Bearer token; empty sends none."""
 
     tls_ca: Path | None = None
     """PEM file of the authority that signed the trainer's certificate. Switches TLS on."""
 
     tls_certificate: Path | None = None
-    """PEM file with which this simulator shows who it is, where the trainer asks."""
+    """PEM file of this simulator's own certificate, if the trainer wants one."""
 
     tls_key: Path | None = None
     """PEM file of the private key of `tls_certificate`."""
 
     max_message_mib: float = 256.0
-    """Largest message in either direction. gRPC's own default of 4 would refuse cameras."""
+    """Largest message in either direction. gRPC's default of 4 is too small for camera images."""
 
     def __post_init__(self) -> None:
         if self.address.startswith("unix:"):
@@ -106,7 +106,7 @@ class Destination:
             )
 
     def open(self) -> Connection:
-        """Start a stream. A trainer that is not there shows up in the first `receive`."""
+        """Start a stream. If no trainer is there, the first `receive` raises."""
         channel = self._channel()
         metadata = [("authorization", f"Bearer {self.token}")] if self.token else []
         return _GrpcConnection(channel, metadata)
@@ -116,14 +116,14 @@ class Destination:
         options = [
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
-            # A trainer whose machine vanished is noticed although nothing is being sent.
+            # Pings notice a trainer whose machine has gone, even while nothing is being sent.
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.enable_http_proxy", 0),
-            # We dial again ourselves: gRPC must neither keep copies of messages for a retry
-            # nor make a fresh channel wait for the back-off of the one before.
+            # The client dials again by itself. gRPC must not keep copies of messages for a retry,
+            # and a new channel must not wait for the back-off of the previous one.
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
         ]
@@ -140,8 +140,8 @@ class Destination:
 class _GrpcConnection:
     """A stream whose requests come from a queue that gRPC's own thread empties.
 
-    Measured against asyncio and a reader thread of our own: all within 5 % of each other, so
-    the plainest one it is.
+    asyncio and a reader thread of our own were measured too. All three are within 5 % of each
+    other, so this is the simplest one.
     """
 
     def __init__(self, channel: grpc.Channel, metadata: list[tuple[str, str]]) -> None:
@@ -166,7 +166,7 @@ class _GrpcConnection:
         return response
 
     def _receive_within(self, timeout_s: float) -> pb.ConnectResponse:
-        # A sync stream has no timed read; cancelling the call ends the one that waits.
+        # A synchronous stream has no read with a timeout. Cancelling the call ends the read.
         timer = threading.Timer(timeout_s, self._call.cancel)
         timer.start()
         try:
@@ -182,22 +182,22 @@ class _GrpcConnection:
             self._drain()
             timer.cancel()
         self._call.cancel()
-        # A signal between two lines of gRPC's can leave it a read that was noted and never begun,
-        # for whose end its close waits for ever: it may do so in a thread that holds nobody up.
+        # A signal can interrupt gRPC between registering a read and starting it. Closing then
+        # waits for ever for that read, so it runs in a thread that nothing waits for.
         closing = threading.Thread(target=self._channel.close, daemon=True)
         closing.start()
         closing.join(CLOSE_S)
 
     def _drain(self) -> None:
-        """Read until the stream ends: before that, the status that ends it cannot arrive."""
+        """Read until the stream ends, because its final status arrives only after all messages."""
         while True:
             try:
                 collections.deque(self._call, maxlen=0)
             except grpc.RpcError:
                 return
             except ValueError:
-                # A signal interrupted a read, which goes on within gRPC and allows no second
-                # one until it is done: when the trainer answers, or ends the stream.
+                # A signal interrupted a read that still runs inside gRPC. It allows no second
+                # read until the trainer answers or ends the stream.
                 time.sleep(0.005)
             else:
                 return
@@ -206,7 +206,7 @@ class _GrpcConnection:
 def _translated(error: grpc.RpcError) -> BrokenStreamError | RefusedError:
     code: grpc.StatusCode = error.code()
     words = str(error.details() or "no details")
-    if code in _MENDABLE:
+    if code in _RETRYABLE:
         return BrokenStreamError(f"{code.name}: {words}")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return RefusedError(
@@ -220,15 +220,15 @@ def _translated(error: grpc.RpcError) -> BrokenStreamError | RefusedError:
 
 
 def _too_long(words: str) -> MisfitError:
-    """What to do about a message that gRPC, on either side, refused in its own words."""
+    """The error for a message that gRPC refused, on either side, with the remedy."""
     if "CLIENT" in words:
         remedy = (
             "raise max_message_mib of this simulator's TrainerClient (--max-message-mib of "
             "entrain-env)"
         )
     else:
-        # A trainer sets gRPC's limit to twice its own, so the number in the words is not the one.
-        remedy = "raise server.max_message_mib of the trainer, of which gRPC's limit is twice"
+        # A trainer sets gRPC's limit to twice its own, so the message names the wrong number.
+        remedy = "raise server.max_message_mib of the trainer (gRPC's limit is twice that)"
     return MisfitError(
         f"a message is too long ({words}); send fewer agents in a message or smaller images, or "
         f"{remedy} (RESOURCE_EXHAUSTED)"

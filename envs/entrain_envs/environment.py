@@ -1,6 +1,6 @@
-"""Simulators written in Python: what one must offer, and the loop that runs it with a trainer.
+"""The interface of an environment in Python, and the loop that runs one with a trainer.
 
-Nothing here knows of gRPC, Gymnasium or physics.
+This module does not know gRPC, Gymnasium or physics.
 """
 
 import logging
@@ -21,18 +21,18 @@ _NUM_TYPES = int(StepType.TRUNCATED) + 1
 
 
 class Environment(Protocol):
-    """Any number of agents, stepped together. Owned by one thread."""
+    """Any number of agents that step together. Owned by one thread."""
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
-        """Every kind of agent there may be."""
+        """Every kind of agent that may appear."""
         ...
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
-        """Begin all episodes anew.
+        """Begin new episodes for all agents.
 
         Args:
-            seed: decides everything random from here on.
+            seed: decides everything random from now on.
             parameters: as in `set_parameters`.
 
         Returns:
@@ -44,7 +44,7 @@ class Environment(Protocol):
         """Let every agent act, and begin the next episode of those whose episode ended.
 
         Args:
-            actions: {behaviour: one row for each row of the last timesteps that needed one}.
+            actions: {behaviour: a row for each of the last timesteps that needed an action}.
 
         Returns:
             {behaviour: rows}: outcomes, and FIRST rows of episodes that begin.
@@ -52,19 +52,19 @@ class Environment(Protocol):
         ...
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Take new settings of the environment itself; they hold from an agent's next episode."""
+        """Change settings of the environment. They apply from each agent's next episode."""
         ...
 
     def close(self) -> None:
-        """Let go of windows, files and processes."""
+        """Release windows, files and processes."""
         ...
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a simulator did, to be held against the trainer's own counts.
+    """What a simulator did, to compare with the trainer's own counts.
 
-    opened == closed + unanswered + dropped, always.
+    Always: opened == closed + unanswered + dropped.
     """
 
     exchanges: int
@@ -74,7 +74,7 @@ class Report:
     """Actions received."""
 
     closed: int
-    """Outcomes that the trainer took in: their Step was answered."""
+    """Outcomes that the trainer has counted: their Step was answered."""
 
     unanswered: int
     """Outcomes sent in a Step that was never answered; the trainer may have counted them."""
@@ -83,7 +83,7 @@ class Report:
     """Actions whose outcome was never sent."""
 
     episodes: int
-    """Ended episodes among the closed steps."""
+    """Episodes that ended with a closed step."""
 
 
 class Driver:
@@ -97,13 +97,13 @@ class Driver:
         episodes: int = 0,
         seed: int | None = None,
     ) -> None:
-        """Prepare; nothing is dialled yet.
+        """Prepare the loop. Nothing is dialled before `run`.
 
         Args:
-            environment: whose behaviours are those of the client.
+            environment: has the same behaviours as the client.
             client: not yet connected.
-            episodes: leave after so many have ended; 0 stays until the trainer closes.
-            seed: instead of the one the trainer gives.
+            episodes: leave after this many episodes; 0 stays until the trainer closes.
+            seed: replaces the seed from the trainer.
         """
         self._environment = environment
         self._client = client
@@ -118,7 +118,7 @@ class Driver:
 
     @property
     def report(self) -> Report:
-        """The counts so far. After `run`, what was still open is dropped."""
+        """The counts so far. Steps that are still open count as dropped."""
         return Report(
             exchanges=self._exchanges,
             opened=self._opened,
@@ -129,7 +129,7 @@ class Driver:
         )
 
     def run(self) -> Report:
-        """Simulate until the trainer closes or the episodes are done; says Goodbye at the end."""
+        """Simulate until the trainer closes or the episodes are done, then say Goodbye."""
         with self._client:
             try:
                 self._client.connect()
@@ -165,7 +165,7 @@ class Driver:
             count += np.bincount(batch.step_type, minlength=_NUM_TYPES)
         _, first, mid, terminated, truncated = count.tolist()
         outcomes = mid + terminated + truncated
-        # Until the answer is here, nobody can say whether the trainer counted them.
+        # Until the answer arrives, this side cannot know whether the trainer counted them.
         self._unanswered += outcomes
         actions = self._client.exchange(timesteps)
         self._unanswered -= outcomes

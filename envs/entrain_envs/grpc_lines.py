@@ -1,12 +1,12 @@
-"""Keeps what gRPC's own library prints off the terminal of both programs' commands."""
+"""Keeps gRPC's own log lines off the terminal, for the commands of both packages."""
 
 import os
 
 
 def silence() -> None:
-    """Let gRPC print errors only, unless the user's GRPC_VERBOSITY says otherwise.
+    """Let gRPC print only errors, unless the user has set GRPC_VERBOSITY.
 
-    Each failed handshake and each connection that the other side ends would be a line of C++. What
-    matters of them comes as a status, in words. To be called before grpc is imported.
+    By default gRPC prints a line for each failed handshake and each connection that the other side
+    ends, although our code reports both. Call this before grpc is imported.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

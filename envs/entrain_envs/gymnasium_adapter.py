@@ -1,7 +1,7 @@
-"""Any Gymnasium environment as a simulator: several copies step side by side in one message.
+"""Any Gymnasium environment as a simulator; several copies share one message.
 
-The true final observation of an episode is a row of its own (TERMINATED or TRUNCATED), followed
-by the FIRST row of the copy's next episode. Agent i is copy i.
+The final observation of an episode is a row of its own (TERMINATED or TRUNCATED), followed by the
+FIRST row of the copy's next episode. Agent i is copy i.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from entrain_envs.rows import TimestepRows
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
-# Plain numbers: looking a member up in an Enum costs a microsecond each time.
+# Plain numbers, because an Enum lookup costs a microsecond each time.
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 _TERMINATED, _TRUNCATED = int(StepType.TERMINATED), int(StepType.TRUNCATED)
 
@@ -26,8 +26,8 @@ GymnasiumEnv = gymnasium.Env[Any, Any]
 class GymnasiumEnvironment:
     """Copies of one Gymnasium environment, as an `environment.Environment`.
 
-    A plain loop over the copies: gymnasium.vector would spend a step of its own on each reset.
-    Environment parameters are passed to the copies as `options` of their reset. A copy may give
+    It loops over the copies itself, because gymnasium.vector spends an extra step on each reset.
+    Environment parameters become the `options` of each reset. A copy may give an action mask in
     `info["action_mask"]`.
     """
 
@@ -36,7 +36,7 @@ class GymnasiumEnvironment:
 
         Args:
             make: makes one copy.
-            behaviour: its name for the trainer.
+            behaviour: name of the behaviour.
             count: how many copies.
         """
         if count < 1:
@@ -57,11 +57,11 @@ class GymnasiumEnvironment:
         return (self._spec,)
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Pass these as options from each copy's next reset."""
+        """Pass these as options to each copy's next resets."""
         self._options = dict(parameters) or None
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
-        """Begin an episode in every copy, each with a seed of its own."""
+        """Begin an episode in every copy, each with its own seed."""
         self.set_parameters(parameters)
         rows = self._rows()
         seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
@@ -71,7 +71,7 @@ class GymnasiumEnvironment:
         return {self._spec.name: rows.batch()}
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
-        """Step every copy; those whose episode ended begin the next at once."""
+        """Step every copy. Those whose episode ended begin the next one at once."""
         batch = actions[self._spec.name]
         if len(batch) != len(self._copies):
             raise SpecError(
@@ -79,7 +79,7 @@ class GymnasiumEnvironment:
                 f"expected one for each of {len(self._copies)} copies"
             )
         rows = self._rows()
-        # Rows are added in order of the copies, so actions arrive in that order too.
+        # Rows are sent in the order of the copies, so actions arrive in that order.
         for agent, (copy, action) in enumerate(zip(self._copies, self._read(batch), strict=True)):
             observation, reward, terminated, truncated, info = copy.step(action)
             mask = info.get("action_mask")
@@ -101,14 +101,14 @@ class GymnasiumEnvironment:
 
 
 def make(env_id: str, arguments: Mapping[str, Any]) -> GymnasiumEnv:
-    """`gymnasium.make`, its failures in our words.
+    """`gymnasium.make`, with its failures as errors of this package.
 
     Raises:
         MissingExtraError: the environment needs a package that is not installed.
-        OptionError: there is no such environment, or not with these arguments.
+        OptionError: there is no such environment, or it does not take these arguments.
     """
     try:
-        # The checker only looks at the first step; `codec` holds every row against the spec.
+        # Gymnasium's checker looks only at the first step; `codec` checks every row.
         return gymnasium.make(env_id, disable_env_checker=True, **arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtraError(

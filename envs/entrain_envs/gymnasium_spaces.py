@@ -1,6 +1,6 @@
-"""Gymnasium's spaces in our words: named observations, continuous dimensions, discrete branches.
+"""Translate Gymnasium's spaces to specs: named observations, continuous dimensions, branches.
 
-Nothing here knows of episodes; the Gymnasium and PettingZoo adapters share it.
+The Gymnasium and PettingZoo adapters share this module. It does not know episodes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +19,10 @@ from entrain_envs.timestep import ActionBatch, Array
 Space = spaces.Space[Any]
 
 ReadActions = Callable[[ActionBatch], Iterable[Any]]
-"""Turns a batch into the environment's own actions, one for each row."""
+"""Turns a batch into actions of the environment, one for each row."""
 
 SINGLE_NAME = "observation"
-"""The name of an observation that is not part of a Dict or Tuple."""
+"""Name of an observation that is not part of a Dict or Tuple."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ObservationLayout:
 
 @dataclass(frozen=True)
 class ActionLayout:
-    """How rows of an `ActionBatch` become an environment's own actions."""
+    """How rows of an `ActionBatch` become actions of an environment."""
 
     spec: ActionSpec
     read: ReadActions
@@ -44,11 +44,11 @@ class ActionLayout:
 def observation_layout(space: Space, *, where: str) -> ObservationLayout:
     """Lay out an observation space; Dict and Tuple become several named observations.
 
-    Box float32 and uint8 stay what they are, other numbers become float32, a discrete choice
+    A Box of float32 or uint8 keeps its dtype; other numbers become float32. A discrete choice
     becomes one-hot. A Box of three dimensions is an image.
 
     Raises:
-        SpecError: the space has no fixed number of numbers (Text, Graph, Sequence, OneOf).
+        SpecError: the space has no fixed size (Text, Graph, Sequence, OneOf).
     """
     specs: list[ObservationSpec] = []
     writers: list[WriteObservation] = []
@@ -80,7 +80,7 @@ def action_layout(space: Space, *, where: str) -> ActionLayout:
 def _leaves(
     space: Space, name: str, path: tuple[Any, ...]
 ) -> Sequence[tuple[str, tuple[Any, ...], Space]]:
-    """Every space inside `space` that is no Dict or Tuple, with its name and the way to it."""
+    """The spaces in `space` that are no Dict or Tuple, each with its name and path."""
     parts: list[tuple[Any, Space]]
     if isinstance(space, spaces.Dict):
         parts = list(space.spaces.items())
@@ -118,7 +118,7 @@ def _copy(name: str, path: tuple[Any, ...], shape: tuple[int, ...]) -> WriteObse
     def copy(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
         for key in path:
             observation = observation[key]
-        # numpy would silently repeat a number to fill the row.
+        # numpy would silently broadcast a smaller observation over the row.
         if np.shape(observation) != shape:
             raise ValueError(f"'{name}' has shape {list(np.shape(observation))}")
         arrays[name][row] = observation
@@ -149,7 +149,7 @@ def _one_hot(
 def _action_reader(
     space: Space, low: list[float], high: list[float], branches: list[int], where: str
 ) -> ReadActions:
-    """How to read actions of `space`; appends its dimensions and branches to the lists."""
+    """Make a reader for actions of `space`; append its dimensions and branches to the lists."""
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return _box_reader(space, low, high)
     if isinstance(space, spaces.Discrete):
@@ -182,10 +182,10 @@ def _box_reader(space: spaces.Box, low: list[float], high: list[float]) -> ReadA
     is_wide = space.dtype != np.float32
 
     def read(actions: ActionBatch) -> npt.NDArray[Any]:
-        # A copy, for some environments write into their action.
+        # A copy, because some environments write into their action.
         values = actions.continuous[:, begin:end].astype(space.dtype)
         values = values.reshape(len(values), *space.shape)
-        if is_wide:  # the float32 nearest to a wider bound may lie beyond it
+        if is_wide:  # the float32 nearest to a float64 bound may lie outside it
             np.clip(values, space.low, space.high, out=values)
         return values
 

@@ -1,6 +1,7 @@
 """Hides all but some numbers of a Gymnasium environment's vector observation.
 
-Velocities hidden, an agent must remember where it was: the usual test of a policy with memory.
+An agent that does not see velocities must remember its last positions: the usual test of a policy
+with memory.
 """
 
 from collections.abc import Sequence
@@ -15,17 +16,17 @@ from entrain_envs.errors import OptionError
 
 
 class KeepObservations(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """A Gymnasium wrapper. CartPole-v1 with indices 0 and 2 shows where, but not how fast."""
+    """A Gymnasium wrapper. CartPole-v1 with indices 0 and 2 shows positions without velocities."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], indices: Sequence[int]) -> None:
         """Wrap `env`.
 
         Args:
             env: observes a vector.
-            indices: which of its numbers are seen, in this order.
+            indices: which of its numbers to show, in this order.
 
         Raises:
-            OptionError: the observation is no vector, or has no such numbers.
+            OptionError: the observation is no vector, or does not have these numbers.
         """
         super().__init__(env)
         space = env.observation_space
@@ -43,6 +44,6 @@ class KeepObservations(gymnasium.ObservationWrapper[Any, Any, Any]):
         )
 
     def observation(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Those numbers."""
+        """The numbers to show."""
         kept: npt.NDArray[Any] = observation[self._indices]
         return kept

@@ -1,20 +1,20 @@
-"""How long, and how often, a trainer that does not answer is dialled again.
+"""How long and how often to dial a trainer that does not answer.
 
-Nothing here knows of trainers; the clock and the sleeping are passed in.
+The clock and the sleep function are passed in.
 """
 
 import random
 from collections.abc import Callable
 
 FIRST_DELAY_S = 0.1
-"""Wait before the second turn; each later wait is twice as long as the one before."""
+"""Wait before the second try; each later wait is twice as long as the one before."""
 
 LONGEST_DELAY_S = 2.0
-"""Waits grow no longer than this, before jitter."""
+"""Longest wait, before jitter."""
 
 
 class Patience:
-    """Back-off with jitter, up to a total time. The first turn comes at once, and always."""
+    """Exponential back-off with jitter, up to a total time. The first try never waits."""
 
     def __init__(
         self, total_s: float, *, clock: Callable[[], float], sleep: Callable[[float], None]
@@ -26,16 +26,16 @@ class Patience:
         self._delay_s = 0.0
 
     def wait(self) -> bool:
-        """Sleep until the next turn; false if the time is over."""
+        """Sleep until the next try; false if the time is over."""
         if self._delay_s > 0.0:
             left_s = self._deadline_s - self._clock()
             if left_s <= 0.0:
                 return False
-            # Jitter: simulators that lost one trainer together must not dial it together.
+            # Jitter, so that simulators that lost a trainer together do not dial it together.
             self._sleep(min(left_s, self._delay_s * random.uniform(0.5, 1.5)))
         self._delay_s = min(LONGEST_DELAY_S, max(FIRST_DELAY_S, 2.0 * self._delay_s))
         return True
 
     def limit(self, timeout_s: float) -> float:
-        """`timeout_s`, or what is left if that is less, but at least a second."""
+        """`timeout_s` or the time left, whichever is less, but at least a second."""
         return max(1.0, min(timeout_s, self._deadline_s - self._clock()))

@@ -1,8 +1,8 @@
 """Any parallel PettingZoo environment as a simulator, or several copies of it.
 
-Agents appear and disappear as their environment says; agents with the same spaces share a
-behaviour. An episode of an agent ends when it dies; when all are gone the copy is reset.
-Nothing here imports pettingzoo itself: its environments are taken as they come.
+Agents appear and disappear as their environment decides. Agents with the same spaces share a
+behaviour. An agent's episode ends when it dies; a copy without agents is reset. This module does
+not import pettingzoo.
 """
 
 import re
@@ -23,7 +23,7 @@ _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 _TERMINATED, _TRUNCATED = int(StepType.TERMINATED), int(StepType.TRUNCATED)
 
 MASK = "action_mask"
-"""What PettingZoo's environments call a mask, as a part of an observation or of an agent's info."""
+"""PettingZoo's name for a mask, in an observation or in an agent's info."""
 
 Actor = tuple[int, str]
 """A copy's number and an agent's name in it."""
@@ -31,14 +31,14 @@ Actor = tuple[int, str]
 
 @dataclass(frozen=True)
 class _Kind:
-    """What agents of one behaviour have in common."""
+    """What the agents of one behaviour share."""
 
     spec: BehaviourSpec
     spaces: tuple[Space, Space]
     write: WriteObservation
     read: ReadActions
     has_mask: bool
-    """Whether the observation is a Dict with the action mask beside the observation proper."""
+    """Whether the observation is a Dict that also holds the action mask."""
 
 
 class PettingZooEnvironment:
@@ -56,9 +56,9 @@ class PettingZooEnvironment:
 
         Args:
             make: makes one copy.
-            behaviour: the name, if all agents share one behaviour; empty derives names from
-                those of the agents, less their numbers.
-            one_each: give each possible agent a behaviour of its own.
+            behaviour: name of the one behaviour that all agents share; if empty, behaviours are
+                named after agents, without their numbers.
+            one_each: give each possible agent its own behaviour.
             count: how many copies.
         """
         if count < 1:
@@ -70,7 +70,7 @@ class PettingZooEnvironment:
         if behaviour:
             if len(groups) != 1:
                 raise OptionError(
-                    f"behaviour '{behaviour}' cannot stand for all agents, for their spaces "
+                    f"behaviour '{behaviour}' cannot stand for all agents, because their spaces "
                     f"differ: {', '.join(groups)}; leave the name out"
                 )
             groups = {behaviour: agents}
@@ -86,11 +86,11 @@ class PettingZooEnvironment:
         return [kind.spec for kind in self._kinds.values()]
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Pass these as options from each copy's next reset."""
+        """Pass these as options to each copy's next resets."""
         self._options = dict(parameters) or None
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
-        """Begin an episode in every copy, each with a seed of its own."""
+        """Begin an episode in every copy, each with its own seed."""
         self.set_parameters(parameters)
         rows = self._rows()
         seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
@@ -99,7 +99,7 @@ class PettingZooEnvironment:
         return {name: part.batch() for name, part in rows.items()}
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
-        """Step every copy; those without agents begin their next episode at once."""
+        """Step every copy. Those without agents begin their next episode at once."""
         chosen = self._chosen(actions)
         rows = self._rows()
         for index, copy in enumerate(self._copies):
@@ -124,7 +124,7 @@ class PettingZooEnvironment:
         return chosen
 
     def _rows(self) -> Mapping[str, TimestepRows]:
-        """Room for this message's rows: at most an end and a beginning for each agent."""
+        """Make room for this message's rows: at most an end and a beginning per agent."""
         self._acting = {name: [] for name in self._kinds}
         capacity = 2 * len(self._copies) * len(self._index)
         return {
@@ -148,7 +148,7 @@ class PettingZooEnvironment:
     def _add_outcome(
         self, rows: Mapping[str, TimestepRows], index: int, acted: Any, outcome: Any
     ) -> None:
-        """Add a row for each agent that acted, and for each that appeared."""
+        """Add a row for each agent that acted and for each new agent."""
         observations, rewards, terminations, truncations, details = outcome
         missing = acted - observations.keys()
         if missing:
@@ -160,7 +160,7 @@ class PettingZooEnvironment:
             step_type, reward = _step_type(terminations[agent], truncations[agent]), rewards[agent]
             if agent not in acted:
                 if step_type != _MID:
-                    continue  # it appeared and ended without acting: nothing to learn from
+                    continue  # it appeared and ended without acting, so there is nothing to learn
                 step_type, reward = _FIRST, 0.0
             self._add(
                 rows,
@@ -192,7 +192,7 @@ class PettingZooEnvironment:
         rows[name].add(agent_id, step_type, reward, observation, mask)
 
     def _meet(self, agent: str) -> None:
-        """Take in an agent that nobody announced, into the behaviour that has its spaces."""
+        """Add an agent that is not in possible_agents to the behaviour with its spaces."""
         pair = _spaces(self._copies[0], agent)
         for name, kind in self._kinds.items():
             if kind.spaces == pair:
@@ -200,7 +200,7 @@ class PettingZooEnvironment:
                 self._index[agent] = len(self._index)
                 return
         raise SpecError(
-            f"agent '{agent}' appeared, whose spaces are those of no behaviour "
+            f"agent '{agent}' appeared, and its spaces are those of no behaviour "
             f"({', '.join(str(kind.spec) for kind in self._kinds.values())}); "
             "let the environment name it in possible_agents"
         )
@@ -213,7 +213,7 @@ def _step_type(terminated: bool, truncated: bool) -> int:
 
 
 def _first_agents(environment: Any) -> list[str]:
-    """All possible agents, or those of a first episode where the environment cannot say."""
+    """All possible agents, or those of a first episode if the environment does not list them."""
     possible: Sequence[str] | None = getattr(environment, "possible_agents", None)
     if possible is None:
         environment.reset(seed=0)
@@ -226,7 +226,7 @@ def _spaces(environment: Any, agent: str) -> tuple[Space, Space]:
 
 
 def _groups(environment: Any, all_agents: Sequence[str]) -> dict[str, list[str]]:
-    """{behaviour: its agents}: those with the same spaces, named by the first's name."""
+    """{behaviour: its agents}: agents with the same spaces, named after the first one."""
     by_spaces: list[tuple[tuple[Space, Space], list[str]]] = []
     for agent in all_agents:
         pair = _spaces(environment, agent)

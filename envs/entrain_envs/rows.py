@@ -1,6 +1,7 @@
-"""Timesteps gathered one row at a time into a batch, for environments that step one by one.
+"""Collects timesteps row by row into a batch, for environments that step one by one.
 
-Nothing here knows of Gymnasium or PettingZoo. Simulators with arrays of their own need none of it.
+This module does not know Gymnasium or PettingZoo. Simulators that already have arrays do not need
+it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,14 +14,14 @@ from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Array, TimestepBatch
 
 WriteObservation = Callable[[Mapping[str, Array], int, Any], None]
-"""Puts an environment's own observation into that row of zeroed {name: [rows, *shape]}."""
+"""Writes an environment's observation into one row of zeroed {name: [rows, *shape]}."""
 
 
 class TimestepRows:
-    """The rows of one message for one behaviour, filled once, then made a `TimestepBatch`."""
+    """The rows of one behaviour in one message. Fill it once, then make a `TimestepBatch`."""
 
     def __init__(self, spec: BehaviourSpec, write: WriteObservation, *, capacity: int) -> None:
-        """Make room for `capacity` rows; more than these cost a copy."""
+        """Make room for `capacity` rows. More rows than that cost a copy."""
         self._spec = spec
         self._write = write
         self._agent_id: list[int] = []
@@ -38,7 +39,7 @@ class TimestepRows:
     def add(
         self, agent_id: int, step_type: int, reward: SupportsFloat, observation: Any, mask: Any
     ) -> None:
-        """Append a row. `mask` is what the environment gave; None allows everything."""
+        """Append a row. `mask` comes from the environment; None allows everything."""
         row = len(self._agent_id)
         if row == len(self._action_mask):
             self._grow()
@@ -68,13 +69,13 @@ class TimestepRows:
         )
 
     def _flat(self, mask: Any, agent_id: int) -> Array:
-        """[num_choices] of a mask that came whole, or as a tuple of one for each branch."""
+        """The mask as [num_choices], from one array or a tuple of one per branch."""
         parts = mask if isinstance(mask, tuple) else (mask,)
         flat = np.concatenate([np.ravel(part) for part in parts])
         if len(flat) != self._spec.action.num_choices:
             raise SpecError(
                 f"agent {agent_id} of behaviour '{self._spec.name}' returned an action mask of "
-                f"{len(flat)} numbers; expected {self._spec.action.num_choices}, one a choice of "
+                f"{len(flat)} numbers; expected {self._spec.action.num_choices}, one per choice of "
                 f"branches {list(self._spec.action.branches)}"
             )
         return flat

@@ -1,7 +1,7 @@
 """Balance ball: keep a ball on a platform by tilting it. The task of Unity's 3DBall, in numpy.
 
-N platforms, each with a ball, without a loop over them; how they move is `rolling_ball`'s affair.
-y points up, and a platform turns about its own centre, the origin of its ball's position.
+N platforms with a ball each, computed together; `rolling_ball` has their physics. y points up. A
+platform turns about its own centre, which is the origin of its ball's position.
 
     observations  rotation [2] about z and x, position [3] and velocity [3] of the ball
     actions       2 in [-1, 1]: how fast to tilt about z and about x
@@ -42,10 +42,10 @@ TILT_SPEED = float(np.deg2rad(20.0))
 """Radians per second at full action."""
 
 START_TILT = float(np.deg2rad(5.0))
-"""Radians an episode's first tilt is at most, about each axis."""
+"""Largest tilt at the start of an episode, in radians about each axis."""
 
 START_OFFSET = 0.5
-"""How far from the middle a ball starts at most, as a part of half the platform's size."""
+"""Largest distance of a ball from the middle at the start, as a share of half the platform."""
 
 DROP_DEPTH = 2.0
 """Metres below the platform's centre at which the ball has fallen."""
@@ -53,7 +53,7 @@ DROP_DEPTH = 2.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What environment parameters may change, each from an agent's next episode."""
+    """What environment parameters may change, from an agent's next episode."""
 
     gravity: float = 9.81
     """Metres per second squared."""
@@ -65,7 +65,7 @@ class Settings:
     """Length of a platform's side, in metres."""
 
     drop_height: float = 1.5
-    """Metres the ball starts above the platform, at most."""
+    """Largest height of a ball above the platform at the start, in metres."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -74,7 +74,7 @@ class Settings:
 
     @classmethod
     def of(cls, parameters: Mapping[str, float]) -> "Settings":
-        """The settings among `parameters`; names of other tasks are ignored."""
+        """The settings in `parameters`; other names are ignored."""
         return cls(**{name: parameters[name] for name in _SETTING_NAMES & parameters.keys()})
 
 
@@ -85,7 +85,7 @@ class BalanceBall:
     """N platforms, as an `environment.Environment`. Agent i is platform i."""
 
     def __init__(self, *, count: int = 12, behaviour: str = "ball") -> None:
-        """Prepare `count` platforms; `reset` gives them their balls."""
+        """Prepare `count` platforms; `reset` drops their balls."""
         if count < 1:
             raise OptionError(f"count is {count}; it must be at least 1")
         self._spec = BehaviourSpec(
@@ -111,7 +111,7 @@ class BalanceBall:
         return (self._spec,)
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Take `Settings` for episodes that begin from now on."""
+        """Use these settings for episodes that begin from now on."""
         self._settings = Settings.of(parameters)
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
@@ -151,7 +151,7 @@ class BalanceBall:
         }
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
     def _balls_move(self, continuous: Float32Array) -> None:
         """Apply `continuous` [N, 2], whose rows are in the order of `_acting`."""
@@ -166,11 +166,11 @@ class BalanceBall:
             self._balls.move(tilt_speed, duration_s=SUBSTEP_S)
 
     def _begin(self, agents: Int64Array) -> None:
-        """Drop a new ball on each of these platforms, in the settings of now."""
+        """Drop a new ball on each of these platforms, with the current settings."""
         settings, draw = self._settings, self._generator.uniform
         half_size = 0.5 * settings.platform_size
         position: FloatArray = draw(-START_OFFSET, START_OFFSET, (3, len(agents))) * half_size
-        # A quarter of half the size clears a platform tilted by START_TILT about both axes.
+        # A quarter of half the size is above a platform tilted by START_TILT about both axes.
         position[1] = settings.ball_radius + 0.25 * half_size
         position[1] += draw(0.0, settings.drop_height, len(agents))
         self._balls.place(

@@ -1,8 +1,8 @@
 """Cue memory: a sign at the entrance says which door to take at the end of a corridor.
 
-N corridors, each walked by one agent, without a loop over them. The corridor has signs of its own,
-which look the same and mean nothing; how long it is differs from episode to episode. At the doors
-nothing tells one from the other, so whoever only sees the present can do no better than guess.
+N corridors with one agent each, computed together. The corridor shows signs too, which look the
+same and mean nothing. Its length differs between episodes. The doors look alike, so a policy
+without memory can only guess.
 
     observations  sign [cues] one-hot, zeros where there is none
                   place [3] one-hot: entrance, corridor, doors
@@ -35,16 +35,16 @@ _NO_SIGN = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """What environment parameters may change, each from an agent's next episode."""
+    """What environment parameters may change, from an agent's next episode."""
 
     shortest: int = 4
-    """Steps in the corridor, at least: how long the sign must be remembered."""
+    """Fewest steps in the corridor: how long the sign must be remembered."""
 
     longest: int = 12
-    """Steps in the corridor, at most."""
+    """Most steps in the corridor."""
 
     distraction: float = 1.0
-    """Probability that a step in the corridor shows a sign, which then means nothing."""
+    """Probability that a step in the corridor shows a meaningless sign."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shortest <= self.longest:
@@ -60,7 +60,7 @@ class Settings:
 
     @classmethod
     def of(cls, parameters: Mapping[str, float]) -> "Settings":
-        """The settings among `parameters`; names of other tasks are ignored."""
+        """The settings in `parameters`; other names are ignored."""
         return cls(
             shortest=_whole("shortest", parameters.get("shortest", cls.shortest)),
             longest=_whole("longest", parameters.get("longest", cls.longest)),
@@ -82,8 +82,8 @@ class CueMemory:
 
         Args:
             count: how many corridors.
-            cues: how many doors, and signs for them: guessing is right once in this many times.
-            behaviour: its name for the trainer.
+            cues: how many doors, with a sign each; a guess is right once in this many times.
+            behaviour: name of the behaviour.
         """
         if count < 1:
             raise OptionError(f"count is {count}; it must be at least 1")
@@ -101,7 +101,7 @@ class CueMemory:
         self._cue = np.zeros(count, np.int64)
         """The door that each corridor's first sign names."""
         self._sign = np.zeros(count, np.int64)
-        """What each agent sees now."""
+        """The sign that each agent sees."""
         self._distraction = np.zeros(count)
         self._to_doors = np.zeros(count, np.int64)
         """Steps from here to the doors; 0 at them."""
@@ -115,7 +115,7 @@ class CueMemory:
         return (self._spec,)
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Take `Settings` for episodes that begin from now on."""
+        """Use these settings for episodes that begin from now on."""
         self._settings = Settings.of(parameters)
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
@@ -128,7 +128,7 @@ class CueMemory:
         return {self._spec.name: self._rows(everyone, _FIRST, 0.0, self._seen(everyone))}
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
-        """Every agent walks on; those at the doors go through one, and enter a new corridor."""
+        """Move every agent on. Those at the doors go through one and enter a new corridor."""
         door = self._chosen(actions[self._spec.name].discrete)
         chose = self._to_doors == 0
         reward = chose & (door == self._cue)
@@ -147,10 +147,10 @@ class CueMemory:
         }
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
     def _chosen(self, discrete: Int32Array) -> Int64Array:
-        """[N] door of each agent, from rows in the order of `_acting`."""
+        """[N] the door of each agent, from rows in the order of `_acting`."""
         if discrete.shape != (self._count, 1):
             raise SpecError(
                 f"behaviour '{self._spec.name}' was given actions {list(discrete.shape)}; "
@@ -161,7 +161,7 @@ class CueMemory:
         return door
 
     def _enter(self, agents: Int64Array) -> None:
-        """Begin an episode of these agents, in the settings of now."""
+        """Begin an episode for these agents, with the current settings."""
         settings = self._settings
         self._cue[agents] = self._generator.integers(self._cues, size=len(agents))
         self._sign[agents] = self._cue[agents]
@@ -174,8 +174,8 @@ class CueMemory:
         self._distraction[agents] = settings.distraction
 
     def _walk(self, moving: BoolArray) -> None:
-        """One step of the agents [N] that are not at the doors."""
-        # Drawn for everyone, so that what an agent sees never depends on who else has ended.
+        """Move the agents where `moving` [N] is true: those that are not at the doors."""
+        # Drawn for all agents, so that what one sees does not depend on others' episodes.
         sign = self._generator.integers(self._cues, size=self._count)
         seen = self._generator.random(self._count) < self._distraction
         self._to_doors -= moving
@@ -184,7 +184,7 @@ class CueMemory:
         self._sign[moving] = np.where(seen & ~arrived, sign, _NO_SIGN)[moving]
 
     def _seen(self, agents: Int64Array) -> Int64Array:
-        """[agents, 2] sign and place that these agents see now."""
+        """[agents, 2] the sign and the place that these agents see."""
         return np.stack((self._sign[agents], self._place[agents]), axis=1)
 
     def _rows(

@@ -2,7 +2,7 @@
 
 N independent pairs at once; vectors are [3, N], one row per axis, y up, with the origin in the
 middle of each platform's upper face. Units are metres, seconds and radians; the ball's mass is 1.
-Nothing here knows of rewards or episodes.
+This module does not know rewards or episodes.
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from entrain_envs.timestep import BoolArray, Int64Array
 FloatArray = npt.NDArray[np.float64]
 
 RESTITUTION = 0.3
-"""Part of the speed of an impact with which the ball leaves again."""
+"""Share of its impact speed that a ball keeps after a bounce."""
 
 BOUNCE_SPEED = 0.5
-"""Slower impacts do not bounce, or a resting ball would tremble."""
+"""Slower impacts do not bounce; otherwise a resting ball would tremble."""
 
 FRICTION = 0.6
-"""Coulomb's coefficient between ball and platform."""
+"""Coulomb friction coefficient between ball and platform."""
 
 MAX_TILT = float(np.deg2rad(29.0))
-"""Farthest a platform turns about each axis."""
+"""Largest tilt of a platform about each axis."""
 
 
 class RollingBalls:
-    """State of N balls and their platforms; `place` them before they `move`."""
+    """The state of N balls and their platforms. Call `place` before `move`."""
 
     def __init__(self, count: int) -> None:
         """Make room for `count` balls of radius 0.5 on platforms of side 5."""
@@ -35,7 +35,7 @@ class RollingBalls:
         self.position: FloatArray = np.zeros((3, count))
         """[3, N] centre of each ball."""
         self.velocity: FloatArray = np.zeros((3, count))
-        """[3, N] of the ball's centre."""
+        """[3, N] velocity of each ball's centre."""
         self.spin: FloatArray = np.zeros((3, count))
         """[3, N] angular velocity of each ball."""
         self.gravity: FloatArray = np.full(count, 9.81)
