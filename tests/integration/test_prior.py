@@ -181,7 +181,9 @@ def test_a_prior_that_is_no_folder_is_refused_at_once(tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith("entropy.prior of 'toy' cannot be used: ")
     assert "nowhere is no folder" in message
-    assert message.endswith("looked for from the directory that the trainer was started in")
+    assert message.endswith(
+        "A relative path starts at the directory in which the trainer was started"
+    )
 
 
 def test_a_run_that_never_saved_is_no_prior(tmp_path: Path) -> None:

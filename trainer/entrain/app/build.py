@@ -1,6 +1,6 @@
-"""What training and evaluation are built of alike: the server, launched simulators, a checkpoint.
+"""Makes the parts that training and evaluation share, each from a configuration.
 
-Nothing here runs; each function makes one part for a configuration.
+Nothing here runs anything.
 """
 
 import logging
@@ -35,23 +35,21 @@ from entrain_envs.spec import BehaviourSpec
 logger = logging.getLogger(__name__)
 
 TLS_CA = "ENTRAIN_TLS_CA"
-"""Where simulators look for the authority that they trust."""
-
+"""Environment variable with the certificate authority that simulators trust."""
 
 CHECKPOINT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-"""What taking in a state of another form comes to."""
-
+"""Exceptions raised when a checkpoint has another layout."""
 
 BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
-"""Words of torch's errors about tensors that are too large; they have no class of their own."""
+"""Parts of torch's messages about tensors that are too large; these errors have no own class."""
 
 
 def make_participants(config: RunConfig, on_new: Opener) -> Participants:
-    """Who takes part in a run: simulators whose behaviours the configuration has policies for.
+    """Makes the participants of a run, whose behaviours must have policies in `config`.
 
     Args:
         config: of the run.
-        on_new: gets the run ready for new behaviours.
+        on_new: prepares the run for new behaviours.
     """
     behaviours = Behaviours(
         config.server,
@@ -65,7 +63,7 @@ def make_participants(config: RunConfig, on_new: Opener) -> Participants:
 def make_evaluation_participants(
     config: RunConfig, policies: Mapping[str, ActorCritic]
 ) -> Participants:
-    """Who takes part in an evaluation: simulators with the specs that policies were trained for.
+    """Makes the participants of an evaluation, whose specs must be those that policies had.
 
     Args:
         config: of the run.
@@ -91,12 +89,17 @@ def _make_participants(config: RunConfig, behaviours: Behaviours) -> Participant
 
 
 def make_front(participants: Participants, *, run_id: str) -> Front:
-    """How simulators reach a run. ConfigError if the address is wrong or too exposed."""
+    """Makes the front by which simulators connect; ConfigError if the address is not allowed."""
     return NativeFront(participants, run_id=run_id)
 
 
 def listened_on(config: RunConfig, address: str) -> str:
-    """Where the server listens, for people; `address` is what simulators of this machine dial."""
+    """Returns where the server listens, for messages.
+
+    Args:
+        config: of the run.
+        address: that simulators on this machine connect to; it has the real port.
+    """
     asked_for = parse_address(config.server.address)
     if isinstance(asked_for, UnixAddress):
         return address
@@ -104,12 +107,12 @@ def listened_on(config: RunConfig, address: str) -> str:
 
 
 def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launcher:
-    """What starts the simulators that the configuration names, and tells them where to dial."""
+    """Makes the launcher of the simulators that the configuration names."""
     server = config.server
     files = {"ENTRAIN_TOKEN_FILE": server.token_file, TLS_CA: server.tls_certificate}
     if os.environ.get(TLS_CA):
-        # A certificate signed by an authority is trusted through that authority, which only the
-        # user knows; without one, the certificate is taken to be self-signed.
+        # The user has named the authority that signed the certificate. Without one, simulators
+        # trust the certificate itself, as if it was self-signed.
         del files[TLS_CA]
     environment = {name: str(path) for name, path in files.items() if path is not None}
     return Launcher(
@@ -119,13 +122,13 @@ def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launche
 
 
 def expected_simulators(config: RunConfig) -> int:
-    """Simulators that must have joined before the first batch."""
+    """Returns how many simulators must have joined before the first batch."""
     launched = sum(options.count for options in config.simulators.launch)
     return config.simulators.expect or launched or 1
 
 
 def device(config: RunConfig) -> torch.device:
-    """Where networks live; ConfigError if there is no such device here."""
+    """Returns the device of the networks; ConfigError if this machine has none such."""
     has_cuda = torch.cuda.is_available()
     if config.device == "auto":
         return torch.device("cuda" if has_cuda else "cpu")
@@ -146,7 +149,7 @@ def policy_states(policies: State) -> Sequence[tuple[BehaviourSpec, State]]:
 
 
 def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCritic]:
-    """{behaviour: its policy as trained}; CheckpointError if they do not fit the configuration."""
+    """Returns {behaviour: trained policy}; CheckpointError if one does not fit `config`."""
     policies = {}
     with checked(restored.path):
         for spec, trainer in policy_states(restored.state["policies"]):
@@ -162,7 +165,7 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
 
 @contextmanager
 def within_memory(options: PolicyConfig) -> Iterator[None]:
-    """While a policy is made: a network that no memory holds is a ConfigError."""
+    """Within the block, in which a policy is made, raise ConfigError if memory does not suffice."""
     try:
         yield
     except (MemoryError, RuntimeError, TypeError) as error:
@@ -178,7 +181,7 @@ def within_memory(options: PolicyConfig) -> Iterator[None]:
 
 
 def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
-    """Say so if the policy is done before its first rollout."""
+    """Log a warning if the policy reaches its total steps before its first rollout is full."""
     if options.total_steps < options.rollout_steps:
         logger.warning(
             "policy '%s' will not learn: it is done after total_steps %s, before the first "
@@ -190,7 +193,7 @@ def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
 
 
 def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
-    """Of the policy that `behaviour` has; CheckpointError if it has none."""
+    """Returns the options of `behaviour`'s policy; CheckpointError if there is no such policy."""
     options = config.policy_for(behaviour)
     if options is None:
         raise CheckpointError(f"the configuration has no policy for '{behaviour}'")
@@ -211,7 +214,7 @@ def make_actor(policy: ActorCritic, *, seed: int) -> Actor:
 
 
 def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
-    """What `policy` learns by, on the device where it lives. ConfigError as `make_regularizer`."""
+    """Makes the algorithm of `policy`, on its device. ConfigError: see `make_regularizer`."""
     return PPO(
         policy,
         policy.config.algorithm,
@@ -233,12 +236,12 @@ def refuse_policy_lag(config: RunConfig) -> None:
 
 
 def require_networks(config: RunConfig) -> None:
-    """Look for the device and every `network.custom` before a simulator is waited for.
+    """Check that the device and every `network.custom` exist, before the run waits for simulators.
 
-    Whether a network fits is known once a simulator says what it is.
+    Whether a network fits is known only once a simulator sends its spec.
 
     Raises:
-        ConfigError: one is not there.
+        ConfigError: one does not exist.
     """
     device(config)
     for options in config.policies.values():
@@ -247,9 +250,9 @@ def require_networks(config: RunConfig) -> None:
 
 
 def require_priors(config: RunConfig) -> None:
-    """Look for every `entropy.prior` before a simulator is waited for.
+    """Check that every `entropy.prior` exists, before the run waits for simulators.
 
-    Whether it fits is known once a simulator says what it is: see `make_regularizer`.
+    Whether it fits is known only once a simulator sends its spec: see `make_regularizer`.
 
     Raises:
         ConfigError: it is no folder of a run with a policy, or has none of the behaviour's name.
@@ -262,7 +265,7 @@ def require_priors(config: RunConfig) -> None:
 
 
 def make_regularizer(policy: ActorCritic) -> Regularizer:
-    """What the objective of `policy` counts beside the reward: its entropy, or a prior.
+    """Makes what the objective adds to the reward: the entropy, or the divergence from a prior.
 
     Args:
         policy: on the device where it learns; its options may name the run of a prior.
@@ -282,14 +285,14 @@ def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
     """{behaviour: its policy} of the run in folder `path`, by its newest checkpoint."""
     try:
         folder = RunFolder.existing(path)
-        # Where that run learned does not matter here, and may be a device that is not.
+        # That run may have learned on a device that this machine lacks; loading needs none.
         config = load_config(folder.config, ["device=cpu"])
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         return load_policies(config, store.load_newest())
     except EntrainError as error:
         raise ConfigError(
-            f"entropy.prior of '{behaviour}' cannot be used: {error}. It is looked for from the "
-            "directory that the trainer was started in"
+            f"entropy.prior of '{behaviour}' cannot be used: {error}. A relative path starts "
+            "at the directory in which the trainer was started"
         ) from error
 
 
@@ -304,13 +307,13 @@ def _named(policies: Mapping[str, ActorCritic], path: Path, behaviour: str) -> A
 
 @contextmanager
 def checked(path: Path) -> Iterator[None]:
-    """While the state of checkpoint `path` is taken in: what does not fit is a CheckpointError."""
+    """Within the block, which loads the state of checkpoint `path`, raise only CheckpointError."""
     try:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except CHECKPOINT_ERRORS as error:
-        # The file is whole, its digest says; so another program, or another run, wrote it.
+        # The digest says that the file is whole, so another version or another run wrote it.
         raise CheckpointError(
             f"{path} is whole, but not of this run: {type(error).__name__}: {error}. Resume with "
             "the configuration and the version of entrain that it was written with"
