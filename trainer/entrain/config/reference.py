@@ -14,10 +14,10 @@ _INTRODUCTION: Final = """\
 # Configuration
 
 <!-- Written by `entrain schema --markdown --output docs/configuration.md`. Edit the docstrings in
-trainer/entrain/config/run.py and the text in trainer/entrain/config/reference.py instead. -->
+trainer/entrain/config/ and the text in trainer/entrain/config/reference.py instead. -->
 
-A run is described by one YAML file: `entrain train walk.yaml`. Every option has a default, so a
-file holds only what differs:
+Describe a run in one YAML file and start it with `entrain train walk.yaml`. Every option has a
+default, so write only what differs:
 
 ```yaml
 # yaml-language-server: $schema=entrain.schema.json
@@ -28,39 +28,41 @@ policies:
   walker:
     total_steps: 1e6
     algorithm:
+      kind: ppo
       learning_rate: 3e-4
 ```
 
-**Editors complete it.** `entrain schema --output entrain.schema.json` writes a JSON schema (the one
-of this version lies beside this page); the comment in the first line above points the YAML language
-server (VS Code, Neovim and others) to it, relative to the file.
+**Completion in your editor.** `entrain schema --output entrain.schema.json` writes a JSON schema.
+The comment in the first line above tells the YAML language server (VS Code, Neovim and others)
+where it is, relative to the file. The schema of this version lies beside this page.
 
-**`--set PATH=VALUE`** changes one option without editing the file, after it was read; it can be
-given any number of times, and the last one wins. The value is YAML:
+**Change one option without editing the file** with `--set PATH=VALUE`, any number of times; the
+last one wins. The value is YAML:
 
 | | |
 |---|---|
 | `--set policies.walker.algorithm.clip_range=0.1` | one option |
 | `--set 'policies.walker.network.hidden_sizes=[256, 256]'` | a list |
-| `--set 'policies."my.walker".total_steps=5000'` | quote a name that holds a dot |
+| `--set 'policies."my.walker".total_steps=5000'` | quote a name that contains a dot |
 | `--set 'policies.*.total_steps=5000'` | the policy called `"*"` |
 | `--set simulators.launch.0.count=4` | entries of a list are counted from 0 |
 
-**How YAML is read.** By the rules of version 1.2, as editors do: `1e-3` is a number, `010` is ten,
-and `on`, `off`, `yes` and `no` are words, though an option that is true or false takes them.
-`1_000_000` is a number too, whatever an editor thinks of it. Where text is expected, an unquoted
-`5` is the text "5". A group without content (`algorithm:` and nothing below) has its defaults.
-`<<: *anchor` copies a group's options into another. An option given twice is an error, and so is
-one that does not exist.
+**A policy that is named replaces the default.** A run without `policies` has one, `"*"`, for every
+behaviour; each behaviour gets its own networks. A run that names policies refuses all other
+behaviours, unless `"*"` is among them.
 
-**Paths** are relative to the directory in which `entrain` is started, wherever the file lies;
-launched simulators are started there too.
+**Paths** are relative to the directory in which you start `entrain`, not to the file. Launched
+simulators are started in that directory too.
 
-**Naming a policy replaces the default.** A run without `policies` has one, `"*"`, which serves
-every behaviour that comes; each behaviour gets networks of its own. A run that names policies
-refuses behaviours it has not named, unless `"*"` is among them.
+**How YAML is read.** The rules are those of YAML 1.2, as in editors: `1e-3` is a number, `010` is
+ten, and `on`, `off`, `yes` and `no` are words (an option that is true or false accepts them).
+`1_000_000` is a number too, although an editor may disagree. Where text is expected, an unquoted
+`5` is the text "5". A group without content (`algorithm:` with nothing below) has its defaults.
+`<<: *anchor` copies the options of another group. An option that does not exist, or is given twice,
+is an error.
 
-What a run really used, every default filled in, is in its folder as `config.yaml`.
+Every option that a run used, defaults included, is in its folder as `config.yaml`. Files written
+for entrain 0.1 still load, with a warning that shows the lines to write instead.
 """
 
 
