@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrain_envs.codec import (
+    BehaviourCodec,
     decode_actions,
     decode_spec,
     decode_timesteps,
@@ -19,7 +20,7 @@ from entrain_envs.codec import (
     encode_spec,
     encode_timesteps,
 )
-from entrain_envs.errors import SpecError, WireError
+from entrain_envs.errors import EntrainEnvsError, SpecError, WireError
 from entrain_envs.spec import KINDS, ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
@@ -86,6 +87,44 @@ def assert_same(one: TimestepBatch, other: TimestepBatch) -> None:
         assert values.dtype == other.observation[name].dtype
 
 
+def read(spec: BehaviourSpec, message: pb.BehaviourStep) -> TimestepBatch:
+    """Both ways, which must agree, also in what they refuse."""
+    codec = BehaviourCodec(spec)
+    try:
+        timesteps = decode_timesteps(spec, message)
+    except EntrainEnvsError as error:
+        with pytest.raises(type(error)) as refusal:
+            codec.decode_timesteps(message)
+        assert str(refusal.value) == str(error)
+        raise
+    for _ in range(2):
+        assert_same(codec.decode_timesteps(message), timesteps)
+    return codec.decode_timesteps(message)
+
+
+def write(spec: BehaviourSpec, actions: ActionBatch) -> pb.BehaviourAct:
+    """Both ways, as `read`."""
+    codec = BehaviourCodec(spec)
+    try:
+        message = encode_actions(spec, actions)
+    except EntrainEnvsError as error:
+        with pytest.raises(type(error)) as refusal:
+            codec.encode_actions(actions)
+        assert str(refusal.value) == str(error)
+        raise
+    assert codec.encode_actions(actions) == message
+    return message
+
+
+@given(batches())
+def test_a_message_without_a_mask_is_read_the_same_both_ways(
+    spec_and_batch: tuple[BehaviourSpec, TimestepBatch],
+) -> None:
+    spec, timesteps = spec_and_batch
+    allowing = replace(timesteps, action_mask=np.ones_like(timesteps.action_mask))
+    assert_same(read(spec, encode_timesteps(spec, allowing)), allowing)
+
+
 @given(specs())
 def test_every_spec_comes_back_as_it_was_written(spec: BehaviourSpec) -> None:
     content = encode_spec(spec).SerializeToString()
@@ -98,7 +137,7 @@ def test_every_batch_comes_back_as_it_was_written(
 ) -> None:
     spec, timesteps = case
     content = encode_timesteps(spec, timesteps).SerializeToString()
-    assert_same(decode_timesteps(spec, pb.BehaviourStep.FromString(content)), timesteps)
+    assert_same(read(spec, pb.BehaviourStep.FromString(content)), timesteps)
 
 
 @given(specs(), st.integers(0, 5), st.integers(0, 2**63))
@@ -106,7 +145,7 @@ def test_all_actions_come_back_as_they_were_written(
     spec: BehaviourSpec, rows: int, policy_version: int
 ) -> None:
     actions = actions_for(spec, rows, policy_version=policy_version)
-    content = encode_actions(spec, actions).SerializeToString()
+    content = write(spec, actions).SerializeToString()
     read = decode_actions(spec, pb.BehaviourAct.FromString(content), rows)
     np.testing.assert_array_equal(read.continuous, actions.continuous)
     np.testing.assert_array_equal(read.discrete, actions.discrete)
@@ -138,13 +177,13 @@ def test_a_mask_that_allows_everything_is_left_out(rows_of: RowsOf) -> None:
 
 def test_an_empty_mask_allows_everything(rows_of: RowsOf) -> None:
     message = encode_timesteps(CHOOSER, rows_of(CHOOSER, FIRST, MID))
-    assert decode_timesteps(CHOOSER, message).action_mask.tolist() == 2 * [5 * [True]]
+    assert read(CHOOSER, message).action_mask.tolist() == 2 * [5 * [True]]
 
 
 def test_decoded_arrays_cannot_be_written_to(walker: BehaviourSpec, rows_of: RowsOf) -> None:
     message = encode_timesteps(walker, rows_of(walker, FIRST))
     with pytest.raises(ValueError, match="read-only"):
-        decode_timesteps(walker, message).reward[0] = 1.0
+        read(walker, message).reward[0] = 1.0
 
 
 def test_arrays_of_any_memory_order_are_written_row_by_row() -> None:
@@ -153,8 +192,8 @@ def test_arrays_of_any_memory_order_are_written_row_by_row() -> None:
     timesteps = TimestepBatch.of(
         spec, agent_id=[0, 1, 2], step_type=FIRST, reward=0.0, observation={"x": by_column}
     )
-    read = decode_timesteps(spec, encode_timesteps(spec, timesteps))
-    assert read.observation["x"].tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    timesteps = read(spec, encode_timesteps(spec, timesteps))
+    assert timesteps.observation["x"].tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 
 
 def test_a_batch_that_does_not_fit_is_never_written(rows_of: RowsOf) -> None:
@@ -188,14 +227,14 @@ def test_a_field_that_cannot_be_read_is_named(
 ) -> None:
     message = broken(encode_timesteps(walker, rows_of(walker, FIRST, MID)), field, content)
     with pytest.raises(WireError, match=f"behaviour 'walker', .*{complaint}"):
-        decode_timesteps(walker, message)
+        read(walker, message)
 
 
 def test_agent_ids_decide_how_many_rows_there_are(walker: BehaviourSpec, rows_of: RowsOf) -> None:
     message = encode_timesteps(walker, rows_of(walker, FIRST, MID))
     message.agent_id = bytes(24)
     with pytest.raises(WireError, match="step_type has 2 bytes; expected 3"):
-        decode_timesteps(walker, message)
+        read(walker, message)
 
 
 def test_too_few_observations_are_refused_with_those_of_the_handshake(
@@ -204,7 +243,7 @@ def test_too_few_observations_are_refused_with_those_of_the_handshake(
     message = encode_timesteps(walker, rows_of(walker, FIRST))
     del message.observations[1]
     with pytest.raises(WireError, match=r"1 observations; expected 2, .*joints: .*, camera: "):
-        decode_timesteps(walker, message)
+        read(walker, message)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +260,7 @@ def test_numbers_that_are_not_allowed_are_refused_on_arrival(
 ) -> None:
     message = broken(encode_timesteps(walker, rows_of(walker, FIRST, MID)), field, content)
     with pytest.raises(SpecError, match=complaint):
-        decode_timesteps(walker, message)
+        read(walker, message)
 
 
 def test_an_unknown_dtype_number_is_refused_with_the_known_ones() -> None:
@@ -282,17 +321,17 @@ def test_a_spec_that_contradicts_itself_is_refused_on_arrival() -> None:
 def test_actions_of_wrong_shape_are_never_written(walker: BehaviourSpec) -> None:
     actions = ActionBatch(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.int32), 0)
     with pytest.raises(WireError, match=r"continuous .* float32\[2, 3\], expected float32\[2, 2\]"):
-        encode_actions(walker, actions)
+        write(walker, actions)
 
 
 def test_actions_of_wrong_dtype_are_never_written(walker: BehaviourSpec) -> None:
     actions = ActionBatch(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.int64), 0)
     with pytest.raises(WireError, match=r"discrete .* int64\[2, 2\], expected int32\[2, 2\]"):
-        encode_actions(walker, actions)
+        write(walker, actions)
 
 
 def test_actions_for_another_number_of_rows_are_refused(walker: BehaviourSpec) -> None:
-    message = encode_actions(walker, actions_for(walker, 3))
+    message = write(walker, actions_for(walker, 3))
     with pytest.raises(WireError, match=r"continuous actions has 24 bytes; expected 16"):
         decode_actions(walker, message, 2)
 
@@ -324,8 +363,8 @@ def statements_run(rows: int) -> int:
     previous = sys.gettrace()
     sys.settrace(count)
     try:
-        decode_timesteps(spec, encode_timesteps(spec, timesteps))
-        decode_actions(spec, encode_actions(spec, actions), rows)
+        read(spec, encode_timesteps(spec, timesteps))
+        decode_actions(spec, write(spec, actions), rows)
     finally:
         sys.settrace(previous)
     return lines

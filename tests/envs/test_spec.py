@@ -195,3 +195,20 @@ def test_differing_bounds_are_all_shown() -> None:
 def test_spec_errors_are_caught_by_the_root_and_as_value_errors() -> None:
     assert issubclass(SpecError, EntrainEnvsError)
     assert issubclass(SpecError, ValueError)
+
+
+def test_a_spec_comes_back_from_its_state() -> None:
+    spec = BehaviourSpec(
+        "hybrid",
+        (ObservationSpec("eyes", (4, 4, 3), "uint8"), ObservationSpec("goal", (), kind="goal")),
+        ActionSpec(low=(-1.0, float("-inf")), high=(0.1, float("inf")), branches=(3, 2)),
+    )
+    assert BehaviourSpec.from_state(spec.state()) == spec
+
+
+def test_a_state_that_is_no_spec_is_refused() -> None:
+    state = BehaviourSpec("b", (ObservationSpec("x", ()),), ActionSpec((-1.0,), (1.0,))).state()
+    with pytest.raises(SpecError, match="bounded by"):
+        BehaviourSpec.from_state({**state, "low": [2.0]})
+    with pytest.raises(SpecError, match="observes nothing"):
+        BehaviourSpec.from_state({**state, "observations": []})

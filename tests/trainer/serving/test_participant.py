@@ -5,18 +5,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from entrain.errors import BadHelloError, ConfigError, RefusedHelloError
+from entrain.errors import BadHelloError, BadStepError, ConfigError, RefusedHelloError
 from entrain.serving.admission import JoinRequest
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.participant import Participant
-from entrain_envs.spec import BehaviourSpec, ObservationSpec
-from entrain_envs.timestep import StepType
-from support.world import SPECS, Row, timesteps_of
+from entrain.serving.step_order import StepOrder
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import ActionBatch, StepType
+from support.slow_step_order import Message, batch, slow_after
+from support.world import SPECS, Row, World, reply_now, timesteps_of
 
 FIRST, MID, TERMINATED = StepType.FIRST, StepType.MID, StepType.TERMINATED
 Make = Callable[..., Any]
+
+
+SLOW = BehaviourSpec("walker", (ObservationSpec("code", ()),), ActionSpec((-1.0,), (1.0,)))
+"""Of the batches of `slow_step_order`."""
 
 
 class Receiver:
@@ -44,6 +53,50 @@ def join(world: Any, name: str, *specs: BehaviourSpec) -> tuple[Participant, Rec
 
 def rows(**parts: list[Row]) -> Mapping[str, Any]:
     return {name: timesteps_of(SPECS[name], part) for name, part in parts.items()}
+
+
+messages = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(StepType)), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(messages, max_size=10), st.booleans())
+def test_steps_are_taken_and_refused_as_by_a_slow_table(
+    history: list[Message], repeats: bool
+) -> None:
+    """Often the next message has the same agents, all MID, which takes a short cut."""
+    world = World()
+    participant, _ = join(world, "sim", SLOW)
+    awaiting = set[int]()
+    for message in history:
+        usual = [(agent, MID) for agent, step_type in message if step_type <= MID]
+        for each in [message, usual] if repeats else [message]:
+            if not each:
+                continue
+            try:
+                awaiting = slow_after(awaiting, each)
+            except IndexError as error:
+                with pytest.raises(BadStepError, match=rf"row {error.args[0]}: agent "):
+                    participant.ask({"walker": batch(each)}, size=1)
+                return
+            participant.ask({"walker": batch(each)}, size=1)
+            taken = world.take()
+            assert taken.num_actions == sum(step_type <= MID for _, step_type in each)
+            answer = np.zeros((taken.num_actions, 1), np.float32)
+            no_branches = np.empty((taken.num_actions, 0), np.int32)
+            reply_now(taken, ActionBatch(answer, no_branches, 0))
+            assert participant.num_agents == len(awaiting)
+
+
+def test_the_usual_step_is_not_searched(
+    world: Any, walker: BehaviourSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    participant, receiver = join(world, "sim", walker)
+    participant.ask(rows(walker=[(6, FIRST), (5, FIRST)]), size=1)
+    world.serve()
+    monkeypatch.setattr(StepOrder, "after", None)
+    participant.ask(rows(walker=[(6, MID), (5, MID)]), size=1)
+    world.serve()
+    assert receiver.acts == [{"walker": 2}] * 2
 
 
 def test_a_behaviour_may_come_after_joining(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from entrain.errors import BadHelloError, ConfigError, LimitError, RefusedHelloError, SimulatorError
+from entrain.serving.attendance import COUNTED
 from entrain.serving.behaviours import Behaviour
-from entrain.serving.participants import COUNTED
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType
 from support.world import reply_now
@@ -75,7 +75,7 @@ def test_a_simulator_that_is_lost_costs_its_open_steps_and_says_so(
     other.step(2, (1, MID))
     assert world.serve().released.tolist() == [0, 1]
     assert (
-        "entrain.serving.participants",
+        "entrain.serving.attendance",
         logging.WARNING,
         "walker-sim@10.0.0.7 left without goodbye: 2 slots released, 2 open steps dropped",
     ) in caplog.record_tuples

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,36 +9,11 @@ from hypothesis import strategies as st
 from entrain.errors import BadStepError
 from entrain.serving.step_order import StepOrder
 from entrain_envs.timestep import StepType, TimestepBatch
+from support.slow_step_order import Message, batch, slow_after
 
 FIRST, MID = StepType.FIRST, StepType.MID
 TERMINATED, TRUNCATED = StepType.TERMINATED, StepType.TRUNCATED
 Rows = Callable[..., TimestepBatch]
-Message = list[tuple[int, StepType]]
-
-
-def batch(message: Message) -> TimestepBatch:
-    return TimestepBatch(
-        agent_id=np.array([agent for agent, _ in message], np.int64),
-        step_type=np.array([step_type for _, step_type in message], np.uint8),
-        reward=np.arange(len(message), dtype=np.float32),
-        observation={"code": np.arange(len(message), dtype=np.float32)},
-        action_mask=np.empty((len(message), 0), np.bool_),
-    )
-
-
-def slow_after(awaiting: set[int], message: Message) -> set[int]:
-    """Who awaits an outcome after the message; raises the row that is out of order."""
-    now, seen = set(awaiting), dict[int, StepType]()
-    for row, (agent, step_type) in enumerate(message):
-        if agent in seen and not (seen[agent] >= TERMINATED and step_type is FIRST):
-            raise IndexError(row)
-        if agent not in seen and (step_type is FIRST) is (agent in awaiting):
-            raise IndexError(row)
-        seen[agent] = step_type
-        now.discard(agent)
-        if step_type <= MID:
-            now.add(agent)
-    return now
 
 
 @settings(deadline=None)
@@ -119,12 +93,6 @@ def test_a_refused_message_changes_nothing(rows: Rows) -> None:
     with pytest.raises(BadStepError):
         awaiting.after(rows((6, FIRST), (5, FIRST)))
     assert awaiting.agent_id.tolist() == [5]
-
-
-def test_the_usual_message_is_not_searched(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    awaiting = StepOrder().after(rows((6, FIRST), (5, FIRST)))
-    monkeypatch.setattr("entrain.serving.step_order.find", None)
-    assert awaiting.after(rows((6, MID), (5, MID))) is awaiting
 
 
 def test_strays_begin_an_episode_and_lose_what_they_cannot_close(rows: Rows) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from entrain.errors import SimulatorError
 from entrain.native.sessions import Sessions
-from entrain.native.stream import EndCode, StreamEnd, StreamProtocol
+from entrain.native.stream import EndCode, StreamEnd, StreamProtocol, StreamState
 from entrain.serving.front import Ending
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Connection:
             return self._late()
         while isinstance(content, bytes):
             stream.receive(content)
-            if stream.is_over:
+            if stream.state_now is StreamState.OVER:
                 break
             content = await receive()
         return DONE

@@ -165,21 +165,23 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
     An agent whose last row here ends its episode has left: its slot is free after this batch, and
     stands in `released` of the next.
     """
-    filled = [request for request in requests if len(request.timesteps.agent_id)]
     released = slots.take_released()
-    slot = [slots.assign(request.owner, request.timesteps.agent_id) for request in filled]
-    for request in filled:
+    if len(requests) == 1:
+        slot, timesteps = (
+            slots.assign(requests[0].owner, requests[0].timesteps.agent_id),
+            requests[0].timesteps,
+        )
+    else:
+        filled = [request for request in requests if len(request.timesteps.agent_id)]
+        parts = [slots.assign(request.owner, request.timesteps.agent_id) for request in filled]
+        slot = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        timesteps = _join([request.timesteps for request in filled])
+    for request in requests:
         if not request.is_usual:
             left = agents_that_left(request.timesteps)
             if len(left):
                 slots.release_agents(request.owner, left)
-    is_one = len(filled) == 1
-    return SlotTimesteps(
-        slot=slot[0] if is_one else np.concatenate(slot),
-        timesteps=filled[0].timesteps if is_one else _join([each.timesteps for each in filled]),
-        released=released,
-        num_slots=slots.num_slots,
-    )
+    return SlotTimesteps(slot, timesteps, released, slots.num_slots)
 
 
 def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
@@ -192,6 +194,8 @@ def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
 
 
 def _join(parts: Sequence[TimestepBatch]) -> TimestepBatch:
+    if len(parts) == 1:
+        return parts[0]
     return TimestepBatch(
         agent_id=np.concatenate([part.agent_id for part in parts]),
         step_type=np.concatenate([part.step_type for part in parts]),

@@ -185,20 +185,17 @@ class RequestBatcher:
         while not self._is_closed:
             if self._rows and self.is_due:
                 return self.take()
-            await self._next_event()
+            # There is one consumer, so that one future is enough.
+            self._event = asyncio.get_running_loop().create_future()
+            await self._event
         raise StopAsyncIteration
 
     def next_event(self) -> asyncio.Future[None]:
         """Done when the next batch is due or the batches end. The caller may set it before."""
-        event = self._next_event()
+        event = self._event = asyncio.get_running_loop().create_future()
         if self._is_closed or (self._rows and self.is_due):
             event.set_result(None)
         return event
-
-    def _next_event(self) -> asyncio.Future[None]:
-        # There is one consumer, so that one future is enough.
-        self._event = asyncio.get_running_loop().create_future()
-        return self._event
 
     def _wake(self) -> None:
         """Wake the consumer, which waits for a batch or until its answers are on their way."""

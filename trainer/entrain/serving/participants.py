@@ -1,4 +1,4 @@
-"""Who takes part in a run: joining, coming back within a grace time, leaving; limits and counts.
+"""Who takes part in a run: who may join and with what, from when on batches are handed out.
 
 Nothing here knows how simulators are connected: a wire calls these methods, and gives each
 participant a `Receiver` for its answers.
@@ -6,18 +6,17 @@ participant a `Receiver` for its answers.
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, RefusedHelloError, SimulatorError
 from entrain.serving.admission import Admission, JoinRequest, namesakes
+from entrain.serving.attendance import COUNTED, Attendance
 from entrain.serving.batcher import CallLater, call_later_on_loop
 from entrain.serving.behaviours import Behaviour, Behaviours
-from entrain.serving.deadline import Deadline
 from entrain.serving.limits import Limit
 from entrain.serving.parameters import EnvironmentParameters
-from entrain.serving.participant import Identity, Participant, Presence
+from entrain.serving.participant import Identity, Participant
 from entrain.serving.refusals import Refusals
 from entrain.serving.unanswered import load_unanswered, unanswered_state
 from entrain.state import State
@@ -26,21 +25,8 @@ from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
-COUNTED = (
-    "sessions_joined",
-    "sessions_resumed",
-    "sessions_resynced",
-    "sessions_left",
-    "sessions_lost",
-    "sessions_refused",
-    "steps_refused",
-)
-"""What is counted: participants that joined and that came back; that went on after the trainer had
-forgotten some of their steps; that left by themselves or because the run was complete; that did not
-come back in the grace time; simulators that were refused, and participants whose step was."""
 
-
-class Participants:
+class Participants(Attendance):
     """See the module. Owned by the event loop."""
 
     def __init__(
@@ -65,16 +51,13 @@ class Participants:
             clock: seconds.
             call_later: how to be called back after seconds.
         """
-        self.config = config
+        super().__init__(config, clock=clock, call_later=call_later)
         self.behaviours = behaviours
         self.parameters = EnvironmentParameters(environment_parameters)
         self.timings = ServerTimings()
         """Where wires note the time that they take."""
-        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
         self.admission = Admission(config, self.behaviours, seed=seed)
         self._expect = expect
-        self._clock = clock
-        self._by_id: dict[str, Participant] = {}
         self._has_begun = False
         self._refusals = Refusals(most=config.max_sessions)
         self._waiting_bytes = Limit(
@@ -82,31 +65,9 @@ class Participants:
             of="bytes of unanswered Steps",
             option="server.max_waiting_mib",
         )
-        self._expiry = Deadline(self.expire, clock=clock, call_later=call_later)
-        self._is_paused = False
 
     def __repr__(self) -> str:
         return f"<Participants: {len(self)} simulators>"
-
-    def __iter__(self) -> Iterator[Participant]:
-        return iter(self._by_id.values())
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def get(self, participant_id: str) -> Participant | None:
-        """The participant of that id, if it takes part."""
-        return self._by_id.get(participant_id)
-
-    @property
-    def num_sessions(self) -> int:
-        """Simulators that take part: connected, or in their grace time."""
-        return len(self)
-
-    @property
-    def num_running(self) -> int:
-        """Simulators that are connected."""
-        return sum(participant.presence is Presence.RUNNING for participant in self)
 
     @property
     def num_agents(self) -> int:
@@ -196,48 +157,6 @@ class Participants:
             for behaviour in self.behaviours:
                 behaviour.batcher.open()
 
-    def resume(self, participant: Participant, peer: str) -> None:
-        """A participant is connected again; its connection before need not be known as broken."""
-        if participant.presence is Presence.RUNNING:
-            self.detach(participant)
-        participant.attach(peer)
-        for behaviour in participant.behaviours.values():
-            behaviour.batcher.attach(participant.id)
-        self._schedule_expiry()
-        self.counters["sessions_resumed"] += 1
-        logger.info("%s came back: %d agents go on", participant.label, participant.num_agents)
-
-    def resync(self, participant: Participant, *, before: int) -> None:
-        """A participant is further than the checkpoint that the trainer came from; see `forget`."""
-        logger.warning(
-            "%s is at Step %d, but the checkpoint that this trainer came from knows it at Step %d: "
-            "%d open steps dropped",
-            participant.label,
-            before,
-            participant.step_number + (not participant.is_waiting),
-            participant.num_agents,
-        )
-        participant.forget(before=before)
-        for behaviour in participant.behaviours.values():
-            behaviour.slots.release(participant.id)
-        self.counters["sessions_resynced"] += 1
-
-    def detach(self, participant: Participant) -> None:
-        """A participant's connection broke: it has the grace time to come back."""
-        participant.detach(deadline_s=self._clock() + self.config.grace_s)
-        for behaviour in participant.behaviours.values():
-            behaviour.batcher.detach(participant.id)
-        self._schedule_expiry()
-
-    def leave(self, participant: Participant, reason: str) -> None:
-        """A participant says goodbye, or the run is complete."""
-        words = f"{participant.label} left ({reason})" if reason else f"{participant.label} left"
-        self._release(participant, "sessions_left", words)
-
-    def refuse_step(self, participant: Participant, error: SimulatorError) -> None:
-        """A participant is out because of what it sent; the caller tells it."""
-        self._release(participant, "steps_refused", f"session refused: {error}")
-
     def refuse_join(self, error: SimulatorError, *, simulator: str) -> None:
         """A simulator, "" if it gave no name, may not join; the caller tells it."""
         self.counters["sessions_refused"] += 1
@@ -246,54 +165,10 @@ class Participants:
         if is_final and simulator and not namesakes(simulator, self):
             self._refusals.note(simulator, str(error))
 
-    def expire(self) -> None:
-        """Release the participants whose grace time is over."""
-        now_s = self._clock()
-        for participant in [each for each in self if each.deadline_s <= now_s]:
-            self._release(participant, "sessions_lost", f"{participant.label} left without goodbye")
-        self._schedule_expiry()
-
-    @property
-    def next_deadline_s(self) -> float:
-        """When `expire` has something to do; infinity if everyone is connected."""
-        return min((participant.deadline_s for participant in self), default=float("inf"))
-
-    def _schedule_expiry(self) -> None:
-        self._expiry.set(float("inf") if self._is_paused else self.next_deadline_s)
-
-    def renew_deadlines(self) -> None:
-        """Participants of a checkpoint have the grace time from now, when they can connect."""
-        for participant in self:
-            if participant.presence is Presence.DETACHED:
-                participant.deadline_s = self._clock() + self.config.grace_s
-        self._schedule_expiry()
-
-    def _release(self, participant: Participant, counter: str, words: str) -> None:
-        """End a participant, count it, and tell the log in these words."""
-        open_steps = participant.num_agents
-        del self._by_id[participant.id]
-        participant.close()
-        slots = sum(b.batcher.leave(participant.id) for b in participant.behaviours.values())
-        self._schedule_expiry()
-        self.counters[counter] += 1
-        logger.log(
-            logging.INFO if counter == "sessions_left" else logging.WARNING,
-            "%s: %s slots released, %s open steps dropped",
-            words,
-            f"{slots:,}",
-            f"{open_steps:,}",
-        )
-
     def pause(self) -> None:
         """Hand out no more batches: iterations over batchers end, for good. Nobody expires."""
-        self._is_paused = True
         self.behaviours.close()
-        self._schedule_expiry()
-
-    def leave_all(self, reason: str) -> None:
-        """Everyone left leaves."""
-        for participant in list(self):
-            self.leave(participant, reason)
+        self.stop_expiry()
 
     def state(self) -> State:
         """All participants and behaviours, and what numbers those that join next."""

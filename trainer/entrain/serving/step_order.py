@@ -15,7 +15,8 @@ from entrain_envs.timestep import BoolArray, Int64Array, StepType, TimestepBatch
 
 # Plain numbers: looking up a member of an Enum costs as much as a small array operation.
 _FIRST, _MID, _TERMINATED = int(StepType.FIRST), int(StepType.MID), int(StepType.TERMINATED)
-_MID_BYTE = bytes([_MID])
+MID_BYTE = bytes([_MID])
+"""A row's step type in the usual message; see `StepOrder.recent`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class StepOrder:
 
     recent: bytes = b""
     """The ids of those given an action by the last message, in its order. The usual next message,
-    MID for the same agents, then needs no search."""
+    MID for the same agents, needs no search: the order after it is the same as before."""
 
     def __len__(self) -> int:
         return len(self.agent_id)
@@ -35,15 +36,10 @@ class StepOrder:
     def after(self, timesteps: TimestepBatch) -> "StepOrder":
         """Who awaits an outcome once these rows are answered; BadStepError if they are in disorder.
 
-        Returns itself, the same object, if every row is MID and the agents are those of before.
-
         Args:
             timesteps: [K] rows of one message, already held against the spec.
         """
         agent_id, step_type = timesteps.agent_id, timesteps.step_type
-        # As bytes: for a few agents numpy's comparisons cost more than all else here.
-        if agent_id.tobytes() == self.recent and not step_type.tobytes().strip(_MID_BYTE):
-            return self
         order = np.argsort(agent_id, kind="stable")
         sorted_id, sorted_type = agent_id[order], step_type[order]
         is_second = np.zeros(len(order), np.bool_)
