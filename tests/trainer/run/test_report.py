@@ -279,6 +279,19 @@ def test_the_page_has_every_picture_and_so_has_the_folder(folder: RunFolder) -> 
     assert sorted(files.values()) == sorted(Page(folder.report).pictures)
 
 
+def test_below_each_picture_stands_what_it_shows(folder: RunFolder) -> None:
+    record(folder, "walker", training(5))
+    write_report(folder, summary())
+    html = folder.report.read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    assert len(captions) == html.count("<figure>")
+    assert captions[0].startswith("Mean over these episodes of the sum of their rewards")
+    clipped = next(caption for caption in captions if "probability ratio" in caption)
+    # Names stand in backquotes where they are declared.
+    assert "left <code>clip_range</code>," in clipped
+    assert "`" not in "".join(captions)
+
+
 def test_the_head_says_what_the_run_came_to(folder: RunFolder) -> None:
     record(folder, "walker", training(5))
     write_report(folder, summary())
