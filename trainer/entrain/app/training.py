@@ -195,12 +195,15 @@ class TrainingRun:
                 self._start_trainer(behaviour, self._group)
 
     def _start_trainer(self, behaviour: Behaviour, group: asyncio.TaskGroup) -> None:
-        async def train() -> None:
-            logger.info("new behaviour: %s", behaviour.spec)
-            self._show()
-            await self.trainers[behaviour.name].run(behaviour.batcher)
+        # Soon: whoever brought the behaviour has then joined.
+        asyncio.get_running_loop().call_soon(self._announce, behaviour)
+        trainer = self.trainers[behaviour.name]
+        running = self._until_failure(trainer.run(behaviour.batcher))
+        self._serving.append(group.create_task(running))
 
-        self._serving.append(group.create_task(self._until_failure(train())))
+    def _announce(self, behaviour: Behaviour) -> None:
+        logger.info("new behaviour: %s", behaviour.spec)
+        self._show()
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
         """Do `work`; end the run, and save it, if nobody is left or an update diverged."""

@@ -1,5 +1,5 @@
-"""Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, and whether anyone beyond this machine
-reaches it. Nothing here knows of gRPC.
+"""Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, and whether other machines can reach
+it. Nothing here knows of gRPC.
 """
 
 import errno
@@ -38,17 +38,17 @@ class TcpAddress:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """What to bind: localhost is both loopback addresses, where there is IPv6."""
+        """The hosts to bind: for localhost both loopback addresses, if there is IPv6."""
         if self.host != "localhost":
             return (self.host,)
         return ("127.0.0.1", "::1") if has_ipv6_loopback() else ("127.0.0.1",)
 
     def at(self, host: str, port: int) -> str:
-        """As gRPC wants it."""
+        """HOST:PORT, with brackets around an IPv6 address."""
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def to_dial(self, port: int) -> str:
-        """What simulators of this machine dial."""
+        """The address that simulators on this machine dial."""
         return self.at("localhost" if self.host in WILDCARDS else self.host, port)
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ def _not_an_address(text: str) -> ConfigError:
 
 
 def check_exposure(address: Address, config: ServerConfig) -> None:
-    """Raise ConfigError if strangers could listen in, and nobody said that they may."""
+    """Raise ConfigError if other machines can reach the address without TLS or `insecure`."""
     if address.is_local or config.tls_certificate is not None or config.insecure:
         return
     raise ConfigError(
@@ -218,7 +218,7 @@ def _bound(address: TcpAddress, host: str, port: int) -> socket.socket:
 
 
 def cannot_listen(address: TcpAddress, where: str, error: OSError) -> ServeError:
-    """Why, and what to do about it."""
+    """The reason of an error, and what to do about it."""
     if error.errno == errno.EADDRINUSE:
         return ServeError(
             f"{where} is in use by another program (a trainer that still runs?); stop it, or "

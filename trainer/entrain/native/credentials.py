@@ -1,4 +1,4 @@
-"""Who may join: certificates from files, and the bearer token."""
+"""Reads certificates from files, and checks the bearer token of a call."""
 
 import hmac
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def server_credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
-    """TLS as configured, None without it; ServeError if a file is missing or does not fit."""
+    """The configured TLS credentials, or None; ServeError if a file is missing or wrong."""
     if config.tls_certificate is None or config.tls_key is None:
         return None
     certificate = read_pem(config.tls_certificate, "server.tls_certificate")
@@ -30,7 +30,7 @@ def server_credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
 
 
 def read_pem(path: Path, option: str) -> bytes:
-    """Content of a PEM file; ServeError naming the option if there is none."""
+    """The content of a PEM file; ServeError naming the option if it is not one."""
     try:
         content = path.read_bytes()
     except OSError as error:

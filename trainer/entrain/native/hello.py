@@ -1,4 +1,4 @@
-"""What a Hello must say before its simulator is welcomed. Nothing here changes anything."""
+"""Reads a Hello and checks what can be checked without knowing the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 200
 
 @dataclass(frozen=True)
 class ParsedHello:
-    """A Hello that makes sense by itself."""
+    """A Hello whose content is consistent."""
 
     join: JoinRequest
     resume_session_id: str
@@ -24,7 +24,7 @@ class ParsedHello:
 
 
 def read_hello(hello: pb.Hello, peer: str) -> ParsedHello:
-    """Read a Hello; RefusedHelloError or BadHelloError if it cannot be welcomed.
+    """Read a Hello; RefusedHelloError or BadHelloError if its content is wrong.
 
     Args:
         hello: as it came.
@@ -49,7 +49,7 @@ def read_hello(hello: pb.Hello, peer: str) -> ParsedHello:
 
 
 def check_version(hello: pb.Hello, who: str) -> None:
-    """Raise RefusedHelloError unless both sides speak a version in common."""
+    """Raise RefusedHelloError if both sides have no protocol version in common."""
     ours = codec.PROTOCOL_VERSION
     low, high = hello.min_version, hello.max_version
     if low <= ours <= high:

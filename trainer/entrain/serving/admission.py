@@ -1,4 +1,4 @@
-"""Who may join: limits, names, behaviours; and who each newcomer is.
+"""Checks who may join a run, and gives each newcomer its identity.
 
 Nothing here changes who takes part; see `Participants`.
 """
@@ -111,7 +111,7 @@ class Admission:
             )
 
     def identify(self, request: JoinRequest) -> Identity:
-        """Who the newcomer is from now on."""
+        """A new identity for a simulator that joins."""
         identity = Identity(
             id=secrets.token_hex(16),
             simulator=request.simulator,

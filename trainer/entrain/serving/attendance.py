@@ -1,4 +1,4 @@
-"""Who is there: connected, or in the grace time after a connection broke; counted and logged."""
+"""Which simulators are connected, or in their grace time after a connection broke."""
 
 import logging
 from collections import Counter
@@ -27,7 +27,7 @@ come back in the grace time; simulators that were refused, and participants whos
 
 
 class Attendance:
-    """The participants from when they have joined. Owned by the event loop."""
+    """Keeps, counts and logs participants from when they have joined. Owned by the event loop."""
 
     def __init__(
         self, config: ServerConfig, *, clock: Callable[[], float], call_later: CallLater
@@ -152,6 +152,6 @@ class Attendance:
         self._schedule_expiry()
 
     def leave_all(self, reason: str) -> None:
-        """Everyone left leaves."""
+        """Everyone who is still there leaves."""
         for participant in list(self):
             self.leave(participant, reason)

@@ -1,4 +1,4 @@
-"""The kinds of agents of a run: each with one spec for all simulators, its slots, its queue.
+"""The behaviours of a run: each has one spec for all simulators, its slots and its queue.
 
 Nothing here knows of simulators.
 """
@@ -36,7 +36,7 @@ class Behaviour:
             config.max_agents, of=f"agents of behaviour '{spec.name}'", option="server.max_agents"
         )
         self.no_rows = no_rows(spec)
-        """What is requested for a simulator that has no agents of this behaviour now."""
+        """The rows of a simulator that has no agents of this behaviour at the moment."""
 
     def __repr__(self) -> str:
         return f"<Behaviour {self.spec}>"
@@ -53,11 +53,11 @@ ConfigError, and ready for none of them, if it cannot serve one. Called once for
 
 
 def open_nothing(_behaviours: Sequence[Behaviour]) -> None:
-    """Take every behaviour as it comes: whoever serves it is there already."""
+    """Accept every behaviour: what serves it exists already."""
 
 
 class Behaviours:
-    """All kinds of agents seen so far. Owned by the event loop."""
+    """All behaviours that simulators brought so far. Owned by the event loop."""
 
     def __init__(
         self,

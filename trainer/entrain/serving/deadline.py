@@ -1,4 +1,4 @@
-"""Calls back when the next of several deadlines is over."""
+"""One timer that is set again whenever the next deadline changes."""
 
 from collections.abc import Callable
 

@@ -40,7 +40,7 @@ class Participants(Attendance):
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
     ) -> None:
-        """Nobody yet.
+        """Nobody takes part yet.
 
         Args:
             config: limits, grace time, lockstep.

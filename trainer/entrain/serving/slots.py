@@ -1,7 +1,7 @@
-"""Which slot stands for which agent: array-based lookup, so that agents cost no Python loop.
+"""Maps agents to slots by array operations, without a Python loop over agents.
 
-A slot is given to an agent when its rows are first batched, and taken back when the agent's episode
-ends without a next one, or its simulator leaves. The lowest free slots are given first.
+An agent gets a slot when its rows are first batched. The slot is taken back when the agent's
+episode ends without a next one, or its simulator leaves. The lowest free slots are given first.
 Nothing here knows of messages, participants or batches.
 """
 
@@ -13,7 +13,7 @@ from entrain.state import State
 from entrain_envs.timestep import BoolArray, Int64Array
 
 NO_SLOTS: Int64Array = np.empty(0, np.int64)
-"""No slots or agent ids; shared, for an empty array cannot be changed in place."""
+"""No slots or agent ids. One array for all: an empty array has nothing to change."""
 
 
 def find(sorted_ids: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:
@@ -99,7 +99,7 @@ class SlotTable:
         holding.slot = np.concatenate([holding.slot, slot])[order]
 
     def release_agents(self, owner: str, agent_id: Int64Array) -> None:
-        """Take back the slots of these agents of `owner`; those without one are passed over."""
+        """Take back the slots of these agents of `owner`; those without one are ignored."""
         holding = self._holdings.get(owner)
         if holding is None:
             return
@@ -123,7 +123,7 @@ class SlotTable:
             self._released.append(slot)
 
     def take_released(self) -> Int64Array:
-        """[R] slots taken back since this was last asked."""
+        """[R] slots taken back since the last call."""
         if not self._released:
             return NO_SLOTS
         released = np.unique(np.concatenate(self._released))
@@ -131,7 +131,7 @@ class SlotTable:
         return released
 
     def state(self) -> State:
-        """Who has which slot, which are free, and which were released and not yet told."""
+        """Who has which slot, which are free, and which were released since `take_released`."""
         return {
             "num_slots": self.num_slots,
             "free": self._free.copy(),
@@ -143,7 +143,7 @@ class SlotTable:
         }
 
     def load_state(self, state: State) -> None:
-        """Give the same slots from here on as the table that `state` was taken of."""
+        """Go on as the table that `state` was taken of."""
         self.num_slots = state["num_slots"]
         self._free = state["free"].copy()
         self._released = [state["released"].copy()] if len(state["released"]) else []

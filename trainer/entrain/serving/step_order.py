@@ -1,4 +1,4 @@
-"""Which agents of one simulator await the outcome of an action: the order a timestep must keep.
+"""Checks that each agent's timesteps arrive in the right order.
 
 An agent's rows go FIRST, MID, MID, ..., then TERMINATED or TRUNCATED, then FIRST again or nothing.
 Nothing here knows of messages, slots or other simulators.
@@ -34,7 +34,7 @@ class StepOrder:
         return len(self.agent_id)
 
     def after(self, timesteps: TimestepBatch) -> "StepOrder":
-        """Who awaits an outcome once these rows are answered; BadStepError if they are in disorder.
+        """The state once these rows are answered; BadStepError if their order is wrong.
 
         Args:
             timesteps: [K] rows of one message, already held against the spec.
@@ -101,7 +101,7 @@ class StepOrder:
         )
 
     def welcome_strays(self, timesteps: TimestepBatch) -> TimestepBatch:
-        """Make the rows of agents that the trainer has forgotten acceptable.
+        """Change the rows of agents that the trainer has forgotten, so that their order is right.
 
         After a trainer came back from an older checkpoint, simulators send outcomes of actions
         that it does not remember giving. MID then starts a step like FIRST does, without reward;
@@ -124,7 +124,7 @@ class StepOrder:
         )
 
     def state(self) -> State:
-        """The agents; `recent` is only a short cut."""
+        """The agents. `recent` is left out: it only saves time."""
         return {"agent_id": self.agent_id.copy()}
 
     @classmethod
