@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from benchmarks.entropy_tasks import DECEPTION, MOVED_WALL, TWO_GOALS, Maze, MazeTask
-from entrain.algorithms.ppo import PPO
-from entrain.app.build import make_actor
+from benchmarks.in_process import (
+    EnvironmentBatches,
+    NotedEpisodes,
+    NothingToLearn,
+    make_trainer,
+    run,
+)
+from entrain.app.build import make_actor, make_collector
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.requests import SlotTimesteps
-from entrain_envs.timestep import TimestepBatch
+from entrain.rollout.collector import EpisodeCollector
+from entrain.rollout.episodes import EpisodeLog
+from entrain.trainer import PolicyLoop, Update
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -117,50 +123,55 @@ class Learner:
         self.policy = ActorCritic(self.maze.spec, config, seed=seed)
         self._benchmark = benchmark
         self._seed = seed
-        self._algorithm = PPO(
-            self.policy,
-            config.algorithm,
-            discount=config.discount,
-            seed=seed,
-            device=torch.device("cpu"),
-        )
-        self._actor = make_actor(self.policy, seed=seed)
+        self._returns: list[Float64Array] = []
+        collector = make_collector(self.policy)
+        collector.episodes = NotedEpisodes(self._returns)
+        self._trainer = make_trainer(self.policy, seed=seed, recorder=self, collector=collector)
         self._points: list[tuple[float, float, int, float]] = []
 
     def train(self) -> Measured:
         """Learn for all of `TOTAL_STEPS`, and measure."""
-        timesteps = self.maze.reset(seed=self._seed, parameters={})["maze"]
-        while (closed := self._actor.ledger.closed) < TOTAL_STEPS:
-            if 2 * closed >= TOTAL_STEPS:
-                self.maze.set_parameters({"map": self._benchmark.change})
-            rollout = self._actor.observe(_by_slot(timesteps))
-            if rollout is not None:
-                progress = (self._actor.ledger.closed - rollout.num_steps) / TOTAL_STEPS
-                metrics = self._algorithm.update(rollout, progress=progress)
-                self._actor.policy_version = self._algorithm.version
-                self._take_point(metrics["policy/entropy"])
-            timesteps = self.maze.step({"maze": self._actor.act()})["maze"]
+        run(self._trainer, EnvironmentBatches(self.maze, seed=self._seed, is_over=self._is_over))
         curve = Curve(*np.array(self._points).T)
         return Measured(curve, self._benchmark.scores(self, curve))
+
+    def _is_over(self) -> bool:
+        """Before each batch: change the maze when it is time."""
+        if 2 * self._trainer.progress.env_steps >= TOTAL_STEPS:
+            self.maze.set_parameters({"map": self._benchmark.change})
+        return self._trainer.is_complete
 
     def play(self, *, map_: int) -> tuple[float, Mapping[str, int]]:
         """Mean return and {letter: endings} of `PLAYED_EPISODES` as sampled, without learning."""
         maze = Maze(self._benchmark.maze, num_agents=NUM_AGENTS)
-        actor = make_actor(self.policy, seed=self._seed + 1_000)
-        actor.collect = False
-        timesteps = maze.reset(seed=self._seed, parameters={"map": map_})["maze"]
-        returns = np.zeros(0)
-        while len(returns) < PLAYED_EPISODES:
-            actor.observe(_by_slot(timesteps))
-            returns = np.concatenate([returns, actor.episodes.take()[0]])
-            timesteps = maze.step({"maze": actor.act()})["maze"]
-        return float(returns.mean()), maze.take_endings()
+        episodes = EpisodeLog()
+        returns: list[float] = []
 
-    def _take_point(self, entropy: float) -> None:
-        returns, _ = self._actor.episodes.take()
-        endings = self.maze.take_endings()
+        def is_over() -> bool:
+            returns.extend(episodes.take()[0].tolist())
+            return len(returns) >= PLAYED_EPISODES
+
+        loop = PolicyLoop(
+            make_actor(self.policy, seed=self._seed + 1_000),
+            EpisodeCollector(episodes),
+            NothingToLearn(),
+        )
+        parameters = {"map": float(map_)}
+        run(
+            loop,
+            EnvironmentBatches(maze, seed=self._seed, is_over=is_over, parameters=parameters),
+        )
+        return float(np.mean(returns)), maze.take_endings()
+
+    def record(self, update: Update) -> None:
+        """Take a point of the curve at each update."""
+        returns, endings = self._returns[-1], self.maze.take_endings()
         point = self._benchmark.point(returns, endings) if len(returns) else np.nan
-        self._points.append((self._actor.ledger.closed, point, len(returns), entropy))
+        entropy = update.metrics["policy/entropy"]
+        self._points.append((update.progress.env_steps, point, len(returns), entropy))
+
+    def note_completion(self) -> None:
+        """Nothing: `_is_over` ends the batches."""
 
 
 def mean_return(returns: Float64Array, endings: Mapping[str, int]) -> float:
@@ -246,12 +257,3 @@ def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, 
             for name, value in more.items()
         },
     }
-
-
-def _by_slot(timesteps: TimestepBatch) -> SlotTimesteps:
-    return SlotTimesteps(
-        slot=timesteps.agent_id,
-        timesteps=timesteps,
-        released=np.zeros(0, np.int64),
-        num_slots=int(timesteps.agent_id.max()) + 1,
-    )

@@ -162,32 +162,29 @@ async def serve_entrain() -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
+    from benchmarks.in_process import NothingToLearn
+    from entrain.app.build import make_actor
     from entrain.config.policy import PolicyConfig
     from entrain.config.run import ServerConfig
     from entrain.native.front import NativeFront
     from entrain.policy.actor_critic import ActorCritic
-    from entrain.rollout.actor import Actor
+    from entrain.rollout.collector import EpisodeCollector
+    from entrain.rollout.episodes import EpisodeLog
     from entrain.serving.behaviours import Behaviour, Behaviours
     from entrain.serving.participants import Participants
+    from entrain.trainer import PolicyLoop
 
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
     config = ServerConfig(address="localhost:0")
 
     async def serve(behaviour: Behaviour) -> None:
-        actor = Actor(
-            ActorCritic(behaviour.spec, PolicyConfig(), seed=1),
-            rollout_steps=1,
-            seed=1,
-            discount=0.99,
-            normalize_rewards=False,
-            reward_clip=10.0,
-            collect=False,
+        loop = PolicyLoop(
+            make_actor(ActorCritic(behaviour.spec, PolicyConfig(), seed=1), seed=1),
+            EpisodeCollector(EpisodeLog()),
+            NothingToLearn(),
         )
-        async for requests in behaviour.batcher:
-            actor.observe(requests.timesteps)
-            await requests.reply(actor.act())
-            actor.record()
+        await loop.run(behaviour.batcher)
 
     async with asyncio.TaskGroup() as group:
 

@@ -1,4 +1,4 @@
-"""Learning without wire or server: one environment, the real actor and the real algorithm."""
+"""Learning without wire or server: one environment, and a trainer with all its real parts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,25 +6,34 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
+from benchmarks.in_process import EnvironmentBatches, NotedEpisodes, make_trainer, run
 
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
-from entrain.app.build import make_actor
+from entrain.app.build import make_collector
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.requests import SlotTimesteps
+from entrain.trainer import Update
 from entrain_envs.environment import Environment
-from entrain_envs.timestep import TimestepBatch
 
 
 @dataclass
 class Learned:
-    """What came of it."""
+    """What came of it. Also the recorder of the run."""
 
     policy: ActorCritic
     metrics: list[Mapping[str, float]] = field(default_factory=list)
     returns: list[npt.NDArray[np.float64]] = field(default_factory=list)
     """Of the episodes that finished before each update."""
+
+    def record(self, update: Update) -> None:
+        metrics = update.metrics.items()
+        self.metrics.append(
+            {name: value for name, value in metrics if not name.startswith("time/")}
+        )
+
+    def note_completion(self) -> None:
+        pass
 
 
 def learn(
@@ -39,6 +48,9 @@ def learn(
     (spec,) = environment.behaviours
     policy = ActorCritic(spec, config, seed=seed)
     prepare(policy)
+    learned = Learned(policy)
+    collector = make_collector(policy)
+    collector.episodes = NotedEpisodes(learned.returns)
     ppo = PPO(
         policy,
         config.algorithm,
@@ -47,24 +59,6 @@ def learn(
         device=torch.device("cpu"),
         regularizer=regularize(policy),
     )
-    actor = make_actor(policy, seed=seed)
-    learned = Learned(policy)
-    timesteps = environment.reset(seed=seed, parameters={})[spec.name]
-    while actor.ledger.closed < config.total_steps:
-        rollout = actor.observe(_by_slot(timesteps))
-        if rollout is not None:
-            done = (actor.ledger.closed - rollout.num_steps) / config.total_steps
-            learned.returns.append(actor.episodes.take()[0])
-            learned.metrics.append(ppo.update(rollout, progress=done))
-            actor.policy_version = ppo.version
-        timesteps = environment.step({spec.name: actor.act()})[spec.name]
+    trainer = make_trainer(policy, seed=seed, recorder=learned, algorithm=ppo, collector=collector)
+    run(trainer, EnvironmentBatches(environment, seed=seed, is_over=lambda: trainer.is_complete))
     return learned
-
-
-def _by_slot(timesteps: TimestepBatch) -> SlotTimesteps:
-    return SlotTimesteps(
-        slot=timesteps.agent_id,
-        timesteps=timesteps,
-        released=np.zeros(0, np.int64),
-        num_slots=int(timesteps.agent_id.max()) + 1,
-    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,9 @@ import torch
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
 from entrain.experience import Rollout
+from entrain.policy.weights import PolicyWeights
 from entrain.requests import Requests, SlotTimesteps
+from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.state import State
 from entrain.trainer import MOST_WARNINGS, Trainer, Update, episode_metrics
@@ -40,7 +42,6 @@ def rollout(steps: int) -> Rollout:
     )
 
 
-NO_ACTIONS = ActionBatch(np.zeros((0, 1), np.float32), np.zeros((0, 0), np.int32), 0)
 ROWS = SlotTimesteps(
     slot=np.zeros(1, np.int64),
     timesteps=TimestepBatch(
@@ -70,14 +71,91 @@ class FakeEpisodes:
         return np.array([1.0, 3.0]), np.array([10, 20])
 
 
+class NoDistribution:
+    def masked(self, action_mask: npt.NDArray[np.bool_]) -> "NoDistribution":
+        return self
+
+    def sample(self, noise: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+        return {}
+
+    def mode(self) -> Mapping[str, npt.NDArray[Any]]:
+        return {}
+
+    def log_prob(self, action: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+        return np.zeros(0, np.float32)
+
+
+class FakePolicy:
+    """Acts by the weights that were published."""
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    @property
+    def weights(self) -> PolicyWeights:
+        return PolicyWeights(torch.tensor([float(self.version)]), {})
+
+    def publish(self, weights: PolicyWeights, version: int) -> None:
+        assert weights.parameters.item() == version
+        self.version = version
+
+
 class FakeActor:
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+        self.policy = FakePolicy()
+
+    def evaluate(self, batch: SlotTimesteps) -> Evaluation:
+        nothing = np.zeros((1, 0), np.float32)
+        return Evaluation(
+            batch,
+            np.zeros(1, np.bool_),
+            {},
+            nothing,
+            NoDistribution(),
+            nothing,
+            nothing,
+            self.policy.version,
+        )
+
+    def refreshed(self, evaluation: Evaluation) -> Evaluation:
+        return self.evaluate(evaluation.batch)
+
+    def act(self, evaluation: Evaluation) -> Sampled:
+        self._diary.note(f"act with version {evaluation.policy_version}")
+        return Sampled(
+            continuous=np.zeros((0, 1), np.float32),
+            discrete=np.zeros((0, 0), np.int32),
+            policy_version=evaluation.policy_version,
+            rows=slice(None),
+            slot=np.zeros(0, np.int64),
+            distribution=evaluation.distribution,
+            action={},
+        )
+
+    def look_ahead(self) -> None:
+        pass
+
+    def release(self, slot: Int64Array) -> None:
+        self._diary.note(f"release {slot.tolist()}")
+
+    def release_all(self) -> None:
+        self._diary.note("release all")
+
+    def state(self) -> State:
+        return {}
+
+    def load_state(self, state: State) -> None:
+        pass
+
+
+class FakeCollector:
     """Closes one step a batch, and cuts a rollout every `rollout_steps`."""
 
-    def __init__(self, diary: Diary, rollout_steps: int) -> None:
+    def __init__(self, diary: Diary, rollout_steps: int, total_steps: int) -> None:
         self._diary = diary
         self._rollout_steps = rollout_steps
-        self.policy_version = 0
-        self.collect = True
+        self._total_steps = total_steps
         self.episodes = FakeEpisodes()
         self.ledger = Ledger()
 
@@ -85,30 +163,49 @@ class FakeActor:
     def env_steps(self) -> int:
         return self.ledger.closed
 
-    def observe(self, batch: SlotTimesteps) -> Rollout | None:
-        self._diary.note("observe" if self.collect else "observe without collecting")
-        if not self.collect:
-            return None
+    @property
+    def is_complete(self) -> bool:
+        return self.env_steps >= self._total_steps
+
+    def receive(self, evaluation: Evaluation) -> Rollout | None:
+        self._diary.note("observe")
         self.ledger = self.ledger.plus(opened=1, closed=1)
         due = self.ledger.closed % self._rollout_steps == 0
         return rollout(self._rollout_steps) if due else None
 
-    def act(self) -> ActionBatch:
-        self._diary.note(f"act with version {self.policy_version}")
-        return NO_ACTIONS
-
-    def record(self) -> None:
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
         self._diary.note("record")
 
     def release(self, slot: Int64Array) -> None:
-        self._diary.note(f"release {slot.tolist()}")
+        self._diary.note(f"drop {slot.tolist()}")
+
+    def ended(self) -> "EndedCollector":
+        return EndedCollector(self._diary)
 
     def state(self) -> State:
-        return {"ledger": self.ledger.state(), "version": self.policy_version}
+        return {"ledger": self.ledger.state()}
 
     def load_state(self, state: State) -> None:
         self.ledger = Ledger(**state["ledger"])
-        self.policy_version = state["version"]
+
+
+class EndedCollector:
+    is_complete = True
+
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+
+    def receive(self, evaluation: Evaluation) -> None:
+        self._diary.note("observe without collecting")
+
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
+        self._diary.note("record")
+
+    def release(self, slot: Int64Array) -> None:
+        pass
+
+    def ended(self) -> "EndedCollector":
+        return self
 
 
 class FakeAlgorithm:
@@ -120,6 +217,10 @@ class FakeAlgorithm:
         self.begun = threading.Event()
         self.thread = ""
         self.version = 0
+
+    @property
+    def weights(self) -> PolicyWeights:
+        return PolicyWeights(torch.tensor([float(self.version)]), {})
 
     def update(
         self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
@@ -221,7 +322,8 @@ class Bench:
         self, *, rollout_steps: int = 2, total_steps: int = 100, slow_update: int = 0
     ) -> None:
         self.diary = Diary()
-        self.actor = FakeActor(self.diary, rollout_steps)
+        self.actor = FakeActor(self.diary)
+        self.collector = FakeCollector(self.diary, rollout_steps, total_steps)
         self.algorithm = FakeAlgorithm(self.diary, slow_update=slow_update)
         self.alarms = FakeAlarms()
         self.recorder = FakeRecorder()
@@ -229,6 +331,7 @@ class Bench:
         self.trainer = Trainer(
             "walker",
             actor=self.actor,
+            collector=self.collector,
             algorithm=self.algorithm,
             alarms=self.alarms,
             recorder=self.recorder,
@@ -326,7 +429,7 @@ async def test_an_interrupted_update_keeps_its_rollout_and_leaves_its_batch_unan
     assert was_learning
     assert not bench.trainer.is_learning
     assert bench.diary.entries == ["observe", "act with version 0", "reply", "record", "observe"]
-    assert bench.trainer.state()["pending"]["reward"].shape == (2, 1)
+    assert bench.trainer.state()["lessons"]["0"]["rollout"]["reward"].shape == (2, 1)
 
 
 async def test_a_resumed_run_does_the_interrupted_update_before_it_answers() -> None:
@@ -343,16 +446,16 @@ async def test_a_resumed_run_does_the_interrupted_update_before_it_answers() -> 
     assert resumed.diary.entries == [
         "update from 2 steps at 0",
         "act with version 1",
-        "reply to the batch of before",
+        *["reply to the batch of before", "record"],
         *["observe", "act with version 1", "reply", "record"],
     ]
-    assert resumed.trainer.state()["pending"] is None
+    assert resumed.trainer.state()["lessons"] == {}
 
 
 async def test_agents_that_left_last_are_released_unless_a_batch_is_unanswered() -> None:
     idle = Bench()
     idle.trainer.release(lambda: np.array([3, 5]))
-    assert idle.diary.entries == ["release [3, 5]"]
+    assert idle.diary.entries == ["release [3, 5]", "drop [3, 5]"]
 
     busy = Bench(rollout_steps=1, slow_update=1)
     running = asyncio.create_task(busy.trainer.run(busy.batches(1)))
@@ -431,12 +534,16 @@ async def test_only_the_newest_warnings_are_kept() -> None:
     assert bench.trainer.warnings[0] == "update 22: one thing"
 
 
-def test_a_checkpoint_of_before_there_were_alarms_can_be_resumed() -> None:
-    state = Bench().trainer.state()
-    old = {name: part for name, part in state.items() if name not in {"alarms", "warnings"}}
-    bench = Bench()
-    bench.trainer.load_state(old)
-    assert bench.trainer.warnings == ()
+async def test_more_total_steps_than_before_are_collected_from_the_next_rows_on() -> None:
+    complete = Bench(rollout_steps=2, total_steps=2)
+    await complete.trainer.run(complete.batches(3))
+    state = complete.trainer.state()
+    same, longer = Bench(rollout_steps=2, total_steps=2), Bench(rollout_steps=2, total_steps=4)
+    for bench in (same, longer):
+        bench.trainer.load_state(state)
+        await bench.trainer.run(bench.batches(1))
+    assert same.diary.entries[0] == "observe without collecting"
+    assert longer.diary.entries[:2] == ["release all", "observe"]
 
 
 def test_without_finished_episodes_there_is_no_return_to_report() -> None:

@@ -1,34 +1,136 @@
-"""The loop of one policy: serve, collect, learn.
+"""The loop of one policy: evaluate, collect, learn, act.
 
-A `Trainer` sees its collaborators as Protocols: batches of requests come from the server, steps
-and rollouts are the actor's, learning is the algorithm's, and what happened goes to a recorder.
-It owns its progress and nothing else. Nothing here knows of gRPC, files or networks' insides.
+`PolicyLoop` is the only such loop: training, evaluation, benchmarks and tests run it. A `Trainer`
+is the loop with a learner; it owns the policy's progress. Both see their collaborators as
+Protocols: batches of requests come from a server, or from an environment in this process. Nothing
+here knows of gRPC, files or networks' insides.
 """
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
 from entrain.experience import Rollout
+from entrain.learner import Learner, Lesson, PublishedPolicy
 from entrain.requests import Batches, SlotTimesteps, Unanswered
+from entrain.rollout.collector import Collector
+from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
 from entrain.stopwatch import Stopwatch
-from entrain_envs.timestep import ActionBatch, Int64Array
+from entrain_envs.timestep import Int64Array
+
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
 
 MOST_WARNINGS = 100
-"""That are kept for the report, the newest ones."""
+"""Warnings kept for the report: the newest ones."""
+
+
+class ActorPart(Stateful, Protocol):
+    """Evaluates batches and samples actions. See `Actor`."""
+
+    @property
+    def policy(self) -> PublishedPolicy: ...
+    def evaluate(self, batch: SlotTimesteps) -> Evaluation: ...
+    def refreshed(self, evaluation: Evaluation) -> Evaluation: ...
+    def act(self, evaluation: Evaluation) -> Sampled: ...
+    def look_ahead(self) -> None: ...
+    def release(self, slot: Int64Array) -> None: ...
+    def release_all(self) -> None: ...
+
+
+class Learns(Protocol[E_contra]):
+    """Takes experience before the batch that completed it is answered."""
+
+    async def learn(self, experience: E_contra) -> None: ...
+    async def finish(self) -> None:
+        """All was collected: learn from what is left before the batch is answered."""
+        ...
+
+    def note_completion(self) -> None:
+        """All was collected, and the batch is answered."""
+        ...
+
+
+class PolicyLoop(Generic[E]):
+    """Serves one policy's agents. Owned by the event loop.
+
+    An answer goes out before its steps are recorded, so that simulators and trainer are busy at
+    the same time. Until then the loop holds the one pair that is not recorded; whoever needs it
+    recorded calls `record` first.
+    """
+
+    def __init__(
+        self,
+        actor: ActorPart,
+        collector: Collector[E],
+        learner: Learns[E],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.collector = collector
+        self.stopwatch = Stopwatch(clock)
+        self.evaluation: Evaluation | None = None
+        """Of the batch that is not answered yet."""
+        self._actor = actor
+        self._learner = learner
+        self._unrecorded: tuple[Evaluation, Sampled] | None = None
+
+    async def run(self, batches: Batches) -> None:
+        """Serve until the batches end."""
+        actor, learner, lap = self._actor, self._learner, self.stopwatch.lap
+        if self.evaluation is not None and batches.unanswered is not None:
+            if self.collector.is_complete:
+                await learner.finish()
+            await self._answer(batches.unanswered, actor.refreshed(self.evaluation))
+        elif self.collector.is_complete:
+            learner.note_completion()
+        self.stopwatch.start()
+        async for requests in batches:
+            lap("wait")
+            if self.collector.is_complete:
+                self.collector = self.collector.ended()
+            evaluation = self.evaluation = actor.evaluate(requests.timesteps)
+            experience = self.collector.receive(evaluation)
+            lap("observe")
+            if experience is not None:
+                await learner.learn(experience)
+                evaluation = actor.refreshed(evaluation)
+            if self.collector.is_complete:
+                await learner.finish()
+                evaluation = actor.refreshed(evaluation)
+            await self._answer(requests, evaluation)
+
+    async def _answer(self, requests: Unanswered, evaluation: Evaluation) -> None:
+        actions = self._actor.act(evaluation)
+        self.evaluation, self._unrecorded = None, (evaluation, actions)
+        is_complete = self.collector.is_complete
+        self.stopwatch.lap("act")
+        # Once complete, whether another batch is served must not depend on who is faster.
+        await requests.reply(actions, wait=not is_complete)
+        self.stopwatch.lap("wait")
+        self.record()
+        self.stopwatch.lap("record")
+        if is_complete:
+            self._learner.note_completion()
+
+    def record(self) -> None:
+        """Write down what the last batch's actions were given for, if that is not done."""
+        if self._unrecorded is not None:
+            evaluation, actions = self._unrecorded
+            self._unrecorded = None
+            self.collector.record(evaluation, actions)
+            self._actor.look_ahead()
 
 
 class EpisodeSource(Protocol):
@@ -37,11 +139,8 @@ class EpisodeSource(Protocol):
     def take(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]: ...
 
 
-class ActorPart(Stateful, Protocol):
-    """Runs the policy on a batch; closes and opens steps. See `Actor`."""
-
-    policy_version: int
-    collect: bool
+class CollectorPart(Collector[Rollout], Stateful, Protocol):
+    """Collects rollouts. See `RolloutCollector`."""
 
     @property
     def episodes(self) -> EpisodeSource: ...
@@ -49,10 +148,6 @@ class ActorPart(Stateful, Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def env_steps(self) -> int: ...
-    def observe(self, batch: SlotTimesteps) -> Rollout | None: ...
-    def act(self) -> ActionBatch: ...
-    def record(self) -> None: ...
-    def release(self, slot: Int64Array) -> None: ...
 
 
 class Diagnostics(Stateful, Protocol):
@@ -70,7 +165,7 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """One policy has learned from one rollout: what a person wants to know of it."""
+    """What a person wants to know of one update."""
 
     behaviour: str
     progress: Progress
@@ -87,8 +182,7 @@ class Update:
 class Trainer:
     """Serves one policy's agents and learns from them until its total steps are reached.
 
-    Owned by the event loop. Only the algorithm's update runs in a thread, and while it runs
-    nothing else here does: simulators wait, so that data is exactly on-policy.
+    Owned by the event loop. Only the algorithm's updates run in a thread.
     """
 
     def __init__(
@@ -96,29 +190,35 @@ class Trainer:
         behaviour: str,
         *,
         actor: ActorPart,
+        collector: CollectorPart,
         algorithm: Algorithm,
         alarms: Diagnostics,
         recorder: Recorder,
         learners: Executor,
         total_steps: int,
+        policy_lag: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.behaviour = behaviour
         self.total_steps = total_steps
         self._actor = actor
-        self._algorithm = algorithm
+        self._collector = collector
+        self._learner = Learner(
+            algorithm,
+            actor.policy,
+            learners,
+            total_steps=total_steps,
+            policy_lag=policy_lag,
+            note_update=self._note_update,
+        )
+        self._loop = PolicyLoop(actor, collector, self, clock=clock)
         self._alarms = alarms
         self._recorder = recorder
-        self._learners = learners
         self._clock = clock
-        self._stopwatch = Stopwatch(clock)
         self._began_s = clock()
         self._earlier = Progress()
         self._episodes = 0
         self._warnings: deque[str] = deque(maxlen=MOST_WARNINGS)
-        self._pending: Rollout | None = None
-        self._is_learning = False
-        self._give_up = False
 
     def __repr__(self) -> str:
         return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
@@ -127,8 +227,8 @@ class Trainer:
     def progress(self) -> Progress:
         """How far training has come, over all sittings."""
         return Progress(
-            env_steps=self._actor.env_steps,
-            updates=self._algorithm.version,
+            env_steps=self._collector.env_steps,
+            updates=self._learner.version,
             episodes=self._episodes,
             seconds=self._earlier.seconds + self._clock() - self._began_s,
         )
@@ -136,7 +236,8 @@ class Trainer:
     @property
     def ledger(self) -> Ledger:
         """Steps opened, closed and dropped."""
-        return self._actor.ledger
+        self._loop.record()
+        return self._collector.ledger
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -146,12 +247,17 @@ class Trainer:
     @property
     def is_complete(self) -> bool:
         """Whether the total steps are reached, and no rollout is left to learn from."""
-        return self._pending is None and self._actor.env_steps >= self.total_steps
+        return self._learner.is_idle and self._collector.is_complete
 
     @property
     def is_learning(self) -> bool:
-        """Whether an update runs just now; `state` must then wait, or the update be interrupted."""
-        return self._is_learning
+        """Whether an update runs just now."""
+        return self._learner.is_learning
+
+    @property
+    def has_state(self) -> bool:
+        """Whether `state` may be called now; else an update must end first, or be interrupted."""
+        return self._learner.has_state
 
     async def run(self, batches: Batches) -> None:
         """Serve until the batches end, or until `interrupt` ends a running update.
@@ -160,25 +266,11 @@ class Trainer:
         of policies that still learn, but it neither collects nor learns any more.
         """
         try:
-            await self._finish_interrupted(batches.unanswered)
-            async for requests in batches:
-                self._stopwatch.lap("wait")
-                self._actor.collect = not self.is_complete
-                rollout = self._actor.observe(requests.timesteps)
-                self._stopwatch.lap("observe")
-                if rollout is not None:
-                    await self._learn(rollout)
-                actions = self._actor.act()
-                self._stopwatch.lap("act")
-                # The answer goes out before the rest is done. Not at the end: whether another
-                # batch is served after it must not depend on who is faster.
-                await requests.reply(actions, wait=not self.is_complete)
-                self._stopwatch.lap("wait")
-                self._actor.record()
-                self._stopwatch.lap("record")
-                self._note_completion()
+            await self._learner.resume(is_batch_unanswered=self._loop.evaluation is not None)
+            await self._loop.run(batches)
+            await self._learner.settle()
         except UpdateCancelled:
-            # The rollout stays pending and its batch unanswered; `state` holds both.
+            # The rollout stays with the learner and its batch unanswered; `state` holds both.
             return
 
     def interrupt(self) -> None:
@@ -187,7 +279,7 @@ class Trainer:
         Weights go back to what they were before it, and the rollout is kept for `state`, so that
         a resumed run does the same update again.
         """
-        self._give_up = True
+        self._learner.interrupt()
 
     def release(self, take_released: Callable[[], Int64Array]) -> None:
         """Drop the open steps of agents that left after the last batch.
@@ -195,50 +287,36 @@ class Trainer:
         Not if a batch is unanswered: its own agents may be among them, and are given an action
         yet. The server keeps them then, until the next batch.
         """
-        if self._pending is None:
-            self._actor.release(take_released())
+        if self._loop.evaluation is None:
+            self._loop.record()
+            released = take_released()
+            self._actor.release(released)
+            self._loop.collector.release(released)
 
-    async def _finish_interrupted(self, unanswered: Unanswered | None) -> None:
-        """Do what was left undone when the checkpoint was written."""
-        if self._pending is not None:
-            await self._learn(self._pending)
-        if unanswered is not None:
-            await unanswered.reply(self._actor.act(), wait=False)
-        self._note_completion()
-        self._stopwatch.start()
+    async def learn(self, experience: Rollout) -> None:
+        """See `Learns.learn`."""
+        returns, lengths = self._collector.episodes.take()
+        await self._learner.learn(Lesson(experience, self._collector.env_steps, returns, lengths))
 
-    async def _learn(self, rollout: Rollout) -> None:
-        self._pending = rollout
-        self._is_learning = True
-        before = Progress(env_steps=self._actor.env_steps - rollout.num_steps)
-        done = before.fraction(self.total_steps)
-        try:
-            metrics = await asyncio.get_running_loop().run_in_executor(
-                self._learners,
-                partial(
-                    self._algorithm.update,
-                    rollout,
-                    progress=done,
-                    cancelled=lambda: self._give_up,
-                ),
-            )
-        finally:
-            self._is_learning = False
-        self._pending = None
-        self._actor.policy_version = self._algorithm.version
-        self._stopwatch.lap("learn")
-        self._record(metrics, rollout.num_steps, done)
+    async def finish(self) -> None:
+        """See `Learns.finish`."""
+        await self._learner.finish()
 
-    def _record(self, learned: Metrics, env_steps: int, done: float) -> None:
-        returns, lengths = self._actor.episodes.take()
-        self._episodes += len(returns)
+    def note_completion(self) -> None:
+        """See `Learns.note_completion`."""
+        self._recorder.note_completion()
+
+    def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
+        self._loop.stopwatch.lap("learn")
+        self._episodes += len(lesson.returns)
         metrics = {
-            **episode_metrics(returns, lengths),
+            **episode_metrics(lesson.returns, lesson.lengths),
             **learned,
-            **self._stopwatch.metrics(env_steps),
+            **self._loop.stopwatch.metrics(lesson.rollout.num_steps),
         }
+        done = self._learner.progress_before(lesson)
         warnings = [
-            f"update {self._algorithm.version}: {words}"
+            f"update {self._learner.version}: {words}"
             for words in self._alarms.findings(metrics, progress=done)
         ]
         self._warnings.extend(warnings)
@@ -261,34 +339,46 @@ class Trainer:
             warnings=tuple(self._warnings),
         )
 
-    def _note_completion(self) -> None:
-        if self.is_complete:
-            self._recorder.note_completion()
-
     def state(self) -> State:
         """Everything that decides how this policy goes on, an interrupted update included."""
-        if self._is_learning:
-            raise RuntimeError("state() was called during an update; wait for it or interrupt it")
+        self._loop.record()
+        evaluation = self._loop.evaluation
         return {
+            **self._learner.state(),
             "progress": self.progress.state(),
             "actor": self._actor.state(),
-            "algorithm": self._algorithm.state(),
+            "collector": self._collector.state(),
+            "collects": self._loop.collector is self._collector,
+            "unanswered": None if evaluation is None else evaluation.batch.state(),
             "alarms": self._alarms.state(),
             "warnings": list(self._warnings),
-            "pending": None if self._pending is None else self._pending.state(),
         }
 
     def load_state(self, state: State) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken; a batch that was not answered is evaluated again."""
         self._earlier = Progress.from_state(state["progress"])
         self._episodes = self._earlier.episodes
         self._actor.load_state(state["actor"])
-        self._algorithm.load_state(state["algorithm"])
-        if "alarms" in state:
-            # Earlier versions warned of nothing, which is no reason to refuse what they learned.
-            self._alarms.load_state(state["alarms"])
-            self._warnings.extend(state["warnings"])
-        self._pending = None if state["pending"] is None else Rollout.from_state(state["pending"])
+        self._collector.load_state(state["collector"])
+        self._learner.load_state(state)
+        self._alarms.load_state(state["alarms"])
+        self._warnings.extend(state["warnings"])
+        if not state["collects"]:
+            self._end_or_begin_again()
+        unanswered = state["unanswered"]
+        self._loop.evaluation = (
+            None
+            if unanswered is None
+            else self._actor.evaluate(SlotTimesteps.from_state(unanswered))
+        )
+
+    def _end_or_begin_again(self) -> None:
+        """The run had its total steps; it may have been resumed with more."""
+        if self._collector.is_complete:
+            self._loop.collector = self._collector.ended()
+        else:
+            # Episodes that nobody collected from their beginning begin with their next rows.
+            self._actor.release_all()
 
 
 def episode_metrics(returns: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> Metrics:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from acting_and_collecting import ActingAndCollecting
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
 from entrain.algorithms.ppo import PPO, Coefficients
 from entrain.algorithms.weights import weights_of
@@ -23,7 +24,6 @@ from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout import action_noise
-from entrain.rollout.actor import Actor
 from entrain_envs.environment import Environment
 from exact_answers import (
     ALIKE,
@@ -84,14 +84,7 @@ def every_noise(
 
 def lived_through(policy: ActorCritic, environment: Environment, agents: int, rows: int) -> Rollout:
     """What the real actor collects in the first `rows` steps of all agents."""
-    actor = Actor(
-        policy,
-        rollout_steps=rows * agents,
-        seed=0,
-        discount=DISCOUNT,
-        normalize_rewards=False,
-        reward_clip=10.0,
-    )
+    actor = ActingAndCollecting(policy, rollout_steps=rows * agents, seed=0, discount=DISCOUNT)
     timesteps = environment.reset(seed=0, parameters={})["toy"]
     while True:
         rollout = actor.observe(

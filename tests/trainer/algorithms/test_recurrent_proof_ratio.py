@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from acting_and_collecting import ActingAndCollecting
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
@@ -26,7 +27,6 @@ from entrain.inference import policy as inference
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout import columns, sequence_states
-from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 from recurrent_cases import COEFFICIENTS
@@ -56,7 +56,7 @@ def acts_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 class Life:
     """Agents of random speed: each batch brings some of them, and ends some episodes."""
 
-    def __init__(self, actor: Actor, *, seed: int) -> None:
+    def __init__(self, actor: ActingAndCollecting, *, seed: int) -> None:
         self._actor = actor
         self._rng = np.random.default_rng(seed)
         self._is_running = np.zeros(SLOTS, np.bool_)
@@ -121,12 +121,12 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
     config = PolicyConfig(network=network, rollout_steps=80, algorithm=options)
     policy = ActorCritic(SPEC, config, seed=3).double()
     ppo = PPO(policy, options, discount=0.99, seed=3, device=torch.device("cpu"))
-    actor = Actor(
-        policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True, reward_clip=10.0
+    both = ActingAndCollecting(
+        policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True
     )
-    actor._recurrent_state = actor._recurrent_state.astype(np.float64)
+    both.actor._recurrent_state = both.actor._recurrent_state.astype(np.float64)
     steps = resets = carried = 0
-    for update, rollout in enumerate(islice(Life(actor, seed=3).rollouts(), 6)):
+    for update, rollout in enumerate(islice(Life(both, seed=3).rollouts(), 6)):
         present = of_present_weights(rollout, ppo.version)
         for minibatch in ppo.minibatches(present).epoch(torch.Generator().manual_seed(update)):
             mask = minibatch.mask
@@ -139,7 +139,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
         states = present.sequence_state[0][present.valid[0] & ~present.reset[0]]
         carried += int(states.any(dim=1).sum())
         assert ppo.update(rollout, progress=0.0)["policy/kl"] > 1e-4
-        actor.policy_version = ppo.version
+        both.actor.policy.publish(ppo.weights, ppo.version)
     # The proof is not of nothing: there was enough of everything.
     assert steps > 250
     assert resets > 10

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from acting_and_collecting import ActingAndCollecting
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import PolicyOutput
 from entrain.policy.inputs import policy_inputs
 from entrain.requests import SlotTimesteps
 from entrain.rollout import columns, sequence_states
-from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -67,7 +67,18 @@ class CodeDistribution:
         return torch.zeros_like(self.seen)
 
 
-class CodePolicy:
+class Notes:
+    """What a policy was asked. The copy that acts writes into those of the policy it is of."""
+
+    def __init__(self) -> None:
+        self.forwards = 0
+        self.last_observation: Mapping[str, Tensor] = {}
+
+    def __deepcopy__(self, _memo: Any) -> "Notes":
+        return self
+
+
+class CodePolicy(torch.nn.Module):
     """Sees code + WEIGHT_UNIT * weight, and values it at just that.
 
     With memory it values state[0], where state[i] = (state[i] / 2^(i + 1), zero after a reset) +
@@ -86,6 +97,7 @@ class CodePolicy:
         burn_in: int = 0,
         history: bool = False,
     ) -> None:
+        super().__init__()
         self.state_size = state_size
         self.num_values = num_values
         network = NetworkConfig(
@@ -96,21 +108,18 @@ class CodePolicy:
         self.config = PolicyConfig(network=network)
         self.inputs = policy_inputs(SPEC, network)
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.forwards = 0
-
-    def parameters(self) -> Iterator[torch.nn.Parameter]:
-        yield self.weight
+        self.notes = Notes()
 
     def learn(self) -> None:
-        """What an update does: the next forward says something else."""
+        """What an update does. Who acts sees it once it is published."""
         with torch.no_grad():
             self.weight.add_(1.0)
 
-    def __call__(
+    def forward(
         self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
     ) -> PolicyOutput:
-        self.forwards += 1
-        self.last_observation = observation
+        self.notes.forwards += 1
+        self.notes.last_observation = observation
         seen = observation["code"] + WEIGHT_UNIT * self.weight
         for each in self.inputs.observations:
             assert observation[each.name].shape == (*reset.shape, *each.shape), each.name
@@ -172,17 +181,6 @@ def batch_of(
     )
 
 
-def actor_of(policy: CodePolicy, **changes: Any) -> Actor:
-    options: dict[str, Any] = {
-        "rollout_steps": 4,
-        "seed": 7,
-        "discount": 0.5,
-        "normalize_rewards": False,
-        "reward_clip": 10.0,
-    }
-    return Actor(policy, **{**options, **changes})
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _unused_storage_is_loud() -> Iterator[None]:
     """Every cell of fresh storage holds 1e9 (or true, or 255), so that a leak is seen."""
@@ -204,8 +202,8 @@ def make_policy() -> Callable[..., CodePolicy]:
 
 
 @pytest.fixture(scope="session")
-def make_actor() -> Callable[..., Actor]:
-    return actor_of
+def make_actor() -> Callable[..., ActingAndCollecting]:
+    return ActingAndCollecting
 
 
 @pytest.fixture(scope="session")

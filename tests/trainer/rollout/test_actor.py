@@ -11,7 +11,7 @@ from entrain.config.policy import ActionConfig, MemoryConfig, NetworkConfig, Pol
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.rollout import action_noise
-from entrain.rollout.actor import Actor
+from entrain.rollout.evaluation import Outcomes
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.reward_scaling import RewardScaler
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -81,7 +81,7 @@ def test_after_a_cut_actions_come_from_the_policy_that_learned(
     # The value of what followed is that of the critic before learning.
     assert rollout.next_value.item() == 2.0
     policy.learn()
-    actor.policy_version = 1
+    actor.publish(1)
     actions = actor.act()
     assert actions.policy_version == 1
     assert actions.continuous[0, 0] == 2 * 10_002.0
@@ -98,9 +98,10 @@ def test_the_policy_runs_once_a_batch_and_once_more_after_a_cut(
     actor = make_actor(policy, rollout_steps=2)
     forwards = []
     for step_type in (FIRST, MID, MID, MID):
-        actor.observe(batch((0, step_type, 0.0, 1.0)))
+        if actor.observe(batch((0, step_type, 0.0, 1.0))) is not None:
+            actor.publish(1)
         actor.act()
-        forwards.append(policy.forwards)
+        forwards.append(policy.notes.forwards)
     assert forwards == [1, 2, 4, 5]
 
 
@@ -213,7 +214,7 @@ def test_an_agent_acts_the_same_whoever_shares_its_batches(
 def test_noise_differs_between_steps_slots_and_seeds_and_never_repeats_for_a_slots_next_agent(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    def drawn(actor: Actor) -> list[float]:
+    def drawn(actor: Any) -> list[float]:
         noise = []
         for released in ((), (0, 1)):
             for step_type in (FIRST, MID):
@@ -244,7 +245,7 @@ def test_steps_closed_are_counted_before_they_are_written_down(
 def test_outcomes_that_are_not_collected_are_not_counted(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    actor = make_actor(make_policy(), collect=False)
+    actor = make_actor(make_policy(), total_steps=0)
     actor.observe(batch((0, FIRST, 0.0, 1.0)))
     actor.act()
     actor.observe(batch((0, MID, 0.0, 1.0)))
@@ -275,7 +276,7 @@ def test_noise_is_drawn_while_simulators_compute(
 def test_a_deterministic_actor_takes_the_mode_each_time(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    actor = make_actor(make_policy(), deterministic=True, collect=False)
+    actor = make_actor(make_policy(), deterministic=True, total_steps=0)
     for step_type in (FIRST, MID, MID):
         actor.observe(batch((0, step_type, 0.0, 1.0)))
         assert actor.act().continuous.tolist() == [[2.0, 1.0]]
@@ -284,7 +285,7 @@ def test_a_deterministic_actor_takes_the_mode_each_time(
 def test_without_collecting_nothing_is_counted_but_episodes_are_logged(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    actor = make_actor(make_policy(), rollout_steps=1, collect=False)
+    actor = make_actor(make_policy(), rollout_steps=1, total_steps=0)
     for row in ((0, FIRST, 0.0, 1.0), (0, MID, 2.0, 1.0), (0, TRUNCATED, 3.0, 1.0)):
         assert actor.observe(batch(row)) is None
         actor.act()
@@ -293,25 +294,16 @@ def test_without_collecting_nothing_is_counted_but_episodes_are_logged(
     assert (returns.tolist(), lengths.tolist()) == ([5.0], [2])
 
 
-@pytest.mark.parametrize("collect", [False, True])
+@pytest.mark.parametrize("total_steps", [0, 100])
 def test_what_is_remembered_is_carried_from_step_to_step_whether_or_not_steps_are_collected(
-    collect: bool,
+    total_steps: int, make_actor: Make
 ) -> None:
     spec = BehaviourSpec("walker", (ObservationSpec("x", (3,)),), ActionSpec((-1.0,), (1.0,)))
     memory = MemoryConfig(kind="gru", size=4)
     policy = ActorCritic(spec, PolicyConfig(network=NetworkConfig(memory=memory)), seed=3)
     with torch.no_grad():
         policy.action_head.weight.mul_(100)
-    actor = Actor(
-        policy,
-        rollout_steps=100,
-        seed=1,
-        discount=0.9,
-        normalize_rewards=False,
-        reward_clip=1.0,
-        collect=collect,
-        deterministic=True,
-    )
+    actor = make_actor(policy, rollout_steps=100, total_steps=total_steps, deterministic=True)
     x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
     sent = []
     for step, rows in enumerate(x):
@@ -338,7 +330,7 @@ def test_when_collecting_ends_open_steps_are_dropped_and_episodes_go_on(
     actor = make_actor(make_policy())
     actor.observe(batch((0, FIRST, 0.0, 1.0)))
     actor.act()
-    actor.collect = False
+    actor.end()
     assert actor.ledger == Ledger(opened=1, dropped=1)
     actor.observe(batch((0, MID, 1.0, 1.0)))
     actor.act()
@@ -351,10 +343,12 @@ def test_when_collecting_ends_open_steps_are_dropped_and_episodes_go_on(
 def test_when_collecting_begins_again_an_episode_on_its_way_begins_with_its_next_row(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    actor = make_actor(make_policy(), rollout_steps=1, collect=False)
-    actor.observe(batch((0, FIRST, 0.0, 1.0)))
-    actor.act()
-    actor.collect = True
+    complete = make_actor(make_policy(), total_steps=0)
+    complete.observe(batch((0, FIRST, 0.0, 1.0)))
+    complete.act()
+    actor = make_actor(make_policy(), rollout_steps=1)
+    actor.load_state(complete.state())
+    actor.begin_again()
     assert actor.observe(batch((0, MID, 1.0, 2.0))) is None
     actor.act()
     rollout = actor.observe(batch((0, MID, 1.0, 3.0)))
@@ -395,28 +389,67 @@ def test_the_scale_of_a_reward_takes_each_episode_by_itself(
 def test_a_policy_that_is_complete_cuts_nothing_even_if_it_is_resumed_with_shorter_rollouts(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
-    actor = make_actor(make_policy(), rollout_steps=4)
+    actor = make_actor(make_policy(), rollout_steps=4, total_steps=2)
     for step_type in (FIRST, MID, MID):
         actor.observe(batch((0, step_type, 0.0, 1.0)))
         actor.act()
-    actor.collect = False
-    resumed = make_actor(make_policy(), rollout_steps=2)
+    assert actor.env_steps == 2
+    resumed = make_actor(make_policy(), rollout_steps=2, total_steps=2)
     resumed.load_state(actor.state())
     assert resumed.observe(batch((0, MID, 0.0, 1.0))) is None
+    assert resumed.ledger == Ledger(opened=3, closed=2, dropped=1)
 
 
-def test_observing_twice_or_acting_on_nothing_is_refused(
+def test_an_outcome_carries_what_was_observed_also_where_the_next_episode_has_begun(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
     actor = make_actor(make_policy())
-    with pytest.raises(RuntimeError, match="call observe"):
-        actor.act()
-    actor.observe(batch((0, FIRST, 0.0, 1.0)))
-    with pytest.raises(RuntimeError, match="answer the batch with act"):
-        actor.observe(batch((0, MID, 0.0, 1.0)))
+    actor.observe(batch((0, FIRST, 0.0, 1.0), (1, FIRST, 0.0, 2.0)))
+    actor.act()
+    actor.record()
+    rows = batch((1, TRUNCATED, 1.0, 3.0), (1, FIRST, 0.0, 4.0), (0, MID, 1.0, 5.0))
+    outcomes = Outcomes.of(actor.actor.evaluate(rows))
+    assert outcomes.slot.tolist() == [1, 0]
+    assert outcomes.observation["code"].tolist() == [3.0, 5.0]
 
 
-def test_the_learner_finds_the_log_probability_the_actor_stored() -> None:
+def test_a_batch_is_received_once_and_recorded_before_the_next(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    both = make_actor(make_policy())
+    evaluation = both.actor.evaluate(batch((0, FIRST, 0.0, 1.0)))
+    both.collected.receive(evaluation)
+    with pytest.raises(RuntimeError, match="was called twice"):
+        both.collected.receive(evaluation)
+
+
+def test_a_batch_may_be_evaluated_again_before_it_is_answered(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    actor = make_actor(make_policy(state_size=2, history=True)).actor
+    actor.act(actor.evaluate(batch((0, FIRST, 0.0, 1.0), (1, FIRST, 0.0, 1.0))))
+    rows = batch((0, TERMINATED, 1.0, 2.0), (0, FIRST, 0.0, 3.0), (1, MID, 1.0, 4.0), released=[1])
+    first, again = actor.evaluate(rows), actor.evaluate(rows)
+    assert first.begins.tolist() == again.begins.tolist() == [False, True, True]
+    assert first.value.tolist() == again.value.tolist()
+    assert first.next_recurrent_state.tolist() == again.next_recurrent_state.tolist()
+
+
+def test_an_evaluation_is_refreshed_only_if_other_weights_were_published(
+    make_policy: Make, make_actor: Make, batch: Batch
+) -> None:
+    policy = make_policy()
+    both = make_actor(policy)
+    evaluation = both.actor.evaluate(batch((0, FIRST, 0.0, 1.0)))
+    policy.learn()
+    assert both.actor.refreshed(evaluation) is evaluation
+    both.publish(1)
+    refreshed = both.actor.refreshed(evaluation)
+    assert refreshed.policy_version == 1
+    assert refreshed.value.tolist() == [[10_001.0]]
+
+
+def test_the_learner_finds_the_log_probability_the_actor_stored(make_actor: Make) -> None:
     # The real policy, hybrid, masked, bounded: what was stored must be recomputable to 1e-6.
     spec = BehaviourSpec(
         "walker",
@@ -426,14 +459,7 @@ def test_the_learner_finds_the_log_probability_the_actor_stored() -> None:
     policy = ActorCritic(
         spec, PolicyConfig(action=ActionConfig(distribution="squashed_gaussian")), seed=3
     )
-    actor = Actor(
-        policy,
-        rollout_steps=30,
-        seed=1,
-        discount=0.9,
-        normalize_rewards=False,
-        reward_clip=1.0,
-    )
+    actor = make_actor(policy, rollout_steps=30)
     rng = np.random.default_rng(0)
     rollout = None
     for step in range(8):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from entrain.experience import Rollout
 from entrain.policy.noise import uniform_noise
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain_envs.timestep import ActionBatch, StepType
 
 FIRST, MID = StepType.FIRST, StepType.MID
@@ -99,7 +98,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Look:
+class Seen:
     """What the policy makes of a row."""
 
     sees: float
@@ -127,7 +126,7 @@ class RowByRow:
         self.episodes: list[tuple[float, int]] = []
         self.counts: Counter[str] = Counter()
 
-    def look(self, slot: int, code: float, reward: float, *, begins: bool) -> Look:
+    def evaluate(self, slot: int, code: float, reward: float, *, begins: bool) -> Seen:
         """With the weights of now."""
         kind, sees = self.kind, code + WEIGHT_UNIT * self.weight
         before = [0.0] * kind.state_size if begins else self.state[slot]
@@ -142,7 +141,7 @@ class RowByRow:
             did = [0.0] * 5 if begins else self.did[slot]
             shown = {"previous_action": did, "previous_reward": [0.0 if begins else reward]}
             second = float(np.float32(shown["previous_reward"][0]) + np.float32(did[1]))
-        return Look(sees, [state[0] if state else sees, second][: kind.num_values], state, shown)
+        return Seen(sees, [state[0] if state else sees, second][: kind.num_values], state, shown)
 
     def observe(self, batch: SlotTimesteps) -> list[list[Step]] | None:
         for slot in batch.released.tolist():
@@ -155,7 +154,7 @@ class RowByRow:
         for slot, step_type, reward, code in rows_of(batch):
             if step_type == FIRST or slot not in self.open:
                 continue
-            values = self.look(slot, code, reward, begins=False).values
+            values = self.evaluate(slot, code, reward, begins=False).values
             step = self.open.pop(slot)
             step["reward"] = reward
             step["next_value"] = [0.0] * len(values) if step_type == TERMINATED else values
@@ -186,13 +185,13 @@ class RowByRow:
             begins = step_type == FIRST or slot not in self.earned
             if begins:
                 self.earned[slot] = []
-            look = self.look(slot, code, reward, begins=begins)
-            action = self._action(slot, look.sees, int(code))
+            seen = self.evaluate(slot, code, reward, begins=begins)
+            action = self._action(slot, seen.sees, int(code))
             self.open[slot] = {
                 "code": code,
-                **look.shown,
-                "value": look.values,
-                "log_prob": -look.sees,
+                **seen.shown,
+                "value": seen.values,
+                "log_prob": -seen.sees,
                 "continuous": action[0],
                 "discrete": action[1],
                 "mask": allowed(int(code)),
@@ -200,7 +199,7 @@ class RowByRow:
                 "policy_version": self.weight,
                 "state before": self.state.get(slot),
             }
-            self.state[slot] = look.state
+            self.state[slot] = seen.state
             bounded = [max(-10.0, min(10.0, number)) for number in action[0]]
             self.did[slot] = bounded + [float(choice == action[1][0]) for choice in range(3)]
             self.counts["opened"] += 1
@@ -330,7 +329,7 @@ def test_an_actor_agrees_with_lists_through_long_lives(
     assert actor.ledger.dropped > 20
 
 
-def live_both(story: Story, policy: Any, actor: Actor, rows: RowByRow, batch: Make) -> None:
+def live_both(story: Story, policy: Any, actor: Any, rows: RowByRow, batch: Make) -> None:
     """Tell the same story to both, and compare all they say."""
     world = World()
     codes: list[float] = []
@@ -343,7 +342,7 @@ def live_both(story: Story, policy: Any, actor: Actor, rows: RowByRow, batch: Ma
             codes += rollout.observation["code"][rollout.valid].tolist()
             policy.learn()
             rows.weight += 1
-            actor.policy_version = rows.weight
+            actor.publish(rows.weight)
         assert_is_answer(actor.act(), rows.act(timesteps))
         ledger = actor.ledger
         assert ledger.opened == ledger.closed + ledger.dropped + len(rows.open)

@@ -15,7 +15,6 @@ import entrain
 from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -67,16 +66,13 @@ def batch_of(agents: int, kinds: tuple[StepType, ...]) -> SlotTimesteps:
     return SlotTimesteps(slot, timesteps, np.zeros(0, np.int64), agents)
 
 
-def statements_of(agents: int, config: PolicyConfig = PLAIN) -> list[Counter[Statement]]:
+def statements_of(
+    make_actor: Callable[..., Any], agents: int, config: PolicyConfig = PLAIN
+) -> list[Counter[Statement]]:
     """Of observing and answering each batch of a life: begin, go on, go on and cut, end."""
     policy = ActorCritic(SPEC, config, seed=0)
-    actor = Actor(
-        policy,
-        rollout_steps=2 * agents,
-        seed=1,
-        discount=0.9,
-        normalize_rewards=True,
-        reward_clip=1.0,
+    actor = make_actor(
+        policy, rollout_steps=2 * agents, discount=0.9, normalize_rewards=True, reward_clip=1.0
     )
     ends = (StepType.TERMINATED, StepType.FIRST)
     each = []
@@ -84,6 +80,7 @@ def statements_of(agents: int, config: PolicyConfig = PLAIN) -> list[Counter[Sta
         with counted_statements() as statements:
             actor.observe(batch_of(agents, kinds))
             actor.act()
+            actor.record()
         each.append(statements)
     return each
 
@@ -91,10 +88,14 @@ def statements_of(agents: int, config: PolicyConfig = PLAIN) -> list[Counter[Sta
 @pytest.mark.parametrize("agents", [2, 1024])
 @pytest.mark.parametrize("config", [PLAIN, RECURRENT], ids=["plain", "recurrent"])
 def test_a_batch_runs_the_same_statements_as_often_whatever_its_size(
-    agents: int, config: PolicyConfig
+    agents: int, config: PolicyConfig, make_actor: Callable[..., Any]
 ) -> None:
-    statements_of(1, config)  # whatever is computed once a process is computed now
-    pairs = zip(statements_of(1, config), statements_of(agents, config), strict=True)
+    statements_of(make_actor, 1, config)  # whatever is computed once a process is computed now
+    pairs = zip(
+        statements_of(make_actor, 1, config),
+        statements_of(make_actor, agents, config),
+        strict=True,
+    )
     for one, many in pairs:
         assert one == many
         assert one.total() > 100

@@ -9,7 +9,6 @@ import pytest
 
 from entrain.errors import CheckpointError
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain.rollout.ledger import Ledger
 from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
@@ -45,9 +44,7 @@ class Life:
         self.policy = make_policy(
             state_size=2, num_values=2, sequence_length=2, burn_in=1, history=True
         )
-        self.actor: Actor = make_actor(
-            self.policy, rollout_steps=5, normalize_rewards=True, discount=0.9
-        )
+        self.actor = make_actor(self.policy, rollout_steps=5, normalize_rewards=True, discount=0.9)
         self.said: list[Any] = []
 
     def observe(self, batch: SlotTimesteps) -> None:
@@ -55,7 +52,7 @@ class Life:
         if rollout is not None:
             self.said.append(copy.deepcopy(rollout.state()))
             self.policy.learn()
-            self.actor.policy_version += 1
+            self.actor.publish(self.actor.actor.policy.version + 1)
 
     def act(self) -> None:
         actions = self.actor.act()
@@ -65,8 +62,8 @@ class Life:
         return self.actor.state(), self.policy.weight.item()
 
     def load(self, state: State, weight: float) -> None:
-        self.actor.load_state(state)
         self.policy.weight.data.fill_(weight)
+        self.actor.load_state(state)
 
     def end(self) -> list[Any]:
         """All it said, the log and the counts, with the last open and closed steps."""
@@ -76,7 +73,7 @@ class Life:
 
 def visible(state: State) -> State:
     """Without cells that hold no step: what lies there may differ and decides nothing."""
-    buffer = dict(state["buffer"])
+    buffer = dict(state["collector"]["buffer"])
     height = buffer["length"] + buffer["is_open"]
     columns = buffer.pop("columns")
     rows = np.arange(int(height.max(initial=0)))[:, None] < height
@@ -84,7 +81,7 @@ def visible(state: State) -> State:
     del buffer["states"]
     return {
         **state,
-        "buffer": buffer,
+        "collector": {**state["collector"], "buffer": buffer},
         "opened": [columns[name][rows] for name in ("log_prob", "value", "reset", "action_mask")],
         "closed": [columns[name][closed] for name in ("reward", "next_value", "boundary")],
     }
@@ -243,13 +240,6 @@ def test_the_seed_of_the_state_counts_not_the_one_the_actor_was_made_with(
     for actor in (first, second):
         actor.observe(batch((0, FIRST, 0.0, 1.0)))
     np.testing.assert_array_equal(first.act().continuous, second.act().continuous)
-
-
-def test_whether_steps_are_collected_is_in_the_state(make_policy: Make, make_actor: Make) -> None:
-    first, second = make_actor(make_policy()), make_actor(make_policy())
-    first.collect = False
-    second.load_state(first.state())
-    assert second.collect is False
 
 
 def test_a_state_of_a_policy_with_other_memory_is_refused(

@@ -56,20 +56,10 @@ def test_the_next_episode_of_a_slot_begins_at_zero() -> None:
     assert taken(log) == [(5.0, 1), (7.0, 1)]
 
 
-def test_a_slot_runs_from_its_beginning_to_its_end_or_until_it_is_forgotten() -> None:
-    log = log_of(3)
-    assert log.running.tolist() == [False, False, False]
-    log.begin(np.array([0, 1, 2]))
-    record(log, (0, MID, 0.0), (1, TERMINATED, 0.0))
-    log.forget(np.array([2]))
-    assert log.running[:3].tolist() == [True, False, False]
-
-
-def test_an_episode_that_was_forgotten_never_ended() -> None:
+def test_an_episode_without_an_end_is_forgotten_when_the_next_one_of_its_slot_begins() -> None:
     log = log_of(1)
     log.begin(np.array([0]))
     record(log, (0, MID, 100.0))
-    log.forget(np.array([0]))
     assert taken(log) == []
     log.begin(np.array([0]))
     record(log, (0, TERMINATED, 1.0))
@@ -99,5 +89,5 @@ def test_a_log_that_was_stopped_goes_on_as_if_it_was_not() -> None:
 
 def test_a_state_whose_arrays_disagree_is_refused() -> None:
     log = log_of(2)
-    with pytest.raises(CheckpointError, match=r"return is float64\[1\], this run needs float64"):
-        log.load_state({**log.state(), "return": np.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"length is int64\[1\], this run needs int64"):
+        log.load_state({**log.state(), "length": np.zeros(1, np.int64)})

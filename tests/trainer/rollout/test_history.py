@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acting_and_collecting import ActingAndCollecting
 from entrain.config.policy import NetworkConfig
 from entrain.errors import CheckpointError
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain.rollout.history import History
 from entrain_envs.spec import ActionSpec
 from entrain_envs.timestep import ActionBatch, StepType
@@ -52,6 +52,7 @@ def test_dimensions_come_as_sampled_then_a_one_hot_for_each_branch() -> None:
             "continuous": np.array([[0.25, -3.0], [1.5, 2.0]], np.float32),
             "discrete": np.array([[2, 0], [0, 1]]),
         },
+        slice(None),
     )
     actions, rewards = shown(history, [0, 1, 2])
     assert actions == [
@@ -65,19 +66,21 @@ def test_dimensions_come_as_sampled_then_a_one_hot_for_each_branch() -> None:
 def test_only_the_last_action_is_remembered() -> None:
     history = history_of(ActionSpec(branches=(3,)))
     for choice in (2, 0, 1):
-        history.note(np.array([1]), {"discrete": np.array([[choice]])})
+        history.note(np.array([1]), {"discrete": np.array([[choice]])}, slice(None))
     assert shown(history, [1])[0] == [[0.0, 1.0, 0.0]]
 
 
 def test_a_gaussians_rare_far_actions_are_cut() -> None:
     history = history_of(ActionSpec((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)))
-    history.note(np.array([0]), {"continuous": np.array([[11.0, -1e6, 9.5]], np.float32)})
+    history.note(
+        np.array([0]), {"continuous": np.array([[11.0, -1e6, 9.5]], np.float32)}, slice(None)
+    )
     assert shown(history, [0])[0] == [[10.0, -10.0, 9.5]]
 
 
 def test_where_an_episode_begins_both_are_zero_even_if_the_row_has_a_reward() -> None:
     history = history_of(ActionSpec(branches=(2,)))
-    history.note(np.array([0, 1]), {"discrete": np.array([[1], [1]])})
+    history.note(np.array([0, 1]), {"discrete": np.array([[1], [1]])}, slice(None))
     assert shown(history, [0, 1], begins=[True, False]) == (
         [[0.0, 0.0], [0.0, 1.0]],
         [[0.0], [1.5]],
@@ -90,6 +93,7 @@ def test_each_is_shown_without_the_other(name: str) -> None:
     history.note(
         np.array([0]),
         {"continuous": np.ones((1, 2), np.float32), "discrete": np.zeros((1, 2), np.int64)},
+        slice(None),
     )
     observation = history.beside(
         {}, slot=np.array([0]), begins=np.array([False]), reward=np.array([2.0], np.float32)
@@ -107,22 +111,22 @@ def test_a_policy_that_wants_neither_gets_the_observation_itself_and_nothing_is_
     observation = {"x": np.zeros(1, np.float32)}
     row = {"slot": np.array([0]), "begins": np.array([False]), "reward": np.ones(1, np.float32)}
     assert history.beside(observation, **row) is observation
-    history.note(np.array([0]), {})
+    history.note(np.array([0]), {}, slice(None))
     assert history.state()["action"].size == 0
 
 
 def test_history_comes_back_from_a_state_and_that_of_other_actions_is_refused() -> None:
     history, again = history_of(ActionSpec(branches=(2,))), history_of(ActionSpec(branches=(2,)))
-    history.note(np.array([1]), {"discrete": np.array([[1]])})
+    history.note(np.array([1]), {"discrete": np.array([[1]])}, slice(None))
     state = history.state()
-    history.note(np.array([1]), {"discrete": np.array([[0]])})
+    history.note(np.array([1]), {"discrete": np.array([[0]])}, slice(None))
     again.load_state(state)
     assert shown(again, [1])[0] == [[0.0, 1.0]]
     with pytest.raises(CheckpointError, match=r"action is float32\[3, 2\]"):
         history_of(ActionSpec(branches=(3,))).load_state(state)
 
 
-def live(actor: Actor, batch: SlotTimesteps) -> ActionBatch:
+def live(actor: ActingAndCollecting, batch: SlotTimesteps) -> ActionBatch:
     """Observe and act; the code policy's simulator is told twice what was sampled."""
     actor.observe(batch)
     return actor.act()
@@ -200,6 +204,7 @@ def test_a_batch_that_is_looked_at_again_after_learning_is_shown_the_same_histor
     actions = live(actor, batch((0, FIRST, 0.0, 1.0)))
     assert actor.observe(batch((0, MID, 6.0, 2.0))) is not None
     policy.learn()
+    actor.publish(1)
     actor.act()
     rollout = actor.observe(batch((0, MID, 1.0, 3.0)))
     assert rollout is not None
@@ -211,10 +216,10 @@ def test_an_actor_that_only_acts_shows_history_too(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:
     policy = make_policy(history=True)
-    actor = make_actor(policy, collect=False, deterministic=True)
+    actor = make_actor(policy, total_steps=0, deterministic=True)
     live(actor, batch((0, FIRST, 0.0, 1.0)))
     live(actor, batch((0, MID, 6.0, 2.0)))
     # The mode of the code policy is (what it saw, 0.5) and the middle allowed choice.
-    looked_at = policy.last_observation
+    looked_at = policy.notes.last_observation
     assert looked_at["previous_action"].tolist() == [[[1.0, 0.5, 1.0, 0.0, 0.0]]]
     assert looked_at["previous_reward"].tolist() == [[[6.0]]]

@@ -16,7 +16,6 @@ from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig, Po
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType
 from made_rollouts import made_rollout
@@ -27,7 +26,7 @@ Batch = Callable[..., SlotTimesteps]
 
 
 def random_life(
-    actor: Actor, batch: Batch, *, slots: int, batches: int, seed: int
+    actor: Any, batch: Batch, *, slots: int, batches: int, seed: int
 ) -> Iterator[Rollout]:
     """The rollouts of agents that come in any order and number, and end at times."""
     rng = np.random.default_rng(seed)
@@ -88,7 +87,7 @@ def test_sequences_replayed_from_their_own_states_pass_through_the_states_of_act
             )
             steps += int(valid[burnt_in:].sum())
     assert steps > 200
-    assert steps == actor.ledger.closed - actor.state()["buffer"]["length"].sum()
+    assert steps == actor.ledger.closed - actor.state()["collector"]["buffer"]["length"].sum()
 
 
 SPEC = BehaviourSpec(

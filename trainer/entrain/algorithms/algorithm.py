@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from entrain.experience import Rollout
+from entrain.policy.weights import PolicyWeights
 from entrain.state import Stateful
 
 Metrics: TypeAlias = Mapping[str, float]
@@ -28,6 +29,11 @@ class Algorithm(Stateful, Protocol):
     @property
     def version(self) -> int:
         """Updates done. Goes with every action, so that it is known which policy chose it."""
+        ...
+
+    @property
+    def weights(self) -> PolicyWeights:
+        """The weights that learn, to be copied between updates by who acts."""
         ...
 
     def update(

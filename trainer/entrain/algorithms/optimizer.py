@@ -90,6 +90,11 @@ class Adam:
         return norm
 
     @property
+    def weights(self) -> Tensor:
+        """[P] the weights themselves, as one vector in the order of the module's parameters."""
+        return self._flat.weights
+
+    @property
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return bool(torch.isfinite(self._flat.weights).all())

@@ -75,6 +75,7 @@ from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
+from entrain.policy.weights import PolicyWeights
 from entrain.state import State
 
 ENTROPY = Entropy()
@@ -137,6 +138,11 @@ class PPO:
     def version(self) -> int:
         """Updates done."""
         return self._version
+
+    @property
+    def weights(self) -> PolicyWeights:
+        """See `Algorithm.weights`."""
+        return PolicyWeights(self._optimizer.weights, dict(self._policy.named_buffers()))
 
     def update(
         self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never

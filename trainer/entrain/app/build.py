@@ -19,11 +19,13 @@ from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
+from entrain.inference.policy import make_inference_policy
 from entrain.native.address import UnixAddress, parse_address
 from entrain.native.front import NativeFront
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
 from entrain.rollout.actor import Actor
+from entrain.rollout.collector import RolloutCollector
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener
@@ -200,13 +202,18 @@ def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
     return options
 
 
-def make_actor(policy: ActorCritic, *, seed: int) -> Actor:
-    """What lets `policy` act, and collects what it learns from."""
+def make_actor(policy: ActorCritic, *, seed: int, deterministic: bool = False) -> Actor:
+    """The actor of `policy`: it acts with a copy of the weights."""
+    return Actor(make_inference_policy(policy), seed=seed, deterministic=deterministic)
+
+
+def make_collector(policy: ActorCritic) -> RolloutCollector:
+    """The collector of what `policy` learns from."""
     options = policy.config
-    return Actor(
+    return RolloutCollector(
         policy,
         rollout_steps=options.rollout_steps,
-        seed=seed,
+        total_steps=options.total_steps,
         discount=options.discount,
         normalize_rewards=options.normalize_rewards,
         reward_clip=options.reward_clip,

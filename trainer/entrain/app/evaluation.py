@@ -9,21 +9,24 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Never
 
 import numpy as np
 import numpy.typing as npt
 
+from entrain.app.build import make_actor
 from entrain.app.launcher import Launcher
 from entrain.app.watchdog import watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
-from entrain.rollout.actor import Actor
+from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.slot_arrays import grow
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending, Front
 from entrain.serving.participants import Participants
+from entrain.trainer import PolicyLoop
 from entrain_envs.timestep import Int64Array, StepType
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,9 @@ class Scores:
 
 
 class EpisodeQuota:
-    """Takes the same number of episodes from every agent, until there are enough.
+    """The collector of an evaluation: counts episodes, and makes no experience of them.
+
+    It takes the same number of episodes from every agent, until there are enough.
 
     Each agent of the first batch has a share; who comes later is served without one. What an agent
     that leaves still owes goes to the first without a share that begins an episode: often it is the
@@ -72,10 +77,21 @@ class EpisodeQuota:
         self._longest = 0
         self._ended: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
 
+    def receive(self, evaluation: Evaluation) -> None:
+        """See `Collector.receive`."""
+        self.take_in(evaluation.batch)
+
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
+        """Nothing: all that counts was received."""
+
+    def ended(self) -> "EpisodeQuota":
+        """Itself: who is served after the last episode is not counted."""
+        return self
+
     def take_in(self, batch: SlotTimesteps) -> None:
         """Add up rewards; note the episodes that end."""
         self._grow(batch.num_slots)
-        self._release(batch.released)
+        self.release(batch.released)
         if not self._has_begun and len(batch.slot):
             self._give_shares(np.unique(batch.slot))
         timesteps = batch.timesteps
@@ -96,7 +112,7 @@ class EpisodeQuota:
         self._return = grow(self._return, num_slots)
         self._length = grow(self._length, num_slots)
 
-    def _release(self, slot: Int64Array) -> None:
+    def release(self, slot: Int64Array) -> None:
         """The agents of these slots left, and with them the episodes they were in."""
         owed = self._owed[slot]
         self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
@@ -199,22 +215,21 @@ class EvaluationRun:
                 self._front.pause()
 
     async def _serve(self, behaviour: Behaviour) -> None:
-        policy = self._policies[behaviour.name]
-        count = self._counts[behaviour.name]
-        actor = Actor(
-            policy,
-            rollout_steps=1,
+        actor = make_actor(
+            self._policies[behaviour.name],
             seed=self._config.seed,
-            discount=1.0,
-            normalize_rewards=False,
-            reward_clip=1.0,
-            collect=False,
             deterministic=self._deterministic,
         )
-        async for requests in behaviour.batcher:
-            count.take_in(requests.timesteps)
-            actor.observe(requests.timesteps)
-            if all(each.is_complete for each in self._counts.values()):
-                self._completed.set()
-            await requests.reply(actor.act())
-            actor.record()
+        loop = PolicyLoop(actor, self._counts[behaviour.name], self)
+        await loop.run(behaviour.batcher)
+
+    async def learn(self, experience: Never) -> None:
+        """Nothing is learned: the collectors return no experience."""
+
+    async def finish(self) -> None:
+        """Nothing is left to learn from."""
+
+    def note_completion(self) -> None:
+        """The evaluation is over once every policy has its episodes."""
+        if all(each.is_complete for each in self._counts.values()):
+            self._completed.set()

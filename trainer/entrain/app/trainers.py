@@ -9,6 +9,7 @@ from entrain.app.build import (
     device,
     make_actor,
     make_algorithm,
+    make_collector,
     policy_options,
     policy_states,
     warn_of_too_few_steps,
@@ -141,11 +142,13 @@ class Trainers:
         trainer = Trainer(
             spec.name,
             actor=make_actor(policy, seed=seed),
+            collector=make_collector(policy),
             algorithm=make_algorithm(policy, seed=seed),
             alarms=Diagnostics(config, spec.action),
             recorder=self._recorder,
             learners=self._learners,
             total_steps=config.total_steps,
+            policy_lag=config.policy_lag,
         )
         self._policies[spec.name] = policy
         self._by_name[spec.name] = trainer

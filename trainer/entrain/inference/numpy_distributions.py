@@ -1,6 +1,6 @@
-"""Action distributions in numpy, for who acts; the numbers are `distributions`', up to rounding.
+"""Action distributions in numpy; their numbers are those of `policy.distributions`, up to rounding.
 
-Noise is what `prepared_noise` makes of uniform numbers: normal for dimensions, uniform for choices.
+Noise is what `prepare_noise` makes of uniform numbers: normal for dimensions, uniform for choices.
 
 Shapes: K rows, D continuous dimensions, N branches, C choices of all of them, M of the largest.
 """
@@ -27,7 +27,7 @@ Noise: TypeAlias = npt.NDArray[Any]
 """[K, D + N]."""
 
 quiet = np.errstate(over="ignore", invalid="ignore")
-"""Around functions that see numbers far out: they are cut, or infinite, as they are in torch."""
+"""Silences numpy where huge numbers are cut or become infinite, as torch does without a word."""
 
 HALF, TWO, LOG_2 = np.float32(0.5), np.float32(2.0), math.log(2.0)
 FORBIDDEN = np.finfo(np.float32).min
@@ -55,42 +55,38 @@ class ArrayDistribution(Protocol):
 
 
 class NumpyHead:
-    """What an `ActionHead` puts out, as a distribution: with its parameters as they are now."""
+    """An `ActionHead` in numpy: turns what the networks put out into a distribution."""
 
     def __init__(self, head: ActionHead, bounds: ActionBounds) -> None:
         self._spread = head.spread
-        self._spread_bytes = b""
-        self._log_sigma_sq = self._sigma = np.zeros(0, np.float32)
         self._squashed = head.squashed.numpy() if isinstance(bounds, SquashedActionBounds) else None
         self._dimensions = len(bounds.center)
         self._branches = None if head.branches is None else ArrayBranches(head.branches)
         self._center, self._half_range = bounds.center.numpy(), bounds.half_range.numpy()
         self._low, self._high = bounds.low.numpy(), bounds.high.numpy()
+        self._log_sigma_sq = self._sigma = np.zeros(0, np.float32)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute what depends on the weights alone; call it whenever they have changed."""
+        if self._spread is not None:
+            with torch.inference_mode():
+                self._log_sigma_sq = self._spread().numpy()
+            self._sigma = np.exp(HALF * self._log_sigma_sq)
 
     def distribution(self, outputs: Float32Array) -> ArrayDistribution:
         """Over actions of K rows, from [K, D + C]."""
         if self._branches is None:
-            return self._gaussian(outputs)
+            return ArrayGaussian(outputs, self._log_sigma_sq, self._sigma, self._squashed)
         if self._spread is None:
             return ArrayCategorical(outputs, self._branches)
-        dimensions = self._dimensions
+        mean, logits = outputs[:, : self._dimensions], outputs[:, self._dimensions :]
         return ArrayHybrid(
-            self._gaussian(outputs[:, :dimensions]),
-            ArrayCategorical(outputs[:, dimensions:], self._branches),
+            ArrayGaussian(mean, self._log_sigma_sq, self._sigma, self._squashed),
+            ArrayCategorical(logits, self._branches),
         )
 
-    def _gaussian(self, mean: Float32Array) -> "ArrayGaussian":
-        assert self._spread is not None, "a policy with dimensions has a spread"
-        now = self._spread.parameter.detach().numpy().tobytes()
-        if now != self._spread_bytes:
-            # It changes by learning, and is asked for at every step.
-            self._spread_bytes = now
-            with torch.inference_mode():
-                self._log_sigma_sq = self._spread().numpy()
-            self._sigma = np.exp(HALF * self._log_sigma_sq)
-        return ArrayGaussian(mean, self._log_sigma_sq, self._sigma, self._squashed)
-
-    def prepared_noise(self, uniform: npt.NDArray[np.float64]) -> Noise:
+    def prepare_noise(self, uniform: npt.NDArray[np.float64]) -> Noise:
         """[K, D + N] in (0, 1) to what is sampled with: the first D columns normal."""
         if self._branches is None:
             normal: Noise = torch.special.ndtri(torch.from_numpy(uniform)).float().numpy()

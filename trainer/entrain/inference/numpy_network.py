@@ -1,9 +1,8 @@
-"""A policy's forward written in numpy, for acting: a few rows cost less than torch's calls do.
+"""A policy's forward written in numpy: for a few rows it costs less than the calls of torch do.
 
 The numbers are those of `ActorCritic.forward`, up to rounding, for one timestep of vectors through
-hidden layers and memory. Its weights are views of the policy's own: what is learned there is seen
-here, wherever an optimizer lays them, but the policy must not be cast or moved to another device.
-Nothing here is learned from, exported or saved.
+hidden layers and memory. The weights are views of the policy's own, so the policy's tensors may be
+written to, but not replaced, cast or moved to another device.
 
 Shapes: K rows, one per agent; G groups (policy and critic, or both as one), F features, H units.
 """
@@ -24,12 +23,14 @@ from entrain.policy.recurrent_layers import LSTMLayer, RecurrentLayer
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
-Function: TypeAlias = Callable[[Float32Array], Float32Array]
+Function: TypeAlias = Callable[[Float32Array, Float32Array], Float32Array]
+"""Of an array, written to another of its shape, which may be the same one."""
+
 Outputs: TypeAlias = tuple[Float32Array, Float32Array, Float32Array]
 
 
 def is_plain(policy: ActorNetwork) -> bool:
-    """Whether an `NumpyNetwork` can stand for the policy's networks."""
+    """Whether a `NumpyNetwork` can compute what the policy's networks compute."""
     trunk = policy.backbone.trunk
     return (
         policy.action_head.weight.device.type == "cpu"
@@ -42,15 +43,13 @@ def is_plain(policy: ActorNetwork) -> bool:
 
 
 class NumpyNetwork:
-    """The networks of one plain policy, as they are: see the module."""
+    """The networks of one plain policy: see the module."""
 
     def __init__(self, policy: ActorNetwork) -> None:
         """Take views of all weights; `is_plain(policy)` must hold."""
         backbone, options = policy.backbone, policy.config.network
         trunk = backbone.trunk
         assert isinstance(trunk, Trunk)
-        self._parameters = tuple(policy.parameters())
-        self._addresses = self._where()
         self._normalizer = _Normalizer(trunk.normalizer)
         self._activation = _ACTIVATIONS[options.activation]
         self._groups = cast("HiddenLayers", trunk.hidden_layers).groups
@@ -65,22 +64,17 @@ class NumpyNetwork:
         )
         self._memory = [_RecurrentStep(layer) for layer in layers]
         self._feature_size = backbone.feature_size
-        self._action_head = _AffineMap(policy.action_head)
-        self._value_head = _values(policy)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the policy's weights still lie where they lay; an optimizer may move them."""
-        return self._where() == self._addresses
-
-    def _where(self) -> list[int]:
-        return list(map(Tensor.data_ptr, self._parameters))
+        self._action_weight, self._action_bias = _head(policy.action_head)
+        self._value_weight = np.zeros((backbone.feature_size, 0), np.float32)
+        self._value_bias = np.zeros(0, np.float32)
+        if isinstance(policy, ActorCritic):
+            self._value_weight, self._value_bias = _head(policy.value_head)
 
     @quiet
     def __call__(
         self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
     ) -> Outputs:
-        """Look at one timestep of K agents.
+        """One forward over one timestep of K agents.
 
         Args:
             observation: {name: [K, *shape]}.
@@ -91,13 +85,20 @@ class NumpyNetwork:
             [K, O] what the action head puts out, [K, V] values, [K, S] state after the step.
         """
         hidden = self._normalizer(observation, len(reset))[np.newaxis]
+        activation = self._activation
         for weight, bias in self._hidden:
-            hidden = self._activation(_affine(hidden, weight, bias))
+            hidden = np.matmul(hidden, weight)
+            hidden += bias
+            hidden = activation(hidden, hidden)
         if not self._hidden:
             hidden = np.broadcast_to(hidden, (self._groups, *hidden.shape[1:]))
         if self._memory:
             hidden, state = self._remember(hidden, state, reset)
-        return self._action_head(hidden[0]), self._value_head(hidden[-1]), state
+        outputs = np.matmul(hidden[0], self._action_weight)
+        outputs += self._action_bias
+        value = np.matmul(hidden[-1], self._value_weight)
+        value += self._value_bias
+        return outputs, value, state
 
     def _remember(
         self, hidden: Float32Array, state: Float32Array, reset: BoolArray
@@ -135,23 +136,6 @@ class _Normalizer:
         return np.maximum(features, -self._clip, out=features)
 
 
-class _AffineMap:
-    """See `Head.forward`."""
-
-    def __init__(self, head: Head) -> None:
-        self._weight, self._bias = _view(head.weight).T, _view(head.bias)
-
-    def __call__(self, features: Float32Array) -> Float32Array:
-        return _affine(features, self._weight, self._bias)
-
-
-def _values(policy: ActorNetwork) -> Callable[[Float32Array], Float32Array]:
-    """[K, F] features to [K, V] values; V = 0 for an actor without a critic."""
-    if isinstance(policy, ActorCritic):
-        return _AffineMap(policy.value_head)
-    return lambda features: np.empty((len(features), 0), np.float32)
-
-
 class _RecurrentStep:
     """See `LSTMLayer.step` and `GRULayer.step`."""
 
@@ -164,7 +148,8 @@ class _RecurrentStep:
 
     def __call__(self, x: Float32Array, state: Float32Array) -> list[Float32Array]:
         """[G, K, F] and P parts of state, [P, G, K, H], to the parts after the step."""
-        from_input = _affine(x, self._weight_input, self._bias)
+        from_input: Float32Array = np.matmul(x, self._weight_input)
+        from_input += self._bias
         return self._advance(from_input, np.matmul(state[0], self._weight_recurrent), state)
 
 
@@ -189,12 +174,6 @@ def _gru(
     return [output]
 
 
-def _affine(x: Float32Array, weight: Float32Array, bias: Float32Array) -> Float32Array:
-    result: Float32Array = np.matmul(x, weight)
-    result += bias
-    return result
-
-
 def _sigmoid(x: Float32Array) -> Float32Array:
     # By tanh, which overflows nowhere.
     result: Float32Array = np.tanh(x * np.float32(0.5))
@@ -203,24 +182,21 @@ def _sigmoid(x: Float32Array) -> Float32Array:
     return result
 
 
-def _relu(x: Float32Array) -> Float32Array:
-    return np.maximum(x, np.float32(0), out=x)
+def _relu(x: Float32Array, out: Float32Array) -> Float32Array:
+    return np.maximum(x, np.float32(0), out=out)
 
 
-def _tanh(x: Float32Array) -> Float32Array:
-    return np.tanh(x, out=x)
-
-
-def _elu(x: Float32Array) -> Float32Array:
+def _elu(x: Float32Array, out: Float32Array) -> Float32Array:
+    del out
     return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
 
 
-def _silu(x: Float32Array) -> Float32Array:
-    return x * _sigmoid(x)
+def _silu(x: Float32Array, out: Float32Array) -> Float32Array:
+    return np.multiply(x, _sigmoid(x), out=out)
 
 
 _ACTIVATIONS: Mapping[Activation, Function] = {
-    "tanh": _tanh,
+    "tanh": np.tanh,
     "relu": _relu,
     "elu": _elu,
     "silu": _silu,
@@ -231,3 +207,8 @@ def _view(tensor: Tensor) -> npt.NDArray[Any]:
     """The tensor's memory as an array."""
     array: npt.NDArray[Any] = tensor.detach().numpy()
     return array
+
+
+def _head(head: Head) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Weight [inputs, outputs] and bias of an output layer; see `Head.forward`."""
+    return _view(head.weight).T, _view(head.bias)

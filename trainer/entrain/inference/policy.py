@@ -1,140 +1,151 @@
-"""A policy as the actor sees it: arrays in, arrays out, one row per agent.
+"""A policy as the actor uses it: arrays in, arrays out, one row per agent.
 
-Two ways to the same numbers: by the policy's own forward, whatever it is made of and wherever its
-weights are, or, for plain networks on a processor, in numpy, where a handful of rows costs a
-fraction of what torch's calls do.
+An `InferencePolicy` owns the weights that act. They are a copy: the weights that learn belong to
+the algorithm, and reach this copy by `publish` only. There are two kinds, which compute the same
+numbers up to rounding: in numpy, for plain networks on a processor, where a few rows cost a
+fraction of what calls of torch cost; and by the policy's own forward, for all others.
 
 Shapes: K rows; D continuous dimensions, N discrete branches, C choices; V values; S of state.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from entrain.config.policy import PolicyConfig
 from entrain.inference.numpy_distributions import Action, ArrayDistribution, Noise, NumpyHead
 from entrain.inference.numpy_network import NumpyNetwork, is_plain
-from entrain.policy.actor_critic import ActorNetwork, PolicyOutput
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy.distributions import ActionDistribution
-from entrain_envs.spec import BehaviourSpec
+from entrain.policy.weights import PolicyWeights
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
+Evaluated: TypeAlias = tuple[ArrayDistribution, Float32Array, Float32Array]
+"""The distribution over the actions of K rows, not masked; [K, V] values; [K, S] state after."""
 
-class ActingPolicy(Protocol):
-    """Looks at observations, and knows what it looks at."""
 
-    def __call__(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
-    ) -> PolicyOutput:
-        """Distribution and value of {name: [T, B, *shape]}, state [B, S], reset [T, B]."""
-        ...
+class InferencePolicy(ABC):
+    """Evaluates rows of observations. Owned by one actor.
+
+    `version` is how many updates the weights have seen; it goes with every action.
+    """
+
+    def __init__(self, policy: ActorNetwork) -> None:
+        """Copy `policy`, with the weights that it has now, as version 0."""
+        self.spec = policy.spec
+        self.config = policy.config
+        self.state_size = policy.state_size
+        self.noise_size = policy.noise_size
+        self.version = 0
+        self._policy = copy.deepcopy(policy)
+        self._parameters = _flattened(self._policy)
+        self._buffers = dict(self._policy.named_buffers())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of '{self.spec.name}', version {self.version}>"
+
+    def publish(self, weights: PolicyWeights, version: int) -> None:
+        """Act by these weights from now on.
+
+        Args:
+            weights: of a policy of the same kind; they are copied.
+            version: how many updates they have seen.
+        """
+        self._parameters.copy_(weights.parameters)
+        for name, buffer in self._buffers.items():
+            buffer.copy_(weights.buffers[name])
+        self.version = version
 
     @property
-    def spec(self) -> BehaviourSpec:
-        """What the simulator sends, and how one acts."""
-        ...
+    def weights(self) -> PolicyWeights:
+        """The weights that act."""
+        return PolicyWeights(self._parameters, self._buffers)
 
-    @property
-    def inputs(self) -> BehaviourSpec:
-        """What the policy looks at: that, and what the actor adds."""
-        ...
+    @abstractmethod
+    def evaluate(
+        self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
+    ) -> Evaluated:
+        """One forward over one timestep of K agents.
 
-    @property
-    def config(self) -> PolicyConfig:
-        """Its network's options say what the actor adds, and how sequences are learned from."""
-        ...
+        Args:
+            observation: {name: [K, *shape]}.
+            state: [K, S] before the step; it is not changed.
+            reset: [K] true where the state is cleared before the step.
+        """
 
-    @property
-    def num_values(self) -> int:
-        """V, value heads."""
-        ...
-
-    @property
-    def noise_size(self) -> int:
-        """Uniform numbers that one action takes."""
-        ...
-
-    @property
-    def state_size(self) -> int:
-        """S, numbers in one agent's recurrent state; 0 without memory."""
-        ...
-
-    def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the simulator is told: sampled actions brought into the spec's bounds."""
-        ...
-
-    def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """The weights; the device they are on is where the actor computes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a policy makes of K rows."""
-
-    distribution: ArrayDistribution
-    """Over the actions; nothing is masked yet."""
-
-    value: Float32Array
-    """[K, V] the critic's."""
-
-    state: Float32Array
-    """[K, S] recurrent state after these rows."""
-
-
-class InferencePolicy(Protocol):
-    """A policy, for who acts. It changes with the policy that it was made for."""
-
-    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
-        """At one timestep: {name: [K, *shape]}, state [K, S] before it, reset [K]."""
-        ...
-
-    def prepared_noise(self, uniform: Float64Array) -> Noise:
+    @abstractmethod
+    def prepare_noise(self, uniform: Float64Array) -> Noise:
         """[K, D + N] in (0, 1) in the form that this policy's distributions are sampled with."""
-        ...
 
+    @abstractmethod
     def environment_action(self, action: Action) -> Action:
         """What the simulator is told: a sampled action in its units and within its bounds."""
-        ...
 
 
-def acting(policy: ActingPolicy) -> InferencePolicy:
-    """The quickest way to act by this policy."""
-    if isinstance(policy, ActorNetwork) and is_plain(policy):
-        return NumpyPolicy(policy)
-    return TorchPolicy(policy)
+def make_inference_policy(policy: ActorNetwork) -> InferencePolicy:
+    """A copy of `policy` to act with, of the kind that is quickest for it."""
+    return NumpyPolicy(policy) if is_plain(policy) else TorchPolicy(policy)
 
 
-class TorchPolicy:
-    """By the policy's own forward, on the device where its weights are."""
+class NumpyPolicy(InferencePolicy):
+    """Computes in numpy; for a policy that `is_plain`."""
 
-    def __init__(self, policy: ActingPolicy) -> None:
-        self._policy = policy
-        self._tensor = _converter(next(policy.parameters()).device)
+    def __init__(self, policy: ActorNetwork) -> None:
+        super().__init__(policy)
+        # Both are views of the copy's weights, which `publish` changes in place.
+        self._network = NumpyNetwork(self._policy)
+        self._head = NumpyHead(self._policy.action_head, self._policy.bounds)
 
-    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
-        """See `InferencePolicy.look`."""
+    def publish(self, weights: PolicyWeights, version: int) -> None:
+        """See `InferencePolicy.publish`."""
+        super().publish(weights, version)
+        self._head.refresh()
+
+    def evaluate(
+        self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
+    ) -> Evaluated:
+        """See `InferencePolicy.evaluate`."""
+        outputs, value, state = self._network(observation, state, reset)
+        return self._head.distribution(outputs), value, state
+
+    def prepare_noise(self, uniform: Float64Array) -> Noise:
+        """Normal numbers for dimensions, uniform ones for choices."""
+        return self._head.prepare_noise(uniform)
+
+    def environment_action(self, action: Action) -> Action:
+        """See `InferencePolicy.environment_action`."""
+        return self._head.environment_action(action)
+
+
+class TorchPolicy(InferencePolicy):
+    """Computes by the policy's own forward, on the device where its weights are."""
+
+    def __init__(self, policy: ActorNetwork) -> None:
+        super().__init__(policy)
+        self._tensor = _converter(self._parameters.device)
+
+    def evaluate(
+        self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
+    ) -> Evaluated:
+        """See `InferencePolicy.evaluate`."""
         with torch.inference_mode():
             output = self._policy(
                 {name: self._tensor(values[np.newaxis]) for name, values in observation.items()},
                 self._tensor(state),
                 self._tensor(reset[np.newaxis]),
             )
-        return Look(
-            TensorDistribution(output.distribution, self._tensor),
-            _array(output.value)[0],
-            _array(output.state),
-        )
+        distribution = TensorDistribution(output.distribution, self._tensor)
+        return distribution, _array(output.value)[0], _array(output.state)
 
-    def prepared_noise(self, uniform: Float64Array) -> Noise:
-        """As it is."""
+    def prepare_noise(self, uniform: Float64Array) -> Noise:
+        """The uniform numbers themselves."""
         return uniform
 
     def environment_action(self, action: Action) -> Action:
@@ -146,7 +157,7 @@ class TorchPolicy:
 
 
 class TensorDistribution:
-    """An `ActionDistribution` over [1, K] actions, asked and answering in arrays."""
+    """An `ActionDistribution` over [1, K] actions that takes and gives arrays of K rows."""
 
     def __init__(self, distribution: ActionDistribution, tensor: Callable[[Array], Tensor]) -> None:
         self._distribution = distribution
@@ -176,22 +187,11 @@ class TensorDistribution:
         return log_prob
 
 
-class NumpyPolicy:
-    """In numpy, for a policy that `is_plain`."""
-
-    def __init__(self, policy: ActorNetwork) -> None:
-        self._policy = policy
-        self._network = NumpyNetwork(policy)
-        self._head = NumpyHead(policy.action_head, policy.bounds)
-        self.prepared_noise = self._head.prepared_noise
-        self.environment_action = self._head.environment_action
-
-    def look(self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray) -> Look:
-        """See `InferencePolicy.look`."""
-        if not self._network.is_current:
-            self._network = NumpyNetwork(self._policy)
-        outputs, value, state = self._network(observation, state, reset)
-        return Look(self._head.distribution(outputs), value, state)
+def _flattened(module: nn.Module) -> Tensor:
+    """Move all parameters of `module` into one vector, [P], and return it."""
+    vector = nn.utils.parameters_to_vector(module.parameters()).detach()
+    nn.utils.vector_to_parameters(vector, module.parameters())
+    return vector
 
 
 def _converter(device: torch.device) -> Callable[[Array], Tensor]:

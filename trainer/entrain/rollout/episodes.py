@@ -9,43 +9,35 @@ from numpy.typing import NDArray
 
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
-from entrain_envs.timestep import BoolArray, Float32Array, Int64Array, StepType, UInt8Array
+from entrain_envs.timestep import Float32Array, Int64Array, StepType, UInt8Array
 
 Float64Array = NDArray[np.float64]
 _MID = int(StepType.MID)
 
 
 class EpisodeLog:
-    """Running return and length per slot. Owned by the actor.
+    """Running return and length per slot. Owned by the collector.
 
     An episode is logged from its FIRST row to its end row. One whose agent leaves before the end
-    is not an episode that ended: it is forgotten.
+    never counts: the slot's next episode begins with zeros.
     """
 
     def __init__(self) -> None:
-        self._running = np.zeros(0, np.bool_)
         self._return = np.zeros(0, np.float64)
         self._length = np.zeros(0, np.int64)
         self._ended_returns: list[Float64Array] = []
         self._ended_lengths: list[Int64Array] = []
 
     def __repr__(self) -> str:
-        return f"<EpisodeLog: {np.count_nonzero(self._running)} running>"
-
-    @property
-    def running(self) -> BoolArray:
-        """[slots] true where an episode has begun and not ended. Not to be written."""
-        return self._running
+        return f"<EpisodeLog: {sum(map(len, self._ended_lengths))} ended>"
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
-        self._running = grow(self._running, num_slots)
         self._return = grow(self._return, num_slots)
         self._length = grow(self._length, num_slots)
 
     def begin(self, slot: Int64Array) -> None:
         """An episode begins in these slots [N]."""
-        self._running[slot] = True
         self._return[slot] = 0.0
         self._length[slot] = 0
 
@@ -61,13 +53,8 @@ class EpisodeLog:
         self._length[slot] += 1
         ended = slot[step_type > _MID]
         if len(ended):
-            self._running[ended] = False
             self._ended_returns.append(self._return[ended])
             self._ended_lengths.append(self._length[ended])
-
-    def forget(self, slot: Int64Array) -> None:
-        """The agents of these slots left: what they were in ended without an end."""
-        self._running[slot] = False
 
     def take(self) -> tuple[Float64Array, Int64Array]:
         """Returns [N] and lengths [N] (steps) of the episodes that ended since the last `take`."""
@@ -80,7 +67,6 @@ class EpisodeLog:
     def state(self) -> State:
         """Running and ended episodes."""
         return {
-            "running": self._running.copy(),
             "return": self._return.copy(),
             "length": self._length.copy(),
             "ended_returns": np.concatenate([np.zeros(0, np.float64), *self._ended_returns]),
@@ -89,11 +75,9 @@ class EpisodeLog:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another shape."""
-        running = read_array(state, "running", np.bool_, shape=(None,))
-        slots = len(running)
-        return_ = read_array(state, "return", np.float64, shape=(slots,))
-        length = read_array(state, "length", np.int64, shape=(slots,))
+        return_ = read_array(state, "return", np.float64, shape=(None,))
+        length = read_array(state, "length", np.int64, shape=(len(return_),))
         ended_returns = read_array(state, "ended_returns", np.float64, shape=(None,))
         ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
-        self._running, self._return, self._length = running, return_, length
+        self._return, self._length = return_, length
         self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]

@@ -1,69 +1,93 @@
-"""What an actor keeps of a batch from one of its calls to the next.
+"""The two forms that pass between an actor and a collector: what it evaluated, what it sampled.
 
-Shapes: K rows of a batch; N of them that are outcomes, or were given an action.
+Shapes: K rows of a batch; N of them that are outcomes, or that need an action.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from entrain.inference.numpy_distributions import Action, ArrayDistribution
-from entrain.inference.policy import Look
 from entrain.requests import SlotTimesteps
-from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array, UInt8Array
+from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, Int64Array
 
 Rows: TypeAlias = Int64Array | slice
 """What picks rows out of an array: their indices, or slice(None) for all of them."""
 
 
-@dataclass(slots=True)
-class Pending:
-    """A batch that was observed and is not yet answered."""
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a policy says of a batch."""
 
     batch: SlotTimesteps
+
     begins: BoolArray
-    """[K] true where the row begins an episode, or belongs to none that we know of."""
+    """[K] true where no step awaits the row as its outcome. Recurrent state is cleared there: an
+    episode begins, or the row is of one that was never begun."""
 
     observation: Mapping[str, Array]
-    """{name: [K, *shape]} what the policy looked at: what came, and what the actor added."""
+    """{name: [K, *shape]} what the policy was shown: what came, and what the actor added."""
 
     recurrent_state: Float32Array
     """[K, S] before these rows."""
 
-    look: Look
-    """At all K rows."""
+    distribution: ArrayDistribution
+    """Over the actions of all K rows; nothing is masked yet."""
 
-    is_stale: bool = False
-    """Whether the policy may have learned since it looked."""
+    value: Float32Array
+    """[K, V] the critic's."""
+
+    next_recurrent_state: Float32Array
+    """[K, S] after these rows."""
+
+    policy_version: int
+    """How many updates the policy had seen."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of N actions, not yet written down."""
+    """The rows of an evaluation that are outcomes of earlier actions."""
+
+    evaluation: Evaluation
+
+    rows: Rows
 
     slot: Int64Array
     """[N]."""
 
-    step_type: UInt8Array
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "Outcomes":
+        """Those of a batch: every row whose agent has a step open."""
+        rows = rows_where(~evaluation.begins)
+        return cls(evaluation, rows, evaluation.batch.slot[rows])
+
+    @property
+    def observation(self) -> Mapping[str, Array]:
+        """{name: [N, *shape]} what followed the actions; where an episode ended, its true end."""
+        return {name: values[self.rows] for name, values in self.evaluation.observation.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled(ActionBatch):
+    """The actions of a batch: as they are sent, and as they were sampled."""
+
+    rows: Rows
+    """Of the batch's K rows, the N that needed an action."""
+
+    slot: Int64Array
     """[N]."""
-
-    reward: Float32Array
-    """[N]."""
-
-    value: Float32Array
-    """[N, V] of the observations that followed."""
-
-
-@dataclass(slots=True)
-class Given:
-    """Actions that were given and are not yet written down."""
-
-    pending: Pending
-    acting: Rows
-    """Of the batch's K rows, those that were given an action."""
 
     distribution: ArrayDistribution
-    """Over the actions of all K rows."""
+    """Over the actions of all K rows, masked."""
 
     action: Action
-    """{"continuous": [K, D], "discrete": [K, N]} as sampled."""
+    """{"continuous": [K, D], "discrete": [K, branches]} before they were bounded."""
+
+
+def rows_where(is_wanted: BoolArray) -> Rows:
+    """What picks these rows. Usually it is all of them, and then nothing need be gathered."""
+    if np.count_nonzero(is_wanted) == len(is_wanted):
+        return slice(None)
+    return np.flatnonzero(is_wanted)

@@ -72,22 +72,25 @@ class History:
             shown[PREVIOUS_REWARD] = np.where(begins, zero, reward)[:, np.newaxis]
         return {**observation, **shown} if shown else observation
 
-    def note(self, slot: Int64Array, action: Mapping[str, npt.NDArray[Any]]) -> None:
+    def note(
+        self, slot: Int64Array, action: Mapping[str, npt.NDArray[Any]], rows: Int64Array | slice
+    ) -> None:
         """These actions were given.
 
         Args:
             slot: [N] no slot twice.
-            action: {"continuous": [N, D] as sampled, "discrete": [N, branches]}.
+            action: {"continuous": [K, D] as sampled, "discrete": [K, branches]}.
+            rows: of `action`, the N that were given.
         """
         if not self._shows_action:
             return
         encoded = np.zeros((len(slot), self._action.shape[1]), np.float32)
         if "continuous" in action:
             continuous = encoded[:, : self._dimensions]
-            np.clip(action["continuous"], -LARGEST_ACTION, LARGEST_ACTION, out=continuous)
+            np.clip(action["continuous"][rows], -LARGEST_ACTION, LARGEST_ACTION, out=continuous)
         if "discrete" in action:
-            rows = np.arange(len(slot))[:, np.newaxis]
-            encoded[rows, self._first_choice + action["discrete"]] = 1.0
+            each = np.arange(len(slot))[:, np.newaxis]
+            encoded[each, self._first_choice + action["discrete"][rows]] = 1.0
         self._action[slot] = encoded
 
     def state(self) -> State:

@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor, nn
 
 from entrain.algorithms.weights import FlatWeights
 from entrain.config.policy import PolicyConfig
-from entrain.inference.policy import Look, NumpyPolicy, TorchPolicy, acting
+from entrain.inference.numpy_distributions import ArrayDistribution
+from entrain.inference.policy import (
+    InferencePolicy,
+    NumpyPolicy,
+    TorchPolicy,
+    make_inference_policy,
+)
+from entrain.policy import trunk
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
+from entrain.policy.weights import PolicyWeights
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Array
 
@@ -83,23 +92,37 @@ def observe(rows: int, *, seed: int = 1) -> dict[str, npt.NDArray[Any]]:
 
 
 def both(policy: ActorNetwork) -> tuple[NumpyPolicy, TorchPolicy]:
-    quick = acting(policy)
+    quick = make_inference_policy(policy)
     assert isinstance(quick, NumpyPolicy)
     return quick, TorchPolicy(policy)
 
 
-def looks(
+class Said(NamedTuple):
+    """What a policy says of some rows."""
+
+    distribution: ArrayDistribution
+    value: npt.NDArray[np.float32]
+    state: npt.NDArray[np.float32]
+
+
+def publish(policy: ActorNetwork, *acting: InferencePolicy, version: int = 1) -> None:
+    """Let them act by the weights of `policy`."""
+    for each in acting:
+        each.publish(PolicyWeights.of(policy), version)
+
+
+def evaluations(
     policy: ActorNetwork, quick: NumpyPolicy, slow: TorchPolicy, rows: int = 7
-) -> tuple[Look, Look]:
+) -> tuple[Said, Said]:
     random = np.random.default_rng(2)
     state = random.normal(size=(rows, policy.state_size)).astype(np.float32)
     before, reset = state.copy(), random.random(rows) < 0.4
     observation: Mapping[str, Array] = observe(rows)
     for values in observation.values():
         values.flags.writeable = False
-    found = quick.look(observation, state, reset), slow.look(observation, state, reset)
+    found, expected = (Said(*each.evaluate(observation, state, reset)) for each in (quick, slow))
     np.testing.assert_array_equal(state, before)
-    return found
+    return found, expected
 
 
 def mask_of(policy: ActorCritic, rows: int = 7) -> npt.NDArray[np.bool_]:
@@ -127,15 +150,15 @@ def assert_same_action(
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_networks_say_the_same(network: Any) -> None:
     policy = make_policy(network=network)
-    found, expected = looks(policy, *both(policy))
+    found, expected = evaluations(policy, *both(policy))
     assert_close(found.value, expected.value)
     assert_close(found.state, expected.state)
     assert found.value.dtype == found.state.dtype == np.float32
     noise = np.full((7, policy.noise_size), 0.5)
     quick, slow = both(policy)
     assert_same_action(
-        found.distribution.sample(quick.prepared_noise(noise.copy())),
-        expected.distribution.sample(slow.prepared_noise(noise)),
+        found.distribution.sample(quick.prepare_noise(noise.copy())),
+        expected.distribution.sample(slow.prepare_noise(noise)),
     )
 
 
@@ -147,42 +170,111 @@ def test_actions_are_sampled_judged_and_bounded_alike(
 ) -> None:
     policy = make_policy(ACTIONS[kind], squashed=squashed)
     quick, slow = both(policy)
-    found, expected = (look.distribution for look in looks(policy, quick, slow))
+    found, expected = (said.distribution for said in evaluations(policy, quick, slow))
     if is_masked:
         found, expected = found.masked(mask_of(policy)), expected.masked(mask_of(policy))
     noise = np.random.default_rng(6).random((7, policy.noise_size))
-    action = expected.sample(slow.prepared_noise(noise))
-    assert_same_action(found.sample(quick.prepared_noise(noise.copy())), action)
+    action = expected.sample(slow.prepare_noise(noise))
+    assert_same_action(found.sample(quick.prepare_noise(noise.copy())), action)
     assert_same_action(found.mode(), expected.mode())
     assert_close(found.log_prob(action), expected.log_prob(action))
     assert_same_action(quick.environment_action(action), slow.environment_action(action))
 
 
-def test_what_is_learned_is_seen_at_once() -> None:
+def test_what_is_learned_is_acted_by_once_it_is_published_and_not_before() -> None:
     policy = make_policy()
     quick, slow = both(policy)
-    before, _ = looks(policy, quick, slow)
+    before = evaluations(policy, quick, slow)
     learn(policy)
-    found, expected = looks(policy, quick, slow)
+    for was, still in zip(before, evaluations(policy, quick, slow), strict=True):
+        np.testing.assert_array_equal(still.value, was.value)
+        assert_same_action(still.distribution.mode(), was.distribution.mode())
+    assert quick.version == slow.version == 0
+    publish(policy, quick, slow, version=3)
+    assert quick.version == slow.version == 3
+    found, expected = evaluations(policy, quick, slow)
     assert_close(found.value, expected.value)
-    action = before.distribution.mode()
+    action = before[0].distribution.mode()
     assert_close(found.distribution.log_prob(action), expected.distribution.log_prob(action))
-    assert not np.allclose(found.value, before.value)
+    assert not np.allclose(found.value, before[0].value)
 
 
-def test_weights_that_an_optimizer_moves_and_changes_are_seen() -> None:
+@pytest.mark.parametrize("kind", ["quick", "slow"])
+def test_published_weights_are_a_copy_of_parameters_and_buffers(kind: str) -> None:
+    policy = make_policy()
+    acting: InferencePolicy = NumpyPolicy(policy) if kind == "quick" else TorchPolicy(policy)
+    learn(policy)
+    publish(policy, acting)
+    fresh = TorchPolicy(policy)
+    random = np.random.default_rng(2)
+    state, reset = np.zeros((7, 0), np.float32), random.random(7) < 0.4
+    expected = Said(*fresh.evaluate(observe(7), state, reset))
+    learn(policy)
+    found = Said(*acting.evaluate(observe(7), state, reset))
+    assert_close(found.value, expected.value)
+    action = expected.distribution.mode()
+    assert_close(found.distribution.log_prob(action), expected.distribution.log_prob(action))
+
+
+class Counted(nn.Module):
+    """A user's network: how it acts depends on a buffer that no checkpoint holds."""
+
+    count: Tensor
+
+    def __init__(self, observations: dict[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.feature_size = 1
+        self.register_buffer("count", torch.zeros(1), persistent=False)
+
+    def forward(self, observation: dict[str, Tensor]) -> Tensor:
+        return observation["joints"][:, :1] * 0 + self.count
+
+
+def test_a_users_network_acts_through_a_deep_copy_with_all_its_buffers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Counted] = []
+
+    def construct(observations: dict[str, tuple[int, ...]]) -> Counted:
+        made.append(Counted(observations))
+        return made[-1]
+
+    monkeypatch.setattr(trunk, "load_class", lambda _: construct)
+    policy = make_policy(network={"custom": "anything:at_all"}, normalize_observations=False)
+    acting = make_inference_policy(policy)
+    constructed = len(made)
+    assert isinstance(acting, TorchPolicy)
+    state, reset = np.zeros((2, 0), np.float32), np.zeros(2, np.bool_)
+    before = Said(*acting.evaluate(observe(2), state, reset)).value
+    for network in made:
+        network.count.add_(1.0)
+    np.testing.assert_array_equal(Said(*acting.evaluate(observe(2), state, reset)).value, before)
+    publish(policy, acting)
+    assert (Said(*acting.evaluate(observe(2), state, reset)).value != before).all()
+    assert len(made) == constructed
+
+
+def test_weights_that_an_optimizer_moved_and_changed_are_published() -> None:
     policy = make_policy()
     quick, slow = both(policy)
     flat = FlatWeights(policy)
     flat.weights.mul_(1.5)
-    found, expected = looks(policy, quick, slow)
+    publish(policy, quick, slow)
+    found, expected = evaluations(policy, quick, slow)
     assert_close(found.value, expected.value)
+    with torch.no_grad():
+        own = policy(
+            {name: torch.from_numpy(values[None]) for name, values in observe(7).items()},
+            torch.zeros(7, 0),
+            torch.zeros(1, 7, dtype=torch.bool),
+        )
+    assert_close(found.value, own.value[0].numpy())
 
 
 def test_no_rows_are_looked_at_too() -> None:
     for network in NETWORKS.values():
         policy = make_policy(network=network)
-        found, expected = looks(policy, *both(policy), rows=0)
+        found, expected = evaluations(policy, *both(policy), rows=0)
         assert found.value.shape == expected.value.shape == (0, 1)
         assert found.state.shape == expected.state.shape
 
@@ -193,8 +285,8 @@ def test_numbers_far_out_stay_finite() -> None:
     observation = {name: values * values.dtype.type(1) for name, values in observe(7).items()}
     observation["joints"] *= np.float32(1e6)
     state, reset = np.ones((7, policy.state_size), np.float32), np.zeros(7, np.bool_)
-    found = quick.look(observation, state, reset)
-    expected = slow.look(observation, state, reset)
+    found = Said(*quick.evaluate(observation, state, reset))
+    expected = Said(*slow.evaluate(observation, state, reset))
     assert_close(found.state, expected.state)
     assert_close(found.value, expected.value)
 
@@ -206,8 +298,9 @@ def test_numbers_at_the_end_of_their_range_are_cut_without_a_word() -> None:
     observation["joints"][:] = np.finfo(np.float32).max
     state, reset = np.zeros((7, 0), np.float32), np.zeros(7, np.bool_)
     policy.normalizer.scale[:4] = 1e4
-    found = quick.look(observation, state, reset)
-    assert_close(found.value, slow.look(observation, state, reset).value)
+    publish(policy, quick, slow)
+    found = Said(*quick.evaluate(observation, state, reset))
+    assert_close(found.value, Said(*slow.evaluate(observation, state, reset)).value)
     action = {"continuous": np.full((7, 1), 5.0, np.float32)}
     assert_same_action(quick.environment_action(action), slow.environment_action(action))
 
@@ -215,7 +308,7 @@ def test_numbers_at_the_end_of_their_range_are_cut_without_a_word() -> None:
 def test_a_policy_without_its_critic_acts_too() -> None:
     for network in (NETWORKS["tanh"], NETWORKS["lstm"], NETWORKS["no layers"]):
         policy = make_policy(network=network).without_critic()
-        found, expected = looks(policy, *both(policy))
+        found, expected = evaluations(policy, *both(policy))
         assert found.value.shape == expected.value.shape == (7, 0)
         action = expected.distribution.mode()
         assert_same_action(found.distribution.mode(), action)
@@ -234,8 +327,8 @@ def test_a_policy_without_its_critic_acts_too() -> None:
 def test_other_networks_act_by_their_own_forward(options: Any) -> None:
     config = PolicyConfig.model_validate({"network": options.get("network", {})})
     spec = BehaviourSpec("b", options.get("observations", OBSERVATIONS), ACTIONS["hybrid"])
-    assert isinstance(acting(ActorCritic(spec, config, seed=0)), TorchPolicy)
+    assert isinstance(make_inference_policy(ActorCritic(spec, config, seed=0)), TorchPolicy)
 
 
 def test_double_precision_acts_by_the_policys_own_forward() -> None:
-    assert isinstance(acting(make_policy().double()), TorchPolicy)
+    assert isinstance(make_inference_policy(make_policy().double()), TorchPolicy)

@@ -1,0 +1,236 @@
+"""Learns from rollouts in a thread, and publishes the weights to whoever acts.
+
+With `policy_lag` 0 an update is waited for before the batch that completed its rollout is answered,
+so that the policy always acts with its newest weights. With 1 an update runs while the next rollout
+is collected: when that one is complete, the update is waited for, its weights are published, and
+the next update begins. Weights are published only there, never when a thread ends, so that a seeded
+run in lockstep repeats.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain.algorithms.algorithm import Algorithm, Metrics
+from entrain.experience import Rollout
+from entrain.policy.weights import PolicyWeights
+from entrain.run.progress import Progress
+from entrain.state import State
+
+
+class PublishedPolicy(Protocol):
+    """The weights that act. See `InferencePolicy`."""
+
+    version: int
+
+    @property
+    def weights(self) -> PolicyWeights: ...
+    def publish(self, weights: PolicyWeights, version: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A rollout that is to be learned from, and what was known when it was complete."""
+
+    rollout: Rollout
+
+    env_steps: int
+    """Closed until then, its own included."""
+
+    returns: npt.NDArray[np.float64]
+    """[N] of the episodes that ended since the lesson before."""
+
+    lengths: npt.NDArray[np.int64]
+    """[N] steps."""
+
+    def state(self) -> State:
+        """All of it, for a checkpoint."""
+        return {
+            "rollout": self.rollout.state(),
+            "env_steps": self.env_steps,
+            "returns": self.returns.copy(),
+            "lengths": self.lengths.copy(),
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> "Lesson":
+        """The lesson that `state` was taken of."""
+        return cls(
+            rollout=Rollout.from_state(state["rollout"]),
+            env_steps=int(state["env_steps"]),
+            returns=state["returns"],
+            lengths=state["lengths"],
+        )
+
+
+class Learner:
+    """Runs an algorithm's updates, one at a time. Owned by the event loop.
+
+    A lesson stays here until its update is done, so that one that is interrupted is done again.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        policy: PublishedPolicy,
+        executor: Executor,
+        *,
+        total_steps: int,
+        policy_lag: int,
+        note_update: Callable[[Lesson, Metrics], None],
+    ) -> None:
+        """Begin with nothing to learn from.
+
+        Args:
+            algorithm: learns.
+            policy: acts; it starts with the algorithm's weights.
+            executor: of the threads that updates run in.
+            total_steps: of the run, for schedules.
+            policy_lag: how many lessons may be left undone while the next one is collected.
+            note_update: told of each update that is done.
+        """
+        self._algorithm = algorithm
+        self._policy = policy
+        self._executor = executor
+        self._total_steps = total_steps
+        self._policy_lag = policy_lag
+        self._note_update = note_update
+        self._version = algorithm.version
+        self._lessons: deque[Lesson] = deque()
+        self._running: asyncio.Future[Metrics] | None = None
+        self._before: State | None = None
+        """The algorithm's state before the update that runs, if it runs beside the collecting."""
+        self._gives_up = False
+
+    @property
+    def version(self) -> int:
+        """Updates done and noted."""
+        return self._version
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether an update runs, or has ended and is not noted yet."""
+        return self._running is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to learn from."""
+        return not self._lessons
+
+    @property
+    def has_state(self) -> bool:
+        """Whether `state` may be called now: an update that is waited for must end first."""
+        return self._running is None or self._before is not None
+
+    def progress_before(self, lesson: Lesson) -> float:
+        """In [0, 1]: the part of the total steps that was done before this rollout."""
+        return Progress(env_steps=lesson.env_steps - lesson.rollout.num_steps).fraction(
+            self._total_steps
+        )
+
+    async def learn(self, lesson: Lesson) -> None:
+        """Take a lesson; wait for the update `policy_lag` behind it, publish, begin the next.
+
+        Raises:
+            UpdateCancelled: an update was interrupted; its lesson is kept.
+            TrainingDivergedError: see `Algorithm.update`.
+        """
+        self._lessons.append(lesson)
+        await self._catch_up(self._policy_lag)
+
+    async def finish(self) -> None:
+        """Do every update that is left, and publish. Raises what `learn` raises."""
+        await self._catch_up(0)
+
+    async def resume(self, *, is_batch_unanswered: bool) -> None:
+        """Go on after `load_state`; a batch without an answer waits for what `learn` did."""
+        if is_batch_unanswered or len(self._lessons) > self._policy_lag:
+            await self._catch_up(self._policy_lag)
+        else:
+            self._begin()
+
+    async def settle(self) -> None:
+        """Wait for an update that runs. Its weights are published when the next lesson comes."""
+        if self._running is not None:
+            await self._end(publishes=False)
+
+    async def _catch_up(self, num_left: int) -> None:
+        while len(self._lessons) > num_left:
+            self._begin()
+            await self._end(publishes=True)
+        self._publish()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the oldest lesson's update, if there is one and it does not run."""
+        if self._running is not None or not self._lessons:
+            return
+        if self._policy_lag:
+            self._before = self._algorithm.state()
+        lesson = self._lessons[0]
+        self._running = asyncio.get_running_loop().run_in_executor(
+            self._executor,
+            partial(
+                self._algorithm.update,
+                lesson.rollout,
+                progress=self.progress_before(lesson),
+                cancelled=lambda: self._gives_up,
+            ),
+        )
+
+    async def _end(self, *, publishes: bool) -> None:
+        """Wait for the update that runs, and note it."""
+        assert self._running is not None, "no update runs"
+        try:
+            metrics = await self._running
+        finally:
+            self._running = self._before = None
+        lesson = self._lessons.popleft()
+        self._version = self._algorithm.version
+        if publishes:
+            self._publish()
+        self._note_update(lesson, metrics)
+
+    def _publish(self) -> None:
+        if self._policy.version != self._version:
+            self._policy.publish(self._algorithm.weights, self._version)
+
+    def interrupt(self) -> None:
+        """Let a running update give up: weights go back to what they were before it."""
+        self._gives_up = True
+
+    def state(self) -> State:
+        """The algorithm's state, what is still to be learned from, and the weights that act.
+
+        An update that runs beside the collecting counts as not begun.
+        """
+        if not self.has_state:
+            raise RuntimeError("state() was called during an update; wait for it or interrupt it")
+        is_published = self._policy.version == self._version
+        return {
+            "algorithm": self._algorithm.state() if self._before is None else self._before,
+            "acting": None
+            if is_published
+            else {"version": self._policy.version, "weights": self._policy.weights.state()},
+            "lessons": {str(index): each.state() for index, each in enumerate(self._lessons)},
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken, acting by the weights of then."""
+        self._algorithm.load_state(state["algorithm"])
+        self._version = self._algorithm.version
+        lessons = state["lessons"]
+        self._lessons = deque(Lesson.from_state(lessons[key]) for key in sorted(lessons, key=int))
+        weights, acting = self._algorithm.weights, state["acting"]
+        if acting is None or self._policy_lag == 0:
+            self._policy.publish(weights, self._version)
+        else:
+            then = PolicyWeights.from_state(acting["weights"], weights)
+            self._policy.publish(then, int(acting["version"]))

@@ -1,0 +1,54 @@
+"""A policy's weights on their way from where they are learned to where they act."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from entrain.errors import CheckpointError
+from entrain.state import State
+
+
+@dataclass(frozen=True)
+class PolicyWeights:
+    """Everything of a policy that learning changes, as it is now: the tensors may change later."""
+
+    parameters: Tensor
+    """[P] all parameters as one vector, in the order of the module's `parameters()`."""
+
+    buffers: Mapping[str, Tensor]
+    """{name: tensor} all buffers, the statistics of observations among them."""
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Self:
+        """The weights of `module`. Its parameters are copied into one vector."""
+        return cls(
+            parameters=nn.utils.parameters_to_vector(module.parameters()).detach(),
+            buffers=dict(module.named_buffers()),
+        )
+
+    def state(self) -> State:
+        """A copy as arrays."""
+        return {
+            "parameters": self.parameters.numpy(force=True).copy(),
+            "buffers": {
+                name: np.array(buffer.numpy(force=True)) for name, buffer in self.buffers.items()
+            },
+        }
+
+    @classmethod
+    def from_state(cls, state: State, like: "PolicyWeights") -> Self:
+        """The weights that `state` was taken of; CheckpointError if they do not fit `like`."""
+        parameters = torch.from_numpy(state["parameters"])
+        buffers = {name: torch.from_numpy(array) for name, array in state["buffers"].items()}
+        expected = {name: buffer.shape for name, buffer in like.buffers.items()}
+        fits = {name: buffer.shape for name, buffer in buffers.items()} == expected
+        if not fits or parameters.shape != like.parameters.shape:
+            raise CheckpointError(
+                "the checkpoint's acting weights are of another network than this run's policy; "
+                "resume with the network and the behaviour that it was made for"
+            )
+        return cls(parameters, buffers)

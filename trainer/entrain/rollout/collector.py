@@ -1,0 +1,253 @@
+"""Makes experience of what agents do: opens a step for each action, closes it by its outcome.
+
+The rows of a batch are read twice: as outcomes, each of which closes the step that its agent had
+open, and as situations: each action that is given opens a step. A collector returns a rollout from
+`receive` once enough steps are closed. All else it writes down in `record`, which the policy's loop
+calls when the actions are on their way: simulators and trainer are busy at the same time.
+"""
+
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from entrain.config.policy import PolicyConfig
+from entrain.experience import Rollout
+from entrain.rollout.buffer import RolloutBuffer
+from entrain.rollout.episodes import EpisodeLog
+from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
+from entrain.rollout.ledger import Ledger
+from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
+from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import Int64Array
+
+E_co = TypeVar("E_co", covariant=True)
+
+
+class Collector(Protocol[E_co]):
+    """Makes experience `E` of evaluations and actions. Owned by the policy's loop.
+
+    For each batch, `receive` is called once and then `record` once, with the actions given.
+    """
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was to be collected has been received."""
+        ...
+
+    def receive(self, evaluation: Evaluation) -> E_co | None:
+        """Count the outcomes in a batch; write them down only if they complete a collection.
+
+        Returns:
+            The collection, if it is complete: the policy may learn from it before it acts.
+        """
+        ...
+
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
+        """Close the steps whose outcomes were received, open one for each action."""
+        ...
+
+    def release(self, slot: Int64Array) -> None:
+        """The agents of these slots left: drop their open steps. After `record`."""
+        ...
+
+    def ended(self) -> "Collector[E_co]":
+        """What goes on counting once this one is complete, before the next batch."""
+        ...
+
+
+class CollectedPolicy(Protocol):
+    """What a rollout collector must know of the policy that it stores the steps of."""
+
+    @property
+    def inputs(self) -> BehaviourSpec:
+        """What the policy is shown: the simulator's observations, and what the actor adds."""
+        ...
+
+    @property
+    def config(self) -> PolicyConfig:
+        """How its network remembers, which says what states are kept."""
+        ...
+
+    @property
+    def num_values(self) -> int:
+        """V, value heads."""
+        ...
+
+    @property
+    def state_size(self) -> int:
+        """S, numbers in one agent's recurrent state; 0 without memory."""
+        ...
+
+
+class RolloutCollector:
+    """Collects rollouts of at least `rollout_steps`, until `total_steps` are closed."""
+
+    def __init__(
+        self,
+        policy: CollectedPolicy,
+        *,
+        rollout_steps: int,
+        total_steps: int,
+        discount: float,
+        normalize_rewards: bool,
+        reward_clip: float,
+    ) -> None:
+        memory = policy.config.network.memory
+        self._rollout_steps = rollout_steps
+        self._total_steps = total_steps
+        self._buffer = RolloutBuffer(
+            policy.inputs,
+            num_values=policy.num_values,
+            state_size=policy.state_size,
+            sequence_length=memory.sequence_length,
+            burn_in=memory.burn_in,
+        )
+        self._rewards: RewardScaling = (
+            RewardScaler(discount=discount, clip=reward_clip) if normalize_rewards else RawRewards()
+        )
+        self.episodes = EpisodeLog()
+        self._num_slots = 0
+        self._outcomes: Outcomes | None = None
+
+    def __repr__(self) -> str:
+        return f"<RolloutCollector: {self._buffer}>"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Steps opened, closed and dropped, as far as they are written down."""
+        return self._buffer.ledger
+
+    @property
+    def env_steps(self) -> int:
+        """Steps closed, written down or not."""
+        waiting = 0 if self._outcomes is None else len(self._outcomes.slot)
+        return self._buffer.ledger.closed + waiting
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the total steps are reached."""
+        return self.env_steps >= self._total_steps
+
+    def receive(self, evaluation: Evaluation) -> Rollout | None:
+        """See `Collector.receive`."""
+        if self._outcomes is not None:
+            raise RuntimeError("receive() was called twice; record() the batch before first")
+        batch = evaluation.batch
+        if batch.num_slots > self._num_slots:
+            self._grow(batch.num_slots)
+        if len(batch.released):
+            self.release(batch.released)
+        outcomes = self._outcomes = Outcomes.of(evaluation)
+        if self._buffer.num_closed + len(outcomes.slot) < self._rollout_steps:
+            return None
+        self._close(outcomes)
+        return self._buffer.cut()
+
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
+        """See `Collector.record`."""
+        if self._outcomes is not None:
+            self._close(self._outcomes)
+        rows, slot = actions.rows, actions.slot
+        begins = evaluation.begins[rows]
+        if begins.any():
+            self.episodes.begin(slot[begins])
+            self._rewards.begin(slot[begins])
+        self._buffer.open(
+            slot,
+            observation={name: values[rows] for name, values in evaluation.observation.items()},
+            action={name: values[rows] for name, values in actions.action.items()},
+            action_mask=evaluation.batch.timesteps.action_mask[rows],
+            log_prob=actions.distribution.log_prob(actions.action)[rows],
+            value=evaluation.value[rows],
+            reset=begins,
+            recurrent_state=evaluation.recurrent_state[rows],
+            policy_version=evaluation.policy_version,
+        )
+
+    def _close(self, outcomes: Outcomes) -> None:
+        self._outcomes = None
+        rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
+        step_type = evaluation.batch.timesteps.step_type[rows]
+        reward = evaluation.batch.timesteps.reward[rows]
+        self.episodes.record(slot, step_type, reward)
+        self._buffer.close(
+            slot,
+            step_type=step_type,
+            reward=self._rewards.scale(slot, reward),
+            value=evaluation.value[rows],
+        )
+
+    def release(self, slot: Int64Array) -> None:
+        """See `Collector.release`."""
+        self._buffer.drop(slot)
+
+    def release_all(self) -> None:
+        """Drop every open step."""
+        self._buffer.drop(np.flatnonzero(self._buffer.is_open))
+
+    def ended(self) -> "EpisodeCollector":
+        """Drop every open step; what comes after the total steps only counts as episodes."""
+        self.release_all()
+        return EpisodeCollector(self.episodes, is_complete=True)
+
+    def _grow(self, num_slots: int) -> None:
+        self._buffer.grow(num_slots)
+        self._rewards.grow(num_slots)
+        self.episodes.grow(num_slots)
+        self._num_slots = len(self._buffer.is_open)
+
+    def state(self) -> State:
+        """Open and closed steps, statistics of rewards, episodes."""
+        if self._outcomes is not None:
+            self._close(self._outcomes)
+        return {
+            "buffer": self._buffer.state(),
+            "rewards": self._rewards.state(),
+            "episodes": self.episodes.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is of another spec or policy."""
+        self._buffer.load_state(state["buffer"])
+        self._rewards.load_state(state["rewards"])
+        self.episodes.load_state(state["episodes"])
+        self._num_slots = len(self._buffer.is_open)
+        self._outcomes = None
+
+
+class EpisodeCollector:
+    """Only counts episodes, and never returns experience: for policies that do not learn."""
+
+    def __init__(self, episodes: EpisodeLog, *, is_complete: bool = False) -> None:
+        """Count in `episodes`.
+
+        Args:
+            episodes: may hold some that run.
+            is_complete: whether nobody waits for their number.
+        """
+        self._episodes = episodes
+        self.is_complete = is_complete
+
+    def receive(self, evaluation: Evaluation) -> None:
+        """Add rewards to the episodes that they were earned in."""
+        batch = evaluation.batch
+        self._episodes.grow(batch.num_slots)
+        outcomes = Outcomes.of(evaluation)
+        self._episodes.record(
+            outcomes.slot,
+            batch.timesteps.step_type[outcomes.rows],
+            batch.timesteps.reward[outcomes.rows],
+        )
+
+    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
+        """Begin the episodes that begin."""
+        begins = evaluation.begins[actions.rows]
+        self._episodes.begin(actions.slot[begins])
+
+    def release(self, slot: Int64Array) -> None:
+        """Nothing: an episode without an end is never counted."""
+
+    def ended(self) -> "EpisodeCollector":
+        """Itself."""
+        return self
