@@ -10,7 +10,7 @@ EntrainError                exit code 1
 ├── ExportError             1  an exported file computes something else than the policy
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
-    ├── UnexpectedMessageError a message that the conversation does not allow now
+    ├── UnexpectedMessageError a message that the stream does not allow now
     ├── BadHelloError          a Hello's content: names, specs, behaviours that get no policy
     ├── RefusedHelloError      a Hello that does not fit this run: version, spec, name taken
     ├── UnauthenticatedError   the token is missing or wrong
@@ -77,7 +77,7 @@ class BadStepError(SimulatorError):
 
 
 class UnexpectedMessageError(SimulatorError):
-    """A message arrived that the conversation does not allow at this point."""
+    """A message arrived that its stream does not allow at this point."""
 
 
 class BadHelloError(SimulatorError):

@@ -344,7 +344,7 @@ def test_a_resumed_simulator_keeps_its_seed(world: Any) -> None:
     assert world.dial().hello(resume=first.stream.session_id).seed == seed
 
 
-class TestARestoredRoster:
+class TestRestoredParticipants:
     def test_waits_for_its_sessions_and_releases_those_that_stay_away(
         self, world: Any, make_world: Make
     ) -> None:
