@@ -30,7 +30,7 @@ from entrain.errors import (
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
-class Daemon(types.ModuleType):
+class FakeCommands(types.ModuleType):
     """Stands in for `entrain.app.commands`: remembers its calls, and answers what it is told to."""
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ class Daemon(types.ModuleType):
 
 
 @pytest.fixture
-def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
-    daemon = Daemon()
-    monkeypatch.setitem(sys.modules, "entrain.app.commands", daemon)
-    monkeypatch.setattr(entrain.app, "commands", daemon, raising=False)
-    return daemon
+def commands(monkeypatch: pytest.MonkeyPatch) -> FakeCommands:
+    commands = FakeCommands()
+    monkeypatch.setitem(sys.modules, "entrain.app.commands", commands)
+    monkeypatch.setattr(entrain.app, "commands", commands, raising=False)
+    return commands
 
 
 # Answering at once
@@ -149,7 +149,9 @@ def test_the_package_says_the_version_that_it_is_built_as() -> None:
 # Commands and what they call
 
 
-def test_train_reads_the_file_then_set_then_the_shortcuts(tmp_path: Path, daemon: Daemon) -> None:
+def test_train_reads_the_file_then_set_then_the_shortcuts(
+    tmp_path: Path, commands: FakeCommands
+) -> None:
     path = tmp_path / "walk.yaml"
     path.write_text("name: walk\nseed: 5\nthreads: 3\n", encoding="utf-8")
     code = main(
@@ -159,37 +161,37 @@ def test_train_reads_the_file_then_set_then_the_shortcuts(tmp_path: Path, daemon
         ]
     )
     assert code == 0
-    [(command, config)] = daemon.calls
+    [(command, config)] = commands.calls
     assert command == "train"
     assert (config.name, config.seed, config.threads) == ("best", 7, 3)
     assert config.server.address == "[::1]:0"
     assert config.runs_directory == tmp_path / "my runs"
 
 
-def test_train_without_a_file_takes_the_defaults(daemon: Daemon) -> None:
+def test_train_without_a_file_takes_the_defaults(commands: FakeCommands) -> None:
     assert main(["train"]) == 0
-    assert daemon.calls == [("train", RunConfig())]
+    assert commands.calls == [("train", RunConfig())]
 
 
-def test_insecure_has_to_be_typed_out(daemon: Daemon) -> None:
+def test_insecure_has_to_be_typed_out(commands: FakeCommands) -> None:
     main(["train", "--address", "0.0.0.0:50051"])
     main(["train", "--address", "0.0.0.0:50051", "--insecure"])
-    assert [config.server.insecure for _, config in daemon.calls] == [False, True]
+    assert [config.server.insecure for _, config in commands.calls] == [False, True]
 
 
-def test_a_name_that_looks_like_a_number_stays_a_name(daemon: Daemon) -> None:
+def test_a_name_that_looks_like_a_number_stays_a_name(commands: FakeCommands) -> None:
     assert main(["train", "--name", "007"]) == 0
-    assert daemon.calls[0][1].name == "007"
+    assert commands.calls[0][1].name == "007"
 
 
-def test_an_empty_name_is_refused_and_not_passed_over(daemon: Daemon) -> None:
+def test_an_empty_name_is_refused_and_not_passed_over(commands: FakeCommands) -> None:
     assert main(["train", "--name", ""]) == 2
-    assert daemon.calls == []
+    assert commands.calls == []
 
 
-def test_resume_hands_over_run_and_settings(daemon: Daemon) -> None:
+def test_resume_hands_over_run_and_settings(commands: FakeCommands) -> None:
     assert main(["resume", "runs/walk", "--set", "policies.*.total_steps=9"]) == 0
-    assert daemon.calls == [("resume", Path("runs/walk"), ["policies.*.total_steps=9"])]
+    assert commands.calls == [("resume", Path("runs/walk"), ["policies.*.total_steps=9"])]
 
 
 @pytest.mark.parametrize(
@@ -201,33 +203,33 @@ def test_resume_hands_over_run_and_settings(daemon: Daemon) -> None:
     ],
 )
 def test_evaluate_hands_over_how_to_act(
-    daemon: Daemon, options: list[str], expected: tuple[int, bool, list[str]]
+    commands: FakeCommands, options: list[str], expected: tuple[int, bool, list[str]]
 ) -> None:
     assert main(["evaluate", "runs/walk", *options]) == 0
-    assert daemon.calls == [("evaluate", Path("runs/walk"), *expected)]
+    assert commands.calls == [("evaluate", Path("runs/walk"), *expected)]
 
 
 def test_evaluating_no_episode_is_refused(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "runs/walk", "--episodes", "0"]) == 2
-    assert daemon.calls == []
+    assert commands.calls == []
 
 
 @pytest.mark.parametrize(("options", "output"), [([], None), (["--output", "here"], Path("here"))])
 def test_export_hands_over_where_to(
-    daemon: Daemon, options: list[str], output: Path | None
+    commands: FakeCommands, options: list[str], output: Path | None
 ) -> None:
     assert main(["export", "runs/walk", *options]) == 0
-    assert daemon.calls == [("export", Path("runs/walk"), output)]
+    assert commands.calls == [("export", Path("runs/walk"), output)]
 
 
 # Ends
 
 
 @pytest.mark.parametrize("code", [0, 1, 130])
-def test_a_command_ends_with_the_code_that_the_daemon_returns(daemon: Daemon, code: int) -> None:
-    daemon.answer = code
+def test_a_command_ends_with_the_code_that_it_returns(commands: FakeCommands, code: int) -> None:
+    commands.answer = code
     assert main(["train"]) == code
 
 
@@ -242,18 +244,18 @@ def test_a_command_ends_with_the_code_that_the_daemon_returns(daemon: Daemon, co
     ],
 )
 def test_what_is_raised_on_purpose_is_one_line_and_its_code(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str], error: EntrainError, code: int
+    commands: FakeCommands, capsys: pytest.CaptureFixture[str], error: EntrainError, code: int
 ) -> None:
-    daemon.answer = error
+    commands.answer = error
     assert main(["resume", "runs/walk"]) == code
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"entrain: {error}\n")
 
 
 def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    daemon.answer = ZeroDivisionError("division by zero")
+    commands.answer = ZeroDivisionError("division by zero")
     assert main(["train"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err
@@ -264,21 +266,21 @@ def test_a_mistake_of_ours_shows_its_traceback_and_asks_for_a_report(
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), signal.SIGTERM], ids=repr)
 def test_an_interrupt_before_training_begins_ends_with_130(
     interrupt: BaseException | signal.Signals,
-    daemon: Daemon,
+    commands: FakeCommands,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    daemon.answer = interrupt
+    commands.answer = interrupt
     assert main(["train"]) == 130
     assert "Traceback" not in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_mistake_in_the_settings_starts_nothing(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--set", "policies.walker.algorithm.clip_rnage=0.1"]) == 2
-    assert daemon.calls == []
+    assert commands.calls == []
     assert capsys.readouterr().err == (
         "entrain: --set policies.walker.algorithm.clip_rnage=0.1: policies.walker.algorithm has "
         "no option 'clip_rnage'; did you mean 'clip_range'?\n"
@@ -289,7 +291,7 @@ def test_a_mistake_in_the_settings_starts_nothing(
 
 
 def test_events_are_logged_to_stderr_one_line_each(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["train"])
     logging.getLogger("entrain.native").info("listening on localhost:50051")
@@ -301,7 +303,7 @@ def test_events_are_logged_to_stderr_one_line_each(
     assert err.splitlines() == ["INFO  listening on localhost:50051", "WARN  look here"]
 
 
-def test_verbose_logs_details(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_logs_details(commands: FakeCommands, capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "--verbose"])
     logging.getLogger("entrain.native").debug("a detail")
     assert capsys.readouterr().err.endswith("DEBUG a detail\n")

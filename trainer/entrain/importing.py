@@ -1,6 +1,6 @@
-"""Ctrl+C and SIGTERM while modules are imported, which takes seconds and leaves nothing to save.
+"""Handles Ctrl+C and SIGTERM while modules are imported, when there is nothing to save yet.
 
-Imports nothing heavy itself, for it comes first.
+Imports take seconds. This module imports nothing heavy itself, because it is imported first.
 """
 
 import os
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
-"""Exit code of what ends before it has begun."""
+"""Exit code of a command that is interrupted before it has begun."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While inside, either signal ends the process at once, without a word.
+    """Within the block, either signal ends the process at once, without a message.
 
-    Not by an exception: out of the middle of an import it may come as any other, such as an
-    ImportError of a library written in C.
+    No exception is raised: a library that is being imported might turn it into another one, such as
+    an ImportError.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, _end_at_once) for number in signals]

@@ -92,8 +92,9 @@ EPISODE_RETURN_MEAN = Metric(
     title="Episode return, mean and standard deviation",
     better="more is better",
     shown=",.1f",
-    meaning="Mean over these episodes of the sum of their rewards, as the simulator sent them: "
-    "neither discounted nor scaled. Training is meant to raise it.",
+    meaning="Sum of the rewards of an episode, as the simulator sent them, mean over the episodes "
+    "that ended since the update before: neither discounted nor scaled. Training is meant to "
+    "raise it.",
     remedy="If it never rises, look at `policy/entropy` (does the policy still try different "
     "actions?), `policy/kl` (do updates change it?) and `value/explained_variance` (does the "
     "critic predict returns?), in this order. If it rises and then falls for good, lower "
@@ -104,7 +105,8 @@ EPISODE_RETURN_MEAN = Metric(
 EPISODE_RETURN_STD = Metric(
     name="rollout/episode_return_std",
     shown=",.1f",
-    meaning="Standard deviation of the return over these episodes.",
+    meaning="Standard deviation of the return over the episodes that ended since the update "
+    "before.",
     remedy="It falls as a policy becomes reliable. If it stays large beside the mean, some starts "
     "are much harder than others, or a few episodes go wrong: compare the minimum.",
     when=_WHEN_ENDED,
@@ -113,7 +115,7 @@ EPISODE_RETURN_MIN = Metric(
     name="rollout/episode_return_min",
     better="more is better",
     shown=",.1f",
-    meaning="The worst of these episodes.",
+    meaning="Return of the worst episode that ended since the update before.",
     remedy="If the mean is good and this is not, the policy still fails now and then; watch such "
     "an episode in the simulator.",
     when=_WHEN_ENDED,
@@ -122,7 +124,7 @@ EPISODE_RETURN_MAX = Metric(
     name="rollout/episode_return_max",
     better="more is better",
     shown=",.1f",
-    meaning="The best of these episodes.",
+    meaning="Return of the best episode that ended since the update before.",
     remedy="If this is good and the mean is not, the policy has good episodes only by chance: "
     "give it more steps, or raise `rollout_steps`.",
     when=_WHEN_ENDED,
@@ -132,7 +134,7 @@ EPISODE_LENGTH_MEAN = Metric(
     title="Episode length",
     unit="steps",
     shown=",.1f",
-    meaning="Mean number of steps in these episodes.",
+    meaning="Mean number of steps in the episodes that ended since the update before.",
     remedy="Whether long is good depends on the task: an agent that survives lives longer, one "
     "that reaches a goal is done sooner. A length that stands still at one number is usually the "
     "simulator's time limit: make sure that it reports TRUNCATED there, not TERMINATED.",
@@ -217,7 +219,7 @@ KL = Metric(
     unit="nats",
     shown=".4f",
     meaning="How far the update moved the policy: KL(old || new), estimated over its last epoch.",
-    remedy="0.003 to 0.03 is usual. Far above, the policy changes more than one rollout "
+    remedy="0.002 to 0.03 is usual. Far above, the policy changes more than one rollout "
     "justifies, and returns may fall: lower `learning_rate` or `num_epochs`, raise "
     "`minibatch_size`, or set `target_kl`. Near zero, updates change hardly anything: raise "
     "`learning_rate`.",
@@ -228,8 +230,8 @@ CLIP_FRACTION = Metric(
     unit="0 to 1",
     shown=".3f",
     meaning="Share of the steps whose probability ratio left `clip_range`, mean over the epochs "
-    "of the update. Such a step no longer changes the policy.",
-    remedy="0.05 to 0.3 is usual. Far above: as for a large `policy/kl`. Zero: updates are so "
+    "of the update. Such a step cannot move the policy further away.",
+    remedy="0.01 to 0.3 is usual. Far above: as for a large `policy/kl`. Zero: updates are so "
     "small that nothing needs to be clipped; raise `learning_rate` or `num_epochs`.",
 )
 GRADIENT_NORM = Metric(
@@ -242,12 +244,12 @@ GRADIENT_NORM = Metric(
 )
 LEARNING_RATE = Metric(
     name="policy/learning_rate",
-    meaning="As it was in this update.",
+    meaning="The learning rate of this update.",
     remedy="It follows `learning_rate` and `learning_rate_schedule`.",
 )
 CLIP_RANGE = Metric(
     name="policy/clip_range",
-    meaning="As it was in this update.",
+    meaning="The clip range of this update.",
     remedy="It follows `clip_range` and `clip_range_schedule`.",
 )
 
@@ -296,7 +298,8 @@ ENTROPY_EXPLAINED_VARIANCE = Metric(
     unit="at most 1",
     better="more is better",
     shown=".3f",
-    meaning="The same for the critic that predicts the entropy to come.",
+    meaning="How well the entropy critic predicted the entropy to come, in the same measure as "
+    "`value/explained_variance`.",
     remedy="As for `value/explained_variance`. It means little while the entropy is the same "
     "everywhere, as at the start.",
     when="if `entropy.objective` is `entropy_critic`",
@@ -325,8 +328,8 @@ STEPS_PER_SECOND = Metric(
     shown=",.0f",
     meaning="Steps of all agents divided by the time since the update before, waiting and "
     "learning included.",
-    remedy="The shares below say where the time goes. If it falls over a run, simulators become "
-    "slower: look at their logs.",
+    remedy="`time/wait`, `time/learn` and the other shares say where the time goes. If it falls "
+    "over a run, simulators become slower: look at their logs.",
 )
 TIME_WAIT = _share(
     "wait",

@@ -1,11 +1,11 @@
-"""Where time goes: a loop's laps, added up by the part they belong to, and others' counts of it."""
+"""Measures which parts of a loop take how much of its time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
 class Stopwatch:
-    """Adds each lap to the part it is named after. Owned by one loop."""
+    """Adds up the time of each part of a loop. Owned by that loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -23,7 +23,11 @@ class Stopwatch:
         self._last_s = now_s
 
     def metrics(self, env_steps: int) -> Mapping[str, float]:
-        """Rates and shares since this was last asked, over `env_steps`; then begin anew."""
+        """Returns steps per second and each part's share of the time, since the last call.
+
+        Args:
+            env_steps: done since the last call.
+        """
         now_s = self._clock()
         elapsed_s = max(now_s - self._begin_s, 1e-9)
         shares = {f"time/{part}": seconds / elapsed_s for part, seconds in self._seconds.items()}
@@ -33,18 +37,18 @@ class Stopwatch:
 
 
 class Shares:
-    """What running counts of seconds grew by, as shares of wall time. Owned by who asks."""
+    """Turns running counts of seconds into shares of the time that passed. Owned by its caller."""
 
     def __init__(self) -> None:
         self._before: Mapping[str, float] = {}
         self._before_s = 0.0
 
     def since_last(self, seconds: Mapping[str, float], *, now_s: float) -> Mapping[str, float]:
-        """{"time/part": share} since this was last asked, at first since 0.
+        """Returns {"time/part": share} since the last call, at first since 0.
 
         Args:
-            seconds: {part: count until now}.
-            now_s: wall-clock time.
+            seconds: {part: seconds spent on it so far}.
+            now_s: time.
         """
         before, elapsed_s = self._before, max(now_s - self._before_s, 1e-9)
         self._before, self._before_s = dict(seconds), now_s

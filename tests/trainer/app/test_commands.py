@@ -71,7 +71,7 @@ class FakeRun:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> type[FakeRun]:
-    """The class of the run that the daemon makes; set how it ends."""
+    """The class of the run that the commands make; set how it ends."""
 
     class Run(FakeRun):
         pass

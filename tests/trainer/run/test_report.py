@@ -285,7 +285,7 @@ def test_below_each_picture_stands_what_it_shows(folder: RunFolder) -> None:
     html = folder.report.read_text(encoding="utf-8")
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
     assert len(captions) == html.count("<figure>")
-    assert captions[0].startswith("Mean over these episodes of the sum of their rewards")
+    assert captions[0].startswith("Sum of the rewards of an episode")
     clipped = next(caption for caption in captions if "probability ratio" in caption)
     # Names stand in backquotes where they are declared.
     assert "left <code>clip_range</code>," in clipped

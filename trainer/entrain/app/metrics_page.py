@@ -1,5 +1,6 @@
 """What each metric means, in words: docs/metrics.md, and what `entrain metrics` prints."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -84,7 +85,8 @@ def _facts(metric: Metric) -> str:
 
 
 def _filled(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
+    linked = re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
+    return textwrap.fill(linked, _WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def _indented(text: str) -> list[str]:
