@@ -141,7 +141,7 @@ def make_trainer(
         actor=make_actor(policy, seed=seed),
         collector=collector or make_collector(policy),
         algorithm=algorithm or make_algorithm(policy, seed=seed),
-        alarms=NoDiagnostics(),
+        diagnostics=NoDiagnostics(),
         recorder=recorder,
         learners=executor or InlineExecutor(),
         total_steps=policy.config.total_steps,

@@ -65,7 +65,7 @@ async def test_a_policy_that_settles_early_is_warned_of_once(
     summary = last.summary("completed")
     assert [f"policy 'toy', {each}" for each in summary.policies["toy"].warnings] == [line]
     state = newest(folder).state["policies"]["0"]["trainer"]
-    assert state["alarms"]["first_of_branches"] > 0.5
+    assert state["diagnostics"]["first_of_branches"] > 0.5
     write_report(folder, summary)
     assert f"update {update}: entropy collapse" in folder.report.read_text(encoding="utf-8")
 

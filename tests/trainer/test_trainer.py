@@ -19,7 +19,7 @@ from entrain.requests import Requests, SlotTimesteps
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.state import State
-from entrain.trainer import MOST_WARNINGS, Trainer, Update, episode_metrics
+from entrain.trainer import MOST_WARNINGS, Trainer, Update
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 
@@ -242,7 +242,7 @@ class FakeAlgorithm:
         self.version = state["version"]
 
 
-class FakeAlarms:
+class FakeDiagnostics:
     """Warns of every second update."""
 
     def __init__(self) -> None:
@@ -325,7 +325,7 @@ class Bench:
         self.actor = FakeActor(self.diary)
         self.collector = FakeCollector(self.diary, rollout_steps, total_steps)
         self.algorithm = FakeAlgorithm(self.diary, slow_update=slow_update)
-        self.alarms = FakeAlarms()
+        self.diagnostics = FakeDiagnostics()
         self.recorder = FakeRecorder()
         self.now_s = 0.0
         self.trainer = Trainer(
@@ -333,7 +333,7 @@ class Bench:
             actor=self.actor,
             collector=self.collector,
             algorithm=self.algorithm,
-            alarms=self.alarms,
+            diagnostics=self.diagnostics,
             recorder=self.recorder,
             learners=Learners(),
             total_steps=total_steps,
@@ -489,7 +489,7 @@ async def test_progress_goes_on_over_sittings() -> None:
 async def test_each_update_is_judged_once_at_the_progress_before_it() -> None:
     bench = Bench(rollout_steps=2, total_steps=8)
     await bench.trainer.run(bench.batches(6))
-    assert bench.alarms.asked == [(0.5, 0.0), (0.5, 0.25), (0.5, 0.5)]
+    assert bench.diagnostics.asked == [(0.5, 0.0), (0.5, 0.25), (0.5, 0.5)]
 
 
 async def test_what_an_update_is_warned_of_is_recorded_with_its_number_and_kept() -> None:
@@ -544,7 +544,3 @@ async def test_more_total_steps_than_before_are_collected_from_the_next_rows_on(
         await bench.trainer.run(bench.batches(1))
     assert same.diary.entries[0] == "observe without collecting"
     assert longer.diary.entries[:2] == ["release all", "observe"]
-
-
-def test_without_finished_episodes_there_is_no_return_to_report() -> None:
-    assert episode_metrics(np.zeros(0), np.zeros(0, np.int64)) == {"rollout/episodes": 0.0}

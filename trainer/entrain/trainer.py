@@ -21,6 +21,7 @@ from entrain.experience import Rollout
 from entrain.learner import Learner, Lesson, PublishedPolicy
 from entrain.requests import Batches, SlotTimesteps, Unanswered
 from entrain.rollout.collector import Collector
+from entrain.rollout.episodes import episode_metrics
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.run.progress import Progress
@@ -151,7 +152,7 @@ class CollectorPart(Collector[Rollout], Stateful, Protocol):
 
 
 class Diagnostics(Stateful, Protocol):
-    """Says what is wrong with how a policy learns."""
+    """Finds what is wrong with how a policy learns. See `algorithms.diagnostics`."""
 
     def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
 
@@ -192,7 +193,7 @@ class Trainer:
         actor: ActorPart,
         collector: CollectorPart,
         algorithm: Algorithm,
-        alarms: Diagnostics,
+        diagnostics: Diagnostics,
         recorder: Recorder,
         learners: Executor,
         total_steps: int,
@@ -212,7 +213,7 @@ class Trainer:
             note_update=self._note_update,
         )
         self._loop = PolicyLoop(actor, collector, self, clock=clock)
-        self._alarms = alarms
+        self._diagnostics = diagnostics
         self._recorder = recorder
         self._clock = clock
         self._began_s = clock()
@@ -317,7 +318,7 @@ class Trainer:
         done = self._learner.progress_before(lesson)
         warnings = [
             f"update {self._learner.version}: {words}"
-            for words in self._alarms.findings(metrics, progress=done)
+            for words in self._diagnostics.findings(metrics, progress=done)
         ]
         self._warnings.extend(warnings)
         self._recorder.record(
@@ -350,7 +351,7 @@ class Trainer:
             "collector": self._collector.state(),
             "collects": self._loop.collector is self._collector,
             "unanswered": None if evaluation is None else evaluation.batch.state(),
-            "alarms": self._alarms.state(),
+            "diagnostics": self._diagnostics.state(),
             "warnings": list(self._warnings),
         }
 
@@ -361,7 +362,7 @@ class Trainer:
         self._actor.load_state(state["actor"])
         self._collector.load_state(state["collector"])
         self._learner.load_state(state)
-        self._alarms.load_state(state["alarms"])
+        self._diagnostics.load_state(state["diagnostics"])
         self._warnings.extend(state["warnings"])
         if not state["collects"]:
             self._end_or_begin_again()
@@ -379,22 +380,3 @@ class Trainer:
         else:
             # Episodes that nobody collected from their beginning begin with their next rows.
             self._actor.release_all()
-
-
-def episode_metrics(returns: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> Metrics:
-    """Mean, spread and length of finished episodes; only their number, if there are none.
-
-    Args:
-        returns: [N] undiscounted sums of rewards.
-        lengths: [N] steps.
-    """
-    if not len(returns):
-        return {"rollout/episodes": 0.0}
-    return {
-        "rollout/episodes": float(len(returns)),
-        "rollout/episode_return_mean": float(returns.mean()),
-        "rollout/episode_return_std": float(returns.std()),
-        "rollout/episode_return_min": float(returns.min()),
-        "rollout/episode_return_max": float(returns.max()),
-        "rollout/episode_length_mean": float(lengths.mean()),
-    }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entrain.errors import CheckpointError
-from entrain.rollout.episodes import EpisodeLog
+from entrain.rollout.episodes import EpisodeLog, episode_metrics
 from entrain_envs.timestep import StepType
 
 MID, TERMINATED, TRUNCATED = StepType.MID, StepType.TERMINATED, StepType.TRUNCATED
@@ -91,3 +91,18 @@ def test_a_state_whose_arrays_disagree_is_refused() -> None:
     log = log_of(2)
     with pytest.raises(CheckpointError, match=r"length is int64\[1\], this run needs int64"):
         log.load_state({**log.state(), "length": np.zeros(1, np.int64)})
+
+
+def test_without_finished_episodes_there_is_no_return_to_report() -> None:
+    assert episode_metrics(np.zeros(0), np.zeros(0, np.int64)) == {"rollout/episodes": 0.0}
+
+
+def test_finished_episodes_are_reported_by_hand() -> None:
+    assert episode_metrics(np.array([1.0, 5.0]), np.array([10, 40])) == {
+        "rollout/episodes": 2.0,
+        "rollout/episode_return_mean": 3.0,
+        "rollout/episode_return_std": 2.0,
+        "rollout/episode_return_min": 1.0,
+        "rollout/episode_return_max": 5.0,
+        "rollout/episode_length_mean": 25.0,
+    }

@@ -144,7 +144,7 @@ class Trainers:
             actor=make_actor(policy, seed=seed),
             collector=make_collector(policy),
             algorithm=make_algorithm(policy, seed=seed),
-            alarms=Diagnostics(config, spec.action),
+            diagnostics=Diagnostics(config, spec.action),
             recorder=self._recorder,
             learners=self._learners,
             total_steps=config.total_steps,

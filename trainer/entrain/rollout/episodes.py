@@ -4,9 +4,19 @@ Returns are sums of raw rewards: not discounted, not scaled, whatever learning d
 Everything is an array indexed by slot; a batch costs the same statements at any size.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from entrain.metrics import (
+    EPISODE_LENGTH_MEAN,
+    EPISODE_RETURN_MAX,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_MIN,
+    EPISODE_RETURN_STD,
+    EPISODES,
+)
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array, StepType, UInt8Array
@@ -81,3 +91,22 @@ class EpisodeLog:
         ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
         self._return, self._length = return_, length
         self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]
+
+
+def episode_metrics(returns: Float64Array, lengths: Int64Array) -> Mapping[str, float]:
+    """Returns mean, spread and length of finished episodes; only their number, if there are none.
+
+    Args:
+        returns: [N] undiscounted sums of rewards.
+        lengths: [N] steps.
+    """
+    if not len(returns):
+        return {EPISODES.name: 0.0}
+    return {
+        EPISODES.name: float(len(returns)),
+        EPISODE_RETURN_MEAN.name: float(returns.mean()),
+        EPISODE_RETURN_STD.name: float(returns.std()),
+        EPISODE_RETURN_MIN.name: float(returns.min()),
+        EPISODE_RETURN_MAX.name: float(returns.max()),
+        EPISODE_LENGTH_MEAN.name: float(lengths.mean()),
+    }
