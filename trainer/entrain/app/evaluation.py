@@ -1,7 +1,7 @@
-"""A trained policy acts over the same wire, and its returns and lengths are counted.
+"""Lets trained policies act in simulators, and counts returns and lengths of their episodes.
 
-Nothing is collected or learned. Each agent counts for the same number of episodes, for if the
-first N episodes to end were taken, short ones would be over-represented.
+Nothing is collected or learned. Every agent plays the same number of episodes: the first N episodes
+to end would contain too many short ones.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scores:
-    """Episodes of one policy."""
+    """Returns and lengths of one policy's episodes."""
 
     returns: npt.NDArray[np.float64]
     """[N] undiscounted sums of rewards."""
@@ -51,17 +51,15 @@ class Scores:
 
 
 class EpisodeQuota:
-    """The collector of an evaluation: counts episodes, and makes no experience of them.
+    """The collector of an evaluation: counts the same number of episodes for every agent.
 
-    It takes the same number of episodes from every agent, until there are enough.
+    Each agent of the first batch owes a share of the episodes; agents that come later owe none.
+    If an agent leaves, what it still owes goes to the first agent without a share that begins an
+    episode, which is often the same agent after a reconnect. If there is none for as many batches
+    as the longest episode had steps, the agents that are present share it equally.
 
-    Each agent of the first batch has a share; who comes later is served without one. What an agent
-    that leaves still owes goes to the first without a share that begins an episode: often it is the
-    same agent, back again. If none comes for as many batches as the longest episode had steps, the
-    agents that are there share it equally.
-
-    An episode counts only if it was owed when it began: those on their way at some moment are
-    longer than most.
+    An episode counts only if it was owed when it began. Episodes that are running at a given moment
+    are longer than the average, so counting those would be biased.
     """
 
     def __init__(self, episodes: int) -> None:
@@ -82,14 +80,14 @@ class EpisodeQuota:
         self.take_in(evaluation.batch)
 
     def record(self, evaluation: Evaluation, actions: Sampled) -> None:
-        """Nothing: all that counts was received."""
+        """Does nothing: `receive` has counted everything."""
 
     def ended(self) -> "EpisodeQuota":
-        """Itself: who is served after the last episode is not counted."""
+        """Returns itself: after the last episode, agents are served but not counted."""
         return self
 
     def take_in(self, batch: SlotTimesteps) -> None:
-        """Add up rewards; note the episodes that end."""
+        """Add up rewards, and count the episodes that end."""
         self._grow(batch.num_slots)
         self.release(batch.released)
         if not self._has_begun and len(batch.slot):
@@ -113,7 +111,7 @@ class EpisodeQuota:
         self._length = grow(self._length, num_slots)
 
     def release(self, slot: Int64Array) -> None:
-        """The agents of these slots left, and with them the episodes they were in."""
+        """Drop the running episodes of agents that left, and keep what they owed for others."""
         owed = self._owed[slot]
         self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
         self._owed[slot] = 0
@@ -132,14 +130,14 @@ class EpisodeQuota:
         self._owed[due] -= 1
 
     def _reassign(self, newcomers: Int64Array) -> None:
-        """Each takes over from one of the agents that left, as far as there are any."""
-        heirs = newcomers[: len(self._left_over)]
-        self._has_share[heirs] = True
-        self._owed[heirs] = self._left_over[: len(heirs)]
-        self._left_over = self._left_over[len(heirs) :]
+        """Give each newcomer what one of the agents that left still owed."""
+        successors = newcomers[: len(self._left_over)]
+        self._has_share[successors] = True
+        self._owed[successors] = self._left_over[: len(successors)]
+        self._left_over = self._left_over[len(successors) :]
 
     def _share_out(self) -> None:
-        """Give those who are there what nobody took over, once they wait for nothing else."""
+        """Share what no newcomer took over, if all other episodes are done and none has come."""
         is_idle = len(self._left_over) > 0 and self._has_share.any() and not self._owed.any()
         self._idle_batches = self._idle_batches + 1 if is_idle else 0
         if self._idle_batches > self._longest:
@@ -154,12 +152,12 @@ class EpisodeQuota:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no episode is owed any more, neither by who is there nor by who left."""
+        """Whether no episode is owed any more, by agents that are present or that left."""
         return self._has_begun and not len(self._left_over) and not self._owed.any()
 
     @property
     def scores(self) -> Scores:
-        """Of the episodes that count, in the order in which they ended."""
+        """Those of the episodes that count, in the order in which they ended."""
         return Scores(
             np.concatenate([np.zeros(0), *(returns for returns, _ in self._ended)]),
             np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in self._ended)]),
@@ -224,12 +222,12 @@ class EvaluationRun:
         await loop.run(behaviour.batcher)
 
     async def learn(self, experience: Never) -> None:
-        """Nothing is learned: the collectors return no experience."""
+        """Does nothing, and is never called: the collectors return no experience."""
 
     async def finish(self) -> None:
-        """Nothing is left to learn from."""
+        """Does nothing: there is nothing to learn from."""
 
     def note_completion(self) -> None:
-        """The evaluation is over once every policy has its episodes."""
+        """End the evaluation once every policy has its episodes."""
         if all(each.is_complete for each in self._counts.values()):
             self._completed.set()
