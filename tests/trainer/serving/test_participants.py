@@ -437,6 +437,6 @@ def test_joining_is_told_in_whole_facts(
     world.dial("right").hello()
     assert [record.getMessage() for record in caplog.records] == [
         "left@10.0.0.7 joined: up to 64 agents of 'walker', 'bird' "
-        "(simulator 1 of 2 to begin with)",
+        "(waiting for 1 more of 2 simulators)",
         "right@10.0.0.7 joined: agents of 'walker'",
     ]

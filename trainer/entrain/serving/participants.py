@@ -148,7 +148,7 @@ class Participants(Attendance):
         names = ", ".join(f"'{name}'" for name in participant.behaviours)
         waiting = ""
         if not self._has_begun and len(self) < self._expect:
-            waiting = f" (simulator {len(self)} of {self._expect} to begin with)"
+            waiting = f" (waiting for {self._expect - len(self)} more of {self._expect} simulators)"
         logger.info("%s joined: %s of %s%s", participant.label, agents, names, waiting)
 
     def _begin_if_complete(self) -> None:
