@@ -169,7 +169,7 @@ class FakeCollector:
 
     def receive(self, evaluation: Evaluation) -> Rollout | None:
         self._diary.note("observe")
-        self.ledger = self.ledger.plus(opened=1, closed=1)
+        self.ledger = Ledger(self.ledger.opened + 1, self.ledger.closed + 1)
         due = self.ledger.closed % self._rollout_steps == 0
         return rollout(self._rollout_steps) if due else None
 

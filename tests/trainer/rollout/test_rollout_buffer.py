@@ -234,6 +234,17 @@ def test_opening_a_slot_that_is_open_drops_the_step_it_had(buffer: RolloutBuffer
     assert buffer.ledger == Ledger(opened=2, closed=1, dropped=1)
 
 
+def test_a_ledger_stays_as_it_was_when_it_was_taken(buffer: RolloutBuffer) -> None:
+    buffer.grow(2)
+    open_steps(buffer, [0], [1])
+    ledger = buffer.ledger
+    open_steps(buffer, [1], [2])
+    close_steps(buffer, [0], [1], [StepType.MID])
+    buffer.drop(np.array([1]))
+    assert ledger == Ledger(opened=1)
+    assert buffer.ledger == Ledger(opened=2, closed=1, dropped=1)
+
+
 def test_cutting_with_nothing_closed_gives_a_rollout_without_columns(
     buffer: RolloutBuffer,
 ) -> None:

@@ -47,6 +47,7 @@ class Actor:
         self.policy = policy
         self._noise = ActionNoise(seed, policy.noise_size, policy.prepare_noise)
         self._history = History(policy.spec.action, policy.config.network)
+        self._shows_history = self._history.is_shown
         self._is_deterministic = deterministic
         self._has_memory = policy.state_size > 0
         self._is_running = np.zeros(0, np.bool_)
@@ -63,9 +64,11 @@ class Actor:
             self.release(batch.released)
         slot, timesteps = batch.slot, batch.timesteps
         begins = (timesteps.step_type == _FIRST) | ~self._is_running[slot]
-        observation = self._history.beside(
-            timesteps.observation, slot=slot, begins=begins, reward=timesteps.reward
-        )
+        observation = timesteps.observation
+        if self._shows_history:
+            observation = self._history.beside(
+                observation, slot=slot, begins=begins, reward=timesteps.reward
+            )
         return self._evaluated(batch, begins, observation, self._recurrent_state[slot])
 
     def refreshed(self, evaluation: Evaluation) -> Evaluation:
@@ -109,7 +112,8 @@ class Actor:
         self._is_running[slot] = True
         if self._has_memory:
             self._recurrent_state[slot] = evaluation.next_recurrent_state[rows]
-        self._history.note(slot, action, rows)
+        if self._shows_history:
+            self._history.note(slot, action, rows)
         chosen = self.policy.environment_action(action)
         return Sampled(
             continuous=_sent(chosen, "continuous", rows, len(slot), np.float32),

@@ -72,16 +72,23 @@ class RolloutBuffer:
         self._length = np.zeros(0, np.int64)
         self._is_open = np.zeros(0, np.bool_)
         self._states = SequenceStates(state_size, sequence_length=sequence_length, burn_in=burn_in)
-        self._ledger = Ledger()
+        self._has_states = state_size > 0
+        self._capacity = _FIRST_ROWS
+        self._opened = self._closed = self._dropped = 0
         self._num_closed = 0
 
     def __repr__(self) -> str:
-        return f"<RolloutBuffer: {self._num_closed} closed, {self._ledger.open} open steps>"
+        return f"<RolloutBuffer: {self._num_closed} closed, {self.ledger.open} open steps>"
 
     @property
     def ledger(self) -> Ledger:
         """Steps opened, closed and dropped since training began."""
-        return self._ledger
+        return Ledger(self._opened, self._closed, self._dropped)
+
+    @property
+    def env_steps(self) -> int:
+        """Steps closed since training began."""
+        return self._closed
 
     @property
     def num_closed(self) -> int:
@@ -122,9 +129,11 @@ class RolloutBuffer:
             raise TypeError(
                 f"open() was given {sorted(values)}; it needs {sorted(self._known_when_opened)}"
             )
-        self.drop(slot)
+        if self._is_open[slot].any():
+            self.drop(slot)
         row = self._length[slot]
-        self._reserve(int(row.max(initial=0)) + 1)
+        if len(row) and row.max() >= self._capacity:
+            self._reserve(int(row.max()) + 1)
         for name, value in values.items():
             stored = self._columns.arrays[name]
             if type(stored) is dict:
@@ -132,9 +141,10 @@ class RolloutBuffer:
                     array[row, slot] = value[key]  # type: ignore[index]
             else:
                 stored[row, slot] = value
-        self._states.open(row, slot, recurrent_state)
+        if self._has_states:
+            self._states.open(row, slot, recurrent_state)
         self._is_open[slot] = True
-        self._ledger = self._ledger.plus(opened=len(slot))
+        self._opened += len(slot)
 
     def close(
         self, slot: Int64Array, *, step_type: UInt8Array, reward: Float32Array, value: Float32Array
@@ -160,7 +170,7 @@ class RolloutBuffer:
         self._length[slot] = row + 1
         self._is_open[slot] = False
         self._num_closed += len(slot)
-        self._ledger = self._ledger.plus(closed=len(slot))
+        self._closed += len(slot)
 
     def drop(self, slot: Int64Array) -> None:
         """Forget the open steps of these slots, where there are any: their agents left.
@@ -173,7 +183,7 @@ class RolloutBuffer:
             return
         self._end_sequences(dropped)
         self._is_open[dropped] = False
-        self._ledger = self._ledger.plus(dropped=len(dropped))
+        self._dropped += len(dropped)
 
     def cut(self) -> Rollout:
         """Hand out all closed steps, a column for each slot that has any; keep the open ones."""
@@ -206,6 +216,7 @@ class RolloutBuffer:
         rows, slots = self._columns.shape
         if num_rows > rows:
             self._columns = self._columns.resized(num_rows=max(num_rows, 2 * rows), num_slots=slots)
+        self._capacity = self._columns.shape[0]
 
     def state(self) -> State:
         """Closed and open steps, lengths and counts."""
@@ -215,7 +226,7 @@ class RolloutBuffer:
             "length": self._length.copy(),
             "is_open": self._is_open.copy(),
             "states": self._states.state(),
-            "ledger": self._ledger.state(),
+            "ledger": self.ledger.state(),
         }
 
     def load_state(self, state: State) -> None:
@@ -226,6 +237,7 @@ class RolloutBuffer:
         columns = Columns.from_state(state["columns"], self._layout, num_slots=slots)
         self._states.load_state(state["states"], num_slots=slots)
         self._columns, self._length, self._is_open = columns, length, is_open
-        self._ledger = Ledger(**state["ledger"])
+        ledger = Ledger(**state["ledger"])
+        self._opened, self._closed, self._dropped = ledger.opened, ledger.closed, ledger.dropped
         self._num_closed = int(length.sum())
         self._reserve(_FIRST_ROWS)

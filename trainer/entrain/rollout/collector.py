@@ -122,7 +122,7 @@ class RolloutCollector:
     def env_steps(self) -> int:
         """Steps closed, written down or not."""
         waiting = 0 if self._outcomes is None else len(self._outcomes.slot)
-        return self._buffer.ledger.closed + waiting
+        return self._buffer.env_steps + waiting
 
     @property
     def is_complete(self) -> bool:

@@ -39,6 +39,11 @@ class History:
         width = spec.continuous_size + spec.num_choices if self._shows_action else 0
         self._action = np.zeros((0, width), np.float32)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the policy sees any of it; else nothing need be asked or noted."""
+        return self._shows_action or self._shows_reward
+
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
         if self._shows_action:

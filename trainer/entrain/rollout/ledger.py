@@ -23,10 +23,6 @@ class Ledger:
         """Actions whose outcome is still awaited."""
         return self.opened - self.closed - self.dropped
 
-    def plus(self, *, opened: int = 0, closed: int = 0, dropped: int = 0) -> "Ledger":
-        """The ledger after that many more."""
-        return Ledger(self.opened + opened, self.closed + closed, self.dropped + dropped)
-
     def state(self) -> State:
         """For a checkpoint; `Ledger(**state)` is this ledger again."""
         return asdict(self)
