@@ -12,7 +12,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.algorithms.coefficients import Coefficients
+from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import MemoryConfig, NetworkConfig
 from entrain.experience import Estimate, Minibatch, Rollout
@@ -117,7 +118,7 @@ def whole(ppo: PPO, rollout: Rollout) -> Minibatch:
 
 
 def loss_of(ppo: PPO, minibatch: Minibatch) -> Tensor:
-    return ppo.loss(ppo.loss_terms(minibatch, COEFFICIENTS), minibatch.mask, COEFFICIENTS)
+    return ppo.loss(ppo.loss.terms(minibatch, COEFFICIENTS), minibatch.mask, COEFFICIENTS)
 
 
 def gradients_of(ppo: PPO, loss: Tensor) -> Gradients:

@@ -179,6 +179,17 @@ class Minibatch:
         return self.steps.valid
 
     @property
+    def has_burn_in(self) -> bool:
+        """Whether any of its sequences has one."""
+        return len(self.burn_in.sequence) > 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are no padding."""
+        mask = self.steps.valid
+        return int(mask.sum()) if self.is_padded else mask.numel()
+
+    @property
     def padding_mask(self) -> Tensor | None:
         """`mask`, or None if it is known to be all true."""
         return self.steps.valid if self.is_padded else None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import Protocol
 
 import numpy as np
@@ -107,7 +108,7 @@ class Learner:
         self._running: asyncio.Future[Metrics] | None = None
         self._before: State | None = None
         """The algorithm's state before the update that runs, if it runs beside the collecting."""
-        self._gives_up = False
+        self._gives_up = Event()
 
     @property
     def version(self) -> int:
@@ -181,7 +182,7 @@ class Learner:
                 self._algorithm.update,
                 lesson.rollout,
                 progress=self.progress_before(lesson),
-                cancelled=lambda: self._gives_up,
+                cancelled=self._gives_up.is_set,
             ),
         )
 
@@ -204,7 +205,7 @@ class Learner:
 
     def interrupt(self) -> None:
         """Let a running update give up: weights go back to what they were before it."""
-        self._gives_up = True
+        self._gives_up.set()
 
     def state(self) -> State:
         """The algorithm's state, what is still to be learned from, and the weights that act.

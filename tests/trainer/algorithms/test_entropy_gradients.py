@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from acting_and_collecting import ActingAndCollecting
+from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
-from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.algorithms.ppo import PPO
 from entrain.algorithms.weights import weights_of
 from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
@@ -158,7 +159,7 @@ def gradient_of(case: Case) -> Floats:
     """[3, 2] of the loss with respect to the table's logits."""
     coefficients = Coefficients(learning_rate=0.1, clip_range=0.2, entropy_coefficient=ALPHA)
     minibatch = case.ppo.minibatches(case.rollout, entropy_coefficient=ALPHA).all_steps
-    terms = case.ppo.loss_terms(minibatch, coefficients)
+    terms = case.ppo.loss.terms(minibatch, coefficients)
     case.policy.zero_grad(set_to_none=False)
     torch.autograd.backward(case.ppo.loss(terms, minibatch.mask, coefficients))
     gradient = case.policy.action_head.weight.grad

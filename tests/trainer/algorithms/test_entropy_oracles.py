@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from entrain.algorithms.ppo import Coefficients
+from entrain.algorithms.coefficients import Coefficients
 from entrain.config.policy import ActionConfig, EntropyConfig, EntropyTargetConfig
 from exact_answers import (
     DISCOUNT,
@@ -127,8 +127,8 @@ def test_a_squashed_gaussian_is_worth_less_than_a_plain_one(
         ppo = made_ppo(policy)
         coefficients = Coefficients(learning_rate=0.0, clip_range=0.2, entropy_coefficient=0.5)
         minibatch = ppo.minibatches(made_rollout(policy, (5,))).all_steps
-        terms = ppo.loss_terms(minibatch, coefficients)
-        assert torch.equal(terms.worth.detach(), terms.entropy)
+        terms = ppo.loss.terms(minibatch, coefficients)
+        assert torch.equal(terms.regularization.detach(), terms.entropy)
         entropies.append(terms.entropy)
     expected = [torch.full((1, 5), 2.0 * entropy) for entropy in (squashed, plain)]
     torch.testing.assert_close(entropies, expected, rtol=0, atol=6e-5)

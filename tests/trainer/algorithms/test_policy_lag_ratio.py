@@ -67,7 +67,7 @@ class Checked:
         expected = (log_prob(self._policy, rollout) - rollout.log_prob)[rollout.valid]
         found = torch.cat(
             [
-                self._ppo.loss_terms(minibatch, COEFFICIENTS).log_ratio[minibatch.mask].detach()
+                self._ppo.loss.terms(minibatch, COEFFICIENTS).log_ratio[minibatch.mask].detach()
                 for minibatch in self._ppo.minibatches(rollout).epoch(torch.Generator())
             ]
         )

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entrain.algorithms.ppo import PPO, Coefficients
+from entrain.algorithms.coefficients import Coefficients
+from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig
 from entrain.experience import Rollout
@@ -56,7 +57,7 @@ def loss_and_gradients(
 def loss_of(ppo: PPO, rollout: Rollout, coefficients: Coefficients) -> Tensor:
     alpha = coefficients.entropy_coefficient
     minibatch = ppo.minibatches(rollout, entropy_coefficient=alpha).all_steps
-    return ppo.loss(ppo.loss_terms(minibatch, coefficients), minibatch.mask, coefficients)
+    return ppo.loss(ppo.loss.terms(minibatch, coefficients), minibatch.mask, coefficients)
 
 
 def test_the_two_gradients_of_a_gaussian_policy() -> None:
@@ -135,7 +136,7 @@ def test_before_the_first_gradient_step_every_ratio_is_one(action: ActionSpec) -
     rollout = made_rollout(policy, (40, 25, 31), filler=1e9)
     ppo = made_ppo(policy)
     for minibatch in ppo.minibatches(rollout).epoch(torch.Generator().manual_seed(3)):
-        log_ratio = ppo.loss_terms(minibatch, COEFFICIENTS).log_ratio
+        log_ratio = ppo.loss.terms(minibatch, COEFFICIENTS).log_ratio
         assert log_ratio.abs().max() < 1e-6
 
 
@@ -144,7 +145,7 @@ def test_the_ratio_is_one_again_for_a_rollout_collected_after_an_update(action: 
     policy = made_policy(action)
     ppo = made_ppo(policy)
     ppo.update(made_rollout(policy, LENGTHS, seed=1), progress=0.0)
-    ratio = ppo.loss_terms(
+    ratio = ppo.loss.terms(
         ppo.minibatches(made_rollout(policy, LENGTHS, seed=2)).all_steps, COEFFICIENTS
     ).log_ratio.exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=0, atol=1e-6)
@@ -164,11 +165,11 @@ def slow_loss(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> float
         following = [0.0, 0.0]
         for t in reversed(range(int(rollout.valid[:, b].sum()))):
             cell = (t, b)
-            worth = float(distribution_at(policy, rollout, t, b).entropy())
-            reward = float(rollout.reward[cell]) + is_soft * entropy.coefficient * worth
+            regularization = float(distribution_at(policy, rollout, t, b).entropy())
+            reward = float(rollout.reward[cell]) + is_soft * entropy.coefficient * regularization
             heads = [(reward, DISCOUNT, config.gae_lambda)]
             if has_critic:
-                heads.append((unit * worth, entropy.discount, entropy.gae_lambda))
+                heads.append((unit * regularization, entropy.discount, entropy.gae_lambda))
             returns = []
             for head, (signal, discount, gae_lambda) in enumerate(heads):
                 value = float(rollout.value[t, b, head])
@@ -316,8 +317,8 @@ def test_scaled_advantages_make_no_difference_once_normalized_per_minibatch() ->
     estimate = minibatch.estimate
     scaled = replace(estimate, advantage=1000.0 * estimate.advantage + 77.0)
     torch.testing.assert_close(
-        ppo.loss_terms(replace(minibatch, estimate=scaled), COEFFICIENTS).policy,
-        ppo.loss_terms(minibatch, COEFFICIENTS).policy,
+        ppo.loss.terms(replace(minibatch, estimate=scaled), COEFFICIENTS).policy,
+        ppo.loss.terms(minibatch, COEFFICIENTS).policy,
         rtol=1e-3,
         atol=1e-4,
     )

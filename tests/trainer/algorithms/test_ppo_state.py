@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from entrain.algorithms.algorithm import UpdateCancelled
-from entrain.algorithms.ppo import Coefficients
+from entrain.algorithms.coefficients import Coefficients
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.state import State
 from entrain_envs.spec import ActionSpec

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from entrain.algorithms.algorithm import Algorithm
-from entrain.algorithms.ppo import Coefficients
+from entrain.algorithms.coefficients import Coefficients
 from entrain.config.policy import EntropyConfig
 from entrain.state import State
 from made_rollouts import (

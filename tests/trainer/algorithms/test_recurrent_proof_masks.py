@@ -72,7 +72,7 @@ def test_what_is_measured_is_the_mean_over_valid_steps(name: str, action: Action
     ppo = case.ppo()
     minibatch = poisoned(padded(whole(ppo, case.rollout(filler=NAN)), 5), NAN)
     log = EpochLog()
-    log.add(ppo.loss_terms(minibatch, COEFFICIENTS), minibatch.mask, torch.tensor(0.0).double())
+    log.add(ppo.loss.terms(minibatch, COEFFICIENTS), minibatch.mask, torch.tensor(0.0).double())
     measured = log.metrics(clip_range=COEFFICIENTS.clip_range)[name]
     with torch.no_grad():
         steps = slow_steps(policy_of(ppo), case.rollout(), config(), discount=DISCOUNT)
@@ -89,11 +89,11 @@ def test_each_part_of_the_loss_is_a_mean_over_valid_steps(weight: str) -> None:
     case = Case(LENGTHS)
     ppo = case.ppo(value_coefficient=1.0)
     minibatch = padded(whole(ppo, case.rollout(filler=NAN)), 5)
-    terms = ppo.loss_terms(minibatch, COEFFICIENTS)
+    terms = ppo.loss.terms(minibatch, COEFFICIENTS)
     zeros = torch.zeros_like(terms.policy)
     only = {
-        "policy": replace(terms, value=zeros, worth=zeros),
-        "value": replace(terms, policy=zeros, worth=zeros),
+        "policy": replace(terms, value=zeros, regularization=zeros),
+        "value": replace(terms, policy=zeros, regularization=zeros),
         "entropy": replace(terms, policy=zeros, value=zeros),
     }[weight]
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_advantages_have_mean_0_and_deviation_1_over_valid_steps(
     minibatch = whole(ppo, case.rollout(filler=NAN, extra_rows=3))
     advantage = padded(minibatch, 5).cleaned().estimate.advantage
     if normalization == "minibatch":
-        advantage = normalized(advantage, padded(minibatch, 5).mask)
+        advantage, _ = normalized(advantage, padded(minibatch, 5).mask)
     valid = advantage[padded(minibatch, 5).mask]
     assert len(valid) == STEPS
     assert valid.mean().item() == pytest.approx(0.0, abs=1e-9)

@@ -131,7 +131,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
         for minibatch in ppo.minibatches(present).epoch(torch.Generator().manual_seed(update)):
             mask = minibatch.mask
             with torch.no_grad():
-                log_ratio = ppo.loss_terms(minibatch, COEFFICIENTS).log_ratio[mask]
+                log_ratio = ppo.loss.terms(minibatch, COEFFICIENTS).log_ratio[mask]
             ones = torch.ones_like(log_ratio)
             torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-12)
             steps += int(mask.sum())

@@ -1,4 +1,4 @@
-"""What a policy is worth beside the reward: its entropy, or minus how far it is from a prior."""
+"""Regularizers: the entropy, or minus the divergence from a prior policy."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, regularization_of
+from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, regularize
 from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
@@ -166,8 +166,8 @@ def test_the_entropy_at_each_step_is_minus_the_mean_log_probability_of_what_is_s
     policy = made_policy(action)
     rollout = made_rollout(policy, (4000,))
     surprise = -rollout.log_prob
-    error = 4.0 * (surprise - regularization_of(policy, rollout, Entropy())).std() / math.sqrt(4000)
-    difference = surprise.mean() - regularization_of(policy, rollout, Entropy()).mean()
+    error = 4.0 * (surprise - regularize(policy, rollout, Entropy())).std() / math.sqrt(4000)
+    difference = surprise.mean() - regularize(policy, rollout, Entropy()).mean()
     assert difference.abs() < error < 0.1
 
 
@@ -178,12 +178,12 @@ def test_the_divergence_at_each_step_is_the_mean_log_ratio_of_what_is_sampled(
     policy, prior = made_policy(action, seed=0), made_policy(action, seed=1)
     scaled_up(prior)
     rollout = made_rollout(policy, (4000,))
-    worth = regularization_of(policy, rollout, PriorDivergence(prior, policy))
+    regularization = regularize(policy, rollout, PriorDivergence(prior, policy))
     log_ratio = rollout.log_prob - log_prob_of(prior, rollout)
-    error = 4.0 * (log_ratio + worth).std() / math.sqrt(4000)
-    assert (log_ratio.mean() + worth.mean()).abs() < error < 0.1
-    assert worth.max() <= 1e-6
-    assert worth.mean() < -0.02
+    error = 4.0 * (log_ratio + regularization).std() / math.sqrt(4000)
+    assert (log_ratio.mean() + regularization.mean()).abs() < error < 0.1
+    assert regularization.max() <= 1e-6
+    assert regularization.mean() < -0.02
 
 
 @torch.no_grad()
@@ -203,8 +203,8 @@ def log_prob_of(policy: ActorCritic, rollout: Rollout) -> Tensor:
 def test_a_policy_is_worth_most_where_it_is_its_prior(action: ActionSpec) -> None:
     policy = made_policy(action)
     rollout = made_rollout(policy, LENGTHS)
-    worth = regularization_of(policy, rollout, PriorDivergence(made_policy(action), policy))
-    assert worth[rollout.valid].abs().max() < 1e-6
+    regularization = regularize(policy, rollout, PriorDivergence(made_policy(action), policy))
+    assert regularization[rollout.valid].abs().max() < 1e-6
 
 
 def test_a_prior_is_frozen_and_still_pulls() -> None:
@@ -214,8 +214,8 @@ def test_a_prior_is_frozen_and_still_pulls() -> None:
     rollout = made_rollout(policy, (9,))
     output = policy(rollout.observation, policy.initial_state(1), rollout.reset)
     distribution = output.distribution.masked(rollout.action_mask)
-    worth = regularizer(distribution, rollout.observation, rollout.action_mask)
-    torch.autograd.backward(worth.sum())
+    regularization = regularizer(distribution, rollout.observation, rollout.action_mask)
+    torch.autograd.backward(regularization.sum())
     assert all(parameter.grad is None for parameter in prior.parameters())
     gradient = policy.action_head.weight.grad
     assert gradient is not None
@@ -225,14 +225,14 @@ def test_a_prior_is_frozen_and_still_pulls() -> None:
 
 @pytest.mark.parametrize("filler", [math.nan, 1e9])
 @pytest.mark.parametrize("memory", ["none", "gru"])
-def test_padding_changes_no_bit_of_what_steps_are_worth(memory: Any, filler: float) -> None:
+def test_padding_changes_no_bit_of_the_regularizer(memory: Any, filler: float) -> None:
     policy = made_policy(HYBRID, memory=MemoryConfig(kind=memory, size=4))
     prior = made_policy(HYBRID, seed=1)
     tight = made_rollout(policy, LENGTHS)
     padded = made_rollout(policy, LENGTHS, filler=filler, extra_rows=3)
     for regularizer in (Entropy(), PriorDivergence(prior, policy)):
-        worth = regularization_of(policy, tight, regularizer)[tight.valid]
-        assert torch.equal(regularization_of(policy, padded, regularizer)[padded.valid], worth)
+        regularization = regularize(policy, tight, regularizer)[tight.valid]
+        assert torch.equal(regularize(policy, padded, regularizer)[padded.valid], regularization)
 
 
 def test_what_is_worth_is_asked_of_the_masked_policy_row_by_row() -> None:
@@ -250,11 +250,13 @@ def test_what_is_worth_is_asked_of_the_masked_policy_row_by_row() -> None:
     # Where only the first choice of each of 2 + 3 is allowed, nothing is undecided.
     mask = torch.tensor([True, False, True, False, False]).expand_as(rollout.action_mask).clone()
     mask[0] = True
-    worth = regularization_of(policy, replace(rollout, action_mask=mask), regularizer)
+    regularization = regularize(policy, replace(rollout, action_mask=mask), regularizer)
     assert sum(rows) == max(LENGTHS)
-    assert torch.equal(worth[1:], torch.zeros(11, 4))
-    torch.testing.assert_close(worth[0], torch.full((4,), math.log(6.0)), rtol=0, atol=1e-3)
-    assert not worth.requires_grad
+    assert torch.equal(regularization[1:], torch.zeros(11, 4))
+    torch.testing.assert_close(
+        regularization[0], torch.full((4,), math.log(6.0)), rtol=0, atol=1e-3
+    )
+    assert not regularization.requires_grad
 
 
 # Priors that cannot be asked
@@ -288,8 +290,8 @@ def test_a_prior_that_sees_more_than_the_policy_is_refused() -> None:
 def test_a_policy_may_see_more_than_its_prior() -> None:
     policy = made_policy(network=NetworkConfig(hidden_sizes=(8,), previous_reward=True))
     rollout = made_rollout(policy, LENGTHS)
-    worth = regularization_of(policy, rollout, PriorDivergence(made_policy(), policy))
-    assert worth[rollout.valid].isfinite().all()
+    regularization = regularize(policy, rollout, PriorDivergence(made_policy(), policy))
+    assert regularization[rollout.valid].isfinite().all()
 
 
 def test_a_squashed_policy_has_no_plain_prior() -> None:

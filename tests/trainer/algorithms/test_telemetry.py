@@ -1,4 +1,4 @@
-"""What an update reports: means over steps, whatever minibatch they were in; padding left out."""
+"""The metrics of an update: means over valid steps, whatever minibatch they were in."""
 
 import math
 
@@ -14,11 +14,11 @@ def row(*numbers: float) -> Tensor:
 
 
 def terms(*, policy: Tensor, value: Tensor, entropy: Tensor, ratio: Tensor) -> LossTerms:
-    """The regularizer says ten less than the entropy is."""
+    """The regularizer is ten below the entropy."""
     return LossTerms(
         policy=policy,
         value=value,
-        worth=entropy - 10.0,
+        regularization=entropy - 10.0,
         scale=torch.ones(()),
         entropy=entropy,
         log_ratio=ratio.log(),
@@ -58,6 +58,15 @@ def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
     )
 
 
+def test_a_minibatch_without_a_step_counts_for_the_gradient_norm_alone() -> None:
+    log, one = EpochLog(), row(1)
+    log.add(terms(policy=one, value=one, entropy=one, ratio=one), one > 0, torch.tensor(3.0))
+    log.add_empty(torch.tensor(5.0))
+    metrics = log.metrics(clip_range=0.2)
+    assert metrics["loss/policy"] == 1.0
+    assert metrics["policy/gradient_norm"] == 4.0
+
+
 def test_every_metric_is_a_plain_number() -> None:
     log = EpochLog()
     ones = row(1, 1).requires_grad_()
@@ -69,8 +78,8 @@ def test_every_metric_is_a_plain_number() -> None:
     assert {type(value) for value in log.metrics(clip_range=0.2).values()} == {float}
 
 
-def test_a_number_that_is_none_is_reported_as_it_is() -> None:
-    # Whoever reads the metrics must see it; the update is refused because of it.
+def test_a_number_that_is_not_finite_is_reported_as_it_is() -> None:
+    # The update is refused because of it.
     log = EpochLog()
     log.add(
         terms(policy=row(math.inf), value=row(0), entropy=row(0), ratio=row(1)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms import unrolling
-from entrain.algorithms.unrolling import burnt_in, refreshed_states, unrolled
+from entrain.algorithms.unrolling import refresh_states, run_burn_in, unroll
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from made_rollouts import made_policy, made_rollout
@@ -48,7 +48,7 @@ def test_chunks_together_say_what_was_said_when_acting(
 ) -> None:
     monkeypatch.setattr(unrolling, "MAX_STEPS", max_steps)
     policy, rollout = acting(Case(LENGTHS))
-    chunks = list(unrolled(policy, rollout, cuts=cuts))
+    chunks = list(unroll(policy, rollout, cuts=cuts))
     value = torch.cat([output.value for _, output in chunks])
     close(value[rollout.valid], rollout.value[rollout.valid])
     # They follow each other without a gap, and stop where they are told to.
@@ -61,13 +61,13 @@ def test_chunks_together_say_what_was_said_when_acting(
 def test_a_policy_without_memory_is_run_as_well() -> None:
     policy = made_policy()
     rollout = made_rollout(policy, LENGTHS, seed=1)
-    ((rows, output),) = unrolled(policy, rollout)
+    ((rows, output),) = unroll(policy, rollout)
     assert rows == slice(0, 12)
     close(output.value[rollout.valid], rollout.value[rollout.valid])
 
 
 def chunk_lengths(policy: ActorCritic, rollout: Rollout) -> list[int]:
-    return [rows.stop - rows.start for rows, _ in unrolled(policy, rollout)]
+    return [rows.stop - rows.start for rows, _ in unroll(policy, rollout)]
 
 
 def test_a_chunk_has_no_more_steps_and_numbers_than_are_allowed(
@@ -87,7 +87,7 @@ def test_a_chunk_has_no_more_steps_and_numbers_than_are_allowed(
 
 def test_nothing_is_learned_from_it() -> None:
     policy, rollout = acting(Case(LENGTHS))
-    for _, output in unrolled(policy, rollout):
+    for _, output in unroll(policy, rollout):
         assert not output.value.requires_grad
         assert torch.is_grad_enabled()
 
@@ -104,7 +104,7 @@ def test_states_of_the_weights_that_acted_come_out_as_they_were_stored(
 ) -> None:
     case = Case(LENGTHS, kind=kind, sequence_length=sequence_length, burn_in=burn_in)
     policy, rollout = acting(case)
-    states = refreshed_states(policy, rollout)
+    states = refresh_states(policy, rollout)
     assert states.shape == rollout.sequence_state.shape
     for q, top in enumerate(range(0, 12, sequence_length)):
         # Behind the end of a column there is no sequence, and no state of one.
@@ -115,7 +115,7 @@ def test_states_of_the_weights_that_acted_come_out_as_they_were_stored(
 def test_states_of_other_weights_are_theirs_but_for_what_came_before_the_rollout() -> None:
     policy, rollout = acting(Case(LENGTHS, sequence_length=3))
     differently(policy)
-    states = refreshed_states(policy, rollout)
+    states = refresh_states(policy, rollout)
     assert torch.equal(states[0], rollout.sequence_state[0])
     # Column 2 is long enough for four sequences; one row after the other, as when acting.
     state = rollout.sequence_state[0, 2:3]
@@ -133,7 +133,7 @@ def test_no_more_rows_are_run_than_states_need() -> None:
     policy, rollout = acting(Case(LENGTHS, sequence_length=5, burn_in=2))
     seen: list[int] = []
     policy.register_forward_hook(lambda module, args, output: seen.append(len(output.value)))
-    refreshed_states(policy, rollout)
+    refresh_states(policy, rollout)
     # Sequences begin at 0, 5 and 10; the states before rows 3 and 8 are wanted.
     assert seen == [3, 5]
 
@@ -159,13 +159,13 @@ def burnt_in_states(case: Case) -> Tensor:
     """[M, S] before all sequences of a case, as its own weights have them."""
     ppo = case.ppo()
     acting_policy = case.policy().double()
-    return burnt_in(acting_policy, whole(ppo, case.rollout()))
+    return run_burn_in(acting_policy, whole(ppo, case.rollout()))
 
 
 def test_burn_in_is_of_the_present_weights_and_only_where_there_is_any() -> None:
     ppo = Case(LENGTHS, burn_in=3).ppo()
     minibatch = whole(ppo, Case(LENGTHS, burn_in=3).rollout())
-    state = burnt_in(policy_of(ppo), minibatch)
+    state = run_burn_in(policy_of(ppo), minibatch)
     is_burnt_in = torch.zeros(7, dtype=torch.bool)
     is_burnt_in[minibatch.burn_in.sequence] = True
     assert int(is_burnt_in.sum()) == 4
@@ -182,4 +182,4 @@ def test_without_burn_in_nothing_is_run() -> None:
     minibatch = whole(ppo, Case(LENGTHS).rollout())
     policy = policy_of(ppo)
     policy.register_forward_pre_hook(refuse)
-    assert torch.equal(burnt_in(policy, minibatch), minibatch.initial_state)
+    assert torch.equal(run_burn_in(policy, minibatch), minibatch.initial_state)

@@ -1,4 +1,4 @@
-"""What the loop of a policy needs of a learning algorithm.
+"""The interface of a learning algorithm.
 
 An algorithm owns the weights of its policy, the optimizer and the observation normalizer.
 """
@@ -15,7 +15,7 @@ Metrics: TypeAlias = Mapping[str, float]
 
 
 class UpdateCancelled(Exception):  # noqa: N818 - it is a decision, not an error
-    """The update was given up as asked; everything is as it was before it."""
+    """The update was cancelled as asked; everything is as it was before it."""
 
 
 def never() -> bool:
@@ -28,12 +28,12 @@ class Algorithm(Stateful, Protocol):
 
     @property
     def version(self) -> int:
-        """Updates done. Goes with every action, so that it is known which policy chose it."""
+        """Updates done. Every action carries the version of the policy that chose it."""
         ...
 
     @property
     def weights(self) -> PolicyWeights:
-        """The weights that learn, to be copied between updates by who acts."""
+        """The weights that learn. Whoever acts copies them, between updates only."""
         ...
 
     def update(
@@ -41,17 +41,17 @@ class Algorithm(Stateful, Protocol):
     ) -> Metrics:
         """Learn from `rollout`, which the algorithm does not keep.
 
-        It either ends well or changes nothing: not the weights, not the optimizer, not a generator.
+        It either succeeds or changes nothing: neither weights nor optimizer nor generators.
 
         Args:
             rollout: at least one valid step.
             progress: in [0, 1], the part of the run's env steps done before this rollout; drives
                 schedules.
-            cancelled: asked again and again while learning; once it says true, the update is
-                given up. It may be called from another thread than the loop's.
+            cancelled: called before every gradient step; once it returns true, the update is
+                cancelled. It may be called from another thread than the loop's.
 
         Raises:
-            UpdateCancelled: `cancelled` said true.
-            TrainingDivergedError: a loss or gradient was no finite number.
+            UpdateCancelled: `cancelled` returned true.
+            TrainingDivergedError: a loss or gradient is not finite.
         """
         ...

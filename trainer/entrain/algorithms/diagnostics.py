@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.temperature import interpolate
+from entrain.algorithms.coefficients import interpolate
 from entrain.config.policy import PolicyConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,

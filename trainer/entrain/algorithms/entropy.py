@@ -1,7 +1,7 @@
-"""What a policy is rewarded for beside the reward: being undecided, or staying near a prior.
+"""Regularizers: what an objective counts beside reward, entropy or nearness to a prior policy.
 
-A regularizer looks at the policy's distribution at each step and says, exactly, how many nats it is
-worth there. What is made of that is an objective's affair.
+A regularizer is computed exactly, in nats, from the policy's distribution at each step. An
+objective decides how it enters returns and loss.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from entrain.algorithms.unrolling import unrolled
+from entrain.algorithms.unrolling import unroll
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -19,7 +19,7 @@ from entrain.policy.divergence import kl_divergence
 
 
 class Regularizer(Protocol):
-    """How much a distribution over actions is worth in itself."""
+    """Rates a distribution over actions, whatever reward they earn."""
 
     def __call__(
         self,
@@ -27,11 +27,11 @@ class Regularizer(Protocol):
         observation: Mapping[str, Tensor],
         action_mask: Tensor,
     ) -> Tensor:
-        """[T, B] nats at each step; the policy is drawn to where this is large.
+        """[T, B] nats at each step, which learning increases.
 
         Args:
             distribution: of the policy at T steps of B columns, masked.
-            observation: {name: [T, B, *shape]} it is the answer to.
+            observation: {name: [T, B, *shape]} that the policy was given.
             action_mask: [T, B, C] what was allowed.
         """
         ...
@@ -40,7 +40,7 @@ class Regularizer(Protocol):
 class Entropy:
     """H(p(. | s)), summed over action dimensions and branches.
 
-    It is minus the KL divergence from the uniform policy, but for a constant.
+    Up to a constant, it is minus the KL divergence from the uniform policy.
     """
 
     def __call__(
@@ -55,18 +55,18 @@ class Entropy:
 
 
 class PriorDivergence:
-    """-KL(p(. | s) || prior(. | s)): at most zero, where the policy does as the prior would.
+    """-KL(p(. | s) || prior(. | s)): zero where the policy acts like the prior, else below.
 
     Source: Todorov 2007, "Linearly-solvable Markov decision problems"; Galashov et al. 2019,
     "Information asymmetry in KL-regularized RL" (arXiv:1905.01240).
     """
 
     def __init__(self, prior: ActorCritic, policy: ActorCritic) -> None:
-        """Hold on to `prior`, whose weights and statistics never change again.
+        """Take over `prior`, whose weights and statistics never change again.
 
         Args:
             prior: on the device where `policy` learns.
-            policy: what is to stay near it.
+            policy: that stays near it.
 
         Raises:
             ConfigError: the two cannot be compared step by step.
@@ -98,8 +98,10 @@ class PriorDivergence:
 
 
 @torch.no_grad()
-def regularization_of(policy: ActorCritic, rollout: Rollout, regularizer: Regularizer) -> Tensor:
-    """[T, B] what `regularizer` says of `policy` at each step of a rollout; anything in padding."""
+def regularize(policy: ActorCritic, rollout: Rollout, regularizer: Regularizer) -> Tensor:
+    """[T, B] the regularizer of `policy` at each step of a rollout; anything in padding."""
+    if rollout.valid.numel() == 0:
+        return torch.zeros_like(rollout.reward)
     device = policy.initial_state(0).device
     pieces = [
         regularizer(
@@ -107,7 +109,7 @@ def regularization_of(policy: ActorCritic, rollout: Rollout, regularizer: Regula
             {name: tensor[rows].to(device) for name, tensor in rollout.observation.items()},
             rollout.action_mask[rows].to(device),
         )
-        for rows, output in unrolled(policy, rollout)
+        for rows, output in unroll(policy, rollout)
     ]
     return torch.cat(pieces).to(rollout.reward.device)
 
@@ -116,8 +118,8 @@ def _require_comparable(prior: ActorCritic, policy: ActorCritic) -> None:
     name = policy.spec.name
     if prior.state_size:
         raise ConfigError(
-            f"the entropy.prior of '{name}' has memory, and only what a step shows can be asked "
-            "of a prior; name a run with network.memory.kind: none"
+            f"the entropy.prior of '{name}' has memory, which a prior must not have; name a run "
+            "with network.memory.kind: none"
         )
     if prior.spec != policy.spec:
         raise ConfigError(

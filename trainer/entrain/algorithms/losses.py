@@ -1,12 +1,14 @@
-"""The terms of a policy-gradient loss, and what is measured of it, as pure functions.
+"""The terms of a policy-gradient loss, and measures of it, as pure functions.
 
 Shapes: [...] are the leading dimensions of a minibatch, [L, M]. Each loss is per step;
-`masked_mean` makes one number of it, and is the only mean that is taken. A mask of None is true
+`masked_mean` reduces it to one number, and is the only mean that is taken. A mask of None is true
 everywhere: most minibatches have no padding, and looking for it costs as much as the loss.
 """
 
 import torch
 from torch import Tensor
+
+from entrain.ranks import ALONE, Ranks
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -17,7 +19,9 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
 
 
-def normalized(advantage: Tensor, mask: Tensor | None, *, epsilon: float = 1e-8) -> Tensor:
+def normalized(
+    advantage: Tensor, mask: Tensor | None, *, ranks: Ranks = ALONE, epsilon: float = 1e-8
+) -> tuple[Tensor, Tensor]:
     """Shift and scale to mean 0 and standard deviation 1 over the steps where `mask` is true.
 
         (A - mean) / (std + epsilon)
@@ -27,23 +31,21 @@ def normalized(advantage: Tensor, mask: Tensor | None, *, epsilon: float = 1e-8)
     Args:
         advantage: [...].
         mask: [...] bool, or None.
+        ranks: mean and deviation are those over the steps of all of them.
         epsilon: keeps advantages that are all equal from being divided by zero.
+
+    Returns:
+        advantage: [...].
+        scale: [] what it was divided by; 1 for a single step.
 
     Source: Huang et al. 2022, "The 37 implementation details of PPO", detail 7.
     """
-    steps = advantage if mask is None else advantage[mask]
-    if steps.numel() < 2:
-        return advantage
-    std, mean = torch.std_mean(steps)
-    return (advantage - mean) / (std + epsilon)
-
-
-def spread(advantage: Tensor, mask: Tensor | None, *, epsilon: float = 1e-8) -> Tensor:
-    """[] what `normalized` divides by: std + epsilon, or 1 for a single step."""
-    steps = advantage if mask is None else advantage[mask]
-    if steps.numel() < 2:
-        return steps.new_ones(())
-    return steps.std() + epsilon
+    statistics = ranks.std_mean(advantage.flatten() if mask is None else advantage[mask])
+    if statistics is None:
+        return advantage, advantage.new_ones(())
+    std, mean = statistics
+    scale = std + epsilon
+    return (advantage - mean) / scale, scale
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) -> Tensor:
@@ -58,8 +60,8 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) ->
     Args:
         ratio: [...] p(a) / p_old(a).
         advantage: [...] a constant.
-        clip_range: beyond 1 plus or minus this, moving further in the advantage's sense gains
-            nothing and has no gradient.
+        clip_range: beyond 1 plus or minus this, moving further in the direction of the advantage
+            gains nothing and has no gradient.
 
     Source: Schulman et al. 2017, eq. 7 (arXiv:1707.06347); the second form by Achiam 2018,
     "Simplified PPO-Clip objective".
@@ -74,7 +76,7 @@ def value_error(value: Tensor, return_: Tensor) -> Tensor:
     Source: Schulman et al. 2017, eq. 9; without the factor 1/2 that some programs put in.
     """
     error = value - return_
-    # Not square(): its gradient takes four operations, a product's two.
+    # Not square(): its gradient takes four operations, that of a product two.
     return error * error
 
 
@@ -119,7 +121,7 @@ def is_clipped(ratio: Tensor, *, clip_range: float) -> Tensor:
 
 
 def explained_variance(value: Tensor, return_: Tensor) -> Tensor:
-    """How much of the returns' variance the critic foresaw: 1 - Var(return - V) / Var(return).
+    """How much of the returns' variance the critic predicted: 1 - Var(return - V) / Var(return).
 
     1 is perfect, 0 no better than a constant, below 0 worse than that; 0 also if all returns are
     equal, when there is nothing to explain.

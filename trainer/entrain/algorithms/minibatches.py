@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from entrain.algorithms.unrolling import refreshed_states
+from entrain.algorithms.unrolling import refresh_states
 from entrain.experience import (
     BurnIn,
     Estimate,
@@ -27,6 +27,7 @@ from entrain.experience import (
     without_state,
 )
 from entrain.policy.actor_critic import ActorCritic
+from entrain.ranks import ALONE, Ranks
 
 MAX_GATHERED_BYTES = 256 * 2**20
 """How much of a rollout is copied, in its new order, at a time. Vectors of a whole epoch are far
@@ -34,7 +35,7 @@ below this; images are gathered a few minibatches at a time."""
 
 
 class Minibatches(Protocol):
-    """What every epoch over one rollout draws from."""
+    """The minibatches of one rollout, in another order each epoch."""
 
     all_steps: Minibatch
     """All N valid steps in order, [1, N], without recurrent state."""
@@ -49,24 +50,35 @@ class Minibatches(Protocol):
 
 
 def make_minibatches(
-    rollout: Rollout, estimate: Estimate, policy: ActorCritic, *, size: int, device: torch.device
+    rollout: Rollout,
+    estimate: Estimate,
+    policy: ActorCritic,
+    *,
+    size: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Minibatches:
-    """What every epoch over `rollout` draws from.
+    """Divide the valid steps of a rollout, of which there is at least one.
+
+    With several ranks, each shuffles its own steps, and a minibatch is the union of the ranks'
+    parts. All ranks make the same number of minibatches; where steps are unequally many, so are
+    those of each part, down to none at all.
 
     Args:
-        rollout: with at least one valid step.
+        rollout: of this rank.
         estimate: of its steps.
         policy: that will learn; its options say how sequences are cut.
-        size: valid steps of one minibatch.
+        size: valid steps of one minibatch, of all ranks together.
         device: where the policy is.
+        ranks: at least one of which has a valid step.
     """
     memory = policy.config.network.memory
     if policy.state_size == 0:
-        return StepMinibatches(rollout, estimate, size=size, device=device)
+        return StepMinibatches(rollout, estimate, size=size, device=device, ranks=ranks)
 
     def sequence_state() -> Tensor:
         if memory.refresh_states:
-            return refreshed_states(policy, rollout)
+            return refresh_states(policy, rollout)
         return rollout.sequence_state
 
     return SequenceMinibatches(
@@ -77,6 +89,7 @@ def make_minibatches(
         sequence_state=sequence_state,
         size=size,
         device=device,
+        ranks=ranks,
     )
 
 
@@ -84,22 +97,22 @@ class StepMinibatches:
     """Every valid step by itself, a sequence of length 1: for policies without memory."""
 
     def __init__(
-        self, rollout: Rollout, estimate: Estimate, *, size: int, device: torch.device
+        self,
+        rollout: Rollout,
+        estimate: Estimate,
+        *,
+        size: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Collect the valid steps on `device`.
+        """Collect the valid steps on `device`; arguments are those of `make_minibatches`.
 
         The number of minibatches is the one that brings their size closest to `size`; they are
         equally large, but for one step where it does not divide evenly. So no epoch ends with a
         gradient from the few steps that happened to be left over.
-
-        Args:
-            rollout: with at least one valid step.
-            estimate: of its steps.
-            size: steps of one minibatch, M.
-            device: where the policy is.
         """
         self.all_steps = _all_steps(rollout, estimate, device)
-        self._count = _num_minibatches(self.all_steps, size)
+        self._count = _num_minibatches(self.all_steps, size, ranks)
 
     def __len__(self) -> int:
         """Minibatches in an epoch."""
@@ -124,6 +137,7 @@ class SequenceMinibatches:
         sequence_state: Callable[[], Tensor],
         size: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Collect the valid steps on `device`, and find where each sequence lies among them.
 
@@ -131,7 +145,7 @@ class SequenceMinibatches:
         have equally many sequences, but for one where it does not divide evenly.
 
         Args:
-            rollout: with at least one valid step.
+            rollout: see `make_minibatches`; estimate, size, device and ranks too.
             estimate: of its steps.
             sequence_length: rows at whose multiples columns are cut; L, or more than the rollout
                 has.
@@ -141,6 +155,7 @@ class SequenceMinibatches:
                 the form of `Rollout.sequence_state`.
             size: valid steps of one minibatch.
             device: where the policy is.
+            ranks: each of which has sequences of its own.
         """
         self.all_steps = _all_steps(rollout, estimate, device)
         self._cuts = cut_sequences(
@@ -148,13 +163,14 @@ class SequenceMinibatches:
         )
         self._sequence_state = sequence_state
         self._device = device
-        needed = 1 + int(self._cuts.sequence.max()) // rollout.valid.shape[1]
+        sequence = self._cuts.sequence
+        needed = 1 + int(sequence.max()) // rollout.valid.shape[1] if len(sequence) else 0
         if len(rollout.sequence_state) < needed:
             raise ValueError(
                 f"the rollout has states of {len(rollout.sequence_state)} sequences, but makes "
                 f"{needed} of at most {sequence_length} steps"
             )
-        self._count = min(_num_minibatches(self.all_steps, size), len(self._cuts.sequence))
+        self._count = min(_num_minibatches(self.all_steps, size, ranks), ranks.total(len(sequence)))
 
     def __len__(self) -> int:
         """Minibatches in an epoch."""
@@ -235,7 +251,7 @@ class _Inputs:
 
 
 def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
-    """Cut the columns of a rollout, at least one of which has a step.
+    """Cut the columns of a rollout.
 
     Args:
         valid: [T, B] bool, in each column true from the top without a gap.
@@ -243,9 +259,9 @@ def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
         burn_in: U, at most `sequence_length`.
     """
     columns = valid.shape[1]
-    longest = int(valid.sum(0).max())
+    longest = int(valid.sum(0).max()) if columns else 0
     # No sequence is padded beyond the longest.
-    length = min(sequence_length, longest)
+    length = max(1, min(sequence_length, longest))
     per_column = -(-longest // length)
     index = torch.full((per_column * length, columns), -1)
     index[:longest] = torch.where(valid, valid.flatten().cumsum(0).view_as(valid) - 1, -1)[:longest]
@@ -266,8 +282,6 @@ def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
 def _all_steps(rollout: Rollout, estimate: Estimate, device: torch.device) -> Minibatch:
     """All N valid steps on `device`, [1, N]: row t * B + b is step t of column b."""
     valid = rollout.valid.flatten().nonzero().t()
-    if valid.shape[1] == 0:
-        raise ValueError("the rollout has no valid step; there is nothing to learn from")
     stateless = replace(rollout, sequence_state=without_state(rollout.valid))
     return Minibatch(
         map_tensors(pick(stateless, valid), lambda tensor: tensor.to(device)),
@@ -277,16 +291,20 @@ def _all_steps(rollout: Rollout, estimate: Estimate, device: torch.device) -> Mi
     )
 
 
-def _num_minibatches(all_steps: Minibatch, size: int) -> int:
-    """So many that the steps make minibatches of as near to `size` steps as can be."""
-    return max(1, round(all_steps.mask.shape[1] / size))
+def _num_minibatches(all_steps: Minibatch, size: int, ranks: Ranks) -> int:
+    """The number that brings the size of minibatches closest to `size`."""
+    num_steps = ranks.total(all_steps.num_steps)
+    if num_steps == 0:
+        raise ValueError("the rollout has no valid step; there is nothing to learn from")
+    return max(1, round(num_steps / size))
 
 
 def _gather(all_steps: Minibatch, rows: Sequence[Tensor]) -> Iterator[Minibatch]:
     """A minibatch of the steps at each of `rows`, each [L, M] int64 on the CPU."""
     steps, estimate = all_steps.steps, all_steps.estimate
-    bytes_per_step = max(1, sum(tensor[0, 0].nbytes for _, tensor in named_tensors(steps)))
-    count = max(1, MAX_GATHERED_BYTES // bytes_per_step // rows[0].numel())
+    num_bytes = sum(tensor.nbytes for _, tensor in named_tensors(steps))
+    bytes_per_minibatch = rows[0].numel() * num_bytes // max(1, all_steps.num_steps)
+    count = max(1, MAX_GATHERED_BYTES // max(1, bytes_per_minibatch))
     for first in range(0, len(rows), count):
         block = rows[first : first + count]
         for picked, its_estimate in zip(

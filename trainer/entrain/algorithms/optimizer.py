@@ -1,8 +1,8 @@
 """Adam with gradient clipping, over a policy's weights as one vector.
 
-Everything it needs to go on exactly, or to go back, is three vectors and a count. Written out
-because torch.optim.Adam spends several times as long on finding its tensors as on moving small
-networks, and a policy's gradient steps are what a run mostly waits for.
+Its whole state is three vectors and a count, which makes snapshots cheap. It is written out because
+torch.optim.Adam takes several times as long to find its tensors as to update a small network, and
+gradient steps are most of a run's time.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from entrain.algorithms.weights import FlatWeights, as_arrays, load_tensors
+from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
 BETA_1 = 0.9
-"""Memory of the mean gradient."""
+"""Decay of the mean gradient."""
 
 BETA_2 = 0.999
-"""Memory of the mean squared gradient."""
+"""Decay of the mean squared gradient."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,45 @@ class Adam:
     Source: Kingma & Ba 2015, algorithm 1 (arXiv:1412.6980).
     """
 
-    def __init__(self, module: nn.Module, *, epsilon: float, max_grad_norm: float) -> None:
+    def __init__(
+        self, module: nn.Module, *, epsilon: float, max_grad_norm: float, ranks: Ranks = ALONE
+    ) -> None:
         """Start with moments of zero.
 
         Args:
             module: on its device already.
             epsilon: added to the denominator.
             max_grad_norm: longer gradients are shortened to this; 0 leaves all as they are.
+            ranks: every step is along the mean gradient of all of them.
         """
+        self._ranks = ranks
         self._flat = FlatWeights(module)
+        ranks.broadcast(self._flat.weights)
         self._epsilon = epsilon
         self._max_grad_norm = max_grad_norm
         self._mean = torch.zeros_like(self._flat.weights)
         self._mean_square = torch.zeros_like(self._flat.weights)
         self._num_steps = 0
 
-    def step(self, loss: Tensor, *, learning_rate: float) -> Tensor:
+    def step(self, loss: Tensor, *, learning_rate: float, weight: int = 1) -> Tensor:
         """Go one step down the gradient of `loss`.
+
+        Args:
+            loss: [] a mean over steps.
+            learning_rate: of this step.
+            weight: how many steps, which is the weight of this rank's gradient among those of all.
 
         Returns:
             [] length of the gradient before it was clipped.
         """
         gradient = self._flat.gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
+        gradient = self._ranks.mean(gradient, weight=weight)
         norm = self._clip(gradient)
         self._num_steps += 1
         self._mean.lerp_(gradient, 1.0 - BETA_1)
         self._mean_square.mul_(BETA_2).addcmul_(gradient, gradient, value=1.0 - BETA_2)
-        # Both corrections for the moments' start at zero, without a pass over the weights each.
+        # Both corrections for moments that start at zero, without a pass over the weights each.
         root_correction = (1.0 - BETA_2**self._num_steps) ** 0.5
         rate = learning_rate * root_correction / (1.0 - BETA_1**self._num_steps)
         denominator = self._mean_square.sqrt().add_(self._epsilon * root_correction)
@@ -109,7 +121,7 @@ class Adam:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Be as when `snapshot` was taken, bit for bit."""
+        """Return to `snapshot`, bit for bit."""
         self._flat.weights.copy_(snapshot.weights)
         self._mean.copy_(snapshot.mean)
         self._mean_square.copy_(snapshot.mean_square)

@@ -13,62 +13,63 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.3]
     - critic's squared error, no factor 1/2; optionally the larger of that
       and the error of a clipped value                                        [S17 eq. 9; H22 9]
-    - one loss for policy and critic: policy + c_v * value - alpha * worth,   [S17 eq. 9; H22 10]
-      worth being what the regularizer says: entropy, or minus a divergence
+    - one loss for policy and critic: policy + c_v * value - alpha * w,       [S17 eq. 9; H22 10]
+      w being the regularizer: entropy, or minus a divergence from a prior
     - the sampled action is a constant: gradients reach the distribution's
-      parameters only through its log-probability and what it is worth
+      parameters only through its log-probability and the regularizer
     - an update ends after an epoch over which KL(old || new), estimated by
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
-    - learning rate, clip range constant or linear                            [H22 4; E20 2]
     - log-probabilities and values are those stored when acting, so the first
       minibatch's ratio is 1; observation statistics therefore move only after the epochs
-    - an update that is cancelled, or whose numbers are not finite, leaves no trace
+    - an update that is cancelled, or whose numbers are not finite, changes nothing
+    - with several ranks all of this is over the steps of all of them: gradients, advantage and
+      observation statistics, the early end, the entropy that the temperature follows
 
     elsewhere
-    - what entropy is to the return: nothing, reward, or a second critic's    objective
-    - what a nat of it is worth: given, or so that it follows a target        temperature
-    - minibatches: each valid step once per epoch, shuffled, equally large    minibatch  [H22 6]
-    - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer  [H22 3, 11]
-    - truncation bootstraps from the value of the true final observation      rollout    [P18]
-    - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy     [H22 2]
-    - separate networks for policy and critic; tanh                           policy     [H22 c4]
+    - how entropy enters the return: not, as reward, by a critic of its own   objective
+    - learning rate, clip range constant or linear; entropy coefficient too,
+      or adapted so that the entropy follows a target               coefficients [H22 4; E20 2]
+    - minibatches: each valid step once per epoch, shuffled, equally large    minibatches  [H22 6]
+    - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer [H22 3, 11]
+    - truncation bootstraps from the value of the true final observation      rollout      [P18]
+    - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy       [H22 2]
+    - separate networks for policy and critic; tanh                           policy       [H22 c4]
     - state-independent spread, independent dimensions                        policy     [H22 c1-3]
-    - actions are clipped only on their way out, not where they are stored    policy     [H22 c5]
+    - actions are clipped when they are sent, not where they are stored       policy       [H22 c5]
     - observations normalised by running statistics and clipped               policy     [H22 c6-7]
     - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from entrain import metrics
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
-from entrain.algorithms.entropy import Entropy, Regularizer, regularization_of
+from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
+from entrain.algorithms.entropy import Entropy, Regularizer, regularize
 from entrain.algorithms.losses import (
     clipped_surrogate,
     clipped_value_error,
     masked_mean,
     normalized,
-    spread,
     value_error,
 )
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
-from entrain.algorithms.objective import make_objective
+from entrain.algorithms.objective import make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
-from entrain.algorithms.schedules import scheduled
 from entrain.algorithms.telemetry import (
     EpochLog,
     LossTerms,
     explained_variances,
+    exploration_metrics,
     mean_over_epochs,
     non_finite,
-    spread_of,
 )
-from entrain.algorithms.temperature import make_temperature
-from entrain.algorithms.unrolling import burnt_in
+from entrain.algorithms.unrolling import run_burn_in
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
@@ -76,22 +77,102 @@ from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.weights import PolicyWeights
+from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
-ENTROPY = Entropy()
 ONE = torch.ones(())
+_ENTROPY_REGULARIZER = Entropy()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coefficients:
-    """What changes over a run, as it is during one update."""
+class PPOLoss:
+    """The loss of one minibatch, with the present weights of a policy."""
 
-    learning_rate: float
+    def __init__(
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        regularizer: Regularizer,
+        *,
+        is_soft: bool,
+        ranks: Ranks,
+    ) -> None:
+        """Take the parts of a `PPO`; `is_soft` is its objective's."""
+        self._policy = policy
+        self._config = config
+        self._regularizer = regularizer
+        self._is_soft = is_soft
+        self._ranks = ranks
 
-    clip_range: float
+    def terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
+        """The parts of the loss at each step, with the present weights."""
+        minibatch = minibatch.cleaned()
+        steps = minibatch.steps
+        advantage, scale = self.scaled_advantage(minibatch)
+        state = minibatch.initial_state
+        if minibatch.has_burn_in:
+            state = run_burn_in(self._policy, minibatch)
+        output = self._policy(steps.observation, state, steps.reset)
+        distribution = output.distribution.masked(steps.action_mask)
+        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
+        if minibatch.is_padded:
+            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
+            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
+        regularization, entropy = self._regularization_and_entropy(
+            distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
+        )
+        return LossTerms(
+            policy=clipped_surrogate(
+                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
+            ),
+            value=self._value_error(output.value, minibatch),
+            regularization=regularization,
+            scale=scale,
+            entropy=entropy,
+            log_ratio=log_ratio,
+        )
 
-    entropy_coefficient: float
-    """Of the explicit term in the loss."""
+    def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
+        """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
+        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
+        if coefficients.entropy_coefficient > 0.0:
+            regularization = terms.regularization / terms.scale
+            loss = torch.sub(loss, regularization, alpha=coefficients.entropy_coefficient)
+        return masked_mean(loss, mask)
+
+    def scaled_advantage(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
+        """[L, M] as the loss takes it, and the [] scale by which the explicit term is divided."""
+        advantage = minibatch.estimate.advantage
+        if self._config.advantage_normalization != "minibatch":
+            return advantage, ONE
+        advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
+        return advantage, scale if self._is_soft else ONE
+
+    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
+        """[L, M] of all value streams together."""
+        return_ = minibatch.estimate.return_
+        if self._config.value_clip_range == 0.0:
+            return value_error(value, return_).sum(dim=-1)
+        return clipped_value_error(
+            value, minibatch.steps.value, return_, clip_range=self._config.value_clip_range
+        ).sum(dim=-1)
+
+    def _regularization_and_entropy(
+        self, distribution: ActionDistribution, steps: Rollout, *, is_weighted: bool
+    ) -> tuple[Tensor, Tensor]:
+        """[L, M] the regularizer, and [L, M] the entropy, which is only reported.
+
+        Without weight both are the entropy; where it has no closed form, as it was sampled.
+        """
+        observation, action_mask = steps.observation, steps.action_mask
+        if is_weighted and isinstance(self._regularizer, Entropy):
+            regularization = self._regularizer(distribution, observation, action_mask)
+            return regularization, regularization.detach()
+        with torch.no_grad():
+            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
+            entropy = -steps.log_prob if is_squashed else distribution.entropy()
+        if not is_weighted:
+            return entropy, entropy
+        return self._regularizer(distribution, observation, action_mask), entropy
 
 
 class PPO:
@@ -105,7 +186,8 @@ class PPO:
         discount: float,
         seed: int,
         device: torch.device,
-        regularizer: Regularizer = ENTROPY,
+        regularizer: Regularizer = _ENTROPY_REGULARIZER,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Take over `policy`, which from here on may be neither moved nor cast.
 
@@ -115,20 +197,33 @@ class PPO:
             discount: of rewards, per step.
             seed: decides the order of minibatches.
             device: where to learn.
-            regularizer: what the objective counts beside the reward.
+            regularizer: what the objective counts beside reward.
+            ranks: that learn this policy together. All start from the weights of the first.
         """
+        entropy = policy.config.entropy
         self._policy = policy.to(device)
         self._config = config
         self._device = device
+        self._ranks = ranks
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = Adam(
-            policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm
+            policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm, ranks=ranks
         )
         self._regularizer = regularizer
         self._objective = make_objective(
-            policy.config.entropy, discount=discount, gae_lambda=config.gae_lambda
+            entropy,
+            value_streams(
+                policy.value_head.streams,
+                entropy,
+                discount=discount,
+                gae_lambda=config.gae_lambda,
+            ),
         )
-        self._temperature = make_temperature(policy.config.entropy, policy.spec.action)
+        self._temperature = make_temperature(entropy, policy.spec.action)
+        self.loss = PPOLoss(
+            policy, config, regularizer, is_soft=self._objective.is_soft, ranks=ranks
+        )
+        """Of a minibatch."""
         self._version = 0
 
     def __repr__(self) -> str:
@@ -149,65 +244,72 @@ class PPO:
     ) -> Metrics:
         """One PPO iteration: estimate advantages once, then several epochs of minibatches.
 
-        See `Algorithm.update` for the arguments, and for what is left if it does not succeed.
+        See `Algorithm.update` for the arguments, and for the outcome if it does not succeed.
         """
-        coefficients = self._coefficients(progress)
-        estimate = self.estimate(rollout, entropy_coefficient=coefficients.entropy_coefficient)
-        minibatches = self._make_minibatches(rollout, estimate)
-        explicit = coefficients.entropy_coefficient / estimate.scale
+        progress = self._ranks.least(progress)
+        coefficients = coefficients_at(progress, self._config, self._temperature)
+        alpha = coefficients.entropy_coefficient
+        minibatches = self.minibatches(rollout, entropy_coefficient=alpha)
+        explicit = alpha / minibatches.all_steps.estimate.scale
         with self._all_or_nothing():
             epochs = self._learn(
                 minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
             )
-        all_steps = minibatches.all_steps
-        steps = all_steps.steps
-        # Not earlier: the stored log-probabilities are those of the statistics that acted.
+        steps = minibatches.all_steps.steps
+        # Only now: until here the normalizer must be the one that produced the stored
+        # log-probabilities.
         self._policy.normalizer.update(
-            {name: rows.squeeze(0) for name, rows in steps.observation.items()}
+            {name: rows.squeeze(0) for name, rows in steps.observation.items()}, ranks=self._ranks
         )
         self._version += 1
         return {
             **mean_over_epochs(epochs),
-            "policy/kl": epochs[-1]["policy/kl"],
-            "policy/learning_rate": coefficients.learning_rate,
-            "policy/clip_range": coefficients.clip_range,
-            "entropy/coefficient": coefficients.entropy_coefficient,
-            **self._temperature.follow(epochs[-1]["policy/entropy"], progress),
-            **spread_of(self._policy, steps),
-            **explained_variances(steps.value, all_steps.estimate.return_),
-            "update/epochs": float(len(epochs)),
-            "update/minibatches": float(len(epochs) * len(minibatches)),
+            metrics.KL.name: epochs[-1][metrics.KL.name],
+            metrics.LEARNING_RATE.name: coefficients.learning_rate,
+            metrics.CLIP_RANGE.name: coefficients.clip_range,
+            metrics.ENTROPY_COEFFICIENT.name: alpha,
+            **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
+            **exploration_metrics(self._policy, steps),
+            **explained_variances(
+                self._policy.value_head.streams,
+                steps.value,
+                minibatches.all_steps.estimate.return_,
+            ),
+            metrics.EPOCHS.name: float(len(epochs)),
+            metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),
         }
 
     def estimate(self, rollout: Rollout, *, entropy_coefficient: float) -> Estimate:
-        """Advantages as the loss takes them, and targets, while the weights are those that acted.
+        """Estimate advantages and targets; the weights must still be those that acted.
 
         Args:
             rollout: as collected.
-            entropy_coefficient: what a nat is worth in the return, if the objective counts it.
+            entropy_coefficient: of the regularizer in the return, if the objective counts it.
         """
         estimate = self._objective.estimate(
             rollout,
-            lambda: regularization_of(self._policy, rollout, self._regularizer),
+            lambda: regularize(self._policy, rollout, self._regularizer),
             entropy_coefficient,
         )
         if self._config.advantage_normalization != "rollout":
             return estimate
-        scale = spread(estimate.advantage, rollout.valid) if self._objective.is_soft else 1.0
+        advantage, scale = normalized(estimate.advantage, rollout.valid, ranks=self._ranks)
         return replace(
             estimate,
-            advantage=normalized(estimate.advantage, rollout.valid),
-            scale=float(scale),
+            advantage=advantage,
+            scale=float(scale) if self._objective.is_soft else 1.0,
         )
 
     def minibatches(self, rollout: Rollout, *, entropy_coefficient: float = 0.0) -> Minibatches:
-        """What each epoch draws from: the valid steps, with their advantages and returns."""
-        estimate = self.estimate(rollout, entropy_coefficient=entropy_coefficient)
-        return self._make_minibatches(rollout, estimate)
-
-    def _make_minibatches(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
-        size = self._config.minibatch_size
-        return make_minibatches(rollout, estimate, self._policy, size=size, device=self._device)
+        """The minibatches of a rollout: its valid steps, with their advantages and returns."""
+        return make_minibatches(
+            rollout,
+            self.estimate(rollout, entropy_coefficient=entropy_coefficient),
+            self._policy,
+            size=self._config.minibatch_size,
+            device=self._device,
+            ranks=self._ranks,
+        )
 
     def _learn(
         self,
@@ -219,96 +321,31 @@ class PPO:
         for _ in range(self._config.num_epochs):
             log = EpochLog()
             for minibatch in minibatches.epoch(self._generator):
-                if cancelled():
+                if self._ranks.any(cancelled()):
                     raise UpdateCancelled
-                terms = self.loss_terms(minibatch, coefficients)
-                loss = self.loss(terms, minibatch.padding_mask, coefficients)
-                norm = self._optimizer.step(loss, learning_rate=coefficients.learning_rate)
-                log.add(terms, minibatch.mask, norm)
-            epochs.append(log.metrics(clip_range=coefficients.clip_range))
+                self._descend(minibatch, coefficients, log)
+            epochs.append(log.metrics(clip_range=coefficients.clip_range, ranks=self._ranks))
             self._require_finite(epochs)
-            if 0.0 < self._config.target_kl < epochs[-1]["policy/kl"]:
+            if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
         return epochs
 
-    def loss_terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
-        """What there is to minimise and maximise at each step, of the weights as they are."""
-        minibatch = minibatch.cleaned()
-        steps = minibatch.steps
-        state = burnt_in(self._policy, minibatch)
-        output = self._policy(steps.observation, state, steps.reset)
-        distribution = output.distribution.masked(steps.action_mask)
-        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
-        if minibatch.is_padded:
-            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
-            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
-        advantage, scale = minibatch.estimate.advantage, ONE
-        if self._config.advantage_normalization == "minibatch":
-            mask = minibatch.padding_mask
-            scale = spread(advantage, mask) if self._objective.is_soft else ONE
-            advantage = normalized(advantage, mask)
-        worth, entropy = self._worth_and_entropy(
-            distribution, steps, is_weighed=coefficients.entropy_coefficient > 0.0
-        )
-        return LossTerms(
-            policy=clipped_surrogate(
-                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
-            ),
-            value=self._value_error(output.value, minibatch),
-            worth=worth,
-            scale=scale,
-            entropy=entropy,
-            log_ratio=log_ratio,
-        )
-
-    def loss(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
-        """[] L = mean over steps of (policy + c_v * value - alpha * worth), padding left out."""
-        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
-        if coefficients.entropy_coefficient > 0.0:
-            worth = terms.worth / terms.scale
-            loss = torch.sub(loss, worth, alpha=coefficients.entropy_coefficient)
-        return masked_mean(loss, mask)
-
-    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
-        """[L, M] of all heads together."""
-        return_ = minibatch.estimate.return_
-        if self._config.value_clip_range == 0.0:
-            return value_error(value, return_).sum(dim=-1)
-        return clipped_value_error(
-            value, minibatch.steps.value, return_, clip_range=self._config.value_clip_range
-        ).sum(dim=-1)
-
-    def _worth_and_entropy(
-        self, distribution: ActionDistribution, steps: Rollout, *, is_weighed: bool
-    ) -> tuple[Tensor, Tensor]:
-        """[L, M] what the regularizer says, and [L, M] the entropy, which is only reported.
-
-        Without weight both are the entropy, where no closed form is at hand as it was sampled.
-        """
-        observation, action_mask = steps.observation, steps.action_mask
-        if is_weighed and isinstance(self._regularizer, Entropy):
-            worth = self._regularizer(distribution, observation, action_mask)
-            return worth, worth.detach()
-        with torch.no_grad():
-            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
-            entropy = -steps.log_prob if is_squashed else distribution.entropy()
-        if not is_weighed:
-            return entropy, entropy
-        return self._regularizer(distribution, observation, action_mask), entropy
-
-    def _coefficients(self, progress: float) -> Coefficients:
-        config = self._config
-        return Coefficients(
-            learning_rate=scheduled(
-                config.learning_rate, config.learning_rate_schedule, progress=progress
-            ),
-            clip_range=scheduled(config.clip_range, config.clip_range_schedule, progress=progress),
-            entropy_coefficient=self._temperature.coefficient(progress),
-        )
+    def _descend(self, minibatch: Minibatch, coefficients: Coefficients, log: EpochLog) -> None:
+        """One gradient step. A rank whose part is empty takes part in it without a gradient."""
+        rate, num_steps = coefficients.learning_rate, minibatch.num_steps
+        if num_steps == 0:
+            self.loss.scaled_advantage(minibatch)
+            nothing = torch.zeros((), device=self._device, requires_grad=True)
+            log.add_empty(self._optimizer.step(nothing, learning_rate=rate, weight=0))
+            return
+        terms = self.loss.terms(minibatch, coefficients)
+        loss = self.loss(terms, minibatch.padding_mask, coefficients)
+        norm = self._optimizer.step(loss, learning_rate=rate, weight=num_steps)
+        log.add(terms, minibatch.mask, norm)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Whatever ends the block early, weights, moments and generator are as they were."""
+        """Restore weights, moments and generator if the block ends early, whatever the reason."""
         optimizer, generator = self._optimizer.snapshot(), self._generator.get_state()
         try:
             yield
@@ -318,11 +355,11 @@ class PPO:
             raise
 
     def _require_finite(self, epochs: list[Metrics]) -> None:
-        strange = non_finite(epochs[-1])
-        if strange or not self._optimizer.is_finite:
+        found = non_finite(epochs[-1])
+        if self._ranks.any(bool(found) or not self._optimizer.is_finite):
             raise TrainingDivergedError(
                 f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "
-                f"epoch {len(epochs)}: {strange or 'weights are not finite'}. The "
+                f"epoch {len(epochs)}: {found or 'weights are not finite'}. The "
                 "weights are still those before this update; resume with a lower learning_rate "
                 f"(it is {self._config.learning_rate:g}) or with "
                 f"max_grad_norm above 0 (it is {self._config.max_grad_norm:g})"
@@ -339,7 +376,7 @@ class PPO:
         }
 
     def load_state(self, state: State) -> None:
-        """Go on exactly where `state` was taken; CheckpointError if it is of another network."""
+        """Continue exactly from `state`; CheckpointError if it is of another network."""
         for name in self.state():
             if name not in state:
                 raise CheckpointError(

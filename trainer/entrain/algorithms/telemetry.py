@@ -1,10 +1,11 @@
-"""What an update says about itself, gathered without slowing it down.
+"""The metrics of an update, collected without slowing it down.
 
-During an epoch terms are only kept; at its end they are joined and become numbers in one transfer.
+During an epoch tensors are only kept; at its end they are joined and become numbers in one
+transfer.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +14,40 @@ from torch import Tensor
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import explained_variance, is_clipped, kl_estimate, masked_mean
 from entrain.experience import Rollout
+from entrain.metrics import (
+    CLIP_FRACTION,
+    CLIPPED_ACTIONS,
+    ENTROPY,
+    ENTROPY_EXPLAINED_VARIANCE,
+    ENTROPY_OF_DIMENSION,
+    EXPLAINED_VARIANCE,
+    GRADIENT_NORM,
+    KL,
+    LOSS_ENTROPY,
+    LOSS_POLICY,
+    LOSS_VALUE,
+    SIGMA,
+)
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.critic import ENTROPY_STREAM, REWARD_STREAM
 from entrain.policy.gaussian import entropy_per_dimension
+from entrain.ranks import ALONE, Ranks
 
-VALUE_HEADS = ("value/explained_variance", "value/entropy_explained_variance")
-"""What each head's explained_variances is called: of rewards, and of entropy."""
+MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION)
+"""Metrics that are means over the steps of an epoch, in the order in which they are computed."""
+
+SIGMA_PREFIX, ENTROPY_PREFIX = SIGMA.prefix, ENTROPY_OF_DIMENSION.prefix
+
+EXPLAINED_VARIANCE_OF = {
+    REWARD_STREAM: EXPLAINED_VARIANCE,
+    ENTROPY_STREAM: ENTROPY_EXPLAINED_VARIANCE,
+}
+"""{value stream: the metric of its explained variance}."""
 
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The parts of the loss at each step of a minibatch, [L, M] each, not yet weighed."""
+    """The parts of the loss at each step of a minibatch, [L, M] each, before they are weighted."""
 
     policy: Tensor
     """The surrogate, as minimised."""
@@ -30,22 +55,22 @@ class LossTerms:
     value: Tensor
     """The critic's squared error, of all heads together."""
 
-    worth: Tensor
-    """What the regularizer says, in nats; maximised. Without weight, the entropy."""
+    regularization: Tensor
+    """The regularizer, in nats; maximised. If its coefficient is zero, the entropy."""
 
     scale: Tensor
-    """[] what advantages were divided by, and `worth` is to be, if they hold the regularizer; or
-    else 1."""
+    """[] what advantages were divided by, if they include the regularizer, else 1: the
+    regularization is divided by it too."""
 
     entropy: Tensor
-    """Of the policy, in nats; a constant."""
+    """The policy's, in nats; a constant."""
 
     log_ratio: Tensor
     """ln p(a) / p_old(a), before this minibatch's gradient step."""
 
 
 class EpochLog:
-    """The minibatches of one epoch."""
+    """Collects the minibatches of one epoch."""
 
     def __init__(self) -> None:
         self._terms: list[LossTerms] = []
@@ -53,32 +78,44 @@ class EpochLog:
         self._gradient_norms: list[Tensor] = []
 
     def add(self, terms: LossTerms, mask: Tensor, gradient_norm: Tensor) -> None:
-        """Keep one minibatch: terms and mask [L, M], norm []."""
+        """Keep one minibatch: terms and mask [L, M], norm [], which is the same on all ranks."""
         self._terms.append(terms)
         self._masks.append(mask)
         self._gradient_norms.append(gradient_norm)
 
+    def add_empty(self, gradient_norm: Tensor) -> None:
+        """Keep a minibatch of which this rank has no step."""
+        self._gradient_norms.append(gradient_norm)
+
     @torch.no_grad()
-    def metrics(self, *, clip_range: float) -> Metrics:
-        """Means over all steps of the epoch, masked; of the gradient norm, over minibatches."""
-        mask = torch.cat(self._masks, dim=1)
+    def metrics(self, *, clip_range: float, ranks: Ranks = ALONE) -> Metrics:
+        """Means over all valid steps of the epoch; of the gradient norm, over its minibatches."""
+        norm = torch.stack(self._gradient_norms).mean()
+        if self._terms:
+            mask = torch.cat(self._masks, dim=1)
+            means, num_steps = self._means(mask, clip_range), int(mask.sum())
+        else:
+            means, num_steps = norm.new_zeros(len(MEANS)), 0
+        values = torch.cat([ranks.mean(means, weight=num_steps), norm.unsqueeze(0)])
+        names = [metric.name for metric in (*MEANS, GRADIENT_NORM)]
+        return dict(zip(names, values.tolist(), strict=True))
 
-        def mean(x: Tensor) -> Tensor:
-            return masked_mean(x, mask)
+    def _means(self, mask: Tensor, clip_range: float) -> Tensor:
+        """The values of `MEANS`, for the mask of all terms."""
 
-        log_ratio = torch.cat([terms.log_ratio for terms in self._terms], dim=1)
-        means = {
-            "loss/policy": mean(torch.cat([terms.policy for terms in self._terms], dim=1)),
-            "loss/value": mean(torch.cat([terms.value for terms in self._terms], dim=1)),
-            "loss/entropy": -mean(torch.cat([terms.worth for terms in self._terms], dim=1)),
-            "policy/entropy": mean(torch.cat([terms.entropy for terms in self._terms], dim=1)),
-            "policy/kl": mean(kl_estimate(log_ratio)),
-            "policy/clip_fraction": mean(
-                is_clipped(log_ratio.exp(), clip_range=clip_range).float()
-            ),
-            "policy/gradient_norm": torch.stack(self._gradient_norms).mean(),
-        }
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
+        def join(name: str) -> Tensor:
+            return torch.cat([getattr(terms, name) for terms in self._terms], dim=1)
+
+        log_ratio = join("log_ratio")
+        means = [
+            masked_mean(join("policy"), mask),
+            masked_mean(join("value"), mask),
+            -masked_mean(join("regularization"), mask),
+            masked_mean(join("entropy"), mask),
+            masked_mean(kl_estimate(log_ratio), mask),
+            masked_mean(is_clipped(log_ratio.exp(), clip_range=clip_range).float(), mask),
+        ]
+        return torch.stack(means)
 
 
 def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
@@ -87,38 +124,50 @@ def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def spread_of(policy: ActorCritic, steps: Rollout) -> Metrics:
-    """How far continuous actions stray, per dimension, and how many of them the bounds cut.
+def exploration_metrics(policy: ActorCritic, steps: Rollout) -> Metrics:
+    """How widely continuous actions vary, by dimension, and how many of them the bounds cut.
 
     Args:
-        policy: after the update. Entropy per dimension is told where tanh does not change it.
+        policy: after the update. Without tanh its entropy per dimension is reported too.
         steps: [1, N] as collected.
     """
     log_sigma_sq = policy.log_sigma_sq
     if len(log_sigma_sq) == 0:
         return {}
-    measures = {"policy/sigma": torch.exp(0.5 * log_sigma_sq)}
+    by_dimension = {SIGMA_PREFIX: torch.exp(0.5 * log_sigma_sq)}
     if policy.config.action.distribution == "gaussian":
-        measures["policy/entropy"] = entropy_per_dimension(log_sigma_sq)
+        by_dimension[ENTROPY_PREFIX] = entropy_per_dimension(log_sigma_sq)
     metrics = {
-        f"{name}/{d}": value
-        for name, values in measures.items()
+        f"{prefix}{d}": value
+        for prefix, values in by_dimension.items()
         for d, value in enumerate(values.tolist())
     }
-    clipped = policy.bounds.is_clipped(steps.action["continuous"])
-    return {**metrics, "policy/clipped_actions": clipped.float().mean().item()}
+    continuous = steps.action["continuous"]
+    if continuous.numel():
+        metrics[CLIPPED_ACTIONS.name] = policy.bounds.is_clipped(continuous).float().mean().item()
+    return metrics
 
 
-def explained_variances(value: Tensor, return_: Tensor) -> Metrics:
-    """Explained variance of each value head, both [1, N, V] over the steps of a rollout."""
+def explained_variances(streams: Sequence[str], value: Tensor, return_: Tensor) -> Metrics:
+    """The explained variance of each value stream over the steps of a rollout.
+
+    Args:
+        streams: V names, in the order of the critic's outputs.
+        value: [1, N, V].
+        return_: [1, N, V].
+    """
+    if return_.numel() == 0:
+        return {}
     return {
-        name: explained_variance(value[..., head], return_[..., head]).item()
-        for head, name in enumerate(VALUE_HEADS[: value.shape[-1]])
+        EXPLAINED_VARIANCE_OF[name].name: explained_variance(
+            value[..., index], return_[..., index]
+        ).item()
+        for index, name in enumerate(streams)
     }
 
 
 def non_finite(metrics: Mapping[str, float]) -> str:
-    """Those that are no finite number, in words; "" if there is none."""
+    """The metrics that are not finite, for a message; "" if all are."""
     return ", ".join(
         f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)
     )

@@ -1,4 +1,4 @@
-"""Running a policy over experience in the order of time, without learning from it.
+"""Runs a policy over experience in the order of time, without learning from it.
 
 Shapes: T steps, B columns of a rollout; M sequences of a minibatch; S numbers of recurrent state.
 """
@@ -16,18 +16,18 @@ MAX_STEPS = 2**14
 """In one forward, unless a single row has more columns."""
 
 MAX_NUMBERS = 2**22
-"""Observed in one forward, which bounds what convolutions make of images; unless a single row has
-more."""
+"""Observed in one forward, which bounds the memory that convolutions of images take; unless a
+single row has more."""
 
 
 @torch.no_grad()
-def unrolled(
+def unroll(
     policy: ActorCritic, rollout: Rollout, *, cuts: Sequence[int] = ()
 ) -> Iterator[tuple[slice, PolicyOutput]]:
-    """What `policy` says of a rollout: (rows, output) of one chunk of rows after the other.
+    """Evaluate `policy` on a rollout: (rows, output) of one chunk of rows after the other.
 
-    The state before the first row is the rollout's; from there each chunk carries it to the next.
-    Chunks are as long as memory allows. What is said of padding may be any number.
+    The state before the first row is the rollout's; each chunk passes its state to the next.
+    Chunks are as long as memory allows. In padding the output may be any number.
 
     Args:
         policy: with or without memory; the rollout is moved to its device chunk by chunk.
@@ -48,20 +48,20 @@ def unrolled(
         yield chunk, output
 
 
-def refreshed_states(policy: ActorCritic, rollout: Rollout) -> Tensor:
-    """[Q, B, S] what `rollout.sequence_state` would be, had the present weights acted.
+def refresh_states(policy: ActorCritic, rollout: Rollout) -> Tensor:
+    """[Q, B, S] what `rollout.sequence_state` would be if the present weights had acted.
 
-    Only before the first row of each column it stays as it is: what came before is not known any
-    more. With burn-in these are the states before it, so that the two may be used together: the
+    The state before the first row of each column stays as it is: the steps before it are not known
+    any more. With burn-in these are the states before it, so that the two may be used together: the
     refreshed state is one epoch old at most, and burn-in renews it for every minibatch.
     """
     memory = policy.config.network.memory
     states = [rollout.sequence_state[0].to(policy.initial_state(0).device)]
     tops = range(memory.sequence_length, len(rollout.valid), memory.sequence_length)
     starts = [top - memory.burn_in for top in tops]
-    # Burn-in as long as a sequence lets the second one start where the first does.
+    # If burn-in is as long as a sequence, the second one starts where the first does.
     states += [states[0]] * starts.count(0)
-    chunks = unrolled(policy, rollout, cuts=starts)
+    chunks = unroll(policy, rollout, cuts=starts)
     while len(states) <= len(starts):
         chunk, output = next(chunks)
         if chunk.stop in starts:
@@ -70,10 +70,10 @@ def refreshed_states(policy: ActorCritic, rollout: Rollout) -> Tensor:
 
 
 @torch.no_grad()
-def burnt_in(policy: ActorCritic, minibatch: Minibatch) -> Tensor:
+def run_burn_in(policy: ActorCritic, minibatch: Minibatch) -> Tensor:
     """[M, S] the state before each sequence of a minibatch, a constant.
 
-    Where steps before it are to be run first, it is what the present weights make of them.
+    For sequences with burn-in, the present weights compute it from the steps before.
     """
     burn_in, state = minibatch.burn_in, minibatch.initial_state
     if len(burn_in.sequence) == 0:

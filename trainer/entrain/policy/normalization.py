@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import torch
 from torch import Tensor, nn
 
+from entrain.ranks import ALONE, Ranks
 from entrain_envs.spec import ObservationSpec
 
 VARIANCE_EPSILON = 1e-8
@@ -90,8 +91,8 @@ class ObservationNormalizer(nn.Module):
         return values.sub(self.shift).mul_(self.scale).clamp_(-self.clip, self.clip)
 
     @torch.no_grad()
-    def update(self, observation: Mapping[str, Tensor]) -> None:
-        """Take rows {name: [N, *shape]} into the statistics; each counts, so give valid ones only.
+    def update(self, observation: Mapping[str, Tensor], *, ranks: Ranks = ALONE) -> None:
+        """Include rows {name: [N, *shape]}, of all ranks, in the statistics; only valid ones.
 
         With n rows before, b now, and delta = (mean of now) - (mean of before):
 
@@ -102,12 +103,15 @@ class ObservationNormalizer(nn.Module):
 
         Source: Chan, Golub & LeVeque 1983, eq. 2.1.
         """
-        rows = len(next(iter(observation.values())))
-        if rows == 0 or not self._learns:
+        if not self._learns:
             return
-        values = self._flatten(observation, rows).double()
-        batch_mean = values.mean(dim=0)
-        batch_squares = (values - batch_mean).square().sum(dim=0)
+        own_rows = len(next(iter(observation.values())))
+        rows = ranks.total(own_rows)
+        if rows == 0:
+            return
+        values = self._flatten(observation, own_rows).double()
+        batch_mean = ranks.mean(values.mean(dim=0), weight=own_rows)
+        batch_squares = ranks.sum((values - batch_mean).square().sum(dim=0))
         delta = batch_mean - self.mean
         total = self.count + rows
         self.mean += delta * (rows / total)

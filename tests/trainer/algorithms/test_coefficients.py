@@ -1,16 +1,30 @@
-"""What a nat is worth, update by update, worked out by hand."""
+"""Schedules, and the entropy coefficient update by update, worked out by hand."""
 
 import math
 from typing import Any
 
 import pytest
 
-from entrain.algorithms.temperature import COEFFICIENT_RANGE, TargetTemperature, make_temperature
+from entrain.algorithms.coefficients import (
+    COEFFICIENT_RANGE,
+    TargetTemperature,
+    make_temperature,
+    scheduled,
+)
 from entrain.config.policy import EntropyConfig, EntropyTargetConfig
 from entrain_envs.spec import ActionSpec
 
 HYBRID = ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0), branches=(3, 4))
 DISCRETE = ActionSpec(branches=(2,))
+
+
+def test_a_constant_stays() -> None:
+    assert [scheduled(0.3, "constant", progress=p) for p in (0.0, 0.5, 1.0)] == [0.3, 0.3, 0.3]
+
+
+def test_linear_falls_from_its_value_to_zero() -> None:
+    values = [scheduled(8.0, "linear", progress=p) for p in (0.0, 0.25, 0.5, 1.0)]
+    assert values == pytest.approx([8.0, 6.0, 4.0, 0.0])
 
 
 def following(
@@ -69,7 +83,7 @@ def test_the_coefficients_logarithm_moves_by_rate_times_what_the_entropy_lacks()
     metrics = temperature.follow(target - 0.2, 0.0)
     assert metrics == pytest.approx({"entropy/target": target, "entropy/distance": -0.2})
     assert temperature.coefficient(0.7) == pytest.approx(0.5 * math.exp(0.1))
-    # Too undecided by 0.6: it becomes worth less.
+    # The entropy is above its target by 0.6: the coefficient falls.
     assert temperature.follow(target + 0.6, 0.0)["entropy/distance"] == pytest.approx(0.6)
     assert temperature.coefficient(0.7) == pytest.approx(0.5 * math.exp(0.1 - 0.3))
 

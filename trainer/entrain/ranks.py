@@ -1,0 +1,149 @@
+"""What the ranks of one run agree on: sums and means over the steps of all of them.
+
+Ranks are processes that learn the same policy together, each from the steps of its own simulators.
+Every rank must call the same methods in the same order, or all of them wait for ever.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Ranks(Protocol):
+    """All processes that learn together, as seen by one of them."""
+
+    def mean(self, x: Tensor, *, weight: int) -> Tensor:
+        """The mean over ranks of a tensor that has the same shape on each.
+
+            sum_r(weight_r * x_r) / sum_r(weight_r)
+
+        Args:
+            x: any shape, floating point. It may hold any number where the weight is 0.
+            weight: steps that `x` is a mean of; above 0 on one rank at least.
+        """
+        ...
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum over ranks of a tensor that has the same shape on each."""
+        ...
+
+    def total(self, count: int) -> int:
+        """The sum over ranks of a number."""
+        ...
+
+    def std_mean(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Standard deviation and mean, [] each, over the numbers of all ranks.
+
+        Args:
+            x: [N], of another length on each rank; [0] too.
+
+        Returns:
+            None if there are fewer than two numbers in all.
+        """
+        ...
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on one rank at least."""
+        ...
+
+    def least(self, number: float) -> float:
+        """The least of the ranks' numbers."""
+        ...
+
+    def broadcast(self, x: Tensor) -> None:
+        """Overwrite `x` with that of the first rank."""
+        ...
+
+
+class OneRank:
+    """A process that learns alone: what it has is what all have. Nothing is copied."""
+
+    def mean(self, x: Tensor, *, weight: int) -> Tensor:
+        """`x` itself."""
+        del weight
+        return x
+
+    def sum(self, x: Tensor) -> Tensor:
+        """`x` itself."""
+        return x
+
+    def total(self, count: int) -> int:
+        """`count` itself."""
+        return count
+
+    def std_mean(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """See `Ranks.std_mean`."""
+        if x.numel() < 2:
+            return None
+        std, mean = torch.std_mean(x)
+        return std, mean
+
+    def any(self, flag: bool) -> bool:
+        """`flag` itself."""
+        return flag
+
+    def least(self, number: float) -> float:
+        """`number` itself."""
+        return number
+
+    def broadcast(self, x: Tensor) -> None:
+        """Nothing: `x` is the first rank's."""
+
+
+ALONE = OneRank()
+
+
+class DistributedRanks:
+    """The ranks of a process group of torch.distributed. Tensors are those of its backend."""
+
+    def __init__(self, group: "dist.ProcessGroup | None" = None) -> None:
+        """Join `group`, or the default one, which is initialised already."""
+        self._group = group
+
+    def __repr__(self) -> str:
+        return f"<rank {dist.get_rank(self._group)} of {dist.get_world_size(self._group)}>"
+
+    def mean(self, x: Tensor, *, weight: int) -> Tensor:
+        """See `Ranks.mean`; one message."""
+        # The weight goes along, so that sum and total weight are one message.
+        message = x.new_zeros(x.numel() + 1)
+        if weight > 0:
+            torch.mul(x.flatten(), weight, out=message[:-1])
+            message[-1] = weight
+        dist.all_reduce(message, group=self._group)
+        return (message[:-1] / message[-1]).view_as(x)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """See `Ranks.sum`."""
+        total = x.clone()
+        dist.all_reduce(total, group=self._group)
+        return total
+
+    def total(self, count: int) -> int:
+        """See `Ranks.total`."""
+        return int(self.sum(torch.tensor(count)))
+
+    def std_mean(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """See `Ranks.std_mean`; two messages: a second pass is exact where one is not."""
+        count, total = self.sum(torch.stack([x.new_tensor(x.numel()), x.sum()]).double())
+        if count < 2:
+            return None
+        mean = (total / count).to(x.dtype)
+        squares = self.sum((x - mean).square().sum())
+        return (squares / (count - 1)).sqrt().to(x.dtype), mean
+
+    def any(self, flag: bool) -> bool:
+        """See `Ranks.any`."""
+        return self.total(int(flag)) > 0
+
+    def least(self, number: float) -> float:
+        """See `Ranks.least`."""
+        least = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(least, op=dist.ReduceOp.MIN, group=self._group)
+        return float(least)
+
+    def broadcast(self, x: Tensor) -> None:
+        """See `Ranks.broadcast`."""
+        dist.broadcast(x, group=self._group, group_src=0)
