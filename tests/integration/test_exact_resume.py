@@ -35,6 +35,13 @@ LSTM = """
       memory: {kind: lstm, size: 12, sequence_length: 7, burn_in: 3}
 """
 
+BEHIND = """
+    policy_lag: 1
+    network: {hidden_sizes: [16, 16]}
+"""
+
+LSTM_BEHIND = LSTM + "    policy_lag: 1"
+
 GRU = """
     network:
       hidden_sizes: [16]
@@ -112,6 +119,31 @@ async def test_a_run_stopped_in_updates_that_are_given_up_ends_bit_for_bit_the_s
     straight = await final_state(tmp_path / "straight", [], num_epochs=60)
     stops = [learning(1), after(500), learning(3)]
     resumed = await final_state(tmp_path / "resumed", stops, num_epochs=60, stop_timeout_s=0.02)
+    assert differences(straight, resumed) == []
+
+
+@pytest.mark.parametrize("env_steps", [1, 351, 600, 777, 1200])
+async def test_a_run_that_learns_while_it_collects_ends_bit_for_bit_like_one_never_stopped(
+    tmp_path: Path, env_steps: int
+) -> None:
+    # Wherever it is stopped, an update that runs is waited for.
+    straight = await final_state(tmp_path / "straight", [], num_epochs=2, options=BEHIND)
+    resumed = await final_state(
+        tmp_path / "resumed", [after(env_steps)], num_epochs=2, options=BEHIND
+    )
+    assert differences(straight, resumed) == []
+
+
+async def test_an_update_given_up_while_the_next_rollout_is_collected_is_done_again_exactly(
+    tmp_path: Path,
+) -> None:
+    # 60 epochs take longer than collecting 350 steps, so that updates run all the time: in the
+    # second rollout, while that one waits for the first update, and later.
+    straight = await final_state(tmp_path / "straight", [], num_epochs=60, options=LSTM_BEHIND)
+    stops = [after(400), after(700), learning(2), after(1100)]
+    resumed = await final_state(
+        tmp_path / "resumed", stops, num_epochs=60, stop_timeout_s=0.02, options=LSTM_BEHIND
+    )
     assert differences(straight, resumed) == []
 
 

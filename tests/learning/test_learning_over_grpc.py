@@ -23,6 +23,23 @@ def test_the_mean_final_return_over_seeds_reaches_the_threshold(name: str, tmp_p
 
 
 @pytest.mark.learning
+@pytest.mark.parametrize(
+    ("name", "policy"), [("ball", "ball"), ("cartpole", "CartPole-v1"), ("pendulum", "Pendulum-v1")]
+)
+def test_learning_while_collecting_reaches_the_same_threshold(
+    name: str, policy: str, tmp_path: Path
+) -> None:
+    task = TASKS[name]
+    settings = ("server.address=localhost:0", f"policies.{policy}.policy_lag=1")
+    runs = [
+        train(task.config, tmp_path / f"{name}-{seed}", f"seed={seed}", *settings)
+        for seed in range(1, task.num_seeds + 1)
+    ]
+    finals = [task.score(run) for run in runs]
+    assert statistics.mean(finals) >= task.threshold, f"{finals}, wanted {task.source}"
+
+
+@pytest.mark.learning
 def test_a_policy_that_does_not_learn_misses_the_threshold(tmp_path: Path) -> None:
     task = TASKS["cartpole"]
     run = train(

@@ -544,3 +544,47 @@ async def test_more_total_steps_than_before_are_collected_from_the_next_rows_on(
         await bench.trainer.run(bench.batches(1))
     assert same.diary.entries[0] == "observe without collecting"
     assert longer.diary.entries[:2] == ["release all", "observe"]
+
+
+class MuteRequests(FakeRequests):
+    """Their simulator never reads: its answers are never taken."""
+
+    async def reply(self, actions: ActionBatch, *, wait: bool = True) -> None:
+        await super().reply(actions, wait=wait)
+        if wait:
+            await asyncio.Event().wait()
+
+
+async def test_a_policy_whose_simulator_reads_no_answer_does_not_hold_another_up() -> None:
+    mute, other = Bench(rollout_steps=2), Bench(rollout_steps=2)
+    blocked = asyncio.create_task(mute.trainer.run(FakeBatches([MuteRequests(mute.diary)] * 2)))
+    await other.trainer.run(other.batches(5))
+    assert other.trainer.progress.updates == 2
+    # The steps that were answered are recorded by whoever needs them, whether it reads or not.
+    assert mute.diary.entries == ["observe", "act with version 0", "reply"]
+    mute.trainer.state()
+    assert mute.diary.entries[-1] == "record"
+    blocked.cancel()
+
+
+async def test_a_policy_is_served_while_another_learns_from_the_same_simulators_step() -> None:
+    learning, other = Bench(rollout_steps=1, slow_update=1), Bench(rollout_steps=9)
+    running = asyncio.create_task(learning.trainer.run(learning.batches(1)))
+    await asyncio.to_thread(learning.algorithm.begun.wait)
+    await other.trainer.run(other.batches(3))
+    assert other.diary.entries.count("reply") == 3
+    assert "reply" not in learning.diary.entries
+    learning.trainer.interrupt()
+    await running
+
+
+async def test_a_batch_of_before_a_restart_is_answered_though_no_step_is_repeated() -> None:
+    stopped = Bench(rollout_steps=2, slow_update=1)
+    running = asyncio.create_task(stopped.trainer.run(stopped.batches(2)))
+    await asyncio.to_thread(stopped.algorithm.begun.wait)
+    stopped.trainer.interrupt()
+    await running
+    resumed = Bench(rollout_steps=2)
+    resumed.trainer.load_state(stopped.trainer.state())
+    await resumed.trainer.run(FakeBatches([], unanswered=FakeRequests(resumed.diary)))
+    assert resumed.diary.entries[-3:] == ["act with version 1", "reply", "record"]

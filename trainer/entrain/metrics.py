@@ -347,7 +347,8 @@ TIME_LEARN = _share(
     "learn",
     meaning="Share of the time in which simulators waited for an update.",
     remedy="Near 1, updates are the bottleneck: lower `num_epochs`, raise `minibatch_size`, or "
-    "choose a smaller network or `device: cuda`. More simulators do not help.",
+    "choose a smaller network or `device: cuda`. More simulators do not help. In between, "
+    "`policy_lag` 1 lets simulators go on during updates.",
 )
 TIME_ACT = _share(
     "act",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrain.app.build import listened_on, refuse_policy_lag, within_memory
+from entrain.app.build import listened_on, within_memory
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import RunConfig, ServerConfig
 from entrain.errors import ConfigError
@@ -54,10 +54,3 @@ def test_a_network_beyond_all_memory_is_told_by_its_sizes(
 def test_other_errors_of_a_network_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"), within_memory(PolicyConfig()):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-
-def test_a_lag_is_refused_until_the_loop_can_do_it() -> None:
-    refuse_policy_lag(RunConfig())
-    config = RunConfig(policies={"ball": PolicyConfig(policy_lag=1)})
-    with pytest.raises(ConfigError, match=r"policies\.ball\.policy_lag is 1; .* leave .* at 0"):
-        refuse_policy_lag(config)

@@ -19,8 +19,8 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
       parameters only through its log-probability and the regularizer
     - an update ends after an epoch over which KL(old || new), estimated by
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
-    - log-probabilities and values are those stored when acting, so the first
-      minibatch's ratio is 1; observation statistics therefore move only after the epochs
+    - log-probabilities and values are those stored when acting, so without `policy_lag` the
+      first minibatch's ratio is 1; observation statistics therefore move only after the epochs
     - an update that is cancelled, or whose numbers are not finite, changes nothing
     - with several ranks all of this is over the steps of all of them: gradients, advantage and
       observation statistics, the early end, the entropy that the temperature follows

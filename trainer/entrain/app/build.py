@@ -232,16 +232,6 @@ def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
     )
 
 
-def refuse_policy_lag(config: RunConfig) -> None:
-    """ConfigError if a policy asks for `policy_lag` 1, which the loop cannot do yet."""
-    for behaviour, options in config.policies.items():
-        if options.policy_lag:
-            raise ConfigError(
-                f"policies.{behaviour}.policy_lag is {options.policy_lag}; this version collects "
-                "and learns in turn only: leave policy_lag at 0"
-            )
-
-
 def require_networks(config: RunConfig) -> None:
     """Check that the device and every `network.custom` exist, before the run waits for simulators.
 

@@ -68,9 +68,9 @@ class Trainers:
         return {name: trainer.progress.env_steps for name, trainer in self._by_name.items()}
 
     @property
-    def is_any_learning(self) -> bool:
-        """Whether an update runs just now, so that no state can be taken."""
-        return any(trainer.is_learning for trainer in self._by_name.values())
+    def have_state(self) -> bool:
+        """Whether `state` may be called: no update runs that must end first."""
+        return all(trainer.has_state for trainer in self._by_name.values())
 
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
         """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.

@@ -23,7 +23,6 @@ from entrain.app.build import (
     listened_on,
     make_front,
     make_participants,
-    refuse_policy_lag,
     require_networks,
     require_priors,
 )
@@ -78,7 +77,6 @@ class TrainingRun:
         Raises:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
-        refuse_policy_lag(config)
         require_networks(config)
         require_priors(config)
         self._config = config
@@ -233,7 +231,7 @@ class TrainingRun:
 
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
-        if not self._trainers.is_any_learning:
+        if self._trainers.have_state:
             self._checkpointing.save_if_due(self.env_steps, self.state)
 
     async def _drain(self) -> None:
