@@ -49,7 +49,7 @@ PLAYED_EPISODES = 640
 
 @dataclass(frozen=True)
 class Curve:
-    """What was seen at each of U updates."""
+    """Measurements of U updates."""
 
     env_steps: Float64Array
     """[U] closed before each update."""
@@ -83,7 +83,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run came to."""
+    """The outcome of one run."""
 
     curve: Curve
 

@@ -16,7 +16,7 @@ ENTRAIN = (sys.executable, "-m", "entrain")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run folder says once its run is over."""
+    """The facts of a finished run, read from its folder."""
 
     folder: Path
     rows: Sequence[Mapping[str, str]]
@@ -104,7 +104,7 @@ def train(config: Path, folder: Path, *settings: str) -> FinishedRun:
 
 
 def read(folder: Path) -> FinishedRun:
-    """What is in a run folder."""
+    """Read the outcome of the run in this folder."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     summary = json.loads((folder / "summary.json").read_text())

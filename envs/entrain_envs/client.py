@@ -329,7 +329,7 @@ class _Session:
         return response
 
     def _closed(self, close: pb.Close) -> Exception:
-        """What a Close means: the end, or a trainer that may come back."""
+        """Translate a Close: the run is over, or the trainer may come back."""
         words = close.message or pb.CloseReason.Name(close.reason)
         if close.reason == pb.CLOSE_REASON_STOPPED and self._reconnect_s > 0.0:
             return StoppedError(words)

@@ -62,7 +62,7 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """What a simulator did, to compare with the trainer's own counts.
+    """Counts of what a simulator did, to compare with the trainer's own.
 
     Always: opened == closed + unanswered + dropped.
     """

@@ -13,7 +13,7 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 @dataclass(frozen=True)
 class Welcome:
-    """What the trainer said when this simulator joined."""
+    """The content of the Welcome that the trainer sent when this simulator joined."""
 
     version: int
     """Protocol version that both sides speak."""

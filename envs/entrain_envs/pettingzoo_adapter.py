@@ -31,7 +31,7 @@ Actor = tuple[int, str]
 
 @dataclass(frozen=True)
 class _Kind:
-    """What the agents of one behaviour share."""
+    """The agents of one behaviour, and the spec that they share."""
 
     spec: BehaviourSpec
     spaces: tuple[Space, Space]

@@ -1,4 +1,4 @@
-"""What a behaviour observes and how it acts: names, shapes, dtypes and bounds.
+"""Specs: the names, shapes, dtypes and bounds of observations and actions.
 
 A simulator sends its specs once, in the handshake. From then on both sides check every array
 against them. Derived quantities are cached, since both sides read them in every exchange. This

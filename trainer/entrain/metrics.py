@@ -50,7 +50,7 @@ class Metric:
 
     @property
     def prefix(self) -> str:
-        """What stands before the number in the names of a family."""
+        """The part of the name before the number, for a family of metrics."""
         return self.name.removesuffix(EACH)
 
     def of(self, dimension: int) -> str:

@@ -1,4 +1,4 @@
-"""What serving hands to a policy's loop: timesteps of many simulators, addressed by slot.
+"""Requests: timesteps of many simulators, addressed by slot, as a policy's loop gets them.
 
 A slot is a small integer that stands for one agent of one simulator while it lives; from here on
 every per-agent quantity is an array indexed by slot. Nothing here knows of wires or torch.

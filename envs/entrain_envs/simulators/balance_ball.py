@@ -53,7 +53,7 @@ DROP_DEPTH = 2.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What environment parameters may change, from an agent's next episode."""
+    """Numbers that environment parameters may change, from an agent's next episode on."""
 
     gravity: float = 9.81
     """Metres per second squared."""

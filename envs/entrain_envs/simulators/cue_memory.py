@@ -35,7 +35,7 @@ _NO_SIGN = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """What environment parameters may change, from an agent's next episode."""
+    """Numbers that environment parameters may change, from an agent's next episode on."""
 
     shortest: int = 4
     """Fewest steps in the corridor: how long the sign must be remembered."""

@@ -1,4 +1,4 @@
-"""What each metric means, in words: docs/metrics.md, and what `entrain metrics` prints."""
+"""Describes every metric in words: docs/metrics.md, and the output of `entrain metrics`."""
 
 import re
 import textwrap

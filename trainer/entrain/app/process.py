@@ -1,4 +1,4 @@
-"""What belongs to the whole process and not to one run: threads of torch and BLAS, and garbage.
+"""Sets up the process, which several runs may share: threads of torch and BLAS, and garbage.
 
 A command calls this once. A `TrainingRun` touches none of it, so one process can hold several.
 """

@@ -144,7 +144,7 @@ class SimulatorsConfig(Options):
 
 
 class CheckpointsConfig(Options):
-    """What is saved while training."""
+    """When checkpoints are written, and how many are kept."""
 
     every_steps: Count = 100_000
     """Env steps, of all policies together, between checkpoints. One more is written at the end."""

@@ -87,7 +87,7 @@ def kinds(group: Schema) -> Mapping[str, Schema]:
 
 
 def expectation(schema: Schema) -> str:
-    """What a value must be, in words that follow "it must be"."""
+    """Describe the values that are allowed, in words that follow "it must be"."""
     if "anyOf" in schema:
         return " or ".join(expectation(resolved(choice)) for choice in schema["anyOf"])
     if "properties" in schema:

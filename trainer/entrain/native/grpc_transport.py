@@ -70,7 +70,7 @@ class Service:
 
     @property
     def rpc_handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
-        """What a gRPC server registers."""
+        """The handler to register with a gRPC server."""
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME, {"Connect": grpc.stream_stream_rpc_method_handler(self.connect)}
         )
@@ -216,7 +216,7 @@ def bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredential
 
 
 def channel_options(config: ServerConfig) -> list[tuple[str, int]]:
-    """What gRPC is told for all streams."""
+    """Options of gRPC, for all streams."""
     return [
         # Twice what is taken: a message somewhat too long is refused in words that help, by its
         # stream; gRPC itself would say "larger than max" and not what to do. Welcome tells

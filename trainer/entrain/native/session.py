@@ -9,7 +9,7 @@ from entrain.serving.participants import Participants
 
 
 class Stream(Protocol):
-    """What a session tells the stream that carried it."""
+    """A stream, as the session that it carries sees it."""
 
     def replace(self) -> None:
         """Another stream carries the session on."""

@@ -54,7 +54,7 @@ class Sessions:
         self._by_id = {id_: each for id_, each in self._by_id.items() if each.participant.is_live}
 
     def welcome_message(self, session: Session, is_resumed: bool) -> pb.Welcome:
-        """What a simulator is told when its session begins or goes on."""
+        """The Welcome for a session that begins or goes on."""
         return pb.Welcome(
             version=PROTOCOL_VERSION,
             session_id=session.id,

@@ -9,7 +9,7 @@ from entrain.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What was done so far, over all sittings of a run."""
+    """Work done so far, over all sittings of a run."""
 
     env_steps: int = 0
     """Outcomes received from all agents."""

@@ -19,7 +19,7 @@ from entrain_envs.spec import BehaviourSpec
 
 @dataclass(frozen=True)
 class JoinRequest:
-    """What a simulator says of itself when it asks to take part."""
+    """A simulator asks to take part: its name, its behaviours, and where it runs."""
 
     simulator: str
     instance_id: str
@@ -133,7 +133,7 @@ class Admission:
         return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
 
     def state(self) -> State:
-        """What numbers those that join next."""
+        """The counts that number the simulators that join next."""
         return {
             "joined": self._joined,
             "names": list(self._joined_by_name),

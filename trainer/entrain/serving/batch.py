@@ -74,14 +74,14 @@ class Reply:
 
 
 class Queue(Protocol):
-    """What a batch needs to know of the batcher that it came from."""
+    """The batcher, as its batches see it."""
 
     def note_answered(self) -> None:
         """The batch that is out was answered."""
         ...
 
     def next_event(self) -> asyncio.Future[None]:
-        """Done when the next batch is due or the batches end; or set by whoever asked for it."""
+        """Done when the next batch is due or the batches end. The caller may set it before."""
         ...
 
 

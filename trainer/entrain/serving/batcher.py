@@ -23,7 +23,7 @@ from entrain_envs.timestep import ActionBatch
 
 
 class Timer(Protocol):
-    """What `loop.call_later` returns."""
+    """A timer, as `loop.call_later` returns it."""
 
     def cancel(self) -> None: ...
 
@@ -80,7 +80,7 @@ class RequestBatcher:
 
     @property
     def unanswered(self) -> Unanswered | None:
-        """What was handed out and not yet answered; after `load_state`, what was so then.
+        """The batch that is not answered yet; after `load_state`, the one of the checkpoint.
 
         A run that stopped between evaluating a batch and answering it goes on by answering this:
         its rows were seen already and are not handed out again.

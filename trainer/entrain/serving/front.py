@@ -1,4 +1,4 @@
-"""What a run is given to be reached by simulators: one wire, seen from outside.
+"""A front: one wire over which simulators reach a run, seen from outside.
 
 A front carries messages between simulators and `Participants`; it decides nothing about batches or
 policies. A run may have several, over the same participants.
@@ -28,7 +28,7 @@ class Front(Stateful, Protocol):
         ...
 
     def pause(self) -> None:
-        """Say to whoever asks that the trainer is stopping. Simulators stay connected."""
+        """Let health checks see that the trainer is stopping. Simulators stay connected."""
         ...
 
     async def stop(self, ending: Ending, message: str) -> None:

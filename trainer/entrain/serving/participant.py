@@ -140,7 +140,7 @@ class Participant:
 
     @property
     def is_live(self) -> bool:
-        """Whether it takes part: connected, or it may yet come back."""
+        """True if it takes part: it is connected, or in its grace time."""
         return self.presence is not Presence.GONE
 
     def add(self, behaviours: Iterable[Behaviour]) -> None:
@@ -292,7 +292,7 @@ class Participant:
         self._held_bytes = size
 
     def state(self) -> State:
-        """What it asked and was answered. Requests that no batch has taken are left out: the
+        """Its requests and answers. Requests that no batch has taken are left out: the
         simulator sends their step again.
         """
         return {

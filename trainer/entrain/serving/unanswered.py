@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a batch that was handed out and not answered yet."""
+"""The state of a batch that was handed out and is not answered yet."""
 
 from collections.abc import Callable, Mapping
 
