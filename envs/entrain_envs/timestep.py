@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain_envs.errors import SpecError
+from entrain_envs.shapes import Bool, Float, Int, Shaped, UInt
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 Int64Array = npt.NDArray[np.int64]
@@ -54,19 +55,19 @@ class TimestepBatch:
     or TRUNCATED, with the true final observation), then the FIRST of the next.
     """
 
-    agent_id: Int64Array
+    agent_id: Int[Int64Array, " K"]
     """[K] the simulator's own numbers. An agent keeps its number for life."""
 
-    step_type: UInt8Array
+    step_type: UInt[UInt8Array, " K"]
     """[K] each a `StepType`."""
 
-    reward: Float32Array
+    reward: Float[Float32Array, " K"]
     """[K] reward for the agent's last action; zero where FIRST."""
 
-    observation: Mapping[str, Array]
+    observation: Mapping[str, Shaped[Array, "K ..."]]
     """{name: [K, *shape]} in the spec's dtype."""
 
-    action_mask: BoolArray
+    action_mask: Bool[BoolArray, "K C"]
     """[K, num_choices] true where a choice is allowed; [K, 0] if there are no branches."""
 
     @classmethod
@@ -175,10 +176,10 @@ class TimestepBatch:
 class ActionBatch:
     """Actions for the A rows of a `TimestepBatch` that need one, in the same order."""
 
-    continuous: Float32Array
+    continuous: Float[Float32Array, "A D"]
     """[A, continuous_size] within the spec's bounds."""
 
-    discrete: Int32Array
+    discrete: Int[Int32Array, "A N"]
     """[A, number of branches] each from 0 to the branch's number of choices - 1."""
 
     policy_version: int

@@ -52,6 +52,7 @@ def test_a_batch_of_no_rows_passes(walker: BehaviourSpec, rows_of: RowsOf) -> No
     rows_of(walker).check(walker)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("field", "values", "message"),
     [

@@ -47,7 +47,9 @@ def minibatch_of(**changes: Any) -> Minibatch:
     parts: dict[str, Any] = {
         "steps": rollout,
         "estimate": Estimate(torch.zeros(1, 6), torch.zeros(1, 6, 2)),
-        "burn_in": BurnIn({"x": torch.zeros(3, 2, 4)}, torch.zeros(3, 2), torch.tensor([1, 4])),
+        "burn_in": BurnIn(
+            {"x": torch.zeros(3, 2, 4)}, torch.zeros(3, 2, dtype=torch.bool), torch.tensor([1, 4])
+        ),
     }
     return Minibatch(**{**parts, **changes})
 
@@ -73,6 +75,7 @@ PER_STEP = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", PER_STEP)
 def test_a_field_of_another_length_or_width_is_refused_by_name(name: str) -> None:
     value = getattr(rollout_of(), name)
@@ -81,6 +84,7 @@ def test_a_field_of_another_length_or_width_is_refused_by_name(name: str) -> Non
             rollout_of(**{name: wrong})
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_one_observation_among_several_is_named_with_what_arrived() -> None:
     observation = {"x": torch.zeros(T, B, 4), "camera/left": torch.zeros(T, B + 1, 2, 2)}
     with pytest.raises(
@@ -90,6 +94,7 @@ def test_one_observation_among_several_is_named_with_what_arrived() -> None:
         rollout_of(observation=observation)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_sequence_states_are_as_many_and_as_large_as_they_like_with_one_a_column() -> None:
     states = torch.zeros(5, B, 7)
     assert rollout_of(sequence_state=states).sequence_state.shape == (5, B, 7)
@@ -129,6 +134,7 @@ def test_a_rollout_comes_back_from_a_checkpoint_as_it_was() -> None:
             assert after.dtype == before.dtype
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", ["advantage", "return_"])
 def test_a_minibatchs_estimate_of_another_width_is_refused_by_name(name: str) -> None:
     estimate = minibatch_of().estimate
@@ -137,6 +143,7 @@ def test_a_minibatchs_estimate_of_another_width_is_refused_by_name(name: str) ->
         minibatch_of(estimate=wrong)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_minibatch_of_whole_sequences_is_as_good_as_one_of_single_steps() -> None:
     flat = minibatch_of()
     assert flat.mask.shape == (1, 6)

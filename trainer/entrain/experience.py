@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from entrain.state import State
+from entrain_envs.shapes import Bool, Float, Int, Shaped
 
 Fields = TypeVar("Fields")
 """A frozen dataclass of tensors."""
@@ -39,45 +40,45 @@ class Rollout:
     `valid` is false behind a column's end. Everything there may hold any number, NaN too.
     """
 
-    observation: Annotated[Mapping[str, Tensor], Stored()]
+    observation: Annotated[Mapping[str, Shaped[Tensor, "T B ..."]], Stored()]
     """{name: [T, B, *shape]} what the action was chosen from, as it came over the wire; the
     previous action and reward too, if the policy observes them."""
 
-    action: Annotated[Mapping[str, Tensor], Stored()]
+    action: Annotated[Mapping[str, Shaped[Tensor, "T B _"]], Stored()]
     """{"continuous": [T, B, D] float32 as sampled (before bounds), "discrete": [T, B, N] int64};
     only the keys that the behaviour has."""
 
-    action_mask: Annotated[Tensor, Stored("bool", "C")]
+    action_mask: Annotated[Bool[Tensor, "T B C"], Stored("bool", "C")]
     """[T, B, C] bool, true where a choice was allowed; C = 0 without branches."""
 
-    log_prob: Annotated[Tensor, Stored("float32")]
+    log_prob: Annotated[Float[Tensor, "T B"], Stored("float32")]
     """[T, B] float32 of the joint action, under the policy that sampled it."""
 
-    value: Annotated[Tensor, Stored("float32", "V")]
+    value: Annotated[Float[Tensor, "T B V"], Stored("float32", "V")]
     """[T, B, V] float32, the critic's values of the observation when the action was chosen, one of
     each value stream."""
 
-    reset: Annotated[Tensor, Stored("bool")]
+    reset: Annotated[Bool[Tensor, "T B"], Stored("bool")]
     """[T, B] bool, true where recurrent state is cleared before this row: an episode begins."""
 
-    policy_version: Annotated[Tensor, Stored("int64")]
+    policy_version: Annotated[Int[Tensor, "T B"], Stored("int64")]
     """[T, B] int64 of the policy that sampled the action."""
 
-    reward: Annotated[Tensor, Stored("float32")]
+    reward: Annotated[Float[Tensor, "T B"], Stored("float32")]
     """[T, B] float32 received for the action (scaled, if rewards are normalised)."""
 
-    next_value: Annotated[Tensor, Stored("float32", "V")]
+    next_value: Annotated[Float[Tensor, "T B V"], Stored("float32", "V")]
     """[T, B, V] float32, the critic's values of what followed: zero if the episode terminated
     there, not if it was merely truncated."""
 
-    boundary: Annotated[Tensor, Stored("bool")]
+    boundary: Annotated[Bool[Tensor, "T B"], Stored("bool")]
     """[T, B] bool, true where the next row does not continue this one: the episode ended, or this
     is the column's last row, or the step in between was dropped."""
 
-    valid: Tensor
+    valid: Bool[Tensor, "T B"]
     """[T, B] bool, true where there is a step; in each column true from the top without a gap."""
 
-    sequence_state: Tensor
+    sequence_state: Float[Tensor, "Q B S"]
     """[Q, B, S] recurrent state before the row from which each of Q sequences is unrolled, which
     for sequence q is row max(0, q * sequence_length - burn_in); S = 0 without memory. So row 0 of
     it is the state before each column's first row."""
@@ -114,10 +115,10 @@ class Rollout:
 class Estimate:
     """What the steps of a rollout were worth, as its rewards and values say."""
 
-    advantage: Tensor
+    advantage: Float[Tensor, "T B"]
     """[T, B] of each action, as the objective defines it."""
 
-    return_: Tensor
+    return_: Float[Tensor, "T B V"]
     """[T, B, V] the critic's regression targets."""
 
     scale: float = 1.0
@@ -132,13 +133,13 @@ class BurnIn:
     none: the state that it starts from is all that is known of the time before.
     """
 
-    observation: Mapping[str, Tensor]
+    observation: Mapping[str, Shaped[Tensor, "U W ..."]]
     """{name: [U, W, *shape]}."""
 
-    reset: Tensor
+    reset: Bool[Tensor, "U W"]
     """[U, W] bool."""
 
-    sequence: Tensor
+    sequence: Int[Tensor, " W"]
     """[W] int64, which of the minibatch's M sequences."""
 
     @classmethod
@@ -174,7 +175,7 @@ class Minibatch:
             _require_leading(name, tensor, self.mask.shape)
 
     @property
-    def mask(self) -> Tensor:
+    def mask(self) -> Bool[Tensor, "L M"]:
         """[L, M] bool, true where there is a step."""
         return self.steps.valid
 
@@ -190,12 +191,12 @@ class Minibatch:
         return int(mask.sum()) if self.is_padded else mask.numel()
 
     @property
-    def padding_mask(self) -> Tensor | None:
+    def padding_mask(self) -> Bool[Tensor, "L M"] | None:
         """`mask`, or None if it is known to be all true."""
         return self.steps.valid if self.is_padded else None
 
     @property
-    def initial_state(self) -> Tensor:
+    def initial_state(self) -> Float[Tensor, "M S"]:
         """[M, S] before the first step; before the burn-in, for sequences that have one."""
         return self.steps.sequence_state[0]
 
@@ -238,12 +239,12 @@ class Minibatch:
         )
 
 
-def without_state(like: Tensor) -> Tensor:
+def without_state(like: Shaped[Tensor, "T B ..."]) -> Float[Tensor, "T B 0"]:
     """[T, B, 0] no recurrent state, for the rows of [T, B, ...]."""
     return torch.zeros(*like.shape[:2], 0, device=like.device)
 
 
-def pick(fields: Fields, rows: Tensor) -> Fields:
+def pick(fields: Fields, rows: Int[Tensor, "L M"]) -> Fields:
     """Take these steps of a dataclass whose tensors are [T, B, ...].
 
     Args:
@@ -256,7 +257,7 @@ def pick(fields: Fields, rows: Tensor) -> Fields:
     return pick_each(fields, [rows])[0]
 
 
-def pick_each(fields: Fields, rows: Sequence[Tensor]) -> list[Fields]:
+def pick_each(fields: Fields, rows: Sequence[Int[Tensor, "_ _"]]) -> list[Fields]:
     """`pick` for each of `rows`; much faster than one by one, and much slower than a view.
 
     Each tensor is gathered once, and what is returned are views of that copy.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from entrain.state import State
+from entrain_envs.shapes import Int
 from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
 
 
@@ -19,13 +20,13 @@ class SlotTimesteps:
     An agent whose episode ended and began again has two rows of one slot: the end, then FIRST.
     """
 
-    slot: Int64Array
+    slot: Int[Int64Array, " K"]
     """[K] each below `num_slots`."""
 
     timesteps: TimestepBatch
     """[K] rows; `agent_id` is each simulator's own."""
 
-    released: Int64Array
+    released: Int[Int64Array, " R"]
     """[R] slots whose agents left since the batch before this one; their open steps are dropped
     before these rows are looked at, for a released slot may already stand here for a new agent."""
 

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from entrain.ranks import ALONE, Ranks
+from entrain_envs.shapes import Bool, Float
 
 
-def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(
+    x: Float[Tensor, "*steps"], mask: Bool[Tensor, "*steps"] | None
+) -> Float[Tensor, ""]:
     """Mean of `x` where `mask` is true; zero if it is true nowhere."""
     if mask is None:
         return x.mean()
@@ -20,8 +23,12 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def normalized(
-    advantage: Tensor, mask: Tensor | None, *, ranks: Ranks = ALONE, epsilon: float = 1e-8
-) -> tuple[Tensor, Tensor]:
+    advantage: Float[Tensor, "*steps"],
+    mask: Bool[Tensor, "*steps"] | None,
+    *,
+    ranks: Ranks = ALONE,
+    epsilon: float = 1e-8,
+) -> tuple[Float[Tensor, "*steps"], Float[Tensor, ""]]:
     """Shift and scale to mean 0 and standard deviation 1 over the steps where `mask` is true.
 
         (A - mean) / (std + epsilon)
@@ -48,7 +55,9 @@ def normalized(
     return (advantage - mean) / scale, scale
 
 
-def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) -> Tensor:
+def clipped_surrogate(
+    ratio: Float[Tensor, "*steps"], advantage: Float[Tensor, "*steps"], *, clip_range: float
+) -> Float[Tensor, "*steps"]:
     """The policy's loss per step, pessimistic about probability ratios far from 1.
 
         -min(ratio * A, clip(ratio, 1 - clip_range, 1 + clip_range) * A)
@@ -70,7 +79,9 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, *, clip_range: float) ->
     return (ratio * cost).clamp(min=torch.sub(cost, cost.abs(), alpha=clip_range))
 
 
-def value_error(value: Tensor, return_: Tensor) -> Tensor:
+def value_error(
+    value: Float[Tensor, "*steps"], return_: Float[Tensor, "*steps"]
+) -> Float[Tensor, "*steps"]:
     """The critic's loss per step: (V - return)^2.
 
     Source: Schulman et al. 2017, eq. 9; without the factor 1/2 that some programs put in.
@@ -81,8 +92,12 @@ def value_error(value: Tensor, return_: Tensor) -> Tensor:
 
 
 def clipped_value_error(
-    value: Tensor, old_value: Tensor, return_: Tensor, *, clip_range: float
-) -> Tensor:
+    value: Float[Tensor, "*steps"],
+    old_value: Float[Tensor, "*steps"],
+    return_: Float[Tensor, "*steps"],
+    *,
+    clip_range: float,
+) -> Float[Tensor, "*steps"]:
     """The critic's loss per step, the larger one of V and of V held near its old estimate.
 
         max((V - return)^2, (V_old + clip(V - V_old, -clip_range, clip_range) - return)^2)
@@ -100,7 +115,7 @@ def clipped_value_error(
     return torch.maximum(value_error(value, return_), value_error(near, return_))
 
 
-def kl_estimate(log_ratio: Tensor) -> Tensor:
+def kl_estimate(log_ratio: Float[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
     """How far the policy has moved, per step of the old one: an estimate of KL(old || new) in nats.
 
         (r - 1) - ln r, with r = p(a) / p_old(a)
@@ -115,20 +130,22 @@ def kl_estimate(log_ratio: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
-def is_clipped(ratio: Tensor, *, clip_range: float) -> Tensor:
+def is_clipped(ratio: Float[Tensor, "*steps"], *, clip_range: float) -> Bool[Tensor, "*steps"]:
     """[...] bool: whether the ratio has left the range in which the surrogate is not clipped."""
     return (ratio - 1.0).abs() > clip_range
 
 
-def explained_variance(value: Tensor, return_: Tensor) -> Tensor:
+def explained_variance(
+    value: Float[Tensor, "*steps"], return_: Float[Tensor, "*steps"]
+) -> Float[Tensor, ""]:
     """How much of the returns' variance the critic predicted: 1 - Var(return - V) / Var(return).
 
     1 is perfect, 0 no better than a constant, below 0 worse than that; 0 also if all returns are
     equal, when there is nothing to explain.
 
     Args:
-        value: [N].
-        return_: [N].
+        value: [...] of valid steps alone.
+        return_: [...].
     """
     total = return_.var(correction=0)
     unexplained = (return_ - value).var(correction=0)

@@ -7,16 +7,18 @@ Nothing here knows of networks, simulators or threads.
 import torch
 from torch import Tensor
 
+from entrain_envs.shapes import Bool, Float
+
 
 def generalized_advantage(
-    reward: Tensor,
-    value: Tensor,
-    next_value: Tensor,
-    boundary: Tensor,
+    reward: Float[Tensor, "T B"],
+    value: Float[Tensor, "T B"],
+    next_value: Float[Tensor, "T B"],
+    boundary: Bool[Tensor, "T B"],
     *,
     discount: float,
     gae_lambda: float,
-) -> Tensor:
+) -> Float[Tensor, "T B"]:
     """Estimate how much better each action did than the critic expected.
 
         delta[t] = reward[t] + discount * next_value[t] - value[t]
@@ -43,7 +45,9 @@ def generalized_advantage(
     return _discounted_sums(delta, carry)
 
 
-def _discounted_sums(summand: Tensor, carry: Tensor) -> Tensor:
+def _discounted_sums(
+    summand: Float[Tensor, "T B"], carry: Float[Tensor, "T B"]
+) -> Float[Tensor, "T B"]:
     """y[t] = summand[t] + carry[t] * y[t+1], where y behind the last row is zero.
 
     By doubling: after k rounds y[t] sums the 2^k rows from t on and carry[t] is the product of
