@@ -1,4 +1,4 @@
-"""From the policy's units to the environment's, never out of bounds."""
+"""Actions reach the environment in its units and within its bounds."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The spread starts where it is told to, stays between its bounds, and always finds back."""
+"""The log-variance starts at the option's value, stays between its bounds, and can return."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The whole policy: one forward whose rows do not know of each other, for every kind of action."""
+"""The whole policy: one forward pass with independent rows, for every kind of action."""
 
 import math
 from collections.abc import Mapping
@@ -319,6 +319,7 @@ class CountCalls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @every_kind
 def test_acting_costs_as_many_calls_for_a_thousand_agents_as_for_one(
     kind: str, distribution: str

@@ -59,7 +59,7 @@ def estimate(
 
 
 def last_group(policy: ActorCritic, critic: CriticNetwork) -> None:
-    """Give `critic` the weights of the policy's own one."""
+    """Copy the weights of the policy's critic into `critic`."""
     weights = policy.state_dict()
     own = {
         name: weights[name][-1:] if name.startswith("backbone") else weights[name]

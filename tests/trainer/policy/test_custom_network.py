@@ -1,4 +1,4 @@
-"""A network of the user's own: what it is given, what it may do, and how mistakes are told."""
+"""A user's own network: its inputs, what it may do, and the messages about mistakes."""
 
 import copy
 import re
@@ -32,7 +32,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Flat(nn.Module):
-    """One layer over everything; notes what it was given."""
+    """One layer over all observations; keeps its inputs for the test."""
 
     def __init__(self, observations: Shapes) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Flat(nn.Module):
 
 
 class FlatScalars(Flat):
-    """The same, where a scalar is one number of a row."""
+    """The same for an observation of shape []."""
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         self.seen = dict(observation)
@@ -114,14 +114,14 @@ class Doubles(FlatScalars):
 
 
 class Roots(FlatScalars):
-    """NaN where the layer gives less than 0."""
+    """NaN where the layer's output is negative."""
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return super().forward(observation).sub(self.layer.bias).sqrt()
 
 
 class Masked(FlatScalars):
-    """NaN where no enemy is there: a mean over nothing."""
+    """NaN where every enemy is absent: a mean over nothing."""
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         enemies = observation["enemies"]
@@ -137,7 +137,7 @@ class Centred(FlatScalars):
 
 
 class Running(FlatScalars):
-    """Each row sees those before it."""
+    """Each row depends on the rows before it."""
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return super().forward(observation).cumsum(0)
@@ -176,7 +176,7 @@ class LayerNormalised(FlatScalars):
 
 
 class Constant(FailsLater):
-    """Looks at nothing; what it gives is the same for every row, and zero."""
+    """Ignores its inputs: every row's features are zero."""
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return torch.zeros(len(observation["body"]), 5)
@@ -231,7 +231,7 @@ def run(policy: ActorNetwork, observation: Mapping[str, Tensor]) -> PolicyOutput
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This module by its name, whatever pytest imported it as."""
+    """Make this module importable by its name, whatever pytest imported it as."""
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
 
@@ -328,8 +328,8 @@ def test_double_precision_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("network", "complaint"),
     [
-        (Fails, r"cannot be made as Class\(observations=\{'camera': .*KeyError: 'lidar'"),
-        (NeedsMore, r"cannot be made as Class\(.*TypeError: .*'width'"),
+        (Fails, r"cannot be constructed as Class\(observations=\{'camera': .*KeyError: 'lidar'"),
+        (NeedsMore, r"cannot be constructed as Class\(.*TypeError: .*'width'"),
         (Sizeless, "has feature_size None; set self.feature_size"),
         (Nothing, "has feature_size 0; set self.feature_size"),
         (FailsLater, "fails for 1 rows of zeros: KeyError: 'lidar'"),
@@ -341,10 +341,10 @@ def test_double_precision_is_allowed() -> None:
         (Doubles, "has the parameter 'scale' of torch.float64; every parameter must be"),
         (Roots, "gives NaN or infinite features for 16 random rows; guard divisions"),
         (Masked, "gives NaN or infinite features for 1 rows of zeros; guard divisions"),
-        (Centred, "gives a row other features when other rows stand beside it; each row must be"),
-        (Running, "gives a row other features when other rows stand beside it; each row must be"),
-        (BatchNormalised, "gives a row other features when other rows stand beside it; .* layer"),
-        (Drops, "gives something else for the same 16 random rows when asked again; .* dropout"),
+        (Centred, "gives a row different features in a batch of other rows; each row must be"),
+        (Running, "gives a row different features in a batch of other rows; each row must be"),
+        (BatchNormalised, "gives a row different features in a batch of other rows; .* layer"),
+        (Drops, "gives different features for the same 16 random rows the second time; .* dropout"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_when_the_policy_is_made(

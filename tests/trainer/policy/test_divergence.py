@@ -1,4 +1,4 @@
-"""KL divergences are torch's, and gradients of them are finite where choices are forbidden."""
+"""KL divergences equal torch's, and their gradients are finite where choices are masked."""
 
 import math
 from typing import Any

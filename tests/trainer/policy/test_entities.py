@@ -1,4 +1,4 @@
-"""Sets: order means nothing, absent entities mean nothing, and no entity at all is fine."""
+"""Sets of entities: order and absent entities do not matter, and a set may be empty."""
 
 import math
 

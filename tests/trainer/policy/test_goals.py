@@ -1,4 +1,4 @@
-"""The goal chooses the last layer's weights: two goals can ask for opposite behaviour."""
+"""The goal generates the last layer's weights: two goals can ask for opposite behaviour."""
 
 import pytest
 import torch
@@ -99,7 +99,7 @@ def test_a_groups_gradient_reaches_no_other_group() -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "sizes", "missing"),
-    [(4, (), "a hidden layer"), (0, (8,), "an observation beside the goal")],
+    [(4, (), "a hidden layer"), (0, (8,), "an observation other than the goal")],
 )
 def test_a_goal_with_nothing_to_choose_weights_for_is_refused(
     inputs: int, sizes: tuple[int, ...], missing: str

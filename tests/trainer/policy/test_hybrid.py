@@ -1,4 +1,4 @@
-"""Continuous dimensions and discrete branches together."""
+"""A hybrid distribution is its continuous and its discrete part together."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Convolutions see what was sent: either channel order, bytes as fractions, sizes they can take."""
+"""Images: either channel order, bytes divided by 255, and a message for sizes too small."""
 
 import math
 from typing import get_args

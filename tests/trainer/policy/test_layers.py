@@ -42,7 +42,7 @@ def randomised(layers: HiddenLayers) -> HiddenLayers:
 def one_by_one(
     layers: HiddenLayers, features: Tensor, group: int, activation: Activation
 ) -> Tensor:
-    """What the textbook computes for one group."""
+    """The textbook formula for one group."""
     hidden = features
     parameters = list(layers.parameters())
     for weight, bias in zip(parameters[0::2], parameters[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""Any mix of observations: each reaches the outputs, rows stay apart, and saving is enough."""
+"""Any mix of observations: all affect the outputs, rows are independent, and weights are saved."""
 
 import copy
 from collections.abc import Mapping

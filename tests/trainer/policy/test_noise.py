@@ -1,4 +1,4 @@
-"""Action noise: uniform, independent, and a pure function of who acts and how often it has."""
+"""Action noise: uniform, independent, and a pure function of slot and number of actions."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ def noise_of(
 
 
 def chi_square(counts: npt.NDArray[np.int64]) -> float:
-    """In standard deviations from what independent uniform draws give (nearly normal)."""
+    """Distance from the value for independent uniform draws, in standard deviations."""
     expected = counts.sum() / counts.size
     freedom = counts.size - 1
     statistic = ((counts - expected) ** 2 / expected).sum()

@@ -1,4 +1,4 @@
-"""Two jobs at the same time: the same numbers, the same gradients, and really at the same time."""
+"""Two jobs at the same time: the same numbers and gradients, in two threads."""
 
 import copy
 import threading
@@ -15,7 +15,7 @@ from entrain.policy.recurrence import RecurrentMemory, make_memory
 from entrain.policy.recurrent_layers import LSTMLayer
 
 PATIENCE_S = 30.0
-"""Until a thread that waits for another one gives up: only a broken version takes so long."""
+"""After which a waiting thread gives up; reached only if the code is broken."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 
 def product(x: Tensor, weight: Tensor, offset: Tensor | None) -> Tensors:
-    """Two results, of which the second is easily forgotten."""
+    """Two results, so that the gradient of the second one is tested too."""
     y = torch.tanh(x @ weight)
     return (y if offset is None else y + offset, (x * weight).sum())
 
@@ -141,7 +141,7 @@ def test_what_is_not_learned_from_has_no_gradient() -> None:
 
 
 class Meeting(torch.autograd.Function):
-    """Goes on once two threads have come to it, both on the way there and on the way back."""
+    """Blocks until two threads have arrived, in the forward and in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, there: threading.Barrier, back: threading.Barrier) -> Tensor:

@@ -1,4 +1,4 @@
-"""What fused calls over whole sequences compute is what the cells' equations say, row by row.
+"""torch's kernels for whole sequences compute what the equations of the cells say, row by row.
 
 Shapes: T steps, B columns, G groups, F features, S numbers of state, H units. In float64.
 """
@@ -95,7 +95,7 @@ def one_by_one(
 
 @dataclass(frozen=True)
 class Case:
-    """A memory and what it is given."""
+    """A memory and its inputs."""
 
     kind: Kind
     memory: RecurrentMemory

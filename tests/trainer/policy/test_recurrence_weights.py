@@ -1,4 +1,4 @@
-"""Initial weights of memory, how its state is laid out, and what an actor keeps of both."""
+"""Initial weights of memory, the layout of its state, and what an actor alone keeps of both."""
 
 from typing import Literal
 

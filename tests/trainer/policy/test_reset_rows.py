@@ -1,4 +1,4 @@
-"""Rows are put in before resets, and everything is taken out again from where it was put."""
+"""Rows are inserted before resets, and every step is found again where it was put."""
 
 import torch
 from hypothesis import given

@@ -1,7 +1,7 @@
-"""The last step of an action on its way to the environment: its units, and never out of bounds.
+"""Converts the policy's actions to the environment's units, within the environment's bounds.
 
-The policy acts in [-1, 1] where a dimension is bounded on both sides, in the environment's own
-units where it is not. Nothing here is learned.
+A dimension that is bounded on both sides is [-1, 1] to the policy; any other is in the
+environment's own units. Nothing here is learned.
 """
 
 import math
@@ -10,30 +10,31 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import ActionSpec
 
 NEAR_BOUND = 0.99
-"""Of a squashed action in (-1, 1): beyond this it is as good as clipped."""
+"""A squashed action in (-1, 1) counts as clipped beyond this."""
 
 
 class ActionBounds(nn.Module):
-    """Maps the policy's continuous action to the environment's: affinely, then clipped.
+    """Scales the policy's continuous actions, then clips them.
 
-    A dimension with two bounds maps [-1, 1] to [low, high]; one with fewer passes through, and is
-    clipped at the bound it has. Choices of discrete branches pass through.
+    A dimension with two bounds maps [-1, 1] to [low, high]; any other is only clipped at the bound
+    it may have. Discrete choices stay as they are.
     """
 
     center: Tensor
-    """[D] middle of the range, 0 without one."""
+    """[D] the middle of the range; 0 without a range."""
 
     half_range: Tensor
-    """[D] half the width of the range, 1 without one."""
+    """[D] half the width of the range; 1 without a range."""
 
     low: Tensor
-    """[D] -inf where there is none."""
+    """[D] the lower bounds, -inf where there is none."""
 
     high: Tensor
-    """[D] inf where there is none."""
+    """[D] the upper bounds, inf where there is none."""
 
     def __init__(self, action: ActionSpec) -> None:
         super().__init__()
@@ -50,25 +51,27 @@ class ActionBounds(nn.Module):
         for name, values in buffers.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
-    def forward(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def forward(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Mapping[str, Shaped[Tensor, "*rows _"]]:
         """{"continuous": [..., D], "discrete": [..., N]} as the environment takes it."""
         if "continuous" not in action:
             return action
         return {**action, "continuous": self.bounded(action["continuous"])}
 
-    def bounded(self, continuous: Tensor) -> Tensor:
+    def bounded(self, continuous: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
         """[..., D] within [low, high]."""
         scaled = torch.addcmul(self.center, self.half_range, continuous)
         return torch.clamp(scaled, self.low, self.high)
 
-    def is_clipped(self, continuous: Tensor) -> Tensor:
-        """[..., D] bool: whether the sampled number lies beyond a bound, and is cut to it."""
+    def is_clipped(self, continuous: Float[Tensor, "*rows D"]) -> Bool[Tensor, "*rows D"]:
+        """[..., D] bool: whether the sampled number lies beyond a bound, and is clipped."""
         scaled = torch.addcmul(self.center, self.half_range, continuous)
         return (scaled < self.low) | (scaled > self.high)
 
 
 class SquashedActionBounds(ActionBounds):
-    """The same for actions before tanh, which brings them into (-1, 1) where there is a range."""
+    """For a squashed Gaussian: applies tanh where there is a range, then scales and clips."""
 
     squashed: Tensor
     """[D] bool, true where both bounds are finite."""
@@ -77,12 +80,12 @@ class SquashedActionBounds(ActionBounds):
         super().__init__(action)
         self.register_buffer("squashed", torch.tensor(has_range(action)), persistent=False)
 
-    def bounded(self, continuous: Tensor) -> Tensor:
-        """[..., D] within [low, high]; the bounds themselves are reached only by rounding."""
+    def bounded(self, continuous: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+        """[..., D] within [low, high]; tanh reaches the bounds only by rounding."""
         return super().bounded(torch.where(self.squashed, torch.tanh(continuous), continuous))
 
-    def is_clipped(self, continuous: Tensor) -> Tensor:
-        """[..., D] bool: cut at a bound or, where tanh bounds, within the last hundredth to one."""
+    def is_clipped(self, continuous: Float[Tensor, "*rows D"]) -> Bool[Tensor, "*rows D"]:
+        """[..., D] bool: clipped at a bound, or beyond `NEAR_BOUND` where tanh is applied."""
         return torch.where(
             self.squashed, torch.tanh(continuous).abs() > NEAR_BOUND, super().is_clipped(continuous)
         )

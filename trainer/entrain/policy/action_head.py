@@ -21,6 +21,7 @@ from entrain.policy.distributions import (
     SquashedGaussian,
 )
 from entrain.policy.layers import Head
+from entrain_envs.shapes import Float
 from entrain_envs.spec import ActionSpec
 
 POLICY_GAIN = 0.01
@@ -29,7 +30,7 @@ actions do not depend on the observation. (Andrychowicz et al. 2021, arXiv:2006.
 
 
 class ActionHead(Head):
-    """Gaussian, squashed Gaussian, categorical or hybrid, as the spec and options say."""
+    """Returns a Gaussian, squashed Gaussian, categorical or hybrid, as spec and options say."""
 
     squashed: Tensor
     """[D] 1 where the dimension is bounded on both sides, 0 elsewhere."""
@@ -48,11 +49,13 @@ class ActionHead(Head):
         self.register_buffer("squashed", squashed, persistent=False)
 
     @property
-    def log_sigma_sq(self) -> Tensor:
+    def log_sigma_sq(self) -> Float[Tensor, " D"]:
         """[D] the effective log-variances; [0] if nothing is continuous."""
         return self.bias[:0] if self.spread is None else self.spread()
 
-    def distribution(self, features: Tensor, leading: torch.Size) -> ActionDistribution:
+    def distribution(
+        self, features: Float[Tensor, "R F"], leading: torch.Size
+    ) -> ActionDistribution:
         """Over actions of shape `leading`, from [R, inputs] features, R rows in all."""
         outputs = self(features).view(*leading, self._outputs)
         if self.branches is None:
@@ -69,12 +72,12 @@ class ActionHead(Head):
 
 
 class BoundedLogSigmaSq(nn.Module):
-    """The logarithm of the variance of each of D action dimensions.
+    """The log-variance of each of D action dimensions, kept smoothly between two bounds.
 
         log_sigma_sq = logaddexp(parameter, minimum) - softplus(parameter - maximum)
 
-    lies between minimum and maximum, and away from them equals the parameter, with slope 1. A hard
-    clamp would have slope 0 beyond a bound, and a dimension that got there could never return.
+    lies between minimum and maximum; away from them it equals the parameter, with slope 1. A hard
+    clamp would have slope 0 beyond a bound, and a dimension beyond it could never return.
     """
 
     def __init__(self, size: int, *, initial: float, minimum: float, maximum: float) -> None:
@@ -95,7 +98,7 @@ class BoundedLogSigmaSq(nn.Module):
         self.minimum: Tensor
         self.register_buffer("minimum", torch.tensor(minimum), persistent=False)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, " D"]:
         """[D] the effective log_sigma_sq."""
         above_floor = torch.logaddexp(self.parameter, self.minimum)
         return above_floor - functional.softplus(self.parameter - self._maximum)

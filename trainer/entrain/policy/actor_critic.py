@@ -22,6 +22,7 @@ from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.trunk import Backbone, make_backbone
+from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
 
 
@@ -32,10 +33,10 @@ class PolicyOutput:
     distribution: ActionDistribution
     """Over the actions of [T, B] steps; nothing is masked yet."""
 
-    value: Tensor
+    value: Float[Tensor, "T B V"]
     """[T, B, V] float32, the critic's estimates; V = 0 without a critic. See `value_streams`."""
 
-    state: Tensor
+    state: Float[Tensor, "B S"]
     """[B, S] recurrent state after the last step."""
 
 
@@ -63,7 +64,10 @@ class ActorNetwork(nn.Module):
         self.bounds = (SquashedActionBounds if is_squashed else ActionBounds)(spec.action)
 
     def forward(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+        self,
+        observation: Mapping[str, Shaped[Tensor, "T B ..."]],
+        state: Float[Tensor, "B S"],
+        reset: Bool[Tensor, "T B"],
     ) -> PolicyOutput:
         """Evaluate T steps of B columns.
 
@@ -81,7 +85,7 @@ class ActorNetwork(nn.Module):
             state=state,
         )
 
-    def _value(self, features: Tensor, leading: torch.Size) -> Tensor:
+    def _value(self, features: Float[Tensor, "R F"], leading: torch.Size) -> Float[Tensor, "T B V"]:
         """[*leading, V] from [R, F] features of the last group."""
         return features.new_empty(*leading, 0)
 
@@ -91,11 +95,13 @@ class ActorNetwork(nn.Module):
         backbone.keep_first_group()
         return ActorNetwork(self.spec, self.config, backbone, copy.deepcopy(self.action_head))
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size: int) -> Float[Tensor, "B S"]:
         """[batch_size, S] recurrent state at the beginning of an episode."""
         return self.backbone.initial_state(batch_size)
 
-    def environment_action(self, action: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def environment_action(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Mapping[str, Shaped[Tensor, "*rows _"]]:
         """A sampled action in the environment's units, within its bounds.
 
         Args:
@@ -125,13 +131,13 @@ class ActorNetwork(nn.Module):
         return self.spec.action.continuous_size + len(self.spec.action.branches)
 
     @property
-    def log_sigma_sq(self) -> Tensor:
+    def log_sigma_sq(self) -> Float[Tensor, " D"]:
         """[D] the effective log-variance of each action dimension; [0] without any."""
         return self.action_head.log_sigma_sq
 
 
 class ActorCritic(ActorNetwork):
-    """An actor with a critic that shares its layers, or has layers of its own beside them.
+    """An actor with a critic, which shares the actor's layers or has its own.
 
     Group 0 of the backbone is the actor's, the last one the critic's: the same group if they share.
     So both go through each layer in one call.
@@ -153,7 +159,7 @@ class ActorCritic(ActorNetwork):
         super().__init__(spec, config, backbone, action_head)
         self.value_head = ValueHead(value_streams(config), features, generator=generator)
 
-    def _value(self, features: Tensor, leading: torch.Size) -> Tensor:
+    def _value(self, features: Float[Tensor, "R F"], leading: torch.Size) -> Float[Tensor, "T B V"]:
         values: Tensor = self.value_head(features)
         return values.view(*leading, self.num_values)
 

@@ -10,6 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from entrain_envs.shapes import Bool, Float, Int, Shaped
+
 
 class Branches(nn.Module):
     """Arranges C numbers, one per choice, as N rows of M, one row per branch."""
@@ -32,7 +34,7 @@ class Branches(nn.Module):
     def __len__(self) -> int:
         return self._count
 
-    def pad(self, choices: Tensor, filler: float) -> Tensor:
+    def pad(self, choices: Float[Tensor, "*rows C"], filler: float) -> Float[Tensor, "*rows N M"]:
         """[..., C] to [..., N, M], `filler` where a branch has no such choice."""
         if self.is_ragged:
             extended = nn.functional.pad(choices, (0, 1), value=filler)
@@ -51,7 +53,7 @@ class MultiCategorical:
     over the choices, or uses `log_prob`.
     """
 
-    def __init__(self, logits: Tensor, branches: Branches) -> None:
+    def __init__(self, logits: Float[Tensor, "*rows C"], branches: Branches) -> None:
         """Hold the logits; everything else is computed when it is first needed.
 
         Args:
@@ -72,16 +74,16 @@ class MultiCategorical:
         """[..., N, M] normalised; about -3e38 for masked choices and in padding."""
         return torch.log_softmax(self._branches.pad(self._logits, self._forbidden), dim=-1)
 
-    def masked(self, action_mask: Tensor) -> "MultiCategorical":
+    def masked(self, action_mask: Bool[Tensor, "*rows C"]) -> "MultiCategorical":
         """With only the choices where `action_mask`, [..., C] bool, is true."""
         logits = torch.where(action_mask, self._logits, self._forbidden)
         return MultiCategorical(logits, self._branches)
 
-    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+    def sample(self, noise: Float[Tensor, "*rows N"]) -> Mapping[str, Int[Tensor, "*rows N"]]:
         """Invert each branch's cumulative distribution at noise [..., N] uniform in (0, 1)."""
         cumulative = self.log_probs.exp().cumsum(dim=-1)
-        # Scaled by the last sum, which rounding may leave beside 1: then the choice is always an
-        # allowed one, because a masked choice does not raise the cumulative sum.
+        # Scaled by the last sum, which may differ from 1 by rounding. So the choice is always an
+        # allowed one: a masked choice does not raise the cumulative sum.
         threshold = noise.unsqueeze(-1) * cumulative[..., -1:]
         return {"discrete": (cumulative <= threshold).sum(dim=-1)}
 
@@ -89,7 +91,7 @@ class MultiCategorical:
         """The most likely choice of each branch, [..., N] int64."""
         return {"discrete": self.log_probs.argmax(dim=-1)}
 
-    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+    def log_prob(self, action: Mapping[str, Shaped[Tensor, "*rows _"]]) -> Float[Tensor, "*rows"]:
         """[...] log-probability of the choices {"discrete": [..., N]} together."""
         chosen = self.log_probs.gather(-1, action["discrete"].unsqueeze(-1))
         return chosen.flatten(-2).sum(dim=-1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.policy.layers import Head
 from entrain.policy.trunk import Backbone, make_backbone
+from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
 
 VALUE_GAIN = 1.0
@@ -51,10 +52,10 @@ class ValueHead(Head):
 class CriticOutput:
     """The result of one forward pass of a critic over T steps of B columns."""
 
-    value: Tensor
+    value: Float[Tensor, "T B V"]
     """[T, B, V] float32."""
 
-    state: Tensor
+    state: Float[Tensor, "B S"]
     """[B, S] recurrent state after the last step."""
 
 
@@ -73,7 +74,10 @@ class CriticNetwork(nn.Module):
         self.value_head = value_head
 
     def forward(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
+        self,
+        observation: Mapping[str, Shaped[Tensor, "T B ..."]],
+        state: Float[Tensor, "B S"],
+        reset: Bool[Tensor, "T B"],
     ) -> CriticOutput:
         """Estimate the values of T steps of B columns; arguments are those of `Backbone`."""
         features, state = self.backbone(observation, state, reset)

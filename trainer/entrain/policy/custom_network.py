@@ -2,9 +2,9 @@
 
 Shapes: G groups (policy and critic, or both as one), R rows, one per timestep; F features.
 
-What such a class must have is in docs/networks.md: it is a `torch.nn.Module`, is made as
-`Class(observations={name: shape})`, has a whole number `feature_size`, and its `forward` turns
-{name: [R, *shape]} into [R, feature_size].
+docs/networks.md says what such a class must be: a `torch.nn.Module` that is constructed as
+`Class(observations={name: shape})`, has an integer `feature_size`, and whose `forward` maps
+{name: [R, *shape]} to [R, feature_size].
 """
 
 import importlib
@@ -19,17 +19,18 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.encoders import make_normalizer, of_kind
+from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 TRIAL_ROWS = (1, 3)
-"""How many rows of zeros a network is tried with before it is used."""
+"""A network is tried with so many rows of zeros before it is used."""
 
 RANDOM_ROWS = 16
-"""Then how many random ones."""
+"""Then it is tried with so many random rows."""
 
 TOLERANCE = 1e-3
-"""How far a row's features may be from what they are among other rows, relative to the largest.
-Rounding stays far below it, averaging over rows does not."""
+"""How much a row's features may change with the other rows of its batch, relative to the largest.
+Rounding stays far below this, averaging over rows does not."""
 
 
 class CustomTrunk(nn.Module):
@@ -43,10 +44,10 @@ class CustomTrunk(nn.Module):
         groups: int,
         generator: torch.Generator,
     ) -> None:
-        """Make and try them; a number from `generator` decides their initial weights.
+        """Construct and try the networks; a seed from `generator` decides their initial weights.
 
         Raises:
-            ConfigError: the class cannot be made, or does not give what it promises.
+            ConfigError: the class cannot be constructed, or does not do what docs/networks.md says.
         """
         super().__init__()
         self._where = f"network.custom {network_class.__module__}:{network_class.__qualname__}"
@@ -65,7 +66,9 @@ class CustomTrunk(nn.Module):
             for network in self.networks:
                 self._try(network, inputs.observations)
 
-    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+    def forward(
+        self, observation: Mapping[str, Shaped[Tensor, "..."]], rows: int
+    ) -> Float[Tensor, "G R F"]:
         """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; row t * B + b is step t of b."""
         seen = self.normalizer.split(self.normalizer(observation, rows))
         for name, shape in self._shape_by_name.items():
@@ -84,7 +87,7 @@ class CustomTrunk(nn.Module):
             return network_class(observations=shapes)
         except Exception as error:
             raise ConfigError(
-                f"{self._where} cannot be made as Class(observations={shapes}): "
+                f"{self._where} cannot be constructed as Class(observations={shapes}): "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -99,7 +102,7 @@ class CustomTrunk(nn.Module):
 
     @torch.no_grad()
     def _try(self, network: nn.Module, observations: Sequence[ObservationSpec]) -> None:
-        """Refuse a network that does not fit before it serves."""
+        """Raise ConfigError if the network cannot be used."""
         for name, parameter in network.named_parameters():
             if parameter.dtype != torch.float32:
                 raise ConfigError(
@@ -112,27 +115,27 @@ class CustomTrunk(nn.Module):
         self._try_rows(network, _as_sent(_random_rows(observations), observations))
 
     def _try_rows(self, network: nn.Module, observation: Mapping[str, Tensor]) -> None:
-        """Random rows must give the same again, and also if each second one is left out."""
+        """Random rows must give the same features again, also without every second row."""
         trial = f"{RANDOM_ROWS} random rows"
         features = self._features(network, observation, trial)
         if not torch.equal(self._features(network, observation, trial), features):
             raise ConfigError(
-                f"{self._where} gives something else for the same {trial} when asked again; it "
-                "must compute alike every time: leave out dropout"
+                f"{self._where} gives different features for the same {trial} the second time; it "
+                "must be deterministic: remove dropout"
             )
         fewer = {name: values.flip(0)[::2] for name, values in observation.items()}
         others = self._features(network, fewer, f"{RANDOM_ROWS // 2} random rows")
         deviation = (others - features.flip(0)[::2]).abs().max()
         if deviation > TOLERANCE * features.abs().max():
             raise ConfigError(
-                f"{self._where} gives a row other features when other rows stand beside it; each "
-                "row must be computed on its own: use layer normalisation, not batch normalisation"
+                f"{self._where} gives a row different features in a batch of other rows; each row "
+                "must be computed independently: use layer normalisation, not batch normalisation"
             )
 
     def _features(
         self, network: nn.Module, observation: Mapping[str, Tensor], trial: str
     ) -> Tensor:
-        """[R, F] what the network gives for the rows that `trial` describes, if it is that."""
+        """[R, F] the network's features, checked; `trial` describes the rows in messages."""
         rows = len(next(iter(observation.values())))
         seen = self.normalizer.split(self.normalizer(observation, rows))
         expected = (rows, self.feature_size)
@@ -160,7 +163,7 @@ class CustomTrunk(nn.Module):
 
 
 def _random_rows(observations: Sequence[ObservationSpec]) -> Mapping[str, Tensor]:
-    """{name: [R, *shape]} float32: images within 0 and 1, all others within -1 and 1."""
+    """{name: [R, *shape]} float32: images from 0 to 1, all others from -1 to 1."""
     generator = torch.Generator().manual_seed(0)
     rows = {}
     for spec in observations:
@@ -173,7 +176,7 @@ def _random_rows(observations: Sequence[ObservationSpec]) -> Mapping[str, Tensor
 def _as_sent(
     rows: Mapping[str, Tensor], observations: Sequence[ObservationSpec]
 ) -> Mapping[str, Tensor]:
-    """The same in the dtypes that simulators send: 1 is 255 of a byte."""
+    """The same rows in the dtypes that simulators send: 1.0 becomes 255 in uint8."""
     return {
         spec.name: (rows[spec.name] * 255.0).to(torch.uint8)
         if spec.dtype == "uint8"
@@ -183,10 +186,10 @@ def _as_sent(
 
 
 def load_class(path: str) -> type[nn.Module]:
-    """The class at PACKAGE.MODULE:CLASS, also of a module in the working directory.
+    """The class at PACKAGE.MODULE:CLASS; the module may lie in the working directory.
 
     Raises:
-        ConfigError: it cannot be imported, or is no `torch.nn.Module`.
+        ConfigError: it cannot be imported, or is not a `torch.nn.Module`.
     """
     where = f"network.custom {path}"
     module_name, _, class_name = path.partition(":")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from entrain.policy.categorical import Branches, MultiCategorical
 from entrain.policy.gaussian import DiagonalGaussian, SquashedGaussian
+from entrain_envs.shapes import Bool, Float, Shaped
 
 
 class ActionDistribution(Protocol):
@@ -20,11 +21,13 @@ class ActionDistribution(Protocol):
         """The tensors that determine it, by the names under which they are exported."""
         ...
 
-    def masked(self, action_mask: Tensor) -> "ActionDistribution":
+    def masked(self, action_mask: Bool[Tensor, "*rows C"]) -> "ActionDistribution":
         """With only the choices where `action_mask`, [..., C] bool, is true; C may be 0."""
         ...
 
-    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+    def sample(
+        self, noise: Float[Tensor, "*rows numbers"]
+    ) -> Mapping[str, Shaped[Tensor, "*rows _"]]:
         """The action at `noise`, [..., D + N] float64 in (0, 1); a pure function of it."""
         ...
 
@@ -32,7 +35,7 @@ class ActionDistribution(Protocol):
         """The most likely action: what the policy does without noise."""
         ...
 
-    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+    def log_prob(self, action: Mapping[str, Shaped[Tensor, "*rows _"]]) -> Float[Tensor, "*rows"]:
         """[...] nats, of all dimensions and branches together; the action is a constant."""
         ...
 
@@ -48,11 +51,13 @@ class ReparameterizedDistribution(ActionDistribution, Protocol):
     whole number, which has no gradient.
     """
 
-    def masked(self, action_mask: Tensor) -> "ReparameterizedDistribution":
+    def masked(self, action_mask: Bool[Tensor, "*rows C"]) -> "ReparameterizedDistribution":
         """See `ActionDistribution.masked`."""
         ...
 
-    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+    def rsample(
+        self, noise: Float[Tensor, "*rows numbers"]
+    ) -> tuple[Mapping[str, Shaped[Tensor, "*rows _"]], Float[Tensor, "*rows"]]:
         """What `sample(noise)` and `log_prob` of it return, with gradients through the action.
 
         Args:
@@ -77,16 +82,20 @@ class Hybrid:
         """The parameters of both parts."""
         return {**self.continuous.parameters(), **self.discrete.parameters()}
 
-    def masked(self, action_mask: Tensor) -> "Hybrid":
+    def masked(self, action_mask: Bool[Tensor, "*rows C"]) -> "Hybrid":
         """With only the allowed choices; the continuous part is unchanged."""
         return Hybrid(self.continuous, self.discrete.masked(action_mask))
 
-    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+    def sample(
+        self, noise: Float[Tensor, "*rows numbers"]
+    ) -> Mapping[str, Shaped[Tensor, "*rows _"]]:
         """Use the first D numbers of `noise` [..., D + N] for dimensions, the rest for choices."""
         for_dimensions, for_choices = self._split(noise)
         return {**self.continuous.sample(for_dimensions), **self.discrete.sample(for_choices)}
 
-    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+    def rsample(
+        self, noise: Float[Tensor, "*rows numbers"]
+    ) -> tuple[Mapping[str, Shaped[Tensor, "*rows _"]], Float[Tensor, "*rows"]]:
         """See `ReparameterizedDistribution.rsample`; the choices are constants.
 
         Through the action, gradients reach mean and log_sigma_sq but no logits. An expectation
@@ -102,7 +111,7 @@ class Hybrid:
         """The modes of both parts."""
         return {**self.continuous.mode(), **self.discrete.mode()}
 
-    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+    def log_prob(self, action: Mapping[str, Shaped[Tensor, "*rows _"]]) -> Float[Tensor, "*rows"]:
         """[...] ln p(continuous) + ln p(discrete)."""
         return self.continuous.log_prob(action) + self.discrete.log_prob(action)
 

@@ -1,4 +1,4 @@
-"""How far one action distribution is from another: exact Kullback-Leibler divergences.
+"""Exact Kullback-Leibler divergences between action distributions.
 
 Shapes: [...] are the leading dimensions of both, usually [T, B].
 """
@@ -8,16 +8,17 @@ from torch import Tensor
 from entrain.policy.categorical import MultiCategorical
 from entrain.policy.distributions import ActionDistribution, Hybrid
 from entrain.policy.gaussian import DiagonalGaussian, SquashedGaussian
+from entrain_envs.shapes import Float
 
 
-def kl_divergence(p: ActionDistribution, q: ActionDistribution) -> Tensor:
+def kl_divergence(p: ActionDistribution, q: ActionDistribution) -> Float[Tensor, "*rows"]:
     """[...] nats, KL(p || q) = E_p[ln p(a) - ln q(a)], summed over dimensions and branches.
 
-    tanh is a bijection, so two squashed Gaussians are as far apart as the Gaussians before it.
+    tanh is a bijection, so the divergence of two squashed Gaussians is that of the Gaussians.
 
     Args:
-        p: with gradients, if they are wanted.
-        q: of the same actions, and masked alike: no choice may be allowed in p alone.
+        p: a distribution.
+        q: of the same actions and with the same mask: no choice may be allowed in p alone.
 
     Raises:
         TypeError: they are of different kinds.
@@ -42,5 +43,5 @@ def _of_gaussians(p: DiagonalGaussian, q: DiagonalGaussian) -> Tensor:
 
 
 def _of_categoricals(p: MultiCategorical, q: MultiCategorical) -> Tensor:
-    """sum_c p_c (ln p_c - ln q_c); a forbidden choice adds nothing, for it is so in both."""
+    """sum_c p_c (ln p_c - ln q_c); a masked choice adds nothing, because both have it masked."""
     return (p.log_probs.exp() * (p.log_probs - q.log_probs)).flatten(-2).sum(dim=-1)

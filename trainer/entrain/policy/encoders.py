@@ -17,6 +17,7 @@ from entrain.policy.entities import EntityEncoder
 from entrain.policy.images import ImageEncoder
 from entrain.policy.inputs import PREVIOUS_ACTION
 from entrain.policy.normalization import ObservationNormalizer
+from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 
@@ -44,7 +45,9 @@ class MixedEncoder(nn.Module):
         self._names = tuple(encoder.name for encoder in encoders)
         self.feature_size = sum(self._sizes) + sum(encoder.feature_size for encoder in encoders)
 
-    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+    def forward(
+        self, observation: Mapping[str, Shaped[Tensor, "..."]], rows: int
+    ) -> Float[Tensor, "G R F"]:
         """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; goals come last."""
         shared = self.normalizer(observation, rows).expand(self._groups, -1, -1)
         vectors, goals = torch.split(shared, self._sizes, dim=-1)

@@ -1,4 +1,4 @@
-"""Attention that reduces a set of entities to features, whatever their order and number.
+"""Attention over a set of entities, whose order and number do not matter.
 
 Shapes: R rows, G groups, N entities at most, E features, A heads of E / A features each.
 """
@@ -8,20 +8,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from entrain.policy.layers import HIDDEN_GAIN, GroupedLayerNorm, GroupedLinear, keep_first_group
+from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import ObservationSpec
 
 ATTENTION_GAIN = 1.0
-"""Of the initial weights of queries, keys, values and their output, which no activation follows."""
+"""Of the initial weights of queries, keys, values and output, which have no activation."""
 
 
 class EntityEncoder(nn.Module):
-    """G encoders of one set: each entity looks at all others, then the mean over them is taken.
+    """G encoders of one set: attention among the entities, then the mean over them.
 
         x = layer_norm(relu(linear(entity)))
         y = layer_norm(x + linear(attention(x)))
         features = mean of y over the entities that are there; zeros if none is
 
-    An entity whose numbers are all zero is absent: nothing looks at it, and it is not counted.
+    An entity whose numbers are all zero is absent: it is left out of the attention and the mean.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; over entities, Baker et al. 2020,
     arXiv:1909.07528.
@@ -38,10 +39,10 @@ class EntityEncoder(nn.Module):
         """Draw the initial weights: orthogonal, biases zero.
 
         Args:
-            observation: entities, [N, numbers of each].
-            features: E, which `heads` divides.
+            observation: of entities, [N, numbers of each].
+            features: E, a multiple of `heads`.
             heads: A.
-            groups: encoders side by side, each with weights of its own.
+            groups: G, each with weights of its own.
             generator: of the weights.
         """
         super().__init__()
@@ -62,7 +63,9 @@ class EntityEncoder(nn.Module):
         self.output = linear(features, features, ATTENTION_GAIN)
         self.output_norm = GroupedLayerNorm(groups, features)
 
-    def forward(self, entities: Tensor, rows: int) -> Tensor:
+    def forward(
+        self, entities: Shaped[Tensor, "*leading N numbers"], rows: int
+    ) -> Float[Tensor, "G R E"]:
         """[..., N, numbers], `rows` sets, to [G, rows, E]."""
         entities = entities.reshape(rows, self._entities, self._numbers).to(
             self.embedding.weight.dtype
@@ -72,7 +75,7 @@ class EntityEncoder(nn.Module):
         x = self.embedding_norm(functional.relu(self.embedding(each)))
         y = self.output_norm(x + self.output(self._attention(x, is_there)))
         y = y.view(self._groups, rows, self._entities, self.feature_size)
-        # Selected, not multiplied by zero, so that no gradient comes back from absent ones.
+        # Selected, not multiplied by zero, so that absent entities get no gradient.
         total = torch.where(is_there.unsqueeze(-1), y, 0.0).sum(dim=2)
         return total / is_there.sum(dim=-1, keepdim=True).clamp(min=1)
 
@@ -82,10 +85,10 @@ class EntityEncoder(nn.Module):
         keep_first_group(self)
 
     def _attention(self, x: Tensor, is_there: Tensor) -> Tensor:
-        """[G, R * N, E] to the same: what each entity sees in those that are there, [R, N]."""
-        # An empty set would be a softmax over nothing, which is NaN. Its features are not used.
+        """[G, R * N, E] to the same: attention to the entities that are there, [R, N] bool."""
+        # For an empty set the softmax would be NaN. All are attended to; the result is not used.
         is_seen = is_there | ~is_there.any(dim=-1, keepdim=True)
-        # One mask for all groups, heads and lookers: [R, 1, 1, N].
+        # The same mask for all groups, heads and queries: [R, 1, 1, N].
         mask = is_seen[:, None, None, :].repeat(self._groups, 1, 1, 1)
         # [G * R, A, N, E / A]
         query, key, value = (

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from entrain_envs.shapes import Bool, Float, Shaped
+
 LOG_2_PI = math.log(2.0 * math.pi)
 QUADRATURE_NODES = 72
 """Enough for an entropy within 1e-4 and gradients within 1e-3 for every sigma up to e^2 = 7.4, the
@@ -23,7 +25,7 @@ QUADRATURE_REACH = 5.5
 """In units of sigma. The probability beyond it, 4e-8, is ignored."""
 
 
-def entropy_per_dimension(log_sigma_sq: Tensor) -> Tensor:
+def entropy_per_dimension(log_sigma_sq: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
     """[D] nats of each normal dimension: 1/2 * (ln(2 pi e) + log_sigma_sq)."""
     return 0.5 * (log_sigma_sq + (1.0 + LOG_2_PI))
 
@@ -31,7 +33,7 @@ def entropy_per_dimension(log_sigma_sq: Tensor) -> Tensor:
 class DiagonalGaussian:
     """Independent normal dimensions, a ~ N(mean, sigma^2), with sigma^2 = exp(log_sigma_sq)."""
 
-    def __init__(self, mean: Tensor, log_sigma_sq: Tensor) -> None:
+    def __init__(self, mean: Float[Tensor, "*rows D"], log_sigma_sq: Float[Tensor, " D"]) -> None:
         """Hold the parameters.
 
         Args:
@@ -49,16 +51,18 @@ class DiagonalGaussian:
             "log_sigma_sq": self.log_sigma_sq.expand_as(self.mean),
         }
 
-    def masked(self, action_mask: Tensor) -> "DiagonalGaussian":
+    def masked(self, action_mask: Bool[Tensor, "*rows 0"]) -> "DiagonalGaussian":
         """Itself: a Gaussian has no choices to forbid. `action_mask` is [..., 0]."""
         del action_mask
         return self
 
-    def sample(self, noise: Tensor) -> Mapping[str, Tensor]:
+    def sample(self, noise: Float[Tensor, "*rows D"]) -> Mapping[str, Float[Tensor, "*rows D"]]:
         """[..., D] mean + sigma * ndtri(noise), noise [..., D] float64 uniform in (0, 1)."""
         return {"continuous": self._sample(noise)}
 
-    def rsample(self, noise: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+    def rsample(
+        self, noise: Float[Tensor, "*rows D"]
+    ) -> tuple[Mapping[str, Float[Tensor, "*rows D"]], Float[Tensor, "*rows"]]:
         """The action that `sample` draws and its log-probability, both differentiable.
 
             a_d = mean_d + sigma_d * ndtri(noise_d)
@@ -84,7 +88,7 @@ class DiagonalGaussian:
         """The most likely action, [..., D]."""
         return {"continuous": self.mean}
 
-    def log_prob(self, action: Mapping[str, Tensor]) -> Tensor:
+    def log_prob(self, action: Mapping[str, Shaped[Tensor, "*rows _"]]) -> Float[Tensor, "*rows"]:
         """[...] log-density of the joint action.
 
             ln p(a) = -1/2 * sum_d ((a_d - mean_d)^2 / sigma_d^2 + log_sigma_sq_d + ln 2 pi)
@@ -121,7 +125,12 @@ class SquashedGaussian(DiagonalGaussian):
     environment.
     """
 
-    def __init__(self, mean: Tensor, log_sigma_sq: Tensor, squashed: Tensor) -> None:
+    def __init__(
+        self,
+        mean: Float[Tensor, "*rows D"],
+        log_sigma_sq: Float[Tensor, " D"],
+        squashed: Float[Tensor, " D"],
+    ) -> None:
         """Hold the parameters.
 
         Args:
@@ -149,7 +158,7 @@ class SquashedGaussian(DiagonalGaussian):
         return super().entropy() + correction @ self._squashed
 
 
-def log_tanh_slope(u: Tensor) -> Tensor:
+def log_tanh_slope(u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """ln(1 - tanh(u)^2) = 2 (ln 2 - u - softplus(-2u)), finite for every finite u."""
     return 2.0 * (math.log(2.0) - u - functional.softplus(-2.0 * u))
 

@@ -1,6 +1,6 @@
-"""Hidden layers whose last one depends on the goal: other goal, other weights.
+"""Hidden layers with a hypernetwork: the goal generates the weights of the last one.
 
-Shapes: R rows, G groups, K numbers of the goal, H numbers that it is reduced to.
+Shapes: R rows, G groups, K numbers of the goal, H numbers of its code.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,20 @@ from entrain.policy.layers import (
     HiddenLayers,
     keep_first_group,
 )
+from entrain_envs.shapes import Float
 
 GOAL_CODE_SIZE = 32
-"""H. With as many goals as this, each can have weights that have nothing to do with another's."""
+"""H. Up to this many goals can have weights that are independent of each other."""
 
 
 class HyperLinear(nn.Module):
-    """G linear layers side by side, whose weights and biases are linear in a code of the goal.
+    """G linear layers whose weights and biases are linear in a code of the goal.
 
         c = (1, tanh(linear(goal)))                     the code, 1 + H numbers
         y = sum_h c[h] * (x @ weight[h] + bias[h])
 
-    so the weights of a row are sum_h c[h] * weight[h]. They are never written down, for each row
-    has its own: x @ weight[h] for all h at once is one product with the outer product of c and x.
+    so the weights of a row are sum_h c[h] * weight[h]. They are never computed, because every row
+    has its own: the sum over all h is one product with the outer product of c and x.
 
     Source: Ha, Dai & Le 2017, "HyperNetworks", arXiv:1609.09106.
     """
@@ -38,10 +39,10 @@ class HyperLinear(nn.Module):
     def __init__(
         self, groups: int, inputs: int, outputs: int, goal: int, *, generator: torch.Generator
     ) -> None:
-        """Orthogonal weights, biases zero.
+        """Draw orthogonal weights; biases are zero.
 
-        Weights that all goals share, of gain 1, and for each number of the code others that all
-        together have at most gain 1 again: sqrt 2 in all, as in any hidden layer.
+        The weights that all goals share have gain 1. Those of the H numbers of the code together
+        have at most gain 1, which makes sqrt(2) in all, as in any hidden layer.
         """
         super().__init__()
         self._inputs = inputs
@@ -56,7 +57,9 @@ class HyperLinear(nn.Module):
         self.weight = nn.Parameter(weights.flatten(1, 2))
         self.bias = nn.Parameter(torch.zeros(groups, 1 + GOAL_CODE_SIZE, outputs))
 
-    def forward(self, x: Tensor, goal: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "G R inputs"], goal: Float[Tensor, "G R K"]
+    ) -> Float[Tensor, "G R outputs"]:
         """[G, R, inputs] and [G, R, goal] to [G, R, outputs]."""
         code = nn.functional.pad(torch.tanh(self.code(goal)), (1, 0), value=1.0)
         outer = (code.unsqueeze(-1) * x.unsqueeze(-2)).flatten(2)
@@ -64,7 +67,7 @@ class HyperLinear(nn.Module):
 
 
 class GoalHiddenLayers(nn.Module):
-    """Hidden layers whose features end with the goal; only the last layer looks at it."""
+    """Hidden layers for features that end with the goal, which only the last layer uses."""
 
     def __init__(
         self,
@@ -80,20 +83,20 @@ class GoalHiddenLayers(nn.Module):
         """Draw the initial weights.
 
         Args:
-            groups: networks side by side.
-            inputs: features beside the goal.
-            goal: K, at the end of the features.
+            groups: G.
+            inputs: the number of features other than the goal.
+            goal: K, the last numbers of the features.
             sizes: width of each layer.
             activation: after each layer.
             layer_norm: whether each layer is normalised before its activation.
             generator: of the initial weights.
 
         Raises:
-            ConfigError: there is no hidden layer, or nothing beside the goal.
+            ConfigError: there is no hidden layer, or no observation other than the goal.
         """
         super().__init__()
         if not sizes or not inputs:
-            missing = "a hidden layer" if not sizes else "an observation beside the goal"
+            missing = "a hidden layer" if not sizes else "an observation other than the goal"
             raise ConfigError(
                 f"network.goal_conditioning hypernetwork needs {missing}; "
                 "add one, or choose concatenate"
@@ -115,8 +118,10 @@ class GoalHiddenLayers(nn.Module):
         self.norm = GroupedLayerNorm(groups, sizes[-1]) if layer_norm else nn.Identity()
         self.feature_size = sizes[-1]
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[R, inputs + K] that all groups read, or [G, R, inputs + K], to [G, R, feature_size]."""
+    def forward(
+        self, features: Float[Tensor, "R inputs"] | Float[Tensor, "_ R inputs"]
+    ) -> Float[Tensor, "G R F"]:
+        """[R, inputs + K] for all groups, or [G, R, inputs + K], to [G, R, feature_size]."""
         expanded = features.expand(self._groups, -1, -1)
         rest, goal = torch.split(expanded, self._sizes, dim=-1)
         hidden: Tensor = self.norm(self.last(self.first(rest), goal))

@@ -1,7 +1,7 @@
-"""Convolutions that reduce images to features.
+"""Convolutional encoders of images.
 
-Shapes: R rows, G groups, [C, H, W] an image of C channels. The convolutions' activation is relu,
-as published, whatever the one of the hidden layers.
+Shapes: R rows, G groups, [C, H, W] an image of C channels. The activation of convolutions is relu,
+as published; `network.activation` is that of the hidden layers only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from entrain.errors import ConfigError
 from entrain.policy.layers import HIDDEN_GAIN, GroupedLinear, keep_first_group
+from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import ObservationSpec
 
 ImageEncoderName: TypeAlias = Literal["simple", "nature_cnn", "resnet"]
@@ -42,10 +43,10 @@ class ImageEncoder(nn.Module):
         """Draw the initial weights: orthogonal, biases zero.
 
         Args:
-            observation: an image, [C, H, W] or [H, W, C]: `is_channels_first` tells.
+            observation: an image, [C, H, W] or [H, W, C], see `is_channels_first`.
             encoder: which convolutions.
-            features: numbers that an image is reduced to.
-            groups: encoders side by side, each with weights of its own.
+            features: how many.
+            groups: G, each with weights of its own.
             generator: of the weights.
 
         Raises:
@@ -64,10 +65,10 @@ class ImageEncoder(nn.Module):
         self.linear = GroupedLinear(groups, flat, features, gain=HIDDEN_GAIN, generator=generator)
         self.feature_size = features
 
-    def forward(self, image: Tensor, rows: int) -> Tensor:
+    def forward(self, image: Shaped[Tensor, "*leading a b c"], rows: int) -> Float[Tensor, "G R F"]:
         """[..., *shape], `rows` of them, to [G, rows, feature_size]."""
         pixels = self._to_channels_first(image.reshape(rows, *self._shape))
-        # Bytes became floats no earlier than here, on the device: a quarter of the traffic.
+        # Bytes become floats only here, on the device: a quarter of the data to transfer.
         pixels = pixels.to(self.linear.weight.dtype)
         if self._is_bytes:
             pixels = pixels / 255.0
@@ -84,7 +85,7 @@ class ImageEncoder(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution whose weights are orthogonal and from a generator of its own."""
+    """A convolution with orthogonal initial weights."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Convolution(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + what two convolutions make of it, each behind a relu."""
+    """x + convolution(relu(convolution(relu(x))))."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -126,10 +127,10 @@ class ResidualBlock(nn.Module):
 
 
 def is_channels_first(shape: Sequence[int]) -> bool:
-    """Whether an image of three dimensions is [C, H, W]; else it is [H, W, C].
+    """Whether an image of three dimensions is [C, H, W]; otherwise it is [H, W, C].
 
-    Two neighbours that are equal, and unlike the third, are height and width. Where that does not
-    tell, there are fewer channels than rows or columns, and [H, W, C] if as many.
+    Two adjacent dimensions that are equal, and differ from the third, are height and width.
+    Otherwise channels are the smaller of the first and the last dimension, the last if equal.
     """
     first, middle, last = shape
     if first == middle != last:
@@ -140,10 +141,10 @@ def is_channels_first(shape: Sequence[int]) -> bool:
 
 
 def minimum_size(encoder: ImageEncoderName) -> int:
-    """Height and width that an image must have at least.
+    """The smallest height and width that an image may have.
 
-    Backwards through the convolutions, from one number at the end: n numbers need
-    (n - 1) * stride + kernel in front of a convolution without padding.
+    Computed backwards from one number after the last convolution: for n numbers, a convolution
+    without padding needs (n - 1) * stride + kernel.
     """
     size = 1
     for _, kernel, stride in reversed(PLAIN_LAYERS.get(encoder, ())):

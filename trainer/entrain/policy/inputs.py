@@ -1,6 +1,6 @@
-"""What a policy looks at: the behaviour's observations and, if asked for, its own last step.
+"""A policy's inputs: the behaviour's observations, and perhaps its previous action and reward.
 
-The simulator never sends the previous action and reward; the trainer keeps them for each agent.
+The simulator does not send these two; the trainer keeps them for each agent.
 """
 
 from dataclasses import replace
@@ -17,10 +17,10 @@ PREVIOUS_REWARD = "previous_reward"
 
 
 def policy_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
-    """`spec` with the observations that the trainer itself adds, behind the simulator's own.
+    """`spec` with the observations that the trainer adds, after the simulator's own.
 
     Raises:
-        ConfigError: the simulator has an observation of such a name already.
+        ConfigError: the simulator already has an observation of that name.
     """
     size = spec.action.continuous_size + spec.action.num_choices
     added = [

@@ -1,7 +1,7 @@
-"""Fully connected layers, drawn from a generator of their own.
+"""Fully connected layers of several networks at once.
 
-Shapes: G groups, R rows, F features. Policy and critic with separate layers are two groups that
-run as one batch of matrices: half the calls, and for small networks the calls are the cost.
+Shapes: G groups, R rows, F features. Policy and critic with separate layers are two groups, which
+are computed as one batch of matrices: half the calls, and in small networks calls are the cost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from entrain_envs.shapes import Float
 
 Activation: TypeAlias = Literal["tanh", "relu", "elu", "silu"]
 
@@ -27,12 +29,12 @@ al. 2021, arXiv:2006.05990, and the field's custom for PPO.)"""
 
 
 class GroupedLinear(nn.Module):
-    """G linear layers of equal shape side by side: y[g] = x[g] @ weight[g] + bias[g]."""
+    """G linear layers of equal shape: y[g] = x[g] @ weight[g] + bias[g]."""
 
     def __init__(
         self, groups: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
     ) -> None:
-        """Orthogonal weights, each group drawn on its own; biases zero.
+        """Draw orthogonal weights for each group; biases are zero.
 
         Source: Saxe, McClelland & Ganguli 2014, arXiv:1312.6120.
         """
@@ -43,13 +45,13 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(weights)
         self.bias = nn.Parameter(torch.zeros(groups, 1, outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "G R inputs"]) -> Float[Tensor, "G R outputs"]:
         """[G, R, inputs] to [G, R, outputs]."""
         return torch.baddbmm(self.bias, x, self.weight)
 
 
 class GroupedLayerNorm(nn.Module):
-    """Each group's rows brought to mean 0 and variance 1, then scaled and shifted as learned.
+    """Layer normalisation: rows of mean 0 and variance 1, then a learned scale and shift.
 
     Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450.
     """
@@ -60,13 +62,13 @@ class GroupedLayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(groups, 1, size))
         self.bias = nn.Parameter(torch.zeros(groups, 1, size))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "G R F"]) -> Float[Tensor, "G R F"]:
         """[G, R, size] to the same."""
         return torch.addcmul(self.bias, functional.layer_norm(x, (self._size,)), self.weight)
 
 
 class NormalisedLinear(GroupedLinear):
-    """G linear layers side by side, whose outputs are layer-normalised."""
+    """G linear layers whose outputs are layer-normalised."""
 
     def __init__(
         self, groups: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
@@ -74,7 +76,7 @@ class NormalisedLinear(GroupedLinear):
         super().__init__(groups, inputs, outputs, gain=gain, generator=generator)
         self.norm = GroupedLayerNorm(groups, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "G R inputs"]) -> Float[Tensor, "G R outputs"]:
         """[G, R, inputs] to [G, R, outputs]."""
         normalised: Tensor = self.norm(super().forward(x))
         return normalised
@@ -93,11 +95,11 @@ class HiddenLayers(nn.Module):
         layer_norm: bool = False,
         generator: torch.Generator,
     ) -> None:
-        """Orthogonal weights.
+        """Draw the initial weights: orthogonal, biases zero.
 
         Args:
-            groups: networks side by side.
-            inputs: features that they read.
+            groups: G.
+            inputs: the number of features.
             sizes: width of each layer.
             activation: after each layer.
             layer_norm: whether each layer is normalised before its activation.
@@ -119,8 +121,10 @@ class HiddenLayers(nn.Module):
         self.groups = 1
         keep_first_group(self)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[R, inputs] that all groups read, or [G, R, inputs], to [G, R, feature_size]."""
+    def forward(
+        self, features: Float[Tensor, "R inputs"] | Float[Tensor, "_ R inputs"]
+    ) -> Float[Tensor, "G R F"]:
+        """[R, inputs] for all groups, or [G, R, inputs], to [G, R, feature_size]."""
         hidden = features.expand(self.groups, -1, -1)
         for layer in self.layers:
             hidden = self._activation(layer(hidden))
@@ -128,7 +132,7 @@ class HiddenLayers(nn.Module):
 
 
 def keep_first_group(module: nn.Module) -> None:
-    """Cut all parameters of `module`, [G, ...] each, to those of the first group."""
+    """Reduce all parameters of `module`, [G, ...] each, to those of the first group."""
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
             first = parameter.detach()[:1].clone()
@@ -141,13 +145,13 @@ class Head(nn.Module):
     def __init__(
         self, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
     ) -> None:
-        """Orthogonal weights, bias zero; a small `gain` makes all outputs begin near zero."""
+        """Draw orthogonal weights; the bias is zero. A small `gain` makes outputs start near 0."""
         super().__init__()
         weight = torch.empty(outputs, inputs)
         nn.init.orthogonal_(weight, gain=gain, generator=generator)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
         """[..., inputs] to [..., outputs]."""
         return functional.linear(features, self.weight, self.bias)

@@ -1,7 +1,7 @@
-"""Action noise that depends only on who acts and how often it has acted, never on who acts beside.
+"""Action noise that depends only on the slot and on how many actions it has taken.
 
-Every slot owns a stream of numbers; its n-th action reads the n-th stretch of it. So the noise of
-an agent is the same whatever the order of arrival, the batch it is served in, or a restart.
+Every slot owns a stream of numbers; its n-th action uses the n-th section of the stream. So an
+agent's noise is the same for every order of arrival, in every batch, and after a restart.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ import numpy.typing as npt
 UInt64Array = npt.NDArray[np.uint64]
 
 STREAM_BITS = 40
-"""Each slot's stream is 2^40 numbers long; streams of slots below 2^24 never overlap."""
+"""Each slot's stream has 2^40 numbers; the streams of slots below 2^24 never overlap."""
 
 _GAMMA = 0x9E3779B97F4A7C15
 _MODULUS = 2**64
@@ -34,13 +34,13 @@ def uniform_noise(
 
     Args:
         seed: of the run and policy.
-        slot: [K] whose noise it is.
-        counter: [K] how many actions the slot has drawn before.
-        size: numbers that one action needs.
+        slot: [K].
+        counter: [K] how many actions the slot has taken before.
+        size: how many numbers one action needs.
 
     Returns:
-        [K, size] odd multiples of 2^-53: never 0 or 1, so that no inverse of a cumulative
-        distribution is infinite there.
+        [K, size] odd multiples of 2^-53: never 0 or 1, where the inverse of a cumulative
+        distribution may be infinite.
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
     """
@@ -57,13 +57,13 @@ def uniform_noise(
 
 @cache
 def _steps(seed: int, size: int) -> tuple[np.uint64, UInt64Array]:
-    """What one action adds to the generator's state, and what its dimensions do, [size]."""
+    """How far one action advances the generator's state, and the offset of each number, [size]."""
     offset = [(seed + _GAMMA * (d + 1)) % _MODULUS for d in range(size)]
     return np.uint64(_GAMMA * size % _MODULUS), np.array(offset, dtype=np.uint64)
 
 
 def _mix(bits: UInt64Array) -> None:
-    """Scramble each number in place, one to one: the finaliser of SplitMix64."""
+    """Scramble each number in place, as the last stage of SplitMix64 does."""
     bits ^= bits >> _SHIFTS[0]
     bits *= _MULTIPLIERS[0]
     bits ^= bits >> _SHIFTS[1]

@@ -1,7 +1,7 @@
-"""Vectors and goals brought to a common scale, as one row of features per timestep.
+"""Normalises vectors and goals, and concatenates them to one row of features per timestep.
 
-Shapes: R rows, F features: the observations flattened and put side by side, in the order given.
-The statistics are buffers of the policy: saved, moved and exported with its weights.
+Shapes: R rows, F features: the observations flattened and concatenated in the order given. The
+statistics are buffers of the policy: saved, moved and exported with its weights.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from entrain.ranks import ALONE, Ranks
+from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import ObservationSpec
 
 VARIANCE_EPSILON = 1e-8
-"""Added to the variance; gymnasium's NormalizeObservation takes the same."""
+"""Added to the variance, as in gymnasium's NormalizeObservation."""
 
 
 class ObservationNormalizer(nn.Module):
-    """(x - mean) / sqrt(variance + epsilon), cut at plus and minus `clip`.
+    """(x - mean) / sqrt(variance + epsilon), clipped at plus and minus `clip`.
 
     Mean and variance are those of all rows that `update` was given; before the first, and without
-    `normalize`, floats stay as they are. uint8 observations are divided by 255, always. A policy
-    that sees no vector has a normalizer of no features.
+    `normalize`, floats stay as they are. uint8 observations are always divided by 255. A policy
+    without vectors or goals has a normalizer with F = 0.
     """
 
     count: Tensor
@@ -34,11 +35,11 @@ class ObservationNormalizer(nn.Module):
     """[F] float64, sum of squared deviations from the mean."""
 
     shift: Tensor
-    """[F] float32, what is subtracted. It and `scale` follow from the statistics, but are saved
-    with them, so that loading needs no further step."""
+    """[F] float32, subtracted from the numbers. It and `scale` follow from the statistics, but are
+    saved with them, so that loading needs no further step."""
 
     scale: Tensor
-    """[F] float32, what is multiplied by."""
+    """[F] float32, the factor after the subtraction."""
 
     is_running: Tensor
     """[F] bool, true where the statistics decide shift and scale."""
@@ -54,10 +55,10 @@ class ObservationNormalizer(nn.Module):
         """Start as the identity.
 
         Args:
-            observations: those that are vectors or goals.
+            observations: the vectors and goals.
             normalize: whether floats are normalised by running statistics.
-            clip: of normalised numbers.
-            fixed: names of observations whose floats are only clipped.
+            clip: the largest absolute value after normalisation.
+            fixed: names of observations whose floats are clipped but not normalised.
         """
         super().__init__()
         self.size_by_name: Mapping[str, int] = {spec.name: spec.size for spec in observations}
@@ -82,24 +83,28 @@ class ObservationNormalizer(nn.Module):
 
     @property
     def variance(self) -> Tensor:
-        """[F] float64, of all rows seen (divided by their number); 1 before the first."""
+        """[F] float64, of all rows seen (divided by N, not N - 1); 1 before the first."""
         return self.squares / self.count if self.count > 0 else torch.ones_like(self.squares)
 
-    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+    def forward(
+        self, observation: Mapping[str, Shaped[Tensor, "..."]], rows: int
+    ) -> Float[Tensor, "R F"]:
         """{name: [..., *shape]}, `rows` of them, to [rows, F] float32."""
         values = self._flatten(observation, rows)
         return values.sub(self.shift).mul_(self.scale).clamp_(-self.clip, self.clip)
 
     @torch.no_grad()
-    def update(self, observation: Mapping[str, Tensor], *, ranks: Ranks = ALONE) -> None:
-        """Include rows {name: [N, *shape]}, of all ranks, in the statistics; only valid ones.
+    def update(
+        self, observation: Mapping[str, Shaped[Tensor, "N ..."]], *, ranks: Ranks = ALONE
+    ) -> None:
+        """Add valid rows, {name: [N, *shape]} of each rank, to the statistics.
 
         With n rows before, b now, and delta = (mean of now) - (mean of before):
 
             mean    += delta * b / (n + b)
             squares += (squares of now) + delta^2 * n * b / (n + b)
 
-        so it does not matter how rows are divided over calls.
+        so the result does not depend on how the rows are divided among calls.
 
         Source: Chan, Golub & LeVeque 1983, eq. 2.1.
         """
@@ -121,7 +126,7 @@ class ObservationNormalizer(nn.Module):
         self.shift.copy_(torch.where(self.is_running, self.mean, self.shift))
         self.scale.copy_(torch.where(self.is_running, 1.0 / deviation, self.scale))
 
-    def split(self, features: Tensor) -> dict[str, Tensor]:
+    def split(self, features: Shaped[Tensor, "R F"]) -> dict[str, Shaped[Tensor, "R ..."]]:
         """[R, F] features back into {name: [R, *shape]}."""
         pieces = torch.split(features, list(self.size_by_name.values()), dim=-1)
         return {
@@ -139,5 +144,5 @@ class ObservationNormalizer(nn.Module):
 
 
 def _flags(parts: Iterable[tuple[int, bool]]) -> Tensor:
-    """[F] bool from (how many, which) parts."""
+    """[F] bool from parts of (how many, which value)."""
     return torch.tensor([flag for size, flag in parts for _ in range(size)], dtype=torch.bool)

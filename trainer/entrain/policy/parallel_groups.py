@@ -1,9 +1,9 @@
-"""Two computations that do not need each other, done at the same time, and their gradients too.
+"""Runs two independent computations at the same time, and their gradients too.
 
-A library's kernel for sequences keeps one processor busy for milliseconds; a second one can go
-through the critic's sequences meanwhile. The two threads meet twice for each minibatch, and who is
-early sleeps. OpenMP's threads would meet at every step of every sequence, and spin: that is as fast
-on processors that nobody else uses, and many times slower than one thread where others compute too.
+torch's kernel for sequences keeps one core busy for milliseconds; meanwhile a second core can run
+the critic's sequences. The two threads wait for each other twice per minibatch, and a waiting
+thread sleeps. OpenMP's threads would synchronise at every step of every sequence, and spin: equally
+fast on idle cores, but many times slower than a single thread on cores that others use too.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 MIN_NUMBERS = 2**15
-"""Of each result. Of fewer, waking a thread takes longer than what it does."""
+"""In each result. With fewer, waking a thread takes longer than the computation."""
 
 Arguments: TypeAlias = Sequence[Tensor | None]
 
@@ -25,26 +25,27 @@ Work: TypeAlias = Callable[..., Tensors]
 
 
 class ParallelGroups:
-    """A second thread, which sleeps until there is work for two. Owned by a part of a network."""
+    """A second thread, which sleeps until there are two jobs. Owned by a part of a network."""
 
     def __init__(self) -> None:
         self._second = ThreadPoolExecutor(1, thread_name_prefix="parallel-groups")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy of the network has a thread of its own."""
+        """A new one: a copy of the network gets a thread of its own."""
         return type(self)()
 
     def __call__(self, work: Work, jobs: Sequence[Arguments], *, numbers: int) -> Sequence[Tensors]:
-        """[work(*job) for job in jobs], and sooner if two large ones have processors.
+        """[work(*job) for job in jobs], with two large jobs on two cores.
 
-        The same numbers (of oneDNN's LSTM in double precision, up to rounding). A GPU queues them
-        anyway; and where torch splits each operation among threads, a further thread would only be
-        in the way. Gradients can be taken once, and have none of their own.
+        The numbers are the same (up to rounding for oneDNN's LSTM in double precision). On a GPU
+        the jobs run one after the other, because it queues operations anyway; so they do if torch
+        splits each operation among threads, because another thread would only compete with those.
+        Gradients can be computed once, and are not differentiable themselves.
 
         Args:
-            work: must reach no tensor that has a gradient but those it is given.
-            jobs: its arguments, tensors first, as many in each job.
-            numbers: in the first result of each job.
+            work: may use no tensors that need gradients except its arguments.
+            jobs: the arguments, equally many in each job, the first one a tensor.
+            numbers: how many the first result of each job has.
         """
         are_large = len(jobs) == 2 and numbers >= MIN_NUMBERS
         device = cast("Tensor", jobs[0][0]).device.type
@@ -58,24 +59,24 @@ class ParallelGroups:
         return outputs[:half], outputs[half:]
 
     def run(self, work: Work, first: Sequence[Any], second: Sequence[Any]) -> tuple[Any, Any]:
-        """Both results, without a gradient from one thread to the other."""
+        """Both results: the second job runs in the other thread."""
         others = self._second.submit(work, *second)
         try:
             mine = work(*first)
         finally:
-            # Whatever comes of it, nobody is left at work on weights that others may then change.
+            # Also after an error: no thread may still read weights that the caller then changes.
             wait([others])
         return mine, others.result()
 
 
 def _unrecorded(work: Work, *arguments: Tensor | None) -> Tensors:
-    # Whether gradients are wanted is a thread's own affair, and the second one would want them.
+    # Each thread has a gradient mode of its own, and that of the second thread is on.
     with torch.no_grad():
         return work(*arguments)
 
 
 class _Both(torch.autograd.Function):
-    """Each thread records what it does, and later goes back over it."""
+    """Each thread records its own job, and later computes that job's gradients."""
 
     @staticmethod
     def forward(
@@ -87,7 +88,7 @@ class _Both(torch.autograd.Function):
         ]
 
         def recorded(*part: Tensor | None) -> Tensors:
-            # Each thread has a mode of its own, and this method's is not to record.
+            # Each thread has a gradient mode of its own, and inside `forward` it is off.
             with torch.enable_grad():
                 return work(*part)
 
@@ -112,7 +113,7 @@ class _Both(torch.autograd.Function):
 def _gradients(
     inputs: Arguments, outputs: Tensors, gradients: Sequence[Tensor | None]
 ) -> Sequence[Tensor | None]:
-    """Of each input, given those of the outputs; None where there is none."""
+    """Of each input, given the gradients of the outputs; None for an input without one."""
     given = [
         (output, gradient)
         for output, gradient in zip(outputs, gradients, strict=True)

@@ -1,7 +1,7 @@
-"""What a policy carries from one timestep to the next.
+"""Recurrent memory: what a policy remembers from one timestep to the next.
 
-Shapes: T steps, B columns, G groups (policy and critic, or both as one), F features, S numbers of
-state per column. The state is stored with the experience and given back by the caller.
+Shapes: T steps, B columns, G groups (policy and critic, or both as one), R = T * B rows, F features
+in and H out, S numbers of state per column. The caller keeps the state and passes it in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,16 @@ from entrain.policy.layers import keep_first_group
 from entrain.policy.parallel_groups import Arguments, ParallelGroups, Tensors
 from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
 from entrain.policy.reset_rows import ResetRows
+from entrain_envs.shapes import Bool, Float
 
 LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
 
 
 class RecurrentMemory(nn.Module):
-    """Recurrent layers on top of each other; each of G groups has its own weights and state.
+    """Stacked recurrent layers; each of G groups has its own weights and state.
 
-    The state of a column is group after group; within a group layer after layer; within a layer
-    its output and then, for an LSTM, its cells. So the part of group 0 comes first.
+    The state of a column is ordered by group, within a group by layer, and within a layer it is the
+    output and then, for an LSTM, the cells. So the part of group 0 comes first.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class RecurrentMemory(nn.Module):
         *,
         generator: torch.Generator,
     ) -> None:
-        """From widths[0] features to widths[1], to widths[2], ...; from [1] on all are equal."""
+        """Layers from widths[0] features to widths[1] to widths[2] ...; all but [0] are equal."""
         super().__init__()
         self.layers = nn.ModuleList(
             layer(groups, inputs, size, generator=generator) for inputs, size in pairwise(widths)
@@ -55,8 +56,13 @@ class RecurrentMemory(nn.Module):
         self._groups = 1
         keep_first_group(self)
 
-    def forward(self, hidden: Tensor, state: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
-        """Go through T steps of B columns.
+    def forward(
+        self,
+        hidden: Float[Tensor, "G R F"],
+        state: Float[Tensor, "B S"],
+        reset: Bool[Tensor, "T B"],
+    ) -> tuple[Float[Tensor, "G R H"], Float[Tensor, "B S"]]:
+        """Process T steps of B columns.
 
         Args:
             hidden: [G, T * B, F], row t * B + b is step t of column b.
@@ -64,10 +70,10 @@ class RecurrentMemory(nn.Module):
             reset: [T, B] bool, true where the state is cleared before the step.
 
         Returns:
-            hidden: [G, T * B, feature_size] with what is remembered.
+            hidden: [G, T * B, feature_size], the last layer's outputs.
             state: [B, S] after the last step.
         """
-        # Select what is cleared away instead of multiplying it by zero: NaN * 0 is NaN.
+        # Replaced by zero, not multiplied by it: NaN * 0 is NaN.
         state = state.masked_fill(reset[:1].t(), 0.0)
         if len(reset) == 1:
             return self._step(hidden, state)
@@ -80,7 +86,7 @@ class RecurrentMemory(nn.Module):
         return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
 
     def _step(self, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of all groups at once. Acting waits for it, and small views take their time."""
+        """One step of all groups at once. Acting waits for it, so it makes few small views."""
         shape = (state.shape[0], self._groups, len(self.layers) * self._parts, self.feature_size)
         # L * P times [G, B, H]
         parts = state.view(shape).transpose(0, 1).unbind(2)
@@ -93,7 +99,7 @@ class RecurrentMemory(nn.Module):
     def _unroll(
         self, hidden: Tensor, parts: Tensor, rows: ResetRows | None
     ) -> tuple[Tensor, Tensor]:
-        """Several steps, with `rows` put in where there are resets. Every column is a sequence."""
+        """Several steps; `rows` are None if no reset lies between them."""
         columns = parts.shape[3]
         flags = None if rows is None else rows.flags.to(hidden.dtype)
         groups: list[Arguments] = [
@@ -119,10 +125,10 @@ class RecurrentMemory(nn.Module):
     def _all_layers(
         self, x: Tensor, state: Tensor, flags: Tensor | None, *weights: Tensor
     ) -> Tensors:
-        """One group's output of every layer, [M, B, H], each with its cells, [B, H], behind it.
+        """One group's output of every layer, [M, B, H], each followed by its cells, [B, H].
 
         Args:
-            x: [M, B, F], M rows with those that were put in.
+            x: [M, B, F], M rows including the inserted ones.
             state: [L, P, B, H] before the first row.
             flags: [M, B, 2] see `RecurrentLayer.unroll`.
             weights: of every layer, one after the other.

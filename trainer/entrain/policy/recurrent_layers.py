@@ -1,11 +1,11 @@
-"""One recurrent layer of G networks side by side: LSTM or GRU.
+"""One recurrent layer of G networks that are computed together: LSTM or GRU.
 
 Shapes: G groups, N sequences of T steps, F input features, H units, K gates of H units each, P
-parts of state: what the layer puts out and, for an LSTM, its cells.
+parts of state: the layer's output and, for an LSTM, its cells.
 
-Two ways to the same numbers: `step` is written out and takes all groups in one call, for acting,
-where calls are the cost, and for export; `unroll` takes one group through the library's kernel for
-whole sequences, for learning.
+Two methods compute the same numbers. `step` is written out and takes all groups in one call: for
+acting, where the number of calls matters, and for export. `unroll` runs one group through torch's
+kernel for whole sequences: for learning.
 """
 
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ from torch import Tensor, nn
 from entrain.policy.reset_rows import NUM_FLAGS
 
 HOLD = 1e30
-"""So far outside the sigmoid's range that it is exactly 0 or 1, whatever else is added."""
+"""So large that the sigmoid of plus or minus it is exactly 1 or 0, whatever else is added."""
 
 ONE_LAYER = (True, 1, 0.0, True, False, False)
-"""To the library: has biases, one layer, no dropout, in training, one direction, time first."""
+"""Arguments of torch's kernels: biases, one layer, no dropout, training, one way, time first."""
 
 
 class RecurrentLayer(nn.Module):
-    """The weights, and what is done with them, of one layer.
+    """The weights of one layer and the computations with them.
 
     Each gate reads input @ weight_input.T + bias and output @ weight_recurrent.T.
     """
 
     gates: ClassVar[int]
-    """K."""
+    """K, the number of gates."""
 
     parts: ClassVar[int]
-    """P."""
+    """P, the parts of the state."""
 
     no_bias: Tensor
-    """[K * H] zeros: the library wants a second bias, which would say the same as the first."""
+    """[K * H] zeros: torch's kernels take a second bias, which would only add to the first."""
 
     def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
-        """Every gate's matrices orthogonal, drawn one by one; biases zero.
+        """Draw orthogonal matrices, one per gate; biases are zero.
 
         Source: Saxe, McClelland & Ganguli 2014, arXiv:1312.6120.
         """
@@ -81,13 +81,13 @@ class RecurrentLayer(nn.Module):
             weights: the group's, of `weights_of`.
             x: [T, N, F].
             state: P times [N, H] before the first step.
-            flags: [T, N, 2] the rows that are no step, in which x is zero: 1, 0 where all of the
-                state becomes exactly zero, 0, 1 where cells stay exactly as they are; None if
-                every row is a step. See `reset_rows`.
+            flags: [T, N, 2] mark the rows that are not steps, in which x is zero: (1, 0) where the
+                whole state becomes exactly zero, (0, 1) where the cells stay exactly as they are;
+                None if every row is a step. See `reset_rows`.
 
         Returns:
-            output: [T, N, H]; means nothing in rows that are no step.
-            cells: P - 1 times [N, H], the parts of the state other than the output, at the end.
+            output: [T, N, H]; meaningless in rows that are not steps.
+            cells: P - 1 times [N, H], the other parts of the state after the last row.
         """
         raise NotImplementedError
 
@@ -107,7 +107,7 @@ class LSTMLayer(RecurrentLayer):
         cell    = f * cell + i * g
         output  = o * tanh(cell)
 
-    The order of the gates is the library's: i, f, g, o.
+    The gates are in torch's order: i, f, g, o.
 
     Source: Gers, Schmidhuber & Cummins 2000, "Learning to forget", eq. 2.1-2.7.
     """
@@ -116,11 +116,11 @@ class LSTMLayer(RecurrentLayer):
     parts = 2
 
     flag_weights: Tensor
-    """[K * H, 2] what flags add to the gates: both shut the one to the cell; the first
-    lets go of what is in it, and so of the output, the second keeps it."""
+    """[K * H, 2] what the flags add to the gates: both close the input gate; the first also closes
+    the forget gate, which clears the cell and so the output, the second opens it fully."""
 
     def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
-        """The forget gate's bias is 1, so that a new network remembers.
+        """As every layer, but the forget gate's bias is 1, so that a new network remembers.
 
         Source: Jozefowicz, Zaremba & Sutskever 2015, "An empirical exploration of recurrent
         network architectures", section 2.1.
@@ -140,7 +140,7 @@ class LSTMLayer(RecurrentLayer):
         gates = torch.baddbmm(self.bias, x, self.weight_input.transpose(1, 2))
         gates = torch.baddbmm(gates, output, self.weight_recurrent.transpose(1, 2))
         _, _, candidate, _ = gates.chunk(4, dim=-1)
-        # The candidate's share of the sigmoid is wasted: one call is cheaper than two.
+        # The sigmoid of the candidate is wasted: one call is cheaper than two.
         enter, forget, _, leave = torch.sigmoid(gates).chunk(4, dim=-1)
         cell = torch.addcmul(forget * cell, enter, torch.tanh(candidate))
         return leave * torch.tanh(cell), cell
@@ -164,13 +164,13 @@ class LSTMLayer(RecurrentLayer):
 
 
 class GRULayer(RecurrentLayer):
-    """Gated recurrent units; the reset gate acts behind the recurrent weights, as in libraries.
+    """Gated recurrent units; the reset gate is applied after the recurrent weights, as in torch.
 
         r, z   = sigmoid(gate)
         n      = tanh(input's part of the gate + r * output's part)
         output = n + z * (output - n)
 
-    The order of the gates is the library's: r, z, n.
+    The gates are in torch's order: r, z, n.
 
     Source: Cho et al. 2014, arXiv:1406.1078, eq. 5-8; the reset gate as in version 1 of that
     paper.
@@ -210,10 +210,10 @@ class GRULayer(RecurrentLayer):
         return output, ()
 
     def _flag_weights(self, bias: Tensor) -> Tensor:
-        """[K * H, 2] what flags add to the gates: the first makes the output tanh(0).
+        """[K * H, 2] what the flags add to the gates: the first makes the output tanh(0).
 
-        There are no cells that the second could hold. What the bias gains by the first gate it
-        loses by the bias itself, so that no gradient reaches it from there.
+        There are no cells for the second to hold. The first subtracts the candidate's bias, so that
+        an inserted row contributes nothing to the gradient of the bias.
         """
         shut = bias.new_full((2 * self._size,), -HOLD)
         clear = torch.cat([shut, -bias[2 * self._size :]])

@@ -1,27 +1,27 @@
-"""Columns with a row put in before every reset, in which a recurrent layer clears its state.
+"""Inserts a row before every reset of a column, in which a recurrent layer clears its state.
 
-So one call of the library goes through columns that are reset on the way, and they stay nearly as
-short as they were. Where columns get fewer rows than others, rows behind their end hold the state.
+So one call of torch can process whole columns despite resets inside them. The columns become a few
+rows longer; those with fewer resets get rows at their end in which the layer holds its state.
 
     reset   column 0   . . R .        column 0   0 1 C 2 3
             column 1   . . . .        column 1   0 1 2 3 H
 
-Shapes: T steps, B columns, M rows with those that were put in, F features.
+Shapes: T steps, B columns, M rows including the inserted ones, F features.
 """
 
 import torch
 from torch import Tensor
 
 NUM_FLAGS = 2
-"""Features that say what a row is for: one is 1 where the state is cleared, one where it is held,
-none in a row with a step."""
+"""Features that say what a row is for: the first is 1 where the state is cleared, the second where
+it is held; both are 0 in a row that is a step."""
 
 
 class ResetRows:
-    """Where the rows of [T, B] lie in [M, B], and back."""
+    """Maps the rows of [T, B] to their places in [M, B], and back."""
 
     def __init__(self, reset: Tensor) -> None:
-        """Make room before every row of [T, B] bool that is reset, but for those at the top."""
+        """Insert a row where `reset`, [T, B] bool, is true, except at the top of a column."""
         steps, columns = reset.shape
         is_cleared = reset.clone()
         is_cleared[0] = False
@@ -45,7 +45,7 @@ class ResetRows:
         """[M, B, 2] see `NUM_FLAGS`."""
 
     def put_in(self, x: Tensor) -> Tensor:
-        """[T * B, F] to [M, B, F], zero in rows that are no step."""
+        """[T * B, F] to [M, B, F], zero in the rows that are not steps."""
         rows = x.new_zeros(self.flags.shape[0] * self.flags.shape[1], x.shape[1])
         return rows.index_copy(0, self.places, x).view(*self.flags.shape[:2], -1)
 

@@ -20,6 +20,7 @@ from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.recurrence import RecurrentMemory, make_memory
+from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
 
 
@@ -41,7 +42,9 @@ class Trunk(nn.Module):
         )
         self.feature_size = self.hidden_layers.feature_size
 
-    def forward(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+    def forward(
+        self, observation: Mapping[str, Shaped[Tensor, "..."]], rows: int
+    ) -> Float[Tensor, "G R F"]:
         """{name: [..., *shape]}, `rows` of them, to [G, rows, F]; row t * B + b is step t of b."""
         features: Tensor = self.hidden_layers(self.encoder(observation, rows))
         return features
@@ -68,8 +71,11 @@ class Backbone(nn.Module):
         self.feature_size = trunk.feature_size
 
     def forward(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        observation: Mapping[str, Shaped[Tensor, "T B ..."]],
+        state: Float[Tensor, "B S"],
+        reset: Bool[Tensor, "T B"],
+    ) -> tuple[Float[Tensor, "G R F"], Float[Tensor, "B S"]]:
         """Compute the features of T steps of B columns.
 
         Args:
@@ -83,7 +89,7 @@ class Backbone(nn.Module):
         """
         return self.trunk(observation, reset.numel()), state
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size: int) -> Float[Tensor, "B S"]:
         """[batch_size, S] recurrent state at the beginning of an episode."""
         return self.normalizer.shift.new_zeros(batch_size, self.state_size)
 
@@ -111,8 +117,11 @@ class RecurrentBackbone(Backbone):
         self.feature_size = memory.feature_size
 
     def forward(
-        self, observation: Mapping[str, Tensor], state: Tensor, reset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        observation: Mapping[str, Shaped[Tensor, "T B ..."]],
+        state: Float[Tensor, "B S"],
+        reset: Bool[Tensor, "T B"],
+    ) -> tuple[Float[Tensor, "G R F"], Float[Tensor, "B S"]]:
         """See `Backbone.forward`."""
         hidden = self.trunk(observation, reset.numel())
         remembered: tuple[Tensor, Tensor] = self.memory(hidden, state, reset)
