@@ -1,13 +1,20 @@
-"""Shapes are checked in the whole suite: installed here, before any test imports the packages."""
+"""What holds for the whole suite: shapes are checked, and no example is judged by its time.
+
+Shapes are checked from before any test imports the packages.
+"""
 
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 
 from support import shape_checks
 
 shape_checks.install()
+# A busy machine must not fail a test; pytest's own limit ends one that hangs.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture
