@@ -1,9 +1,9 @@
-"""What toy tasks come to under each entropy objective, computed, not learned.
+"""Exact solutions of toy tasks under each entropy objective.
 
 The chain: states 0 to 4, choices left and right; reaching 0 pays 0.2, reaching 4 pays 1, both end.
 States 1, 2, 3 are rows 0, 1, 2 of everything here.
 
-Everywhere `prior` is what the policy is to stay near: it is worth w(s) = -KL(p || prior). A prior
+The regularizer is w(s) = -KL(p || prior) everywhere. A prior
 of 1 for every choice, which is no distribution, makes that the entropy.
 """
 

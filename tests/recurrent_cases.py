@@ -1,4 +1,4 @@
-"""Policies with memory, the rollouts they made, and what can be done to padding: in float64.
+"""Test cases in float64: policies with memory, their rollouts, and padding that is changed.
 
 The policy that learns is not the one that acted: its weights have moved since, so that no ratio is
 1 and both kinds of clipping are at work.

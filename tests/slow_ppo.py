@@ -1,4 +1,4 @@
-"""The loss of recurrent PPO, written down a second time: one step of one column after the other.
+"""A second definition of recurrent PPO's loss: one step of one column after the other.
 
 Nothing is padded, nothing is batched, and no line is shared with the real one but the network
 itself, which sees a single step at a time.

@@ -1,4 +1,4 @@
-"""Tabular policies for toy tasks: one weight per observation and choice, and what they came to."""
+"""Tabular policies for toy tasks, with one weight per observation and choice."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Settings of the property tests here."""
+"""Settings of the property tests in this folder."""
 
 from hypothesis import settings
 

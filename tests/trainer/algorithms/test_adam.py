@@ -1,4 +1,4 @@
-"""One vector for all weights, and Adam over it: the same numbers as torch's, and none lost."""
+"""Adam over all weights as one vector gives the same numbers as torch's Adam."""
 
 import copy
 

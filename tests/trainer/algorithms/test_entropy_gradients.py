@@ -1,8 +1,7 @@
-"""The gradient of each objective is that of what it says it maximises, and none is left of none.
+"""The gradient of each entropy objective equals the slope of the exact quantity it maximises.
 
-The chain is lived through by the real actor with every noise there can be, each as often as the
-others: what is then left of the real advantages and the real loss is their expectation. It is held
-against central differences of the exact return.
+The real actor runs the chain with every possible noise, each equally often, so that the mean of the
+real loss is its expectation. Its gradient is compared with central differences of the exact return.
 """
 
 from collections.abc import Callable

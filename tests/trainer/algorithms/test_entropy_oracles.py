@@ -1,8 +1,8 @@
-"""Every entropy objective lands where theory says, by the real rollout, advantage and loss code.
+"""Every entropy objective learns the exact solution, by the real rollout, advantage and loss code.
 
-The policies are tables and the learning rate falls to zero, so what is left is sampling noise; the
-tolerances are about three times what it was found to be over seeds. Each exact answer is computed
-here and is also compared with the number it was published with.
+The policies are tables and the learning rate falls to zero, so that only sampling noise is left;
+tolerances are about three times its measured size over seeds. Each exact answer is computed here
+and compared with the published number.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The terms of the loss: worked by hand, against slow definitions, and deaf to padding."""
+"""The terms of the loss: by hand, against slow definitions, and unchanged by padding."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""Minibatches: every valid step once an epoch, every row in agreement with itself."""
+"""Minibatches hold every valid step once an epoch, with all fields of one row from one step."""
 
 from dataclasses import replace
 

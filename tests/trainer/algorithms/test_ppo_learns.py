@@ -1,6 +1,6 @@
-"""The real actor and the real PPO reach what is known in closed form, within seconds.
+"""The real actor and the real PPO learn solutions that are known in closed form, within seconds.
 
-What they come to with a bandit, a chain and entropy is in `test_entropy_oracles`.
+`test_entropy_oracles` does the same for a bandit and a chain with entropy.
 """
 
 import pytest

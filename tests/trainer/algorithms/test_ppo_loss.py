@@ -1,4 +1,4 @@
-"""The loss of PPO: its gradients, a slow definition of it, and how deaf it is to padding."""
+"""The loss of PPO: its gradients, a slow definition of it, and that padding does not change it."""
 
 import itertools
 import math

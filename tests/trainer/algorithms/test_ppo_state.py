@@ -1,4 +1,4 @@
-"""PPO's updates are all or nothing, and go on from a state bit for bit."""
+"""PPO's updates succeed or change nothing, and continue from a saved state bit for bit."""
 
 import itertools
 import math

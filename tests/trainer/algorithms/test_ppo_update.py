@@ -1,4 +1,4 @@
-"""An update of PPO: what it reports, when it ends, what it moves and what it leaves alone."""
+"""An update of PPO: its metrics, when it ends, what it changes and what it does not."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Two processes that learn together are one that learns from the steps of both.
+"""Two processes that learn together learn the same as one that has the steps of both.
 
 In float64, from rollouts whose columns are divided between them. A minibatch of all steps is the
 same set however steps are shuffled; smaller ones are the same sets if steps stay in their order.

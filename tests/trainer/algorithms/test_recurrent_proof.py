@@ -1,4 +1,4 @@
-"""Proof: the masked loss of padded sequences is that of the sequences one by one, unpadded.
+"""Proof: the masked loss of padded sequences equals that of the same sequences one by one.
 
 In float64, so that only rounding may differ: loss and every parameter's gradient agree to 1e-9.
 """

@@ -1,4 +1,4 @@
-"""Proof: padding takes part in nothing. Each quantity has a test here that fails without its mask.
+"""Proof: padding changes nothing. Each quantity has a test here that fails without its mask.
 
 Columns of 7, 0, 12 and 5 steps in sequences of 4 are 24 steps in 28 cells, to which more are added.
 """

@@ -1,4 +1,4 @@
-"""Proof: what the learner finds before its first step is what the actor stored, so ratios are 1.
+"""Proof: before its first step the learner computes what the actor stored, so all ratios are 1.
 
 A real actor and a real buffer: agents answer in any number and order, so that columns are ragged;
 episodes end within them, and rollouts are cut in the middle of episodes, across which the actor

@@ -1,4 +1,4 @@
-"""Advantages: worked by hand, against the plain recursion, and what must not leak."""
+"""Advantages: by hand, against the plain recursion, and without leaks across boundaries."""
 
 from typing import Any
 

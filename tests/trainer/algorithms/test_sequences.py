@@ -1,4 +1,4 @@
-"""Minibatches of sequences: every valid step once an epoch, in its place behind its own state."""
+"""Minibatches of sequences: every valid step once an epoch, in order, behind its own state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

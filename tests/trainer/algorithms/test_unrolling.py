@@ -1,6 +1,6 @@
-"""Running a policy over experience in time order: in chunks, from stored, fresh or burnt-in states.
+"""A policy runs over experience in time order: in chunks, from stored, fresh or burnt-in states.
 
-Columns of 7, 0, 12 and 5 rows; the state that a column begins with is not that of a beginning.
+Columns of 7, 0, 12 and 5 rows, which begin in the middle of an episode.
 """
 
 from typing import Literal

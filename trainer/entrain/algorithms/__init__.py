@@ -1,1 +1,1 @@
-"""How a policy learns from rollouts: advantages, losses, minibatches, and PPO made of them."""
+"""Learning from rollouts: advantages, losses, minibatches, and PPO, which combines them."""

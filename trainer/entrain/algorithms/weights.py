@@ -17,16 +17,16 @@ from entrain.state import State
 class FlatWeights:
     """All P parameters of a module as one vector, and all their gradients as another.
 
-    What would be a call per parameter tensor (an optimizer's step, a gradient norm, a copy) is one
-    call in all. From here on the module may be neither moved nor cast, and `gradient` is zeroed
-    instead of setting `.grad` to None.
+    An optimizer's step, a gradient norm or a copy is then one call instead of one for each
+    parameter tensor. From here on the module may be neither moved nor cast, and `gradient` is
+    zeroed instead of setting `.grad` to None.
     """
 
     def __init__(self, module: nn.Module) -> None:
         """Move the module's parameters and their gradients into one vector each."""
         self._shape_by_name = {name: tensor.shape for name, tensor in module.named_parameters()}
         self.weights = nn.utils.parameters_to_vector(module.parameters()).detach()
-        """[P]; no gradient is recorded of what is done to it."""
+        """[P]; operations on it record no gradient."""
 
         self.gradient = torch.zeros_like(self.weights)
         """[P], into which every backward adds."""
@@ -58,7 +58,7 @@ def load_weights(module: nn.Module, state: State) -> None:
 
 
 def as_arrays(tensors: Mapping[str, Tensor]) -> State:
-    """Copies that later changes of the tensors do not reach."""
+    """Copies of tensors as arrays, by name."""
     return {name: np.array(tensor.numpy(force=True)) for name, tensor in tensors.items()}
 
 
@@ -77,7 +77,8 @@ def load_tensors(tensors: Mapping[str, Tensor], state: State, kind: str) -> None
     for name in state:
         if name not in tensors:
             raise CheckpointError(
-                f"the checkpoint has a {kind} '{name}', which this run's policy has not; {_REMEDY}"
+                f"the checkpoint has a {kind} '{name}', which this run's policy does not have; "
+                f"{_REMEDY}"
             )
     with torch.no_grad():
         for name, tensor in tensors.items():
