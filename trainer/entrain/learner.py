@@ -1,4 +1,4 @@
-"""Learns from rollouts in a thread, and publishes the weights to whoever acts.
+"""Learns from rollouts in a thread, and publishes the weights to the policy that acts.
 
 With `policy_lag` 0 an update is waited for before the batch that completed its rollout is answered,
 so that the policy always acts with its newest weights. With 1 an update runs while the next rollout

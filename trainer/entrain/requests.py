@@ -28,7 +28,7 @@ class SlotTimesteps:
 
     released: Int[Int64Array, " R"]
     """[R] slots whose agents left since the batch before this one; their open steps are dropped
-    before these rows are looked at, for a released slot may already stand here for a new agent."""
+    before these rows are evaluated, for a released slot may already stand here for a new agent."""
 
     num_slots: int
     """One more than the highest slot in use so far: how long per-slot arrays must be."""

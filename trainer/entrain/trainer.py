@@ -67,8 +67,8 @@ class PolicyLoop(Generic[E]):
     """Serves one policy's agents. Owned by the event loop.
 
     An answer goes out before its steps are recorded, so that simulators and trainer are busy at
-    the same time. Until then the loop holds the one pair that is not recorded; whoever needs it
-    recorded calls `record` first.
+    the same time. Until then the loop holds the one pair of evaluation and actions that is not
+    recorded; `record` must be called before anything that depends on it.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Diagnostics(Stateful, Protocol):
 
 
 class Recorder(Protocol):
-    """Keeps what a person looks at."""
+    """Writes and shows what happened, for people."""
 
     def record(self, update: "Update") -> None: ...
     def note_completion(self) -> None: ...

@@ -35,7 +35,7 @@ FORBIDDEN = np.finfo(np.float32).min
 
 
 class ArrayDistribution(Protocol):
-    """Over the joint action of each of K rows; see `ActionDistribution`."""
+    """A distribution over the joint action of each of K rows; see `ActionDistribution`."""
 
     def masked(self, action_mask: BoolArray) -> "ArrayDistribution":
         """With only the choices where `action_mask`, [K, C], is true."""
@@ -46,7 +46,7 @@ class ArrayDistribution(Protocol):
         ...
 
     def mode(self) -> Action:
-        """What the policy does without noise."""
+        """The most likely action."""
         ...
 
     def log_prob(self, action: Action) -> Float32Array:
@@ -109,7 +109,7 @@ class NumpyHead:
 
 
 class ArrayGaussian:
-    """See `DiagonalGaussian` and `SquashedGaussian`: both are sampled alike, before tanh."""
+    """`DiagonalGaussian` or `SquashedGaussian` in numpy: both are sampled alike, before tanh."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class ArrayGaussian:
 
 
 class ArrayBranches:
-    """See `Branches`."""
+    """`Branches` in numpy."""
 
     def __init__(self, branches: Branches) -> None:
         self._count, self._width = len(branches), branches.width
@@ -172,7 +172,7 @@ class ArrayBranches:
 
 
 class ArrayCategorical:
-    """See `MultiCategorical`."""
+    """`MultiCategorical` in numpy."""
 
     def __init__(self, logits: Float32Array, branches: ArrayBranches) -> None:
         """Hold [K, C] logits; nothing is computed before it is asked for."""
@@ -210,7 +210,7 @@ class ArrayCategorical:
 
 
 class ArrayHybrid:
-    """See `Hybrid`."""
+    """`Hybrid` in numpy."""
 
     def __init__(self, continuous: ArrayGaussian, discrete: ArrayCategorical) -> None:
         self._continuous = continuous

@@ -117,7 +117,7 @@ class NumpyNetwork:
 
 
 class _Normalizer:
-    """See `ObservationNormalizer.forward`."""
+    """`ObservationNormalizer.forward` in numpy."""
 
     def __init__(self, normalizer: ObservationNormalizer) -> None:
         self._size_by_name = normalizer.size_by_name
@@ -137,7 +137,7 @@ class _Normalizer:
 
 
 class _RecurrentStep:
-    """See `LSTMLayer.step` and `GRULayer.step`."""
+    """`LSTMLayer.step` or `GRULayer.step` in numpy."""
 
     def __init__(self, layer: RecurrentLayer) -> None:
         self._weight_input = _view(layer.weight_input).transpose(0, 2, 1)

@@ -1,3 +1,3 @@
-"""Acting and remembering: the policy runs on each batch, and its steps become rollouts."""
+"""Acting and collecting: a policy answers each batch, and its steps become rollouts."""
 
 __all__: list[str] = []

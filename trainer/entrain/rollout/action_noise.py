@@ -1,4 +1,4 @@
-"""The noise of actions: how many each slot was given, and what its next one is drawn with.
+"""The noise that actions are sampled with: a stream of numbers for each slot.
 
 Noise is a pure function of (seed, slot, actions given to it), so it can be drawn before it is
 needed: while simulators compute, for the slots of the last batch, usually those of the next.
@@ -58,7 +58,7 @@ class ActionNoise:
         return self._prepare(uniform_noise(self._seed, slot, self._actions_given[slot], self._size))
 
     def state(self) -> State:
-        """Where every stream stands."""
+        """The position in every stream."""
         return {"seed": self._seed, "actions_given": self._actions_given.copy()}
 
     def load_state(self, state: State, *, num_slots: int) -> None:

@@ -1,4 +1,4 @@
-"""Steps in the making: opened by an action, closed by its outcome, cut into rollouts anywhere.
+"""Stores steps, opened by an action and closed by its outcome, and cuts them into rollouts.
 
 One column of steps per slot. The open step of a slot, if it has one, lies in place behind the
 slot's closed ones, at row `length[slot]`; closing it fills in the outcome and adds one to the
@@ -39,7 +39,7 @@ _FIRST_ROWS = 2
 
 
 class RolloutBuffer:
-    """Columns of closed steps and the open one of each slot. Owned by the actor, single-threaded.
+    """Columns of closed steps, and the open step of each slot. Owned by the collector.
 
     A rollout it hands out is a copy, and never changes.
     """
@@ -57,7 +57,7 @@ class RolloutBuffer:
         """Empty storage.
 
         Args:
-            spec: what the policy looks at and how it acts.
+            spec: what the policy is shown and how it acts.
             num_values: V, the critic's value heads.
             state_size: S, numbers of recurrent state; 0 without memory.
             sequence_length: rows of the sequences that columns will be cut into, and
@@ -92,7 +92,7 @@ class RolloutBuffer:
 
     @property
     def num_closed(self) -> int:
-        """Steps closed since the last cut: what a cut would hand out."""
+        """Steps closed since the last cut; a cut would return them."""
         return self._num_closed
 
     @property
@@ -173,7 +173,7 @@ class RolloutBuffer:
         self._closed += len(slot)
 
     def drop(self, slot: Int64Array) -> None:
-        """Forget the open steps of these slots, where there are any: their agents left.
+        """Forget the open steps that these slots have: their agents left.
 
         The last closed step of such a slot ends its sequence: what follows in its column, if
         anything, is another life. Its `next_value`, that of the dropped step's observation, stays.
@@ -186,7 +186,7 @@ class RolloutBuffer:
         self._dropped += len(dropped)
 
     def cut(self) -> Rollout:
-        """Hand out all closed steps, a column for each slot that has any; keep the open ones."""
+        """Return all closed steps, a column for each slot that has any; keep the open ones."""
         slots = np.flatnonzero(self._length)
         self._end_sequences(slots)
         rows = int(self._length.max(initial=0))

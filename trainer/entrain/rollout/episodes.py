@@ -1,4 +1,4 @@
-"""What each agent's episode has earned so far, and the episodes that ended.
+"""Counts the return and length of each agent's episode, and keeps those of episodes that ended.
 
 Returns are sums of raw rewards: not discounted, not scaled, whatever learning does with them.
 Everything is an array indexed by slot; a batch costs the same statements at any size.
@@ -52,7 +52,7 @@ class EpisodeLog:
         self._length[slot] = 0
 
     def record(self, slot: Int64Array, step_type: UInt8Array, reward: Float32Array) -> None:
-        """Take note of the outcomes of actions.
+        """Add the outcomes of actions to their episodes.
 
         Args:
             slot: [N] no slot twice.

@@ -1,4 +1,4 @@
-"""What each agent did and got a step ago, shown to policies that ask for it.
+"""Shows policies that ask for it each agent's previous action and reward.
 
 The simulator never sends it back: the action is kept here by slot from when it was given until the
 next one, and the reward is that of the row itself. Where an episode begins, both are zero, so that
@@ -24,7 +24,7 @@ Gaussian has no bounds."""
 
 
 class History:
-    """The last action by slot. Owned by the actor.
+    """The previous action of each slot. Owned by the actor.
 
     A policy that wants to see neither action nor reward pays for neither.
     """
@@ -57,7 +57,7 @@ class History:
         begins: BoolArray,
         reward: Float32Array,
     ) -> Mapping[str, Array]:
-        """`observation` with what is shown of the step before; itself if nothing is.
+        """Add what is shown of the step before to `observation`.
 
         Args:
             observation: {name: [K, *shape]} of the simulator.
@@ -80,7 +80,7 @@ class History:
     def note(
         self, slot: Int64Array, action: Mapping[str, npt.NDArray[Any]], rows: Int64Array | slice
     ) -> None:
-        """These actions were given.
+        """Remember the actions that were given.
 
         Args:
             slot: [N] no slot twice.

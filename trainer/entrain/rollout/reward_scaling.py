@@ -1,4 +1,4 @@
-"""Rewards brought to a common scale: divided by how much their discounted sum varies.
+"""Scales rewards: divides them by the standard deviation of their discounted sum.
 
 Per slot a discounted sum of the rewards so far runs along,
 
@@ -27,7 +27,7 @@ _EPSILON = 1e-8
 
 
 class RewardScaling(Protocol):
-    """What the actor does to a reward before it is stored."""
+    """How a reward is changed before it is stored."""
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
@@ -42,7 +42,7 @@ class RewardScaling(Protocol):
         ...
 
     def state(self) -> State:
-        """What decides the next scale."""
+        """The statistics that decide how later rewards are scaled."""
         ...
 
     def load_state(self, state: State) -> None:
@@ -54,10 +54,10 @@ class RawRewards:
     """Rewards as they are."""
 
     def grow(self, num_slots: int) -> None:
-        """There is nothing to grow."""
+        """Do nothing."""
 
     def begin(self, slot: Int64Array) -> None:
-        """There is nothing to begin."""
+        """Do nothing."""
 
     def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:  # noqa: ARG002
         """`reward` itself."""
@@ -77,7 +77,7 @@ class RawRewards:
 
 
 class RewardScaler:
-    """Divides rewards by the running deviation of their discounted sum. Owned by the actor."""
+    """Divides rewards by the running deviation of their discounted sum. Owned by the collector."""
 
     def __init__(self, *, discount: float, clip: float) -> None:
         self._discount = discount
@@ -92,7 +92,7 @@ class RewardScaler:
 
     @property
     def divisor(self) -> float:
-        """What rewards are divided by now."""
+        """The number that rewards are divided by now."""
         return math.sqrt(self._variance + _EPSILON)
 
     def grow(self, num_slots: int) -> None:
@@ -100,11 +100,11 @@ class RewardScaler:
         self._sum = grow(self._sum, num_slots)
 
     def begin(self, slot: Int64Array) -> None:
-        """An episode begins in these slots: nothing of the last one's sum may reach it."""
+        """An episode begins in these slots: their sums start from zero."""
         self._sum[slot] = 0.0
 
     def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:
-        """Add [N] rewards to the statistics, then bring them to scale.
+        """Add [N] rewards to the statistics, then scale them.
 
         Args:
             slot: [N] no slot twice.

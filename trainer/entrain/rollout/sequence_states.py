@@ -1,4 +1,4 @@
-"""The recurrent states that a column's sequences are unrolled from, as they were when acting.
+"""Stores the recurrent states from which the sequences of a column are unrolled.
 
 A column is cut into sequences of L rows from its top. Sequence q is unrolled from row
 
@@ -21,7 +21,7 @@ from entrain_envs.timestep import Float32Array, Int64Array
 class SequenceStates:
     """States at the starts of sequences, [Q, slots, S]. Owned by the rollout buffer.
 
-    With S = 0 there is nothing to keep, and no call costs more than looking at that.
+    With S = 0, for policies without memory, every call returns at once.
     """
 
     def __init__(self, state_size: int, *, sequence_length: int, burn_in: int) -> None:

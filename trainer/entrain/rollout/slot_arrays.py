@@ -1,7 +1,7 @@
-"""Arrays indexed by slot: they grow by doubling, and come back from a checkpoint checked.
+"""Arrays indexed by slot: grown by doubling, and checked when they are read from a checkpoint.
 
-Growing copies, so whoever holds an array must take the returned one. What a new slot starts with
-is zero (false). Nothing here knows what the numbers mean.
+Growing copies, so use the returned array in place of the old one. A new slot starts with zero
+(false). Nothing here knows what the numbers mean.
 """
 
 from typing import Any, TypeVar
