@@ -113,7 +113,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the steps of a rollout were worth, as its rewards and values say."""
+    """Advantages and returns of a rollout, estimated from its rewards and values."""
 
     advantage: Float[Tensor, "T B"]
     """[T, B] of each action, as the objective defines it."""

@@ -127,7 +127,7 @@ class Learner:
 
     @property
     def has_state(self) -> bool:
-        """Whether `state` may be called now: an update that is waited for must end first."""
+        """True if `state` may be called now: an update that is waited for must end first."""
         return self._running is None or self._before is not None
 
     def progress_before(self, lesson: Lesson) -> float:

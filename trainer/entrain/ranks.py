@@ -1,4 +1,4 @@
-"""What the ranks of one run agree on: sums and means over the steps of all of them.
+"""Ranks: processes that learn together agree on sums and means over the steps of all.
 
 Ranks are processes that learn the same policy together, each from the steps of its own simulators.
 Every rank must call the same methods in the same order, or all of them wait for ever.

@@ -166,7 +166,7 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What a person wants to know of one update."""
+    """The facts of one update, for people."""
 
     behaviour: str
     progress: Progress
@@ -242,7 +242,7 @@ class Trainer:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What updates were warned of, over all sittings; the newest ones, if there are many."""
+        """Findings about updates, over all sittings; the newest ones, if there are many."""
         return tuple(self._warnings)
 
     @property
@@ -257,7 +257,7 @@ class Trainer:
 
     @property
     def has_state(self) -> bool:
-        """Whether `state` may be called now; else an update must end first, or be interrupted."""
+        """True if `state` may be called now; else an update must end first, or be interrupted."""
         return self._learner.has_state
 
     async def run(self, batches: Batches) -> None:

@@ -244,7 +244,7 @@ class Cuts:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a forward of the policy reads of steps."""
+    """The fields of steps that a forward of the policy reads."""
 
     observation: Mapping[str, Tensor]
     reset: Tensor

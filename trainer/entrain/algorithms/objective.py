@@ -1,4 +1,4 @@
-"""What is maximised: reward alone, or reward and the regularizer together.
+"""Objectives: maximise the reward alone, or reward and regularizer together.
 
 With r the reward, w(s) the regularization of the policy at s (its entropy H, or minus its KL
 divergence from a prior), alpha the coefficient, and g the discount:
@@ -70,7 +70,7 @@ def value_streams(
 
 @dataclass(frozen=True)
 class Signal:
-    """What one value stream sums up, and how much its advantage counts."""
+    """The signal of one value stream, and how much its advantage counts."""
 
     reward: Tensor
     """[T, B] the summand of each step."""

@@ -69,7 +69,7 @@ class Trainers:
 
     @property
     def have_state(self) -> bool:
-        """Whether `state` may be called: no update runs that must end first."""
+        """True if `state` may be called: no update runs that must end first."""
         return all(trainer.has_state for trainer in self._by_name.values())
 
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:

@@ -86,7 +86,7 @@ class InferencePolicy(ABC):
 
     @abstractmethod
     def environment_action(self, action: Action) -> Action:
-        """What the simulator is told: a sampled action in its units and within its bounds."""
+        """The action as the simulator gets it: in its units and within its bounds."""
 
 
 def make_inference_policy(policy: ActorNetwork) -> InferencePolicy:

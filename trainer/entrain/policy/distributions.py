@@ -1,4 +1,4 @@
-"""What a policy returns: a distribution over actions that can be masked and sampled.
+"""Action distributions, as a policy returns them: they can be masked and sampled.
 
 An action is {"continuous": [..., D], "discrete": [..., N]}, with only the keys a behaviour has.
 Noise is uniform in (0, 1): first one number per continuous dimension, then one per branch.
@@ -58,7 +58,7 @@ class ReparameterizedDistribution(ActionDistribution, Protocol):
     def rsample(
         self, noise: Float[Tensor, "*rows numbers"]
     ) -> tuple[Mapping[str, Shaped[Tensor, "*rows _"]], Float[Tensor, "*rows"]]:
-        """What `sample(noise)` and `log_prob` of it return, with gradients through the action.
+        """The values of `sample(noise)` and its `log_prob`, with gradients through the action.
 
         Args:
             noise: [..., D + N] float64 in (0, 1), a constant.

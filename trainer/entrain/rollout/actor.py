@@ -145,7 +145,7 @@ class Actor:
         self._history.grow(num_slots)
 
     def state(self) -> State:
-        """What decides the next actions, but for the policy's weights."""
+        """All that decides the next actions, except the policy's weights."""
         return {
             **self._noise.state(),
             "is_running": self._is_running.copy(),

@@ -52,16 +52,16 @@ class Collector(Protocol[E_co]):
         ...
 
     def ended(self) -> "Collector[E_co]":
-        """What goes on counting once this one is complete, before the next batch."""
+        """The collector that takes over once this one is complete, before the next batch."""
         ...
 
 
 class CollectedPolicy(Protocol):
-    """What a rollout collector must know of the policy that it stores the steps of."""
+    """A policy, as the collector of its steps sees it."""
 
     @property
     def inputs(self) -> BehaviourSpec:
-        """What the policy is shown: the simulator's observations, and what the actor adds."""
+        """All that the policy sees: the simulator's observations, and what the actor adds."""
         ...
 
     @property

@@ -14,12 +14,12 @@ from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, Int64Array
 
 Rows: TypeAlias = Int64Array | slice
-"""What picks rows out of an array: their indices, or slice(None) for all of them."""
+"""An index of rows of an array: their numbers, or slice(None) for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a policy says of a batch."""
+    """A batch as the policy evaluated it."""
 
     batch: SlotTimesteps
 
@@ -87,7 +87,7 @@ class Sampled(ActionBatch):
 
 
 def rows_where(is_wanted: BoolArray) -> Rows:
-    """What picks these rows. Usually it is all of them, and then nothing need be gathered."""
+    """An index of these rows: a slice if it is all of them, as usual, so that nothing is copied."""
     if np.count_nonzero(is_wanted) == len(is_wanted):
         return slice(None)
     return np.flatnonzero(is_wanted)
