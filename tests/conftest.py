@@ -17,6 +17,11 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True)
+def _checks_begin_anew() -> None:
+    shape_checks.Tests.begun += 1
+
+
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """As in production: for tests of what is done with wrong shapes, and of what calls cost."""

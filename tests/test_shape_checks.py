@@ -17,7 +17,7 @@ from entrain.policy.distributions import DiagonalGaussian
 from entrain_envs import shapes
 from entrain_envs.shapes import Bool, Float, Int
 from entrain_envs.timestep import ActionBatch
-from support.shape_checks import CHECKED, check_shapes
+from support.shape_checks import CHECKED, CHECKED_CALLS, Tests, check_shapes
 
 Float32s = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -67,6 +67,17 @@ def test_a_result_of_another_shape_is_caught() -> None:
     assert doubled(x).shape == (4, 3)
     with pytest.raises(TypeCheckError, match="return value"):
         made_module(doubled=doubled).doubled(x)
+
+
+def test_only_the_first_calls_of_each_test_are_checked() -> None:
+    module = made_module(doubled=doubled)
+    for _ in range(CHECKED_CALLS):
+        with pytest.raises(TypeCheckError):
+            module.doubled(torch.zeros(2, 3))
+    assert module.doubled(torch.zeros(2, 3)).shape == (4, 3)
+    Tests.begun += 1
+    with pytest.raises(TypeCheckError):
+        module.doubled(torch.zeros(2, 3))
 
 
 def counted(x: Int[torch.Tensor, " K"], name: int) -> int:

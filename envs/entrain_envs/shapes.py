@@ -1,7 +1,7 @@
 """Shapes in annotations: `Float[Tensor, "T B"]` is a `Tensor` of floats with two dimensions.
 
 To Python and to type checkers it is the type alone, and costs nothing. The test suite replaces
-these names by jaxtyping's, which check at every call that each dimension has one size; see
+these names by jaxtyping's, which check in calls that each dimension has one size; see
 tests/support/shape_checks.py and https://docs.kidger.site/jaxtyping/api/array/.
 
     "T B V"     three dimensions         "T B ..."   any number of further ones

@@ -1,4 +1,4 @@
-"""Checks the shapes in annotations at every call: in the test suite, never in production.
+"""Checks the shapes in annotations when functions are called: in tests, never in production.
 
 The packages write shapes as `Float[Tensor, "T B"]`, which means nothing to Python (see
 `entrain_envs.shapes`). Installed before they are imported, the hook puts jaxtyping's names there,
@@ -6,10 +6,10 @@ and wraps what has shapes in its annotations with jaxtyping and beartype. Everyt
 modules runs as in production.
 """
 
+import functools
 import inspect
 import sys
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import FunctionType, ModuleType
@@ -29,6 +29,16 @@ CHECKED = (
     "entrain.requests",
 )
 """Modules whose annotations have shapes, and packages of such modules."""
+
+
+CHECKED_CALLS = 3
+"""Of each function, in each test: training calls some of them a hundred thousand times."""
+
+
+class Tests:
+    """Counts them, so that each begins with checks."""
+
+    begun = 0
 
 
 def install() -> None:
@@ -94,19 +104,12 @@ def check_shapes(module: ModuleType) -> None:
 
 
 def check_class(cls: type) -> None:
-    """Wrap the methods and, of a dataclass, the construction."""
+    """Wrap the methods and properties; a dataclass's `__init__` has the shapes of its fields."""
     for name, member in list(vars(cls).items()):
         if isinstance(member, FunctionType):
             setattr(cls, name, checked(member))
         elif isinstance(member, property) and isinstance(member.fget, FunctionType):
             setattr(cls, name, property(checked(member.fget), doc=member.__doc__))
-    if is_dataclass(cls):
-        shaped = [field for field in fields(cls) if has_shape(field.type)]
-        for field in fields(cls):
-            if field not in shaped:
-                field.type = Any
-        if shaped:
-            jaxtyping.jaxtyped(cls, typechecker=beartype)
 
 
 def checked(function: FunctionType) -> Any:
@@ -117,7 +120,22 @@ def checked(function: FunctionType) -> Any:
     # All other types are checked by mypy, and beartype does not support every one of them. What a
     # decorator such as torch.no_grad has wrapped is where the signature is read.
     inspect.unwrap(function).__annotations__ = shaped
-    return jaxtyping.jaxtyped(function, typechecker=beartype)
+    return limited(function, jaxtyping.jaxtyped(function, typechecker=beartype))
+
+
+def limited(function: Callable[..., Any], checking: Callable[..., Any]) -> Callable[..., Any]:
+    """Calls `checking` at first in each test, then `function`: a check takes some 50 us."""
+    calls = test = 0
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        nonlocal calls, test
+        if test != Tests.begun:
+            calls, test = 0, Tests.begun
+        calls += 1
+        return (checking if calls <= CHECKED_CALLS else function)(*args, **options)
+
+    return call
 
 
 def has_shape(hint: Any) -> bool:
