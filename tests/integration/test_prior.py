@@ -246,7 +246,7 @@ def test_a_prior_for_another_spec_is_refused(tmp_path: Path) -> None:
 
 def test_a_prior_with_memory_is_refused(tmp_path: Path) -> None:
     prior = saved_run(tmp_path / "before", memory="gru")
-    with pytest.raises(ConfigError, match="'toy' has memory, and only what a step shows"):
+    with pytest.raises(ConfigError, match="of 'toy' has memory, which a prior must not have"):
         regularized(prior, tmp_path / "new", SPEC)
 
 
