@@ -333,7 +333,8 @@ STEPS_PER_SECOND = Metric(
 )
 TIME_WAIT = _share(
     "wait",
-    meaning="Share of the time since the update before in which this policy waited for simulators.",
+    meaning="Share of the time since the update before in which answers were written and this "
+    "policy waited for simulators.",
     remedy="Near 1, the simulators are the bottleneck: start more of them (`simulators.launch`), "
     "or put more agents into each. Near 0, the trainer is; look at `time/learn`.",
 )
@@ -352,7 +353,7 @@ TIME_LEARN = _share(
 )
 TIME_ACT = _share(
     "act",
-    meaning="Share of the time in which actions were sampled and handed to the answers.",
+    meaning="Share of the time in which actions were sampled.",
     remedy="It should be small. If it is not, batches are very small: put more agents into each "
     "simulator.",
 )
