@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from entrain.errors import BadStepError, UnexpectedMessageError
+from entrain.serving.batch import nobody_waits
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain_envs.codec import BehaviourCodec
@@ -92,7 +93,7 @@ class Exchange:
         if participant.is_waiting:
             participant.ask_again(lambda: self._read(step), size=size)
         else:
-            self.act(_ignore)
+            self.act(nobody_waits)
         return True
 
     @property
@@ -170,7 +171,3 @@ class Exchange:
             act.changed_environment_parameters.update(changed)
             self._known_parameters = self._parameters.values
         return response.SerializeToString()
-
-
-def _ignore() -> None:
-    """A message was taken by the transport: nobody waits for it."""

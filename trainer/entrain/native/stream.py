@@ -28,6 +28,7 @@ from entrain.errors import (
 from entrain.native.hello import MAX_NAME_LENGTH, read_hello
 from entrain.native.session import Session
 from entrain.native.sessions import Sessions
+from entrain.serving.batch import nobody_waits
 from entrain.serving.front import Ending
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -206,7 +207,7 @@ class StreamProtocol:
         self.state_now = StreamState.TALKING
         session.attach(self, self._link, is_resumed=is_resumed)
         welcome = pb.ConnectResponse(welcome=self._sessions.welcome_message(session, is_resumed))
-        self._link.send(welcome.SerializeToString(), _ignore)
+        self._link.send(welcome.SerializeToString(), nobody_waits)
 
     def _leave(self, reason: str) -> None:
         self.state_now = StreamState.OVER
@@ -220,7 +221,7 @@ class StreamProtocol:
         self.state_now = StreamState.CLOSING
         self._is_complete = ending is Ending.COMPLETED
         close = pb.Close(reason=CLOSE_REASONS[ending], message=message)
-        self._link.send(pb.ConnectResponse(close=close).SerializeToString(), _ignore)
+        self._link.send(pb.ConnectResponse(close=close).SerializeToString(), nobody_waits)
 
     def refuse(self, error: SimulatorError) -> None:
         """The stream ends because of what was sent on it, and its session with it."""
@@ -254,7 +255,3 @@ class StreamProtocol:
                 self._sessions.grace_s,
                 "" if is_waiting else TOO_LONG_PERHAPS,
             )
-
-
-def _ignore() -> None:
-    """A message was taken by the transport: nobody waits for it."""

@@ -15,6 +15,10 @@ from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBat
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 
 
+def nobody_waits() -> None:
+    """Called when the transport took a message that no batch waits for."""
+
+
 class Asker(Protocol):
     """Who asks for actions. See `Participant`."""
 

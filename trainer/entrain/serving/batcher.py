@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.config.run import ServerConfig
-from entrain.serving.batch import Reply, Request, RequestBatch, Unanswered
+from entrain.serving.batch import Reply, Request, RequestBatch, Unanswered, nobody_waits
 from entrain.serving.slots import SlotTable
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
@@ -232,7 +232,7 @@ class RequestBatcher:
         """Requests without a single row are answered at once; no policy needs to see them."""
         for request in self._take_waiting():
             request.asker.answer(
-                request.behaviour, request.step_number, no_actions(self._spec), _ignore
+                request.behaviour, request.step_number, no_actions(self._spec), nobody_waits
             )
 
     def owes(self, owner: str) -> bool:
@@ -242,10 +242,6 @@ class RequestBatcher:
     def restore_unanswered(self, replies: Sequence[Reply]) -> None:
         """A batch was out when the checkpoint was taken: its answers are still owed."""
         self._out = Unanswered(replies, self)
-
-
-def _ignore() -> None:
-    """A message was taken by the transport: nobody waits for it."""
 
 
 def no_actions(spec: BehaviourSpec) -> ActionBatch:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.errors import BadStepError
-from entrain.serving.batch import Request
+from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
 from entrain.serving.step_order import MID_BYTE, StepOrder
@@ -187,7 +187,7 @@ class Participant:
         if wanted:
             self._submit(asked, size)
         else:
-            self.receiver.act(_ignore)
+            self.receiver.act(nobody_waits)
 
     def ask_again(self, read: Callable[[], Mapping[str, TimestepBatch]], *, size: int) -> None:
         """Take the newest step once more; what no batch had taken before a restart is requested.
@@ -331,10 +331,6 @@ class Participant:
             self._claim(agents, len(agents.order if agents.asked is None else agents.asked))
         self.is_waiting = len(self.answers) < len(self._wanted)
         self.detach(deadline_s=deadline_s)
-
-
-def _ignore() -> None:
-    """A message was taken by the transport: nobody waits for it."""
 
 
 def actions_state(actions: ActionBatch) -> State:
