@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from entrain.config.load import json_schema
+from entrain.metric import Metric
 from entrain.metrics import (
     ENTROPY,
     ENTROPY_OF_DIMENSION,
     KL,
     METRICS,
     SIGMA,
-    Metric,
     find_metric,
     require_declared,
 )

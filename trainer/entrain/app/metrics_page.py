@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from entrain.errors import ConfigError
-from entrain.metrics import METRICS, NEITHER, Metric, find_metric
+from entrain.metric import NEITHER, Metric
+from entrain.metrics import METRICS, find_metric
 
 _INTRODUCTION = """\
 # Metrics

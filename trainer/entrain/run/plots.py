@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from entrain.metric import Metric
 from entrain.metrics import (
     CLIP_FRACTION,
     ENTROPY,
@@ -25,7 +26,6 @@ from entrain.metrics import (
     LOSS_VALUE,
     SIGMA,
     STEPS_PER_SECOND,
-    Metric,
 )
 from entrain.run.quantities import compact
 from entrain.run.table import Float64Array, Series

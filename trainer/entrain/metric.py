@@ -1,0 +1,65 @@
+"""What is known about one metric: its name, its unit, what it means, how people read it.
+
+Nothing here knows which metrics there are; `metrics` declares them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Better: TypeAlias = Literal["more is better", "less is better", "neither more nor less is better"]
+NEITHER: Better = "neither more nor less is better"
+EACH = "N"
+"""Stands for a number in the name of a metric that there is one of for each action dimension."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number that is measured with every update, or one for each action dimension."""
+
+    name: str
+    """As in metrics.csv and TensorBoard; `policy/sigma/N` is `policy/sigma/0`, `/1` and so on."""
+
+    title: str = ""
+    """Above its picture in the report; "" if it has none."""
+
+    unit: str = ""
+    """Of the number; "" if it has none."""
+
+    better: Better = NEITHER
+
+    shown: str = ".3g"
+    """How it is written for people: a format of Python."""
+
+    meaning: str
+    """Sentences: what is measured, over what."""
+
+    remedy: str
+    """Sentences: what a healthy curve does, what else it may do, and what to change then."""
+
+    when: str = ""
+    """When it is written; "" if it is after every update."""
+
+    @property
+    def is_family(self) -> bool:
+        """Whether there is one for each action dimension."""
+        return self.name.endswith(f"/{EACH}")
+
+    @property
+    def prefix(self) -> str:
+        """The part of the name before the number, for a family of metrics."""
+        return self.name.removesuffix(EACH)
+
+    def of(self, dimension: int) -> str:
+        """Returns the name of one member of a family."""
+        return f"{self.prefix}{dimension}"
+
+    def has_name(self, name: str) -> bool:
+        """Whether `name` is this metric or, if it is a family, one of its members."""
+        if self.is_family:
+            return name.startswith(self.prefix) and name.removeprefix(self.prefix).isdecimal()
+        return name == self.name
+
+    def text(self, value: float) -> str:
+        """Returns `value` as people read it; a dash if it is not a finite number."""
+        return format(value, self.shown) if math.isfinite(value) else "-"
