@@ -10,7 +10,7 @@ FLOOR  := 98
 COVERAGE ?=
 MEASURED := --cov --cov-report=term --cov-fail-under=$(FLOOR)
 
-.PHONY: demo test check learn bench docs proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile learn bench docs proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,10 @@ demo: setup  ## Train the balance ball from separate simulator processes, over g
 	$(BIN)/entrain train docs/examples/balance_ball.yaml
 
 test: setup  ## Unit and integration tests; no network beyond loopback.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning" $(if $(COVERAGE),$(MEASURED))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile" $(if $(COVERAGE),$(MEASURED))
+
+hostile: setup  ## Attacks on a run with a good citizen in it, the long forms too; some minutes.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --timeout 600 tests/hostile
 
 learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

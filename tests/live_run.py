@@ -36,9 +36,22 @@ def config_from(text: str, folder: Path) -> RunConfig:
 
 
 async def train(
-    config: RunConfig, folder: RunFolder, *, stop_at: Moment | None = None, resumed: bool = False
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    stop_at: Moment | None = None,
+    resumed: bool = False,
+    look_s: float = 0.0,
 ) -> tuple[Outcome, TrainingRun]:
-    """One sitting of a run, until it is complete or the moment to stop has come."""
+    """One sitting of a run, until it is complete or the moment to stop has come.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        stop_at: says when to stop.
+        resumed: whether it goes on from the newest checkpoint.
+        look_s: how often `stop_at` is asked at most; 0 asks whenever nothing else is to be done.
+    """
     restored = newest(folder) if resumed else None
     run = TrainingRun(
         config,
@@ -48,7 +61,7 @@ async def train(
         restored=restored,
     )
     stop = asyncio.Event()
-    watcher = asyncio.create_task(_set_at(run, stop_at, stop))
+    watcher = asyncio.create_task(_set_at(run, stop_at, stop, look_s))
     try:
         outcome = await run.run(stop)
     finally:
@@ -56,14 +69,16 @@ async def train(
     return outcome, run
 
 
-async def _set_at(run: TrainingRun, moment: Moment | None, stop: asyncio.Event) -> None:
+async def _set_at(
+    run: TrainingRun, moment: Moment | None, stop: asyncio.Event, look_s: float
+) -> None:
     while moment is not None and not stop.is_set():
         if moment(run):
             stop.set()
         # An update computes in a thread of its own: asking without a pause would hardly ever let
         # it have the interpreter.
         is_learning = any(trainer.is_learning for trainer in run.trainers.values())
-        await asyncio.sleep(0.001 if is_learning else 0)
+        await asyncio.sleep(max(look_s, 0.001) if is_learning else look_s)
 
 
 def newest(folder: RunFolder) -> Loaded:
