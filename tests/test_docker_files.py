@@ -18,7 +18,7 @@ import yaml
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.native.address import check_exposure, parse_address
-from entrain_envs import __main__ as entrain_env
+from entrain_envs import command_line as entrain_env
 
 REPOSITORY = Path(__file__).parents[1]
 DOCKER = REPOSITORY / "docker"
@@ -203,7 +203,7 @@ def test_the_trainer_asks_for_tls_and_the_token_beyond_loopback() -> None:
 
 def test_simulators_dial_the_trainer_with_tls_and_the_token() -> None:
     simulator = service("balance-ball")
-    options = entrain_env._parser().parse_args(shlex.split(simulator["command"]))
+    options = entrain_env.parser().parse_args(shlex.split(simulator["command"]))
     host, _, port = options.connect.partition(":")
     assert host in compose()["services"]
     assert run_config().server.address.endswith(f":{port}")

@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from entrain_envs import __main__ as command
+from entrain_envs import command_line
 from entrain_envs.codec import decode_spec, encode_actions
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
@@ -87,7 +88,7 @@ def clean_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def parse(*arguments: str) -> argparse.Namespace:
-    return command._parser().parse_args(arguments)
+    return command_line.parser().parse_args(arguments)
 
 
 def test_the_balance_ball_runs_until_the_trainer_is_done(serve: Serve) -> None:

@@ -1,0 +1,176 @@
+"""The options of the `entrain-env` command.
+
+Nothing heavy is imported here, so that --help answers at once.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from entrain_envs.exit_codes import MISFIT
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line. `kind` of what it returns names the environment's."""
+    parser = argparse.ArgumentParser(
+        prog="entrain-env",
+        description="Run an environment as a simulator that an entrain trainer teaches.",
+        epilog="Example: entrain-env gymnasium CartPole-v1 --count 8 --connect localhost:50051. "
+        "Exit codes: 0 the trainer is done, or this was stopped; 1 something failed, such as the "
+        "connection; 2 the command line is wrong, or the environment cannot be a simulator; "
+        f"{MISFIT} the trainer refuses this simulator as it is. A trainer that launched it starts "
+        f"it again after 1, and never after 2 or {MISFIT}.",
+    )
+    commands = parser.add_subparsers(
+        dest="kind", required=True, metavar="KIND", title="kinds of environment"
+    )
+    _add_gymnasium(commands)
+    _add_pettingzoo(commands)
+    _add_balance_ball(commands)
+    _add_cue_memory(commands)
+    return parser
+
+
+def _add_gymnasium(commands: Any) -> None:
+    command = commands.add_parser("gymnasium", help="any Gymnasium environment")
+    command.add_argument(
+        "environment", metavar="ENV_ID", help="such as CartPole-v1, or MODULE:ENV_ID"
+    )
+    command.add_argument(
+        "--wrapper",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="wrap each copy, innermost first; may be given several times",
+    )
+    command.add_argument(
+        "--keep",
+        type=_indices,
+        metavar="I,J,...",
+        help="show only these numbers of a vector observation, counted from 0; hide the others",
+    )
+    _add_kwargs(command)
+    _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
+
+
+def _add_pettingzoo(commands: Any) -> None:
+    command = commands.add_parser("pettingzoo", help="any parallel PettingZoo environment")
+    command.add_argument(
+        "environment",
+        metavar="MODULE[:FACTORY]",
+        help="such as pettingzoo.butterfly.pistonball_v6; FACTORY is parallel_env if left out",
+    )
+    command.add_argument(
+        "--one-each",
+        action="store_true",
+        help="a behaviour for each agent, instead of one for all with the same spaces",
+    )
+    _add_kwargs(command)
+    _add_common(
+        command,
+        count=1,
+        behaviour="",
+        behaviour_help="default: agents' names without their numbers",
+    )
+
+
+def _add_balance_ball(commands: Any) -> None:
+    command = commands.add_parser("balance-ball", help="bundled: keep balls on tilting platforms")
+    _add_common(command, count=12, behaviour="ball", behaviour_help="default: ball")
+
+
+def _add_cue_memory(commands: Any) -> None:
+    command = commands.add_parser(
+        "cue-memory", help="bundled: remember a sign until the end of a corridor"
+    )
+    command.add_argument("--cues", type=_positive, default=4, help="signs, and doors (4)")
+    _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
+
+
+def _add_kwargs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--kwargs",
+        type=_json_object,
+        default={},
+        metavar="JSON",
+        help="arguments of the environment, such as '{\"continuous\": true}'",
+    )
+
+
+def _add_common(
+    command: argparse.ArgumentParser, *, count: int, behaviour: str, behaviour_help: str
+) -> None:
+    environ = os.environ
+    address = environ.get("ENTRAIN_ADDRESS")
+    add = command.add_argument
+    add("--count", type=_positive, default=count, help=f"copies in one message ({count})")
+    add("--behaviour", default=behaviour, metavar="NAME", help=behaviour_help)
+    add(
+        "--connect",
+        default=address,
+        required=address is None,
+        metavar="ADDRESS",
+        help="the trainer: HOST:PORT, [IPV6]:PORT or unix:PATH ($ENTRAIN_ADDRESS)",
+    )
+    add(
+        "--name",
+        default=environ.get("ENTRAIN_SIMULATOR", f"simulator-{os.getpid()}"),
+        help="for the trainer's logs; in lockstep each needs its own ($ENTRAIN_SIMULATOR)",
+    )
+    for option, variable, text in (
+        ("--token-file", "ENTRAIN_TOKEN_FILE", "file whose first line is the bearer token"),
+        ("--tls-ca", "ENTRAIN_TLS_CA", "PEM of the trainer's authority; switches TLS on"),
+        ("--tls-certificate", "ENTRAIN_TLS_CERTIFICATE", "PEM of this simulator's certificate"),
+        ("--tls-key", "ENTRAIN_TLS_KEY", "PEM of its private key"),
+    ):
+        add(
+            option, type=Path, default=_path(variable), metavar="FILE", help=f"{text} (${variable})"
+        )
+    add("--seed", type=int, metavar="N", help="instead of the seed that the trainer gives")
+    add(
+        "--connect-s",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="how long to wait for a trainer that is not up yet (300)",
+    )
+    add(
+        "--reconnect-s",
+        type=float,
+        default=environ.get("ENTRAIN_RECONNECT_S", "60"),
+        metavar="S",
+        help="how long to wait for one that stopped or broke ($ENTRAIN_RECONNECT_S, or else 60)",
+    )
+    add("--max-message-mib", type=float, default=256.0, metavar="MIB", help="largest message (256)")
+    add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
+    add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
+
+
+def _path(variable: str) -> Path | None:
+    return Path(os.environ[variable]) if os.environ.get(variable) else None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is below 1")
+    return number
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(index) for index in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of indices, such as 0,2") from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text} is no JSON object; write {{"name": value}}')
+    return value
