@@ -229,7 +229,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
     caplog.set_level(logging.INFO)
     with simulators(f"unix:{tmp_path}/s", {"a": BalanceBall(count=2)}):
         assert commands.resume(folder.path, []) == 0
-    assert f"{newest} is damaged and not used: arrays.safetensors has" in caplog.text
+    assert f"{newest} is damaged, and neither used nor counted as one to keep: " in caplog.text
     assert f"going on from {before}" in caplog.text
     rows = folder.metrics.read_text().splitlines()
     steps = [int(row.split(",")[1]) for row in rows[1:]]

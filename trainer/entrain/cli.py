@@ -29,6 +29,8 @@ _EXIT_CODES: Final = {
     4: "cannot listen: port, certificate or token",
     5: "no simulator came, or all left for good",
     6: "training diverged: a loss or gradient was not finite; saved in the state before that",
+    7: "the disk refuses what must be written; what was saved before is as it was",
+    75: "another trainer has the run folder; try again when it has ended",
     INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
 }
 

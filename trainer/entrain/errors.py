@@ -5,6 +5,8 @@ EntrainError                exit code 1
 ├── CheckpointError         3  a checkpoint is missing, damaged or made for another spec
 ├── ServeError              4  the trainer cannot listen as it was told: port, certificate, token
 ├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
+├── DiskError               7  the disk refuses: full, read-only, failing, the run folder gone
+├── InUseError              75 another trainer has the run folder; the same command works later
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
 ├── ExportError             1  an exported file computes something else than the policy
@@ -62,6 +64,18 @@ class TrainingDivergedError(EntrainError):
     """A loss or gradient became NaN or infinite; the weights are those before that update."""
 
     exit_code = 6
+
+
+class DiskError(EntrainError):
+    """The disk refuses what a run must write; what was written before is as it was."""
+
+    exit_code = 7
+
+
+class InUseError(EntrainError):
+    """Another trainer has the run folder; once that one has ended, the same command works."""
+
+    exit_code = 75
 
 
 class ExportError(EntrainError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrain.app.checkpointing import Checkpointing
-from entrain.errors import CheckpointError
+from entrain.errors import DiskError
 from entrain.state import State
 
 PATIENCE_S = 10.0
@@ -119,9 +119,9 @@ async def test_a_full_disk_on_the_way_is_logged_and_at_the_end_is_an_error(
     store: FakeStore, schedule: Checkpointing, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.let_go.set()
-    store.failure = CheckpointError("no space left")
+    store.failure = DiskError("no space left")
     schedule.save_if_due(100, state_at(100))
     await schedule.finish()
     assert caplog.messages == ["no space left; training goes on"]
-    with pytest.raises(CheckpointError, match="no space left"):
+    with pytest.raises(DiskError, match="no space left"):
         await schedule.save_last(120, state_at(120))

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import entrain
-from entrain.errors import CheckpointError
-from entrain.run import checkpoint
-from entrain.run.checkpoint import FORMAT, CheckpointStore
+from entrain.errors import CheckpointError, DiskError
+from entrain.run import checkpoint, checkpoint_files
+from entrain.run.checkpoint import CheckpointStore
+from entrain.run.checkpoint_files import FORMAT
 
 FILES = ("state.json", "arrays.safetensors", "manifest.json")
 
@@ -232,8 +233,8 @@ def test_one_of_a_later_format_is_refused_and_not_passed_over(
     store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", FORMAT + 1)
-        patch.setattr(checkpoint, "__version__", "9.8.7")
+        patch.setattr(checkpoint_files, "FORMAT", FORMAT + 1)
+        patch.setattr(checkpoint_files, "__version__", "9.8.7")
         store.save(state_of(300), step=300)
     said = r"0003-step-300 was written by entrain 9\.8\.7, in checkpoint format 3; .* format 2 only"
     with pytest.raises(CheckpointError, match=said):
@@ -266,6 +267,50 @@ def test_damaged_ones_do_not_push_valid_ones_out(folder: Path) -> None:
     assert [path.name for path in store.paths] == ["0004-step-180", "0003-step-150"]
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("known", [True, False])
+def test_one_that_is_damaged_while_a_run_goes_on_never_counts_and_is_said_once(
+    folder: Path, name: str, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = CheckpointStore(folder, keep=2)
+    store.save(state_of(100), step=100)
+    store.save(state_of(200), step=200)
+    flip(store.paths[0] / name, 5)
+    if not known:
+        store = CheckpointStore(folder, keep=2)
+    store.save(state_of(300), step=300)
+    assert [path.name for path in store.paths] == [
+        "0003-step-300",
+        "0002-step-200",
+        "0001-step-100",
+    ]
+    said = [line for line in caplog.messages if "0002-step-200 is damaged, and neither" in line]
+    assert len(said) == 1
+    # With two whole ones there is no need of the damaged one, nor of any that is older.
+    store.save(state_of(400), step=400)
+    assert [path.name for path in store.paths] == ["0004-step-400", "0003-step-300"]
+    assert [line for line in caplog.messages if "is damaged" in line] == said
+
+
+def test_what_is_kept_is_read_once_and_not_after_every_save(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CheckpointStore(folder, keep=3).save(state_of(100), step=100)
+    reads: list[str] = []
+    original = checkpoint_files.read_files
+
+    def read_files(path: Path) -> Any:
+        reads.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(checkpoint, "read_files", read_files)
+    store = CheckpointStore(folder, keep=3)
+    for step in (200, 300, 400, 500):
+        store.save(state_of(step), step=step)
+    assert reads == ["0001-step-100"]
+    assert store.load_newest().step == 500
+
+
 @pytest.mark.parametrize("failing", ["fsync", "rename", "mkdtemp"])
 def test_a_disk_that_refuses_is_a_clear_error_and_changes_nothing(
     store: CheckpointStore, folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str
@@ -276,7 +321,7 @@ def test_a_disk_that_refuses_is_a_clear_error_and_changes_nothing(
             patch.setattr(checkpoint.tempfile, failing, refuse)  # type: ignore[attr-defined]
         else:
             patch.setattr(os, failing, refuse)
-        with pytest.raises(CheckpointError, match=r"0003-step-300: No space left.*Make room"):
+        with pytest.raises(DiskError, match=r"step-300: No space left.*; make room on the disk at"):
             store.save(state_of(300), step=300)
     assert contents(folder) == before
     assert store.load_newest().step == 200
@@ -288,7 +333,7 @@ def test_a_disk_that_refuses_is_a_clear_error_and_changes_nothing(
 def test_a_folder_without_permission_is_a_clear_error(store: CheckpointStore, folder: Path) -> None:
     folder.chmod(0o555)
     try:
-        with pytest.raises(CheckpointError, match=r"Permission denied.*mend its permissions"):
+        with pytest.raises(DiskError, match=r"Permission denied.*mend its permissions"):
             store.save(state_of(300), step=300)
     finally:
         folder.chmod(0o755)
@@ -296,7 +341,7 @@ def test_a_folder_without_permission_is_a_clear_error(store: CheckpointStore, fo
 
 def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("not a folder")
-    with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
+    with pytest.raises(DiskError, match="cannot write the checkpoint"):
         CheckpointStore(tmp_path / "checkpoints", keep=1).save({}, step=1)
 
 

@@ -190,7 +190,7 @@ def test_a_torch_tensor_is_refused() -> None:
 def test_documents_that_do_not_belong_together_are_refused() -> None:
     document, _ = encode_state({"x": np.zeros(2)})
     _, tensors = encode_state({"y": np.zeros(2)})
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="there is no array 'x'"):
         decode_state(document, tensors)
 
 

@@ -39,9 +39,6 @@ logger = logging.getLogger(__name__)
 TLS_CA = "ENTRAIN_TLS_CA"
 """Environment variable with the certificate authority that simulators trust."""
 
-CHECKPOINT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-"""Exceptions raised when a checkpoint has another layout."""
-
 BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
 """Parts of torch's messages about tensors that are too large; these errors have no own class."""
 
@@ -309,7 +306,9 @@ def checked(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except CHECKPOINT_ERRORS as error:
+    except EntrainError:
+        raise
+    except Exception as error:  # whatever making sense of another layout comes to
         # The digest says that the file is whole, so another version or another run wrote it.
         raise CheckpointError(
             f"{path} is whole, but not of this run: {type(error).__name__}: {error}. Resume with "

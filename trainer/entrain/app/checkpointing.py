@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from entrain.errors import CheckpointError
+from entrain.errors import DiskError
 from entrain.state import State
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Store(Protocol):
     """Writes checkpoints. See `run.checkpoint.CheckpointStore`."""
 
     def save(self, state: State, *, step: int) -> Path:
-        """Write `state` as the newest checkpoint; CheckpointError if the disk refuses."""
+        """Write `state` as the newest checkpoint; DiskError if the disk refuses."""
         ...
 
 
@@ -65,7 +65,7 @@ class Checkpointing:
             await self._writing
 
     async def save_last(self, env_steps: int, take_state: Callable[[], State]) -> None:
-        """Write a checkpoint after the one that is being written; CheckpointError if that fails."""
+        """Write a checkpoint after the one that is being written; DiskError if that fails."""
         await self.finish()
         path = await asyncio.to_thread(self._store.save, take_state(), step=env_steps)
         self._saved_at = env_steps
@@ -74,6 +74,6 @@ class Checkpointing:
     async def _write(self, state: State, env_steps: int) -> None:
         try:
             await asyncio.to_thread(self._store.save, state, step=env_steps)
-        except CheckpointError as error:
+        except DiskError as error:
             # The disk may have room again at the next checkpoint; until then the run goes on.
             logger.error("%s; training goes on", error)

@@ -3,10 +3,7 @@
     checkpoints/
         0011-step-400000/
         0012-step-491520/
-            state.json            structure and small values
-            arrays.safetensors    arrays
-            manifest.json         format, version of entrain, step, size and SHA-256 of each file,
-                                  and of itself
+            state.json, arrays.safetensors, manifest.json: see `checkpoint_files`
 
 A checkpoint's files are written to a temporary folder, which is then renamed once. A crash leaves
 either the whole checkpoint or a temporary folder, which the next save removes. The number always
@@ -14,8 +11,6 @@ grows: after a resume from an older checkpoint, a new one has a higher number th
 a later step.
 """
 
-import hashlib
-import json
 import logging
 import os
 import re
@@ -24,29 +19,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from entrain import __version__
 from entrain.errors import CheckpointError
+from entrain.run.checkpoint_files import DamagedError, Stamps, encode_files, read_files, stamps
+from entrain.run.disk import refused
 from entrain.run.durable import sync_folder, write_file
-from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Raised when older programs could no longer read what this one writes, or this one theirs."""
-
-_VERSIONS_OF_FORMATS = {1: "0.1"}
-"""Manifests of format 1 do not name the version that wrote them."""
-
-_NAME = re.compile(r"(\d+)-step-(\d+)")
+_NAME = re.compile(r"([0-9]{1,18})-step-([0-9]{1,18})")
 _SAVING, _DELETING = ".saving-", ".deleting-"
-_STATE, _ARRAYS, _MANIFEST = "state.json", "arrays.safetensors", "manifest.json"
-
-
-class _DamagedError(Exception):
-    """Says why one checkpoint cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,8 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep}; at least one checkpoint must stay")
         self._folder = folder
         self._keep = keep
-        self._damaged: frozenset[Path] = frozenset()
+        self._known: dict[Path, tuple[Stamps | None, str]] = {}
+        """{checkpoint: its stamps when it was read or written, and what was wrong with it}."""
 
     def __repr__(self) -> str:
         return f"<CheckpointStore {self._folder}: {len(self.paths)} checkpoints>"
@@ -104,22 +88,19 @@ class CheckpointStore:
         """Write `state` as the newest checkpoint, then remove those beyond the ones to keep.
 
         Raises:
-            CheckpointError: the disk is full or refuses; every earlier checkpoint is as it was.
+            DiskError: the disk is full or refuses; every earlier checkpoint is as it was.
             TypeError: the state holds a value that no State may hold.
         """
-        document, tensors = encode_state(state)
-        files = {_STATE: document, _ARRAYS: tensors}
-        files[_MANIFEST] = _manifest(files, step=step)
-        serial = _serial(self.paths[0]) + 1 if self.paths else 1
-        path = self._folder / f"{serial:04d}-step-{step}"
+        files = encode_files(state, step=step)
+        path = self._folder / f"step-{step}"
         try:
+            serial = _serial(self.paths[0]) + 1 if self.paths else 1
+            path = self._folder / f"{serial:04d}-step-{step}"
             self._write(path, files)
+            self._known[path] = (stamps(path), "")
+            self._prune()
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write the checkpoint {path}: {error.strerror or error}; earlier "
-                "checkpoints are as they were. Make room on the disk or mend its permissions"
-            ) from error
-        self._prune()
+            raise refused(error, path, "the checkpoint") from error
         return path
 
     def load_newest(self) -> Loaded:
@@ -130,19 +111,26 @@ class CheckpointStore:
                 was written in another format, by another version of this program.
         """
         skipped: list[Skipped] = []
-        for path in self.paths:
+        for path in self._readable_paths():
+            before = stamps(path)
             try:
-                step, state = _read(path)
-            except _DamagedError as damage:
+                step, state = read_files(path)
+            except DamagedError as damage:
+                self._know(path, before, str(damage))
                 skipped.append(Skipped(path, str(damage)))
-                logger.warning("checkpoint %s is damaged and not used: %s", path, damage)
             else:
-                self._damaged = frozenset(skip.path for skip in skipped)
+                self._know(path, before, "")
                 return Loaded(state, step, path, tuple(skipped))
         if not skipped:
             raise CheckpointError(f"there is no checkpoint in {self._folder}")
         listing = "".join(f"\n  {skip}" for skip in skipped)
         raise CheckpointError(f"no checkpoint in {self._folder} can be used:{listing}")
+
+    def _readable_paths(self) -> tuple[Path, ...]:
+        try:
+            return self.paths
+        except OSError as error:
+            raise CheckpointError(f"{self._folder} cannot be read: {error.strerror}") from error
 
     def problems(self) -> Mapping[Path, str]:
         """Returns every checkpoint, newest first, with what is wrong with it; "" if it is whole.
@@ -152,8 +140,8 @@ class CheckpointStore:
         found: dict[Path, str] = {}
         for path in self.paths:
             try:
-                _read(path)
-            except (_DamagedError, CheckpointError) as error:
+                read_files(path)
+            except (DamagedError, CheckpointError) as error:
                 found[path] = str(error)
             else:
                 found[path] = ""
@@ -183,12 +171,39 @@ class CheckpointStore:
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def _prune(self) -> None:
-        """Remove all but the newest; damaged ones do not count, and go with older ones."""
-        valid = [path for path in self.paths if path not in self._damaged]
-        oldest_kept = _serial(valid[: self._keep][-1])
+        """Remove all that are older than the newest `keep` whole ones."""
+        whole = 0
         for path in self.paths:
-            if _serial(path) < oldest_kept:
+            if whole == self._keep:
                 self._remove(path)
+            else:
+                whole += self._is_whole(path)
+        self._known = {path: known for path, known in self._known.items() if path in self.paths}
+
+    def _is_whole(self, path: Path) -> bool:
+        """Returns whether a checkpoint can be relied on, as far as is known.
+
+        It is read only if its files have changed since it was written or read by this process:
+        reading all that are kept after each save would cost as much again as writing them.
+        """
+        now = stamps(path)
+        if path not in self._known or self._known[path][0] != now:
+            try:
+                read_files(path)
+            except (DamagedError, CheckpointError) as error:
+                self._know(path, now, str(error))
+            else:
+                self._know(path, now, "")
+        return not self._known[path][1]
+
+    def _know(self, path: Path, when: Stamps | None, problem: str) -> None:
+        if problem and self._known.get(path) != (when, problem):
+            logger.warning(
+                "checkpoint %s is damaged, and neither used nor counted as one to keep: %s",
+                path,
+                problem,
+            )
+        self._known[path] = (when, problem)
 
     def _remove(self, path: Path) -> None:
         """Rename, then remove: a crash between leaves nothing that looks like a checkpoint."""
@@ -201,74 +216,3 @@ class CheckpointStore:
 
 def _serial(path: Path) -> int:
     return int(path.name.split("-", 1)[0])
-
-
-def _manifest(files: Mapping[str, bytes], *, step: int) -> bytes:
-    manifest = {
-        "format": FORMAT,
-        "version": __version__,
-        "step": step,
-        "files": {
-            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
-        },
-    }
-    return json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1).encode()
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """Returns the digest of a manifest's content, without the digest itself."""
-    rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _read(path: Path) -> tuple[int, State]:
-    """Returns step and state. Each file is read once: the bytes that are checked are used."""
-    manifest = _read_manifest(path)
-    files = {name: _read_file(path / name) for name in (_STATE, _ARRAYS)}
-    for name, content in files.items():
-        expected = manifest["files"].get(name, {})
-        if len(content) != expected.get("bytes"):
-            raise _DamagedError(
-                f"{name} has {len(content):,} bytes; {expected.get('bytes')} were written"
-            )
-        if hashlib.sha256(content).hexdigest() != expected.get("sha256"):
-            raise _DamagedError(f"{name} is not what was written: its SHA-256 differs")
-    try:
-        return manifest["step"], decode_state(files[_STATE], files[_ARRAYS])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _DamagedError(f"its files do not fit together: {error}") from error
-
-
-def _read_manifest(path: Path) -> Mapping[str, Any]:
-    try:
-        manifest = json.loads(_read_file(path / _MANIFEST))
-        if not isinstance(manifest, dict):
-            raise ValueError("it is no object")
-    except ValueError as error:
-        raise _DamagedError(f"{_MANIFEST} cannot be read: {error}") from error
-    if manifest.get("sha256") != _digest(manifest):
-        raise _DamagedError(f"{_MANIFEST} is not what was written: its SHA-256 differs")
-    if manifest["format"] != FORMAT:
-        # Not damage: going back to an older one would throw away good training.
-        raise CheckpointError(_other_format(path, manifest))
-    return manifest
-
-
-def _other_format(path: Path, manifest: Mapping[str, Any]) -> str:
-    found = manifest["format"]
-    version = manifest.get("version") or _VERSIONS_OF_FORMATS.get(found, "of another version")
-    return (
-        f"{path} was written by entrain {version}, in checkpoint format {found}; this is entrain "
-        f"{__version__}, which reads format {FORMAT} only: install entrain {version} to go on, "
-        "or start the run anew with `entrain train` and the run's config.yaml"
-    )
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise _DamagedError(f"{path.name} is missing") from None
-    except OSError as error:
-        raise _DamagedError(f"{path.name} cannot be read: {error.strerror}") from error

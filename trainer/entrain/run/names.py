@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, str]:
             isinstance(stem, str) and _STEM.fullmatch(stem) for stem in stems.values()
         ):
             raise ValueError("it must map behaviours to file names")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read: {error}; remove it if its behaviours do not differ only in "
             "upper and lower case"

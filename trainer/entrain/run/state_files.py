@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.numpy
@@ -47,16 +47,30 @@ def decode_state(document: bytes, tensors: bytes) -> State:
     """Returns the state that was encoded; its arrays are new and writable.
 
     Raises:
-        ValueError, KeyError, TypeError: if the documents do not fit together.
+        ValueError: the documents are not what `encode_state` returns.
+        Exception: any other, if they are even less like it.
     """
     try:
         arrays = safetensors.numpy.load(tensors)
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
-    state = _decode(json.loads(document), arrays)
+    encoded = json.loads(document, parse_constant=_refuse, object_pairs_hook=_once_each)
+    state = _decode(encoded, arrays)
     if not isinstance(state, dict):
         raise ValueError("the outermost value is no object")
     return state
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object's keys and values."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found
 
 
 def _encode(value: Any, path: str, arrays: Arrays) -> Any:
@@ -118,18 +132,37 @@ def _quoted(key: str) -> str:
     return _TO_QUOTE.sub(lambda found: f"%{ord(found[0]):02X}", key)
 
 
-def _decode(value: Any, arrays: Arrays) -> Any:  # noqa: PLR0911 - one return a case
+def _decode(value: Any, arrays: Arrays) -> Any:
     match value:
-        case {"$array": str(name)}:
-            return arrays[name]
-        case {"$scalar": str(name)}:
-            return arrays[name][()]
-        case {"$bytes": str(name)}:
-            return arrays[name].tobytes()
-        case {"$float": str(name)}:
-            return _SPECIAL_FLOATS[name]
         case list():
             return [_decode(item, arrays) for item in value]
         case dict():
-            return {key.removeprefix("$"): _decode(item, arrays) for key, item in value.items()}
+            if len(value) == 1:
+                ((key, name),) = value.items()
+                if key.startswith("$") and not key.startswith("$$"):
+                    return _decode_special(key, name, arrays)
+            return {_unescaped(key): _decode(item, arrays) for key, item in value.items()}
     return value
+
+
+def _decode_special(kind: str, name: Any, arrays: Arrays) -> Any:
+    """Returns the value that is written as an object whose one key is `kind`."""
+    if kind == "$float":
+        return _SPECIAL_FLOATS[name]
+    if name not in arrays:
+        raise ValueError(f"there is no array {name!r:.60}")
+    array = arrays[name]
+    match kind:
+        case "$array":
+            return array
+        case "$scalar" if not array.ndim:
+            return array[()]
+        case "$bytes" if array.dtype == np.uint8 and array.ndim == 1:
+            return array.tobytes()
+    raise ValueError(f"{name!r:.60} is {array.dtype}{list(array.shape)}, which is no {kind}")
+
+
+def _unescaped(key: str) -> str:
+    if key.startswith("$") and not key.startswith("$$"):
+        raise ValueError(f"{key!r:.60} is no key")
+    return key.removeprefix("$")

@@ -92,7 +92,7 @@ class RunSummary:
             )
         except FileNotFoundError:
             raise ConfigError(f"{path} is not there; a run writes it when it ends") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # whatever reading a damaged file comes to
             raise ConfigError(f"{path} cannot be read: {error!r}") from error
 
 

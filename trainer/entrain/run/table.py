@@ -183,7 +183,7 @@ def _read_rows(path: Path) -> tuple[Sequence[str], list[Mapping[str, str]]]:
     """Returns the header and all whole rows; a last row that a crash cut short is left out."""
     text = path.read_bytes().decode(errors="replace")
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    header = next(lines, [])
+    header = next(_readable(lines), [])
     if tuple(header[: len(KEYS)]) != KEYS:
         raise ConfigError(
             f"{path} is not a metrics file: it begins with {','.join(header)[:60]!r}, not with "
@@ -193,10 +193,17 @@ def _read_rows(path: Path) -> tuple[Sequence[str], list[Mapping[str, str]]]:
 
 
 def _whole(lines: Iterator[list[str]], header: Sequence[str]) -> Iterator[list[str]]:
-    for cells in lines:
+    for cells in _readable(lines):
         with contextlib.suppress(ValueError):
-            if len(cells) == len(header):
-                int(cells[1])
+            if len(cells) == len(header) and abs(int(cells[1])) < 2**63:
                 for cell in cells[2:]:
                     _number(cell)
                 yield cells
+
+
+def _readable(lines: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Yields rows; those that are no CSV (a damaged disk) are left out."""
+    while True:
+        with contextlib.suppress(csv.Error):
+            yield from lines
+            return

@@ -1,0 +1,196 @@
+"""The files of one checkpoint: encoded to be written, and checked by digest when they are read.
+
+    state.json            structure and small values
+    arrays.safetensors    arrays
+    manifest.json         format, version of entrain, step, size and SHA-256 of each file,
+                          and of itself
+
+What is read may be anything: a disk, a copy that broke off or a person may have changed it.
+Whatever it is, reading gives the state that was written, or says why it does not.
+"""
+
+import errno
+import hashlib
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from entrain import __version__
+from entrain.errors import CheckpointError
+from entrain.run.state_files import decode_state, encode_state
+from entrain.state import State
+
+FORMAT = 2
+"""Raised when older programs could no longer read what this one writes, or this one theirs."""
+
+_VERSIONS_OF_FORMATS = {1: "0.1"}
+"""Manifests of format 1 do not name the version that wrote them."""
+
+STATE, ARRAYS, MANIFEST = "state.json", "arrays.safetensors", "manifest.json"
+FILES = (STATE, ARRAYS, MANIFEST)
+
+_MOST_MANIFEST_BYTES = 1 << 20
+
+_OF_THIS_PROCESS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+)
+"""What keeps this process from reading a file says nothing of what is in the file."""
+
+Stamps: TypeAlias = tuple[tuple[int, int, int], ...]
+"""Of each file its number, size and time of change. While they stay, so do the files."""
+
+
+class DamagedError(Exception):
+    """Says why one checkpoint cannot be used."""
+
+
+class FileFacts(NamedTuple):
+    """What the manifest says of one file."""
+
+    num_bytes: int
+    sha256: str
+
+
+def encode_files(state: State, *, step: int) -> Mapping[str, bytes]:
+    """Returns {file name: content} of the checkpoint of `state`.
+
+    Raises:
+        TypeError: the state holds a value that no State may hold.
+    """
+    document, tensors = encode_state(state)
+    files = {STATE: document, ARRAYS: tensors}
+    return {**files, MANIFEST: _manifest(files, step=step)}
+
+
+def read_files(path: Path) -> tuple[int, State]:
+    """Returns step and state of the checkpoint in folder `path`.
+
+    Each file is read once: the bytes that are checked are used.
+
+    Raises:
+        DamagedError: it is not what was written.
+        CheckpointError: it may be whole, but not for this program, or not now.
+    """
+    step, expected = _read_manifest(path)
+    files = {}
+    for name, facts in expected.items():
+        content = files[name] = _read_file(path / name, at_most=facts.num_bytes)
+        if len(content) != facts.num_bytes:
+            size = (path / name).stat().st_size
+            raise DamagedError(f"{name} has {size:,} bytes; {facts.num_bytes:,} were written")
+        if hashlib.sha256(content).hexdigest() != facts.sha256:
+            raise DamagedError(f"{name} is not what was written: its SHA-256 differs")
+    with _damaged_if_not(path, "its files do not fit together"):
+        return step, decode_state(files[STATE], files[ARRAYS])
+
+
+def stamps(path: Path) -> Stamps | None:
+    """Returns the stamps of a checkpoint's files; None if one of them is missing."""
+    try:
+        facts = [(path / name).stat() for name in FILES]
+    except OSError:
+        return None
+    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in facts)
+
+
+def _manifest(files: Mapping[str, bytes], *, step: int) -> bytes:
+    manifest = {
+        "format": FORMAT,
+        "version": __version__,
+        "step": step,
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+    }
+    return json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1).encode()
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Returns the digest of a manifest's content, without the digest itself."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(path: Path) -> tuple[int, Mapping[str, FileFacts]]:
+    """Returns the step, and what must be in which file."""
+    content = _read_file(path / MANIFEST, at_most=_MOST_MANIFEST_BYTES)
+    with _damaged_if_not(path, f"{MANIFEST} cannot be read"):
+        manifest = json.loads(content)
+        if not isinstance(manifest, dict):
+            raise ValueError("it is no object")
+        digest = _digest(manifest)
+    if manifest.get("sha256") != digest:
+        raise DamagedError(f"{MANIFEST} is not what was written: its SHA-256 differs")
+    found = manifest.get("format")
+    if type(found) is not int or found < 1:
+        raise DamagedError(f"{MANIFEST} says no format")
+    if found != FORMAT:
+        # Not damage: going back to an older one would throw away good training.
+        raise CheckpointError(_other_format(path, manifest))
+    return _natural(manifest, "step"), _facts(manifest)
+
+
+def _facts(manifest: Mapping[str, Any]) -> Mapping[str, FileFacts]:
+    files, found = manifest.get("files"), {}
+    for name in (STATE, ARRAYS):
+        facts = files.get(name) if isinstance(files, dict) else None
+        if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
+            raise DamagedError(f"{MANIFEST} says nothing of {name}")
+        found[name] = FileFacts(_natural(facts, "bytes"), facts["sha256"])
+    return found
+
+
+def _natural(facts: Mapping[str, Any], name: str) -> int:
+    value = facts.get(name)
+    # `True` is an int, too.
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise DamagedError(f"{MANIFEST} says no '{name}' that can be: it must be 0 or more")
+    return value
+
+
+def _other_format(path: Path, manifest: Mapping[str, Any]) -> str:
+    found, version = manifest["format"], manifest.get("version")
+    if not isinstance(version, str):
+        version = _VERSIONS_OF_FORMATS.get(found, "of another version")
+    return (
+        f"{path} was written by entrain {version}, in checkpoint format {found}; this is entrain "
+        f"{__version__}, which reads format {FORMAT} only: install entrain {version} to go on, "
+        "or start the run anew with `entrain train` and the run's config.yaml"
+    )
+
+
+@contextmanager
+def _damaged_if_not(path: Path, otherwise: str) -> Iterator[None]:
+    """Within the block, which makes sense of what was read, whatever goes wrong is damage."""
+    try:
+        yield
+    except MemoryError:
+        raise CheckpointError(
+            f"{path} needs more memory than there is; read it where there is more"
+        ) from None
+    except Exception as error:  # of JSON, safetensors, numpy: it depends on what was damaged
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DamagedError(f"{otherwise}: {words[:200]}") from error
+
+
+def _read_file(path: Path, *, at_most: int) -> bytes:
+    """Returns the content, or b"" if it is longer than `at_most` bytes."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            # Reading a device or a pipe might never end.
+            raise DamagedError(f"{path.name} is no file")
+        return path.read_bytes() if facts.st_size <= at_most else b""
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError as error:
+        if error.errno in _OF_THIS_PROCESS:
+            raise CheckpointError(
+                f"{path} cannot be read: {error.strerror}; let this user read it, or see to what "
+                "this machine lacks"
+            ) from error
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
