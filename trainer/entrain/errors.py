@@ -9,7 +9,7 @@ EntrainError                exit code 1
 ├── InUseError              75 another trainer has the run folder; the same command works later
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
-├── ExportError             1  an exported file computes something else than the policy
+├── ExportError             1  a policy cannot be exported, or the file would compute otherwise
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
     ├── UnexpectedMessageError a message that the stream does not allow now
@@ -79,7 +79,7 @@ class InUseError(EntrainError):
 
 
 class ExportError(EntrainError):
-    """An exported file computes something else than the policy; nothing was published."""
+    """A policy cannot be exported, or the file would compute otherwise; nothing was published."""
 
 
 class SimulatorError(EntrainError):

@@ -32,6 +32,10 @@ HYBRID = BehaviourSpec(
         ObservationSpec("joint angles/left", (3,)),
         ObservationSpec("logits", ()),
         ObservationSpec("camera", (2, 2), "uint8"),
+        # Names that the exporter gives to values of its own.
+        ObservationSpec("view", (1,)),
+        ObservationSpec("val_0", ()),
+        ObservationSpec("_policy.action_head.weight", ()),
     ),
     ActionSpec(low=(-2.0, 0.0), high=(2.0, math.inf), branches=(3, 2)),
 )
@@ -175,6 +179,9 @@ def test_inputs_and_outputs_have_the_promised_names_and_shapes(exported: Exporte
             "joint angles/left": ["batch", 3],
             "observation.logits": ["batch"],
             "camera": ["batch", 2, 2],
+            "view": ["batch", 1],
+            "val_0": ["batch"],
+            "_policy.action_head.weight": ["batch"],
             "action_mask": ["batch", 5],
         }
         promised_outputs = {
@@ -328,6 +335,26 @@ def test_a_file_that_forgets_is_not_published(
     monkeypatch.setattr(export, "_write", write_one_that_forgets)
     with pytest.raises(ExportError, match="at step 0 of 1 rows"):
         export_policy(make_policy(PLAIN, "gaussian", GRU), tmp_path / "policy.onnx", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+class Branching(torch.nn.Module):
+    """Decides by the numbers it sees which way to compute, which no graph of ONNX can."""
+
+    def __init__(self, observations: Mapping[str, Any]) -> None:
+        super().__init__()
+        del observations
+        self.feature_size = 4
+
+    def forward(self, observation: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        tilt = observation["tilt"]
+        return tilt if bool((tilt == 0).all()) else 2 * tilt
+
+
+def test_a_network_that_onnx_cannot_say_is_refused_in_one_line(tmp_path: Path) -> None:
+    policy = make_policy(PLAIN, "gaussian", {"custom": f"{__name__}:Branching"})
+    with pytest.raises(ExportError, match=r"^torch cannot translate .*docs/networks.md.*$"):
+        export_policy(policy, tmp_path / "policy.onnx", metadata={})
     assert not list(tmp_path.iterdir())
 
 

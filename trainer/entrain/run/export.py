@@ -3,7 +3,8 @@
 The file holds everything between a simulator's raw observations and its raw actions: normalizer,
 networks, bounds. Running it needs neither torch nor this package.
 
-    inputs    each observation by its name, [batch, *shape]
+    inputs    each observation by its name, [batch, *shape]; if that is one of the names below,
+                  with "observation." in front
               previous_action [batch, D + C], if the policy observes it: action_mean of the step
                   before, clipped to [-10, 10], then a one-hot of each discrete_action
               previous_reward [batch, 1], if the policy observes it: received for that action
@@ -39,6 +40,7 @@ from torch import Tensor, nn
 
 from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorNetwork
+from entrain.run.onnx_names import free_name, name_ends
 from entrain_envs.spec import BehaviourSpec
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -48,6 +50,7 @@ FORMAT_VERSION = 1
 """Raised when one of the names above changes its meaning."""
 
 ACTION_OUTPUTS = ("continuous_action", "action_mean", "log_sigma_sq", "discrete_action", "logits")
+MASK_INPUT = "action_mask"
 STATE_INPUT = "state_in"
 STATE_OUTPUT = "state_out"
 CHECKED_BATCH_SIZES = (1, 7)
@@ -129,7 +132,8 @@ def export_policy(policy: ActorNetwork, path: Path, *, metadata: Mapping[str, st
 
     Raises:
         MissingExtraError: a package that exporting needs is not installed.
-        ExportError: the outputs of the file differ from those of the policy.
+        ExportError: the outputs of the file differ from those of the policy, or the policy cannot
+            be translated.
     """
     _require_packages()
     policy = copy.deepcopy(policy).cpu()
@@ -148,12 +152,14 @@ def input_names(spec: BehaviourSpec) -> list[str]:
 
     An observation that has the name of something else in the file gets a prefix.
     """
-    taken = {*ACTION_OUTPUTS, "action_mask", STATE_INPUT, STATE_OUTPUT}
+    other = {*ACTION_OUTPUTS, MASK_INPUT, STATE_INPUT, STATE_OUTPUT}
     names = [
-        f"observation.{observation.name}" if observation.name in taken else observation.name
-        for observation in spec.observations
+        free_name(name, other.union(spec.observation_names), prefix="observation.")
+        if name in other
+        else name
+        for name in spec.observation_names
     ]
-    return [*names, "action_mask"] if spec.action.branches else names
+    return [*names, MASK_INPUT] if spec.action.branches else names
 
 
 def _require_packages() -> None:
@@ -198,20 +204,42 @@ def _write(policy: ActorNetwork, path: Path, metadata: Mapping[str, str]) -> Non
     example = tuple(torch.from_numpy(values) for values in inputs.values())
     with torch.no_grad():
         outputs = module(*example)
+    model = _translate(module, example)
+    name_ends(model.graph, inputs=tuple(inputs), outputs=tuple(outputs))
+    onnx = importlib.import_module("onnx")
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+
+
+def _translate(module: DeterministicPolicy, example: tuple[Tensor, ...]) -> Any:
+    """The module as an `onnx.ModelProto`; ExportError if it uses what ONNX does not have."""
     batch = torch.export.Dim("batch")
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            example,
-            dynamo=True,
-            verbose=False,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes={"inputs": tuple({0: batch} for _ in example)},
-        )
-    assert program is not None
-    program.model.metadata_props.update(metadata)
-    program.save(path, external_data=False)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                example,
+                dynamo=True,
+                verbose=False,
+                dynamic_shapes={"inputs": tuple({0: batch} for _ in example)},
+            )
+        assert program is not None
+        return program.model_proto
+    except Exception as error:
+        # A user's own network may do anything, and torch raises errors of any class.
+        cause = _first_cause(error)
+        reason = str(cause).strip().partition("\n")[0]
+        raise ExportError(
+            f"torch cannot translate this policy to ONNX: {type(cause).__name__}: {reason}; "
+            "with network.custom, use operations that ONNX has (docs/networks.md), otherwise "
+            "other versions of torch and onnxscript"
+        ) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 @contextmanager
@@ -302,7 +330,7 @@ def random_inputs(policy: ActorNetwork, *, rows: int, seed: int = 0) -> Arrays:
             inputs[name][generator.random(shape[:-1]) < 0.4] = 0.0
             inputs[name][0] = 0.0
     if spec.action.branches:
-        inputs["action_mask"] = _random_mask(spec.action.branches, generator, rows=rows)
+        inputs[MASK_INPUT] = _random_mask(spec.action.branches, generator, rows=rows)
     if policy.state_size:
         shape = (rows, policy.without_critic().state_size)
         inputs[STATE_INPUT] = generator.standard_normal(shape, dtype=np.float32)
