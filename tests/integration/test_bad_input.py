@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from entrain.app import commands
+from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
@@ -293,7 +294,7 @@ def test_a_whole_checkpoint_of_another_program_is_refused_in_words(
         with pytest.raises(CheckpointError, match=str(path)):
             commands.export(folder.path, None)
         with pytest.raises(CheckpointError, match=str(path)):
-            commands.evaluate(folder.path, episodes=1, deterministic=True, overrides=[])
+            commands.evaluate(folder.path, [], EvaluationOptions(episodes=1))
 
 
 def cube(name: str = "ball") -> BehaviourSpec:
@@ -341,9 +342,7 @@ def test_an_evaluation_takes_only_what_was_trained(
     folder.write_config(folder.config.read_text().replace("  ball:", "  '*':"))
     thread, told = refusal_of(f"unix:{tmp_path}/s", Cube(name))
     with pytest.raises(NoSimulatorError):
-        commands.evaluate(
-            folder.path, episodes=1, deterministic=True, overrides=["simulators.wait_s=1.5"]
-        )
+        commands.evaluate(folder.path, ["simulators.wait_s=1.5"], EvaluationOptions(episodes=1))
     thread.join(10.0)
     assert words in str(told[0])
 

@@ -18,6 +18,7 @@ import pytest
 
 from entrain.app import commands
 from entrain.app.build import make_launcher
+from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
@@ -287,7 +288,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     assert says(folder.log, "completed after")
 
     capsys.readouterr()
-    assert commands.evaluate(folder.path, episodes=4, deterministic=True, overrides=[]) == 0
+    assert commands.evaluate(folder.path, [], EvaluationOptions(episodes=4)) == 0
     assert "ball: return" in (told := capsys.readouterr().out)
     assert "over 4 episodes" in told
     assert not list(folder.policies.iterdir())
@@ -328,6 +329,6 @@ def test_a_run_whose_simulators_are_external_is_evaluated_by_external_ones(
     before = json.loads((run / "summary.json").read_text())
     capsys.readouterr()
     with simulators(address, {"shows": BalanceBall(count=3)}):
-        assert commands.evaluate(run, episodes=6, deterministic=False, overrides=[]) == 0
+        assert commands.evaluate(run, [], EvaluationOptions(episodes=6, deterministic=False)) == 0
     assert "over 6 episodes" in capsys.readouterr().out
     assert json.loads((run / "summary.json").read_text()) == before

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from entrain.app import commands
+from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
@@ -95,7 +96,7 @@ def test_a_policy_that_remembers_pictures_is_trained_evaluated_exported_and_resu
 
     capsys.readouterr()
     with simulators(address, {"shows": Slide(4)}):
-        assert commands.evaluate(folder.path, episodes=8, deterministic=True, overrides=[]) == 0
+        assert commands.evaluate(folder.path, [], EvaluationOptions(episodes=8)) == 0
     told = re.search(r"toy: return (\S+) .* over 8 episodes", capsys.readouterr().out)
     assert told is not None
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import entrain.app
+from entrain.app.evaluation_options import EvaluationOptions
 from entrain.cli import main
 from entrain.config import reference
 from entrain.config.load import json_schema
@@ -44,9 +45,15 @@ class FakeCommands(types.ModuleType):
         return self._called("resume", run, overrides)
 
     def evaluate(
-        self, run: Path, *, episodes: int, deterministic: bool, overrides: list[str]
+        self,
+        run: Path,
+        overrides: list[str],
+        options: EvaluationOptions,
+        *,
+        table: Path | None,
+        as_json: bool,
     ) -> int:
-        return self._called("evaluate", run, episodes, deterministic, overrides)
+        return self._called("evaluate", run, overrides, options, table, as_json)
 
     def export(self, run: Path, output: Path | None) -> int:
         return self._called("export", run, output)
@@ -194,17 +201,27 @@ def test_resume_hands_over_run_and_settings(commands: FakeCommands) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("arguments", "expected"),
     [
-        ([], (20, True, [])),
-        (["--sample", "--episodes", "3"], (3, False, [])),
-        (["--deterministic", "--set", "threads=2"], (20, True, ["threads=2"])),
+        ([], ([], EvaluationOptions(), None, False)),
+        (
+            ["--sample", "--episodes", "3"],
+            ([], EvaluationOptions(episodes=3, deterministic=False), None, False),
+        ),
+        (
+            ["--deterministic", "--set", "threads=2", "--address", "unix:s"],
+            (["threads=2", 'server.address="unix:s"'], EvaluationOptions(), None, False),
+        ),
+        (
+            ["--max-steps", "9", "--max-seconds", "2.5", "--json", "--csv", "it.csv"],
+            ([], EvaluationOptions(max_steps=9, max_seconds=2.5), Path("it.csv"), True),
+        ),
     ],
 )
-def test_evaluate_hands_over_how_to_act(
-    commands: FakeCommands, options: list[str], expected: tuple[int, bool, list[str]]
+def test_evaluate_hands_over_how_to_act_and_when_to_end(
+    commands: FakeCommands, arguments: list[str], expected: tuple[Any, ...]
 ) -> None:
-    assert main(["evaluate", "runs/walk", *options]) == 0
+    assert main(["evaluate", "runs/walk", *arguments]) == 0
     assert commands.calls == [("evaluate", Path("runs/walk"), *expected)]
 
 

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, TextIO
@@ -54,6 +54,9 @@ Settings = Annotated[
         "Any number of times.",
     ),
 ]
+Address = Annotated[
+    str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
 
 
@@ -64,9 +67,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     ] = None,
     settings: Settings = None,
     name: Annotated[str | None, typer.Option(help="Of the run and its folder.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.")
-    ] = None,
+    address: Address = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Listen beyond this machine without TLS: anyone may join."),
@@ -80,8 +81,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     shortcuts = {"name": name, "server.address": address, "runs_directory": runs_directory}
     overrides = [
         *(settings or ()),
-        # JSON text is YAML text, whatever is in it.
-        *(f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None),
+        *_set_options(shortcuts),
         *(["server.insecure=true"] if insecure else []),
     ]
     _start_logging(verbose=verbose)
@@ -103,7 +103,7 @@ def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> Non
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     run: Run,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, per behaviour.")] = 20,
     deterministic: Annotated[
@@ -113,16 +113,59 @@ def evaluate(
             help="Take the most likely action, or sample one as in training.",
         ),
     ] = True,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="End after so many steps of a behaviour's agents together. "
+            "Without it, 108,000 for each episode.",
+            show_default=False,
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="End after so long. Without it, once no episode has ended for an hour.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of lines for people.")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Where to write a row for each episode; without it, RUN/evaluation/episodes.csv.",
+        ),
+    ] = None,
+    address: Address = None,
     settings: Settings = None,
     verbose: Verbose = False,
 ) -> None:
-    """Let the trained policies act without learning, and report their returns."""
+    """Let the trained policies act without learning, and report their returns.
+
+    What unfinished episodes earned so far is reported too, also after Ctrl+C and at a limit.
+    """
+    from entrain.app.evaluation_options import EvaluationOptions
+
     _start_logging(verbose=verbose)
     with interruptible():
         from entrain.app import commands
 
     code = commands.evaluate(
-        run, episodes=episodes, deterministic=deterministic, overrides=settings or []
+        run,
+        [*(settings or ()), *_set_options({"server.address": address})],
+        EvaluationOptions(
+            episodes=episodes,
+            deterministic=deterministic,
+            max_steps=max_steps,
+            max_seconds=max_seconds,
+        ),
+        table=table,
+        as_json=as_json,
     )
     raise typer.Exit(code)
 
@@ -202,6 +245,12 @@ def metrics(
 def version() -> None:
     """Print the version."""
     typer.echo(f"entrain {__version__}")
+
+
+def _set_options(shortcuts: Mapping[str, object]) -> list[str]:
+    """Returns those that are given, {path: value}, in the form of --set."""
+    # JSON text is YAML text, whatever is in it.
+    return [f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None]
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -1,11 +1,15 @@
 """Every agent counts for the same number of episodes."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from entrain.app.evaluation import EpisodeQuota, Scores
+from entrain.app.episode_quota import EpisodeQuota, Scores, no_names
+from entrain.app.evaluation import EvaluationProgress
+from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_results import EvaluationResult, PolicyResult
 from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -171,7 +175,14 @@ def test_if_all_leave_one_that_comes_later_does_all_that_is_owed() -> None:
 
 
 def test_scores_say_mean_spread_extremes_and_number() -> None:
-    text = str(Scores(np.array([1.0, 3.0]), np.array([10, 20])))
+    text = str(
+        Scores(
+            np.array([1.0, 3.0]),
+            np.array([10, 20]),
+            np.array([END, END], np.uint8),
+            no_names(np.arange(2)),
+        )
+    )
     assert text == ("return 2.00 +- 1.00 (least 1.00, most 3.00), length 15.0, over 2 episodes")
 
 
@@ -189,3 +200,102 @@ def test_every_agent_has_its_share_whatever_their_number(num_slots: int) -> None
     while not count.is_complete:
         count.take_in(batch(*ends, num_slots=num_slots))
     assert len(count.scores.returns) == num_slots * -(-20 // num_slots)
+
+
+def test_what_unfinished_episodes_earned_so_far_is_told_and_with_whom() -> None:
+    count = EpisodeQuota(
+        episodes=2, simulators_of=lambda slot: np.array([f"sim-{it}" for it in slot], np.object_)
+    )
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, StepType.TRUNCATED, 4.0), (1, MID, 1.0)))
+    count.take_in(batch((1, MID, 2.0)))
+    assert (count.num_ended, count.num_owed, count.env_steps) == (1, 1, 3)
+    assert count.scores.simulators.tolist() == ["sim-0"]
+    assert count.scores.endings.tolist() == [StepType.TRUNCATED]
+    assert count.unfinished.returns.tolist() == [3.0]
+    assert count.unfinished.lengths.tolist() == [2]
+    assert count.unfinished.simulators.tolist() == ["sim-1"]
+    assert count.unfinished.reward_per_step == 1.5
+
+
+def test_an_episode_that_ended_is_not_unfinished_as_well() -> None:
+    count = EpisodeQuota(episodes=1)
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1))
+    count.take_in(batch((0, END, 4.0), num_slots=1))
+    assert len(count.unfinished) == 0
+
+
+def test_at_its_limit_of_steps_it_is_over_and_counts_no_more() -> None:
+    count = EpisodeQuota(episodes=1, max_steps=3)
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1))
+    for _ in range(3):
+        assert not count.is_complete
+        count.take_in(batch((0, MID, 1.0), num_slots=1))
+    assert count.is_complete
+    assert count.is_at_limit
+    count.take_in(batch((0, END, 1.0), num_slots=1))
+    assert (count.env_steps, count.num_ended) == (3, 0)
+    assert count.unfinished.returns.tolist() == [3.0]
+
+
+def half_done() -> EvaluationResult:
+    """One episode of slot 0 has ended with 4, one of slot 1 has 2 after a step."""
+    count = EpisodeQuota(episodes=2)
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 4.0), (1, MID, 2.0)))
+    result = PolicyResult(ended=count.scores, unfinished=count.unfinished, env_steps=2)
+    return EvaluationResult(reason="max_seconds", seconds=4.0, policies={"ball": result})
+
+
+def test_people_are_told_what_ended_what_did_not_and_why_it_is_over() -> None:
+    assert list(half_done().lines()) == [
+        "ball: return 4.00 +- 0.00 (least 4.00, most 4.00), length 1.0, over 1 episode",
+        "ball: 1 unfinished episode: return 2.00 +- 0.00 so far, length 1.0, reward 2 per step",
+        "not complete: the limit on time was reached (--max-seconds), after 0:04",
+    ]
+
+
+def test_programs_are_told_the_same_as_json_and_null_where_there_is_no_number() -> None:
+    told = json.loads(json.dumps(half_done().for_programs(), allow_nan=False))
+    assert told["reason"] == "max_seconds"
+    ball = told["policies"]["ball"]
+    assert (ball["episodes"], ball["return_mean"], ball["env_steps_per_second"]) == (1, 4.0, 0.5)
+    assert ball["unfinished"]["return_mean"] == 2.0
+    assert ball["unfinished"]["reward_per_step"] == 2.0
+    empty = EpisodeQuota(episodes=2)
+    result = PolicyResult(ended=empty.scores, unfinished=empty.unfinished, env_steps=0)
+    nothing = EvaluationResult(reason="stopped", seconds=0.0, policies={"ball": result})
+    told = json.loads(json.dumps(nothing.for_programs(), allow_nan=False))
+    assert told["policies"]["ball"]["return_mean"] is None
+    assert next(iter(nothing.lines())) == "ball: no episode ended"
+
+
+def test_the_table_has_a_row_for_each_episode_and_the_unfinished_ones_last() -> None:
+    assert half_done().table().splitlines() == [
+        "behaviour,episode,simulator,return,length,ending",
+        "ball,1,,4.0,1,terminated",
+        "ball,2,,2.0,1,unfinished",
+    ]
+
+
+def test_progress_tells_episodes_rate_and_since_when_none_has_ended() -> None:
+    count = EpisodeQuota(episodes=2)
+    progress = EvaluationProgress({"ball": count}, now_s=0.0)
+    assert "none of its agents has acted" in progress.lines(5.0)[0]
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 4.0), (1, MID, 2.0)))
+    progress.look(now_s=6.0)
+    assert progress.idle_s(16.0) == 10.0
+    # Two steps in ten seconds.
+    assert progress.lines(15.0) == [
+        "ball: 1 of 2 episodes ended; 2 steps, 0 steps/s; 1 unfinished episode: return 2.00 +- "
+        "0.00 so far, length 1.0, reward 2 per step; none has ended for 0:09"
+    ]
+    assert "simulators have sent no step since the line before" in progress.lines(20.0)[0]
+
+
+@pytest.mark.parametrize(("max_steps", "allowed"), [(None, 216_000), (7, 7)])
+def test_without_a_limit_each_episode_may_be_as_long_as_an_atari_game(
+    max_steps: int | None, allowed: int
+) -> None:
+    assert EvaluationOptions(episodes=2, max_steps=max_steps).steps_allowed == allowed

@@ -122,7 +122,7 @@ def test_a_terminal_gets_its_cursor_back_after_force() -> None:
 
 
 def test_a_request_says_whether_it_was_made() -> None:
-    request = StopRequest()
+    request = StopRequest("stopping")
     assert repr(request) == "<StopRequest: not made>"
     request.make("SIGTERM")
     assert repr(request) == "<StopRequest: made>"

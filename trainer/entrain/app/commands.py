@@ -4,8 +4,11 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 """
 
 import asyncio
+import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +20,9 @@ from entrain.app.build import (
     make_front,
     make_launcher,
 )
-from entrain.app.evaluation import EvaluationRun, Scores
+from entrain.app.evaluation import EvaluationRun
+from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.launcher import Launcher
 from entrain.app.process import prepare_process
 from entrain.app.signals import StopRequest, stop_on_signals
@@ -27,12 +32,14 @@ from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError, MissingExtraError, describe
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.durable import replace_file
 from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
 from entrain.run.live_display import display_for
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
 from entrain.run.summary import Outcome
+from entrain.serving.front import Front
 
 logger = logging.getLogger(__name__)
 
@@ -52,27 +59,69 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     folder = RunFolder.existing(run)
     config = load_config(folder.config, overrides)
     with folder.lock():
-        restored = _load_newest(folder, config)
+        restored = _load_newest(folder, config, purpose="going on from")
     return _train(config, folder, restored=restored)
 
 
-def evaluate(run: Path, *, episodes: int, deterministic: bool, overrides: Sequence[str]) -> int:
-    """Let the trained policies of folder `run` act in simulators; print returns and lengths."""
+def evaluate(
+    run: Path,
+    overrides: Sequence[str],
+    options: EvaluationOptions,
+    *,
+    table: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Let the trained policies of folder `run` act in simulators, and print what they came to.
+
+    Args:
+        run: its folder.
+        overrides: of its configuration.
+        options: how to act, and when to end.
+        table: file for a row of each episode; None takes the one in the run's folder.
+        as_json: print for programs, not for people.
+    """
     folder = RunFolder.existing(run)
+    if table is not None and not table.absolute().parent.is_dir():
+        raise ConfigError(f"cannot write {table}: {table.parent} is no folder; make it first")
     config = load_config(folder.config, overrides)
-    policies = load_policies(config, _load_newest(folder, config))
+    restored = _load_newest(folder, config, purpose="evaluating")
+    policies = load_policies(config, restored)
     prepare_process(threads=config.threads)
-    with stop_on_signals() as request:
-        scores = asyncio.run(
-            _evaluate(
-                config, folder, policies, request, episodes=episodes, deterministic=deterministic
-            )
-        )
-    console = Console()
-    for behaviour, score in scores.items():
-        words = str(score) if len(score.returns) else "no episode ended"
-        console.print(f"{behaviour}: {words}", highlight=False, soft_wrap=True)
+    participants = make_evaluation_participants(config, policies)
+    with stop_on_signals("ending the evaluation") as request:
+        front = make_front(participants, run_id=f"{folder.name}-evaluation")
+        evaluation = EvaluationRun(config, policies, participants, front, options)
+        try:
+            asyncio.run(_evaluate(config, folder, evaluation, front, request))
+        finally:
+            # Also if it fails, unless it did so before anything was earned.
+            if evaluation.has_begun or sys.exception() is None:
+                about = {"run": str(run), "trained_steps": restored.step, **asdict(options)}
+                _print_result(evaluation.result, about if as_json else None)
+                path = folder.evaluation_episodes if table is None else table
+                _write_table(evaluation.result, path)
     return 0
+
+
+def _print_result(result: EvaluationResult, about: Mapping[str, object] | None) -> None:
+    """Print to stdout: as JSON, if `about` says what is to stand before the results."""
+    console = Console()
+    if about is not None:
+        text = json.dumps({**about, **result.for_programs()}, allow_nan=False)
+        console.out(text, highlight=False)
+        return
+    for line in result.lines():
+        console.out(line, highlight=False)
+
+
+def _write_table(result: EvaluationResult, path: Path) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, result.table())
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", path, error.strerror or error)
+    else:
+        logger.info("a row for each episode: %s", path)
 
 
 def export(run: Path, output: Path | None) -> int:
@@ -80,7 +129,7 @@ def export(run: Path, output: Path | None) -> int:
     folder = RunFolder.existing(run)
     # The run may have learned on a device that this machine lacks; exporting needs none.
     config = load_config(folder.config, ["device=cpu"])
-    restored = _load_newest(folder, config)
+    restored = _load_newest(folder, config, purpose="exporting")
     console = Console()
     for behaviour, policy in load_policies(config, restored).items():
         path = (
@@ -149,27 +198,19 @@ async def _run_until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
 async def _evaluate(
     config: RunConfig,
     folder: RunFolder,
-    policies: Mapping[str, ActorCritic],
+    evaluation: EvaluationRun,
+    front: Front,
     request: StopRequest,
-    *,
-    episodes: int,
-    deterministic: bool,
-) -> Mapping[str, Scores]:
-    participants = make_evaluation_participants(config, policies)
-    front = make_front(participants, run_id=f"{folder.name}-evaluation")
-    run = EvaluationRun(
-        config, policies, participants, front, episodes=episodes, deterministic=deterministic
-    )
+) -> None:
     to_dial = await front.start()
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = _launcher(config, folder, to_dial, request)
     try:
         await launcher.start()
-        await run.run(request.event(), launcher, address)
+        await evaluation.run(request.event(), launcher, address)
     finally:
         await launcher.stop()
-    return run.scores
 
 
 def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
@@ -209,7 +250,7 @@ def _export_policy(
     export_policy(policy, path, metadata=metadata)
 
 
-def _load_newest(folder: RunFolder, config: RunConfig) -> Loaded:
+def _load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:
     loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
-    logger.info("going on from %s", loaded.path)
+    logger.info("%s %s", purpose, loaded.path)
     return loaded

@@ -1,167 +1,49 @@
 """Lets trained policies act in simulators, and counts returns and lengths of their episodes.
 
-Nothing is collected or learned. Every agent plays the same number of episodes: the first N episodes
-to end would contain too many short ones.
+Nothing is collected or learned. It ends when every agent has played its share of the episodes, or
+at a limit, or when asked to; what was earned until then can be read in any case.
 """
 
 import asyncio
 import logging
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Never
 
-import numpy as np
-import numpy.typing as npt
-
-from entrain.app.build import make_actor
+from entrain.app.build import expected_simulators, make_actor
+from entrain.app.episode_quota import EpisodeQuota
+from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_results import (
+    EvaluationResult,
+    PolicyResult,
+    Reason,
+    unfinished_text,
+)
 from entrain.app.launcher import Launcher
-from entrain.app.watchdog import watch_simulators
+from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
 from entrain.policy.actor_critic import ActorCritic
-from entrain.requests import SlotTimesteps
-from entrain.rollout.evaluation import Evaluation, Sampled
-from entrain.rollout.slot_arrays import grow
+from entrain.run.quantities import counted, duration
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending, Front
 from entrain.serving.participants import Participants
 from entrain.trainer import PolicyLoop
-from entrain_envs.timestep import Int64Array, StepType
 
 logger = logging.getLogger(__name__)
 
+STALLED_S = 3600.0
+"""Without a limit on time, how long an evaluation goes on in which no episode ends."""
 
-@dataclass(frozen=True)
-class Scores:
-    """Returns and lengths of one policy's episodes."""
+TELL_S = 5.0
+"""Time between two lines that say how the evaluation goes, in the first minutes."""
 
-    returns: npt.NDArray[np.float64]
-    """[N] undiscounted sums of rewards."""
+TELL_LATER_S = 30.0
+"""The same after ten minutes."""
 
-    lengths: npt.NDArray[np.int64]
-    """[N] steps."""
-
-    def __str__(self) -> str:
-        return (
-            f"return {self.returns.mean():.2f} +- {self.returns.std():.2f} "
-            f"(least {self.returns.min():.2f}, most {self.returns.max():.2f}), "
-            f"length {self.lengths.mean():.1f}, over {len(self.returns)} episodes"
-        )
-
-
-class EpisodeQuota:
-    """The collector of an evaluation: counts the same number of episodes for every agent.
-
-    Each agent of the first batch owes a share of the episodes; agents that come later owe none.
-    If an agent leaves, what it still owes goes to the first agent without a share that begins an
-    episode, which is often the same agent after a reconnect. If there is none for as many batches
-    as the longest episode had steps, the agents that are present share it equally.
-
-    An episode counts only if it was owed when it began. Episodes that are running at a given moment
-    are longer than the average, so counting those would be biased.
-    """
-
-    def __init__(self, episodes: int) -> None:
-        self._episodes = episodes
-        self._has_begun = False
-        self._has_share = np.zeros(0, np.bool_)
-        self._owed = np.zeros(0, np.int64)
-        self._left_over = np.zeros(0, np.int64)
-        self._idle_batches = 0
-        self._counts = np.zeros(0, np.bool_)
-        self._return = np.zeros(0, np.float64)
-        self._length = np.zeros(0, np.int64)
-        self._longest = 0
-        self._ended: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
-
-    def receive(self, evaluation: Evaluation) -> None:
-        """See `Collector.receive`."""
-        self.take_in(evaluation.batch)
-
-    def record(self, evaluation: Evaluation, actions: Sampled) -> None:
-        """Does nothing: `receive` has counted everything."""
-
-    def ended(self) -> "EpisodeQuota":
-        """Returns itself: after the last episode, agents are served but not counted."""
-        return self
-
-    def take_in(self, batch: SlotTimesteps) -> None:
-        """Add up rewards, and count the episodes that end."""
-        self._grow(batch.num_slots)
-        self.release(batch.released)
-        if not self._has_begun and len(batch.slot):
-            self._give_shares(np.unique(batch.slot))
-        timesteps = batch.timesteps
-        outcome = timesteps.step_type > StepType.FIRST
-        slot = batch.slot[outcome]
-        self._return[slot] += timesteps.reward[outcome]
-        self._length[slot] += 1
-        self._end(batch.slot[timesteps.step_type > StepType.MID])
-        beginning = batch.slot[~outcome]
-        self._reassign(beginning[~self._has_share[beginning]])
-        self._share_out()
-        self._begin(beginning)
-
-    def _grow(self, num_slots: int) -> None:
-        self._has_share = grow(self._has_share, num_slots)
-        self._owed = grow(self._owed, num_slots)
-        self._counts = grow(self._counts, num_slots)
-        self._return = grow(self._return, num_slots)
-        self._length = grow(self._length, num_slots)
-
-    def release(self, slot: Int64Array) -> None:
-        """Drop the running episodes of agents that left, and keep what they owed for others."""
-        owed = self._owed[slot]
-        self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
-        self._owed[slot] = 0
-        self._has_share[slot] = False
-        self._counts[slot] = False
-
-    def _give_shares(self, slot: Int64Array) -> None:
-        self._has_begun = True
-        self._has_share[slot] = True
-        self._owed[slot] = math.ceil(self._episodes / len(slot))
-
-    def _end(self, slot: Int64Array) -> None:
-        due = slot[self._counts[slot]]
-        self._ended.append((self._return[due], self._length[due]))
-        self._longest = int(self._length[due].max(initial=self._longest))
-        self._owed[due] -= 1
-
-    def _reassign(self, newcomers: Int64Array) -> None:
-        """Give each newcomer what one of the agents that left still owed."""
-        successors = newcomers[: len(self._left_over)]
-        self._has_share[successors] = True
-        self._owed[successors] = self._left_over[: len(successors)]
-        self._left_over = self._left_over[len(successors) :]
-
-    def _share_out(self) -> None:
-        """Share what no newcomer took over, if all other episodes are done and none has come."""
-        is_idle = len(self._left_over) > 0 and self._has_share.any() and not self._owed.any()
-        self._idle_batches = self._idle_batches + 1 if is_idle else 0
-        if self._idle_batches > self._longest:
-            share = self._left_over.sum() / self._has_share.sum()
-            self._owed[self._has_share] = math.ceil(share)
-            self._left_over = self._left_over[:0]
-
-    def _begin(self, slot: Int64Array) -> None:
-        self._counts[slot] = self._owed[slot] > 0
-        self._return[slot] = 0.0
-        self._length[slot] = 0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no episode is owed any more, by agents that are present or that left."""
-        return self._has_begun and not len(self._left_over) and not self._owed.any()
-
-    @property
-    def scores(self) -> Scores:
-        """Those of the episodes that count, in the order in which they ended."""
-        return Scores(
-            np.concatenate([np.zeros(0), *(returns for returns, _ in self._ended)]),
-            np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in self._ended)]),
-        )
+LOOK_S = 0.25
+"""Time between two looks at clock and limits."""
 
 
 class EvaluationRun:
@@ -173,42 +55,73 @@ class EvaluationRun:
         policies: Mapping[str, ActorCritic],
         participants: Participants,
         front: Front,
+        options: EvaluationOptions,
         *,
-        episodes: int,
-        deterministic: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._policies = policies
         self._participants = participants
         self._front = front
-        self._counts = {name: EpisodeQuota(episodes) for name in policies}
-        self._deterministic = deterministic
-        self._completed = asyncio.Event()
+        self._options = options
+        self._clock = clock
+        self._quotas = {
+            name: EpisodeQuota(
+                options.episodes,
+                max_steps=options.steps_allowed,
+                simulators_of=partial(participants.simulators_of, name),
+            )
+            for name in policies
+        }
+        self._is_over = asyncio.Event()
+        self._reason: Reason = "failed"
+        self._began_s = clock()
+        self._ended_s: float | None = None
 
     @property
-    def scores(self) -> Mapping[str, Scores]:
-        """{behaviour: its episodes}."""
-        return {name: count.scores for name, count in self._counts.items()}
+    def result(self) -> EvaluationResult:
+        """What the policies did, until now."""
+        now_s = self._clock() if self._ended_s is None else self._ended_s
+        return EvaluationResult(
+            reason=self._reason,
+            seconds=now_s - self._began_s,
+            policies={
+                name: PolicyResult(
+                    ended=quota.scores, unfinished=quota.unfinished, env_steps=quota.env_steps
+                )
+                for name, quota in self._quotas.items()
+            },
+        )
 
     async def run(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
-        """Serve until every policy has its episodes or `stop` is set."""
+        """Serve until every policy has its episodes, a limit is met or `stop` is set.
+
+        Raises:
+            NoSimulatorError: none came, or all left; `result` has what was earned before.
+        """
+        self._began_s = self._clock()
         try:
             with ungrouped():
                 await self._serve_until(stop, launcher, address)
         finally:
+            self._ended_s = self._clock()
             await self._front.stop(Ending.COMPLETED, "the evaluation is over")
 
     async def _serve_until(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
         async with asyncio.TaskGroup() as group:
             for behaviour in self._participants.behaviours:
                 group.create_task(self._serve(behaviour))
-            watching = watch_simulators(self._participants, self._config, launcher, address)
-            watcher = group.create_task(watching)
-            waits = [asyncio.create_task(e.wait()) for e in (stop, self._completed)]
+            watching = [
+                watch_simulators(self._participants, self._config, launcher, address),
+                self._watch(address),
+            ]
+            watchers = [group.create_task(each) for each in watching]
             try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                await any_of(stop, self._is_over)
+                if stop.is_set() and not self._is_over.is_set():
+                    self._reason = "stopped"
             finally:
-                for task in [*waits, watcher]:
+                for task in watchers:
                     task.cancel()
                 self._front.pause()
 
@@ -216,9 +129,9 @@ class EvaluationRun:
         actor = make_actor(
             self._policies[behaviour.name],
             seed=self._config.seed,
-            deterministic=self._deterministic,
+            deterministic=self._options.deterministic,
         )
-        loop = PolicyLoop(actor, self._counts[behaviour.name], self)
+        loop = PolicyLoop(actor, self._quotas[behaviour.name], self)
         await loop.run(behaviour.batcher)
 
     async def learn(self, experience: Never) -> None:
@@ -228,6 +141,97 @@ class EvaluationRun:
         """Does nothing: there is nothing to learn from."""
 
     def note_completion(self) -> None:
-        """End the evaluation once every policy has its episodes."""
-        if all(each.is_complete for each in self._counts.values()):
-            self._completed.set()
+        """End the evaluation once every policy has its episodes, or as many steps as it may."""
+        if all(quota.is_complete for quota in self._quotas.values()):
+            is_cut = any(quota.is_at_limit for quota in self._quotas.values())
+            self._end("max_steps" if is_cut else "complete")
+
+    def _end(self, reason: Reason) -> None:
+        if not self._is_over.is_set():
+            self._reason = reason
+            self._is_over.set()
+
+    async def _watch(self, address: str) -> None:
+        """Say now and then how the evaluation goes, and end it when its time is over."""
+        progress = EvaluationProgress(self._quotas, now_s=self._began_s)
+        told_s = self._began_s
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now_s = self._clock()
+            progress.look(now_s=now_s)
+            limit_s = self._options.max_seconds
+            if limit_s is not None and now_s - self._began_s >= limit_s:
+                self._end("max_seconds")
+            elif limit_s is None and self.has_begun and progress.idle_s(now_s) >= STALLED_S:
+                self._end("stalled")
+            is_early = now_s - self._began_s < 600.0
+            if now_s - told_s >= (TELL_S if is_early else TELL_LATER_S):
+                told_s = now_s
+                for line in self._lines(progress, address, now_s):
+                    logger.info("%s: %s", duration(now_s - self._began_s), line)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any step was received."""
+        return any(quota.env_steps for quota in self._quotas.values())
+
+    def _lines(self, progress: "EvaluationProgress", address: str, now_s: float) -> list[str]:
+        if self._participants.has_begun and self._participants.num_running:
+            return progress.lines(now_s)
+        expected, here = expected_simulators(self._config), self._participants.num_running
+        wait_s = self._config.simulators.wait_s
+        return [
+            f"waiting for simulators on {address}, {here} of {expected} are here "
+            f"(simulators.wait_s {wait_s:g})"
+        ]
+
+
+class EvaluationProgress:
+    """Says how far an evaluation is, and what it waits for. Owned by the event loop."""
+
+    def __init__(self, quotas: Mapping[str, EpisodeQuota], *, now_s: float) -> None:
+        self._quotas = quotas
+        self._ended = dict.fromkeys(quotas, 0)
+        self._ended_s = dict.fromkeys(quotas, now_s)
+        self._told = dict.fromkeys(quotas, 0)
+        self._told_s = now_s
+
+    def look(self, *, now_s: float) -> None:
+        """Note whether an episode ended since the last look."""
+        for name, quota in self._quotas.items():
+            if quota.num_ended > self._ended[name]:
+                self._ended[name] = quota.num_ended
+                self._ended_s[name] = now_s
+
+    def idle_s(self, now_s: float) -> float:
+        """Returns for how long no episode has ended."""
+        return now_s - max(self._ended_s.values())
+
+    def lines(self, now_s: float) -> list[str]:
+        """Returns a line for each policy whose episodes have not all ended, or all of them."""
+        elapsed_s, self._told_s = now_s - self._told_s, now_s
+        lines = []
+        for name, quota in self._quotas.items():
+            steps, self._told[name] = quota.env_steps - self._told[name], quota.env_steps
+            if quota.is_complete:
+                continue
+            rate = steps / elapsed_s if elapsed_s > 0 else 0.0
+            lines.append(self._line(name, quota, rate=rate, now_s=now_s))
+        return lines
+
+    def _line(self, name: str, quota: EpisodeQuota, *, rate: float, now_s: float) -> str:
+        total = quota.num_ended + quota.num_owed
+        facts = [
+            f"{quota.num_ended:,} of {counted(total, 'episode')} ended",
+            f"{counted(quota.env_steps, 'step')}, {rate:,.0f} steps/s",
+        ]
+        if not quota.env_steps:
+            facts.append("none of its agents has acted: no simulator that is connected has any")
+        elif rate == 0:
+            facts.append("simulators have sent no step since the line before")
+        running = quota.unfinished
+        if len(running):
+            facts.append(unfinished_text(running))
+        idle_s = now_s - self._ended_s[name]
+        since = f"none has ended for {duration(idle_s)}" if idle_s >= TELL_S else ""
+        return f"{name}: " + "; ".join([*facts, *([since] if since else [])])

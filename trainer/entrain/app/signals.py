@@ -30,8 +30,10 @@ SHOW_CURSOR = b"\x1b[?25h\n"
 class StopRequest:
     """Says whether the run was asked to stop. Owned by the main thread, where signals arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, consequence: str) -> None:
+        """No request yet; `consequence` says in the log what one leads to."""
         self.is_made = False
+        self._consequence = consequence
         self.before_force: Callable[[], None] = _nothing
         """Called before the process is ended at once; it must neither wait nor fail."""
 
@@ -57,18 +59,20 @@ class StopRequest:
             self._loop.call_soon_threadsafe(self._announce, name)
 
     def _announce(self, name: str) -> None:
-        logger.info("%s: finishing, saving and stopping (again: stop at once)", name)
+        logger.info("%s: %s (again: stop at once)", name, self._consequence)
         self._event.set()
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
+def stop_on_signals(
+    consequence: str = "finishing, saving and stopping",
+) -> Iterator[StopRequest]:
     """Within the block, the first signal makes the request; a second ends the process (code 130).
 
     This uses Python's own handlers, which pass the request to the loop: on Windows, event loops
     have no signal handlers.
     """
-    request = StopRequest()
+    request = StopRequest(consequence)
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python's signature
         if request.is_made:

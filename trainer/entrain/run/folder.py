@@ -26,6 +26,8 @@ class RunFolder:
         self.plots = path / "plots"
         self.report = path / "report.html"
         self.log = path / "log.txt"
+        self.evaluation_episodes = path / "evaluation" / "episodes.csv"
+        """A row for each episode of the last evaluation."""
         self.simulators = path / "simulators"
         """Holds the output of launched simulators: NAME.log."""
         self._behaviours = BehaviourNames(path / "behaviours.json")
@@ -112,6 +114,7 @@ class RunFolder:
             (self.checkpoints, f"entrain resume {self.path} goes on from the newest"),
             (self.config, "every option of this run"),
             (self.log, "everything that was logged, with times"),
+            (self.evaluation_episodes.parent, "each episode of the last evaluation"),
             (self.simulators, "what the launched simulators printed"),
         ]
         rows = [(part, meaning) for part, meaning in parts if _has_content(part)]

@@ -8,6 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, RefusedHelloError, SimulatorError
 from entrain.serving.admission import Admission, JoinRequest, namesakes
@@ -22,6 +25,7 @@ from entrain.serving.unanswered import load_unanswered, unanswered_state
 from entrain.state import State
 from entrain.stopwatch import ServerTimings
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import Int64Array
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +111,18 @@ class Participants(Attendance):
         self._log_joined(participant, request)
         self._begin_if_complete()
         return participant
+
+    def simulators_of(self, behaviour: str, slot: Int64Array) -> NDArray[np.object_]:
+        """[N] names of the simulators whose agents have these slots [N]; "" of one that left."""
+        owners, position = np.unique(
+            self.behaviours[behaviour].slots.owners(slot), return_inverse=True
+        )
+        names = np.array([self._simulator(owner) for owner in owners], np.object_)
+        return names[position]
+
+    def _simulator(self, participant_id: str) -> str:
+        participant = self.get(participant_id)
+        return "" if participant is None else participant.identity.simulator
 
     def add_behaviours(self, participant: Participant, specs: Sequence[BehaviourSpec]) -> None:
         """A participant brings more kinds of agents than it joined with.

@@ -8,6 +8,7 @@ Nothing here knows of messages, participants or batches.
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entrain.state import State
 from entrain_envs.timestep import BoolArray, Int64Array
@@ -54,6 +55,7 @@ class SlotTable:
         self._released: list[Int64Array] = []
         self.num_slots = 0
         """One more than the highest slot ever given."""
+        self._owner = np.zeros(0, np.object_)
 
     def __repr__(self) -> str:
         return f"<SlotTable {self.num_agents} agents of {len(self._holdings)} owners>"
@@ -82,21 +84,33 @@ class SlotTable:
             return holding.last_slot
         position, known = find(holding.agent_id, agent_id)
         if not known.all():
-            self._add(holding, np.unique(agent_id[~known]))
+            self._add(owner, holding, np.unique(agent_id[~known]))
             position, _ = find(holding.agent_id, agent_id)
         holding.last_content = content
         holding.last_slot = holding.slot[position]
         return holding.last_slot
 
-    def _add(self, holding: _Holding, newcomers: Int64Array) -> None:
+    def _add(self, owner: str, holding: _Holding, newcomers: Int64Array) -> None:
         reused, self._free = self._free[: len(newcomers)], self._free[len(newcomers) :]
         grown = self.num_slots + len(newcomers) - len(reused)
         slot = np.concatenate([reused, np.arange(self.num_slots, grown)])
         self.num_slots = grown
+        self._note_owner(slot, owner)
         agent_id = np.concatenate([holding.agent_id, newcomers])
         order = np.argsort(agent_id)
         holding.agent_id = agent_id[order]
         holding.slot = np.concatenate([holding.slot, slot])[order]
+
+    def _note_owner(self, slot: Int64Array, owner: str) -> None:
+        if self.num_slots > len(self._owner):
+            longer = np.full(max(self.num_slots, 2 * len(self._owner)), "", np.object_)
+            longer[: len(self._owner)] = self._owner
+            self._owner = longer
+        self._owner[slot] = owner
+
+    def owners(self, slot: Int64Array) -> NDArray[np.object_]:
+        """[N] ids of the owners of these slots [N]; of a free slot, who had it last."""
+        return self._owner[slot]
 
     def release_agents(self, owner: str, agent_id: Int64Array) -> None:
         """Take back the slots of these agents of `owner`; those without one are ignored."""
@@ -151,3 +165,5 @@ class SlotTable:
             owner: _Holding(agent_id=holding["agent_id"].copy(), slot=holding["slot"].copy())
             for owner, holding in state["owners"].items()
         }
+        for owner, holding in self._holdings.items():
+            self._note_owner(holding.slot, owner)

@@ -1,0 +1,133 @@
+"""What an evaluation came to: lines for people, JSON for programs, and a table of episodes."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from entrain.app.episode_quota import Scores
+from entrain.run.quantities import counted, duration
+from entrain_envs.timestep import StepType
+
+Reason: TypeAlias = Literal["complete", "stopped", "max_steps", "max_seconds", "stalled", "failed"]
+"""Why an evaluation ended."""
+
+_REASONS: Mapping[Reason, str] = {
+    "complete": "complete",
+    "stopped": "stopped on request",
+    "max_steps": "the limit on steps was reached (--max-steps)",
+    "max_seconds": "the limit on time was reached (--max-seconds)",
+    "stalled": "no episode ended for an hour (--max-seconds allows more)",
+    "failed": "ended by an error",
+}
+
+COLUMNS = ("behaviour", "episode", "simulator", "return", "length", "ending")
+"""Of the table of episodes."""
+
+_ENDINGS = {
+    int(StepType.TERMINATED): "terminated",
+    int(StepType.TRUNCATED): "truncated",
+    int(StepType.MID): "unfinished",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyResult:
+    """What one policy did."""
+
+    ended: Scores
+
+    unfinished: Scores
+    """Of the episodes that were to count and had not ended, until then."""
+
+    env_steps: int
+    """Of all its agents, those that were not counted included."""
+
+    def lines(self, behaviour: str) -> Iterator[str]:
+        """Yields what people read."""
+        yield f"{behaviour}: {self.ended if len(self.ended) else 'no episode ended'}"
+        if len(self.unfinished):
+            yield f"{behaviour}: {unfinished_text(self.unfinished)}"
+
+    def for_programs(self, seconds: float) -> dict[str, object]:
+        """Returns it as JSON has it."""
+        return {
+            **_statistics(self.ended),
+            "env_steps": self.env_steps,
+            "env_steps_per_second": _finite(self.env_steps / seconds if seconds else math.nan),
+            "unfinished": _statistics(self.unfinished),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """What all policies did, and why it ended."""
+
+    reason: Reason
+    seconds: float
+    policies: Mapping[str, PolicyResult]
+
+    def lines(self) -> Iterator[str]:
+        """Yields what people read: a line or two for each policy."""
+        for behaviour, result in self.policies.items():
+            yield from result.lines(behaviour)
+        if self.reason != "complete":
+            yield f"not complete: {_REASONS[self.reason]}, after {duration(self.seconds)}"
+
+    def for_programs(self) -> dict[str, object]:
+        """Returns it as JSON has it; null where there is no number."""
+        return {
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "policies": {
+                behaviour: result.for_programs(self.seconds)
+                for behaviour, result in self.policies.items()
+            },
+        }
+
+    def table(self) -> str:
+        """Returns a row for each episode as CSV, those that have not ended last."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for behaviour, result in self.policies.items():
+            rows = [*_rows(result.ended), *_rows(result.unfinished)]
+            writer.writerows((behaviour, number, *row) for number, row in enumerate(rows, start=1))
+        return text.getvalue()
+
+
+def unfinished_text(scores: Scores) -> str:
+    """`2 unfinished episodes: return 54.00 +- 0.00 so far, length 108.0, reward 0.5 per step`."""
+    return (
+        f"{counted(len(scores), 'unfinished episode')}: return {scores.returns.mean():.2f} +- "
+        f"{scores.returns.std():.2f} so far, length {scores.lengths.mean():.1f}, "
+        f"reward {scores.reward_per_step:.4g} per step"
+    )
+
+
+def _rows(scores: Scores) -> Iterator[tuple[str, str, int, str]]:
+    """Yields simulator, return, length and how it ended, of each episode."""
+    columns = (scores.simulators, scores.returns, scores.lengths, scores.endings)
+    for simulator, return_, length, ending in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        yield simulator, repr(return_), length, _ENDINGS[ending]
+
+
+def _statistics(scores: Scores) -> dict[str, object]:
+    returns, is_any = scores.returns, len(scores) > 0
+    return {
+        "episodes": len(scores),
+        "return_mean": _finite(returns.mean()) if is_any else None,
+        "return_std": _finite(returns.std()) if is_any else None,
+        "return_min": _finite(returns.min()) if is_any else None,
+        "return_max": _finite(returns.max()) if is_any else None,
+        "length_mean": _finite(scores.lengths.mean()) if is_any else None,
+        "reward_per_step": _finite(scores.reward_per_step),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
