@@ -7,16 +7,16 @@ Commands import what they need inside themselves, so that `--help` answers at on
 import json
 import logging
 import signal
-import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, TextIO
+from typing import Annotated, Final
 
 import typer
 
 from entrain import __version__
+from entrain.app.printing import print_without_failing
 from entrain.errors import ConfigError, EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
@@ -289,8 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those after the program's name; None takes the arguments of this process.
     """
     silence()
-    for stream in (sys.stdout, sys.stderr):
-        _never_fail_to_print(stream)
+    print_without_failing()
     try:
         with _signals_as_interrupts():
             app(args=None if arguments is None else list(arguments), prog_name="entrain")
@@ -336,9 +335,3 @@ def _signals_as_interrupts() -> Iterator[None]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-
-
-def _never_fail_to_print(stream: TextIO | None) -> None:
-    """Replace characters that the console lacks, instead of failing."""
-    if stream is not None and hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")

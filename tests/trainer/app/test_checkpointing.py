@@ -49,6 +49,27 @@ def schedule(store: FakeStore) -> Checkpointing:
     return Checkpointing(store, every_steps=100)
 
 
+class Clock:
+    """Seconds, as the test says."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(store: FakeStore, clock: Clock) -> Checkpointing:
+    """Writes at once: every 1,000 steps or 600 seconds."""
+    store.let_go.set()
+    return Checkpointing(store, every_steps=1000, every_s=600.0, clock=clock)
+
+
 def never() -> State:
     raise AssertionError("no state is to be taken")
 
@@ -122,6 +143,89 @@ async def test_a_full_disk_on_the_way_is_logged_and_at_the_end_is_an_error(
     store.failure = DiskError("no space left")
     schedule.save_if_due(100, state_at(100))
     await schedule.finish()
-    assert caplog.messages == ["no space left; training goes on"]
+    assert caplog.messages == ["no space left; training goes on, and it is tried again every 30 s"]
     with pytest.raises(DiskError, match="no space left"):
         await schedule.save_last(120, state_at(120))
+
+
+async def test_the_first_comes_after_the_first_update_and_later_updates_wait(
+    store: FakeStore, timed: Checkpointing
+) -> None:
+    timed.save_if_due(20, never)
+    timed.note_update()
+    timed.save_if_due(20, state_at(20))
+    await timed.finish()
+    timed.note_update()
+    timed.save_if_due(40, never)
+    assert store.saved == [20]
+
+
+async def test_without_an_update_the_first_comes_a_minute_after_the_first_step(
+    store: FakeStore, timed: Checkpointing, clock: Clock
+) -> None:
+    clock.now_s = 500.0
+    timed.save_if_due(0, never)
+    timed.save_if_due(1, never)
+    clock.now_s = 559.0
+    timed.save_if_due(5, never)
+    clock.now_s = 560.0
+    timed.save_if_due(5, state_at(5))
+    await timed.finish()
+    assert store.saved == [5]
+
+
+async def test_a_resumed_run_has_its_first_one(
+    store: FakeStore, clock: Clock, timed: Checkpointing
+) -> None:
+    resumed = Checkpointing(store, every_steps=1000, every_s=600.0, saved_at=20, clock=clock)
+    resumed.note_update()
+    clock.now_s = 100.0
+    resumed.save_if_due(40, never)
+
+
+async def test_checkpoints_come_by_time_if_that_is_earlier_and_only_if_something_was_done(
+    store: FakeStore, clock: Clock
+) -> None:
+    store.let_go.set()
+    timed = Checkpointing(store, every_steps=1000, every_s=600.0, saved_at=50, clock=clock)
+    clock.now_s = 599.0
+    timed.save_if_due(60, never)
+    clock.now_s = 600.0
+    timed.save_if_due(50, never)
+    timed.save_if_due(60, state_at(60))
+    await timed.finish()
+    clock.now_s = 1199.0
+    timed.save_if_due(80, never)
+    timed.save_if_due(1060, state_at(1060))
+    await timed.finish()
+    assert store.saved == [60, 1060]
+
+
+async def test_one_that_is_wanted_is_due_at_once(store: FakeStore, timed: Checkpointing) -> None:
+    timed.want_now()
+    timed.save_if_due(0, state_at(0))
+    await timed.finish()
+    timed.save_if_due(0, never)
+    assert store.saved == [0]
+
+
+async def test_a_disk_that_refuses_is_said_once_tried_again_and_said_to_be_well(
+    store: FakeStore, timed: Checkpointing, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "entrain.app.checkpointing")
+    store.failure = DiskError("no space left")
+    for env_steps in (1000, 1010):
+        timed.save_if_due(env_steps, state_at(env_steps))
+        await timed.finish()
+        clock.now_s += 29.0
+        timed.save_if_due(env_steps + 5, never)
+        clock.now_s += 1.0
+    assert timed.saved_at == 0
+    store.failure = None
+    timed.save_if_due(1020, state_at(1020))
+    await timed.finish()
+    assert timed.saved_at == 1020
+    assert caplog.messages == [
+        "no space left; training goes on, and it is tried again every 30 s",
+        "checkpoints can be written again: step-1020",
+    ]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from entrain.app.signals import FORCED, SIGNALS, StopRequest, stop_on_signals
+from entrain.app.signals import FORCED, HANGUP, SIGNALS, StopRequest, stop_on_signals
 
 
 def raise_signal(number: int) -> None:
@@ -17,7 +17,11 @@ def raise_signal(number: int) -> None:
     signal.raise_signal(number)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+HANGS_UP = pytest.mark.skipif(HANGUP is None, reason="Windows has no SIGHUP")
+ASKS = SIGNALS if HANGUP is None else (*SIGNALS, HANGUP)
+
+
+@pytest.mark.parametrize("number", ASKS)
 async def test_a_signal_sets_the_event_of_the_running_loop(number: int) -> None:
     with stop_on_signals() as request:
         stop = request.event()
@@ -45,10 +49,10 @@ def test_a_signal_after_the_loop_has_ended_is_taken_in_silence() -> None:
 
 
 def test_handlers_are_as_before_afterwards() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
+    before = [signal.getsignal(number) for number in ASKS]
     with stop_on_signals():
-        assert [signal.getsignal(number) for number in SIGNALS] != before
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+        assert [signal.getsignal(number) for number in ASKS] != before
+    assert [signal.getsignal(number) for number in ASKS] == before
 
 
 def test_handlers_are_as_before_after_an_error() -> None:
@@ -86,6 +90,28 @@ def test_a_second_signal_ends_the_process_with_130_whatever_it_does() -> None:
     both = "signal.raise_signal(signal.SIGTERM); signal.raise_signal(signal.SIGINT)"
     assert ended(f"{both}; time.sleep(60)").returncode == FORCED == 130
     assert time.monotonic() - began_s < 50.0
+
+
+@HANGS_UP
+def test_a_terminal_that_closes_again_and_again_forces_nothing() -> None:
+    hangups = "signal.raise_signal(signal.SIGHUP); signal.raise_signal(signal.SIGHUP)"
+    result = ended(f"{hangups}; signal.raise_signal(signal.SIGTERM); {hangups}; print('alive')")
+    assert (result.returncode, result.stdout) == (0, "alive\n")
+    both = "signal.raise_signal(signal.SIGTERM); signal.raise_signal(signal.SIGTERM)"
+    assert ended(f"{hangups}; {both}").returncode == FORCED
+
+
+@HANGS_UP
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as request:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGHUP)
+            assert not request.is_made
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_before_the_process_is_ended_by_force_others_are_taken_along() -> None:

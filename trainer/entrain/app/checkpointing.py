@@ -5,6 +5,8 @@ Nothing here knows what a state holds, or whether now is a moment at which one c
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +15,12 @@ from entrain.errors import DiskError
 from entrain.state import State
 
 logger = logging.getLogger(__name__)
+
+FIRST_S = 60.0
+"""The first checkpoint comes this long after the first env step, if no update was done before."""
+
+RETRY_S = 30.0
+"""Time between two tries while the disk refuses."""
 
 
 class Store(Protocol):
@@ -24,28 +32,59 @@ class Store(Protocol):
 
 
 class Checkpointing:
-    """Writes a checkpoint every so many env steps, and a last one. Owned by the event loop."""
+    """Writes a checkpoint every so many env steps or minutes, an early first one, and a last one.
 
-    def __init__(self, store: Store, *, every_steps: int, saved_at: int = 0) -> None:
+    Owned by the event loop.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        every_steps: int,
+        every_s: float = math.inf,
+        saved_at: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Write nothing yet.
 
         Args:
             store: writes checkpoints; used by one thread at a time.
             every_steps: env steps between the beginnings of two checkpoints.
-            saved_at: env steps of the checkpoint that the run goes on from.
+            every_s: seconds between them, if they are over earlier.
+            saved_at: env steps of the checkpoint that the run goes on from; None if there is none.
+            clock: seconds.
         """
         self._store = store
         self._every_steps = every_steps
-        self._saved_at = saved_at
+        self._every_s = every_s
+        self._clock = clock
+        self._saved_at = saved_at or 0
+        self._saved_s = clock()
+        self._has_any = saved_at is not None
+        self._is_wanted = False
+        self._first_step_s = math.inf
+        self._refused_s = -math.inf
+        self._is_refused = False
         self._writing: asyncio.Task[None] | None = None
+        self.newest: Path | None = None
+        """The newest checkpoint that was written here."""
 
     def __repr__(self) -> str:
         return f"<Checkpointing: every {self._every_steps:,} env steps, last at {self._saved_at:,}>"
 
     @property
     def saved_at(self) -> int:
-        """Env steps at which the newest checkpoint was begun."""
+        """Env steps at which the newest checkpoint was begun; 0 if there is none."""
         return self._saved_at
+
+    def want_now(self) -> None:
+        """Let the next checkpoint be due, although it is not time."""
+        self._is_wanted = True
+
+    def note_update(self) -> None:
+        """A policy has learned: from now on a run without any checkpoint would lose something."""
+        self._is_wanted = self._is_wanted or not self._has_any
 
     def save_if_due(self, env_steps: int, take_state: Callable[[], State]) -> None:
         """Begin a checkpoint, unless it is too early or the one before is still being written.
@@ -54,10 +93,27 @@ class Checkpointing:
             env_steps: done so far.
             take_state: called before this returns, if a checkpoint is begun.
         """
+        if env_steps and self._first_step_s == math.inf:
+            self._first_step_s = self._clock()
         is_writing = self._writing is not None and not self._writing.done()
-        if env_steps - self._saved_at >= self._every_steps and not is_writing:
-            self._saved_at = env_steps
-            self._writing = asyncio.create_task(self._write(take_state(), env_steps))
+        if not is_writing and self._is_due(env_steps):
+            before = self._saved_at, self._saved_s, self._has_any
+            self._saved_at, self._saved_s, self._has_any = env_steps, self._clock(), True
+            self._is_wanted = False
+            self._writing = asyncio.create_task(self._write(take_state(), env_steps, before))
+
+    def _is_due(self, env_steps: int) -> bool:
+        now_s = self._clock()
+        if now_s - self._refused_s < RETRY_S:
+            return False
+        if self._is_wanted or self._is_refused:
+            return True
+        if not self._has_any and now_s - self._first_step_s >= FIRST_S:
+            return True
+        if env_steps - self._saved_at >= self._every_steps:
+            return True
+        # While nothing happens, the checkpoint that there is holds everything.
+        return env_steps > self._saved_at and now_s - self._saved_s >= self._every_s
 
     async def finish(self) -> None:
         """Wait until the checkpoint that is being written, if there is one, is on the disk."""
@@ -68,12 +124,22 @@ class Checkpointing:
         """Write a checkpoint after the one that is being written; DiskError if that fails."""
         await self.finish()
         path = await asyncio.to_thread(self._store.save, take_state(), step=env_steps)
-        self._saved_at = env_steps
+        self._saved_at, self.newest = env_steps, path
         logger.info("saved %s", path)
 
-    async def _write(self, state: State, env_steps: int) -> None:
+    async def _write(self, state: State, env_steps: int, before: tuple[int, float, bool]) -> None:
         try:
-            await asyncio.to_thread(self._store.save, state, step=env_steps)
+            self.newest = await asyncio.to_thread(self._store.save, state, step=env_steps)
         except DiskError as error:
-            # The disk may have room again at the next checkpoint; until then the run goes on.
-            logger.error("%s; training goes on", error)
+            # The disk may have room again later; until then the run goes on.
+            self._saved_at, self._saved_s, self._has_any = before
+            self._refused_s = self._clock()
+            if not self._is_refused:
+                logger.error(
+                    "%s; training goes on, and it is tried again every %g s", error, RETRY_S
+                )
+            self._is_refused = True
+        else:
+            if self._is_refused:
+                logger.info("checkpoints can be written again: %s", self.newest)
+            self._is_refused = False

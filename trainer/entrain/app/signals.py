@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl+C: the first asks the run to stop, the second forces it to.
+"""SIGTERM, Ctrl+C, a closed terminal: the first asks the run to stop, the second forces it to.
 
 They are handled from before the event loop runs until after it has ended, so that no signal can
 interrupt a run between two statements.
@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,6 +20,10 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 """SIGBREAK is Ctrl+Break on Windows, where SIGTERM cannot be sent."""
+
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
+"""The terminal was closed. It asks like the others and never forces: shell and kernel may both
+send it, and a service manager may send it after SIGTERM."""
 
 FORCED = 130
 """Exit code after a second signal."""
@@ -52,8 +56,8 @@ class StopRequest:
 
     def make(self, name: str) -> None:
         """Ask to stop, because of the signal `name`. May be called between any two statements."""
-        self.is_made = True
-        if self._loop is None:
+        was_made, self.is_made = self.is_made, True
+        if self._loop is None or was_made:
             return
         with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is left to stop
             self._loop.call_soon_threadsafe(self._announce, name)
@@ -73,18 +77,28 @@ def stop_on_signals(
     have no signal handlers.
     """
     request = StopRequest(consequence)
+    forcing: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python's signature
-        if request.is_made:
-            _end_at_once(request)
+        if number != HANGUP:
+            if forcing:
+                _end_at_once(request)
+            forcing.append(number)
         request.make(signal.Signals(number).name)
 
-    previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    previous = {number: signal.signal(number, on_signal) for number in _signals_to_handle()}
     try:
         yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _signals_to_handle() -> Sequence[int]:
+    """Returns SIGNALS and SIGHUP, unless `nohup` has it ignored: the run goes on then."""
+    if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:
+        return SIGNALS
+    return (*SIGNALS, HANGUP)
 
 
 def _end_at_once(request: StopRequest) -> None:

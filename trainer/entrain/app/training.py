@@ -15,6 +15,7 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
@@ -92,7 +93,8 @@ class TrainingRun:
         self._checkpointing = Checkpointing(
             CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep),
             every_steps=config.checkpoints.every_steps,
-            saved_at=0 if restored is None else restored.step,
+            every_s=60.0 * config.checkpoints.every_minutes or math.inf,
+            saved_at=None if restored is None else restored.step,
         )
         self._reporting = Reporting(config, folder, display, self._participants)
         self._serving: list[asyncio.Task[None]] = []
@@ -279,6 +281,7 @@ class TrainingRun:
     def record(self, update: Update) -> None:
         """Report one update, and save if it is time."""
         self._reporting.record(update, seconds=self.seconds)
+        self._checkpointing.note_update()
         # If updates take nearly all of the time, `_look_around` finds no moment between them.
         self._save_if_due()
 
