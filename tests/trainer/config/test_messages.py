@@ -125,7 +125,7 @@ def test_an_impossible_value_is_shown_with_what_it_must_be(
         (
             "name: a/b",
             "1: name is 'a/b'; it must be a letter or digit, then letters, digits, "
-            "'.', '_' and '-'",
+            "'.', '_' and '-'; at most 100 in all",
         ),
         (
             "server:\n  address: localhost",

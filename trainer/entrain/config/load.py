@@ -15,9 +15,12 @@ from entrain.config.old_form import modernize
 from entrain.config.overrides import set_option
 from entrain.config.run import RunConfig
 from entrain.config.schema import json_schema
-from entrain.config.source import Origin, Source
+from entrain.config.source import Origin, Source, one_line
 from entrain.config.yaml_text import read_yaml, write_yaml
 from entrain.errors import ConfigError
+
+MOST_BYTES = 512 * 1024
+"""Of a settings file. Some hundred policies with every option written out are half of that."""
 
 _MOST_NAMES_SHOWN = 5
 
@@ -60,7 +63,9 @@ def to_yaml(config: RunConfig) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            # A device such as /dev/zero has no end.
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}{_near(path)}") from None
     except IsADirectoryError:
@@ -71,6 +76,15 @@ def _read_text(path: Path) -> str:
             message = f"{path} is a folder; name a settings file{_near(path / '*')}"
             raise ConfigError(message) from None
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{one_line(str(path))} is no path: it holds the character U+0000"
+        ) from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            f"{path} has more than {MOST_BYTES // 1024} KiB; a settings file has a few, so this is "
+            "probably another file"
+        )
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from entrain.config import old_form
 from entrain.config.schema import Schema, find
-from entrain.config.source import OptionPath, Origin, Source, describe, one_line, show_path
-from entrain.config.yaml_text import read_value
+from entrain.config.source import OptionPath, Origin, Source, describe, one_line, quoted, show_path
+from entrain.config.yaml_text import not_text, read_value
 from entrain.errors import ConfigError
 
 _SEGMENT: Final = re.compile(r"(?P<double>\"(?:[^\"\\]|\\.)*\")|'(?P<single>[^']*)'|[^\s.'\"=]+")
@@ -26,7 +26,9 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
         argument: such as "policies.walker.algorithm.clip_range=0.1".
         position: of this argument among all `--set`, from 0.
     """
-    origin = Origin(f"--set {one_line(argument)}", (1, position), "")
+    origin = Origin(f"--set {quoted(argument)}", (1, position), "")
+    if problem := not_text(argument):
+        raise ConfigError(f"{origin.place}: {problem}")
     written, text = _split(argument, origin)
     old_form.warn_of_path(origin, written, text)
     old_form.make_way(source, written)

@@ -15,6 +15,9 @@ from pydantic import Field, model_validator
 from entrain.config.fields import Count, CountOrZero, NonNegative, Number, Options, Positive, Seed
 from entrain.config.policy import PolicyConfig
 
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_IN_NAMES = "a letter or digit, then letters, digits, '.', '_' and '-'; at most 100 in all"
+
 
 class ServerConfig(Options):
     """Where simulators dial in, who may, and how their requests are batched."""
@@ -95,7 +98,11 @@ class LaunchConfig(Options):
     count: Count = 1
     """How many copies."""
 
-    name: str = "simulator"
+    name: str = Field(
+        default="simulator",
+        pattern=_FILE_NAME,
+        json_schema_extra={"patternErrorMessage": _IN_NAMES},
+    )
     """Copy 0 is called NAME-0, in logs and where lockstep sorts by name."""
 
     @model_validator(mode="after")
@@ -164,10 +171,8 @@ class RunConfig(Options):
 
     name: str = Field(
         default="run",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        json_schema_extra={
-            "patternErrorMessage": "a letter or digit, then letters, digits, '.', '_' and '-'"
-        },
+        pattern=_FILE_NAME,
+        json_schema_extra={"patternErrorMessage": _IN_NAMES},
     )
     """The run's folder is RUNS_DIRECTORY/NAME; a number is added if it exists."""
 
@@ -208,6 +213,17 @@ class RunConfig(Options):
     def _check(self) -> "RunConfig":
         if not self.policies:
             raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
+        launched = sum(options.count for options in self.simulators.launch)
+        for asked, option in (
+            (launched, "the sum of simulators.launch.*.count"),
+            (self.simulators.expect, "simulators.expect"),
+        ):
+            if asked > self.server.max_sessions:
+                raise ValueError(
+                    f"{option} is {asked:,}, and server.max_sessions is "
+                    f"{self.server.max_sessions:,}: no more can join; lower the one or raise the "
+                    "other"
+                )
         return self
 
     @property

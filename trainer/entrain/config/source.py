@@ -13,6 +13,7 @@ OptionPath: TypeAlias = tuple[str | int, ...]
 
 _PLAIN_NAME: Final = re.compile(r"[^\s.'\"=]+")
 _MOST_SHOWN: Final = 60
+_MOST_QUOTED: Final = 200
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,15 @@ def describe(value: Any, written: str) -> str:
 def one_line(text: str) -> str:
     """`text` with line breaks and control characters spelt out."""
     return text if text.isprintable() else json.dumps(text)[1:-1]
+
+
+def quoted(text: str) -> str:
+    """What a user wrote, on one line; a long text is shortened in the middle."""
+    line = one_line(text)
+    if len(line) <= _MOST_QUOTED:
+        return line
+    half = _MOST_QUOTED // 2
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 def _has(group: Any, part: str | int) -> bool:

@@ -29,8 +29,40 @@ _SCALARS: Final = {
 The core schema of YAML 1.2, and two things that users of 1.1 expect: 1_000_000 and `<<`."""
 
 
+MOST_VALUES = 20_000
+"""Names and values in one document, those that aliases repeat included. Some 160 policies with
+every option written out have as many."""
+
+MOST_NESTED = 40
+"""Groups and lists inside each other."""
+
+
 class _Loader(yaml.SafeLoader):
     """Composes nodes, which have line numbers. Never builds objects."""
+
+    depth = 0
+    nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node, unless it is one too many or too deep."""
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > MOST_NESTED or self.nodes > MOST_VALUES:
+            problem = _TOO_DEEP if self.depth > MOST_NESTED else _TOO_MANY
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_TOO_DEEP: Final = (
+    f"more than {MOST_NESTED} lists or groups are nested in each other; settings need a few"
+)
+_TOO_MANY: Final = (
+    f"the file has more than {MOST_VALUES:,} names and values (what '*name' repeats counts); "
+    "settings need a few hundred"
+)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -93,13 +125,8 @@ def read_value(
         locate: (line from 1, spelling) -> origin.
     """
     reader = _Reader(locate)
-    try:
-        node = reader.compose(text)
-        value = None if node is None else reader.value(node, path)
-    except RecursionError:
-        raise ConfigError(
-            f"{locate(1, '').place}: lists or groups are nested too deeply, or contain themselves"
-        ) from None
+    node = reader.compose(text)
+    value = None if node is None else reader.value(node, path)
     reader.origins.setdefault(path, locate(1, ""))
     return value, reader.origins
 
@@ -109,6 +136,7 @@ class _Reader:
 
     def __init__(self, locate: Callable[[int, str], Origin]) -> None:
         self._locate = locate
+        self._values = 0
         self.origins: dict[OptionPath, Origin] = {}
 
     def compose(self, text: str) -> yaml.Node | None:
@@ -118,6 +146,8 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             line = 1 if mark is None else mark.line + 1
             problem = ", ".join(filter(None, [error.context, error.problem]))
+            if error.problem in {_TOO_DEEP, _TOO_MANY}:
+                raise self._error(line, problem) from None
             raise self._error(line, f"this is not YAML: {problem}{_remedy(problem)}") from None
         except yaml.reader.ReaderError as error:
             line = text[: error.position].count("\n") + 1
@@ -126,6 +156,7 @@ class _Reader:
 
     def value(self, node: yaml.Node, path: OptionPath) -> Any:
         line = node.start_mark.line + 1
+        self._count(line, path)
         written = node.value if isinstance(node, yaml.ScalarNode) else ""
         self.origins.setdefault(path, self._locate(line, written))
         tag = node.tag.removeprefix(_TAG)
@@ -134,6 +165,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode) and tag == "seq":
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and _fits(tag, node.value):
+            self._require_text(line, node.value)
             return _scalar(tag, node.value)
         raise self._error(
             line,
@@ -141,24 +173,42 @@ class _Reader:
             "numbers, lists and groups: delete the tag",
         )
 
+    def _count(self, line: int, path: OptionPath) -> None:
+        """Count one more value. An alias is the same node again, and may even contain itself."""
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise self._error(line, _TOO_MANY)
+        if len(path) > MOST_NESTED:
+            raise self._error(line, f"{_TOO_DEEP}, or does one contain itself?")
+
     def _mapping(self, node: yaml.MappingNode, path: OptionPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key, value in self._pairs(node, path):
             line = key.start_mark.line + 1
+            self._require_text(line, key.value)
             written = value.value if isinstance(value, yaml.ScalarNode) else ""
             here = (*path, key.value)
             self.origins[here] = self._locate(line, written)
             values[key.value] = self.value(value, here)
         return values
 
+    def _require_text(self, line: int, text: str) -> None:
+        """Refuse what no file name and no file of ours could hold."""
+        if problem := not_text(text):
+            raise self._error(line, problem)
+
     def _pairs(
-        self, node: yaml.MappingNode, path: OptionPath
+        self, node: yaml.MappingNode, path: OptionPath, *, depth: int = 0
     ) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Names and values of a group, then those that `<<: *anchor` adds."""
+        """Names and values of a group, then those that `<<: *anchor` adds, `depth` anchors down."""
+        if depth > MOST_NESTED:
+            raise self._error(node.start_mark.line + 1, f"{_TOO_DEEP}, or does one contain itself?")
         pairs: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if depth:
+                self._count(line, path)
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(
                     line, "the name of an option is a list or a group; it must be text"
@@ -180,12 +230,20 @@ class _Reader:
                     other.start_mark.line + 1,
                     "'<<' needs a group of options; write '<<: *name' for a group marked '&name'",
                 )
-            for inherited, value in self._pairs(other, path):
+            for inherited, value in self._pairs(other, path, depth=depth + 1):
                 pairs.setdefault(inherited.value, (inherited, value))
         return list(pairs.values())
 
     def _error(self, line: int, message: str) -> ConfigError:
         return ConfigError(f"{self._locate(line, '').place}: {message}")
+
+
+def not_text(text: str) -> str:
+    """Says which character no option may hold; "" if all are well."""
+    for character in text:
+        if character == "\0" or "\ud800" <= character <= "\udfff":
+            return f"the character U+{ord(character):04X} is no text; delete it"
+    return ""
 
 
 def _fits(tag: str, text: str) -> bool:
