@@ -218,9 +218,9 @@ def test_one_prior_for_every_behaviour_is_refused_when_another_behaviour_comes(
     options = a_config(tmp_path / "new", with_prior(prior.path)).policies["toy"]
     config = a_config(tmp_path / "new").model_copy(update={"policies": {"*": options}})
     run = begun(config, tmp_path / "new")
-    run._trainers.make(walker)
+    run._trainers.make_all([walker])
     with pytest.raises(ConfigError, match="has no policy 'toy'"):
-        run._trainers.make(SPEC)
+        run._trainers.make_all([SPEC])
     assert list(run.trainers) == ["walker"]
 
 

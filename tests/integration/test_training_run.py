@@ -345,5 +345,5 @@ def test_a_policy_that_is_done_before_its_first_rollout_is_warned_of(
     folder = RunFolder.create(tmp_path / "runs", "ball")
     (spec,) = BalanceBall(count=1).behaviours
     run = TrainingRun(config, folder, LogDisplay(), launcher=lambda _: Launcher([], environment={}))
-    run._trainers.make(spec)
+    run._trainers.make_all([spec])
     assert "policy 'ball' will not learn: it is done after total_steps 199" in caplog.text

@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.wire import trainer_pb2 as pb
-from support.attackers import hello_of
+from support.attackers import RawStream, hello_of
 
 
 def send_noise(address: str, streams: int, seed: int) -> dict[str, int]:
@@ -31,3 +32,40 @@ def send_noise(address: str, streams: int, seed: int) -> dict[str, int]:
             name = call.code().name
             statuses[name] = statuses.get(name, 0) + 1
     return statuses
+
+
+def greet(address: str, hello: pb.Hello) -> dict[str, str]:
+    """Send one Hello; returns how the stream ends, or its Welcome's session: see `RawStream`."""
+    stream = RawStream(address)
+    stream.open(iter([pb.ConnectRequest(hello=hello)]))
+    return stream.end()
+
+
+def greet_with_behaviours(address: str, count: int, observations: int = 1) -> dict[str, str]:
+    """Declare very many behaviours."""
+    eyes = [ObservationSpec(f"eye-{index}", (1,)) for index in range(observations)]
+    specs = (
+        BehaviourSpec(f"b{index}", tuple(eyes), ActionSpec(branches=(2,))) for index in range(count)
+    )
+    return greet(address, hello_of(*specs))
+
+
+def greet_with_sizes(
+    address: str,
+    shape: list[int],
+    branches: list[int],
+    kind: str = "",
+    dtype: str = "float32",
+    name: str = "giant",
+) -> dict[str, str]:
+    """Declare one behaviour of these sizes."""
+    eye = ObservationSpec("eye", tuple(shape), dtype, kind)
+    spec = BehaviourSpec("giant", (eye,), ActionSpec(branches=tuple(branches)))
+    hello = hello_of(spec)
+    hello.behaviours[0].name = name
+    return greet(address, hello)
+
+
+def greet_with_length(address: str, mib: float) -> dict[str, str]:
+    """Send a Hello whose simulator's name is as long as that."""
+    return greet(address, hello_of(simulator="x" * int(mib * 2**20)))

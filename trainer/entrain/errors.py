@@ -23,6 +23,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from entrain.quoting import shortened
+
+MOST_WORDS = 2000
+"""Characters of what is said about something that a simulator sent: gRPC hides a longer reason than
+some 8,000 bytes, and the log must not be as long as what strangers send."""
+
 
 class EntrainError(Exception):
     """The root; the command line turns it into one line and `exit_code`."""
@@ -84,6 +90,10 @@ class ExportError(EntrainError):
 
 class SimulatorError(EntrainError):
     """A simulator broke the protocol; its session ends, every other goes on."""
+
+    def __init__(self, words: str) -> None:
+        """Words that may quote what the simulator sent; they are shortened in the middle."""
+        super().__init__(shortened(words, MOST_WORDS))
 
 
 class BadStepError(SimulatorError):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from entrain.errors import BadHelloError, RefusedHelloError
+from entrain.errors import BadHelloError, LimitError, RefusedHelloError
 from entrain.native.hello import read_hello
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
@@ -23,7 +23,9 @@ def hello(spec: BehaviourSpec, **fields: Any) -> pb.Hello:
 
 
 def test_a_sound_hello_is_read_whole(walker: BehaviourSpec) -> None:
-    parsed = read_hello(hello(walker, max_agents=5, resume_session_id="abc"), "10.0.0.7")
+    parsed = read_hello(
+        hello(walker, max_agents=5, resume_session_id="abc"), "10.0.0.7", max_behaviours=100
+    )
     assert parsed.join.who == "walker-sim@10.0.0.7"
     assert parsed.join.simulator == "walker-sim"
     assert parsed.join.instance_id == "process-1"
@@ -33,7 +35,9 @@ def test_a_sound_hello_is_read_whole(walker: BehaviourSpec) -> None:
 
 
 def test_a_simulator_that_speaks_newer_versions_too_is_welcome(walker: BehaviourSpec) -> None:
-    assert read_hello(hello(walker, min_version=0, max_version=9), "host").join.simulator
+    assert read_hello(
+        hello(walker, min_version=0, max_version=9), "host", max_behaviours=100
+    ).join.simulator
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def test_versions_that_do_not_meet_are_refused_with_the_package_to_upgrade(
     walker: BehaviourSpec, low: int, high: int, words: str
 ) -> None:
     with pytest.raises(RefusedHelloError, match=rf"walker-sim@10.0.0.7 .*{words}"):
-        read_hello(hello(walker, min_version=low, max_version=high), "10.0.0.7")
+        read_hello(hello(walker, min_version=low, max_version=high), "10.0.0.7", max_behaviours=100)
 
 
 @pytest.mark.parametrize("field", ["simulator", "instance_id"])
@@ -57,11 +61,45 @@ def test_a_name_that_cannot_stand_in_a_log_is_refused(
     walker: BehaviourSpec, field: str, value: str
 ) -> None:
     with pytest.raises(BadHelloError, match=rf"whose {field} is '.*'; expected 1 to 200 printable"):
-        read_hello(hello(walker, **{field: value}), "host")
+        read_hello(hello(walker, **{field: value}), "host", max_behaviours=100)
 
 
 def test_a_spec_that_contradicts_itself_is_refused(walker: BehaviourSpec) -> None:
     broken = codec.encode_spec(walker)
     broken.action.low[0] = 5.0
     with pytest.raises(BadHelloError, match=r"walker-sim@host declares a behaviour that cannot be"):
-        read_hello(hello(walker, behaviours=[broken]), "host")
+        read_hello(hello(walker, behaviours=[broken]), "host", max_behaviours=100)
+
+
+def test_more_behaviours_than_a_run_may_have_are_refused_before_they_are_read(
+    walker: BehaviourSpec,
+) -> None:
+    broken = codec.encode_spec(walker)
+    broken.ClearField("observations")
+    with pytest.raises(LimitError, match=r"declares 3 behaviours, and this trainer allows 2 "):
+        read_hello(hello(walker, behaviours=[broken] * 3), "host", max_behaviours=2)
+
+
+@pytest.mark.parametrize("name", ["n" * 201, "line\nbreak"])
+def test_names_that_are_too_long_or_cannot_be_printed_are_refused(
+    walker: BehaviourSpec, name: str
+) -> None:
+    of_behaviour = codec.encode_spec(walker)
+    of_behaviour.name = name
+    of_observation = codec.encode_spec(walker)
+    of_observation.observations[0].name = name
+    for spec in (of_behaviour, of_observation):
+        with pytest.raises(BadHelloError, match="at most 200 printable characters in each name"):
+            read_hello(hello(walker, behaviours=[spec]), "host", max_behaviours=2)
+
+
+def test_more_observations_or_branches_than_any_network_is_made_for_are_refused(
+    walker: BehaviourSpec,
+) -> None:
+    many = codec.encode_spec(walker)
+    many.observations.extend([many.observations[0]] * 1000)
+    branched = codec.encode_spec(walker)
+    branched.action.branches.extend([2] * 1001)
+    for spec, words in ((many, "1,001 observations"), (branched, "1,001 branches")):
+        with pytest.raises(BadHelloError, match=f"{words}.*; expected at most 1,000"):
+            read_hello(hello(walker, behaviours=[spec]), "host", max_behaviours=2)

@@ -1,6 +1,8 @@
 """One spec for all simulators of a run, and clear words for those that differ."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +10,13 @@ import numpy as np
 import pytest
 
 from entrain.config.run import ServerConfig
-from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
+from entrain.errors import (
+    BadHelloError,
+    CheckpointError,
+    ConfigError,
+    LimitError,
+    RefusedHelloError,
+)
 from entrain.serving.behaviours import Behaviour, Behaviours, Opener, no_rows, open_nothing
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -33,7 +41,7 @@ def test_a_second_simulator_with_the_same_spec_shares_the_behaviour(walker: Beha
     known.check(replace(walker), who="right")
 
 
-def test_another_spec_of_a_known_name_is_refused_with_both_side_by_side(
+def test_another_spec_of_a_known_name_is_refused_with_what_differs(
     walker: BehaviourSpec,
 ) -> None:
     known = behaviours()
@@ -41,15 +49,44 @@ def test_another_spec_of_a_known_name_is_refused_with_both_side_by_side(
     other = replace(walker, observations=(ObservationSpec("eyes", (3,)),))
     with pytest.raises(RefusedHelloError) as refusal:
         known.check(other, who="walker-sim@10.0.0.7")
-    lines = str(refusal.value).splitlines()
-    assert lines[1] == (
-        "  this run: 'walker' observes (eyes: float32[2]), acts with 1 continuous in [-1, 1]"
+    words = str(refusal.value)
+    assert words.startswith(
+        "walker-sim@10.0.0.7 declares behaviour 'walker' otherwise than this run knows it: "
+        "observation 'eyes' is float32[3] and was float32[2]; use the same build"
     )
-    assert lines[2] == (
-        "  walker-sim@10.0.0.7: 'walker' observes (eyes: float32[3]), "
-        "acts with 1 continuous in [-1, 1]"
-    )
-    assert "use the same build" in lines[3]
+    assert "\n" not in words
+
+
+def test_a_run_takes_so_many_behaviours_and_no_more(
+    walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    known = Behaviours(ServerConfig(max_behaviours=1), accepts=lambda _: True, policies=("*",))
+    known.check_count([walker], who="sim")
+    known.admit([walker], who="sim")
+    known.check_count([walker], who="sim")
+    with pytest.raises(LimitError, match="1 new behaviours where this run has 1 of the 1 that"):
+        known.check_count([walker, bird], who="sim")
+
+
+async def test_new_behaviours_are_prepared_one_after_the_other_and_known_ones_not_at_all(
+    walker: BehaviourSpec, bird: BehaviourSpec
+) -> None:
+    prepared: list[str] = []
+
+    @asynccontextmanager
+    async def prepare(specs: Sequence[BehaviourSpec]) -> AsyncIterator[None]:
+        prepared.extend(spec.name for spec in specs)
+        await asyncio.sleep(0)
+        yield
+
+    known = Behaviours(ServerConfig(), accepts=lambda _: True, policies=("*",), prepare=prepare)
+
+    async def join(*specs: BehaviourSpec) -> None:
+        async with known.preparing(specs):
+            known.admit(specs, who="sim")
+
+    await asyncio.gather(join(walker), join(walker, bird), join(walker))
+    assert prepared == ["walker", "bird"]
 
 
 def test_a_behaviour_without_a_policy_is_refused_and_those_with_one_are_listed(

@@ -138,7 +138,7 @@ def test_a_late_behaviour_is_checked_as_at_joining(
     world = make_world(on_new=on_new)
     participant, receiver = join(world, "late", walker)
     other = replace(walker, observations=(ObservationSpec("eyes", (3,)),))
-    with pytest.raises(RefusedHelloError, match=r"late@here declares a behaviour that differs"):
+    with pytest.raises(RefusedHelloError, match=r"late@here declares behaviour .walker. otherwise"):
         world.participants.add_behaviours(participant, [other])
     with pytest.raises(BadHelloError, match=r"no policy for it"):
         world.participants.add_behaviours(participant, [replace(walker, name="fish")])

@@ -28,7 +28,7 @@ from entrain.rollout.actor import Actor
 from entrain.rollout.collector import RolloutCollector
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
-from entrain.serving.behaviours import Behaviours, Opener
+from entrain.serving.behaviours import Behaviours, Opener, Preparation
 from entrain.serving.front import Front
 from entrain.serving.participants import Participants
 from entrain.state import State
@@ -43,18 +43,20 @@ BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowe
 """Parts of torch's messages about tensors that are too large; these errors have no own class."""
 
 
-def make_participants(config: RunConfig, on_new: Opener) -> Participants:
+def make_participants(config: RunConfig, on_new: Opener, *, prepare: Preparation) -> Participants:
     """Makes the participants of a run, whose behaviours must have policies in `config`.
 
     Args:
         config: of the run.
         on_new: prepares the run for new behaviours.
+        prepare: makes beforehand what `on_new` would take long for.
     """
     behaviours = Behaviours(
         config.server,
         accepts=lambda behaviour: config.policy_for(behaviour) is not None,
         policies=tuple(config.policies),
         on_new=on_new,
+        prepare=prepare,
     )
     return _make_participants(config, behaviours)
 

@@ -1,8 +1,13 @@
 """The trainers of one run: one for each behaviour, made when a simulator first brings it."""
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from entrain.algorithms.diagnostics import Diagnostics
 from entrain.app.build import (
@@ -18,12 +23,23 @@ from entrain.app.build import (
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.sizes import check_size
 from entrain.run.summary import PolicySummary
 from entrain.state import State
 from entrain.trainer import Recorder, Trainer
 from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A trainer that was made and does not run yet."""
+
+    trainer: Trainer
+    policy: ActorCritic
 
 
 class Trainers:
@@ -43,6 +59,7 @@ class Trainers:
         self._by_name: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
         self._asked_for: list[str] = []
+        self._prepared: dict[tuple[BehaviourSpec, int], Made | ConfigError] = {}
 
     def __repr__(self) -> str:
         return f"<Trainers of {', '.join(self._by_name) or 'no behaviour'}>"
@@ -72,6 +89,22 @@ class Trainers:
         """True if `state` may be called: no update runs that must end first."""
         return all(trainer.has_state for trainer in self._by_name.values())
 
+    @asynccontextmanager
+    async def prepared(self, specs: Sequence[BehaviourSpec]) -> AsyncIterator[None]:
+        """Within the block `make_all` takes no time; the trainers were made in a thread.
+
+        What a block did not take is thrown away. There is one block at a time.
+        """
+        try:
+            for number, spec in enumerate(specs, start=len(self._by_name)):
+                made = await in_a_thread(partial(self._try_to_make, spec, number))
+                self._prepared[spec, number] = made
+                if isinstance(made, ConfigError):
+                    break
+            yield
+        finally:
+            self._prepared.clear()
+
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
         """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.
 
@@ -81,15 +114,30 @@ class Trainers:
         Raises:
             ConfigError: names the behaviour and says why it does not fit.
         """
-        for index, spec in enumerate(specs):
-            try:
-                with within_memory(policy_options(self._config, spec.name)):
-                    self.make(spec)
-            except Exception as error:
-                # A user's own network may raise anything.
-                for made in specs[:index]:
-                    del self._by_name[made.name], self._policies[made.name]
-                raise ConfigError(f"behaviour '{spec.name}': {describe(error)}") from error
+        all_made: dict[str, Made] = {}
+        for number, spec in enumerate(specs, start=len(self._by_name)):
+            made = self._prepared.get((spec, number)) or self._try_to_make(spec, number)
+            if isinstance(made, ConfigError):
+                raise made
+            all_made[spec.name] = made
+        self._by_name.update({name: made.trainer for name, made in all_made.items()})
+        self._policies.update({name: made.policy for name, made in all_made.items()})
+
+    def _try_to_make(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
+        """A trainer, or why there can be none. Changes nothing, so that any thread may do it.
+
+        Args:
+            spec: of the behaviour.
+            number: how many trainers there were before.
+        """
+        try:
+            with within_memory(policy_options(self._config, spec.name)):
+                return self._make(spec, number)
+        except Exception as error:
+            # A user's own network may raise anything.
+            words = ConfigError(f"behaviour '{spec.name}': {describe(error)}")
+            words.__cause__ = error
+            return words
 
     def are_all_complete(self) -> bool:
         """Returns whether every policy that the configuration names has its total steps.
@@ -134,10 +182,11 @@ class Trainers:
                 raise ValueError(f"the policy and the participants disagree over '{spec.name}'")
             self._by_name[spec.name].load_state(trainer_state)
 
-    def make(self, spec: BehaviourSpec) -> Trainer:
+    def _make(self, spec: BehaviourSpec, number: int) -> Made:
         config = policy_options(self._config, spec.name)
+        check_size(spec, config, self._config.server)
         warn_of_too_few_steps(config, spec.name)
-        seed = self._config.seed + 1_000_003 * len(self._by_name)
+        seed = self._config.seed + 1_000_003 * number
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
         trainer = Trainer(
             spec.name,
@@ -150,6 +199,21 @@ class Trainers:
             total_steps=config.total_steps,
             policy_lag=config.policy_lag,
         )
-        self._policies[spec.name] = policy
-        self._by_name[spec.name] = trainer
-        return trainer
+        return Made(trainer=trainer, policy=policy)
+
+
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """Do it in a thread of its own, which ends with it.
+
+    If the caller is cancelled, it waits for the thread all the same: else simulators that come and
+    go could have any number of threads at work.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="networks")
+    doing = asyncio.get_running_loop().run_in_executor(thread, work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
+    finally:
+        thread.shutdown(wait=False)

@@ -88,7 +88,7 @@ class TrainingRun:
         self._trainers = Trainers(config, learners=self._learners, recorder=self)
         self._behaviours: dict[str, Behaviour] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._participants = make_participants(config, self._open)
+        self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
         self._front = make_front(self._participants, run_id=folder.name)
         self._checkpointing = Checkpointing(
             CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep),
@@ -162,8 +162,7 @@ class TrainingRun:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
             self._group = trainers
-            for behaviour in self._behaviours.values():
-                self._start_trainer(behaviour, trainers)
+            self._start_trainers(tuple(self._behaviours.values()), trainers)
             patience = watch_simulators(self._participants, self._config, launcher, self._address)
             watching = [
                 watchers.create_task(self._look_around()),
@@ -189,20 +188,24 @@ class TrainingRun:
     def _open(self, behaviours: Sequence[Behaviour]) -> None:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
         self._trainers.make_all([behaviour.spec for behaviour in behaviours])
+        self._behaviours.update({behaviour.name: behaviour for behaviour in behaviours})
+        if self._group is not None:
+            self._start_trainers(behaviours, self._group)
+
+    def _start_trainers(self, behaviours: Sequence[Behaviour], group: asyncio.TaskGroup) -> None:
+        # Soon: whoever brought the behaviours has then joined.
+        asyncio.get_running_loop().call_soon(self._announce, behaviours)
         for behaviour in behaviours:
-            self._behaviours[behaviour.name] = behaviour
-            if self._group is not None:
-                self._start_trainer(behaviour, self._group)
+            self._start_trainer(behaviour, group)
 
     def _start_trainer(self, behaviour: Behaviour, group: asyncio.TaskGroup) -> None:
-        # Soon: whoever brought the behaviour has then joined.
-        asyncio.get_running_loop().call_soon(self._announce, behaviour)
         trainer = self.trainers[behaviour.name]
         running = self._until_failure(trainer.run(behaviour.batcher))
         self._serving.append(group.create_task(running))
 
-    def _announce(self, behaviour: Behaviour) -> None:
-        logger.info("new behaviour: %s", behaviour.spec)
+    def _announce(self, behaviours: Sequence[Behaviour]) -> None:
+        for behaviour in behaviours:
+            logger.info("new behaviour: %s", behaviour.spec)
         self._show()
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:

@@ -55,6 +55,17 @@ class ServerConfig(Options):
     max_agents: Count = 1_048_576
     """Agents alive at once over all simulators, per behaviour; more are refused."""
 
+    max_behaviours: Count = 100
+    """Kinds of agents over all simulators, each with a policy of its own; more are refused."""
+
+    max_weights: Count = 100_000_000
+    """Weights of one policy's networks, reckoned from the spec that a simulator sends before they
+    are made; a larger one is refused. Learning takes about 32 bytes for each."""
+
+    max_rollout_mib: Positive = 16384.0
+    """Memory of one policy's rollout, and of one minibatch of it, in MiB, reckoned from the spec; a
+    simulator whose behaviour would take more is refused."""
+
     max_waiting_mib: Positive = 2048.0
     """Unanswered steps held at once, in MiB; a step beyond this is refused."""
 

@@ -96,6 +96,10 @@ class Connection:
                 content = await receive()
         except TimeoutError:
             return self._late()
+        if isinstance(content, bytes):
+            async with stream.preparing(content):
+                stream.receive(content)
+            content = await receive()
         while isinstance(content, bytes):
             stream.receive(content)
             if stream.state_now is StreamState.OVER:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from entrain.errors import BadStepError, UnexpectedMessageError
+from entrain.quoting import listed, shortened
 from entrain.serving.batch import nobody_waits
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
@@ -139,8 +140,9 @@ class Exchange:
         behaviours = self._participant.behaviours
         if name not in behaviours:
             raise BadStepError(
-                f"{self._participant.label} sent rows of behaviour '{name}', unknown from its "
-                f"Hello (which has: {', '.join(behaviours)}); declare every behaviour in Hello"
+                f"{self._participant.label} sent rows of behaviour '{shortened(name)}', unknown "
+                f"from its Hello (which has: {listed(list(behaviours))}); declare every behaviour "
+                "in Hello"
             )
         self._codecs[name] = BehaviourCodec(behaviours[name].spec)
         return self._codecs[name]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrain.errors import BadHelloError, RefusedHelloError
+from entrain.errors import BadHelloError, LimitError, RefusedHelloError
+from entrain.quoting import shortened
 from entrain.serving.admission import JoinRequest
 from entrain_envs import codec
 from entrain_envs.errors import EntrainEnvsError
@@ -11,7 +12,16 @@ from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
 
 MAX_NAME_LENGTH = 200
-"""Characters in a simulator's name or instance id; they stand in logs and checkpoints."""
+"""Characters in a name or an instance id; they stand in logs, files and checkpoints."""
+
+MAX_HELLO_BYTES = 4 * 2**20
+"""Of the first message of a stream: read, it takes many times the memory and some time."""
+
+MOST_OBSERVATIONS = 1000
+"""Of one behaviour. Each is an array of its own in every batch."""
+
+MOST_BRANCHES = 1000
+"""Of one behaviour."""
 
 
 @dataclass(frozen=True)
@@ -23,21 +33,28 @@ class ParsedHello:
     """Empty: a new session."""
 
 
-def read_hello(hello: pb.Hello, peer: str) -> ParsedHello:
-    """Read a Hello; RefusedHelloError or BadHelloError if its content is wrong.
+def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHello:
+    """Read a Hello; RefusedHelloError, BadHelloError or LimitError if its content is wrong.
 
     Args:
         hello: as it came.
         peer: the host it came from, for messages.
+        max_behaviours: that a run may have.
     """
-    who = f"{hello.simulator or 'a simulator'}@{peer}"
+    who = f"{shortened(hello.simulator) or 'a simulator'}@{peer}"
     check_version(hello, who)
     for field, value in (("simulator", hello.simulator), ("instance_id", hello.instance_id)):
         if not value or len(value) > MAX_NAME_LENGTH or not value.isprintable():
             raise BadHelloError(
-                f"{who} sent a Hello whose {field} is {value[:MAX_NAME_LENGTH]!r}; expected 1 to "
+                f"{who} sent a Hello whose {field} is {shortened(value)!r}; expected 1 to "
                 f"{MAX_NAME_LENGTH} printable characters"
             )
+    if len(hello.behaviours) > max_behaviours:
+        raise LimitError(
+            f"{who} declares {len(hello.behaviours):,} behaviours, and this trainer allows "
+            f"{max_behaviours:,} in a run; raise server.max_behaviours of the trainer, or give "
+            "agents that are alike one behaviour"
+        )
     join = JoinRequest(
         simulator=hello.simulator,
         instance_id=hello.instance_id,
@@ -65,7 +82,35 @@ def check_version(hello: pb.Hello, who: str) -> None:
 
 
 def _read_specs(messages: Sequence[pb.BehaviourSpec], who: str) -> tuple[BehaviourSpec, ...]:
+    for message in messages:
+        _check_counts(message, who)
     try:
-        return tuple(codec.decode_spec(message) for message in messages)
+        specs = tuple(codec.decode_spec(message) for message in messages)
     except EntrainEnvsError as error:
         raise BadHelloError(f"{who} declares a behaviour that cannot be: {error}") from None
+    for spec in specs:
+        for name in (spec.name, *spec.observation_names):
+            _check_name(name, spec, who)
+    return specs
+
+
+def _check_counts(message: pb.BehaviourSpec, who: str) -> None:
+    """Raise BadHelloError if there is more of something than any network is made for."""
+    for count, most, what in (
+        (len(message.observations), MOST_OBSERVATIONS, "observations"),
+        (len(message.action.branches), MOST_BRANCHES, "branches of choices"),
+    ):
+        if count > most:
+            raise BadHelloError(
+                f"{who} declares behaviour '{shortened(message.name)}' with {count:,} {what}; "
+                f"expected at most {most:,}: put numbers of one kind into one array"
+            )
+
+
+def _check_name(name: str, spec: BehaviourSpec, who: str) -> None:
+    """Names stand in logs, metrics and files."""
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise BadHelloError(
+            f"{who} declares behaviour {shortened(spec.name)!r} with the name {shortened(name)!r}; "
+            f"expected at most {MAX_NAME_LENGTH} printable characters in each name"
+        )

@@ -9,7 +9,8 @@ by a `Link`. Nothing here knows what carries them.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -25,9 +26,10 @@ from entrain.errors import (
     UnauthenticatedError,
     UnexpectedMessageError,
 )
-from entrain.native.hello import MAX_NAME_LENGTH, read_hello
+from entrain.native.hello import MAX_HELLO_BYTES, MAX_NAME_LENGTH, ParsedHello, read_hello
 from entrain.native.session import Session
 from entrain.native.sessions import Sessions
+from entrain.quoting import shortened
 from entrain.serving.batch import nobody_waits
 from entrain.serving.front import Ending
 from entrain_envs.wire import trainer_pb2 as pb
@@ -132,7 +134,7 @@ class StreamProtocol:
         self.state_now = StreamState.GREETING
         self._sessions = sessions
         self._timings = sessions.participants.timings
-        self._max_message_bytes = sessions.max_message_bytes
+        self._max_message_bytes = min(MAX_HELLO_BYTES, sessions.max_message_bytes)
         self._peer = peer
         self._link = link
         self._simulator = ""
@@ -163,25 +165,57 @@ class StreamProtocol:
         After an error, `refuse` ends the stream.
         """
         began_s = time.perf_counter()
-        if len(content) > self._max_message_bytes:
-            raise LimitError(
-                f"{self.label} sent a message of {len(content):,} bytes, and this trainer takes "
-                f"{self._max_message_bytes:,}; raise server.max_message_mib of the trainer, or "
-                "send fewer agents in a message"
-            )
-        try:
-            request = pb.ConnectRequest.FromString(content)
-        except DecodeError:
-            raise UnexpectedMessageError(
-                f"{self.label} sent {len(content)} bytes that are no ConnectRequest; "
-                "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
-            ) from None
+        request = self._parse(content)
         if self.state_now is StreamState.TALKING and request.HasField("step"):
             assert self._session is not None
             self._session.exchange.receive(request.step, size=len(content))
             self._timings.decode += time.perf_counter() - began_s
         else:
             self._receive_rare(request)
+
+    def _parse(self, content: bytes) -> pb.ConnectRequest:
+        if len(content) > self._max_message_bytes:
+            raise self._too_long(len(content))
+        try:
+            return pb.ConnectRequest.FromString(content)
+        except DecodeError:
+            raise UnexpectedMessageError(
+                f"{self.label} sent {len(content):,} bytes that are no ConnectRequest; "
+                "generate the simulator's protobuf code from proto/entrain/v1/trainer.proto"
+            ) from None
+
+    def _too_long(self, size: int) -> LimitError:
+        if self.state_now is StreamState.GREETING:
+            return LimitError(
+                f"{self.label} sent a first message of {size:,} bytes; expected a Hello of at most "
+                f"{self._max_message_bytes:,}: declare fewer behaviours, observations and actions"
+            )
+        return LimitError(
+            f"{self.label} sent a message of {size:,} bytes, and this trainer takes "
+            f"{self._max_message_bytes:,}; raise server.max_message_mib of the trainer, or "
+            "send fewer agents in a message"
+        )
+
+    @asynccontextmanager
+    async def preparing(self, content: bytes) -> AsyncIterator[None]:
+        """Within the block, receiving the first message, `content`, is quick.
+
+        Networks for new behaviours take a while to make; others are answered meanwhile.
+        """
+        participants = self._sessions.participants
+        try:
+            join = self._read_hello(self._parse(content).hello).join
+            participants.admission.check(join, list(participants))
+        except SimulatorError:
+            # It will be refused when it is received, in the same words.
+            yield
+            return
+        async with participants.behaviours.preparing(join.specs):
+            yield
+
+    def _read_hello(self, message: pb.Hello) -> ParsedHello:
+        limit = self._sessions.participants.config.max_behaviours
+        return read_hello(message, self._peer, max_behaviours=limit)
 
     def _receive_rare(self, request: pb.ConnectRequest) -> None:
         """Take a message that is no Step in its turn."""
@@ -192,7 +226,7 @@ class StreamProtocol:
         if kind == "hello" and self.state_now is StreamState.GREETING:
             self._greet(request.hello)
         elif kind == "goodbye" and self._session is not None:
-            self._leave(request.goodbye.reason)
+            self._leave(shortened(request.goodbye.reason))
         elif self.state_now is not StreamState.CLOSING:
             raise UnexpectedMessageError(
                 f"{self.label} sent {(kind or 'an empty message').capitalize()} while "
@@ -201,10 +235,11 @@ class StreamProtocol:
 
     def _greet(self, message: pb.Hello) -> None:
         self._simulator = message.simulator[:MAX_NAME_LENGTH]
-        hello = read_hello(message, self._peer)
+        hello = self._read_hello(message)
         session, is_resumed = self._sessions.welcome(hello)
         self._session = session
         self.state_now = StreamState.TALKING
+        self._max_message_bytes = self._sessions.max_message_bytes
         session.attach(self, self._link, is_resumed=is_resumed)
         welcome = pb.ConnectResponse(welcome=self._sessions.welcome_message(session, is_resumed))
         self._link.send(welcome.SerializeToString(), nobody_waits)

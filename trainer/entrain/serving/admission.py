@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, LimitError, RefusedHelloError
+from entrain.quoting import listed
 from entrain.serving.behaviours import Behaviours
 from entrain.serving.participant import Identity, Participant, Presence
 from entrain.state import State
@@ -56,13 +57,14 @@ class Admission:
         self._joined_by_name: Counter[str] = Counter()
 
     def check_behaviours(self, specs: Sequence[BehaviourSpec], who: str) -> None:
-        """Raise BadHelloError or RefusedHelloError unless a simulator may bring these."""
+        """Raise BadHelloError, RefusedHelloError or LimitError unless it may bring these."""
         names = [spec.name for spec in specs]
         if not names or len(set(names)) < len(names):
             raise BadHelloError(
-                f"{who} declares the behaviours [{', '.join(names)}]; "
+                f"{who} declares the behaviours [{listed(names)}]; "
                 "expected at least one, and each name once"
             )
+        self._behaviours.check_count(specs, who=who)
         for spec in specs:
             self._behaviours.check(spec, who=who)
 
@@ -107,7 +109,7 @@ class Admission:
         if known != {spec.name for spec in request.specs}:
             raise RefusedHelloError(
                 f"{request.who} resumes its session with other behaviours than it began with; "
-                f"expected {', '.join(sorted(known))}: leave resume_session_id empty to begin anew"
+                f"expected {listed(sorted(known))}: leave resume_session_id empty to begin anew"
             )
 
     def identify(self, request: JoinRequest) -> Identity:

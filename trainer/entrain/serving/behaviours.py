@@ -3,16 +3,26 @@
 Nothing here knows of simulators.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import numpy as np
 
 from entrain.config.run import ServerConfig
-from entrain.errors import BadHelloError, CheckpointError, ConfigError, RefusedHelloError
+from entrain.errors import (
+    BadHelloError,
+    CheckpointError,
+    ConfigError,
+    LimitError,
+    RefusedHelloError,
+)
+from entrain.quoting import listed
 from entrain.serving.batcher import CallLater, RequestBatcher, call_later_on_loop
 from entrain.serving.limits import Limit, check_row, max_message_bytes
 from entrain.serving.slots import SlotTable
+from entrain.serving.spec_differences import spec_differences
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import TimestepBatch
@@ -52,6 +62,16 @@ Opener = Callable[[Sequence[Behaviour]], None]
 ConfigError, and ready for none of them, if it cannot serve one. Called once for each behaviour."""
 
 
+Preparation = Callable[[Sequence[BehaviourSpec]], AbstractAsyncContextManager[None]]
+"""Makes what new behaviours need, without keeping the event loop from anything else. Within its
+block the `Opener` finds it; what it did not take is thrown away after the block."""
+
+
+def prepare_nothing(_specs: Sequence[BehaviourSpec]) -> AbstractAsyncContextManager[None]:
+    """Nothing takes long enough to be made beforehand."""
+    return nullcontext()
+
+
 def open_nothing(_behaviours: Sequence[Behaviour]) -> None:
     """Accept every behaviour: what serves it exists already."""
 
@@ -66,6 +86,7 @@ class Behaviours:
         accepts: Callable[[str], bool],
         policies: Sequence[str],
         on_new: Opener = open_nothing,
+        prepare: Preparation = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
     ) -> None:
@@ -76,6 +97,7 @@ class Behaviours:
             accepts: whether the run has a policy for a behaviour of that name.
             policies: the names it has policies for, for messages.
             on_new: given new behaviours before anyone may send rows of them.
+            prepare: makes beforehand what `on_new` would take long for.
             clock: seconds.
             call_later: how to be called back after seconds.
         """
@@ -83,6 +105,8 @@ class Behaviours:
         self._accepts = accepts
         self._policies = tuple(policies)
         self._on_new = on_new
+        self._prepare = prepare
+        self._turn = asyncio.Lock()
         self._clock = clock
         self._call_later = call_later
         self._by_name: dict[str, Behaviour] = {}
@@ -101,7 +125,7 @@ class Behaviours:
         RefusedHelloError if it is known by another spec.
         """
         if not self._accepts(spec.name):
-            names = ", ".join(f"'{name}'" for name in self._policies)
+            names = listed([f"'{name}'" for name in self._policies])
             raise BadHelloError(
                 f"{who} has behaviour '{spec.name}', and this run has no policy for it (it has: "
                 f'{names}); rename the behaviour, or add policies.{spec.name} or "*"'
@@ -109,12 +133,38 @@ class Behaviours:
         check_row(spec, limit=max_message_bytes(self._config), who=who)
         known = self._by_name.get(spec.name)
         if known is not None and known.spec != spec:
+            differences = listed(spec_differences(spec, known.spec), between="; ")
             raise RefusedHelloError(
-                f"{who} declares a behaviour that differs from the one this run knows:\n"
-                f"  this run: {known.spec}\n"
-                f"  {who}: {spec}\n"
-                "use the same build of the simulator everywhere, or give the behaviour another name"
+                f"{who} declares behaviour '{spec.name}' otherwise than this run knows it: "
+                f"{differences}; use the same build of the simulator everywhere, or give the "
+                "behaviour another name"
             )
+
+    def check_count(self, specs: Sequence[BehaviourSpec], *, who: str) -> None:
+        """Raise LimitError if the run would have too many behaviours with these."""
+        new = len(self._new(specs))
+        most = self._config.max_behaviours
+        if new and len(self._by_name) + new > most:
+            raise LimitError(
+                f"{who} brings {new:,} new behaviours where this run has {len(self._by_name):,} of "
+                f"the {most:,} that it allows; raise server.max_behaviours of the trainer, or give "
+                "agents that are alike one behaviour"
+            )
+
+    @asynccontextmanager
+    async def preparing(self, specs: Sequence[BehaviourSpec]) -> AsyncIterator[None]:
+        """Within the block `admit` is quick; what it needs was made before, one after the other.
+
+        Simulators whose behaviours are known already wait for nobody.
+        """
+        if not self._new(specs):
+            yield
+            return
+        async with self._turn, self._prepare(self._new(specs)):
+            yield
+
+    def _new(self, specs: Sequence[BehaviourSpec]) -> Sequence[BehaviourSpec]:
+        return [spec for spec in specs if spec.name not in self._by_name]
 
     def admit(self, specs: Sequence[BehaviourSpec], *, who: str) -> Sequence[Behaviour]:
         """The behaviours of these specs, made where they are new. `check` them first.
@@ -122,7 +172,7 @@ class Behaviours:
         Raises:
             BadHelloError: the run cannot serve one of them; then none was made.
         """
-        new = [self._make(spec) for spec in specs if spec.name not in self._by_name]
+        new = [self._make(spec) for spec in self._new(specs)]
         if new:
             try:
                 self._on_new(new)

@@ -1,0 +1,100 @@
+"""Hellos that ask for more than anyone needs: behaviours, choices, observations, long names."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+import pytest
+
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from support.attacked_run import CONFIG, AttackedProgram, AttackedRun
+from support.attackers import attack, hello_of
+from support.attacks import greet, greet_with_behaviours, greet_with_length, greet_with_sizes
+
+Attacked = Callable[..., AbstractAsyncContextManager[AttackedRun]]
+Program = Callable[..., AbstractContextManager[AttackedProgram]]
+
+LONGEST_REASON = 4000
+"""Bytes: gRPC hides a reason of more than 8,000."""
+
+
+async def test_too_much_of_anything_in_a_hello_is_refused_and_says_what(
+    attacked: Attacked,
+) -> None:
+    cases: list[tuple[Callable[..., Any], dict[str, Any], str, str]] = [
+        (greet_with_behaviours, {"count": 10_000}, "RESOURCE_EXHAUSTED", "10,000 behaviours"),
+        (greet_with_behaviours, {"count": 1, "observations": 5000}, "INVALID", "5,000 observatio"),
+        (greet_with_sizes, {"shape": [1], "branches": [2**27]}, "INVALID", "134,217,728 choices"),
+        (greet_with_sizes, {"shape": [1], "branches": [2] * 5000}, "INVALID", "5,000 branches"),
+        (greet_with_sizes, {"shape": [40_000_000], "branches": [2]}, "INVALID", "'eye', float32"),
+        (
+            greet_with_sizes,
+            {"shape": [8000, 8000, 3], "branches": [2], "dtype": "uint8"},
+            "INVALID",
+            "observation 'eye', uint8[8000, 8000, 3]",
+        ),
+        (
+            greet_with_sizes,
+            {"shape": [10**6, 1], "branches": [2], "kind": "entities"},
+            "INVALID",
+            "'eye', float32[1000000, 1]",
+        ),
+        (greet_with_sizes, {"shape": [1], "branches": [2], "name": "n" * 10**6}, "INVALID", "200"),
+        (greet_with_length, {"mib": 3.0}, "INVALID", "characters left out"),
+        (greet_with_length, {"mib": 30.0}, "RESOURCE_EXHAUSTED", "Hello of at most"),
+    ]
+    async with attacked() as scene:
+        for attacker, options, code, words in cases:
+            # In a thread of this process: its own would take longer to start than the attack.
+            told = await scene.in_thread(attacker, scene.address, **options)
+            assert told["code"].startswith(code), told
+            assert words in told["details"], told["details"]
+            assert len(told["details"].encode()) < LONGEST_REASON
+        assert list(scene.run.trainers) == ["ball"]
+        assert len(scene.log) < 40_000
+
+
+async def test_an_honest_mismatch_of_many_observations_shows_what_differs(
+    attacked: Attacked,
+) -> None:
+    def build(changed: int) -> BehaviourSpec:
+        eyes = [ObservationSpec(f"an eye of some length {i}", (4,)) for i in range(200)]
+        eyes[changed] = ObservationSpec(f"an eye of some length {changed}", (5,))
+        return BehaviourSpec("spider", tuple(eyes), ActionSpec((-1.0,), (1.0,)))
+
+    async with attacked() as scene:
+        await scene.in_thread(greet, scene.address, hello_of(build(120)))
+        told = await scene.in_thread(greet, scene.address, hello_of(build(150)))
+    assert told["code"] == "FAILED_PRECONDITION"
+    for number, theirs, ours in ((120, 4, 5), (150, 5, 4)):
+        name = f"'an eye of some length {number}'"
+        assert f"{name} is float32[{theirs}] and was float32[{ours}]" in told["details"]
+    assert len(told["details"]) < 700
+
+
+async def test_making_networks_for_a_newcomer_keeps_nobody_waiting(attacked: Attacked) -> None:
+    slow = CONFIG.rpartition("hidden_sizes: [8]")
+    config = f"{slow[0]}hidden_sizes: [1000, 1000]{slow[2]}"
+    async with attacked(config=config) as scene:
+        welcomed = asyncio.create_task(
+            scene.in_thread(greet_with_behaviours, scene.address, count=3)
+        )
+        await scene.until(lambda: len(scene.run.trainers) == 4, within_s=60.0)
+        await welcomed
+        # They take a second and more; the citizen waited for none.
+        assert scene.citizen.longest_wait_s < 0.5
+
+
+@pytest.mark.hostile
+def test_a_hello_of_everything_leaves_the_program_small_and_quick(program: Program) -> None:
+    with program(memory_mib=10_000) as scene:
+        for _ in range(3):
+            for count in (100, 101, 10_000, 100_000):
+                attack(greet_with_behaviours, scene.address, count=count, seconds=120.0)
+            attack(greet_with_sizes, scene.address, shape=[1], branches=[2**27])
+            attack(greet_with_sizes, scene.address, shape=[10**9], branches=[2])
+            attack(greet_with_length, scene.address, mib=400.0)
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 2500
+        assert len(scene.log) < 200_000
