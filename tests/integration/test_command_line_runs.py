@@ -247,6 +247,36 @@ def test_a_launched_simulator_that_is_killed_costs_its_open_steps_and_is_started
     assert not any(map(is_running, pids(tmp_path)))
 
 
+SLOW_TO_CLOSE = """
+import time
+from pathlib import Path
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Recorded(CartPoleEnv):
+    def close(self):
+        time.sleep(0.5)
+        with Path("closed").open("a") as file:
+            file.write("whole ")
+
+
+gymnasium.register("Recorded-v0", Recorded)
+"""
+
+
+def test_launched_simulators_close_their_environments_before_they_are_told_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_results: None
+) -> None:
+    (tmp_path / "recorded.py").write_text(SLOW_TO_CLOSE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = f"{sys.executable} -m entrain_envs gymnasium recorded:Recorded-v0 --behaviour ball"
+    config = load_config(write_run(tmp_path, launch=f"{command} --count 2"), [])
+    assert commands.train(config) == 0
+    assert (tmp_path / "closed").read_text() == "whole whole "
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a self-signed certificate for localhost, its key, and a token."""

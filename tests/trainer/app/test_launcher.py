@@ -82,7 +82,8 @@ async def test_a_simulator_that_ends_well_is_not_started_again(tmp_path: Path) -
 async def test_a_simulator_that_crashes_is_started_again_and_at_last_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    launcher = launcher_of(tmp_path, "import sys; sys.exit('the sky fell')")
+    code = "import os, sys; sys.exit(f'the sky fell on {os.getpid()}')"
+    launcher = launcher_of(tmp_path, code)
     with caplog.at_level(logging.WARNING):
         await launcher.start()
         await until_exhausted(launcher)
@@ -111,6 +112,27 @@ async def test_a_simulator_that_would_fail_again_is_not_started_again_and_told_o
         f"words in {tmp_path / 'sim-0.log'}: {words}"
     )
     assert launcher.last_words == f". sim-0 ended with exit code {code}; its last words: {words}"
+
+
+async def test_a_simulator_that_fails_at_its_start_twice_in_the_same_words_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    launcher = launcher_of(tmp_path, "import no_such_module")
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().count("ModuleNotFoundError") == 2
+    assert "would do so again: it is not restarted" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+async def test_a_command_that_the_shell_cannot_find_is_tried_once(tmp_path: Path) -> None:
+    simulator = Simulator("sim-0", ("sh", "-c", "entrain-evn gymnasium"), tmp_path / "sim-0.log")
+    launcher = Launcher([simulator], environment={}, restart_pause_s=0.0)
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "sim-0.log").read_text().count("entrain-evn") == 1
 
 
 async def test_a_crash_with_the_exit_code_of_a_wrong_command_line_is_no_such_thing_after_a_minute(
@@ -192,6 +214,26 @@ async def test_stopping_ends_simulators_that_still_run(tmp_path: Path) -> None:
     assert not launcher.is_exhausted
     async with asyncio.timeout(10):
         await launcher.stop()
+
+
+async def test_simulators_may_end_by_themselves_within_the_grace_time(tmp_path: Path) -> None:
+    code = (
+        "import time; print('up', flush=True); time.sleep(0.2); print('file is whole', flush=True)"
+    )
+    launcher = launcher_of(tmp_path, code)
+    await launcher.start()
+    async with asyncio.timeout(20):
+        while "up" not in (tmp_path / "sim-0.log").read_text():
+            await asyncio.sleep(0.01)
+        await launcher.stop(grace_s=20.0)
+    assert "file is whole" in (tmp_path / "sim-0.log").read_text()
+
+
+async def test_the_grace_time_ends_for_simulators_that_stay(tmp_path: Path) -> None:
+    launcher = launcher_of(tmp_path, "import time; time.sleep(60)")
+    await launcher.start()
+    async with asyncio.timeout(20):
+        await launcher.stop(grace_s=0.05)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals can be ignored on POSIX only")

@@ -206,11 +206,13 @@ async def _evaluate(
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = _launcher(config, folder, to_dial, request)
+    grace_s = 0.0
     try:
         await launcher.start()
         await evaluation.run(request.event(), launcher, address)
+        grace_s = config.simulators.close_s
     finally:
-        await launcher.stop()
+        await launcher.stop(grace_s=grace_s)
 
 
 def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:

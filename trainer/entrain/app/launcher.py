@@ -30,6 +30,12 @@ MAX_RESTARTS = 5
 RELIABLE_S = 60.0
 """After running for this long, a simulator's count of crashes begins anew."""
 
+START_S = 10.0
+"""A simulator that fails twice in the same words within this long has not begun to simulate."""
+
+SHELL_CODES = (126, 127)
+"""Exit codes by which a shell says that the program is not executable, or not there."""
+
 TAIL_BYTES = 64 * 1024
 """Length of the end of a log in which its last line is looked for."""
 
@@ -74,8 +80,8 @@ class Launcher:
     """Keeps the planned simulators running until `stop`. Owned by the event loop.
 
     A simulator that ends with exit code 0 has finished. One whose exit code says that it would fail
-    again is not restarted. Any other is restarted, with growing pauses, up to `MAX_RESTARTS` times
-    in a row.
+    again is not restarted, nor is one that fails at its start twice in the same words. Any other is
+    restarted, with growing pauses, up to `MAX_RESTARTS` times in a row.
     """
 
     def __init__(
@@ -120,16 +126,20 @@ class Launcher:
             await self._start(simulator)
             self._watchers.append(asyncio.create_task(self._watch(simulator)))
 
-    async def stop(self, *, patience_s: float = 5.0) -> None:
-        """End the simulators that still run: ask them first, kill them after `patience_s`."""
+    async def stop(self, *, grace_s: float = 0.0, patience_s: float = 5.0) -> None:
+        """End the simulators that still run.
+
+        Args:
+            grace_s: in which they may end by themselves: they have been told that the run is over,
+                and may be closing windows and files.
+            patience_s: after which those that were asked to end (SIGTERM) are killed.
+        """
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        await _all_ended(list(self._processes.values()), within_s=grace_s)
         processes = [p for p in self._processes.values() if _tell(p, kill=False)]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                for process in processes:
-                    await _end_of(process)
+        await _all_ended(processes, within_s=patience_s)
         for process in processes:
             if _tell(process, kill=True):
                 logger.warning("simulator process %d does not end; it is killed", process.pid)
@@ -174,6 +184,7 @@ class Launcher:
 
     async def _watch(self, simulator: Simulator) -> None:
         crashes = 0
+        before = ""
         while crashes <= MAX_RESTARTS:
             process, began_s = self._processes[simulator.name], self._clock()
             code = await process.wait()
@@ -186,7 +197,8 @@ class Launcher:
             words = last_line(simulator.log)
             self._last_failure = f"{ending}; its last words: {words}"
             lived_s = self._clock() - began_s
-            if _is_for_good(code, lived_s):
+            failed_at_start = self._last_failure if code > 0 and lived_s < START_S else ""
+            if _is_for_good(code, lived_s) or (failed_at_start and failed_at_start == before):
                 logger.error(
                     "%s and would do so again: it is not restarted; its last words in %s: %s",
                     ending,
@@ -194,6 +206,7 @@ class Launcher:
                     words,
                 )
                 return
+            before = failed_at_start
             logger.warning("%s; its last words in %s: %s", ending, simulator.log, words)
             crashes = 1 if lived_s >= RELIABLE_S else crashes + 1
             if crashes <= MAX_RESTARTS:
@@ -239,6 +252,14 @@ def _is_alive(process: asyncio.subprocess.Process) -> bool:
     return True
 
 
+async def _all_ended(processes: Sequence[asyncio.subprocess.Process], *, within_s: float) -> None:
+    """Wait until simulators and all processes that they started have ended, or time is up."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            for process in processes:
+                await _end_of(process)
+
+
 async def _end_of(process: asyncio.subprocess.Process) -> None:
     """Wait until a simulator and all processes that it started have ended."""
     await process.wait()
@@ -249,7 +270,7 @@ async def _end_of(process: asyncio.subprocess.Process) -> None:
 def _is_for_good(code: int, lived_s: float) -> bool:
     """Returns whether the exit code says that the same command would fail again."""
     # Go ends with 2 when it panics; a wrong command line does not take a minute to notice.
-    return code == MISFIT or (code == USAGE and lived_s < RELIABLE_S)
+    return code == MISFIT or (code in {USAGE, *SHELL_CODES} and lived_s < RELIABLE_S)
 
 
 def last_line(path: Path) -> str:

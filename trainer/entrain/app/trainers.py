@@ -1,6 +1,7 @@
 """The trainers of one run: one for each behaviour, made when a simulator first brings it."""
 
 import asyncio
+import difflib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -139,6 +140,23 @@ class Trainers:
             words.__cause__ = error
             return words
 
+    def warn_of_missing(self) -> None:
+        """Log which policies of the file no simulator has brought, with the likeliest reason."""
+        for name in self._missing():
+            brought = ", ".join(f"'{each}'" for each in self._by_name)
+            near = difflib.get_close_matches(name, self._by_name, n=1)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            logger.warning(
+                "no simulator has brought the behaviour of policy '%s' yet (they brought: %s)%s "
+                "The run does not end before this policy is trained, too",
+                name,
+                brought,
+                meant or ".",
+            )
+
+    def _missing(self) -> list[str]:
+        return [name for name in self._config.named_behaviours if name not in self._by_name]
+
     def are_all_complete(self) -> bool:
         """Returns whether every policy that the configuration names has its total steps.
 
@@ -146,7 +164,7 @@ class Trainers:
         """
         if not all(trainer.is_complete for trainer in self._by_name.values()):
             return False
-        missing = [name for name in self._config.named_behaviours if name not in self._by_name]
+        missing = self._missing()
         if missing and missing != self._asked_for:
             self._asked_for = missing
             logger.warning(

@@ -150,12 +150,15 @@ class TrainingRun:
         self._address = listened_on(self._config, to_dial)
         logger.info("listening on %s (Ctrl+C saves and stops)", self._address)
         launcher = self._make_launcher(to_dial)
+        grace_s = 0.0
         try:
             await launcher.start()
             outcome = await self._train(stop, launcher)
+            if len(self._participants):
+                grace_s = self._config.simulators.close_s
             await self._end(outcome)
         finally:
-            await launcher.stop()
+            await launcher.stop(grace_s=grace_s)
         return outcome
 
     async def _train(self, stop: asyncio.Event, launcher: Launcher) -> Outcome:
@@ -226,8 +229,12 @@ class TrainingRun:
 
     async def _look_around(self) -> None:
         """Show who is connected, and save when it is time, again and again."""
+        had_begun = False
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
+            if self._participants.has_begun and not had_begun:
+                had_begun = True
+                self._trainers.warn_of_missing()
             self._show()
             self._save_if_due()
 

@@ -149,6 +149,10 @@ class SimulatorsConfig(Options):
     wait_s: Positive = 300.0
     """How long to wait, with no simulator connected, before the run ends with an error."""
 
+    close_s: NonNegative = 10.0
+    """How long launched simulators may take to end by themselves once the run is over: to close
+    windows, and finish files and recordings. Then they get SIGTERM."""
+
     @model_validator(mode="after")
     def _check(self) -> "SimulatorsConfig":
         names = [launch.name for launch in self.launch]
