@@ -42,6 +42,9 @@ policies:
 """
 """The citizen's policy is `ball`; a guest may bring anything else."""
 
+SELDOM_LEARNING = "rollout_steps: 100000".join(CONFIG.rsplit("rollout_steps: 400", 1))
+"""The same, but guests act for long before anything is learned from them."""
+
 LONGEST_WAIT_S = 5.0
 """Nobody who keeps the rules waits longer for an answer, whatever others do."""
 

@@ -4,13 +4,18 @@ Nothing here imports torch: a process of an attacker must start at once.
 """
 
 import random
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import grpc
+import numpy as np
 
+from entrain_envs.codec import encode_timesteps
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from support.attackers import RawStream, hello_of
 
@@ -69,3 +74,38 @@ def greet_with_sizes(
 def greet_with_length(address: str, mib: float) -> dict[str, str]:
     """Send a Hello whose simulator's name is as long as that."""
     return greet(address, hello_of(simulator="x" * int(mib * 2**20)))
+
+
+def never_read(address: str, agents: int, dimensions: int, lasting_s: float) -> dict[str, Any]:
+    """Send Step after Step and read no Act; returns how the stream ends, and how much was sent."""
+    spec = BehaviourSpec(
+        "octopus",
+        (ObservationSpec("eye", (1,)),),
+        ActionSpec((-1.0,) * dimensions, (1.0,) * dimensions),
+    )
+    stream = RawStream(address)
+    sent = 0
+    ended: list[bool] = []
+
+    def messages() -> Iterator[pb.ConnectRequest]:
+        nonlocal sent
+        yield pb.ConnectRequest(hello=hello_of(spec))
+        until_s = time.monotonic() + lasting_s
+        while time.monotonic() < until_s and not ended:
+            # Slowly enough for the Act before to be ready: one unanswered Step is allowed.
+            time.sleep(0.05)
+            sent += 1
+            rows = TimestepBatch.of(
+                spec,
+                agent_id=range(agents),
+                step_type=1 if sent == 1 else 2,
+                reward=0.0,
+                observation={"eye": np.zeros((agents, 1))},
+            )
+            step = pb.Step(sequence=sent, behaviours=[encode_timesteps(spec, rows)])
+            yield pb.ConnectRequest(step=step)
+
+    stream.open(messages())
+    stream.call.add_callback(lambda: ended.append(True))
+    time.sleep(lasting_s)
+    return {**stream.end(), "sent": sent}

@@ -475,18 +475,28 @@ class TestLimits:
         left, right = world.join("left"), world.join("right")
         left.step(1, *((agent, FIRST) for agent in range(10)))
         with pytest.raises(
-            LimitError, match=r"bytes of unanswered Steps .* server.max_waiting_mib"
+            LimitError, match=r"bytes of Steps and their answers .* server.max_waiting_mib"
         ):
             right.step(1, *((agent, FIRST) for agent in range(10)))
 
-    def test_answered_steps_take_no_room(self, make_world: Make) -> None:
-        world = make_world(max_waiting_mib=300 / 2**20)
+    def test_answered_steps_take_the_room_of_their_answers(self, make_world: Make) -> None:
+        # A Step of ten rows has some 230 bytes, its ten actions have 40: 40 + 230 + 40 fit, twice
+        # 230 would not.
+        world = make_world(max_waiting_mib=350 / 2**20)
         left, right = world.join("left"), world.join("right")
         for sequence, kind in ((1, FIRST), (2, MID), (3, MID)):
             for simulator in (left, right):
                 simulator.step(sequence, *((agent, kind) for agent in range(10)))
                 world.timers.now_s += 1.0
                 world.serve()
+
+    def test_a_simulator_that_is_gone_takes_no_room(self, make_world: Make) -> None:
+        world = make_world()
+        simulator = world.join()
+        simulator.step(1, (1, FIRST))
+        world.serve()
+        simulator.goodbye()
+        assert world.participants._waiting_bytes.used == 0
 
 
 class TestEnvironmentParameters:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.errors import BadHelloError, BadStepError, ConfigError, RefusedHelloError
+from entrain.errors import BadHelloError, BadStepError, ConfigError, LimitError, RefusedHelloError
 from entrain.serving.admission import JoinRequest
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.participant import Participant
@@ -97,6 +97,20 @@ def test_the_usual_step_is_not_searched(
     participant.ask(rows(walker=[(6, MID), (5, MID)]), size=1)
     world.serve()
     assert receiver.acts == [{"walker": 2}] * 2
+
+
+def test_a_step_whose_actions_would_be_longer_than_a_message_is_refused(
+    make_world: Make, walker: BehaviourSpec
+) -> None:
+    # An action of one float32 has 4 bytes: 24 agents' actions fit into 100 bytes, 26 agents' not.
+    world = make_world(max_message_mib=100 / 2**20)
+    participant, receiver = join(world, "arms", walker)
+    words = "actions would take 104 bytes, and a message has at most 100"
+    with pytest.raises(LimitError, match=words):
+        participant.ask(rows(walker=[(agent, FIRST) for agent in range(26)]), size=1)
+    participant.ask(rows(walker=[(agent, FIRST) for agent in range(24)]), size=1)
+    world.serve()
+    assert receiver.acts == [{"walker": 24}]
 
 
 def test_a_behaviour_may_come_after_joining(

@@ -67,7 +67,8 @@ class ServerConfig(Options):
     simulator whose behaviour would take more is refused."""
 
     max_waiting_mib: Positive = 2048.0
-    """Unanswered steps held at once, in MiB; a step beyond this is refused."""
+    """Unanswered steps, and the actions that answer them, held at once, in MiB; a step beyond this
+    is refused."""
 
     grace_s: NonNegative = 30.0
     """Seconds in which a simulator whose stream broke may reconnect and keep its agents."""

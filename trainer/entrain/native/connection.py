@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from entrain.errors import SimulatorError
+from entrain.errors import LimitError, SimulatorError
 from entrain.native.sessions import Sessions
 from entrain.native.stream import EndCode, StreamEnd, StreamProtocol, StreamState
 from entrain.serving.front import Ending
@@ -21,6 +21,13 @@ HELLO_S = 30.0
 
 LAST_WORDS_S = 5.0
 """Longest wait for a simulator to take what was said to it before its stream ends."""
+
+MOST_UNREAD = 4
+"""Messages that may still wait to be sent when a simulator sends its next one. None does where each
+Step waits for the Act before it."""
+
+MOST_UNREAD_BYTES = 2**20
+"""Of those messages together."""
 
 DONE = StreamEnd(EndCode.DONE)
 
@@ -52,10 +59,12 @@ class Connection:
         self._hello_s = hello_s
         self._last_words_s = last_words_s
         self._outbox: asyncio.Queue[tuple[bytes, Callable[[], None]] | StreamEnd] = asyncio.Queue()
+        self._unread_bytes = 0
         self.stream = StreamProtocol(sessions, peer=transport.peer, link=self)
 
     def send(self, message: bytes, taken: Callable[[], None]) -> None:
         """Send it after what was sent before; `taken` is called when the transport took it."""
+        self._unread_bytes += len(message)
         self._outbox.put_nowait((message, taken))
 
     def end(self, how: StreamEnd) -> None:
@@ -101,11 +110,26 @@ class Connection:
                 stream.receive(content)
             content = await receive()
         while isinstance(content, bytes):
+            if not self._outbox.empty():
+                self._check_unread()
             stream.receive(content)
             if stream.state_now is StreamState.OVER:
                 break
             content = await receive()
         return DONE
+
+    def _check_unread(self) -> None:
+        """Raise LimitError if the simulator sends and sends, and reads nothing of what it is told.
+
+        Every Act would have to be kept for it, and an Act may be far longer than its Step.
+        """
+        waiting, size = self._outbox.qsize(), self._unread_bytes
+        if waiting > MOST_UNREAD or size > MOST_UNREAD_BYTES:
+            raise LimitError(
+                f"{self.stream.label} sent another message while {waiting} earlier answers "
+                f"({size:,} bytes) wait for it to read them; read the Act of each Step before "
+                "sending the next"
+            )
 
     def _late(self) -> StreamEnd:
         """A stream that says nothing must not hold its place for ever."""
@@ -123,6 +147,7 @@ class Connection:
             if isinstance(item, StreamEnd):
                 return item
             message, taken = item
+            self._unread_bytes -= len(message)
             try:
                 await send(message)
             except broken as error:

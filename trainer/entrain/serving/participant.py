@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from entrain.errors import BadStepError
+from entrain.errors import BadStepError, LimitError
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
@@ -84,6 +84,14 @@ class Agents:
     claimed: int = 0
     """How many of the behaviour's limit they use."""
 
+    action_bytes: int = 0
+    """Of one action of theirs."""
+
+    @classmethod
+    def of(cls, behaviour: Behaviour) -> "Agents":
+        """None yet."""
+        return cls(behaviour, StepOrder(), action_bytes=behaviour.spec.action.num_bytes)
+
 
 class Participant:
     """See the module. Owned by the event loop; made by `Participants`."""
@@ -96,6 +104,7 @@ class Participant:
         peer: str,
         lockstep: bool,
         waiting_bytes: Limit,
+        max_answer_bytes: int,
     ) -> None:
         self.id = identity.id
         self.identity = identity
@@ -114,10 +123,12 @@ class Participant:
         """{behaviour: actions for its rows of the newest step}, as far as they are known."""
         self._lockstep = lockstep
         self._rank = (identity.simulator, identity.joined)
-        self._agents = {b.name: Agents(b, StepOrder()) for b in behaviours}
+        self._agents = {b.name: Agents.of(b) for b in behaviours}
         self._wanted: tuple[str, ...] = ()
         self._waiting_bytes = waiting_bytes
+        self._max_answer_bytes = max_answer_bytes
         self._held_bytes = 0
+        self._answer_bytes = 0
         self._has_forgotten = False
 
     def __repr__(self) -> str:
@@ -145,7 +156,7 @@ class Participant:
 
     def add(self, behaviours: Iterable[Behaviour]) -> None:
         """It may send rows of these too from now on."""
-        self._agents.update({b.name: Agents(b, StepOrder()) for b in behaviours})
+        self._agents.update({b.name: Agents.of(b) for b in behaviours})
 
     def attach(self, peer: str) -> None:
         """It is connected again."""
@@ -234,7 +245,13 @@ class Participant:
             raise BadStepError(f"{self.label}: behaviour '{name}', {error}") from None
 
     def _submit(self, asked: list[tuple[Agents, StepOrder, Request]], size: int) -> None:
-        self._hold_bytes(size)
+        answer_bytes = 0
+        for agents, _, request in asked:
+            answer_bytes += request.num_actions * agents.action_bytes
+        if answer_bytes > self._max_answer_bytes:
+            raise self._too_long(answer_bytes)
+        self._hold_bytes(size + answer_bytes)
+        self._answer_bytes = answer_bytes
         for agents, order, _ in asked:
             if order is not agents.order or len(order.agent_id) != agents.claimed:
                 self._claim(agents, len(order))
@@ -243,6 +260,13 @@ class Participant:
         # Last, for a batcher may answer at once.
         for agents, _, request in asked:
             agents.behaviour.batcher.submit(request)
+
+    def _too_long(self, size: int) -> LimitError:
+        return LimitError(
+            f"{self.label} sent a Step whose actions would take {size:,} bytes, and a message has "
+            f"at most {self._max_answer_bytes:,}; send fewer agents in a Step, or raise "
+            "server.max_message_mib of the trainer"
+        )
 
     def answer(
         self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
@@ -259,7 +283,8 @@ class Participant:
         if len(self.answers) < len(self._wanted):
             return False
         self.is_waiting = False
-        self._hold_bytes(0)
+        # The answers are kept until the next step.
+        self._hold_bytes(self._answer_bytes)
         return self.receiver.act(taken)
 
     def forget(self, *, before: int) -> None:
@@ -283,7 +308,7 @@ class Participant:
         agents.claimed = count
 
     def _hold_bytes(self, size: int) -> None:
-        """Use so many of the bytes for unanswered steps, instead of as many as before."""
+        """Use so many of the bytes for steps and their answers, instead of as many as before."""
         limit, more = self._waiting_bytes, size - self._held_bytes
         if limit.used + more > limit.limit:
             limit.take(more, who=self.label)

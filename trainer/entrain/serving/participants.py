@@ -17,7 +17,7 @@ from entrain.serving.admission import Admission, JoinRequest, namesakes
 from entrain.serving.attendance import COUNTED, Attendance
 from entrain.serving.batcher import CallLater, call_later_on_loop
 from entrain.serving.behaviours import Behaviour, Behaviours
-from entrain.serving.limits import Limit
+from entrain.serving.limits import Limit, max_message_bytes
 from entrain.serving.parameters import EnvironmentParameters
 from entrain.serving.participant import Identity, Participant
 from entrain.serving.refusals import Refusals
@@ -66,7 +66,7 @@ class Participants(Attendance):
         self._refusals = Refusals(most=config.max_sessions)
         self._waiting_bytes = Limit(
             int(config.max_waiting_mib * 2**20),
-            of="bytes of unanswered Steps",
+            of="bytes of Steps and their answers",
             option="server.max_waiting_mib",
         )
 
@@ -156,6 +156,7 @@ class Participants(Attendance):
             peer=peer,
             lockstep=self.config.lockstep,
             waiting_bytes=self._waiting_bytes,
+            max_answer_bytes=max_message_bytes(self.config),
         )
         return participant
 
