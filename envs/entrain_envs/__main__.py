@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from entrain_envs import command_line
 from entrain_envs.errors import (
+    CertainFaultError,
     EntrainEnvsError,
+    FaultyEnvironmentError,
     MisfitError,
     MissingExtraError,
     OptionError,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("entrain_envs")
 
+_SEASONED = 2
+"""Exchanges after which a reset and a step have worked, so that a fault may be one of many."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.info("interrupted; left the trainer")
     except (OptionError, MissingExtraError) as error:
         return _fail(error, USAGE)
-    except MisfitError as error:
+    except (MisfitError, CertainFaultError) as error:
         return _fail(error, MISFIT)
     except EntrainEnvsError as error:
         return _fail(error, FAILURE)
@@ -97,9 +102,18 @@ def _drive(environment: "Environment", options: argparse.Namespace) -> None:
     _on_end_signals(interrupt)
     try:
         driver.run()
+    except (SpecError, FaultyEnvironmentError) as error:
+        raise (_certain(error) if driver.report.exchanges < _SEASONED else error) from error
     finally:
         if options.ledger is not None:
             _write_ledger(options.ledger, options.name, driver.report)
+
+
+def _certain(error: EntrainEnvsError) -> EntrainEnvsError:
+    """`error`, as one that every start would meet unless it depends on the machine."""
+    from entrain_envs.faults import may_pass  # noqa: PLC0415
+
+    return error if may_pass(error.__cause__) else CertainFaultError(str(error))
 
 
 def _write_ledger(path: Path, simulator: str, report: "Report") -> None:

@@ -5,7 +5,9 @@ Nothing heavy is imported here, so that --help answers at once.
 
 import argparse
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: entrain-env gymnasium CartPole-v1 --count 8 --connect localhost:50051. "
         "Exit codes: 0 the trainer is done, or this was stopped; 1 something failed, such as the "
         "connection; 2 the command line is wrong, or the environment cannot be a simulator; "
-        f"{MISFIT} the trainer refuses this simulator as it is. A trainer that launched it starts "
+        f"{MISFIT} the trainer refuses this simulator as it is, or the environment fails before its "
+        "first step is done. A trainer that launched it starts "
         f"it again after 1, and never after 2 or {MISFIT}.",
     )
     commands = parser.add_subparsers(
@@ -52,6 +55,7 @@ def _add_gymnasium(commands: Any) -> None:
         help="show only these numbers of a vector observation, counted from 0; hide the others",
     )
     _add_kwargs(command)
+    _add_subtract(command)
     _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
 
 
@@ -68,6 +72,7 @@ def _add_pettingzoo(commands: Any) -> None:
         help="a behaviour for each agent, instead of one for all with the same spaces",
     )
     _add_kwargs(command)
+    _add_subtract(command)
     _add_common(
         command,
         count=1,
@@ -96,6 +101,19 @@ def _add_kwargs(command: argparse.ArgumentParser) -> None:
         default={},
         metavar="JSON",
         help="arguments of the environment, such as '{\"continuous\": true}'",
+    )
+
+
+def _add_subtract(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--subtract",
+        type=_subtraction,
+        action="append",
+        default=[],
+        metavar="NAME[I]=VALUE",
+        help="subtract VALUE from an observation in float64, before it is rounded to float32 (from "
+        "its number I, or from all without [I]): for numbers that vary little about a far origin, "
+        "such as time stamps; all simulators of a run need the same; may be given several times",
     )
 
 
@@ -164,6 +182,18 @@ def _indices(text: str) -> tuple[int, ...]:
         return tuple(int(index) for index in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no list of indices, such as 0,2") from None
+
+
+def _subtraction(text: str) -> tuple[str, int | None, float]:
+    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?=([^=]+)", text)
+    try:
+        if match is None or not math.isfinite(float(match[3])):
+            raise ValueError
+        return match[1], None if match[2] is None else int(match[2]), float(match[3])
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no NAME=NUMBER or NAME[INDEX]=NUMBER, such as observation[0]=1.7e9"
+        ) from None
 
 
 def _json_object(text: str) -> dict[str, Any]:

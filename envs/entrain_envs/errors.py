@@ -2,6 +2,8 @@
 
 EntrainEnvsError
 ├── SpecError              a spec is wrong, or an array does not fit it; change the simulator
+├── FaultyEnvironmentError an environment raised, or returned what its interface does not allow
+│   └── CertainFaultError  it would do so again each time it is started
 ├── WireError              a message cannot be read; names the field, what arrived and what fits
 ├── OptionError            an address, file or option is wrong; nothing was dialled
 ├── RefusedError           the trainer ended the session with a reason; dialling again will not help
@@ -22,6 +24,14 @@ class EntrainEnvsError(Exception):
 
 class SpecError(EntrainEnvsError, ValueError):
     """A spec contradicts itself, or an array does not fit it. Change the simulator."""
+
+
+class FaultyEnvironmentError(EntrainEnvsError):
+    """An environment raised an exception, or returned what its interface does not allow."""
+
+
+class CertainFaultError(FaultyEnvironmentError):
+    """An environment that would fail in the same way each time it is started. Change it."""
 
 
 class WireError(EntrainEnvsError, ValueError):

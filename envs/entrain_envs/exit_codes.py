@@ -14,5 +14,6 @@ USAGE = 2
 """The command line is wrong, or asks for an environment that cannot be a simulator."""
 
 MISFIT = 78
-"""The trainer refuses this simulator as it is. The number is EX_CONFIG of sysexits.h, because
-crashing runtimes use small numbers (3 is abort() on Windows)."""
+"""The trainer refuses this simulator as it is, or the environment failed before its first step was
+done and would fail again. The number is EX_CONFIG of sysexits.h, because crashing runtimes use
+small numbers (3 is abort() on Windows)."""

@@ -4,21 +4,37 @@ The final observation of an episode is a row of its own (TERMINATED or TRUNCATED
 FIRST row of the copy's next episode. Agent i is copy i.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from entrain_envs.errors import MissingExtraError, OptionError, SpecError
+from entrain_envs.action_masks import (
+    MASK,
+    hint_at_lookalikes,
+    mask_flattener,
+    mask_source,
+    without_mask,
+)
+from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError, SpecError
+from entrain_envs.faults import blaming, close_all, described, fault_of, reset_fault, step_fault
+from entrain_envs.first_calls import check_first, pass_what_is_taken
 from entrain_envs.gymnasium_spaces import action_layout, observation_layout
+from entrain_envs.precision import Precision, Subtraction
 from entrain_envs.rows import TimestepRows
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
+logger = logging.getLogger(__name__)
+
 # Plain numbers, because an Enum lookup costs a microsecond each time.
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 _TERMINATED, _TRUNCATED = int(StepType.TERMINATED), int(StepType.TRUNCATED)
+
+_ASKED = object()
+"""Stands for the outcome of a call that has not returned."""
 
 GymnasiumEnv = gymnasium.Env[Any, Any]
 
@@ -27,29 +43,60 @@ class GymnasiumEnvironment:
     """Copies of one Gymnasium environment, as an `environment.Environment`.
 
     It loops over the copies itself, because gymnasium.vector spends an extra step on each reset.
-    Environment parameters become the `options` of each reset. A copy may give an action mask in
-    `info["action_mask"]`.
+    Environment parameters become the `options` of each reset. How a copy may give an action mask:
+    see `action_masks`.
     """
 
-    def __init__(self, make: Callable[[], GymnasiumEnv], *, behaviour: str, count: int = 1) -> None:
+    def __init__(
+        self,
+        make: Callable[[], GymnasiumEnv],
+        *,
+        behaviour: str,
+        count: int = 1,
+        subtract: Sequence[Subtraction] = (),
+    ) -> None:
         """Make the copies.
 
         Args:
             make: makes one copy.
             behaviour: name of the behaviour.
             count: how many copies.
+            subtract: from observations, before they are rounded to float32.
+
+        Raises:
+            CertainFaultError, FaultyEnvironmentError: the environment raised an exception.
+            SpecError: its spaces cannot be translated.
         """
         if count < 1:
             raise OptionError(f"count is {count}; it must be at least 1")
-        self._copies = [make() for _ in range(count)]
+        self._where = where = f"environment '{behaviour}'"
+        with blaming(f"{where} cannot be made: it"):
+            self._copies = [make() for _ in range(count)]
         first = self._copies[0]
-        where = f"environment '{behaviour}'"
-        observation = observation_layout(first.observation_space, where=where)
-        action = action_layout(first.action_space, where=where)
+        with blaming(f"{where}: its spaces"):
+            spaces: list[Any] = [
+                getattr(first, f"{kind}_space", None) for kind in ("observation", "action")
+            ]
+        action = action_layout(spaces[1], where=where)
+        branches = action.spec.branches
+        for copy in self._copies:
+            pass_what_is_taken(copy, where=where, says=copy is first)
+        sources = [mask_source(copy, branches, where=where) for copy in self._copies]
+        self._masks = [source.get for source in sources if source is not None]
+        """How to get each copy's mask; empty if it comes in the infos, if at all."""
+        if sources[0] is not None:
+            logger.info("%s: actions are masked by %s", where, sources[0].words)
+        observed = without_mask(spaces[0]) if branches else spaces[0]
+        observation = observation_layout(observed, where=where)
         self._spec = BehaviourSpec(behaviour, observation.specs, action.spec)
         self._write = observation.write
         self._read = action.read
+        self._flatten = mask_flattener(spaces[1])
+        self._precision = Precision(observation.specs, subtract, where=where)
         self._options: dict[str, Any] | None = None
+        self._is_new = True
+        check_first(first, "reset", reset_fault, where=where)
+        check_first(first, "step", step_fault, where=where)
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
@@ -65,9 +112,8 @@ class GymnasiumEnvironment:
         self.set_parameters(parameters)
         rows = self._rows()
         seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
-        for agent, (copy, copy_seed) in enumerate(zip(self._copies, seeds.tolist(), strict=True)):
-            observation, info = copy.reset(seed=copy_seed, options=self._options)
-            rows.add(agent, _FIRST, 0.0, observation, info.get("action_mask"))
+        for agent, copy_seed in enumerate(seeds.tolist()):
+            self._begin(rows, agent, seed=copy_seed)
         return {self._spec.name: rows.batch()}
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
@@ -78,26 +124,72 @@ class GymnasiumEnvironment:
                 f"behaviour '{self._spec.name}' was given {len(batch)} actions; "
                 f"expected one for each of {len(self._copies)} copies"
             )
-        rows = self._rows()
-        # Rows are sent in the order of the copies, so actions arrive in that order.
-        for agent, (copy, action) in enumerate(zip(self._copies, self._read(batch), strict=True)):
-            observation, reward, terminated, truncated, info = copy.step(action)
-            mask = info.get("action_mask")
-            if not (terminated or truncated):
-                rows.add(agent, _MID, reward, observation, mask)
-                continue
-            rows.add(agent, _TERMINATED if terminated else _TRUNCATED, reward, observation, mask)
-            observation, info = copy.reset(options=self._options)
-            rows.add(agent, _FIRST, 0.0, observation, info.get("action_mask"))
+        rows, masks, outcome = self._rows(), self._masks, _ASKED
+        chosen = self._read(batch)
+        try:
+            # Rows are sent in the order of the copies, so actions arrive in that order.
+            for agent, (copy, action) in enumerate(zip(self._copies, chosen, strict=True)):
+                outcome = _ASKED
+                outcome = copy.step(action)
+                observation, reward, terminated, truncated, info = outcome
+                if not (terminated or truncated):
+                    mask = masks[agent](observation) if masks else info.get(MASK)
+                    rows.add(agent, _MID, reward, observation, mask)
+                    continue
+                end = _TERMINATED if terminated else _TRUNCATED
+                rows.add(agent, end, reward, observation, None if masks else info.get(MASK))
+                self._begin(rows, agent, seed=None)
+        except EntrainEnvsError:
+            raise
+        except Exception as error:
+            words = step_fault(outcome) if outcome is not _ASKED else ""
+            raise fault_of(self._where, "step", error, words) from error
         return {self._spec.name: rows.batch()}
+
+    def _begin(self, rows: TimestepRows, agent: int, *, seed: int | None) -> None:
+        """Reset a copy, and add the first row of its next episode."""
+        copy, outcome = self._copies[agent], _ASKED
+        try:
+            outcome = copy.reset(seed=seed, options=self._options)
+            observation, info = outcome
+            mask = self._masks[agent](observation) if self._masks else info.get(MASK)
+        except EntrainEnvsError:
+            raise
+        except Exception as error:
+            words = reset_fault(outcome) if outcome is not _ASKED else ""
+            raise fault_of(self._where, "reset", error, words) from error
+        rows.add(agent, _FIRST, 0.0, observation, mask)
+        if self._is_new:
+            self._is_new = False
+            self._look_for_masks(info)
+
+    def _find_masks(self, branches: Sequence[int]) -> Sequence[Callable[[Any], Any]]:
+        sources = [mask_source(copy, branches, where=self._where) for copy in self._copies]
+        if sources[0] is not None:
+            logger.info("%s: actions are masked by %s", self._where, sources[0].words)
+        return [source.get for source in sources if source is not None]
+
+    def _look_for_masks(self, info: Mapping[str, Any]) -> None:
+        """Say whether the infos hold a mask, once."""
+        if self._masks or not self._spec.action.branches:
+            return
+        if MASK in info:
+            logger.info("%s: actions are masked by info['%s']", self._where, MASK)
+        else:
+            hint_at_lookalikes(info, self._spec.action.branches, where=self._where)
 
     def close(self) -> None:
         """Close every copy."""
-        for copy in self._copies:
-            copy.close()
+        close_all(self._copies, where=self._where)
 
     def _rows(self) -> TimestepRows:
-        return TimestepRows(self._spec, self._write, capacity=2 * len(self._copies))
+        return TimestepRows(
+            self._spec,
+            self._write,
+            capacity=2 * len(self._copies),
+            precision=self._precision,
+            flatten=self._flatten,
+        )
 
 
 def make(env_id: str, arguments: Mapping[str, Any]) -> GymnasiumEnv:
@@ -107,16 +199,22 @@ def make(env_id: str, arguments: Mapping[str, Any]) -> GymnasiumEnv:
         MissingExtraError: the environment needs a package that is not installed.
         OptionError: there is no such environment, or it does not take these arguments.
     """
+    errors = gymnasium.error
     try:
         # Gymnasium's checker looks only at the first step; `codec` checks every row.
         return gymnasium.make(env_id, disable_env_checker=True, **arguments)
-    except gymnasium.error.DependencyNotInstalled as error:
+    except errors.DependencyNotInstalled as error:
+        hint = ""
+        if "mujoco" in str(error).lower():
+            hint = "; pip install 'gymnasium[mujoco]' (the extra entrain-envs[mujoco])"
         raise MissingExtraError(
-            f"environment '{env_id}' needs a package that is not installed ({error}); "
-            "for MuJoCo: pip install 'gymnasium[mujoco]' (the extra entrain-envs[mujoco])"
+            f"environment '{env_id}' needs a package that is not installed: "
+            f"{described(error)}{hint}"
         ) from error
-    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
+    except (errors.Error, ModuleNotFoundError, TypeError) as error:
+        hint = ""
+        if isinstance(error, errors.NameNotFound | errors.NamespaceNotFound) and ":" not in env_id:
+            hint = "; an environment of your own is named MODULE:ENV_ID, which imports MODULE first"
         raise OptionError(
-            f"cannot make environment '{env_id}': {error}; "
-            "an environment of your own is named MODULE:ENV_ID, which imports MODULE first"
+            f"cannot make environment '{env_id}': {described(error)}{hint}"
         ) from error

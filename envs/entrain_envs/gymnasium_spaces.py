@@ -3,6 +3,7 @@
 The Gymnasium and PettingZoo adapters share this module. It does not know episodes.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,17 @@ from gymnasium import spaces
 
 from entrain_envs.errors import SpecError
 from entrain_envs.rows import WriteObservation
-from entrain_envs.spec import ActionSpec, ObservationSpec
+from entrain_envs.spec import UNBOUNDED_FROM, ActionSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, Array
+
+logger = logging.getLogger(__name__)
 
 Space = spaces.Space[Any]
 
 ReadActions = Callable[[ActionBatch], Iterable[Any]]
 """Turns a batch into actions of the environment, one for each row."""
+
+_OBSERVED = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
 SINGLE_NAME = "observation"
 """Name of an observation that is not part of a Dict or Tuple."""
@@ -45,14 +50,25 @@ def observation_layout(space: Space, *, where: str) -> ObservationLayout:
     """Lay out an observation space; Dict and Tuple become several named observations.
 
     A Box of float32 or uint8 keeps its dtype; other numbers become float32. A discrete choice
-    becomes one-hot. A Box of three dimensions is an image.
+    becomes one-hot. A Box of three dimensions is an image. A part of no fixed size (Text, Graph,
+    Sequence, OneOf) is left out with a warning, unless there is nothing else.
 
     Raises:
-        SpecError: the space has no fixed size (Text, Graph, Sequence, OneOf).
+        SpecError: nothing in the space has a fixed size.
     """
+    _check_is_space(space, "observation_space", where)
     specs: list[ObservationSpec] = []
     writers: list[WriteObservation] = []
-    for name, path, leaf in _leaves(space, SINGLE_NAME, ()):
+    leaves = _leaves(space, SINGLE_NAME, ())
+    usable = [leaf for leaf in leaves if isinstance(leaf[2], _OBSERVED)]
+    for name, _, leaf in leaves if usable else ():
+        if not isinstance(leaf, _OBSERVED):
+            logger.warning(
+                "%s: observation '%s' is left out, because a %s has no fixed number of numbers; "
+                "wrap the environment if its policy needs it",
+                *(where, name, type(leaf).__name__),
+            )
+    for name, path, leaf in usable or leaves:
         spec, writer = _observation_leaf(leaf, name, path, where)
         specs.append(spec)
         writers.append(writer)
@@ -70,11 +86,28 @@ def action_layout(space: Space, *, where: str) -> ActionLayout:
     Raises:
         SpecError: for any other space.
     """
+    _check_is_space(space, "action_space", where)
     low: list[float] = []
     high: list[float] = []
     branches: list[int] = []
     read = _action_reader(space, low, high, branches, where)
+    far = sorted({bound for bound in low + high if UNBOUNDED_FROM <= abs(bound) < np.inf})
+    if far:
+        logger.info(
+            "%s: action bounds of %s are taken as none, as all from %.0e on: actions begin near 0; "
+            "wrap it in gymnasium.wrappers.RescaleAction if they are meant",
+            *(where, " and ".join(f"{bound:.3g}" for bound in far), UNBOUNDED_FROM),
+        )
     return ActionLayout(ActionSpec(tuple(low), tuple(high), tuple(branches)), read)
+
+
+def _check_is_space(space: Any, name: str, where: str) -> None:
+    if not isinstance(space, spaces.Space):
+        # Gymnasium's checker says it like this.
+        raise SpecError(
+            f"{where}: its {name} does not inherit from `gymnasium.spaces.Space`, actual type: "
+            f"{type(space)}; set self.{name} in __init__, with the spaces of gymnasium, not gym"
+        )
 
 
 def _leaves(

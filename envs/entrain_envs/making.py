@@ -5,7 +5,8 @@ import importlib
 from typing import Any
 
 from entrain_envs.environment import Environment
-from entrain_envs.errors import MissingExtraError, OptionError
+from entrain_envs.errors import CertainFaultError, MissingExtraError, OptionError
+from entrain_envs.faults import blaming
 
 
 def make_environment(options: argparse.Namespace) -> Environment:
@@ -28,22 +29,30 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
     from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make  # noqa: PLC0415
     from entrain_envs.keep_observations import KeepObservations  # noqa: PLC0415
 
-    wrappers = [_named(wrapper) for wrapper in options.wrapper]
+    wrappers = [(text, _named(text)) for text in options.wrapper]
 
     def make_one() -> Any:
         copy = make(options.environment, options.kwargs)
-        for wrapper in wrappers:
-            copy = wrapper(copy)
+        for text, wrapper in wrappers:
+            with blaming(f"wrapper '{text}'"):
+                copy = wrapper(copy)
         return copy if options.keep is None else KeepObservations(copy, options.keep)
 
-    behaviour = options.behaviour or options.environment.rpartition(":")[2].replace("/", "-")
-    return GymnasiumEnvironment(make_one, behaviour=behaviour, count=options.count)
+    behaviour = options.behaviour or options.environment.rpartition(":")[2]
+    return GymnasiumEnvironment(
+        make_one, behaviour=behaviour, count=options.count, subtract=options.subtract
+    )
 
 
 def _make_pettingzoo(options: argparse.Namespace) -> Environment:
     from entrain_envs.pettingzoo_adapter import PettingZooEnvironment  # noqa: PLC0415
 
-    factory = _named(options.environment, default="parallel_env")
+    name, _, factory_name = options.environment.partition(":")
+    module = _module(options.environment, name)
+    if not factory_name:
+        # A module of PettingZoo has both, or `env` alone if its agents take turns.
+        factory_name = "parallel_env" if hasattr(module, "parallel_env") else "env"
+    factory = _attribute(options.environment, module, factory_name)
     return PettingZooEnvironment(
         lambda: factory(**options.kwargs),
         behaviour=options.behaviour,
@@ -64,20 +73,46 @@ def _make_cue_memory(options: argparse.Namespace) -> Environment:
     return CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
 
 
-def _named(text: str, *, default: str = "") -> Any:
+def _named(text: str) -> Any:
     """The object named by MODULE:NAME."""
     module, _, name = text.partition(":")
+    return _attribute(text, _module(text, module), name)
+
+
+def _module(text: str, name: str) -> Any:
+    """Import the module of MODULE:NAME."""
     try:
-        return getattr(importlib.import_module(module), name or default)
-    except ModuleNotFoundError as error:
-        if error.name == "pettingzoo":
+        with blaming(f"importing '{name}'"):
+            return importlib.import_module(name)
+    except CertainFaultError as error:
+        missing = error.__cause__
+        if not isinstance(missing, ModuleNotFoundError):
+            raise
+        if missing.name == "pettingzoo":
             raise MissingExtraError(
                 "PettingZoo is not installed; install it with: pip install pettingzoo "
                 "(the extra entrain-envs[pettingzoo])"
-            ) from error
+            ) from missing
+        if missing.name and not f"{name}.".startswith(f"{missing.name}."):
+            raise MissingExtraError(
+                f"'{name}' needs {missing.name}, which is not installed ({missing}); "
+                f"pip install what it needs{_zoo_extra(name)}"
+            ) from missing
         raise OptionError(
-            f"'{text}': {error}; expected MODULE:NAME, importable from here "
+            f"'{text}': {missing}; expected MODULE:NAME, importable from here "
             "(pip install what is missing, or run where the module lies)"
-        ) from error
-    except (AttributeError, ValueError) as error:
+        ) from missing
+
+
+def _zoo_extra(module: str) -> str:
+    """Where a missing package comes from, if PettingZoo has an extra for `module`'s family."""
+    package, _, rest = module.partition(".")
+    family = rest.partition(".")[0]
+    return f", such as 'pettingzoo[{family}]'" if package == "pettingzoo" and family else ""
+
+
+def _attribute(text: str, module: Any, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
         raise OptionError(f"'{text}': {error}; expected MODULE:NAME") from error

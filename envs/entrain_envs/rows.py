@@ -5,30 +5,69 @@ it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 
 from entrain_envs.errors import SpecError
+from entrain_envs.faults import quoted
+from entrain_envs.precision import Precision
+from entrain_envs.rewards import LARGEST, read_rewards
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import Array, TimestepBatch
+from entrain_envs.timestep import Array, Float32Array, TimestepBatch
 
 WriteObservation = Callable[[Mapping[str, Array], int, Any], None]
 """Writes an environment's observation into one row of zeroed {name: [rows, *shape]}."""
+
+FlattenMask = Callable[[Any], Array]
+"""Turns a mask, as its environment gives it, into one flat array."""
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+def flat_mask(mask: Any) -> Array:
+    """A mask as one flat array, from one array or one for each branch."""
+    if isinstance(mask, Mapping):
+        mask = list(mask.values())
+    if isinstance(mask, list | tuple):
+        return np.concatenate([np.zeros(0, np.bool_), *(flat_mask(part) for part in mask)])
+    return np.ravel(mask)
 
 
 class TimestepRows:
     """The rows of one behaviour in one message. Fill it once, then make a `TimestepBatch`."""
 
-    def __init__(self, spec: BehaviourSpec, write: WriteObservation, *, capacity: int) -> None:
-        """Make room for `capacity` rows. More rows than that cost a copy."""
+    def __init__(
+        self,
+        spec: BehaviourSpec,
+        write: WriteObservation,
+        *,
+        capacity: int,
+        precision: Precision | None = None,
+        flatten: FlattenMask = flat_mask,
+        name_of: Callable[[int], str] = str,
+    ) -> None:
+        """Make room for `capacity` rows. More rows than that cost a copy.
+
+        Args:
+            spec: of the behaviour.
+            write: puts an observation into a row.
+            capacity: for how many rows there is room.
+            precision: what is subtracted before observations are rounded to float32.
+            flatten: makes a mask of the environment flat.
+            name_of: an agent's name in messages, by its id.
+        """
         self._spec = spec
         self._write = write
+        self._precision = precision or Precision(spec.observations, (), where=f"'{spec.name}'")
+        self._flatten = flatten
+        self._name_of = name_of
         self._agent_id: list[int] = []
         self._step_type: list[int] = []
-        self._reward: list[SupportsFloat] = []
+        self._reward: list[Any] = []
+        dtypes = self._precision.dtype
         self._observation: dict[str, Array] = {
-            observation.name: np.zeros((capacity, *observation.shape), observation.numpy_dtype)
+            observation.name: np.zeros((capacity, *observation.shape), dtypes[observation.name])
             for observation in spec.observations
         }
         self._action_mask = np.ones((capacity, spec.action.num_choices), np.bool_)
@@ -36,18 +75,16 @@ class TimestepRows:
     def __len__(self) -> int:
         return len(self._agent_id)
 
-    def add(
-        self, agent_id: int, step_type: int, reward: SupportsFloat, observation: Any, mask: Any
-    ) -> None:
+    def add(self, agent_id: int, step_type: int, reward: Any, observation: Any, mask: Any) -> None:
         """Append a row. `mask` comes from the environment; None allows everything."""
         row = len(self._agent_id)
         if row == len(self._action_mask):
             self._grow()
         try:
             self._write(self._observation, row, observation)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise SpecError(
-                f"agent {agent_id} of behaviour '{self._spec.name}' returned an observation that "
+                f"{self._who(agent_id)} returned an observation that "
                 f"does not fit its space ({error}); expected "
                 f"{', '.join(str(spec) for spec in self._spec.observations)}"
             ) from error
@@ -60,23 +97,77 @@ class TimestepRows:
     def batch(self) -> TimestepBatch:
         """All rows so far."""
         rows = len(self._agent_id)
+        precision = self._precision
+        observation = {name: values[:rows] for name, values in self._observation.items()}
+        for name, origin in precision.origin.items():
+            observation[name] = np.subtract(observation[name], origin)
+        if precision.is_watching:
+            precision.watch(observation)
+        try:
+            with np.errstate(over="raise"):
+                for name, values in observation.items():
+                    if values.dtype == _FLOAT64:
+                        observation[name] = values.astype(np.float32)
+                reward = self._rewards(rows)
+        except FloatingPointError:
+            raise self._overflow(observation) from None
         return TimestepBatch(
             agent_id=np.array(self._agent_id, np.int64),
             step_type=np.array(self._step_type, np.uint8),
-            reward=np.array(self._reward, np.float32),
-            observation={name: values[:rows] for name, values in self._observation.items()},
+            reward=reward,
+            observation=observation,
             action_mask=self._action_mask[:rows],
         )
 
+    def _rewards(self, rows: int) -> Float32Array:
+        """[rows] rewards; SpecError if one is no finite number."""
+        try:
+            exact = np.array(self._reward, np.float64)
+            # An inf minus itself, or a None that became NaN, is found by the second condition.
+            if exact.shape == (rows,) and np.isfinite(exact).all():
+                return exact.astype(np.float32)
+        except (TypeError, ValueError, FloatingPointError):
+            pass
+        return read_rewards(self._reward, lambda row: self._who(self._agent_id[row]))
+
+    def _overflow(self, observation: Mapping[str, Array]) -> SpecError:
+        """The error for finite numbers that float32 cannot hold."""
+        for name, values in observation.items():
+            large = np.isfinite(values) & (np.abs(values) > LARGEST)
+            if values.dtype == _FLOAT64 and large.any():
+                row, *index = np.argwhere(large)[0].tolist()
+                number = values[(row, *index)]
+                return SpecError(
+                    f"{self._who(self._agent_id[row])} observed {number:g} in '{name}'{index}, "
+                    f"which is finite but more than float32 holds ({LARGEST:.2g}): scale it, as "
+                    "with gymnasium.wrappers.TransformObservation"
+                )
+        return SpecError(f"behaviour '{self._spec.name}' holds numbers that float32 cannot hold")
+
+    def _who(self, agent_id: int) -> str:
+        return f"agent {self._name_of(agent_id)} of behaviour '{self._spec.name}'"
+
     def _flat(self, mask: Any, agent_id: int) -> Array:
-        """The mask as [num_choices], from one array or a tuple of one per branch."""
-        parts = mask if isinstance(mask, tuple) else (mask,)
-        flat = np.concatenate([np.ravel(part) for part in parts])
+        """The mask as [num_choices] of zeros and ones; SpecError if it is no such thing."""
+        expected = (
+            f"expected {self._spec.action.num_choices}, one per choice of branches "
+            f"{list(self._spec.action.branches)}: 1 where it is allowed, 0 where it is not"
+        )
+        try:
+            flat = self._flatten(mask)
+        except (TypeError, ValueError, KeyError):
+            raise SpecError(
+                f"{self._who(agent_id)} returned an action mask that is no array ({quoted(mask)}); "
+                f"{expected}"
+            ) from None
         if len(flat) != self._spec.action.num_choices:
             raise SpecError(
-                f"agent {agent_id} of behaviour '{self._spec.name}' returned an action mask of "
-                f"{len(flat)} numbers; expected {self._spec.action.num_choices}, one per choice of "
-                f"branches {list(self._spec.action.branches)}"
+                f"{self._who(agent_id)} returned an action mask of {len(flat)} numbers; {expected}"
+            )
+        if flat.dtype != np.bool_ and not ((flat == 0) | (flat == 1)).all():
+            raise SpecError(
+                f"{self._who(agent_id)} returned an action mask that holds other numbers than 0 "
+                f"and 1 ({quoted(flat)}); {expected}"
             )
         return flat
 

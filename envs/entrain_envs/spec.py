@@ -29,6 +29,10 @@ a row of zeros means that the thing is absent. goal: what the agent should do.""
 MAX_DIMENSIONS = 16
 """Most dimensions of an observation. The limits of numpy and torch are not much higher."""
 
+UNBOUNDED_FROM = 1e8
+"""Bounds of actions from this size on are taken as none. People write the largest float32, 1e10
+and the like for "unbounded", and an action of such a size would overflow somewhere."""
+
 _HEAD_BYTES = 13
 """Bytes of a row before its observations: agent id (8), step type (1) and reward (4)."""
 
@@ -117,7 +121,7 @@ class ActionSpec:
     """How an agent acts: continuous dimensions with bounds, discrete branches, or both."""
 
     low: tuple[float, ...] = ()
-    """Lower bound of each continuous dimension, -inf where there is none."""
+    """Lower bound of each continuous dimension, -inf where there is none; see UNBOUNDED_FROM."""
 
     high: tuple[float, ...] = ()
     """Upper bound of each continuous dimension, inf where there is none."""
@@ -137,6 +141,10 @@ class ActionSpec:
                     f"continuous action {dimension} is bounded by [{low}, {high}]; "
                     "the lower bound must be below the upper one"
                 )
+        no_low = tuple(-math.inf if low <= -UNBOUNDED_FROM else low for low in self.low)
+        no_high = tuple(math.inf if high >= UNBOUNDED_FROM else high for high in self.high)
+        object.__setattr__(self, "low", no_low)
+        object.__setattr__(self, "high", no_high)
         if any(choices < 1 for choices in self.branches):
             raise SpecError(
                 f"the discrete branches are {list(self.branches)}; each needs at least one choice"

@@ -138,6 +138,22 @@ class Fixed(gymnasium.Env):
 class Words(Fixed):
     observation_space = spaces.Text(5)
 
+class Breaks(Fixed):
+    def __init__(self, at):
+        self.left = at
+    def step(self, action):
+        self.left -= 1
+        if not self.left:
+            raise KeyError("torque")
+        return super().step(action)
+
+class Mission(Fixed):
+    observation_space = spaces.Dict(mission=spaces.Text(5), place=Fixed.observation_space)
+    def reset(self, *, seed=None, options=None):
+        return {"mission": "go", "place": numpy.zeros(2)}, {}
+    def step(self, action):
+        return *self.reset()[:1], 1.0, False, False, {}
+
 class First(gymnasium.ObservationWrapper):
     def __init__(self, env):
         super().__init__(env)
@@ -165,6 +181,8 @@ parallel_env = Pair
 if "Fixed-v0" not in gymnasium.registry:
     gymnasium.register("Fixed-v0", entry_point=Fixed)
     gymnasium.register("Words-v0", entry_point=Words)
+    gymnasium.register("My/Breaks-v0", entry_point=Breaks)
+    gymnasium.register("Mission-v0", entry_point=Mission)
 """
 
 
@@ -360,6 +378,62 @@ def test_an_environment_that_cannot_be_a_simulator_exits_with_2(
     arguments = ["gymnasium", "my_environments:Words-v0", "--connect", "a:1"]
     assert command.main(arguments) == 2
     assert "this environment cannot be a simulator: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("my_environments")
+@pytest.mark.parametrize(("at", "code"), [(1, 78), (2, 1)])
+def test_what_fails_at_the_first_step_would_always_and_later_perhaps_not(
+    at: int, code: int, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["gymnasium", "my_environments:My/Breaks-v0", "--kwargs", f'{{"at": {at}}}']
+    assert command.main([*arguments, "--connect", serve(Trainer())]) == code
+    error = capsys.readouterr().err
+    assert "environment 'My/Breaks-v0': `step` raised KeyError: 'torque' (" in error
+    assert "my_environments.py, line" in error
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_an_id_keeps_its_slash(serve: Serve) -> None:
+    trainer = Trainer(steps=1)
+    arguments = ["gymnasium", "my_environments:My/Breaks-v0", "--kwargs", '{"at": 9}']
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+    assert list(trainer.specs) == ["My/Breaks-v0"]
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_a_text_beside_numbers_is_left_out_with_a_line(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "my_environments:Mission-v0", "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert [each.name for each in trainer.specs["Mission-v0"].observations] == ["place"]
+    assert caplog.text.count("observation 'mission' is left out, because a Text") == 1
+
+
+@pytest.mark.usefixtures("my_environments")
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (
+            ["my_environments:Fixed-v0", "--wrapper", "json:loads"],
+            78,
+            "wrapper 'json:loads' raised TypeError",
+        ),
+        (["my_environments:My/Breaks-v0"], 2, "missing 1 required positional argument: 'at'"),
+    ],
+)
+def test_a_constructor_that_raises_is_one_line(
+    arguments: list[str], code: int, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["gymnasium", *arguments, "--connect", "a:1"]) == code
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+    for hint in ("MuJoCo", "MODULE:ENV_ID"):
+        assert hint not in error
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import act, close, welcome
 
 PACKAGE = Path(entrain_envs.__file__).parent
-WARM, MEASURED = 3, 4
+WARM, MEASURED = 1100, 4
+"""Exchanges before counting, in which the precision of observations is watched, and counted."""
 
 
 class CountingConnection:

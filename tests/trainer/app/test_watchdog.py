@@ -96,6 +96,17 @@ async def test_the_last_words_of_a_launched_simulator_are_quoted_unless_it_was_r
         await watch_simulators(refused, CONFIG, launcher, "here", clock=Clock())
 
 
+async def test_the_last_words_of_a_simulator_that_is_tried_again_end_the_message_too() -> None:
+    class Failing(Launcher):
+        last_words = ". game-0 ended with exit code 1; its last words: no such map"
+
+    with pytest.raises(NoSimulatorError, match=r"for 10 s.*its last words: no such map$") as caught:
+        await watch_simulators(
+            FakeServer([0]), CONFIG, Failing([], environment={}), "here", clock=Clock()
+        )
+    assert "firewall" not in str(caught.value)
+
+
 def launching(*names: str) -> Launcher:
     """Would start these; nothing has ended."""
     return Launcher([Simulator(name, (), Path(name)) for name in names], environment={})
@@ -123,7 +134,7 @@ async def test_a_refusal_alone_ends_no_wait_but_is_told_at_its_end(
 ) -> None:
     clock = Clock()
     server = FakeServer(schedule, has_begun=False, refusals={"game-0": "it is too small"})
-    with pytest.raises(NoSimulatorError, match=r"Usual causes.* Refused: it is too small"):
+    with pytest.raises(NoSimulatorError, match=r"listens on here. Refused: it is too small$"):
         await watch_simulators(server, CONFIG, launching(*launched), "here", clock=clock)
     assert clock.now_s > 10.0
 

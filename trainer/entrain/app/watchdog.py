@@ -74,7 +74,12 @@ async def watch_simulators(
             )
         elif clock() - present_s > config.simulators.wait_s:
             raise NoSimulatorError(
-                too_few_came(config, address, server.num_sessions) + last_refusal(server.refusals)
+                too_few_came(
+                    config,
+                    address,
+                    server.num_sessions,
+                    cause=last_refusal(server.refusals) or launcher.last_words,
+                )
             )
 
 
@@ -88,8 +93,15 @@ def last_refusal(refusals: Mapping[str, str]) -> str:
     return f". Refused: {list(refusals.values())[-1]}" if refusals else ""
 
 
-def too_few_came(config: RunConfig, address: str, came: int) -> str:
-    """Returns a message: what was expected, at which address, and the usual causes."""
+def too_few_came(config: RunConfig, address: str, came: int, *, cause: str = "") -> str:
+    """Returns a message: what was expected, where, and last the cause if it is known.
+
+    Args:
+        config: of the run.
+        address: that the trainer listens on.
+        came: how many simulators are connected.
+        cause: the end of a message; if empty, the usual causes are listed instead.
+    """
     behaviours = "of any behaviour"
     if "*" not in config.policies:
         behaviours = "with behaviour " + ", ".join(f"'{name}'" for name in config.policies)
@@ -99,11 +111,15 @@ def too_few_came(config: RunConfig, address: str, came: int) -> str:
         if came
         else "no simulator was connected for"
     )
+    said = (
+        f"{missing} {config.simulators.wait_s:g} s (simulators.wait_s). "
+        f"Expected: {'more' if came else 'one'} {behaviours}; the trainer listens on {address}"
+    )
+    if cause:
+        return said + cause
     remedy = ", or simulators.expect is too high" if came else ""
     return (
-        f"{missing} {config.simulators.wait_s:g} s (simulators.wait_s). "
-        f"Expected: {'more' if came else 'one'} {behaviours}; the trainer listens on {address}. "
-        f"Usual causes: no simulator was started (simulators.launch can start them){remedy}; it "
-        "dials another address or port; a firewall, or a container without the port published, "
-        "lies between"
+        f"{said}. Usual causes: no simulator was started (simulators.launch can start them)"
+        f"{remedy}; it dials another address or port; a firewall, or a container without the port "
+        "published, lies between"
     )
