@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: entrain-env gymnasium CartPole-v1 --count 8 --connect localhost:50051. "
         "Exit codes: 0 the trainer is done, or this was stopped; 1 something failed, such as the "
         "connection; 2 the command line is wrong, or the environment cannot be a simulator; "
-        f"{MISFIT} the trainer refuses this simulator as it is, or the environment fails before its "
-        "first step is done. A trainer that launched it starts "
+        f"{MISFIT} the trainer refuses this simulator as it is, or the environment fails before "
+        "its first step is done. A trainer that launched it starts "
         f"it again after 1, and never after 2 or {MISFIT}.",
     )
     commands = parser.add_subparsers(
