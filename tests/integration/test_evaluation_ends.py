@@ -77,7 +77,7 @@ def test_it_ends_at_its_limit_of_steps_with_what_unfinished_episodes_earned(
     assert told[-1].startswith("not complete: the limit on steps was reached (--max-steps), after ")
     assert rows(run.evaluation_episodes) == [
         {
-            "behaviour": "toy",
+            "policy": "toy",
             "episode": str(number),
             "simulator": "shows",
             "return": "15.0",

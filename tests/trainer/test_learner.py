@@ -22,7 +22,7 @@ ROLLOUT = made_rollout(made_policy(CONTINUOUS), [10])
 
 def lesson(number: int) -> Lesson:
     """The `number`-th of ten steps each."""
-    return Lesson(ROLLOUT, 10 * number, np.array([float(number)]), np.array([number]))
+    return Lesson(ROLLOUT, 10 * number, {"rollout/episodes": float(number)})
 
 
 class FakeAlgorithm:

@@ -16,8 +16,10 @@ from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
 from entrain.experience import Rollout
 from entrain.policy.weights import PolicyWeights
 from entrain.requests import Requests, SlotTimesteps
+from entrain.rollout.episodes import EpisodeWatcher, episode_metrics
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
+from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.state import State
 from entrain.trainer import MOST_WARNINGS, Trainer, Update
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
@@ -67,8 +69,21 @@ class Diary:
 
 
 class FakeEpisodes:
-    def take(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        return np.array([1.0, 3.0]), np.array([10, 20])
+    """Two episodes end with each rollout."""
+
+    num_closed = 0
+    longest_running = 0
+
+    def __init__(self) -> None:
+        self.statistics = ReturnStatistics()
+
+    def measure(self) -> Mapping[str, float]:
+        returns = np.array([1.0, 3.0])
+        self.statistics.add(returns)
+        return episode_metrics(returns, np.array([2, 4]))
+
+    def watch(self, watcher: EpisodeWatcher) -> None:
+        pass
 
 
 class NoDistribution:
@@ -183,10 +198,11 @@ class FakeCollector:
         return EndedCollector(self._diary)
 
     def state(self) -> State:
-        return {"ledger": self.ledger.state()}
+        return {"ledger": self.ledger.state(), "episodes": self.episodes.statistics.state()}
 
     def load_state(self, state: State) -> None:
         self.ledger = Ledger(**state["ledger"])
+        self.episodes.statistics.load_state(state["episodes"])
 
 
 class EndedCollector:

@@ -16,9 +16,6 @@ from functools import partial
 from threading import Event
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.experience import Rollout
 from entrain.policy.weights import PolicyWeights
@@ -45,19 +42,15 @@ class Lesson:
     env_steps: int
     """Closed until then, its own included."""
 
-    returns: npt.NDArray[np.float64]
-    """[N] of the episodes that ended since the lesson before."""
-
-    lengths: npt.NDArray[np.int64]
-    """[N] steps."""
+    episodes: Metrics
+    """Of the episodes since the lesson before."""
 
     def state(self) -> State:
         """All of it, for a checkpoint."""
         return {
             "rollout": self.rollout.state(),
             "env_steps": self.env_steps,
-            "returns": self.returns.copy(),
-            "lengths": self.lengths.copy(),
+            "episodes": dict(self.episodes),
         }
 
     @classmethod
@@ -66,8 +59,7 @@ class Lesson:
         return cls(
             rollout=Rollout.from_state(state["rollout"]),
             env_steps=int(state["env_steps"]),
-            returns=state["returns"],
-            lengths=state["lengths"],
+            episodes={name: float(value) for name, value in state["episodes"].items()},
         )
 
 

@@ -44,6 +44,16 @@ EPISODE_RETURN_MEAN = Metric(
     "episodes an update, means and updates are steadier.",
     when=_WHEN_ENDED,
 )
+EPISODE_RETURN_LAST = Metric(
+    name="rollout/episode_return_last_100",
+    better="more is better",
+    shown=",.1f",
+    meaning="Mean return of the last 100 episodes that had ended before the update, or of all if "
+    "there were fewer. It is steadier than the mean of one update, and is what the terminal shows.",
+    remedy="As for `rollout/episode_return_mean`. Where an update sees hundreds of episodes, it is "
+    "only the last of them.",
+    when="once an episode has ended",
+)
 EPISODE_RETURN_STD = Metric(
     name="rollout/episode_return_std",
     shown=",.1f",
@@ -81,6 +91,15 @@ EPISODE_LENGTH_MEAN = Metric(
     "that reaches a goal is done sooner. A length that stands still at one number is usually the "
     "simulator's time limit: make sure that it reports TRUNCATED there, not TERMINATED.",
     when=_WHEN_ENDED,
+)
+
+REWARD_PER_STEP = Metric(
+    name="rollout/reward_per_step",
+    better="more is better",
+    shown=".4g",
+    meaning="Mean reward of a step, as the simulator sent it, over the steps of the rollout.",
+    remedy="Where episodes never end, this is what training is meant to raise. Where they end, "
+    "look at `rollout/episode_return_mean`: more a step may mean that episodes are shorter.",
 )
 
 LOSS_POLICY = Metric(

@@ -13,17 +13,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
 from entrain.experience import Rollout
 from entrain.learner import Learner, Lesson, PublishedPolicy
 from entrain.requests import Batches, SlotTimesteps, Unanswered
 from entrain.rollout.collector import Collector
-from entrain.rollout.episodes import episode_metrics
+from entrain.rollout.episodes import EpisodeWatcher
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
+from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
@@ -135,9 +133,16 @@ class PolicyLoop(Generic[E]):
 
 
 class EpisodeSource(Protocol):
-    """Finished episodes since they were last taken."""
+    """The episodes of a policy's agents. See `EpisodeLog`."""
 
-    def take(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]: ...
+    @property
+    def num_closed(self) -> int: ...
+    @property
+    def statistics(self) -> ReturnStatistics: ...
+    @property
+    def longest_running(self) -> int: ...
+    def measure(self) -> Metrics: ...
+    def watch(self, watcher: EpisodeWatcher) -> None: ...
 
 
 class CollectorPart(Collector[Rollout], Stateful, Protocol):
@@ -218,7 +223,6 @@ class Trainer:
         self._clock = clock
         self._began_s = clock()
         self._earlier = Progress()
-        self._episodes = 0
         self._warnings: deque[str] = deque(maxlen=MOST_WARNINGS)
 
     def __repr__(self) -> str:
@@ -230,9 +234,14 @@ class Trainer:
         return Progress(
             env_steps=self._collector.env_steps,
             updates=self._learner.version,
-            episodes=self._episodes,
+            episodes=self.episodes.statistics.count,
             seconds=self._earlier.seconds + self._clock() - self._began_s,
         )
+
+    @property
+    def episodes(self) -> EpisodeSource:
+        """Those of its agents, over all sittings."""
+        return self._collector.episodes
 
     @property
     def ledger(self) -> Ledger:
@@ -296,8 +305,8 @@ class Trainer:
 
     async def learn(self, experience: Rollout) -> None:
         """See `Learns.learn`."""
-        returns, lengths = self._collector.episodes.take()
-        await self._learner.learn(Lesson(experience, self._collector.env_steps, returns, lengths))
+        lesson = Lesson(experience, self._collector.env_steps, self.episodes.measure())
+        await self._learner.learn(lesson)
 
     async def finish(self) -> None:
         """See `Learns.finish`."""
@@ -309,9 +318,8 @@ class Trainer:
 
     def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
         self._loop.stopwatch.lap("learn")
-        self._episodes += len(lesson.returns)
         metrics = {
-            **episode_metrics(lesson.returns, lesson.lengths),
+            **lesson.episodes,
             **learned,
             **self._loop.stopwatch.metrics(lesson.rollout.num_steps),
         }
@@ -358,7 +366,6 @@ class Trainer:
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; a batch that was not answered is evaluated again."""
         self._earlier = Progress.from_state(state["progress"])
-        self._episodes = self._earlier.episodes
         self._actor.load_state(state["actor"])
         self._collector.load_state(state["collector"])
         self._learner.load_state(state)

@@ -272,9 +272,9 @@ def test_programs_are_told_the_same_as_json_and_null_where_there_is_no_number() 
 
 def test_the_table_has_a_row_for_each_episode_and_the_unfinished_ones_last() -> None:
     assert half_done().table().splitlines() == [
-        "behaviour,episode,simulator,return,length,ending",
-        "ball,1,,4.0,1,terminated",
-        "ball,2,,2.0,1,unfinished",
+        "policy,episode,return,length,ending,simulator",
+        "ball,1,4.0,1,terminated,",
+        "ball,2,2.0,1,unfinished,",
     ]
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from entrain.errors import CheckpointError
-from entrain.rollout.episodes import EpisodeLog, episode_metrics
-from entrain_envs.timestep import StepType
+from entrain.rollout.episodes import ClosedEpisodes, EpisodeLog, Names, episode_metrics
+from entrain.rollout.return_statistics import ReturnStatistics
+from entrain_envs.timestep import Int64Array, StepType
 
 MID, TERMINATED, TRUNCATED = StepType.MID, StepType.TERMINATED, StepType.TRUNCATED
 
@@ -106,3 +107,94 @@ def test_finished_episodes_are_reported_by_hand() -> None:
         "rollout/episode_return_max": 5.0,
         "rollout/episode_length_mean": 25.0,
     }
+
+
+class Watcher:
+    """Remembers what it is told; each slot's simulator is called after it."""
+
+    def __init__(self) -> None:
+        self.noted: list[ClosedEpisodes] = []
+
+    def simulators_of(self, slot: Int64Array) -> Names:
+        return np.array([f"sim-{it}" for it in slot], np.object_)
+
+    def note(self, episodes: ClosedEpisodes) -> None:
+        self.noted.append(episodes)
+
+    @property
+    def rows(self) -> list[tuple[int, float, int, StepType, str, int]]:
+        return [
+            (it.first_number + n, return_, length, StepType(ending), simulator, it.env_steps)
+            for it in self.noted
+            for n, (return_, length, ending, simulator) in enumerate(
+                zip(
+                    it.returns.tolist(),
+                    it.lengths.tolist(),
+                    it.endings.tolist(),
+                    it.simulators.tolist(),
+                    strict=True,
+                )
+            )
+        ]
+
+
+def test_each_episode_that_is_over_is_told_with_its_number_and_how_it_ended() -> None:
+    log, watcher = log_of(3), Watcher()
+    log.watch(watcher)
+    log.begin(np.array([0, 1, 2]))
+    record(log, (0, TERMINATED, 1.0), (1, TRUNCATED, 2.0), (2, MID, 4.0))
+    record(log, (2, MID, 8.0))
+    log.release(np.array([0, 1, 2]))
+    log.begin(np.array([2]))
+    # An agent that leaves without a step has not lived through an episode.
+    log.release(np.array([2]))
+    assert watcher.rows == [
+        (1, 1.0, 1, TERMINATED, "sim-0", 3),
+        (2, 2.0, 1, TRUNCATED, "sim-1", 3),
+        (3, 12.0, 2, MID, "sim-2", 4),
+    ]
+    assert (log.num_closed, log.statistics.count) == (3, 2)
+
+
+def test_a_log_that_was_stopped_still_knows_whose_episodes_run() -> None:
+    log, other, watcher = log_of(2), EpisodeLog(), Watcher()
+    log.watch(watcher)
+    other.watch(watcher)
+    log.begin(np.array([0, 1]))
+    record(log, (0, MID, 1.0), (1, TERMINATED, 1.0))
+    other.load_state(log.state())
+    record(other, (0, TERMINATED, 1.0))
+    assert watcher.rows[-1] == (2, 2.0, 2, TERMINATED, "sim-0", 3)
+    assert other.longest_running == 0
+
+
+def test_the_last_hundred_returns_the_first_and_the_best_are_known() -> None:
+    statistics, other = ReturnStatistics(), ReturnStatistics()
+    assert np.isnan(statistics.last_mean)
+    statistics.add(np.arange(1.0, 31.0))
+    other.load_state(statistics.state())
+    for each in (statistics, other):
+        for first in (31.0, 131.0):
+            each.add(np.arange(first, first + 100.0))
+        # 1 to 100, and 131 to 230.
+        assert (each.count, each.best) == (230, 230.0)
+        assert (each.first_mean, each.last_mean) == (50.5, 180.5)
+
+
+def test_reward_per_step_counts_every_step_once_also_of_episodes_that_never_end() -> None:
+    log, other = log_of(2), EpisodeLog()
+    log.begin(np.array([0, 1]))
+    record(log, (0, MID, 1.0), (1, MID, 3.0))
+    assert log.measure()["rollout/reward_per_step"] == 2.0
+    assert log.longest_running == 1
+    record(log, (0, MID, 5.0), (1, TERMINATED, 6.0))
+    log.release(np.array([0]))
+    log.begin(np.array([0]))
+    record(log, (0, MID, 10.0))
+    other.load_state(log.state())
+    for each in (log, other):
+        metrics = each.measure()
+        # Three steps earned 21, though one of the episodes was dropped.
+        assert metrics["rollout/reward_per_step"] == 7.0
+        assert metrics["rollout/episode_return_last_100"] == 9.0
+        assert "rollout/reward_per_step" not in each.measure()

@@ -23,7 +23,7 @@ _REASONS: Mapping[Reason, str] = {
     "failed": "ended by an error",
 }
 
-COLUMNS = ("behaviour", "episode", "simulator", "return", "length", "ending")
+COLUMNS = ("policy", "episode", "return", "length", "ending", "simulator")
 """Of the table of episodes."""
 
 _ENDINGS = {
@@ -107,13 +107,13 @@ def unfinished_text(scores: Scores) -> str:
     )
 
 
-def _rows(scores: Scores) -> Iterator[tuple[str, str, int, str]]:
-    """Yields simulator, return, length and how it ended, of each episode."""
-    columns = (scores.simulators, scores.returns, scores.lengths, scores.endings)
-    for simulator, return_, length, ending in zip(
+def _rows(scores: Scores) -> Iterator[tuple[str, int, str, str]]:
+    """Yields return, length, how it ended and simulator, of each episode."""
+    columns = (scores.returns, scores.lengths, scores.endings, scores.simulators)
+    for return_, length, ending, simulator in zip(
         *(column.tolist() for column in columns), strict=True
     ):
-        yield simulator, repr(return_), length, _ENDINGS[ending]
+        yield repr(return_), length, _ENDINGS[ending], simulator
 
 
 def _statistics(scores: Scores) -> dict[str, object]:

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from entrain.app.build import expected_simulators
+from entrain.app.episode_watch import EpisodeWatch
 from entrain.config.run import RunConfig
 from entrain.metrics import SECONDS
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.episode_table import EpisodeTable
 from entrain.run.folder import RunFolder
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.serving.participants import Participants
@@ -37,6 +39,7 @@ class Reporting:
         self._display = display
         self._participants = participants
         self._metrics = MetricsWriter(folder)
+        self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
         self._messages = Shares()
 
     def __enter__(self) -> Self:
@@ -49,10 +52,20 @@ class Reporting:
         traceback: TracebackType | None,
     ) -> None:
         self._metrics.close()
+        self._episodes.flush()
 
-    def resume_at(self, env_steps: Mapping[str, int]) -> None:
-        """Remove what was measured after these env steps of each behaviour."""
+    def resume_at(self, env_steps: Mapping[str, int], episodes: Mapping[str, int]) -> None:
+        """Remove what was measured after these env steps and episodes of each behaviour."""
         self._metrics.resume_at(env_steps)
+        self._episodes.drop_rows_beyond(episodes)
+
+    def watch(self, behaviour: str) -> EpisodeWatch:
+        """Returns what writes the episodes of `behaviour`."""
+        return EpisodeWatch(behaviour, self._participants, self._episodes)
+
+    def write_episodes(self) -> None:
+        """Write the episodes that are over: before a checkpoint that counts them, and often."""
+        self._episodes.flush()
 
     def record(self, update: Update, *, seconds: float) -> None:
         """Write the metrics of one update, show them and log its warnings.
@@ -77,6 +90,7 @@ class Reporting:
 
     def show(self, address: str, env_steps: Mapping[str, int]) -> None:
         """Show who is connected to `address`, and the env steps of each behaviour so far."""
+        self.write_episodes()
         row = SimulatorsRow(
             address=address,
             connected=self._participants.num_running,

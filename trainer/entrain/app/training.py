@@ -191,7 +191,10 @@ class TrainingRun:
     def _open(self, behaviours: Sequence[Behaviour]) -> None:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
         self._trainers.make_all([behaviour.spec for behaviour in behaviours])
-        self._behaviours.update({behaviour.name: behaviour for behaviour in behaviours})
+        for behaviour in behaviours:
+            episodes = self.trainers[behaviour.name].episodes
+            episodes.watch(self._reporting.watch(behaviour.name))
+            self._behaviours[behaviour.name] = behaviour
         if self._group is not None:
             self._start_trainers(behaviours, self._group)
 
@@ -297,11 +300,14 @@ class TrainingRun:
 
     def state(self) -> State:
         """Returns everything that decides how the run goes on; not while an update runs."""
+        policies = self._trainers.state()
+        # What this checkpoint counts must be in the file: a resumed run goes on behind it.
+        self._reporting.write_episodes()
         return {
             **self._clock.state(),
             "participants": self._participants.state(),
             "front": self._front.state(),
-            "policies": self._trainers.state(),
+            "policies": policies,
         }
 
     def _load_state(self, state: State) -> None:
@@ -311,4 +317,7 @@ class TrainingRun:
         self._trainers.load_state(state["policies"])
         self._clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
-        self._reporting.resume_at(self._trainers.env_steps_by_name)
+        self._reporting.resume_at(
+            self._trainers.env_steps_by_name,
+            {name: trainer.episodes.num_closed for name, trainer in self.trainers.items()},
+        )

@@ -214,6 +214,10 @@ class RunConfig(Options):
     """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is
     done again, identically, on resume)."""
 
+    episodes_mib: NonNegative = 64.0
+    """Size in MiB at which episodes.csv, one row per episode, becomes episodes.1.csv and a new file
+    is begun. The rows of the one before are forgotten. 0 writes neither."""
+
     server: ServerConfig = ServerConfig()
     simulators: SimulatorsConfig = SimulatorsConfig()
 

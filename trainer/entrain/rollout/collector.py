@@ -181,9 +181,10 @@ class RolloutCollector:
     def release(self, slot: Int64Array) -> None:
         """See `Collector.release`."""
         self._buffer.drop(slot)
+        self.episodes.release(slot)
 
     def release_all(self) -> None:
-        """Drop every open step."""
+        """Drop every open step; episodes run on."""
         self._buffer.drop(np.flatnonzero(self._buffer.is_open))
 
     def ended(self) -> "EpisodeCollector":
@@ -233,6 +234,7 @@ class EpisodeCollector:
         """Add rewards to the episodes that they were earned in."""
         batch = evaluation.batch
         self._episodes.grow(batch.num_slots)
+        self._episodes.release(batch.released)
         outcomes = Outcomes.of(evaluation)
         self._episodes.record(
             outcomes.slot,
@@ -246,7 +248,8 @@ class EpisodeCollector:
         self._episodes.begin(actions.slot[begins])
 
     def release(self, slot: Int64Array) -> None:
-        """Nothing: an episode without an end is never counted."""
+        """The agents of these slots left: an episode without an end is never counted."""
+        self._episodes.release(slot)
 
     def ended(self) -> "EpisodeCollector":
         """Itself."""

@@ -5,51 +5,125 @@ Everything is an array indexed by slot; a batch costs the same statements at any
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entrain.metrics import (
     EPISODE_LENGTH_MEAN,
+    EPISODE_RETURN_LAST,
     EPISODE_RETURN_MAX,
     EPISODE_RETURN_MEAN,
     EPISODE_RETURN_MIN,
     EPISODE_RETURN_STD,
     EPISODES,
+    REWARD_PER_STEP,
 )
+from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array, StepType, UInt8Array
 
 Float64Array = NDArray[np.float64]
+Names = NDArray[np.object_]
 _MID = int(StepType.MID)
+
+
+@dataclass(frozen=True)
+class ClosedEpisodes:
+    """N episodes that ended, or were dropped because their agents left, at the same moment."""
+
+    first_number: int
+    """Of the first of them; a policy's episodes are numbered from 1."""
+
+    env_steps: int
+    """Outcomes that the policy had received."""
+
+    returns: Float64Array
+    """[N] sums of raw rewards."""
+
+    lengths: Int64Array
+    """[N] steps."""
+
+    endings: UInt8Array
+    """[N] TERMINATED or TRUNCATED; MID if dropped."""
+
+    simulators: Names
+    """[N] whose agent it was."""
+
+
+class EpisodeWatcher(Protocol):
+    """Is told of each episode of a policy."""
+
+    def simulators_of(self, slot: Int64Array) -> Names:
+        """Returns the names of the simulators whose agents have these slots [N] now."""
+        ...
+
+    def note(self, episodes: ClosedEpisodes) -> None:
+        """Some episodes are over."""
+        ...
+
+
+class NoWatcher:
+    """Nobody watches."""
+
+    def simulators_of(self, slot: Int64Array) -> Names:
+        """Returns empty names."""
+        return np.full(len(slot), "", np.object_)
+
+    def note(self, episodes: ClosedEpisodes) -> None:
+        """Forgets them."""
 
 
 class EpisodeLog:
     """Running return and length per slot. Owned by the collector.
 
     An episode is logged from its FIRST row to its end row. One whose agent leaves before the end
-    never counts: the slot's next episode begins with zeros.
+    is dropped and never counts: the slot's next episode begins with zeros.
     """
 
     def __init__(self) -> None:
+        self.statistics = ReturnStatistics()
+        self.num_closed = 0
+        """Episodes that ended or were dropped."""
+        self._watcher: EpisodeWatcher = NoWatcher()
         self._return = np.zeros(0, np.float64)
         self._length = np.zeros(0, np.int64)
+        self._is_running = np.zeros(0, np.bool_)
+        self._simulator: Names = np.zeros(0, np.object_)
         self._ended_returns: list[Float64Array] = []
         self._ended_lengths: list[Int64Array] = []
+        self._env_steps = 0
+        self._measured_steps = 0
+        """Outcomes until `measure` was last called."""
+        self._unmeasured_reward = 0.0
+        """Of episodes that are over since then, minus what running ones had before."""
 
     def __repr__(self) -> str:
-        return f"<EpisodeLog: {sum(map(len, self._ended_lengths))} ended>"
+        return f"<EpisodeLog: {self.statistics.count} ended>"
+
+    def watch(self, watcher: EpisodeWatcher) -> None:
+        """Tell `watcher` of each episode from now on."""
+        self._watcher = watcher
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
+        known = len(self._simulator)
         self._return = grow(self._return, num_slots)
         self._length = grow(self._length, num_slots)
+        self._is_running = grow(self._is_running, num_slots)
+        self._simulator = grow(self._simulator, num_slots)
+        self._simulator[known:] = ""
 
     def begin(self, slot: Int64Array) -> None:
         """An episode begins in these slots [N]."""
+        self.release(slot)
         self._return[slot] = 0.0
         self._length[slot] = 0
+        self._is_running[slot] = True
+        self._simulator[slot] = self._watcher.simulators_of(slot)
 
     def record(self, slot: Int64Array, step_type: UInt8Array, reward: Float32Array) -> None:
         """Add the outcomes of actions to their episodes.
@@ -61,10 +135,41 @@ class EpisodeLog:
         """
         self._return[slot] += reward
         self._length[slot] += 1
-        ended = slot[step_type > _MID]
+        self._env_steps += len(slot)
+        ends = step_type > _MID
+        ended = slot[ends]
         if len(ended):
-            self._ended_returns.append(self._return[ended])
-            self._ended_lengths.append(self._length[ended])
+            self._end(ended, step_type[ends])
+
+    def _end(self, slot: Int64Array, ending: UInt8Array) -> None:
+        self._ended_returns.append(self._return[slot])
+        self._ended_lengths.append(self._length[slot])
+        self.statistics.add(self._return[slot])
+        self._close(slot, ending)
+
+    def release(self, slot: Int64Array) -> None:
+        """Drop the episodes that run in these slots [N]."""
+        dropped = slot[self._is_running[slot]]
+        if len(dropped):
+            self._close(dropped, np.full(len(dropped), _MID, np.uint8))
+
+    def _close(self, slot: Int64Array, ending: UInt8Array) -> None:
+        """Tell the watcher of episodes that are over, but of no dropped one without a step."""
+        self._is_running[slot] = False
+        self._unmeasured_reward += float(self._return[slot].sum())
+        lived = self._length[slot] > 0
+        slot, ending = slot[lived], ending[lived]
+        closed = ClosedEpisodes(
+            self.num_closed + 1,
+            self._env_steps,
+            self._return[slot],
+            self._length[slot],
+            ending,
+            self._simulator[slot],
+        )
+        self.num_closed += len(slot)
+        if len(slot):
+            self._watcher.note(closed)
 
     def take(self) -> tuple[Float64Array, Int64Array]:
         """Returns [N] and lengths [N] (steps) of the episodes that ended since the last `take`."""
@@ -74,23 +179,58 @@ class EpisodeLog:
         self._ended_lengths.clear()
         return returns, lengths
 
+    def measure(self) -> Mapping[str, float]:
+        """Returns the metrics of the steps and episodes since this was last called."""
+        returns, lengths = self.take()
+        metrics = dict(episode_metrics(returns, lengths))
+        if self.statistics.count:
+            metrics[EPISODE_RETURN_LAST.name] = self.statistics.last_mean
+        running = float(self._return[self._is_running].sum())
+        steps = self._env_steps - self._measured_steps
+        if steps:
+            metrics[REWARD_PER_STEP.name] = (self._unmeasured_reward + running) / steps
+        self._unmeasured_reward, self._measured_steps = -running, self._env_steps
+        return metrics
+
+    @property
+    def longest_running(self) -> int:
+        """Steps of the longest episode that has not ended; 0 if none runs."""
+        return int(self._length[self._is_running].max(initial=0))
+
     def state(self) -> State:
         """Running and ended episodes."""
+        simulators, simulator = np.unique(self._simulator, return_inverse=True)
         return {
             "return": self._return.copy(),
             "length": self._length.copy(),
+            "is_running": self._is_running.copy(),
+            "simulators": simulators.tolist(),
+            "simulator": simulator.astype(np.int64),
             "ended_returns": np.concatenate([np.zeros(0, np.float64), *self._ended_returns]),
             "ended_lengths": np.concatenate([np.zeros(0, np.int64), *self._ended_lengths]),
+            "env_steps": self._env_steps,
+            "measured_steps": self._measured_steps,
+            "unmeasured_reward": self._unmeasured_reward,
+            "num_closed": self.num_closed,
+            "statistics": self.statistics.state(),
         }
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another shape."""
         return_ = read_array(state, "return", np.float64, shape=(None,))
         length = read_array(state, "length", np.int64, shape=(len(return_),))
+        is_running = read_array(state, "is_running", np.bool_, shape=(len(return_),))
+        simulator = read_array(state, "simulator", np.int64, shape=(len(return_),))
         ended_returns = read_array(state, "ended_returns", np.float64, shape=(None,))
         ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
-        self._return, self._length = return_, length
+        self._return, self._length, self._is_running = return_, length, is_running
+        self._simulator = np.array(state["simulators"], np.object_)[simulator]
         self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]
+        self._env_steps = int(state["env_steps"])
+        self._measured_steps = int(state["measured_steps"])
+        self._unmeasured_reward = float(state["unmeasured_reward"])
+        self.num_closed = int(state["num_closed"])
+        self.statistics.load_state(state["statistics"])
 
 
 def episode_metrics(returns: Float64Array, lengths: Int64Array) -> Mapping[str, float]:

@@ -20,6 +20,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.summary = path / "summary.json"
         self.metrics = path / "metrics.csv"
+        self.episodes = path / "episodes.csv"
         self.tensorboard = path / "tensorboard"
         self.checkpoints = path / "checkpoints"
         self.policies = path / "policies"
@@ -109,6 +110,7 @@ class RunFolder:
             (self.report, "open it in a browser: curves, outcome, configuration"),
             (self.plots, _files("picture", self.plots, "*.png")),
             (self.metrics, "one row per update; entrain metrics explains the columns"),
+            (self.episodes, "one row per episode, of which simulator, and how it ended"),
             (self.tensorboard, f"tensorboard --logdir {self.tensorboard}"),
             (self.policies, _names(self.policies, "*.onnx")),
             (self.checkpoints, f"entrain resume {self.path} goes on from the newest"),

@@ -1,0 +1,200 @@
+"""episodes.csv: one row per episode, of any policy. The older rows are in episodes.1.csv.
+
+    policy,episode,return,length,ending,simulator,env_steps,wall_time
+    walker,1,212.4,180,terminated,walker-sim-0,4096,1763638811.250
+
+A policy's episodes are numbered from 1. Rows are written a few times a second, not one by one. Once
+the file has its size it becomes the older one, whose rows are then forgotten.
+"""
+
+import csv
+import io
+import itertools
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entrain.errors import ConfigError
+from entrain.run.durable import replace_file
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("policy", "episode", "return", "length", "ending", "simulator", "env_steps", "wall_time")
+
+MOST_WAITING = 10_000
+"""Batches of rows that wait in memory; while the file cannot be written, the newest ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRows:
+    """N episodes of one policy that were over at the same moment."""
+
+    policy: str
+
+    first_number: int
+    """Of the first; the others follow it."""
+
+    returns: NDArray[np.float64]
+    """[N]."""
+
+    lengths: NDArray[np.int64]
+    """[N] steps."""
+
+    endings: NDArray[np.object_]
+    """[N] `terminated`, `truncated` or `dropped`."""
+
+    simulators: NDArray[np.object_]
+    """[N] names."""
+
+    env_steps: int
+    """Of the policy, then."""
+
+    wall_time: float
+    """Seconds since 1970."""
+
+
+class EpisodeTable:
+    """Appends rows. Owned by the process that holds the run's lock.
+
+    If the file cannot be written, that is logged once, and rows wait: the run goes on.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int) -> None:
+        """Append to the file at `path`, if it exists.
+
+        Args:
+            path: of the newer file.
+            max_bytes: of each of the two files; 0 writes none.
+        """
+        self._path = path
+        self._older = older_path(path)
+        self._max_bytes = max_bytes
+        self._waiting: deque[EpisodeRows] = deque(maxlen=MOST_WAITING)
+        self._complained = False
+
+    def __repr__(self) -> str:
+        return f"<EpisodeTable {self._path}>"
+
+    def add(self, rows: EpisodeRows) -> None:
+        """Add N rows; `flush` writes them."""
+        if not self._max_bytes:
+            return
+        self._waiting.append(rows)
+        if len(self._waiting) == MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait; they go on waiting if the file cannot be written."""
+        if not self._waiting:
+            return
+        try:
+            self._rotate_if_full()
+            self._append(_text(self._waiting))
+        except OSError as error:
+            if not self._complained:
+                logger.warning(
+                    "%s cannot be written: %s; its newest rows wait in memory",
+                    self._path,
+                    error.strerror or error,
+                )
+            self._complained = True
+        else:
+            self._waiting.clear()
+            self._complained = False
+
+    def _rotate_if_full(self) -> None:
+        if self._path.exists() and self._path.stat().st_size >= self._max_bytes:
+            self._path.replace(self._older)
+
+    def _append(self, text: str) -> None:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            try:
+                if not size:
+                    text = ",".join(COLUMNS) + "\n" + text
+                file.write(text)
+                file.flush()
+            except OSError:
+                # A full disk may have taken a part of a row.
+                file.truncate(size)
+                raise
+
+    def drop_rows_beyond(self, numbers: Mapping[str, int]) -> None:
+        """Remove episodes that a run resumed from a checkpoint will live through again.
+
+        Args:
+            numbers: {policy: number of its last episode in the checkpoint}; all rows of any other
+                policy are removed, and what a crash left of a last row.
+
+        Raises:
+            ConfigError: a file cannot be read or written.
+        """
+        self._waiting.clear()
+        for path in (self._older, self._path):
+            try:
+                if path.exists():
+                    _keep(path, numbers)
+            except OSError as error:
+                raise ConfigError(
+                    f"{path} cannot be written: {error.strerror}; make room on the disk, or close "
+                    "the program that has it open, before resuming"
+                ) from error
+
+
+def _text(waiting: Iterable[EpisodeRows]) -> str:
+    """Returns all of these rows as CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for rows in waiting:
+        columns = (
+            itertools.repeat(rows.policy),
+            itertools.count(rows.first_number),
+            map(repr, rows.returns.tolist()),
+            rows.lengths.tolist(),
+            rows.endings.tolist(),
+            rows.simulators.tolist(),
+            itertools.repeat(rows.env_steps),
+            itertools.repeat(f"{rows.wall_time:.3f}"),
+        )
+        # Not strict: four of the columns have no end.
+        writer.writerows(zip(*columns, strict=False))
+    return text.getvalue()
+
+
+def older_path(path: Path) -> Path:
+    """Returns where the older rows of the file at `path` are: episodes.1.csv of episodes.csv."""
+    return path.with_name(f"{path.stem}.1{path.suffix}")
+
+
+def read_episodes(path: Path) -> Iterator[Mapping[str, str]]:
+    """Yields the whole rows of the file at `path` and of the older one, oldest first."""
+    for each in (older_path(path), path):
+        if each.exists():
+            for cells in _whole_rows(each):
+                yield dict(zip(COLUMNS, cells, strict=True))
+
+
+def _keep(path: Path, numbers: Mapping[str, int]) -> None:
+    """Rewrite a file without the rows beyond these numbers, if there are any."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        cells for cells in _whole_rows(path) if int(cells[1]) <= numbers.get(cells[0], 0)
+    )
+    if path.stat().st_size != len(text.getvalue().encode(errors="backslashreplace")):
+        replace_file(path, text.getvalue().encode(errors="backslashreplace"))
+
+
+def _whole_rows(path: Path) -> Iterator[list[str]]:
+    text = path.read_bytes().decode(errors="replace")
+    lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    next(lines, None)
+    for cells in lines:
+        if len(cells) == len(COLUMNS) and cells[1].isdecimal():
+            yield cells
