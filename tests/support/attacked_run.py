@@ -85,7 +85,7 @@ class AttackedRun:
 
 @contextlib.asynccontextmanager
 async def attacked_run(
-    folder: Path, *, server: str = "", more: str = "", config: str = CONFIG
+    folder: Path, *, server: str = "", more: str = "", config: str = CONFIG, token: str = ""
 ) -> AsyncIterator[AttackedRun]:
     """A run, which the block attacks. After the block, the citizen's counts must be the run's.
 
@@ -94,6 +94,7 @@ async def attacked_run(
         server: more options of `server`, as "name: value, name: value".
         more: more options, as lines of YAML.
         config: the whole configuration, with {folder} and {server}.
+        token: that the citizen shows.
     """
     text = config.format(folder=folder, server=f", {server}" if server else "") + more
     options = config_from(text, folder)
@@ -109,7 +110,7 @@ async def attacked_run(
     address = f"unix:{folder}/s"
     with logging_to(run_folder.log):
         running = asyncio.create_task(train(options, run_folder, stop_at=moment, look_s=0.02))
-        citizen = Citizen(address)
+        citizen = Citizen(address, token=token)
         citizen.start()
         try:
             while not started or not citizen.exchanges:

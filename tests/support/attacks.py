@@ -109,3 +109,31 @@ def never_read(address: str, agents: int, dimensions: int, lasting_s: float) -> 
     stream.call.add_callback(lambda: ended.append(True))
     time.sleep(lasting_s)
     return {**stream.end(), "sent": sent}
+
+
+def guess_tokens(address: str, count: int) -> dict[str, int]:
+    """Dial with so many tokens; returns how often each status ended one."""
+    statuses: dict[str, int] = {}
+    with grpc.insecure_channel(address) as channel:
+        raw: Any = channel
+        connect = raw.stream_stream("/entrain.v1.Trainer/Connect")
+        for number in range(count):
+            call = connect(iter(()), metadata=[("authorization", f"Bearer {number}")])
+            with suppress(grpc.RpcError):
+                list(call)
+            name = call.code().name
+            statuses[name] = statuses.get(name, 0) + 1
+    return statuses
+
+
+def come_and_go(address: str, count: int, first: int = 0) -> None:
+    """Join under so many new names, one after the other, each leaving without a word."""
+    spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
+    with grpc.insecure_channel(address) as channel:
+        raw: Any = channel
+        connect = raw.stream_stream("/entrain.v1.Trainer/Connect")
+        for number in range(first, first + count):
+            hello = hello_of(spec, simulator=f"{'fly' * 50}-{number}")
+            call = connect(iter([pb.ConnectRequest(hello=hello).SerializeToString()]))
+            with suppress(grpc.RpcError):
+                list(call)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -11,7 +12,7 @@ import pytest
 from grpc.aio import EOF, AbortError, InternalError, UsageError  # type: ignore[attr-defined]
 
 from entrain.native.connection import Connections
-from entrain.native.grpc_transport import STATUS, Service
+from entrain.native.grpc_transport import STATUS, Service, fitting
 from entrain.native.stream import END_CODES, EndCode
 from entrain.serving.front import Ending
 from entrain_envs import codec
@@ -263,3 +264,12 @@ async def test_a_batch_is_told_that_its_act_is_taken_when_grpc_has_taken_it(
     await reply
     context.incoming.put_nowait(EOF)
     await stream
+
+
+@pytest.mark.parametrize("character", ["a", "%", "ä", "走", "🐕"])
+def test_a_reason_is_never_longer_than_grpc_shows(character: str) -> None:
+    words = f"begins {character * 2000} ends"
+    encoded = quote(fitting(words), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    assert len(encoded) <= 6000
+    assert fitting(words).startswith("begins")
+    assert fitting(words).endswith("ends")

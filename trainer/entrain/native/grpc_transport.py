@@ -29,6 +29,7 @@ from entrain.native.address import (
 from entrain.native.connection import Connections, Transport
 from entrain.native.credentials import TokenCheck, server_credentials
 from entrain.native.stream import EndCode, StreamEnd
+from entrain.quoting import shortened
 from entrain.serving.limits import MAX_INT32, max_message_bytes
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ STATUS: Mapping[EndCode, grpc.StatusCode] = {
     EndCode.STOPPING: grpc.StatusCode.UNAVAILABLE,
 }
 """What a simulator sees. Of these, only UNAVAILABLE goes away by dialling again."""
+
+MOST_REASON_BYTES = 6000
+"""Of a status's words as gRPC sends them; of more than some 8,000 the other side sees nothing."""
 
 PORT_ATTEMPTS = 5
 
@@ -99,9 +103,16 @@ class Service:
         if code is grpc.StatusCode.OK:
             return
         try:
-            await context.abort(code, how.words)
+            await context.abort(code, fitting(how.words))
         except BaseError as error:
             logger.debug("nobody is there to be told %s: %s", how.words, error)
+
+
+def fitting(words: str) -> str:
+    """`words`, shortened if need be: a status writes each byte beyond ASCII as three."""
+    encoded = sum(1 if 32 <= byte < 127 and byte != ord("%") else 3 for byte in words.encode())
+    # A character has at most four bytes, each written as three.
+    return words if encoded <= MOST_REASON_BYTES else shortened(words, MOST_REASON_BYTES // 15)
 
 
 class GrpcServer:

@@ -3,7 +3,19 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
+
+from entrain.quoting import shortened
+
+MOST_LINE = 10_000
+"""Characters of one record."""
+
+MOST_LOG_BYTES = 16 * 2**20
+"""Of log.txt before it is moved aside."""
+
+OLD_LOGS = 3
+"""Files that were moved aside and are kept."""
 
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
@@ -28,7 +40,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Returns the line without a traceback."""
-        record.message = escape_control_chars(record.message)
+        record.message = escape_control_chars(shortened(record.message, MOST_LINE))
         return super().formatMessage(record)
 
 
@@ -50,9 +62,19 @@ def _escaped(character: str) -> str:
 
 @contextmanager
 def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
-    """Within the block, also append everything that is logged to the file at `path`, with times."""
+    """Within the block, also append everything that is logged to the file at `path`, with times.
+
+    A full file becomes log.txt.1, the one before log.txt.2, and so on: what is written for ever
+    must not fill the disk.
+    """
     target = logging.getLogger() if logger is None else logger
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = RotatingFileHandler(
+        path,
+        maxBytes=MOST_LOG_BYTES,
+        backupCount=OLD_LOGS,
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
     handler.setFormatter(LineFormatter(with_time=True))
     target.addHandler(handler)
     try:

@@ -5,7 +5,6 @@ Nothing here changes who takes part; see `Participants`.
 
 import hashlib
 import secrets
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,9 @@ from entrain.serving.behaviours import Behaviours
 from entrain.serving.participant import Identity, Participant, Presence
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
+
+MOST_NAMES = 4096
+"""Simulators' names of which it is known how often they joined: the newest."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Admission:
         self._behaviours = behaviours
         self._seed = seed
         self._joined = 0
-        self._joined_by_name: Counter[str] = Counter()
+        self._joined_by_name: dict[str, int] = {}
+        self._most_forgotten = 0
 
     def check_behaviours(self, specs: Sequence[BehaviourSpec], who: str) -> None:
         """Raise BadHelloError, RefusedHelloError or LimitError unless it may bring these."""
@@ -122,15 +125,28 @@ class Admission:
             seed=self._simulator_seed(request.simulator),
         )
         self._joined += 1
-        self._joined_by_name[request.simulator] += 1
+        self._count(request.simulator)
         return identity
+
+    def _count(self, simulator: str) -> None:
+        """It joined once more; of very many names the one that joined longest ago is forgotten."""
+        times = self._times_joined(simulator) + 1
+        self._joined_by_name.pop(simulator, None)
+        self._joined_by_name[simulator] = times
+        if len(self._joined_by_name) > MOST_NAMES:
+            oldest = next(iter(self._joined_by_name))
+            self._most_forgotten = max(self._most_forgotten, self._joined_by_name.pop(oldest))
+
+    def _times_joined(self, simulator: str) -> int:
+        """How often it joined; of a name that may have been forgotten, at least as often."""
+        return self._joined_by_name.get(simulator, self._most_forgotten)
 
     def _simulator_seed(self, simulator: str) -> int:
         """The same for the same run seed and name; in greedy mode also for how often it joined.
 
         In lockstep the name alone decides, for a name is one simulator however often it joins.
         """
-        ordinal = 0 if self._config.lockstep else self._joined_by_name[simulator]
+        ordinal = 0 if self._config.lockstep else self._times_joined(simulator)
         content = f"{self._seed}/{ordinal}/{simulator}".encode()
         return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
 
@@ -140,12 +156,15 @@ class Admission:
             "joined": self._joined,
             "names": list(self._joined_by_name),
             "counts": list(self._joined_by_name.values()),
+            "most_forgotten": self._most_forgotten,
         }
 
     def load_state(self, state: State) -> None:
         """Number newcomers from here on as where `state` was taken."""
         self._joined = state["joined"]
-        self._joined_by_name = Counter(dict(zip(state["names"], state["counts"], strict=True)))
+        self._joined_by_name = dict(zip(state["names"], state["counts"], strict=True))
+        # Checkpoints of before it was bounded have all names.
+        self._most_forgotten = state.get("most_forgotten", 0)
 
 
 def namesakes(simulator: str, present: Iterable[Participant]) -> Sequence[Participant]:

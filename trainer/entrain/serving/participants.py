@@ -63,7 +63,7 @@ class Participants(Attendance):
         self.admission = Admission(config, self.behaviours, seed=seed)
         self._expect = expect
         self._has_begun = False
-        self._refusals = Refusals(most=config.max_sessions)
+        self._refusals = Refusals(most=config.max_sessions, clock=clock, call_later=call_later)
         self._waiting_bytes = Limit(
             int(config.max_waiting_mib * 2**20),
             of="bytes of Steps and their answers",
@@ -177,7 +177,7 @@ class Participants(Attendance):
     def refuse_join(self, error: SimulatorError, *, simulator: str) -> None:
         """A simulator, "" if it gave no name, may not join; the caller tells it."""
         self.counters["sessions_refused"] += 1
-        logger.warning("refused: %s", error)
+        self._refusals.log(error)
         is_final = isinstance(error, BadHelloError | RefusedHelloError)
         if is_final and simulator and not namesakes(simulator, self):
             self._refusals.note(simulator, str(error))
@@ -186,6 +186,7 @@ class Participants(Attendance):
         """Hand out no more batches: iterations over batchers end, for good. Nobody expires."""
         self.behaviours.close()
         self.stop_expiry()
+        self._refusals.flush()
 
     def state(self) -> State:
         """All participants and behaviours, and what numbers those that join next."""
