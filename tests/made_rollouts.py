@@ -42,6 +42,7 @@ def made_policy(
     memory: MemoryConfig = NO_MEMORY,
     entropy: EntropyConfig = PLAIN_BONUS,
     network: NetworkConfig | None = None,
+    normalize_values: bool = True,
 ) -> ActorCritic:
     """A small policy that observes two named vectors; `network` comes before `hidden`, `memory`."""
     spec = BehaviourSpec("walker", (ObservationSpec("a", (3,)), ObservationSpec("b", ())), action)
@@ -49,8 +50,19 @@ def made_policy(
         network=network or NetworkConfig(hidden_sizes=tuple(hidden), memory=memory),
         entropy=entropy,
         action=ActionConfig(distribution=distribution, initial_log_sigma_sq=initial_log_sigma_sq),
+        normalize_values=normalize_values,
     )
-    return ActorCritic(spec, config, seed=seed)
+    policy = ActorCritic(spec, config, seed=seed)
+    knows_its_unit(policy)
+    return policy
+
+
+def knows_its_unit(policy: ActorCritic) -> None:
+    """Let a new critic estimate values in the unit of its outputs; it would say 0 until it learns.
+
+    Where the test needs no statistics, values are then what the layers say.
+    """
+    policy.value_head.normalizer.scale.fill_(1.0)
 
 
 def made_rollout(

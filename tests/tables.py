@@ -13,6 +13,7 @@ from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
 from entrain_envs.environment import Environment
 from in_process import Learned, learn
+from made_rollouts import knows_its_unit
 
 NO_ENTROPY = EntropyConfig()
 UNIT_SIGMA = ActionConfig()
@@ -72,6 +73,7 @@ def set_choices(policy: ActorCritic, chances: Tensor) -> None:
 @torch.no_grad()
 def set_values(policy: ActorCritic, values: Tensor) -> None:
     """Make the table say the `values`, [states, V]."""
+    knows_its_unit(policy)
     policy.value_head.weight.copy_(values.T)
     policy.value_head.bias.zero_()
 

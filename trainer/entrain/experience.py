@@ -119,7 +119,7 @@ class Estimate:
     """[T, B] of each action, as the objective defines it."""
 
     return_: Float[Tensor, "T B V"]
-    """[T, B, V] the critic's regression targets."""
+    """[T, B, V] the critic's regression targets; in a minibatch, as the critic learns them."""
 
     scale: float = 1.0
     """What the advantages were divided by, and the loss's explicit regularization term is to be."""

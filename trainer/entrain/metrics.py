@@ -115,10 +115,10 @@ LOSS_VALUE = Metric(
     title="Value loss",
     better="less is better",
     meaning="The critic's squared error, mean over all steps and epochs of the update, in squares "
-    "of what rewards are measured in (with `normalize_rewards`, of the scaled reward).",
-    remedy="It often rises while returns rise, since larger returns have larger errors: look at "
-    "`value/explained_variance` then. If it grows without end, lower `learning_rate`, and make "
-    "sure that rewards are not far larger than 1 if `normalize_rewards` is off.",
+    "of the returns' running standard deviation. Without `normalize_values`, in squares of what "
+    "rewards are measured in.",
+    remedy="1 is no better than the mean return, 0 is perfect. It jumps where returns change their "
+    "size, and falls again. If it grows without end, lower `learning_rate`.",
 )
 LOSS_ENTROPY = Metric(
     name="loss/entropy",

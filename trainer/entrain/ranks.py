@@ -127,12 +127,14 @@ class DistributedRanks:
 
     def std_mean(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """See `Ranks.std_mean`; two messages: a second pass is exact where one is not."""
-        count, total = self.sum(torch.stack([x.new_tensor(x.numel()), x.sum()]).double())
+        # In float64, for the square of what float32 holds may be more than float32 holds.
+        numbers = x.double()
+        count, total = self.sum(torch.stack([numbers.new_tensor(x.numel()), numbers.sum()]))
         if count < 2:
             return None
-        mean = (total / count).to(x.dtype)
-        squares = self.sum((x - mean).square().sum())
-        return (squares / (count - 1)).sqrt().to(x.dtype), mean
+        mean = total / count
+        squares = self.sum((numbers - mean).square().sum())
+        return (squares / (count - 1)).sqrt().to(x.dtype), mean.to(x.dtype)
 
     def any(self, flag: bool) -> bool:
         """See `Ranks.any`."""

@@ -57,8 +57,17 @@ def test_a_cancelled_update_done_again_is_the_update_never_cancelled() -> None:
     assert same_state(state(cancel_first=True), state(cancel_first=False))
 
 
-def test_a_reward_that_no_float_can_square_is_refused_and_nothing_is_destroyed() -> None:
+def test_a_reward_that_no_float_can_square_is_learned_if_values_are_normalised() -> None:
     policy = made_policy()
+    ppo = made_ppo(policy)
+    rollout = made_rollout(policy, LENGTHS)
+    metrics = ppo.update(replace(rollout, reward=rollout.reward * 1e30), progress=0.0)
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert 1e29 < policy.value_head.normalizer.scale.item() < 1e32
+
+
+def test_a_reward_that_no_float_can_square_is_refused_and_nothing_is_destroyed() -> None:
+    policy = made_policy(normalize_values=False)
     ppo = made_ppo(policy, max_grad_norm=0.0, learning_rate=0.02)
     before = ppo.state()
     rollout = made_rollout(policy, LENGTHS)

@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from entrain.algorithms.algorithm import Algorithm
 from entrain.algorithms.coefficients import Coefficients
 from entrain.config.policy import EntropyConfig
+from entrain.experience import Rollout
+from entrain.policy.actor_critic import ActorCritic
 from entrain.state import State
 from made_rollouts import (
     HYBRID,
@@ -86,8 +89,24 @@ def test_at_the_end_of_a_linear_schedule_weights_no_longer_move() -> None:
     policy = made_policy()
     ppo = made_ppo(policy, learning_rate_schedule="linear")
     weights = {name: tensor.clone() for name, tensor in policy.named_parameters()}
-    ppo.update(made_rollout(policy, LENGTHS), progress=1.0)
-    assert all(torch.equal(weights[name], tensor) for name, tensor in policy.named_parameters())
+    rollout = made_rollout(policy, LENGTHS)
+    before = values_of(policy, rollout)
+    ppo.update(rollout, progress=1.0)
+    moved = {
+        name for name, tensor in policy.named_parameters() if not torch.equal(weights[name], tensor)
+    }
+    # The critic's last layer follows the statistics of returns, and no value changes with it.
+    assert moved == {"value_head.weight", "value_head.bias"}
+    policy.normalizer.shift.zero_()
+    policy.normalizer.scale.fill_(1.0)
+    torch.testing.assert_close(values_of(policy, rollout), before, rtol=1e-5, atol=1e-6)
+
+
+def values_of(policy: ActorCritic, rollout: Rollout) -> Tensor:
+    with torch.no_grad():
+        state = policy.initial_state(rollout.valid.shape[1])
+        value: Tensor = policy(rollout.observation, state, rollout.reset).value
+    return value[rollout.valid]
 
 
 def test_an_update_ends_after_the_epoch_in_which_the_policy_moved_too_far() -> None:

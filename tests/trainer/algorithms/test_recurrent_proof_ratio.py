@@ -138,7 +138,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
             resets += int(minibatch.steps.reset[1:][mask[1:]].sum())
         states = present.sequence_state[0][present.valid[0] & ~present.reset[0]]
         carried += int(states.any(dim=1).sum())
-        assert ppo.update(rollout, progress=0.0)["policy/kl"] > 1e-4
+        assert ppo.update(rollout, progress=0.0)["policy/kl"] > 5e-5
         both.actor.policy.publish(ppo.weights, ppo.version)
     # The proof is not of nothing: there was enough of everything.
     assert steps > 250

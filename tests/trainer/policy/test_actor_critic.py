@@ -50,6 +50,8 @@ def make_policy(
     policy = ActorCritic(BehaviourSpec("b", OBSERVATIONS, ACTIONS[kind]), config, seed=seed)
     with torch.no_grad():
         policy.action_head.weight.mul_(100)
+        policy.value_head.normalizer.scale.fill_(3.0)
+        policy.value_head.normalizer.shift.fill_(-7.0)
     return policy
 
 

@@ -131,7 +131,8 @@ class CodePolicy(torch.nn.Module):
             values.append(state[:, 0] if self.state_size else step)
         first = torch.stack(values)
         heads = [first, self._second_value(observation, seen)][: self.num_values]
-        return PolicyOutput(CodeDistribution(seen), torch.stack(heads, -1), state)
+        value = torch.stack(heads, -1)
+        return PolicyOutput(CodeDistribution(seen), value, value, state)
 
     def _second_value(self, observation: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         if not self.config.network.previous_action:

@@ -31,19 +31,21 @@ def normalized(
 ) -> tuple[Float[Tensor, "*steps"], Float[Tensor, ""]]:
     """Shift and scale to mean 0 and standard deviation 1 over the steps where `mask` is true.
 
-        (A - mean) / (std + epsilon)
+        (A - mean) / (std + epsilon * |mean|)
 
-    A single step has no spread and stays as it is; padding may come out as any number.
+    A single step has no spread and stays as it is, and so do steps that are all zero; padding may
+    come out as any number. Nothing here has a unit: the size of rewards makes no difference.
 
     Args:
         advantage: [...].
         mask: [...] bool, or None.
         ranks: mean and deviation are those over the steps of all of them.
-        epsilon: keeps advantages that are all equal from being divided by zero.
+        epsilon: keeps advantages that are all equal from being divided by zero. Others write
+            std + epsilon, which rewards of 1e-8 and less would notice.
 
     Returns:
         advantage: [...].
-        scale: [] what it was divided by; 1 for a single step.
+        scale: [] what it was divided by; 1 where there is no spread.
 
     Source: Huang et al. 2022, "The 37 implementation details of PPO", detail 7.
     """
@@ -51,7 +53,8 @@ def normalized(
     if statistics is None:
         return advantage, advantage.new_ones(())
     std, mean = statistics
-    scale = std + epsilon
+    scale = torch.add(std, mean.abs(), alpha=epsilon)
+    scale = torch.where(scale > 0.0, scale, 1.0)
     return (advantage - mean) / scale, scale
 
 

@@ -4,15 +4,18 @@ What this implementation does, and where it comes from. [S17] Schulman et al. 20
 policy optimization algorithms" (arXiv:1707.06347). [H22] Huang et al. 2022, "The 37 implementation
 details of PPO" (ICLR blog track), by its numbers among the 13 core details, or the 9 of continuous
 actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (arXiv:2006.05990).
-[E20] Engstrom et al. 2020, "Implementation matters" (arXiv:2005.12729). [P18] Pardo et al. 2018,
+[E20] Engstrom et al. 2020, "Implementation matters" (arXiv:2005.12729). [H16] van Hasselt et al.
+2016, "Learning values across many orders of magnitude" (arXiv:1602.07714). [P18] Pardo et al. 2018,
 "Time limits in RL" (arXiv:1712.00378).
 
-    in this file
+    in this file and in `ppo_loss`
     - clipped surrogate on the probability ratio of the joint action          [S17 eq. 7; H22 8]
     - advantages and returns estimated once per rollout, by GAE               [S17 eq. 11; H22 5]
     - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.3]
     - critic's squared error, no factor 1/2; optionally the larger of that
       and the error of a clipped value                                        [S17 eq. 9; H22 9]
+    - both in units of the returns' running deviation; values stay what they
+      are while it changes                                                    [H16; A21 3.3]
     - one loss for policy and critic: policy + c_v * value - alpha * w,       [S17 eq. 9; H22 10]
       w being the regularizer: entropy, or minus a divergence from a prior
     - the sampled action is a constant: gradients reach the distribution's
@@ -45,134 +48,34 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from entrain import metrics
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
 from entrain.algorithms.entropy import Entropy, Regularizer, regularize
-from entrain.algorithms.losses import (
-    clipped_surrogate,
-    clipped_value_error,
-    masked_mean,
-    normalized,
-    value_error,
-)
+from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
 from entrain.algorithms.objective import make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
+from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import (
     EpochLog,
-    LossTerms,
     explained_variances,
     exploration_metrics,
     mean_over_epochs,
     non_finite,
 )
-from entrain.algorithms.unrolling import run_burn_in
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.distributions import ActionDistribution
+from entrain.policy.value_normalization import completed
 from entrain.policy.weights import PolicyWeights
 from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
-ONE = torch.ones(())
 _ENTROPY_REGULARIZER = Entropy()
-
-
-class PPOLoss:
-    """The loss of one minibatch, with the present weights of a policy."""
-
-    def __init__(
-        self,
-        policy: ActorCritic,
-        config: PPOConfig,
-        regularizer: Regularizer,
-        *,
-        is_soft: bool,
-        ranks: Ranks,
-    ) -> None:
-        """Take the parts of a `PPO`; `is_soft` is its objective's."""
-        self._policy = policy
-        self._config = config
-        self._regularizer = regularizer
-        self._is_soft = is_soft
-        self._ranks = ranks
-
-    def terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
-        """The parts of the loss at each step, with the present weights."""
-        minibatch = minibatch.cleaned()
-        steps = minibatch.steps
-        advantage, scale = self.scaled_advantage(minibatch)
-        state = minibatch.initial_state
-        if minibatch.has_burn_in:
-            state = run_burn_in(self._policy, minibatch)
-        output = self._policy(steps.observation, state, steps.reset)
-        distribution = output.distribution.masked(steps.action_mask)
-        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
-        if minibatch.is_padded:
-            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
-            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
-        regularization, entropy = self._regularization_and_entropy(
-            distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
-        )
-        return LossTerms(
-            policy=clipped_surrogate(
-                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
-            ),
-            value=self._value_error(output.value, minibatch),
-            regularization=regularization,
-            scale=scale,
-            entropy=entropy,
-            log_ratio=log_ratio,
-        )
-
-    def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
-        """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
-        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
-        if coefficients.entropy_coefficient > 0.0:
-            regularization = terms.regularization / terms.scale
-            loss = torch.sub(loss, regularization, alpha=coefficients.entropy_coefficient)
-        return masked_mean(loss, mask)
-
-    def scaled_advantage(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
-        """[L, M] as the loss takes it, and the [] scale by which the explicit term is divided."""
-        advantage = minibatch.estimate.advantage
-        if self._config.advantage_normalization != "minibatch":
-            return advantage, ONE
-        advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
-        return advantage, scale if self._is_soft else ONE
-
-    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
-        """[L, M] of all value streams together."""
-        return_ = minibatch.estimate.return_
-        if self._config.value_clip_range == 0.0:
-            return value_error(value, return_).sum(dim=-1)
-        return clipped_value_error(
-            value, minibatch.steps.value, return_, clip_range=self._config.value_clip_range
-        ).sum(dim=-1)
-
-    def _regularization_and_entropy(
-        self, distribution: ActionDistribution, steps: Rollout, *, is_weighted: bool
-    ) -> tuple[Tensor, Tensor]:
-        """[L, M] the regularizer, and [L, M] the entropy, which is only reported.
-
-        Without weight both are the entropy; where it has no closed form, as it was sampled.
-        """
-        observation, action_mask = steps.observation, steps.action_mask
-        if is_weighted and isinstance(self._regularizer, Entropy):
-            regularization = self._regularizer(distribution, observation, action_mask)
-            return regularization, regularization.detach()
-        with torch.no_grad():
-            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
-            entropy = -steps.log_prob if is_squashed else distribution.entropy()
-        if not is_weighted:
-            return entropy, entropy
-        return self._regularizer(distribution, observation, action_mask), entropy
 
 
 class PPO:
@@ -249,9 +152,13 @@ class PPO:
         progress = self._ranks.least(progress)
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient
-        minibatches = self.minibatches(rollout, entropy_coefficient=alpha)
-        explicit = alpha / minibatches.all_steps.estimate.scale
+        estimate = self.estimate(rollout, entropy_coefficient=alpha)
+        explicit = alpha / estimate.scale
         with self._all_or_nothing():
+            self._policy.value_head.follow(
+                estimate.return_[rollout.valid].to(self._device), ranks=self._ranks
+            )
+            minibatches = self._minibatches(rollout, estimate)
             epochs = self._learn(
                 minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
             )
@@ -272,7 +179,7 @@ class PPO:
             **exploration_metrics(self._policy, steps),
             **explained_variances(
                 self._policy.value_head.streams,
-                steps.value,
+                self._policy.value_head.normalizer.normalized(steps.value),
                 minibatches.all_steps.estimate.return_,
             ),
             metrics.EPOCHS.name: float(len(epochs)),
@@ -301,10 +208,20 @@ class PPO:
         )
 
     def minibatches(self, rollout: Rollout, *, entropy_coefficient: float = 0.0) -> Minibatches:
-        """The minibatches of a rollout: its valid steps, with their advantages and returns."""
+        """The minibatches of a rollout: its valid steps, with their advantages and returns.
+
+        Returns are normalised by the present statistics, to which these are not added.
+        """
+        return self._minibatches(
+            rollout, self.estimate(rollout, entropy_coefficient=entropy_coefficient)
+        )
+
+    def _minibatches(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
+        normalizer = self._policy.value_head.normalizer
+        return_ = normalizer.normalized(estimate.return_.to(self._device))
         return make_minibatches(
             rollout,
-            self.estimate(rollout, entropy_coefficient=entropy_coefficient),
+            replace(estimate, return_=return_),
             self._policy,
             size=self._config.minibatch_size,
             device=self._device,
@@ -345,13 +262,17 @@ class PPO:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Restore weights, moments and generator if the block ends early, whatever the reason."""
+        """Restore all that an update changes if the block ends early, whatever the reason."""
         optimizer, generator = self._optimizer.snapshot(), self._generator.get_state()
+        normalizer = self._policy.value_head.normalizer
+        statistics = {name: buffer.clone() for name, buffer in normalizer.named_buffers()}
         try:
             yield
         except BaseException:
             self._optimizer.restore(optimizer)
             self._generator.set_state(generator)
+            for name, buffer in normalizer.named_buffers():
+                buffer.copy_(statistics[name])
             raise
 
     def _require_finite(self, epochs: list[Metrics]) -> None:
@@ -383,7 +304,10 @@ class PPO:
                     f"the checkpoint's algorithm has no '{name}' (it has: "
                     f"{', '.join(sorted(state))}); it was written by another version of entrain"
                 )
-        load_weights(self._policy, state["policy"])
+        head = self._policy.value_head
+        load_weights(self._policy, completed(state["policy"], len(head.streams)))
+        if not head.normalizer.normalizes:
+            head.stop_normalizing()
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._temperature.load_state(state["temperature"])

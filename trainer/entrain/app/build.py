@@ -24,6 +24,7 @@ from entrain.native.address import UnixAddress, parse_address
 from entrain.native.front import NativeFront
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
+from entrain.policy.value_normalization import completed
 from entrain.rollout.actor import Actor
 from entrain.rollout.collector import RolloutCollector
 from entrain.run.checkpoint import CheckpointStore, Loaded
@@ -157,7 +158,8 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
             options = policy_options(config, spec.name)
             with within_memory(options):
                 policy = ActorCritic(spec, options, seed=0)
-                load_weights(policy, trainer["algorithm"]["policy"])
+                weights = trainer["algorithm"]["policy"]
+                load_weights(policy, completed(weights, policy.num_values))
                 policies[spec.name] = policy.to(device(config))
     if not policies:
         raise CheckpointError(f"{restored.path} has no policy: no simulator had joined yet")

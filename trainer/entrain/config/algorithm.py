@@ -47,7 +47,8 @@ class PPOConfig(Options):
     """linear falls to zero over the run."""
 
     value_clip_range: NonNegative = 0.0
-    """How far a value may move from its old estimate in one update; 0 does not clip values."""
+    """How far a value may move from its old estimate in one update, with normalize_values in units
+    of the returns' standard deviation; 0 does not clip values."""
 
     value_coefficient: NonNegative = 0.5
     """Weight of the critic's squared error in the loss."""

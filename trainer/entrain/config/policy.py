@@ -228,6 +228,10 @@ class PolicyConfig(Options):
     observation_clip: Positive = 10.0
     """Normalised observations are clipped to plus and minus this."""
 
+    normalize_values: bool = True
+    """Let the critic learn returns in units of their running standard deviation, so that it learns
+    alike whatever the size of rewards; what it estimates stays in units of the reward."""
+
     normalize_rewards: bool = False
     """Divide rewards by the running standard deviation of their discounted sum."""
 

@@ -66,9 +66,11 @@ class NumpyNetwork:
         self._feature_size = backbone.feature_size
         self._action_weight, self._action_bias = _head(policy.action_head)
         self._value_weight = np.zeros((backbone.feature_size, 0), np.float32)
-        self._value_bias = np.zeros(0, np.float32)
+        self._value_bias = self._value_shift = self._value_scale = np.zeros(0, np.float32)
         if isinstance(policy, ActorCritic):
             self._value_weight, self._value_bias = _head(policy.value_head)
+            units = policy.value_head.normalizer
+            self._value_shift, self._value_scale = _view(units.shift), _view(units.scale)
 
     @quiet
     def __call__(
@@ -98,6 +100,8 @@ class NumpyNetwork:
         outputs += self._action_bias
         value = np.matmul(hidden[-1], self._value_weight)
         value += self._value_bias
+        value *= self._value_scale
+        value += self._value_shift
         return outputs, value, state
 
     def _remember(

@@ -34,7 +34,11 @@ class PolicyOutput:
     """Over the actions of [T, B] steps; nothing is masked yet."""
 
     value: Float[Tensor, "T B V"]
-    """[T, B, V] float32, the critic's estimates; V = 0 without a critic. See `value_streams`."""
+    """[T, B, V] float32, the critic's estimates in units of the reward; V = 0 without a critic. See
+    `value_streams`."""
+
+    normalized_value: Float[Tensor, "T B V"]
+    """[T, B, V] float32, the same as the critic learns them. See `ValueHead`."""
 
     state: Float[Tensor, "B S"]
     """[B, S] recurrent state after the last step."""
@@ -79,15 +83,20 @@ class ActorNetwork(nn.Module):
         """
         features, state = self.backbone(observation, state, reset)
         groups = features.unbind()
+        value, normalized_value = self._values(groups[-1], reset.shape)
         return PolicyOutput(
             distribution=self.action_head.distribution(groups[0], reset.shape),
-            value=self._value(groups[-1], reset.shape),
+            value=value,
+            normalized_value=normalized_value,
             state=state,
         )
 
-    def _value(self, features: Float[Tensor, "R F"], leading: torch.Size) -> Float[Tensor, "T B V"]:
-        """[*leading, V] from [R, F] features of the last group."""
-        return features.new_empty(*leading, 0)
+    def _values(
+        self, features: Float[Tensor, "R F"], leading: torch.Size
+    ) -> tuple[Float[Tensor, "T B V"], Float[Tensor, "T B V"]]:
+        """[*leading, V] values and normalised ones from [R, F] features of the last group."""
+        nothing = features.new_empty(*leading, 0)
+        return nothing, nothing
 
     def without_critic(self) -> "ActorNetwork":
         """A copy of the actor alone: a critic's layers and its part of the state are left out."""
@@ -157,11 +166,18 @@ class ActorCritic(ActorNetwork):
         features = backbone.feature_size
         action_head = ActionHead(spec.action, config.action, features, generator=generator)
         super().__init__(spec, config, backbone, action_head)
-        self.value_head = ValueHead(value_streams(config), features, generator=generator)
+        self.value_head = ValueHead(
+            value_streams(config),
+            features,
+            normalize=config.normalize_values,
+            generator=generator,
+        )
 
-    def _value(self, features: Float[Tensor, "R F"], leading: torch.Size) -> Float[Tensor, "T B V"]:
-        values: Tensor = self.value_head(features)
-        return values.view(*leading, self.num_values)
+    def _values(
+        self, features: Float[Tensor, "R F"], leading: torch.Size
+    ) -> tuple[Float[Tensor, "T B V"], Float[Tensor, "T B V"]]:
+        normalized = self.value_head.normalized(features).view(*leading, self.num_values)
+        return self.value_head.normalizer(normalized), normalized
 
     @property
     def num_values(self) -> int:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.policy.layers import Head
 from entrain.policy.trunk import Backbone, make_backbone
+from entrain.policy.value_normalization import ValueNormalizer
+from entrain.ranks import ALONE, Ranks
 from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
 
@@ -34,18 +36,64 @@ def value_streams(config: PolicyConfig) -> tuple[str, ...]:
 
 
 class ValueHead(Head):
-    """A linear layer with one output per value stream: [R, F] features to [R, V] values."""
+    """One value per stream: a linear layer with normalised outputs, in units of the reward."""
 
-    def __init__(self, streams: Sequence[str], inputs: int, *, generator: torch.Generator) -> None:
+    def __init__(
+        self, streams: Sequence[str], inputs: int, *, normalize: bool, generator: torch.Generator
+    ) -> None:
         """Draw the initial weights.
 
         Args:
             streams: names, in the order of the outputs.
             inputs: F.
+            normalize: whether outputs are normalised; else they are values.
             generator: of the weights.
         """
         super().__init__(inputs, len(streams), gain=VALUE_GAIN, generator=generator)
         self.streams = tuple(streams)
+        self.normalizer = ValueNormalizer(len(streams), normalize=normalize)
+
+    def forward(self, features: Float[Tensor, "*rows F"]) -> Float[Tensor, "*rows V"]:
+        """[..., F] to [..., V] values."""
+        value: Tensor = self.normalizer(self.normalized(features))
+        return value
+
+    def normalized(self, features: Float[Tensor, "*rows F"]) -> Float[Tensor, "*rows V"]:
+        """[..., F] to [..., V] outputs, whose targets have mean 0 and deviation 1."""
+        return super().forward(features)
+
+    @torch.no_grad()
+    def follow(self, return_: Float[Tensor, "N V"], *, ranks: Ranks = ALONE) -> None:
+        """Add the returns of a rollout to the statistics, and keep every value as it is.
+
+            weight' = weight * scale / scale'
+            bias'   = (scale * bias + shift - shift') / scale'
+
+        A stream that had no scale yet has had no value but 0, which is not kept.
+
+        Source: van Hasselt et al. 2016, proposition 1 (arXiv:1602.07714).
+        """
+        shift, scale = self.normalizer.shift.double(), self.normalizer.scale.double()
+        self.normalizer.update(return_, ranks=ranks)
+        new_shift, new_scale = self.normalizer.shift.double(), self.normalizer.scale.double()
+        self._keep_values(shift, scale, new_shift, new_scale)
+
+    @torch.no_grad()
+    def stop_normalizing(self) -> None:
+        """Make outputs values again, and keep every value: for a run that no longer normalises."""
+        normalizer = self.normalizer
+        shift, scale = normalizer.shift.double(), normalizer.scale.double()
+        self._keep_values(shift, scale, torch.zeros_like(shift), torch.ones_like(scale))
+        for buffer in normalizer.buffers():
+            buffer.zero_()
+        normalizer.scale.fill_(1.0)
+
+    def _keep_values(self, shift: Tensor, scale: Tensor, new_shift: Tensor, to: Tensor) -> None:
+        has_scale = scale > 0.0
+        factor = torch.where(has_scale, scale / to, 1.0)
+        bias = (scale * self.bias + shift - new_shift) / to
+        self.weight.copy_(self.weight * factor.unsqueeze(1))
+        self.bias.copy_(torch.where(has_scale, bias, self.bias))
 
 
 @dataclass(frozen=True)
@@ -93,10 +141,16 @@ def make_critic_network(
     Args:
         inputs: the observations that it reads. A critic of actions has them among these, as one
             more vector.
-        config: only `network` and the options of observations are used.
+        config: only `network` and the options of observations and values are used.
         streams: names of what is estimated.
         seed: of a generator of its own.
     """
     generator = torch.Generator().manual_seed(seed)
     backbone = make_backbone(inputs, config, 1, generator)
-    return CriticNetwork(backbone, ValueHead(streams, backbone.feature_size, generator=generator))
+    head = ValueHead(
+        streams,
+        backbone.feature_size,
+        normalize=config.normalize_values,
+        generator=generator,
+    )
+    return CriticNetwork(backbone, head)

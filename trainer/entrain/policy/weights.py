@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.errors import CheckpointError
+from entrain.policy.value_normalization import PREFIX, completed
 from entrain.state import State
 
 
@@ -43,7 +44,10 @@ class PolicyWeights:
     def from_state(cls, state: State, like: "PolicyWeights") -> Self:
         """The weights that `state` was taken of; CheckpointError if they do not fit `like`."""
         parameters = torch.from_numpy(state["parameters"])
-        buffers = {name: torch.from_numpy(array) for name, array in state["buffers"].items()}
+        arrays = state["buffers"]
+        if f"{PREFIX}scale" in like.buffers:
+            arrays = completed(arrays, len(like.buffers[f"{PREFIX}scale"]))
+        buffers = {name: torch.from_numpy(array) for name, array in arrays.items()}
         expected = {name: buffer.shape for name, buffer in like.buffers.items()}
         fits = {name: buffer.shape for name, buffer in buffers.items()} == expected
         if not fits or parameters.shape != like.parameters.shape:

@@ -1,0 +1,115 @@
+"""The loss of PPO at each step of a minibatch; `ppo` says where its parts come from."""
+
+import torch
+from torch import Tensor
+
+from entrain.algorithms.coefficients import Coefficients
+from entrain.algorithms.entropy import Entropy, Regularizer
+from entrain.algorithms.losses import (
+    clipped_surrogate,
+    clipped_value_error,
+    masked_mean,
+    normalized,
+    value_error,
+)
+from entrain.algorithms.telemetry import LossTerms
+from entrain.algorithms.unrolling import run_burn_in
+from entrain.config.algorithm import PPOConfig
+from entrain.experience import Minibatch, Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.distributions import ActionDistribution
+from entrain.ranks import Ranks
+
+ONE = torch.ones(())
+
+
+class PPOLoss:
+    """The loss of one minibatch, with the present weights of a policy."""
+
+    def __init__(
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        regularizer: Regularizer,
+        *,
+        is_soft: bool,
+        ranks: Ranks,
+    ) -> None:
+        """Take the parts of a `PPO`; `is_soft` is its objective's."""
+        self._policy = policy
+        self._config = config
+        self._regularizer = regularizer
+        self._is_soft = is_soft
+        self._ranks = ranks
+
+    def terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
+        """The parts of the loss at each step, with the present weights."""
+        minibatch = minibatch.cleaned()
+        steps = minibatch.steps
+        advantage, scale = self.scaled_advantage(minibatch)
+        state = minibatch.initial_state
+        if minibatch.has_burn_in:
+            state = run_burn_in(self._policy, minibatch)
+        output = self._policy(steps.observation, state, steps.reset)
+        distribution = output.distribution.masked(steps.action_mask)
+        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
+        if minibatch.is_padded:
+            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
+            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
+        regularization, entropy = self._regularization_and_entropy(
+            distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
+        )
+        return LossTerms(
+            policy=clipped_surrogate(
+                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
+            ),
+            value=self._value_error(output.normalized_value, minibatch),
+            regularization=regularization,
+            scale=scale,
+            entropy=entropy,
+            log_ratio=log_ratio,
+        )
+
+    def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
+        """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
+        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
+        if coefficients.entropy_coefficient > 0.0:
+            regularization = terms.regularization / terms.scale
+            loss = torch.sub(loss, regularization, alpha=coefficients.entropy_coefficient)
+        return masked_mean(loss, mask)
+
+    def scaled_advantage(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
+        """[L, M] as the loss takes it, and the [] scale by which the explicit term is divided."""
+        advantage = minibatch.estimate.advantage
+        if self._config.advantage_normalization != "minibatch":
+            return advantage, ONE
+        advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
+        return advantage, scale if self._is_soft else ONE
+
+    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
+        """[L, M] of all value streams together, of normalised values."""
+        return_ = minibatch.estimate.return_
+        if self._config.value_clip_range == 0.0:
+            return value_error(value, return_).sum(dim=-1)
+        old_value = self._policy.value_head.normalizer.normalized(minibatch.steps.value)
+        return clipped_value_error(
+            value, old_value, return_, clip_range=self._config.value_clip_range
+        ).sum(dim=-1)
+
+    def _regularization_and_entropy(
+        self, distribution: ActionDistribution, steps: Rollout, *, is_weighted: bool
+    ) -> tuple[Tensor, Tensor]:
+        """[L, M] the regularizer, and [L, M] the entropy, which is only reported.
+
+        Without weight both are the entropy; where it has no closed form, as it was sampled.
+        """
+        observation, action_mask = steps.observation, steps.action_mask
+        if is_weighted and isinstance(self._regularizer, Entropy):
+            regularization = self._regularizer(distribution, observation, action_mask)
+            return regularization, regularization.detach()
+        with torch.no_grad():
+            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
+            entropy = -steps.log_prob if is_squashed else distribution.entropy()
+        if not is_weighted:
+            return entropy, entropy
+        return self._regularizer(distribution, observation, action_mask), entropy
