@@ -202,6 +202,7 @@ def make_policy(
     policy = ActorCritic(SPEC, options, seed=seed)
     with torch.no_grad():
         policy.action_head.weight.mul_(100)
+        policy.value_head.normalizer.scale.fill_(3.0)
     return policy
 
 

@@ -53,6 +53,7 @@ def make_policy(
     made = ActorCritic(spec, PolicyConfig.model_validate(options), seed=seed)
     with torch.no_grad():
         made.action_head.weight.mul_(100)
+        made.value_head.normalizer.scale.fill_(3.0)
     return made
 
 
