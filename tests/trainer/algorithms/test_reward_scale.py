@@ -23,7 +23,7 @@ from toy_environments import Follow
 PLAIN = {"hidden_sizes": (8,)}
 SHARED = {"hidden_sizes": (8,), "shared": True}
 LSTM = {"hidden_sizes": (6,), "memory": {"kind": "lstm", "size": 4, "sequence_length": 5}}
-IN_UNITS_OF_REWARD = "rollout/episode_return"
+IN_UNITS_OF_REWARD = ("rollout/episode_return", "rollout/reward", "entropy/coefficient")
 
 
 class Scaled(Follow):
@@ -59,9 +59,7 @@ def weights_of(run: Learned) -> dict[str, Tensor]:
 
 def unitless(metrics: Mapping[str, float]) -> dict[str, float]:
     return {
-        name: value
-        for name, value in metrics.items()
-        if not name.startswith((IN_UNITS_OF_REWARD, "entropy/coefficient"))
+        name: value for name, value in metrics.items() if not name.startswith(IN_UNITS_OF_REWARD)
     }
 
 
