@@ -123,7 +123,12 @@ def _add_common(
     environ = os.environ
     address = environ.get("ENTRAIN_ADDRESS")
     add = command.add_argument
-    add("--count", type=_positive, default=count, help=f"copies in one message ({count})")
+    add(
+        "--count",
+        type=_copies,
+        default=str(count),
+        help=f"copies in one message ({count}); never more than $ENTRAIN_MAX_COUNT, if that is set",
+    )
     add("--behaviour", default=behaviour, metavar="NAME", help=behaviour_help)
     add(
         "--connect",
@@ -163,7 +168,34 @@ def _add_common(
     )
     add("--max-message-mib", type=float, default=256.0, metavar="MIB", help="largest message (256)")
     add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
+    _add_recording(command)
     add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
+
+
+def _add_recording(command: argparse.ArgumentParser) -> None:
+    add, environ = command.add_argument, os.environ
+    add(
+        "--record",
+        type=Path,
+        default=_path("ENTRAIN_RECORD"),
+        metavar="FILE.gif|FILE.html",
+        help="record the first episodes of the first copy as an animation ($ENTRAIN_RECORD)",
+    )
+    add(
+        "--record-episodes",
+        type=_positive,
+        default=environ.get("ENTRAIN_RECORD_EPISODES", "1"),
+        metavar="N",
+        help="how many ($ENTRAIN_RECORD_EPISODES, or else 1)",
+    )
+    add(
+        "--record-fps",
+        type=_speed,
+        default=environ.get("ENTRAIN_RECORD_FPS"),
+        metavar="N",
+        help="steps that it shows in a second ($ENTRAIN_RECORD_FPS, or else what the environment "
+        "says)",
+    )
 
 
 def _path(variable: str) -> Path | None:
@@ -174,6 +206,18 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is below 1")
+    return number
+
+
+def _copies(text: str) -> int:
+    most = os.environ.get("ENTRAIN_MAX_COUNT")
+    return min(_positive(text), _positive(most)) if most else _positive(text)
+
+
+def _speed(text: str) -> float:
+    number = float(text)
+    if not 0.01 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 10,000")
     return number
 
 

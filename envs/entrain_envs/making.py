@@ -2,11 +2,19 @@
 
 import argparse
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from entrain_envs.environment import Environment
 from entrain_envs.errors import CertainFaultError, MissingExtraError, OptionError
 from entrain_envs.faults import blaming
+from entrain_envs.recorded_copies import (
+    ball_painter,
+    corridor_painter,
+    gymnasium_copies,
+    painted,
+    pettingzoo_copies,
+)
 
 
 def make_environment(options: argparse.Namespace) -> Environment:
@@ -31,16 +39,17 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
 
     wrappers = [(text, _named(text)) for text in options.wrapper]
 
-    def make_one() -> Any:
-        copy = make(options.environment, options.kwargs)
+    def make_one(arguments: Mapping[str, Any]) -> Any:
+        copy = make(options.environment, arguments)
         for text, wrapper in wrappers:
             with blaming(f"wrapper '{text}'"):
                 copy = wrapper(copy)
         return copy if options.keep is None else KeepObservations(copy, options.keep)
 
+    copies = gymnasium_copies(make_one, options)
     behaviour = options.behaviour or options.environment.rpartition(":")[2]
     return GymnasiumEnvironment(
-        make_one, behaviour=behaviour, count=options.count, subtract=options.subtract
+        copies, behaviour=behaviour, count=options.count, subtract=options.subtract
     )
 
 
@@ -54,7 +63,7 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
         factory_name = "parallel_env" if hasattr(module, "parallel_env") else "env"
     factory = _attribute(options.environment, module, factory_name)
     return PettingZooEnvironment(
-        lambda: factory(**options.kwargs),
+        pettingzoo_copies(lambda arguments: factory(**arguments), options),
         behaviour=options.behaviour,
         one_each=options.one_each,
         count=options.count,
@@ -64,13 +73,15 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
 def _make_balance_ball(options: argparse.Namespace) -> Environment:
     from entrain_envs.simulators.balance_ball import BalanceBall  # noqa: PLC0415
 
-    return BalanceBall(count=options.count, behaviour=options.behaviour)
+    ball = BalanceBall(count=options.count, behaviour=options.behaviour)
+    return painted(ball, options, ball_painter)
 
 
 def _make_cue_memory(options: argparse.Namespace) -> Environment:
     from entrain_envs.simulators.cue_memory import CueMemory  # noqa: PLC0415
 
-    return CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
+    corridors = CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
+    return painted(corridors, options, corridor_painter)
 
 
 def _named(text: str) -> Any:
