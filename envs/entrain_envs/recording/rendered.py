@@ -59,7 +59,7 @@ class RecordedZoo:
 
     def __init__(self, environment: Any, recorder: Recorder) -> None:
         """Wrap `environment`; OptionError if it was not made to render pictures."""
-        self._environment = environment
+        self.env = environment
         self._recorder = recorder
         metadata = getattr(environment, "metadata", {})
         self._name = metadata.get("name", type(environment.unwrapped).__name__)
@@ -67,30 +67,30 @@ class RecordedZoo:
         recorder.suggest_speed(metadata.get("render_fps"))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._environment, name)
+        return getattr(self.env, name)
 
     def reset(self, *args: Any, **kwargs: Any) -> Any:
         """Reset, and begin to record an episode."""
-        outcome = self._environment.reset(*args, **kwargs)
+        outcome = self.env.reset(*args, **kwargs)
         self._recorder.begin(self._draw)
         return outcome
 
     def step(self, action: Any) -> Any:
         """Step, and record what came of it; the return is the sum over all agents."""
-        outcome = self._environment.step(action)
+        outcome = self.env.step(action)
         # Where agents take turns, `step` returns nothing, and the rewards are an attribute.
-        rewards = outcome[1] if isinstance(outcome, tuple) else self._environment.rewards
+        rewards = outcome[1] if isinstance(outcome, tuple) else self.env.rewards
         reward = sum(_total(reward) for reward in rewards.values())
-        self._recorder.step(self._draw, reward, ended=not self._environment.agents)
+        self._recorder.step(self._draw, reward, ended=not self.env.agents)
         return outcome
 
     def close(self) -> None:
         """Write the recording, and close."""
         self._recorder.finish()
-        self._environment.close()
+        self.env.close()
 
     def _draw(self) -> Picture:
-        return _rendered(self._environment, self._name)
+        return _rendered(self.env, self._name)
 
 
 def require_pictures(environment: Any, name: str) -> None:
