@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from entrain.app.build import (
     warn_of_too_few_steps,
     within_memory,
 )
+from entrain.app.idle_policies import IdlePolicies, Standing
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
 from entrain.policy.actor_critic import ActorCritic
@@ -60,6 +61,8 @@ class Trainers:
         self._by_name: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
         self._asked_for: list[str] = []
+        self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s)
+        self._idle_guests: Set[str] = frozenset()
         self._prepared: dict[tuple[BehaviourSpec, int], Made | ConfigError] = {}
 
     def __repr__(self) -> str:
@@ -160,9 +163,11 @@ class Trainers:
     def are_all_complete(self) -> bool:
         """Returns whether every policy that the configuration names has its total steps.
 
-        Logs once which behaviours are missing, if the others are complete.
+        Idle guests do not count, if anything was finished. Logs once which behaviours are missing,
+        if the others are complete, and what is not waited for.
         """
-        if not all(trainer.is_complete for trainer in self._by_name.values()):
+        unfinished = {name for name, each in self._by_name.items() if not each.is_complete}
+        if not unfinished <= self._idle_guests or len(unfinished) == len(self._by_name):
             return False
         missing = self._missing()
         if missing and missing != self._asked_for:
@@ -172,7 +177,35 @@ class Trainers:
                 "waits for a simulator with that behaviour",
                 ", ".join(missing),
             )
+        if unfinished and not missing:
+            self._say_who_is_left_out(unfinished)
         return not missing
+
+    def have_idle_guests(self) -> bool:
+        """Returns whether policies under "*" get no steps any more: see `simulators.idle_s`.
+
+        To be called again and again; `are_all_complete` goes by what was seen last.
+        """
+        idle = self._idle_policies.look(
+            {
+                name: Standing(trainer.progress.env_steps, trainer.is_learning)
+                for name, trainer in self._by_name.items()
+            }
+        )
+        self._idle_guests = idle - set(self._config.named_behaviours)
+        return bool(self._idle_guests)
+
+    def _say_who_is_left_out(self, unfinished: Iterable[str]) -> None:
+        for name in sorted(unfinished):
+            trainer = self._by_name[name]
+            logger.warning(
+                "policy '%s' has %s of %s env steps and got none for %g s (simulators.idle_s), and "
+                "all others are done: the run ends without waiting for it",
+                name,
+                f"{trainer.progress.env_steps:,}",
+                f"{trainer.total_steps:,}",
+                self._config.simulators.idle_s,
+            )
 
     def interrupt(self) -> None:
         """Let all running updates give up."""

@@ -240,6 +240,8 @@ class TrainingRun:
                 self._trainers.warn_of_missing()
             self._show()
             self._save_if_due()
+            if self._trainers.have_idle_guests():
+                self.note_completion()
 
     def _show(self) -> None:
         self._reporting.show(self._address, self._trainers.env_steps_by_name)

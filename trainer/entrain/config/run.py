@@ -150,6 +150,11 @@ class SimulatorsConfig(Options):
     wait_s: Positive = 300.0
     """How long to wait, with no simulator connected, before the run ends with an error."""
 
+    idle_s: Positive = 300.0
+    """How long a finished run waits for a policy that has steps left and gets none, because its
+    simulators are gone or send nothing. Then it ends without. Policies that the file names are
+    waited for without end; this is for those that simulators brought under "*"."""
+
     close_s: NonNegative = 10.0
     """How long launched simulators may take to end by themselves once the run is over: to close
     windows, and finish files and recordings. Then they get SIGTERM."""
