@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -316,7 +317,92 @@ def test_events_are_logged_to_stderr_one_line_each(
     logging.getLogger("other").warning("look here")
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["INFO  listening on localhost:50051", "WARN  look here"]
+    # With the time: stderr is no terminal here.
+    assert [line.partition(" ")[2] for line in err.splitlines()] == [
+        "INFO  listening on localhost:50051",
+        "WARN  look here",
+    ]
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", err)
+
+
+def test_a_terminal_gets_lines_without_times(
+    commands: FakeCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    main(["train"])
+    logging.getLogger("entrain.native").info("listening")
+    assert terminal.getvalue() == "INFO  listening\n"
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_for_programs_every_line_is_a_json_object_also_an_errors(
+    how: str,
+    commands: FakeCommands,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands.answer = CheckpointError("damaged")
+    if how == "environment":
+        monkeypatch.setenv("ENTRAIN_LOG_FORMAT", "json")
+    assert main(["resume", "runs/x", *(["--log-format", "json"] if how == "option" else [])]) == 3
+    out, err = capsys.readouterr()
+    told = json.loads(err)
+    assert out == ""
+    assert (told["level"], told["message"], told["exit_code"]) == ("ERROR", "damaged", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("entrain res", ["resume"]),
+        (
+            "entrain ",
+            [
+                "train",
+                "resume",
+                "evaluate",
+                "export",
+                "info",
+                "schema",
+                "metrics",
+                "version",
+            ],
+        ),
+        ("entrain resume ", ["runs/ball", "runs/walk"]),
+        ("entrain evaluate runs/w", ["runs/walk"]),
+        ("entrain export oth", ["other/"]),
+        ("entrain info other/", ["other/deep"]),
+    ],
+)
+def test_a_shell_completes_commands_and_the_folders_of_runs(
+    words: str,
+    completed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for run in ("runs/walk", "runs/ball", "other/deep"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "config.yaml").touch()
+    (tmp_path / "runs" / "no-run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("_ENTRAIN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert main([]) == 0
+    offered = capsys.readouterr().out.split()
+    assert set(completed) <= set(offered)
+    assert len(completed) > 2 or offered == completed
+
+
+def test_the_script_that_a_shell_completes_with_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert main(["--show-completion", "bash"]) == 0
+    assert "_ENTRAIN_COMPLETE=complete_bash" in capsys.readouterr().out
 
 
 def test_verbose_logs_details(commands: FakeCommands, capsys: pytest.CaptureFixture[str]) -> None:

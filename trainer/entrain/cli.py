@@ -6,12 +6,13 @@ Commands import what they need inside themselves, so that `--help` answers at on
 
 import json
 import logging
+import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -20,6 +21,8 @@ from entrain.app.printing import print_without_failing
 from entrain.errors import ConfigError, EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
+
+logger = logging.getLogger(__name__)
 
 _EXIT_CODES: Final = {
     0: "done, or stopped as asked (continue with entrain resume)",
@@ -39,12 +42,26 @@ app = typer.Typer(
     help="Train policies from simulators that dial in over gRPC.",
     epilog="\n".join(["Exit codes:", *(f"{code:4}  {it}" for code, it in _EXIT_CODES.items())]),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Run = Annotated[Path, typer.Argument(help="The run's folder, such as runs/walk.")]
+
+def _complete_run(incomplete: str) -> list[str]:
+    """Returns run folders that begin like this: for a shell, when TAB is pressed."""
+    place = Path(incomplete) if incomplete.endswith(("/", os.sep)) else Path(incomplete).parent
+    # Without a folder's name also in `runs`, where runs are unless one says otherwise.
+    places = [place] if place.name else [place, Path("runs")]
+    runs = [str(config.parent) for each in places for config in each.glob("*/config.yaml")]
+    others = [f"{folder}/" for folder in place.glob("*/") if any(folder.glob("*/config.yaml"))]
+    matching = [name for name in runs if name.startswith(incomplete)]
+    return sorted(matching or [name for name in others if name.startswith(incomplete)])
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(help="The run's folder, such as runs/walk.", autocompletion=_complete_run),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,6 +75,14 @@ Address = Annotated[
     str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        envvar="ENTRAIN_LOG_FORMAT",
+        help="Log lines for people, or one JSON object a line: time, level, message, and fields "
+        "such as policy, update, env_steps and return.",
+    ),
+]
 
 
 @app.command()
@@ -74,6 +99,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     ] = False,
     runs_directory: Annotated[Path | None, typer.Option(help="Where run folders are made.")] = None,
     verbose: Verbose = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Train a run's policies. Waits for simulators to connect, or launches those in the file."""
     from entrain.config.load import load_config
@@ -84,7 +110,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         *_set_options(shortcuts),
         *(["server.insecure=true"] if insecure else []),
     ]
-    _start_logging(verbose=verbose)
+    _start_logging(verbose=verbose, log_format=log_format)
     run = load_config(config, overrides)
     with interruptible():
         from entrain.app import commands
@@ -93,9 +119,14 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
 
 
 @app.command()
-def resume(run: Run, settings: Settings = None, verbose: Verbose = False) -> None:
+def resume(
+    run: Run,
+    settings: Settings = None,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
     """Continue a run that was stopped or has crashed, from its newest valid checkpoint."""
-    _start_logging(verbose=verbose)
+    _start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -144,6 +175,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     address: Address = None,
     settings: Settings = None,
     verbose: Verbose = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Let the trained policies act without learning, and report their returns.
 
@@ -151,7 +183,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     """
     from entrain.app.evaluation_options import EvaluationOptions
 
-    _start_logging(verbose=verbose)
+    _start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -177,9 +209,10 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Folder; without it, inside the run's.")
     ] = None,
     verbose: Verbose = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Export the policies of a run as ONNX, checked against the trained policies."""
-    _start_logging(verbose=verbose)
+    _start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -189,7 +222,10 @@ def export(
 @app.command()
 def info(
     run: Annotated[
-        Path | None, typer.Argument(help="A run's folder; without one, this installation.")
+        Path | None,
+        typer.Argument(
+            help="A run's folder; without one, this installation.", autocompletion=_complete_run
+        ),
     ] = None,
 ) -> None:
     """Show what is installed here; or a run's progress, checkpoints and files."""
@@ -296,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except EntrainError as error:
-        typer.echo(f"entrain: {error}", err=True)
+        _print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -311,12 +347,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start_logging(*, verbose: bool) -> None:
-    """Log to stderr, one line for each event; results go to stdout."""
+def _print_error(error: EntrainError) -> None:
+    """Say in one line on stderr why the command ends."""
+    from entrain.run.json_lines import fields, is_json_logged
+
+    if is_json_logged():
+        logger.error("%s", error, extra=fields(exit_code=error.exit_code))
+    else:
+        typer.echo(f"entrain: {error}", err=True)
+
+
+def _start_logging(*, verbose: bool, log_format: str = "text") -> None:
+    """Log to stderr, one line for each event; results go to stdout.
+
+    A person at a terminal sees when a line comes; who reads a file or a container's log does not.
+    """
+    from entrain.run.json_lines import JsonFormatter
     from entrain.run.log_lines import LineFormatter
 
     handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter(with_time=verbose))
+    with_time = verbose or not handler.stream.isatty()
+    handler.setFormatter(
+        JsonFormatter() if log_format == "json" else LineFormatter(with_time=with_time)
+    )
     logging.getLogger().addHandler(handler)
     for package in ("entrain", "entrain_envs"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)

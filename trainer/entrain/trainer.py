@@ -181,6 +181,9 @@ class Update:
     metrics: Metrics
     """By standard name."""
 
+    longest_running: int
+    """Steps of the longest episode that has not ended; 0 if none runs."""
+
     warnings: Sequence[str]
     """What set in with this update, each in a line that begins with the update's number."""
 
@@ -335,6 +338,7 @@ class Trainer:
                 progress=self.progress,
                 total_steps=self.total_steps,
                 metrics=metrics,
+                longest_running=self.episodes.longest_running,
                 warnings=warnings,
             )
         )

@@ -1,6 +1,7 @@
 """What a person at the terminal sees: lines in place that nothing tears, or log lines."""
 
 import io
+import json
 import logging
 import math
 import re
@@ -12,9 +13,11 @@ import pytest
 from rich.console import Console
 
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.json_lines import JsonFormatter, is_json_logged
 from entrain.run.live_display import LiveDisplay, display_for
 from entrain.run.log_display import LogDisplay, update_text
 from entrain.run.log_lines import LineFormatter, logging_to
+from entrain.run.progress import Progress
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -24,9 +27,10 @@ def row(
     update: int = 120,
     env_steps: int = 491_520,
     total_steps: int = 1_000_000,
-    episodes: int = 96,
-    return_mean: float = 212.4,
-    return_std: float = 18.0,
+    new_episodes: int = 96,
+    episodes: int = 12_345,
+    return_last: float = 212.4,
+    reward_per_step: float = 0.5,
     env_steps_per_second: float = 9830.0,
     entropy: float = 1.234,
     sigma: float = 0.4567,
@@ -35,9 +39,10 @@ def row(
         update=update,
         env_steps=env_steps,
         total_steps=total_steps,
+        new_episodes=new_episodes,
         episodes=episodes,
-        return_mean=return_mean,
-        return_std=return_std,
+        return_last=return_last,
+        reward_per_step=reward_per_step,
         env_steps_per_second=env_steps_per_second,
         entropy=entropy,
         sigma=sigma,
@@ -94,8 +99,8 @@ def cells(text: str, behaviour: str) -> list[str]:
 def test_a_row_is_read_from_metrics_by_their_standard_names() -> None:
     metrics = {
         "rollout/episodes": 96.0,
-        "rollout/episode_return_mean": 212.4,
-        "rollout/episode_return_std": 18.0,
+        "rollout/episode_return_last_100": 212.4,
+        "rollout/reward_per_step": 0.5,
         "policy/entropy": 1.234,
         "policy/sigma/0": 0.5,
         "policy/sigma/1": 0.3,
@@ -103,40 +108,46 @@ def test_a_row_is_read_from_metrics_by_their_standard_names() -> None:
     }
     expected = row(sigma=0.4)
     assert (
-        DisplayRow.from_metrics(metrics, update=120, env_steps=491_520, total_steps=1_000_000)
+        DisplayRow.from_metrics(
+            metrics,
+            progress=Progress(updates=120, env_steps=491_520, episodes=12_345),
+            total_steps=1_000_000,
+        )
         == expected
     )
 
 
 def test_metrics_that_were_not_measured_are_nan() -> None:
-    empty = DisplayRow.from_metrics({}, update=1, env_steps=1, total_steps=2)
-    assert empty.episodes == 0
-    for value in (empty.return_mean, empty.entropy, empty.sigma, empty.env_steps_per_second):
+    empty = DisplayRow.from_metrics({}, progress=Progress(env_steps=1), total_steps=2)
+    assert empty.new_episodes == 0
+    for value in (empty.return_last, empty.entropy, empty.sigma, empty.env_steps_per_second):
         assert math.isnan(value)
-
-
-def test_a_log_line_says_what_an_update_came_to() -> None:
-    assert update_text(row()) == (
-        "491,520 env steps, return 212.4 +- 18.0 over 96 episodes, 9,830 steps/s"
-    )
 
 
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        (row(episodes=0), "491,520 env steps, no episode ended, 9,830 steps/s"),
-        (row(return_mean=math.nan), "491,520 env steps, no episode ended, 9,830 steps/s"),
         (
-            row(episodes=1, env_steps_per_second=math.nan),
-            "491,520 env steps, return 212.4 +- 18.0 over 1 episode",
+            row(),
+            "491,520 env steps, return 212.4 over the last 100 episodes (96 new), 9,830 steps/s",
         ),
         (
-            row(return_std=math.nan),
-            "491,520 env steps, return 212.4 over 96 episodes, 9,830 steps/s",
+            row(new_episodes=0, env_steps_per_second=math.nan),
+            "491,520 env steps, return 212.4 over the last 100 episodes (none new)",
+        ),
+        (
+            row(episodes=1, new_episodes=1),
+            "491,520 env steps, return 212.4 over 1 episode (1 new), 9,830 steps/s",
+        ),
+        (
+            row(episodes=0, new_episodes=0, return_last=math.nan),
+            "491,520 env steps, no episode has ended yet, reward 0.5 per step, 9,830 steps/s",
         ),
     ],
 )
-def test_a_log_line_leaves_out_what_is_not_known(changed: DisplayRow, text: str) -> None:
+def test_a_log_line_says_what_an_update_came_to_as_far_as_it_is_known(
+    changed: DisplayRow, text: str
+) -> None:
     assert update_text(changed) == text
 
 
@@ -198,14 +209,8 @@ def test_the_bar_is_as_long_as_what_is_done(terminal: Terminal) -> None:
     assert 0 < lengths[1] < lengths[2]
 
 
-def test_the_return_stays_when_an_update_saw_no_episode_end(terminal: Terminal) -> None:
-    terminal.update("walker", row(return_mean=7.0))
-    terminal.update("walker", row(return_mean=math.nan, episodes=0))
-    assert "7.0" in cells(terminal.take(), "walker")
-
-
 def test_what_was_never_known_is_a_dash(terminal: Terminal) -> None:
-    nothing = DisplayRow.from_metrics({}, update=1, env_steps=10, total_steps=1000)
+    nothing = DisplayRow.from_metrics({}, progress=Progress(env_steps=10), total_steps=1000)
     terminal.update("walker", nothing)
     assert cells(terminal.take(), "walker") == ["10", "/", "1k", "-", "-", "-", "-", "-"]
 
@@ -283,6 +288,58 @@ def test_every_number_fits_a_terminal_of_80_characters() -> None:
     # The bar keeps a length that can be read.
     assert re.search("[━╸╺]{8}", text)
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (60, ["491k", "/", "1M", "212.4", "12,345", "0:41"]),
+        (40, ["491k", "/", "1M", "212.4", "0:41"]),
+        (24, ["212.4"]),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_numbers_and_cuts_none(
+    width: int, expected: list[str]
+) -> None:
+    terminal = Terminal(width=width)
+    with terminal.display:
+        terminal.update("a behaviour with a very long name", row(env_steps_per_second=12_345.0))
+        terminal.now_s += 1.0
+        terminal.display.serving(simulators(), {})
+        text = terminal.take()
+    assert cells(text, "a ")[-len(expected) :] == expected
+    assert max(map(len, text.splitlines())) <= width
+    # The address is wrapped, not cut: simulators are to be started with it.
+    assert "localhost:50051" in text
+
+
+def test_updates_are_lines_in_the_logs_file_while_the_terminal_draws_them(
+    root: logging.Logger, tmp_path: Path
+) -> None:
+    terminal = Terminal()
+    with logging_to(tmp_path / "log.txt", root), terminal.display:
+        terminal.update("walker", row(update=3))
+        text = terminal.take()
+    assert "update 3: 491,520 env steps, return 212.4" in (tmp_path / "log.txt").read_text()
+    assert "update 3" not in text
+
+
+def test_a_json_line_has_time_level_message_and_the_numbers_of_the_update(
+    root: logging.Logger,
+) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    root.addHandler(handler)
+    with LogDisplay() as display:
+        display.update("walker", row(update=3, return_last=math.nan))
+    logging.getLogger("entrain").warning("two\nlines %s", "läufer")
+    assert is_json_logged()
+    update, warning = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", update["time"])
+    assert (update["level"], update["policy"], update["update"]) == ("INFO", "walker", 3)
+    assert (update["env_steps"], update["return"]) == (491_520, None)
+    assert (warning["level"], warning["message"]) == ("WARN", "two\nlines läufer")
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is(terminal: Terminal) -> None:
@@ -388,5 +445,5 @@ def test_a_log_file_has_times_and_is_gone_on_with(tmp_path: Path) -> None:
     logger.info("not any more")
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO  first", lines[0])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO  first", lines[0])
     assert lines[1].endswith("Läufer \\ud800")

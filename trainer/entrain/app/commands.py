@@ -35,6 +35,7 @@ from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.durable import replace_file
 from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
+from entrain.run.json_lines import fields, is_json_logged
 from entrain.run.live_display import display_for
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
@@ -153,7 +154,7 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
         stop_on_signals() as request,
         folder.lock(),
         logging_to(folder.log),
-        display_for(console) as display,
+        display_for(console, for_programs=is_json_logged()) as display,
     ):
         run = TrainingRun(
             config,
@@ -173,6 +174,9 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
         what = "the report" if outcome == "stopped" else "the report and the policies"
         display.message(f"writing {what}")
         _write_results(folder, run, outcome)
+    if is_json_logged():
+        logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
+        return 0
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":

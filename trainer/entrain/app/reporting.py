@@ -1,6 +1,7 @@
 """Tells people how a run goes: metrics in its files, the display, warnings in the log."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
@@ -9,16 +10,24 @@ from typing import Self
 from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
 from entrain.config.run import RunConfig
-from entrain.metrics import SECONDS
+from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
+from entrain.rollout.return_statistics import WINDOW, ReturnStatistics
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.episode_table import EpisodeTable
 from entrain.run.folder import RunFolder
+from entrain.run.json_lines import fields
+from entrain.run.log_display import last_episodes
 from entrain.run.metrics_writer import MetricsWriter
+from entrain.run.quantities import duration
+from entrain.run.summary import Outcome
 from entrain.serving.participants import Participants
 from entrain.stopwatch import Shares
-from entrain.trainer import Update
+from entrain.trainer import EpisodeSource, Update
 
 logger = logging.getLogger(__name__)
+
+ENDLESS_STEPS = 1000
+"""Steps of an episode after which it is said that none has ended; few tasks have longer ones."""
 
 
 class Reporting:
@@ -41,6 +50,8 @@ class Reporting:
         self._metrics = MetricsWriter(folder)
         self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
         self._messages = Shares()
+        self._rows: dict[str, DisplayRow] = {}
+        self._endless: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +91,70 @@ class Reporting:
         self._metrics.write(update.behaviour, progress.env_steps, metrics)
         row = DisplayRow.from_metrics(
             metrics,
-            update=progress.updates,
-            env_steps=progress.env_steps,
+            progress=progress,
             total_steps=update.total_steps,
         )
         self._display.update(update.behaviour, row)
+        self._rows[update.behaviour] = row
+        self._warn_of_no_ends(update, row)
         for warning in update.warnings:
             logger.warning("policy '%s', %s", update.behaviour, warning)
+
+    def _warn_of_no_ends(self, update: Update, row: DisplayRow) -> None:
+        """Say once that no episode has ended for so long that there may be no ends."""
+        name, longest = update.behaviour, update.longest_running
+        if row.episodes or name in self._endless or longest < ENDLESS_STEPS:
+            return
+        self._endless.add(name)
+        logger.warning(
+            "policy '%s': no episode has ended yet, and one runs for %s steps: there is no return "
+            "to show, only the reward per step (%s). That is right for a task without ends; if "
+            "episodes should end, the simulator must send TERMINATED or TRUNCATED (in Gymnasium "
+            "the wrapper TimeLimit does)",
+            name,
+            f"{longest:,}",
+            REWARD_PER_STEP.text(row.reward_per_step),
+        )
+
+    def conclude(
+        self,
+        outcome: Outcome,
+        episodes: Mapping[str, EpisodeSource],
+        *,
+        env_steps: int,
+        seconds: float,
+    ) -> None:
+        """Say how the run ended, how long it took, and how well each policy does.
+
+        Args:
+            outcome: of the run.
+            episodes: {behaviour: those of its agents}.
+            env_steps: over all policies.
+            seconds: wall-clock time of the run.
+        """
+        logger.info(
+            "%s after %s env steps in %s",
+            outcome,
+            f"{env_steps:,}",
+            duration(seconds),
+            extra=fields(outcome=outcome, env_steps=env_steps, seconds=seconds),
+        )
+        for name, source in episodes.items():
+            it = source.statistics
+            reward = self._rows[name].reward_per_step if name in self._rows else math.nan
+            logger.info(
+                "policy '%s': %s",
+                name,
+                returns_text(it, reward_per_step=reward),
+                extra=fields(
+                    policy=name,
+                    episodes=it.count,
+                    **{"return": it.last_mean},
+                    return_at_first=it.first_mean,
+                    return_best=it.best,
+                    reward_per_step=reward,
+                ),
+            )
 
     def show(self, address: str, env_steps: Mapping[str, int]) -> None:
         """Show who is connected to `address`, and the env steps of each behaviour so far."""
@@ -98,3 +166,17 @@ class Reporting:
             agents=self._participants.num_agents,
         )
         self._display.serving(row, {**dict.fromkeys(self._config.named_behaviours, 0), **env_steps})
+
+
+def returns_text(statistics: ReturnStatistics, *, reward_per_step: float) -> str:
+    """`return 998.2 over the last 100 episodes (at first 34.1, best episode 1,000.0)`."""
+    if not statistics.count:
+        reward = REWARD_PER_STEP.text(reward_per_step)
+        return f"no episode ended, so there is no return; reward {reward} per step at the end"
+    last, first, best = (
+        EPISODE_RETURN_LAST.text(value)
+        for value in (statistics.last_mean, statistics.first_mean, statistics.best)
+    )
+    over = last_episodes(statistics.count)
+    at_first = f"at first {first}, " if statistics.count > WINDOW else ""
+    return f"return {last} over {over} ({at_first}best episode {best})"

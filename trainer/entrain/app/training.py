@@ -140,7 +140,8 @@ class TrainingRun:
             except BaseException as error:
                 await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
-        logger.info("%s after %s env steps", outcome, f"{self.env_steps:,}")
+        episodes = {name: trainer.episodes for name, trainer in self.trainers.items()}
+        self._reporting.conclude(outcome, episodes, env_steps=self.env_steps, seconds=self.seconds)
         if self._failure is not None and outcome == "failed":
             raise self._failure
         return outcome

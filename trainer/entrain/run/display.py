@@ -12,12 +12,13 @@ from typing import Protocol, Self
 
 from entrain.metrics import (
     ENTROPY,
-    EPISODE_RETURN_MEAN,
-    EPISODE_RETURN_STD,
+    EPISODE_RETURN_LAST,
     EPISODES,
+    REWARD_PER_STEP,
     SIGMA,
     STEPS_PER_SECOND,
 )
+from entrain.run.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,17 @@ class DisplayRow:
     total_steps: int
     """Outcomes after which the policy is done."""
 
-    episodes: int
+    new_episodes: int
     """Episodes that ended since the update before."""
 
-    return_mean: float
-    return_std: float
-    """Mean and standard deviation over those episodes."""
+    episodes: int
+    """Episodes that ended so far."""
+
+    return_last: float
+    """Mean return of the last hundred of them."""
+
+    reward_per_step: float
+    """Mean over the steps of the update."""
 
     env_steps_per_second: float
 
@@ -50,18 +56,19 @@ class DisplayRow:
 
     @classmethod
     def from_metrics(
-        cls, metrics: Mapping[str, float], *, update: int, env_steps: int, total_steps: int
+        cls, metrics: Mapping[str, float], *, progress: Progress, total_steps: int
     ) -> Self:
         """Makes the row of one update from its metrics."""
         sigmas = [value for name, value in metrics.items() if SIGMA.has_name(name)]
-        episodes = metrics.get(EPISODES.name, 0.0)
+        new = metrics.get(EPISODES.name, 0.0)
         return cls(
-            update=update,
-            env_steps=env_steps,
+            update=progress.updates,
+            env_steps=progress.env_steps,
             total_steps=total_steps,
-            episodes=int(episodes) if math.isfinite(episodes) else 0,
-            return_mean=metrics.get(EPISODE_RETURN_MEAN.name, math.nan),
-            return_std=metrics.get(EPISODE_RETURN_STD.name, math.nan),
+            new_episodes=int(new) if math.isfinite(new) else 0,
+            episodes=progress.episodes,
+            return_last=metrics.get(EPISODE_RETURN_LAST.name, math.nan),
+            reward_per_step=metrics.get(REWARD_PER_STEP.name, math.nan),
             env_steps_per_second=metrics.get(STEPS_PER_SECOND.name, math.nan),
             entropy=metrics.get(ENTROPY.name, math.nan),
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,

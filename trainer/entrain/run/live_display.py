@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from entrain.metrics import ENTROPY, EPISODE_RETURN_MEAN, SIGMA, STEPS_PER_SECOND
+from entrain.metrics import ENTROPY, EPISODE_RETURN_LAST, SIGMA, STEPS_PER_SECOND
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
-from entrain.run.log_display import LogDisplay
+from entrain.run.log_display import LogDisplay, is_update
 from entrain.run.log_lines import LineFormatter
 from entrain.run.quantities import compact, counted, duration
 
@@ -30,9 +30,14 @@ _SMOOTHING = 0.1
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
-def display_for(console: Console) -> Display:
-    """Returns a live display if the terminal can show it, or else one that logs lines."""
-    drawable = console.is_terminal and not console.is_dumb_terminal
+def display_for(console: Console, *, for_programs: bool = False) -> Display:
+    """Returns a live display if the terminal can show it, or else one that logs lines.
+
+    Args:
+        console: writes to stdout.
+        for_programs: whether programs read what is logged, as JSON.
+    """
+    drawable = console.is_terminal and not console.is_dumb_terminal and not for_programs
     return LiveDisplay(console) if drawable else LogDisplay()
 
 
@@ -43,9 +48,6 @@ class _Policy:
     row: DisplayRow
     env_steps: int
     """Newer than that of the row, between updates."""
-
-    return_mean: float
-    """Of the last update in which an episode ended."""
 
     rate: float
     """Env steps per second, smoothed."""
@@ -68,6 +70,7 @@ class LiveDisplay:
         self._console = console
         self._clock = clock
         self._handler = _LiveHandler(console)
+        self._log = LogDisplay()
         self._silenced: list[logging.Handler] = []
         self._policies: dict[str, _Policy] = {}
         self._simulators: SimulatorsRow | None = None
@@ -107,12 +110,12 @@ class LiveDisplay:
             self._restore_logging()
 
     def update(self, behaviour: str, row: DisplayRow) -> None:
-        """Show the numbers of an update."""
+        """Show the numbers of an update; the log's file has them as a line."""
+        self._log.update(behaviour, row)
         before = self._policies.get(behaviour)
         self._policies[behaviour] = _Policy(
             row=row,
             env_steps=row.env_steps,
-            return_mean=_known(row.return_mean, before.return_mean if before else math.nan),
             rate=_smoothed(before.rate if before else math.nan, row.env_steps_per_second),
         )
         self._refresh()
@@ -120,6 +123,7 @@ class LiveDisplay:
     def serving(self, simulators: SimulatorsRow, env_steps: Mapping[str, int]) -> None:
         """Show who is connected, and how many steps each behaviour has done."""
         self._simulators = simulators
+        self._log.serving(simulators, env_steps)
         for behaviour, steps in env_steps.items():
             if behaviour in self._policies:
                 self._policies[behaviour].env_steps = steps
@@ -166,6 +170,8 @@ class _LiveHandler(logging.Handler):
         super().__init__()
         self._console = console
         self.setFormatter(LineFormatter())
+        # Updates are drawn.
+        self.addFilter(lambda record: not is_update(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -182,44 +188,67 @@ def _writes_to_terminal(handler: logging.Handler) -> bool:
     return stream in {sys.stdout, sys.stderr} and bool(stream.isatty())
 
 
-def _known(value: float, otherwise: float) -> float:
-    return value if math.isfinite(value) else otherwise
-
-
 def _smoothed(before: float, rate: float) -> float:
     if not math.isfinite(rate):
         return before
     return rate if not math.isfinite(before) else before + _SMOOTHING * (rate - before)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """One number of a policy's line."""
+
+    title: str
+    text: Callable[[_Policy], str]
+    from_width: int
+    """Of the narrowest terminal that shows it."""
+
+
+_COLUMNS = (
+    _Column(
+        "env steps",
+        lambda policy: f"{compact(policy.env_steps)} / {compact(policy.row.total_steps)}",
+        30,
+    ),
+    _Column("return", lambda policy: EPISODE_RETURN_LAST.text(policy.row.return_last), 0),
+    _Column("entropy", lambda policy: ENTROPY.text(policy.row.entropy), 80),
+    _Column("sigma", lambda policy: SIGMA.text(policy.row.sigma), 80),
+    _Column("steps/s", lambda policy: STEPS_PER_SECOND.text(policy.rate), 60),
+    _Column("left", lambda policy: duration(policy.left_s), 40),
+)
+
+_BAR_FROM_WIDTH = 70
+"""Below it, the bar would leave no room for a policy's name."""
+
+
 def _policy_table(policies: Mapping[str, _Policy], *, width: int) -> Table:
-    # The numbers and a short bar take 70 characters; long names give way to them.
+    # The numbers and a short bar take 70 characters of 80; long names give way to them.
+    columns = [column for column in _COLUMNS if width >= column.from_width]
+    has_bar = width >= _BAR_FROM_WIDTH
     name_width = min(max(width - 70, 8), 24)
-    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
+    table = Table(box=None, padding=(0, 2 if width >= 60 else 1, 0, 0), expand=has_bar)
+    table.header_style = "dim"
     table.add_column(
         "policy", no_wrap=True, overflow="ellipsis", style="bold", max_width=name_width
     )
-    table.add_column("", ratio=1, min_width=8)
-    for name in ("env steps", "return", "entropy", "sigma", "steps/s", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    if has_bar:
+        table.add_column("", ratio=1, min_width=8)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
     for behaviour, policy in policies.items():
-        total = policy.row.total_steps
-        table.add_row(
-            Text(behaviour),
-            ProgressBar(
-                total=total,
-                completed=min(policy.env_steps, total),
-                complete_style="cyan",
-                finished_style="green",
-            ),
-            f"{compact(policy.env_steps)} / {compact(total)}",
-            EPISODE_RETURN_MEAN.text(policy.return_mean),
-            ENTROPY.text(policy.row.entropy),
-            SIGMA.text(policy.row.sigma),
-            STEPS_PER_SECOND.text(policy.rate),
-            duration(policy.left_s),
-        )
+        bar = [_bar(policy)] if has_bar else []
+        table.add_row(Text(behaviour), *bar, *(column.text(policy) for column in columns))
     return table
+
+
+def _bar(policy: _Policy) -> ProgressBar:
+    total = policy.row.total_steps
+    return ProgressBar(
+        total=total,
+        completed=min(policy.env_steps, total),
+        complete_style="cyan",
+        finished_style="green",
+    )
 
 
 def _simulators_line(row: SimulatorsRow) -> Text:
@@ -227,4 +256,4 @@ def _simulators_line(row: SimulatorsRow) -> Text:
         who = f"{row.connected} of {row.expected} simulators are here; waiting for the others on "
     else:
         who = f"{counted(row.connected, 'simulator')} with {counted(row.agents, 'agent')} on "
-    return Text(f"{who}{row.address}", style="dim", no_wrap=True, overflow="ellipsis")
+    return Text(f"{who}{row.address}", style="dim", overflow="fold")

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from entrain.metrics import EPISODE_RETURN_MEAN, EPISODE_RETURN_STD, STEPS_PER_SECOND
+from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, STEPS_PER_SECOND
 from entrain.run.display import DisplayRow, SimulatorsRow
+from entrain.run.json_lines import fields
 from entrain.run.quantities import counted
 
 logger = logging.getLogger(__name__)
+
+UPDATE = "update %d%s: %s"
 
 
 class LogDisplay:
@@ -37,7 +40,22 @@ class LogDisplay:
         """Log the numbers of one update."""
         self._behaviours.add(behaviour)
         whose = f" of '{behaviour}'" if len(self._behaviours) > 1 else ""
-        logger.info("update %d%s: %s", row.update, whose, update_text(row))
+        logger.info(
+            UPDATE,
+            row.update,
+            whose,
+            update_text(row),
+            extra=fields(
+                policy=behaviour,
+                update=row.update,
+                env_steps=row.env_steps,
+                total_steps=row.total_steps,
+                episodes=row.episodes,
+                **{"return": row.return_last},
+                reward_per_step=row.reward_per_step,
+                env_steps_per_second=row.env_steps_per_second,
+            ),
+        )
 
     def serving(
         self,
@@ -55,17 +73,27 @@ class LogDisplay:
         """Nothing to put back."""
 
 
+def is_update(record: logging.LogRecord) -> bool:
+    """Whether a log record tells of an update."""
+    return record.name == logger.name and record.msg == UPDATE
+
+
 def update_text(row: DisplayRow) -> str:
-    """`491,520 env steps, return 212.4 +- 18.0 over 96 episodes, 9,830 steps/s`."""
+    """`491,520 env steps, return 212.4 over the last 100 episodes (96 new), 9,830 steps/s`."""
     facts = [f"{row.env_steps:,} env steps"]
-    if row.episodes and math.isfinite(row.return_mean):
-        spread = ""
-        if math.isfinite(row.return_std):
-            spread = f" +- {EPISODE_RETURN_STD.text(row.return_std)}"
-        over = counted(row.episodes, "episode")
-        facts.append(f"return {EPISODE_RETURN_MEAN.text(row.return_mean)}{spread} over {over}")
+    if math.isfinite(row.return_last):
+        over = last_episodes(row.episodes)
+        new = f"{row.new_episodes:,} new" if row.new_episodes else "none new"
+        facts.append(f"return {EPISODE_RETURN_LAST.text(row.return_last)} over {over} ({new})")
     else:
-        facts.append("no episode ended")
+        facts.append("no episode has ended yet")
+        if math.isfinite(row.reward_per_step):
+            facts.append(f"reward {REWARD_PER_STEP.text(row.reward_per_step)} per step")
     if math.isfinite(row.env_steps_per_second):
         facts.append(f"{STEPS_PER_SECOND.text(row.env_steps_per_second)} steps/s")
     return ", ".join(facts)
+
+
+def last_episodes(episodes: int) -> str:
+    """Returns `the last 100 episodes`, or how many there were if they are fewer."""
+    return "the last 100 episodes" if episodes > 100 else counted(episodes, "episode")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -20,6 +21,12 @@ OLD_LOGS = 3
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
 
+def utc(seconds: float) -> str:
+    """Returns seconds since 1970 as `2026-10-31T13:03:22.123Z`."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def level_word(record: logging.LogRecord) -> str:
     """Returns INFO, WARN, ERROR or DEBUG."""
     return _LEVELS.get(record.levelname, record.levelname)
@@ -32,6 +39,14 @@ class LineFormatter(logging.Formatter):
         super().__init__(
             "%(asctime)s %(word)-5s %(message)s" if with_time else "%(word)-5s %(message)s"
         )
+
+    def formatTime(  # noqa: N802 - logging's name
+        self,
+        record: logging.LogRecord,
+        datefmt: str | None = None,  # noqa: ARG002 - logging's signature
+    ) -> str:
+        """Returns `2026-10-31T13:03:22.123Z`, so that lines of several machines can be sorted."""
+        return utc(record.created)
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line of one record."""

@@ -138,12 +138,11 @@ class Attendance:
         slots = sum(b.batcher.leave(participant.id) for b in participant.behaviours.values())
         self._schedule_expiry()
         self.counters[counter] += 1
-        logger.log(
-            logging.INFO if counter == "sessions_left" else logging.WARNING,
-            "%s: %s slots released, %s open steps dropped",
-            words,
-            f"{slots:,}",
-            f"{open_steps:,}",
+        if counter == "sessions_left":
+            logger.info("%s, with %s agent%s", words, f"{slots:,}", "" if slots == 1 else "s")
+            return
+        logger.warning(
+            "%s: %s slots released, %s open steps dropped", words, f"{slots:,}", f"{open_steps:,}"
         )
 
     def stop_expiry(self) -> None:
