@@ -216,9 +216,8 @@ container() { # the containers of a compose service
 
 is_healthy() { podman healthcheck run "$(container trainer)"; }
 
-# $1 and $2: what the trainer does, with what.
+# The first time it begins a run; the next time it goes on with it.
 start_trainer() {
-    export ENTRAIN_COMMAND="$1" ENTRAIN_SUBJECT="$2"
     logged "up-trainer" compose up --detach --no-build trainer
     within 120 "the trainer's health check" is_healthy
     proved "the trainer serves: its health check says $(podman exec "$(container trainer)" \
@@ -351,7 +350,7 @@ main() {
     rm -rf "$workspace/secrets"
     docker/make-certificates.sh "$workspace/secrets" >"$workspace/certificates.log"
     sed "s/total_steps: .*/total_steps: $STEPS/" docker/run.yaml >"$workspace/run.yaml"
-    start_trainer train /config/run.yaml
+    start_trainer
     refuse token --tls-ca /run/secrets/authority
     refuse "within 4" # without TLS
 
@@ -364,7 +363,7 @@ main() {
     logged down compose down
 
     step "Resume, to a trained policy"
-    start_trainer resume "$RUN"
+    start_trainer
     start_simulators
     timeout 900 podman wait "$(container trainer)" >/dev/null || fail "training took over 900 s"
     check_outcome

@@ -60,4 +60,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "/opt/entrain/healthcheck.py"]
 ENTRYPOINT ["entrain"]
-CMD ["train", "/config/run.yaml"]
+CMD ["train", "/config/run.yaml", "--resume-or-start"]

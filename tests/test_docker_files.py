@@ -233,7 +233,8 @@ def test_the_trainer_may_take_longer_to_stop_than_an_update_may_take() -> None:
 
 def test_the_trainer_trains_what_is_mounted() -> None:
     command = service("trainer")["command"]
-    assert command == ["train", "/config/run.yaml"]
+    assert command == ["train", "/config/run.yaml", "--resume-or-start"]
+    assert service("trainer")["restart"].startswith("on-failure")
     assert "./run.yaml:/config/run.yaml:ro" in service("trainer")["volumes"]
 
 

@@ -224,7 +224,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
 ) -> None:
     monkeypatch.setattr(commands, "_write_results", lambda *_: None)
     folder = copy_of(stopped, tmp_path)
-    newest, before = CheckpointStore(folder.checkpoints, keep=9).paths
+    newest, before, *_ = CheckpointStore(folder.checkpoints, keep=9).paths
     arrays = newest / "arrays.safetensors"
     arrays.write_bytes(arrays.read_bytes()[:-1])
     caplog.set_level(logging.INFO)

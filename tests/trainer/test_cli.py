@@ -39,8 +39,8 @@ class FakeCommands(types.ModuleType):
         self.calls: list[tuple[Any, ...]] = []
         self.answer: int | BaseException | signal.Signals = 0
 
-    def train(self, config: RunConfig) -> int:
-        return self._called("train", config)
+    def train(self, config: RunConfig, *, resume_or_start: bool) -> int:
+        return self._called("train", config, *(["resume"] if resume_or_start else []))
 
     def resume(self, run: Path, overrides: list[str]) -> int:
         return self._called("resume", run, overrides)

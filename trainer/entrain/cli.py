@@ -29,11 +29,11 @@ _EXIT_CODES: Final = {
     1: "a bug in entrain; the traceback says where",
     2: "the command line or the configuration is wrong; nothing was started",
     3: "a checkpoint is missing, damaged or made for another spec",
-    4: "cannot listen: port, certificate or token",
-    5: "no simulator came, or all left for good",
+    4: "cannot listen: port (start again if it was in use), certificate or token",
+    5: "no simulator came, or all left for good; start again if others start them",
     6: "training diverged: a loss or gradient was not finite; saved in the state before that",
-    7: "the disk refuses what must be written; what was saved before is as it was",
-    75: "another trainer has the run folder; try again when it has ended",
+    7: "the disk refuses (full, read-only, folder deleted); start again when it is mended",
+    75: "another trainer has the run folder; start again, in a minute if it has died",
     INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
 }
 
@@ -98,6 +98,14 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         typer.Option("--insecure", help="Listen beyond this machine without TLS: anyone may join."),
     ] = False,
     runs_directory: Annotated[Path | None, typer.Option(help="Where run folders are made.")] = None,
+    resume_or_start: Annotated[
+        bool,
+        typer.Option(
+            "--resume-or-start",
+            help="If the run's folder exists, go on with the run in it: the same command may be "
+            "given again after a crash.",
+        ),
+    ] = False,
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -115,7 +123,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.train(run))
+    raise typer.Exit(commands.train(run, resume_or_start=resume_or_start))
 
 
 @app.command()

@@ -174,13 +174,17 @@ async def test_without_an_update_the_first_comes_a_minute_after_the_first_step(
     assert store.saved == [5]
 
 
-async def test_a_resumed_run_has_its_first_one(
-    store: FakeStore, clock: Clock, timed: Checkpointing
-) -> None:
+async def test_a_resumed_run_writes_its_first_one_early_too(store: FakeStore, clock: Clock) -> None:
+    # Else one that is killed every few minutes would never come further.
+    store.let_go.set()
     resumed = Checkpointing(store, every_steps=1000, every_s=600.0, saved_at=20, clock=clock)
-    resumed.note_update()
     clock.now_s = 100.0
-    resumed.save_if_due(40, never)
+    resumed.save_if_due(20, never)
+    resumed.save_if_due(30, never)
+    resumed.note_update()
+    resumed.save_if_due(40, state_at(40))
+    await resumed.finish()
+    assert store.saved == [40]
 
 
 async def test_checkpoints_come_by_time_if_that_is_earlier_and_only_if_something_was_done(
@@ -188,25 +192,50 @@ async def test_checkpoints_come_by_time_if_that_is_earlier_and_only_if_something
 ) -> None:
     store.let_go.set()
     timed = Checkpointing(store, every_steps=1000, every_s=600.0, saved_at=50, clock=clock)
+    timed.note_update()
+    timed.save_if_due(55, state_at(55))
+    await timed.finish()
     clock.now_s = 599.0
     timed.save_if_due(60, never)
     clock.now_s = 600.0
-    timed.save_if_due(50, never)
+    timed.save_if_due(55, never)
     timed.save_if_due(60, state_at(60))
     await timed.finish()
     clock.now_s = 1199.0
     timed.save_if_due(80, never)
     timed.save_if_due(1060, state_at(1060))
     await timed.finish()
-    assert store.saved == [60, 1060]
+    assert store.saved == [55, 60, 1060]
 
 
-async def test_one_that_is_wanted_is_due_at_once(store: FakeStore, timed: Checkpointing) -> None:
-    timed.want_now()
-    timed.save_if_due(0, state_at(0))
-    await timed.finish()
-    timed.save_if_due(0, never)
-    assert store.saved == [0]
+class Keeper:
+    """Finds the folder deleted, once."""
+
+    def __init__(self) -> None:
+        self.is_deleted = True
+        self.newest: list[Path | None] = []
+
+    def look(self, newest: Path | None) -> bool:
+        self.newest.append(newest)
+        was_deleted, self.is_deleted = self.is_deleted, False
+        return was_deleted
+
+    def check(self) -> None:
+        raise AssertionError("the store is a fake")
+
+
+async def test_after_the_folder_was_deleted_one_is_due_at_once(store: FakeStore) -> None:
+    store.let_go.set()
+    keeper = Keeper()
+    schedule = Checkpointing(store, every_steps=1000, saved_at=5, keeper=keeper)
+    schedule.save_if_due(5, never)
+    schedule.look()
+    schedule.save_if_due(5, state_at(5))
+    await schedule.finish()
+    schedule.look()
+    schedule.save_if_due(5, never)
+    assert store.saved == [5]
+    assert keeper.newest == [None, Path("step-5")]
 
 
 async def test_a_disk_that_refuses_is_said_once_tried_again_and_said_to_be_well(

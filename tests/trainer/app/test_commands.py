@@ -1,5 +1,6 @@
 """What the commands do around a run: folder, configuration, threads, what is left of a failure."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import (
     CheckpointError,
+    ConfigError,
+    DiskError,
     EntrainError,
     ExportError,
     MissingExtraError,
@@ -19,6 +22,7 @@ from entrain.errors import (
     TrainingDivergedError,
 )
 from entrain.rollout.ledger import Ledger
+from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.progress import Progress
 from entrain.run.summary import Outcome, PolicySummary, RunSummary
@@ -36,6 +40,8 @@ class FakeRun:
     policies: Mapping[str, Any] = {}
     trainers: Mapping[str, Any] = {}
     measures = ""
+    is_finished = False
+    env_steps = 7
     prints = ""
 
     def __init__(self, _config: RunConfig, folder: RunFolder, *_: Any, **options: Any) -> None:
@@ -50,6 +56,7 @@ class FakeRun:
             (self.folder.simulators / "game-0.log").write_text(self.prints)
         if isinstance(self.ends_with, BaseException):
             raise self.ends_with
+        CheckpointStore(self.folder.checkpoints, keep=1).save({}, step=7)
         return self.ends_with
 
     def summary(self, outcome: Outcome) -> RunSummary:
@@ -223,6 +230,7 @@ def test_resuming_without_a_checkpoint_is_refused_and_changes_nothing(
 ) -> None:
     assert commands.train(config(tmp_path)) == 0
     text = (tmp_path / "run" / "config.yaml").read_text()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         commands.resume(tmp_path / "run", ["seed=5"])
     assert (tmp_path / "run" / "config.yaml").read_text() == text
@@ -263,3 +271,67 @@ def test_what_simulators_printed_before_a_failure_stays(tmp_path: Path, run: typ
     with pytest.raises(NoSimulatorError):
         commands.train(config(tmp_path))
     assert folders(tmp_path) == ["run"]
+
+
+def test_resume_or_start_begins_in_the_folder_of_that_name_and_goes_on_in_it(
+    tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.ends_with = "stopped"
+    began_with: list[Any] = []
+    original = run.__init__
+
+    def remember(self: FakeRun, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        began_with.append(self.restored)
+
+    monkeypatch.setattr(run, "__init__", remember)
+    for _ in range(2):
+        assert commands.train(config(tmp_path), resume_or_start=True) == 0
+    assert folders(tmp_path) == ["run"]
+    assert began_with[0] is None
+    assert began_with[1].step == 7
+
+
+def test_resume_or_start_after_a_crash_before_the_first_checkpoint_begins_anew(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    commands._write_config(folder, config(tmp_path, "seed=3"))
+    assert commands.train(config(tmp_path, "seed=3"), resume_or_start=True) == 0
+    with pytest.raises(ConfigError, match="seed is 4, there 3") as refusal:
+        commands.train(config(tmp_path, "seed=4"), resume_or_start=True)
+    assert refusal.value.exit_code == 2
+    assert run.ends_with == "completed"
+
+
+def test_resume_or_start_never_begins_anew_over_damaged_checkpoints(
+    tmp_path: Path, run: type[FakeRun]
+) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    (folder.checkpoints / "0001-step-5").mkdir()
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
+        commands.train(config(tmp_path), resume_or_start=True)
+    assert (folder.checkpoints / "0001-step-5").is_dir()
+    assert run.ends_with == "completed"
+
+
+def test_a_finished_run_starts_nothing_and_gets_what_a_kill_kept_from_it(
+    tmp_path: Path, run: type[FakeRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.train(config(tmp_path)) == 0
+    folder = RunFolder(tmp_path / "run")
+    folder.summary.unlink()
+    run.is_finished, run.ends_with = True, ServeError("nothing may be started")
+    assert commands.train(config(tmp_path), resume_or_start=True) == 0
+    assert commands.resume(folder.path, []) == 0
+    assert f"{folder.path} is finished: 7 env steps" in capsys.readouterr().out
+    assert RunSummary.load(folder.summary).outcome == "completed"
+
+
+def test_a_folder_that_is_deleted_as_the_run_ends_is_an_error(
+    tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "_write_results", lambda folder, *_: shutil.rmtree(folder.path))
+    with pytest.raises(DiskError, match="was deleted, at least in part, as the run ended"):
+        commands.train(config(tmp_path))
+    assert run.ends_with == "completed"

@@ -3,6 +3,7 @@
 import errno
 import logging
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,7 +89,7 @@ def test_a_resumed_run_shows_each_step_once(folder: RunFolder) -> None:
         for step in (1, 2, 3, 4):
             writer.write("walker", step, {"policy/kl": 1.0})
     with MetricsWriter(folder, clock=clock) as writer:
-        assert writer.resume_at({"walker": 2}) == 2
+        assert writer.resume_at({"walker": 2}).rows == 2
         for step in (3, 4, 5):
             writer.write("walker", step, {"policy/kl": 9.0})
     for shown in (rows, scalars):
@@ -196,3 +197,40 @@ def test_an_event_file_that_breaks_is_given_up_with_one_warning(
 
 def test_its_text_names_the_file(writer: MetricsWriter) -> None:
     assert "metrics.csv" in repr(writer)
+
+
+def test_events_and_rows_are_written_again_once_there_is_room_and_that_is_said(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = 1_760_000_000.0
+    writer = MetricsWriter(folder, clock=lambda: now_s)
+    caplog.set_level(logging.INFO)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full_disk)
+        patch.setattr("entrain.run.table.replace_file", full_disk)
+        for step in (1, 2, 3):
+            writer.write("walker", step, {"policy/kl": 1.0})
+            now_s += 31.0
+    writer.write("walker", 4, {"policy/kl": 1.0})
+    writer.write("walker", 5, {"policy/kl": 1.0})
+    writer.close()
+    # The fifth is of behaviours.json.
+    assert len(caplog.messages) == 5
+    assert caplog.text.count("cannot be written (No space left") == 1
+    assert caplog.text.count("metrics.csv is written again, the 4 rows that waited too") == 1
+    assert caplog.text.count("events of 'walker' are written again") == 1
+    assert [step for step, _ in rows(folder, "walker", "policy/kl")] == [1, 2, 3, 4, 5]
+    assert scalars(folder, "walker", "policy/kl") == [(4, 1.0), (5, 1.0)]
+
+
+def test_files_that_were_deleted_are_begun_again(folder: RunFolder) -> None:
+    now_s = 1_760_000_000.0
+    writer = MetricsWriter(folder, clock=lambda: now_s)
+    writer.write("walker", 1, {"policy/kl": 1.0})
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    now_s += 31.0
+    writer.write("walker", 2, {"policy/kl": 1.0})
+    writer.close()
+    assert [step for step, _ in rows(folder, "walker", "policy/kl")] == [2]
+    assert scalars(folder, "walker", "policy/kl") == [(2, 1.0)]

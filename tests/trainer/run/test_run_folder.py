@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from entrain.errors import ConfigError
+from entrain.errors import ConfigError, InUseError
 from entrain.run.folder import RunFolder
 
 
@@ -134,7 +134,7 @@ def test_a_misspelt_run_is_refused_and_its_neighbours_are_named(tmp_path: Path) 
 
 def test_two_trainers_never_have_one_folder(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "walk")
-    with folder.lock(), pytest.raises(ConfigError, match="is in use by process"):
+    with folder.lock(), pytest.raises(InUseError, match="is in use by process"):
         RunFolder(folder.path).lock()
     folder.lock().release()
 

@@ -11,13 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from entrain.app.folder_keeper import Keeper, Unkept
+from entrain.config.run import CheckpointsConfig
 from entrain.errors import DiskError
+from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.folder import RunFolder
 from entrain.state import State
 
 logger = logging.getLogger(__name__)
 
 FIRST_S = 60.0
-"""The first checkpoint comes this long after the first env step, if no update was done before."""
+"""The first checkpoint of a sitting comes this long after its first env step, if no update was done
+before."""
 
 RETRY_S = 30.0
 """Time between two tries while the disk refuses."""
@@ -43,7 +48,8 @@ class Checkpointing:
         *,
         every_steps: int,
         every_s: float = math.inf,
-        saved_at: int | None = None,
+        saved_at: int = 0,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Write nothing yet.
@@ -52,16 +58,18 @@ class Checkpointing:
             store: writes checkpoints; used by one thread at a time.
             every_steps: env steps between the beginnings of two checkpoints.
             every_s: seconds between them, if they are over earlier.
-            saved_at: env steps of the checkpoint that the run goes on from; None if there is none.
+            saved_at: env steps of the checkpoint that the run goes on from.
+            keeper: looks after the folder of the run.
             clock: seconds.
         """
         self._store = store
         self._every_steps = every_steps
         self._every_s = every_s
+        self._keeper = keeper or Unkept()
         self._clock = clock
-        self._saved_at = saved_at or 0
+        self._saved_at = saved_at
         self._saved_s = clock()
-        self._has_any = saved_at is not None
+        self._has_any = False
         self._is_wanted = False
         self._first_step_s = math.inf
         self._refused_s = -math.inf
@@ -78,12 +86,20 @@ class Checkpointing:
         """Env steps at which the newest checkpoint was begun; 0 if there is none."""
         return self._saved_at
 
-    def want_now(self) -> None:
-        """Let the next checkpoint be due, although it is not time."""
-        self._is_wanted = True
+    def look(self) -> None:
+        """See that the run folder is whole; else the next checkpoint is due at once.
+
+        Raises:
+            InUseError, DiskError: see `Keeper.look`.
+        """
+        if self._keeper.look(self.newest):
+            self._is_wanted = True
 
     def note_update(self) -> None:
-        """A policy has learned: from now on a run without any checkpoint would lose something."""
+        """A policy has learned: the first checkpoint is due, also after a resume.
+
+        Without it, a run that is killed again and again within minutes would never come further.
+        """
         self._is_wanted = self._is_wanted or not self._has_any
 
     def save_if_due(self, env_steps: int, take_state: Callable[[], State]) -> None:
@@ -93,7 +109,7 @@ class Checkpointing:
             env_steps: done so far.
             take_state: called before this returns, if a checkpoint is begun.
         """
-        if env_steps and self._first_step_s == math.inf:
+        if env_steps > self._saved_at and self._first_step_s == math.inf:
             self._first_step_s = self._clock()
         is_writing = self._writing is not None and not self._writing.done()
         if not is_writing and self._is_due(env_steps):
@@ -123,6 +139,7 @@ class Checkpointing:
     async def save_last(self, env_steps: int, take_state: Callable[[], State]) -> None:
         """Write a checkpoint after the one that is being written; DiskError if that fails."""
         await self.finish()
+        self.look()
         path = await asyncio.to_thread(self._store.save, take_state(), step=env_steps)
         self._saved_at, self.newest = env_steps, path
         logger.info("saved %s", path)
@@ -143,3 +160,16 @@ class Checkpointing:
             if self._is_refused:
                 logger.info("checkpoints can be written again: %s", self.newest)
             self._is_refused = False
+
+
+def make_checkpointing(
+    options: CheckpointsConfig, folder: RunFolder, keeper: Keeper, restored: Loaded | None
+) -> Checkpointing:
+    """Makes the checkpointing of a run, which may go on from the checkpoint `restored`."""
+    return Checkpointing(
+        CheckpointStore(folder.checkpoints, keep=options.keep, check=keeper.check),
+        every_steps=options.every_steps,
+        every_s=60.0 * options.every_minutes or math.inf,
+        saved_at=0 if restored is None else restored.step,
+        keeper=keeper,
+    )

@@ -23,13 +23,15 @@ from entrain.app.build import (
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
+from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.launcher import Launcher
 from entrain.app.process import prepare_process
 from entrain.app.signals import StopRequest, stop_on_signals
+from entrain.app.starting import config_to_use, newest_if_any
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
-from entrain.errors import ConfigError, EntrainError, MissingExtraError, describe
+from entrain.errors import ConfigError, DiskError, EntrainError, MissingExtraError, describe
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.durable import replace_file
@@ -37,21 +39,33 @@ from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
 from entrain.run.json_lines import fields, is_json_logged
 from entrain.run.live_display import display_for
+from entrain.run.lock import RunLock
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
-from entrain.run.summary import Outcome
+from entrain.run.summary import Outcome, RunSummary
 from entrain.serving.front import Front
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: RunConfig) -> int:
-    """Make a run folder, and train until the run is complete or asked to stop."""
-    folder = RunFolder.create(config.runs_directory, config.name)
+def train(config: RunConfig, *, resume_or_start: bool = False) -> int:
+    """Make a run folder, and train until the run is complete or asked to stop.
+
+    Args:
+        config: every option.
+        resume_or_start: if the folder of that name exists, go on with the run in it.
+    """
+    if resume_or_start:
+        folder, is_new = RunFolder.named(config.runs_directory, config.name)
+    else:
+        folder, is_new = RunFolder.create(config.runs_directory, config.name), True
     try:
-        return _train(config, folder, restored=None)
+        with folder.lock() as lock:
+            config = config_to_use(folder, config)
+            return _train(config, folder, lock, restored=newest_if_any(folder, config))
     except EntrainError:
-        folder.remove_if_nothing_came_of_it()
+        if is_new:
+            folder.remove_if_nothing_came_of_it()
         raise
 
 
@@ -59,9 +73,9 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     """Go on with the run in folder `run` from its newest valid checkpoint."""
     folder = RunFolder.existing(run)
     config = load_config(folder.config, overrides)
-    with folder.lock():
+    with folder.lock() as lock:
         restored = _load_newest(folder, config, purpose="going on from")
-    return _train(config, folder, restored=restored)
+        return _train(config, folder, lock, restored=restored)
 
 
 def evaluate(
@@ -147,12 +161,11 @@ def export(run: Path, output: Path | None) -> int:
     return 0
 
 
-def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> int:
+def _train(config: RunConfig, folder: RunFolder, lock: RunLock, *, restored: Loaded | None) -> int:
     prepare_process(threads=config.threads)
     console = Console()
     with (
         stop_on_signals() as request,
-        folder.lock(),
         logging_to(folder.log),
         display_for(console, for_programs=is_json_logged()) as display,
     ):
@@ -162,7 +175,10 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
             display,
             launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
+            keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
         )
+        if run.is_finished:
+            return _say_finished(folder, run, console)
         # Only now: a configuration that does not fit the checkpoint must not replace the old one.
         _write_config(folder, config)
         try:
@@ -174,6 +190,7 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
         what = "the report" if outcome == "stopped" else "the report and the policies"
         display.message(f"writing {what}")
         _write_results(folder, run, outcome)
+    _require_whole(folder)
     if is_json_logged():
         logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
         return 0
@@ -187,6 +204,36 @@ def _train(config: RunConfig, folder: RunFolder, *, restored: Loaded | None) -> 
             soft_wrap=True,
         )
     return 0
+
+
+def _say_finished(folder: RunFolder, run: TrainingRun, console: Console) -> int:
+    """Start nothing; write what is missing, if the run was killed after its last checkpoint."""
+    if not _is_complete(folder):
+        _write_results(folder, run, "completed")
+    console.print(
+        f"{folder.path} is finished: {run.env_steps:,} env steps, nothing is left to do\n"
+        f"to train on: entrain resume {folder.path} --set policies.NAME.total_steps=MORE",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _is_complete(folder: RunFolder) -> bool:
+    try:
+        return RunSummary.load(folder.summary).outcome == "completed"
+    except ConfigError:
+        return False
+
+
+def _require_whole(folder: RunFolder) -> None:
+    """DiskError if the folder was deleted as the run ended: then nothing of it can be resumed."""
+    has_checkpoint = folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
+    if not (folder.config.is_file() and has_checkpoint):
+        raise DiskError(
+            f"{folder.path} was deleted, at least in part, as the run ended: it has no "
+            "configuration or no checkpoint, and cannot be resumed"
+        )
 
 
 def _write_config(folder: RunFolder, config: RunConfig) -> None:

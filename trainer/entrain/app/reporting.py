@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Self
 
 from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
+from entrain.app.run_clock import RunClock
 from entrain.config.run import RunConfig
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
 from entrain.rollout.return_statistics import WINDOW, ReturnStatistics
@@ -17,9 +19,10 @@ from entrain.run.episode_table import EpisodeTable
 from entrain.run.folder import RunFolder
 from entrain.run.json_lines import fields
 from entrain.run.log_display import last_episodes
+from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.quantities import duration
-from entrain.run.summary import Outcome
+from entrain.run.summary import Outcome, PolicySummary, RunSummary, describe_sessions, software
 from entrain.serving.participants import Participants
 from entrain.stopwatch import Shares
 from entrain.trainer import EpisodeSource, Update
@@ -45,11 +48,14 @@ class Reporting:
             participants: counts simulators, agents and the time spent on their messages.
         """
         self._config = config
+        self._folder = folder
         self._display = display
         self._participants = participants
         self._metrics = MetricsWriter(folder)
         self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
         self._messages = Shares()
+        self.losses = Losses()
+        """What resumes have lost so far."""
         self._rows: dict[str, DisplayRow] = {}
         self._endless: set[str] = set()
 
@@ -65,10 +71,50 @@ class Reporting:
         self._metrics.close()
         self._episodes.flush()
 
-    def resume_at(self, env_steps: Mapping[str, int], episodes: Mapping[str, int]) -> None:
-        """Remove what was measured after these env steps and episodes of each behaviour."""
-        self._metrics.resume_at(env_steps)
+    def resume_at(
+        self,
+        env_steps: Mapping[str, int],
+        episodes: Mapping[str, int],
+        *,
+        since: str,
+        earlier: Losses,
+    ) -> None:
+        """Remove what was measured after a checkpoint, and say what is lost with it.
+
+        Args:
+            env_steps: {behaviour: env steps} of the checkpoint.
+            episodes: {behaviour: episodes} that it counts.
+            since: names the checkpoint.
+            earlier: what was lost before.
+        """
+        lost = self._metrics.resume_at(env_steps)
         self._episodes.drop_rows_beyond(episodes)
+        self.losses = earlier + lost
+        if lost:
+            logger.warning("lost since %s: %s; they are done again", since, lost)
+
+    def begin_anew(self) -> None:
+        """Remove what a sitting measured that ended before its first checkpoint."""
+        if self._folder.metrics.is_file() or self._folder.episodes.is_file():
+            self.resume_at({}, {}, since="the beginning", earlier=Losses())
+
+    def summary(
+        self, outcome: Outcome, clock: RunClock, policies: Mapping[str, PolicySummary]
+    ) -> RunSummary:
+        """Returns what the run has come to, with how far each policy came."""
+        counters = dict(self._participants.counters)
+        return RunSummary(
+            name=self._folder.name,
+            outcome=outcome,
+            started_at=clock.started_at,
+            ended_at=time.time(),
+            seconds=clock.seconds,
+            simulators=(describe_sessions(counters),),
+            software=software(),
+            policies=policies,
+            counters=counters,
+            lost=self.losses,
+        )
 
     def watch(self, behaviour: str) -> EpisodeWatch:
         """Returns what writes the episodes of `behaviour`."""

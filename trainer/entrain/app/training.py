@@ -15,7 +15,6 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
@@ -27,7 +26,8 @@ from entrain.app.build import (
     require_networks,
     require_priors,
 )
-from entrain.app.checkpointing import Checkpointing
+from entrain.app.checkpointing import make_checkpointing
+from entrain.app.folder_keeper import Keeper, Unkept
 from entrain.app.launcher import Launcher
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
@@ -37,10 +37,11 @@ from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import NoSimulatorError, TrainingDivergedError, ungrouped
 from entrain.policy.actor_critic import ActorCritic
-from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.checkpoint import Loaded
 from entrain.run.display import Display
 from entrain.run.folder import RunFolder
-from entrain.run.summary import Outcome, RunSummary, describe_sessions, software
+from entrain.run.losses import Losses
+from entrain.run.summary import Outcome, RunSummary
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending
 from entrain.state import State
@@ -63,6 +64,7 @@ class TrainingRun:
         *,
         launcher: Callable[[str], Launcher],
         restored: Loaded | None = None,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build what can be built before a simulator says what it is.
@@ -73,6 +75,7 @@ class TrainingRun:
             display: shows how the run goes.
             launcher: makes the launcher of simulators, given the address that they dial.
             restored: the checkpoint to go on from.
+            keeper: looks after the folder; without one, it is left as it is.
             clock: seconds.
 
         Raises:
@@ -81,7 +84,6 @@ class TrainingRun:
         require_networks(config)
         require_priors(config)
         self._config = config
-        self._folder = folder
         self._make_launcher = launcher
         self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
@@ -90,11 +92,8 @@ class TrainingRun:
         self._group: asyncio.TaskGroup | None = None
         self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
         self._front = make_front(self._participants, run_id=folder.name)
-        self._checkpointing = Checkpointing(
-            CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep),
-            every_steps=config.checkpoints.every_steps,
-            every_s=60.0 * config.checkpoints.every_minutes or math.inf,
-            saved_at=None if restored is None else restored.step,
+        self._checkpointing = make_checkpointing(
+            config.checkpoints, folder, keeper or Unkept(), restored
         )
         self._reporting = Reporting(config, folder, display, self._participants)
         self._serving: list[asyncio.Task[None]] = []
@@ -104,7 +103,9 @@ class TrainingRun:
         self._address = ""
         if restored is not None:
             with checked(restored.path):
-                self._load_state(restored.state)
+                self._load_state(restored)
+        else:
+            self._reporting.begin_anew()
 
     @property
     def seconds(self) -> float:
@@ -125,6 +126,11 @@ class TrainingRun:
     def trainers(self) -> Mapping[str, Trainer]:
         """{behaviour: its trainer}."""
         return self._trainers.by_name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every policy had its total steps when the checkpoint was written."""
+        return bool(self.trainers) and self._trainers.are_all_complete()
 
     async def run(self, stop: asyncio.Event) -> Outcome:
         """Train until every policy is done, or `stop` is set; then save what was learned.
@@ -240,6 +246,7 @@ class TrainingRun:
                 had_begun = True
                 self._trainers.warn_of_missing()
             self._show()
+            self._checkpointing.look()
             self._save_if_due()
             if self._trainers.have_idle_guests():
                 self.note_completion()
@@ -282,17 +289,7 @@ class TrainingRun:
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
-        return RunSummary(
-            name=self._folder.name,
-            outcome=outcome,
-            started_at=self._clock.started_at,
-            ended_at=time.time(),
-            seconds=self.seconds,
-            simulators=(describe_sessions(self._participants.counters),),
-            software=software(),
-            policies=self._trainers.summaries(),
-            counters=dict(self._participants.counters),
-        )
+        return self._reporting.summary(outcome, self._clock, self._trainers.summaries())
 
     def record(self, update: Update) -> None:
         """Report one update, and save if it is time."""
@@ -308,12 +305,14 @@ class TrainingRun:
         self._reporting.write_episodes()
         return {
             **self._clock.state(),
+            "losses": self._reporting.losses.state(),
             "participants": self._participants.state(),
             "front": self._front.state(),
             "policies": policies,
         }
 
-    def _load_state(self, state: State) -> None:
+    def _load_state(self, restored: Loaded) -> None:
+        state = restored.state
         # This makes the trainers: their behaviours are new to the run.
         self._participants.load_state(state["participants"])
         self._front.load_state(state["front"])
@@ -323,4 +322,6 @@ class TrainingRun:
         self._reporting.resume_at(
             self._trainers.env_steps_by_name,
             {name: trainer.episodes.num_closed for name, trainer in self.trainers.items()},
+            since=f"{restored.path.name}, {restored.step:,} env steps",
+            earlier=Losses(**state.get("losses", {})),
         )

@@ -175,9 +175,9 @@ class CheckpointsConfig(Options):
     """When checkpoints are written, and how many are kept."""
 
     every_steps: Count = 100_000
-    """Env steps, of all policies together, between checkpoints. The first is written after the
-    first update, or a minute after the first step if that is earlier; the last when the run ends.
-    """
+    """Env steps, of all policies together, between checkpoints. The first after a start or
+    resume is written after an update, or a minute after a step if that is earlier; the last when
+    the run ends."""
 
     every_minutes: NonNegative = 10.0
     """Minutes between checkpoints, if they are fewer than `every_steps` take: what a crash may cost

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +65,21 @@ class CheckpointStore:
     Owned by the process that holds the run's lock; others may only `load_newest`.
     """
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    def __init__(
+        self, folder: Path, *, keep: int, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Use the checkpoints in `folder`.
+
+        Args:
+            folder: need not exist before the first `save`.
+            keep: how many whole ones stay.
+            check: raises if this process may not write there any more.
+        """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one checkpoint must stay")
         self._folder = folder
         self._keep = keep
+        self._check = check
         self._known: dict[Path, tuple[Stamps | None, str]] = {}
         """{checkpoint: its stamps when it was read or written, and what was wrong with it}."""
 
@@ -92,6 +102,7 @@ class CheckpointStore:
             TypeError: the state holds a value that no State may hold.
         """
         files = encode_files(state, step=step)
+        self._check()
         path = self._folder / f"step-{step}"
         try:
             serial = _serial(self.paths[0]) + 1 if self.paths else 1
@@ -157,6 +168,7 @@ class CheckpointStore:
             for name, content in files.items():
                 write_file(temporary / name, content)
             sync_folder(temporary)
+            self._check()
             # The serial is new, so no folder of this name exists.
             os.rename(temporary, path)  # noqa: PTH104
         except BaseException:

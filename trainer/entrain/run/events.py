@@ -19,7 +19,14 @@ class EventFile:
     If it cannot be written, that is logged once and later events are dropped: the run goes on.
     """
 
-    def __init__(self, folder: Path, *, wall_time: float, purge_step: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wall_time: float,
+        purge_step: int | None = None,
+        complains: bool = True,
+    ) -> None:
         """Begin a file.
 
         Args:
@@ -27,12 +34,15 @@ class EventFile:
             wall_time: seconds since 1970. It is part of the file's name, because TensorBoard reads
                 the files of a folder in the order of their names.
             purge_step: TensorBoard drops events of earlier files from this step on.
+            complains: whether it is logged if the file cannot be written.
         """
         self._folder = folder
+        self._complains = complains
+        self._path = _new_path(folder, wall_time)
         self._writer: RecordWriter | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._writer = RecordWriter(_new_path(folder, wall_time).open("xb"))
+            self._writer = RecordWriter(self._path.open("xb"))
         except OSError as error:
             self._give_up(error)
         self._add(Event(wall_time=wall_time, file_version="brain.Event:2"))
@@ -43,6 +53,11 @@ class EventFile:
 
     def __repr__(self) -> str:
         return f"<EventFile in {self._folder}>"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether events are dropped: the file could not be written, or was deleted."""
+        return self._writer is None or not self._path.exists()
 
     def add(self, metrics: Mapping[str, float], *, step: int, wall_time: float) -> None:
         """Add one value of each metric, at `step`."""
@@ -75,11 +90,13 @@ class EventFile:
 
     def _give_up(self, error: OSError) -> None:
         self._writer = None
-        logger.warning(
-            "TensorBoard events in %s cannot be written (%s); metrics.csv has the same numbers",
-            self._folder,
-            error.strerror,
-        )
+        if self._complains:
+            logger.warning(
+                "TensorBoard events in %s cannot be written (%s); metrics.csv has the same numbers",
+                self._folder,
+                error.strerror,
+            )
+        self._complains = False
 
 
 def _new_path(folder: Path, wall_time: float) -> Path:

@@ -1,11 +1,13 @@
 """The folder of one run: the path of every file in it."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from entrain.errors import ConfigError
+from entrain.errors import ConfigError, DiskError, EntrainError
+from entrain.run.disk import refused, remedy
 from entrain.run.durable import replace_file
 from entrain.run.lock import RunLock
 from entrain.run.names import BehaviourNames
@@ -42,14 +44,25 @@ class RunFolder:
         try:
             runs_directory.mkdir(parents=True, exist_ok=True)
             folder = cls(_make_numbered(runs_directory, name))
-            for part in (folder.checkpoints, folder.policies, folder.tensorboard):
-                part.mkdir()
+            folder.make_parts()
         except OSError as error:
-            raise ConfigError(
-                f"cannot make a run folder in {runs_directory}: {error.strerror}; "
-                "check its permissions and the disk's space, or set runs_directory"
-            ) from error
+            raise _not_made(runs_directory, error) from error
         return folder
+
+    @classmethod
+    def named(cls, runs_directory: Path, name: str) -> tuple[Self, bool]:
+        """Returns RUNS_DIRECTORY/NAME, made if it was not there, and whether it was made here."""
+        path = runs_directory / name
+        try:
+            runs_directory.mkdir(parents=True, exist_ok=True)
+            is_new = not path.is_dir()
+            if is_new:
+                path.mkdir(exist_ok=True)
+            folder = cls(path)
+            folder.make_parts()
+        except OSError as error:
+            raise _not_made(runs_directory, error) from error
+        return folder, is_new
 
     @classmethod
     def existing(cls, path: Path) -> Self:
@@ -65,6 +78,12 @@ class RunFolder:
         """The name of the folder, without its parents."""
         return self.path.resolve().name
 
+    def make_parts(self) -> None:
+        """Make what is missing of this folder and those in it."""
+        for part in (self.checkpoints, self.policies, self.tensorboard):
+            part.mkdir(parents=True, exist_ok=True)
+        self._behaviours.store_again()
+
     def remove_if_nothing_came_of_it(self) -> None:
         """Remove the folder if the run failed before its first update and checkpoint.
 
@@ -78,15 +97,17 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def lock(self) -> RunLock:
-        """Lock the folder against other trainers; ConfigError if another one has the lock."""
+        """Lock the folder against other trainers; InUseError if another one has the lock."""
         return RunLock(self.path / "run.lock")
 
     def write_config(self, text: str) -> None:
         """Write the resolved configuration, as YAML."""
         try:
             replace_file(self.config, text)
-        except OSError as error:
+        except IsADirectoryError as error:
             raise ConfigError(f"{self.config} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise refused(error, self.config) from error
 
     def policy(self, behaviour: str) -> Path:
         """Returns the path of the exported policy of `behaviour`."""
@@ -125,6 +146,15 @@ class RunFolder:
             str(self.path),
             *(f"  {_label(part):{width}}  {meaning}".rstrip() for part, meaning in rows),
         )
+
+
+def _not_made(runs_directory: Path, error: OSError) -> EntrainError:
+    message = (
+        f"cannot make a run folder in {runs_directory}: {error.strerror}; "
+        f"{remedy(error, runs_directory)}, or set runs_directory"
+    )
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+    return DiskError(message) if is_full else ConfigError(message)
 
 
 def _make_numbered(runs_directory: Path, name: str) -> Path:

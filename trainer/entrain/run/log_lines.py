@@ -1,6 +1,9 @@
 """Formats log records as lines: `WARN  walker-sim left without goodbye: 64 slots released`."""
 
+import contextlib
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -75,6 +78,47 @@ def _escaped(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
 
 
+class LogFile(RotatingFileHandler):
+    """A file of lines that is made anew if it was deleted, and never fails whoever logs.
+
+    While it cannot be written (the disk is full), lines are left out; that is said once on stderr,
+    and in the file as soon as there is room again.
+    """
+
+    _left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        before = self._left_out
+        self._close_if_deleted()
+        super().emit(record)
+        if before and self._left_out == before:
+            self._left_out = 0
+            again = f"this file can be written again; lines that are left out: {before}"
+            super().emit(logging.makeLogRecord({"msg": again, "levelname": "WARNING"}))
+
+    def _close_if_deleted(self) -> None:
+        """Close the file if it is not at its path any more, so that the next line makes it anew."""
+        if self.stream is None:
+            return
+        try:
+            there, here = os.stat(self.baseFilename), os.fstat(self.stream.fileno())  # noqa: PTH116
+            is_there = os.path.samestat(there, here)
+        except OSError:
+            is_there = False
+        if not is_there:
+            with contextlib.suppress(OSError):
+                self.stream.close()
+            self.stream = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
+        """Count the record; say the first time why it is left out."""
+        error = sys.exception()
+        if not self._left_out and sys.stderr is not None:
+            print(f"WARN  {self.baseFilename} cannot be written: {error}", file=sys.stderr)  # noqa: T201
+        self._left_out += 1
+
+
 @contextmanager
 def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
     """Within the block, also append everything that is logged to the file at `path`, with times.
@@ -83,7 +127,7 @@ def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[Non
     must not fill the disk.
     """
     target = logging.getLogger() if logger is None else logger
-    handler = RotatingFileHandler(
+    handler = LogFile(
         path,
         maxBytes=MOST_LOG_BYTES,
         backupCount=OLD_LOGS,

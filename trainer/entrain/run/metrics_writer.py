@@ -3,6 +3,8 @@
 What the names mean is declared in `entrain.metrics`; this module only writes them.
 """
 
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -11,7 +13,13 @@ from typing import Self
 from entrain.metrics import require_declared
 from entrain.run.events import EventFile
 from entrain.run.folder import RunFolder
+from entrain.run.losses import Losses
 from entrain.run.table import MetricsTable
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+"""Time between two tries to write events where a file was lost."""
 
 
 class MetricsWriter:
@@ -28,6 +36,7 @@ class MetricsWriter:
         self._clock = clock
         self._files: dict[str, EventFile] = {}
         self._opened: set[str] = set()
+        self._tried_s = -math.inf
         self._purge_steps: dict[str, int] | None = None
 
     def __repr__(self) -> str:
@@ -44,19 +53,19 @@ class MetricsWriter:
     ) -> None:
         self.close()
 
-    def resume_at(self, env_steps: Mapping[str, int]) -> int:
+    def resume_at(self, env_steps: Mapping[str, int]) -> Losses:
         """Remove what was measured after the checkpoint that the run goes on from.
 
         Args:
             env_steps: of each behaviour in the checkpoint; any other behaviour begins anew.
 
         Returns:
-            How many rows were removed.
+            What is lost.
         """
         self._close_files()
         self._purge_steps = {name: steps + 1 for name, steps in env_steps.items()}
         self._opened = set()
-        return self._table.drop_rows_beyond(env_steps)
+        return Losses.of_rows(self._table.drop_rows_beyond(env_steps), env_steps)
 
     def write(self, behaviour: str, env_steps: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of one update, at `env_steps` of that behaviour.
@@ -90,14 +99,23 @@ class MetricsWriter:
         self._files = {}
 
     def _file(self, behaviour: str, wall_time: float) -> EventFile:
-        if behaviour not in self._files:
-            self._files[behaviour] = EventFile(
-                self._folder.events(behaviour),
-                wall_time=wall_time,
-                purge_step=self._purge_step(behaviour),
-            )
-            self._opened.add(behaviour)
-        return self._files[behaviour]
+        file = self._files.get(behaviour)
+        is_again = file is not None and file.is_lost
+        if file is not None and not (is_again and wall_time - self._tried_s >= RETRY_S):
+            return file
+        if file is not None:
+            file.close()
+        self._tried_s = wall_time
+        new = self._files[behaviour] = EventFile(
+            self._folder.events(behaviour),
+            wall_time=wall_time,
+            purge_step=self._purge_step(behaviour),
+            complains=not is_again,
+        )
+        self._opened.add(behaviour)
+        if is_again and not new.is_lost:
+            logger.info("TensorBoard events of '%s' are written again", behaviour)
+        return new
 
     def _purge_step(self, behaviour: str) -> int | None:
         """Returns the step from which earlier events are void, once after a resume; or None."""

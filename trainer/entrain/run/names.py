@@ -68,6 +68,11 @@ class BehaviourNames:
             self._save()
         return self._stems[behaviour]
 
+    def store_again(self) -> None:
+        """Write the file again if it was deleted."""
+        if self._stems and not self._path.exists():
+            self._save()
+
     def _save(self) -> None:
         try:
             replace_file(self._path, json.dumps(self._stems, indent=2) + "\n")

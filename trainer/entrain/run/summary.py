@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -11,6 +11,7 @@ from typing import Literal, Self, TypeAlias
 from entrain import __version__
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
+from entrain.run.losses import Losses
 from entrain.run.progress import Progress
 
 Outcome: TypeAlias = Literal["completed", "stopped", "failed"]
@@ -59,6 +60,9 @@ class RunSummary:
     counters: Mapping[str, int]
     """Counted by the server: simulators that joined, left, were lost, and so on."""
 
+    lost: Losses = field(default_factory=Losses)
+    """By going on from checkpoints that were older than a crash."""
+
     @property
     def env_steps(self) -> int:
         """Over all policies."""
@@ -86,6 +90,7 @@ class RunSummary:
                 **{
                     **fields,
                     "policies": policies,
+                    "lost": Losses(**fields.get("lost", {})),
                     "simulators": tuple(fields["simulators"]),
                     "software": tuple(fields["software"]),
                 }

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain.errors import ConfigError
+from entrain.run.disk import remedy
 from entrain.run.durable import replace_file
 
 logger = logging.getLogger(__name__)
@@ -75,14 +76,19 @@ class MetricsTable:
     def __repr__(self) -> str:
         return f"<MetricsTable {self._path}: {len(self._columns)} columns>"
 
-    def drop_rows_beyond(self, env_steps: Mapping[str, int]) -> int:
+    def drop_rows_beyond(self, env_steps: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
         """Remove rows that a run resumed at `env_steps` of each behaviour will measure again.
 
         Returns:
-            How many rows were removed; all rows of behaviours that are not named are among them.
+            {behaviour: (rows removed, env steps of the last of them)}; all rows of behaviours that
+            are not named are among them.
         """
         rows = self._all_rows()
-        kept = [row for row in rows if int(row[ENV_STEPS]) <= env_steps.get(row[BEHAVIOUR], -1)]
+        kept: list[Mapping[str, str]] = []
+        dropped: list[Mapping[str, str]] = []
+        for row in rows:
+            is_known = int(row[ENV_STEPS]) <= env_steps.get(row[BEHAVIOUR], -1)
+            (kept if is_known else dropped).append(row)
         self._waiting = []
         try:
             replace_file(self._path, self._text(kept, header=True))
@@ -92,7 +98,7 @@ class MetricsTable:
                 "close the program that has it open, before resuming"
             ) from error
         self._rewrite = False
-        return len(rows) - len(kept)
+        return _counted(dropped)
 
     def append(
         self, behaviour: str, *, env_steps: int, wall_time: float, metrics: Mapping[str, float]
@@ -115,12 +121,22 @@ class MetricsTable:
                 replace_file(self._path, self._text(self._all_rows(), header=True))
             else:
                 _append_file(self._path, self._text(self._waiting, header=False))
-        except (OSError, ConfigError) as error:
-            if not self._complained:
-                logger.warning("%s; rows wait in memory until it can be written", error)
-            self._complained = True
+        except OSError as error:
+            self._complain(f"{error.strerror}; {remedy(error, self._path)}")
+        except ConfigError as error:
+            self._complain(str(error))
         else:
+            if self._complained:
+                waited = len(self._waiting)
+                logger.info("%s is written again, the %d rows that waited too", self._path, waited)
             self._waiting, self._rewrite, self._complained = [], False, False
+
+    def _complain(self, reason: str) -> None:
+        if not self._complained:
+            logger.warning(
+                "%s cannot be written: %s; rows wait in memory until it can", self._path, reason
+            )
+        self._complained = True
 
     def _text(self, rows: Sequence[Mapping[str, str]], *, header: bool) -> str:
         text = io.StringIO(newline="")
@@ -161,6 +177,15 @@ def _series(rows: Sequence[Mapping[str, str]], metrics: Sequence[str]) -> Series
             name: np.array([_number(row[name]) for row in rows], np.float64) for name in metrics
         },
     )
+
+
+def _counted(rows: Sequence[Mapping[str, str]]) -> Mapping[str, tuple[int, int]]:
+    """Returns {behaviour: (number of its rows, env steps of the last)}."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        number, last = found.get(row[BEHAVIOUR], (0, 0))
+        found[row[BEHAVIOUR]] = (number + 1, max(last, int(row[ENV_STEPS])))
+    return found
 
 
 def _number(cell: str) -> float:
