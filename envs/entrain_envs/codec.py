@@ -58,6 +58,8 @@ def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
                 shape=observation.shape,
                 dtype=_WIRE_DTYPE[observation.dtype],
                 kind=_WIRE_KIND[observation.kind],
+                low=observation.low,
+                high=observation.high,
             )
             for observation in spec.observations
         ],
@@ -82,6 +84,8 @@ def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
                 shape=tuple(observation.shape),
                 dtype=_dtype_name(message.name, observation),
                 kind=_kind_name(message.name, observation),
+                low=tuple(observation.low),
+                high=tuple(observation.high),
             )
             for observation in message.observations
         ),
@@ -299,7 +303,7 @@ def _dtype_name(behaviour: str, observation: pb.ObservationSpec) -> str:
 
 
 def _kind_name(behaviour: str, observation: pb.ObservationSpec) -> str:
-    """The kind, or empty if the simulator gave none: the spec then decides by the shape."""
+    """The kind, or empty if the simulator gave none: the spec then decides."""
     if observation.kind == pb.OBSERVATION_KIND_UNSPECIFIED:
         return ""
     return _name_of(observation.kind, _KIND_NAME, "kind", behaviour, observation)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entrain_envs.exit_codes import MISFIT
+from entrain_envs.observation_kinds import KINDS, SINGLE_NAME
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +55,7 @@ def _add_gymnasium(commands: Any) -> None:
         metavar="I,J,...",
         help="show only these numbers of a vector observation, counted from 0; hide the others",
     )
-    _add_kwargs(command)
+    _add_about_environment(command)
     _add_subtract(command)
     _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
 
@@ -71,7 +72,7 @@ def _add_pettingzoo(commands: Any) -> None:
         action="store_true",
         help="a behaviour for each agent, instead of one for all with the same spaces",
     )
-    _add_kwargs(command)
+    _add_about_environment(command)
     _add_subtract(command)
     _add_common(
         command,
@@ -94,13 +95,23 @@ def _add_cue_memory(commands: Any) -> None:
     _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
 
 
-def _add_kwargs(command: argparse.ArgumentParser) -> None:
+def _add_about_environment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--kwargs",
         type=_json_object,
         default={},
         metavar="JSON",
         help="arguments of the environment, such as '{\"continuous\": true}'",
+    )
+    command.add_argument(
+        "--kind",
+        dest="kinds",
+        type=_name_and_kind,
+        action="append",
+        default=[],
+        metavar="NAME=KIND",
+        help=f"what an observation is ({', '.join(KINDS)}), if it is not what the trainer's log "
+        f"says; one without a name is '{SINGLE_NAME}'; may be given several times",
     )
 
 
@@ -219,6 +230,15 @@ def _speed(text: str) -> float:
     if not 0.01 <= number <= 10_000:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 10,000")
     return number
+
+
+def _name_and_kind(text: str) -> tuple[str, str]:
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in KINDS:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no NAME=KIND with a kind of {', '.join(KINDS)}, such as camera=image"
+        )
+    return name, kind
 
 
 def _indices(text: str) -> tuple[int, ...]:

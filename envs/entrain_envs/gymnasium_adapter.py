@@ -21,7 +21,13 @@ from entrain_envs.action_masks import (
 from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError, SpecError
 from entrain_envs.faults import blaming, close_all, described, fault_of, reset_fault, step_fault
 from entrain_envs.first_calls import check_first, pass_what_is_taken
-from entrain_envs.gymnasium_spaces import action_layout, observation_layout
+from entrain_envs.gymnasium_spaces import (
+    NO_KINDS,
+    action_layout,
+    check_kinds,
+    observation_layout,
+    without_bounds,
+)
 from entrain_envs.precision import Precision, Subtraction
 from entrain_envs.rows import TimestepRows
 from entrain_envs.spec import BehaviourSpec
@@ -54,6 +60,7 @@ class GymnasiumEnvironment:
         behaviour: str,
         count: int = 1,
         subtract: Sequence[Subtraction] = (),
+        kinds: Mapping[str, str] = NO_KINDS,
     ) -> None:
         """Make the copies.
 
@@ -62,6 +69,7 @@ class GymnasiumEnvironment:
             behaviour: name of the behaviour.
             count: how many copies.
             subtract: from observations, before they are rounded to float32.
+            kinds: {observation: kind}, where they are not what they look like.
 
         Raises:
             CertainFaultError, FaultyEnvironmentError: the environment raised an exception.
@@ -87,8 +95,10 @@ class GymnasiumEnvironment:
         if sources[0] is not None:
             logger.info("%s: actions are masked by %s", where, sources[0].words)
         observed = without_mask(spaces[0]) if branches else spaces[0]
-        observation = observation_layout(observed, where=where)
-        self._spec = BehaviourSpec(behaviour, observation.specs, action.spec)
+        observation = observation_layout(observed, where=where, kinds=kinds)
+        check_kinds(kinds, observation.specs)
+        specs = without_bounds(observation.specs, [name for name, *_ in subtract])
+        self._spec = BehaviourSpec(behaviour, specs, action.spec)
         self._write = observation.write
         self._read = action.read
         self._flatten = mask_flattener(spaces[1])

@@ -4,15 +4,17 @@ The Gymnasium and PettingZoo adapters share this module. It does not know episod
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from entrain_envs.errors import SpecError
+from entrain_envs.errors import OptionError, SpecError
+from entrain_envs.observation_kinds import SINGLE_NAME
 from entrain_envs.rows import WriteObservation
 from entrain_envs.spec import UNBOUNDED_FROM, ActionSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, Array
@@ -26,8 +28,11 @@ ReadActions = Callable[[ActionBatch], Iterable[Any]]
 
 _OBSERVED = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
-SINGLE_NAME = "observation"
-"""Name of an observation that is not part of a Dict or Tuple."""
+NO_KINDS: Mapping[str, str] = MappingProxyType({})
+"""Every observation is what it looks like."""
+
+GOAL = "desired_goal"
+"""The name of what to do, in environments with goals (gymnasium_robotics.GoalEnv)."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,23 @@ class ActionLayout:
     read: ReadActions
 
 
-def observation_layout(space: Space, *, where: str) -> ObservationLayout:
+def observation_layout(
+    space: Space, *, where: str, kinds: Mapping[str, str] = NO_KINDS
+) -> ObservationLayout:
     """Lay out an observation space; Dict and Tuple become several named observations.
 
-    A Box of float32 or uint8 keeps its dtype; other numbers become float32. A discrete choice
-    becomes one-hot. A Box of three dimensions is an image. A part of no fixed size (Text, Graph,
-    Sequence, OneOf) is left out with a warning, unless there is nothing else.
+    A Box of float32 or uint8 keeps its dtype, flags become uint8, and other numbers float32. A
+    discrete choice becomes one-hot. A part of no fixed size (Text, Graph, Sequence, OneOf) is left
+    out with a warning, unless there is nothing else.
+
+    Args:
+        space: of one agent.
+        where: for messages.
+        kinds: {name: kind} of observations that are something else than they look like, see
+            `default_kind`. `desired_goal` is a goal without being named here.
 
     Raises:
-        SpecError: nothing in the space has a fixed size.
+        SpecError: nothing in the space has a fixed size, or a kind does not fit its shape.
     """
     _check_is_space(space, "observation_space", where)
     specs: list[ObservationSpec] = []
@@ -69,7 +82,7 @@ def observation_layout(space: Space, *, where: str) -> ObservationLayout:
                 *(where, name, type(leaf).__name__),
             )
     for name, path, leaf in usable or leaves:
-        spec, writer = _observation_leaf(leaf, name, path, where)
+        spec, writer = _observation_leaf(leaf, name, path, where, kinds.get(name, ""))
         specs.append(spec)
         writers.append(writer)
 
@@ -78,6 +91,24 @@ def observation_layout(space: Space, *, where: str) -> ObservationLayout:
             writer(arrays, row, observation)
 
     return ObservationLayout(tuple(specs), writers[0] if len(writers) == 1 else write_all)
+
+
+def check_kinds(kinds: Mapping[str, str], specs: Iterable[ObservationSpec]) -> None:
+    """Raise OptionError if a name in `kinds` is not that of an observation."""
+    names = sorted({spec.name for spec in specs})
+    for name in kinds:
+        if name not in names:
+            raise OptionError(
+                f"there is no observation '{name}' whose kind could be {kinds[name]} "
+                f"(there is: {', '.join(names)})"
+            )
+
+
+def without_bounds(
+    specs: Iterable[ObservationSpec], names: Container[str]
+) -> tuple[ObservationSpec, ...]:
+    """The specs, those of these names without bounds, because their numbers are changed."""
+    return tuple(replace(spec, low=(), high=()) if spec.name in names else spec for spec in specs)
 
 
 def action_layout(space: Space, *, where: str) -> ActionLayout:
@@ -129,32 +160,55 @@ def _leaves(
 
 
 def _observation_leaf(
-    space: Space, name: str, path: tuple[Any, ...], where: str
+    space: Space, name: str, path: tuple[Any, ...], where: str, kind: str
 ) -> tuple[ObservationSpec, WriteObservation]:
-    if isinstance(space, spaces.Box):
-        dtype = "uint8" if space.dtype == np.uint8 else "float32"
-        return ObservationSpec(name, tuple(space.shape), dtype), _copy(name, path, space.shape)
-    if isinstance(space, spaces.MultiBinary):
-        spec = ObservationSpec(name, tuple(space.shape), kind="vector")
-        return spec, _copy(name, path, space.shape)
+    is_goal = not kind and path[-1:] == (GOAL,)
+    if isinstance(space, spaces.Box | spaces.MultiBinary):
+        spec = _numbers(space, name, kind)
+        if is_goal and spec.kind == "vector":
+            spec = replace(spec, kind="goal")
+        return spec, _copy(name, path, spec.shape, are_flags=space.dtype == np.bool_)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         choices = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
         write = _one_hot(name, path, choices, start=np.ravel(space.start))
-        return ObservationSpec(name, (int(choices.sum()),)), write
+        return ObservationSpec(name, (int(choices.sum()),), kind="goal" if is_goal else kind), write
     raise SpecError(
         f"{where} observes {space} as '{name}'; supported are Box, Discrete, MultiDiscrete, "
         "MultiBinary, and Dict or Tuple of them: wrap the environment so that it observes these"
     )
 
 
-def _copy(name: str, path: tuple[Any, ...], shape: tuple[int, ...]) -> WriteObservation:
+def _numbers(space: spaces.Box | spaces.MultiBinary, name: str, kind: str) -> ObservationSpec:
+    """The spec of numbers, with the bounds that matter: those of integers and of images."""
+    is_byte = space.dtype in (np.uint8, np.bool_) and kind != "entities"
+    shape, dtype = tuple(space.shape), "uint8" if is_byte else "float32"
+    low, high = _box_bounds(space) if isinstance(space, spaces.Box) else ((0.0,), (1.0,))
+    spec = ObservationSpec(name, shape, dtype, kind, low, high)
+    if spec.kind == "image":
+        return replace(spec, low=(min(low),), high=(max(high),))
+    if np.issubdtype(space.dtype, np.floating):
+        return replace(spec, low=(), high=())
+    return spec
+
+
+def _box_bounds(space: spaces.Box) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper bounds: one for all numbers if they are equal."""
+    low, high = (np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
+    if len(set(low)) == len(set(high)) == 1:
+        low, high = low[:1], high[:1]
+    return tuple(low.tolist()), tuple(high.tolist())
+
+
+def _copy(
+    name: str, path: tuple[Any, ...], shape: tuple[int, ...], *, are_flags: bool
+) -> WriteObservation:
     def copy(arrays: Mapping[str, Array], row: int, observation: Any) -> None:
         for key in path:
             observation = observation[key]
         # numpy would silently broadcast a smaller observation over the row.
         if np.shape(observation) != shape:
             raise ValueError(f"'{name}' has shape {list(np.shape(observation))}")
-        arrays[name][row] = observation
+        arrays[name][row] = np.not_equal(observation, 0) if are_flags else observation
 
     return copy
 

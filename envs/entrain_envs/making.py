@@ -49,7 +49,11 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
     copies = gymnasium_copies(make_one, options)
     behaviour = options.behaviour or options.environment.rpartition(":")[2]
     return GymnasiumEnvironment(
-        copies, behaviour=behaviour, count=options.count, subtract=options.subtract
+        copies,
+        behaviour=behaviour,
+        count=options.count,
+        subtract=options.subtract,
+        kinds=dict(options.kinds),
     )
 
 
@@ -67,6 +71,7 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
         behaviour=options.behaviour,
         one_each=options.one_each,
         count=options.count,
+        kinds=dict(options.kinds),
     )
 
 

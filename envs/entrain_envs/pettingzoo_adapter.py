@@ -14,7 +14,14 @@ import numpy as np
 from gymnasium import spaces
 
 from entrain_envs.errors import OptionError, SpecError
-from entrain_envs.gymnasium_spaces import ReadActions, Space, action_layout, observation_layout
+from entrain_envs.gymnasium_spaces import (
+    NO_KINDS,
+    ReadActions,
+    Space,
+    action_layout,
+    check_kinds,
+    observation_layout,
+)
 from entrain_envs.rows import TimestepRows, WriteObservation
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
@@ -51,6 +58,7 @@ class PettingZooEnvironment:
         behaviour: str = "",
         one_each: bool = False,
         count: int = 1,
+        kinds: Mapping[str, str] = NO_KINDS,
     ) -> None:
         """Make the copies.
 
@@ -60,6 +68,7 @@ class PettingZooEnvironment:
                 named after agents, without their numbers.
             one_each: give each possible agent its own behaviour.
             count: how many copies.
+            kinds: {observation: kind}, where they are not what they look like.
         """
         if count < 1:
             raise OptionError(f"count is {count}; it must be at least 1")
@@ -74,7 +83,12 @@ class PettingZooEnvironment:
                     f"differ: {', '.join(groups)}; leave the name out"
                 )
             groups = {behaviour: agents}
-        self._kinds = {name: _kind(name, first, members[0]) for name, members in groups.items()}
+        self._kinds = {
+            name: _kind(name, first, members[0], kinds) for name, members in groups.items()
+        }
+        check_kinds(
+            kinds, (spec for kind in self._kinds.values() for spec in kind.spec.observations)
+        )
         self._behaviour_of = {agent: name for name, members in groups.items() for agent in members}
         self._index = {agent: index for index, agent in enumerate(agents)}
         self._acting: dict[str, list[Actor]] = {}
@@ -243,7 +257,7 @@ def _groups(environment: Any, all_agents: Sequence[str]) -> dict[str, list[str]]
     return groups
 
 
-def _kind(name: str, environment: Any, agent: str) -> _Kind:
+def _kind(name: str, environment: Any, agent: str, kinds: Mapping[str, str]) -> _Kind:
     where = f"behaviour '{name}' (agent '{agent}')"
     pair = _spaces(environment, agent)
     space, action_space = pair
@@ -252,6 +266,6 @@ def _kind(name: str, environment: Any, agent: str) -> _Kind:
     if isinstance(space, spaces.Dict) and MASK in space.spaces:
         has_mask = True
         space = spaces.Dict({key: part for key, part in space.spaces.items() if key != MASK})
-    observation = observation_layout(space, where=where)
+    observation = observation_layout(space, where=where, kinds=kinds)
     spec = BehaviourSpec(name, observation.specs, action.spec)
     return _Kind(spec, pair, observation.write, action.read, has_mask)

@@ -7,13 +7,14 @@ module does not know protobuf, gRPC or episodes.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from entrain_envs.errors import SpecError
+from entrain_envs.observation_kinds import IMAGE_DIMENSIONS, KINDS, default_kind
 
 DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "float32": np.dtype("<f4"),
@@ -21,10 +22,8 @@ DTYPES: Mapping[str, np.dtype[np.generic]] = {
 }
 """Dtypes that an observation may have, in the byte order of the wire."""
 
-KINDS = ("vector", "image", "entities", "goal")
-"""What an observation means to a policy. vector: plain numbers of any shape. image: [H, W, C] or
-[C, H, W], encoded by convolutions. entities: [N, F], a set of at most N things with F numbers each;
-a row of zeros means that the thing is absent. goal: what the agent should do."""
+WIDEST_BOUNDS = 2.0**31 - 1.0
+"""Bounds as far apart as this only say which dtype the simulator uses; they scale nothing."""
 
 MAX_DIMENSIONS = 16
 """Most dimensions of an observation. The limits of numpy and torch are not much higher."""
@@ -51,13 +50,19 @@ class ObservationSpec:
     """A key of `DTYPES`."""
 
     kind: str = ""
-    """One of `KINDS`. By default image for three dimensions, vector for any other number."""
+    """One of `KINDS`; `default_kind` decides if it is empty."""
+
+    low: tuple[float, ...] = field(default=(), compare=False)
+    """Smallest value of each number, flattened, or one for all; -inf where there is none. Empty if
+    not known. It and `high` decide how a policy scales the numbers. Simulators need not agree on
+    them: those of the first one count."""
+
+    high: tuple[float, ...] = field(default=(), compare=False)
+    """Largest value of each number, as `low`."""
 
     def __post_init__(self) -> None:
         if not self.name:
             raise SpecError("an observation has an empty name; give each one a name")
-        if not self.kind:
-            object.__setattr__(self, "kind", self._default_kind)
         if self.dtype not in DTYPES:
             raise SpecError(
                 f"observation '{self.name}' has dtype {self.dtype}; "
@@ -73,7 +78,24 @@ class ObservationSpec:
                 f"observation '{self.name}' has shape {list(self.shape)}; "
                 "every dimension must be at least 1"
             )
+        self._check_bounds()
+        if not self.kind:
+            object.__setattr__(self, "kind", self._default_kind)
         self._check_kind()
+
+    def _check_bounds(self) -> None:
+        counts = (len(self.low), len(self.high))
+        if counts[0] != counts[1] or counts[0] not in (0, 1, self.size):
+            raise SpecError(
+                f"observation '{self.name}' has {counts[0]} lower and {counts[1]} upper bounds; "
+                f"give none, one of each for all numbers, or one of each for all {self.size}"
+            )
+        for low, high in zip(self.low, self.high, strict=True):
+            if not low <= high:
+                raise SpecError(
+                    f"observation '{self.name}' is bounded by [{low}, {high}]; "
+                    "the lower bound must not be above the upper one"
+                )
 
     def _check_kind(self) -> None:
         if self.kind not in KINDS:
@@ -81,10 +103,11 @@ class ObservationSpec:
                 f"observation '{self.name}' is of kind '{self.kind}'; "
                 f"it must be one of {', '.join(KINDS)}"
             )
-        if self.kind == "image" and len(self.shape) != 3:
+        if self.kind == "image" and len(self.shape) not in IMAGE_DIMENSIONS:
             raise SpecError(
-                f"image '{self.name}' has shape {list(self.shape)}; it must be [height, width, "
-                "channels] or [channels, height, width]: give a grey image one channel"
+                f"image '{self.name}' has shape {list(self.shape)}; it must be [height, width], "
+                "[height, width, channels], [channels, height, width], or a stack of these: "
+                "reshape it, or let its kind be vector"
             )
         if self.kind == "entities" and (len(self.shape) != 2 or self.dtype != "float32"):
             raise SpecError(
@@ -94,7 +117,7 @@ class ObservationSpec:
 
     @property
     def _default_kind(self) -> str:
-        return "image" if len(self.shape) == 3 else "vector"
+        return default_kind(self.shape, self.dtype, self.low, self.high)
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[np.generic]:
@@ -220,6 +243,8 @@ class BehaviourSpec:
                     "shape": list(observation.shape),
                     "dtype": observation.dtype,
                     "kind": observation.kind,
+                    "low": list(observation.low),
+                    "high": list(observation.high),
                 }
                 for observation in self.observations
             ],
@@ -233,10 +258,7 @@ class BehaviourSpec:
         """The spec that `state` was taken of; SpecError if it contradicts itself."""
         return cls(
             state["name"],
-            tuple(
-                ObservationSpec(each["name"], tuple(each["shape"]), each["dtype"], each["kind"])
-                for each in state["observations"]
-            ),
+            tuple(_observation_of(each) for each in state["observations"]),
             ActionSpec(tuple(state["low"]), tuple(state["high"]), tuple(state["branches"])),
         )
 
@@ -253,6 +275,23 @@ class BehaviourSpec:
     def __str__(self) -> str:
         observations = ", ".join(str(observation) for observation in self.observations)
         return f"'{self.name}' observes ({observations}), acts with {self.action}"
+
+
+def _observation_of(state: Mapping[str, Any]) -> ObservationSpec:
+    has_bounds = "low" in state
+    if not has_bounds and state["dtype"] == "uint8" and state["kind"] in ("vector", "goal"):
+        raise SpecError(
+            f"observation '{state['name']}' was saved by entrain 0.2, which divided every uint8 by "
+            "255; this version scales it otherwise: start anew, or go on with entrain 0.2"
+        )
+    return ObservationSpec(
+        state["name"],
+        tuple(state["shape"]),
+        state["dtype"],
+        state["kind"],
+        tuple(state["low"]) if has_bounds else (),
+        tuple(state["high"]) if has_bounds else (),
+    )
 
 
 def _bounds(low: tuple[float, ...], high: tuple[float, ...]) -> str:

@@ -21,7 +21,8 @@ from entrain_envs.codec import (
     encode_timesteps,
 )
 from entrain_envs.errors import EntrainEnvsError, SpecError, WireError
-from entrain_envs.spec import KINDS, ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.observation_kinds import KINDS
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import RowsOf, actions_for
@@ -46,6 +47,7 @@ def specs(draw: st.DrawFn) -> BehaviourSpec:
                 draw(shapes),
                 draw(st.sampled_from(["float32", "uint8"])),
                 draw(st.sampled_from(["", "vector", "goal"])),
+                *draw(st.sampled_from([((), ()), ((-0.1,), (float("inf"),))])),
             )
             for name in names
         ),

@@ -218,6 +218,13 @@ def test_some_numbers_of_an_observation_may_be_hidden(serve: Serve) -> None:
 
 
 @pytest.mark.usefixtures("my_environments")
+def test_an_observation_may_be_said_to_be_something_else(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "CartPole-v1", "--kind", "observation=goal"]
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+    assert trainer.specs["CartPole-v1"].observations[0].kind == "goal"
+
+
 def test_a_parallel_environment_runs_by_its_modules_name(serve: Serve) -> None:
     trainer = Trainer()
     assert command.main(["pettingzoo", "my_environments", "--connect", serve(trainer)]) == 0
@@ -445,6 +452,14 @@ def test_a_constructor_that_raises_is_one_line(
             ["gymnasium", "CartPole-v1", "--keep", "4", "--connect", "a:1"],
             "cannot keep [4] of the observation's 4 numbers",
         ),
+        (
+            ["gymnasium", "CartPole-v1", "--kind", "eye=image", "--connect", "a:1"],
+            "no observation 'eye' whose kind could be image (there is: observation)",
+        ),
+        (
+            ["gymnasium", "CartPole-v1", "--kind", "observation=image", "--connect", "a:1"],
+            "image 'observation' has shape [4]",
+        ),
         (["cue-memory", "--cues", "1", "--connect", "a:1"], "cues is 1"),
         (["pettingzoo", "no.such", "--connect", "a:1"], "'no.such': No module named 'no'"),
         (
@@ -477,6 +492,8 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
         (["gymnasium", "X", "--connect", "a:1", "--kwargs", "{"], "no JSON"),
         (["gymnasium", "X", "--connect", "a:1", "--kwargs", "[1]"], "is no JSON object"),
         (["gymnasium", "X", "--connect", "a:1", "--keep", "0,b"], "'0,b' is no list of indices"),
+        (["gymnasium", "X", "--connect", "a:1", "--kind", "eye"], "'eye' is no NAME=KIND"),
+        (["pettingzoo", "X", "--connect", "a:1", "--kind", "e=picture"], "'e=picture' is no NAME"),
         (["balanceball"], "invalid choice: 'balanceball'"),
     ],
 )

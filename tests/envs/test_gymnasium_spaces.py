@@ -8,8 +8,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrain_envs.errors import SpecError
-from entrain_envs.gymnasium_spaces import action_layout, observation_layout
+from entrain_envs.errors import OptionError, SpecError
+from entrain_envs.gymnasium_spaces import action_layout, check_kinds, observation_layout
 from entrain_envs.spec import ObservationSpec
 from entrain_envs.timestep import ActionBatch, Array
 
@@ -42,7 +42,7 @@ def test_a_box_is_one_observation() -> None:
     assert written(space, np.array([0.5, -0.5, 1.0])) == {"observation": [0.5, -0.5, 1.0]}
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8, bool])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8])
 def test_numbers_other_than_bytes_become_float32(dtype: Any) -> None:
     (spec,) = observation_layout(spaces.Box(0, 1, (2,), dtype), where="test").specs
     assert spec.dtype == "float32"
@@ -54,6 +54,87 @@ def test_bytes_stay_bytes() -> None:
     assert spec == ObservationSpec("observation", (2, 2, 3), "uint8")
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) + 240
     assert written(space, image) == {"observation": image.tolist()}
+
+
+def test_flags_become_bytes_of_0_and_1_whatever_their_environment_gives() -> None:
+    dtype: Any = np.bool_
+    space = spaces.Box(0, 1, (3,), dtype)
+    (spec,) = observation_layout(space, where="test").specs
+    assert (spec.dtype, spec.low, spec.high) == ("uint8", (0.0,), (1.0,))
+    for flags in ([True, False, True], np.array([-1, 0, 2]), np.array([0.5, 0.0, 1.0])):
+        assert written(space, flags) == {"observation": [1, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("space", "low", "high"),
+    [
+        (spaces.Box(0, 2, (9,), np.uint8), (0,), (2,)),
+        (spaces.Box(0, 255, (9,), np.uint8), (0,), (255,)),
+        (spaces.Box(-1, 1, (9,), np.int8), (-1,), (1,)),
+        (spaces.Box(np.array([0, -5]), np.array([31, 5]), dtype=np.int64), (0, -5), (31, 5)),
+        (spaces.Box(0, 2**16 - 1, (9, 9, 1), np.uint16), (0,), (2**16 - 1,)),
+        (spaces.MultiBinary(3), (0,), (1,)),
+        # Those of floats change nothing, but for images.
+        (spaces.Box(0.0, 9.0, (4,), np.float32), (), ()),
+        (spaces.Box(0.0, 255.0, (9, 9, 3), np.float32), (0,), (255,)),
+        (spaces.Box(-INFINITY, INFINITY, (9, 9, 3), np.float32), (-INFINITY,), (INFINITY,)),
+        (spaces.Discrete(3), (), ()),
+    ],
+)
+def test_the_bounds_that_decide_a_scale_are_said(
+    space: spaces.Space[Any], low: tuple[float, ...], high: tuple[float, ...]
+) -> None:
+    (spec,) = observation_layout(space, where="test").specs
+    assert (spec.low, spec.high) == (low, high)
+
+
+def test_an_image_has_one_bound_for_all_its_numbers() -> None:
+    high = np.full((9, 9, 2), 255, np.uint8)
+    high[..., 0] = 5
+    space = spaces.Box(np.zeros_like(high), high, dtype=np.uint8)
+    (spec,) = observation_layout(space, where="test").specs
+    assert (spec.kind, spec.low, spec.high) == ("image", (0,), (255,))
+
+
+def test_an_observation_is_what_its_user_says() -> None:
+    space = spaces.Dict(
+        {
+            "board": spaces.Box(0, 2, (4, 4), np.uint8),
+            "camera": spaces.Box(0, 255, (48, 48, 3), np.uint8),
+            "foes": spaces.Box(0, 9, (5, 3), np.uint8),
+            "order": spaces.Discrete(3),
+        }
+    )
+    said = {"board": "image", "camera": "vector", "foes": "entities", "order": "goal"}
+    specs = observation_layout(space, where="test", kinds=said).specs
+    assert {spec.name: spec.kind for spec in specs} == said
+    assert {spec.name: spec.dtype for spec in specs}["foes"] == "float32"
+    plain = observation_layout(space, where="test").specs
+    assert [spec.kind for spec in plain] == ["vector", "image", "vector", "vector"]
+
+
+def test_a_desired_goal_is_a_goal_unless_it_is_an_image() -> None:
+    place = spaces.Box(-1.0, 1.0, (3,))
+    goals = spaces.Dict({"observation": place, "achieved_goal": place, "desired_goal": place})
+    layout = observation_layout(goals, where="test")
+    assert {spec.name: spec.kind for spec in layout.specs} == {
+        "achieved_goal": "vector",
+        "desired_goal": "goal",
+        "observation": "vector",
+    }
+    deeper = spaces.Dict({"arm": spaces.Dict({"desired_goal": spaces.Discrete(3)})})
+    assert observation_layout(deeper, where="test").specs[0].kind == "goal"
+    picture = spaces.Dict({"desired_goal": spaces.Box(0, 255, (48, 48, 3), np.uint8)})
+    assert observation_layout(picture, where="test").specs[0].kind == "image"
+    said = observation_layout(goals, where="test", kinds={"desired_goal": "vector"})
+    assert {spec.kind for spec in said.specs} == {"vector"}
+
+
+def test_a_kind_of_nothing_is_refused_with_the_names_that_there_are() -> None:
+    specs = observation_layout(spaces.Box(0.0, 1.0, (3,)), where="test").specs
+    check_kinds({"observation": "goal"}, specs)
+    with pytest.raises(OptionError, match=r"no observation 'eye' .* image \(there is: observation"):
+        check_kinds({"eye": "image"}, specs)
 
 
 def test_a_box_of_three_dimensions_is_an_image_and_switches_are_not() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from entrain_envs.errors import EntrainEnvsError, SpecError
-from entrain_envs.spec import KINDS, ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.observation_kinds import KINDS
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 JUMP = ActionSpec(branches=(2,))
 INFINITY = float("inf")
@@ -89,10 +90,36 @@ def test_the_bytes_of_a_row_and_of_an_action_by_hand() -> None:
     assert spec.action.num_bytes == 12
 
 
-@pytest.mark.parametrize("shape", [(), (84,), (84, 84), (4, 84, 84, 3)])
-def test_an_image_has_three_dimensions(shape: tuple[int, ...]) -> None:
-    with pytest.raises(SpecError, match=r"image 'camera' has shape .* a grey image one channel"):
+@pytest.mark.parametrize("shape", [(), (84,), (2, 4, 84, 84, 3)])
+def test_an_image_has_two_to_four_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SpecError, match=r"image 'camera' has shape .* let its kind be vector"):
         ObservationSpec("camera", shape, kind="image")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 84, 1), (4, 84, 84, 3)])
+def test_whoever_says_so_has_an_image_of_any_size(shape: tuple[int, ...]) -> None:
+    assert ObservationSpec("camera", shape, kind="image").kind == "image"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        ((0.0,), (), "1 lower and 0 upper bounds; .* for all 4"),
+        ((0.0,) * 3, (1.0,) * 3, "3 lower and 3 upper bounds"),
+        ((1.0,), (0.0,), r"bounded by \[1.0, 0.0\]"),
+        ((float("nan"),), (0.0,), "bounded by"),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused(
+    low: tuple[float, ...], high: tuple[float, ...], words: str
+) -> None:
+    with pytest.raises(SpecError, match=f"observation 'board' .*{words}"):
+        ObservationSpec("board", (2, 2), low=low, high=high)
+
+
+def test_simulators_need_not_agree_on_an_observations_bounds() -> None:
+    board = ObservationSpec("board", (9,), "uint8", low=(0.0,), high=(2.0,))
+    assert board == ObservationSpec("board", (9,), "uint8")
 
 
 @pytest.mark.parametrize(
@@ -204,6 +231,35 @@ def test_a_spec_comes_back_from_its_state() -> None:
         ActionSpec(low=(-1.0, float("-inf")), high=(0.1, float("inf")), branches=(3, 2)),
     )
     assert BehaviourSpec.from_state(spec.state()) == spec
+
+
+def test_bounds_come_back_from_a_state() -> None:
+    board = ObservationSpec("board", (2,), "uint8", low=(0.0, 1.0), high=(2.0, float("inf")))
+    spec = BehaviourSpec("b", (board,), ActionSpec(branches=(2,)))
+    (back,) = BehaviourSpec.from_state(spec.state()).observations
+    assert (back.low, back.high) == (board.low, board.high)
+
+
+@pytest.mark.parametrize(
+    ("observation", "is_refused"),
+    [
+        (ObservationSpec("seen", (9,), "uint8"), True),
+        (ObservationSpec("seen", (9,), "uint8", "goal"), True),
+        (ObservationSpec("seen", (84, 84, 3), "uint8"), False),
+        (ObservationSpec("seen", (9,)), False),
+    ],
+)
+def test_of_version_0_2_only_bytes_that_were_no_image_are_refused(
+    observation: ObservationSpec, *, is_refused: bool
+) -> None:
+    state = BehaviourSpec("b", (observation,), ActionSpec(branches=(2,))).state()
+    for each in state["observations"]:
+        del each["low"], each["high"]
+    if is_refused:
+        with pytest.raises(SpecError, match=r"'seen' was saved by entrain 0.2.*: start anew"):
+            BehaviourSpec.from_state(state)
+    else:
+        assert BehaviourSpec.from_state(state).observations == (observation,)
 
 
 def test_a_state_that_is_no_spec_is_refused() -> None:

@@ -39,6 +39,7 @@ policies:
 
 SOUND = (ObservationSpec("body", (3,)),)
 SMALL = (ObservationSpec("camera", (10, 10, 3), "uint8"),)
+SIMPLE = "{image_encoder: simple}"
 CUSTOM = f"{{custom: '{__name__}:Misfit'}}"
 
 
@@ -55,7 +56,7 @@ class Misfit(nn.Module):
         return observation[self.names[0]].flatten(1)[:, :1]
 
 
-def a_config(folder: Path, *, network: str = "{}", simulators: str = "{}") -> RunConfig:
+def a_config(folder: Path, *, network: str = SIMPLE, simulators: str = "{}") -> RunConfig:
     return config_from(CONFIG.format(folder=folder, network=network, simulators=simulators), folder)
 
 
@@ -74,7 +75,11 @@ def refusal_of(address: str, *specs: BehaviourSpec) -> str:
 @pytest.mark.parametrize(
     ("observations", "network", "words"),
     [
-        (SMALL, "{}", "image 'camera' is 10 x 10 (height x width); image_encoder simple needs"),
+        (
+            SMALL,
+            SIMPLE,
+            "image 'camera' is 10 x 10 (height x width); image_encoder simple needs",
+        ),
         ((ObservationSpec("order", (4,), kind="goal"),), "{}", "add one, or choose concatenate"),
         (
             (ObservationSpec("previous_action", (3,)),),
@@ -132,7 +137,8 @@ def begun(config: RunConfig, folder: Path, name: str) -> TrainingRun:
 
 
 def test_of_several_behaviours_all_get_a_policy_or_none(tmp_path: Path) -> None:
-    run = begun(a_config(tmp_path), tmp_path, "run")
+    config = a_config(tmp_path)
+    run = begun(config, tmp_path, "run")
     sound, small = cube(SOUND, "sound"), cube(SMALL, "small")
     with pytest.raises(ConfigError, match=r"^behaviour 'small': image 'camera' is 10 x 10"):
         run._trainers.make_all([sound, small])

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrain_envs/wire/trainer.proto\x12\nentrain.v1\"\x89\x01\n\x0e\x43onnectRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.entrain.v1.HelloH\x00\x12 \n\x04step\x18\x02 \x01(\x0b\x32\x10.entrain.v1.StepH\x00\x12&\n\x07goodbye\x18\x03 \x01(\x0b\x32\x13.entrain.v1.GoodbyeH\x00\x42\t\n\x07message\"\x88\x01\n\x0f\x43onnectResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.entrain.v1.WelcomeH\x00\x12\x1e\n\x03\x61\x63t\x18\x02 \x01(\x0b\x32\x0f.entrain.v1.ActH\x00\x12\"\n\x05\x63lose\x18\x03 \x01(\x0b\x32\x11.entrain.v1.CloseH\x00\x42\t\n\x07message\"\xb7\x01\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x11\n\tsimulator\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12-\n\nbehaviours\x18\x05 \x03(\x0b\x32\x19.entrain.v1.BehaviourSpec\x12\x12\n\nmax_agents\x18\x06 \x01(\r\x12\x19\n\x11resume_session_id\x18\x07 \x01(\t\"x\n\rBehaviourSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1b.entrain.v1.ObservationSpec\x12&\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\x16.entrain.v1.ActionSpec\"{\n\x0fObservationSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12 \n\x05\x64type\x18\x03 \x01(\x0e\x32\x11.entrain.v1.Dtype\x12)\n\x04kind\x18\x04 \x01(\x0e\x32\x1b.entrain.v1.ObservationKind\"9\n\nActionSpec\x12\x0b\n\x03low\x18\x01 \x03(\x02\x12\x0c\n\x04high\x18\x02 \x03(\x02\x12\x10\n\x08\x62ranches\x18\x03 \x03(\r\"\xb5\x02\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12N\n\x16\x65nvironment_parameters\x18\x05 \x03(\x0b\x32..entrain.v1.Welcome.EnvironmentParametersEntry\x12\x1c\n\x14max_unanswered_steps\x18\x06 \x01(\r\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07grace_s\x18\x08 \x01(\x02\x12\x19\n\x11max_message_bytes\x18\t \x01(\x04\x1a<\n\x1a\x45nvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"G\n\x04Step\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\nbehaviours\x18\x02 \x03(\x0b\x32\x19.entrain.v1.BehaviourStep\"\x82\x01\n\rBehaviourStep\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x0c\x12\x11\n\tstep_type\x18\x03 \x01(\x0c\x12\x0e\n\x06reward\x18\x04 \x01(\x0c\x12\x14\n\x0cobservations\x18\x05 \x03(\x0c\x12\x13\n\x0b\x61\x63tion_mask\x18\x06 \x01(\x0c\"\xe5\x01\n\x03\x41\x63t\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\nbehaviours\x18\x02 \x03(\x0b\x32\x18.entrain.v1.BehaviourAct\x12Y\n\x1e\x63hanged_environment_parameters\x18\x03 \x03(\x0b\x32\x31.entrain.v1.Act.ChangedEnvironmentParametersEntry\x1a\x43\n!ChangedEnvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"_\n\x0c\x42\x65haviourAct\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x12\n\ncontinuous\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iscrete\x18\x03 \x01(\x0c\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x04\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"A\n\x05\x43lose\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.entrain.v1.CloseReason\x12\x0f\n\x07message\x18\x02 \x01(\t*B\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x02*\xa6\x01\n\x0fObservationKind\x12 \n\x1cOBSERVATION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17OBSERVATION_KIND_VECTOR\x10\x01\x12\x1a\n\x16OBSERVATION_KIND_IMAGE\x10\x02\x12\x1d\n\x19OBSERVATION_KIND_ENTITIES\x10\x03\x12\x19\n\x15OBSERVATION_KIND_GOAL\x10\x04*\x80\x01\n\x08StepType\x12\x19\n\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_TYPE_FIRST\x10\x01\x12\x11\n\rSTEP_TYPE_MID\x10\x02\x12\x18\n\x14STEP_TYPE_TERMINATED\x10\x03\x12\x17\n\x13STEP_TYPE_TRUNCATED\x10\x04*a\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LOSE_REASON_COMPLETED\x10\x01\x12\x18\n\x14\x43LOSE_REASON_STOPPED\x10\x02\x32Q\n\x07Trainer\x12\x46\n\x07\x43onnect\x12\x1a.entrain.v1.ConnectRequest\x1a\x1b.entrain.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrain_envs/wire/trainer.proto\x12\nentrain.v1\"\x89\x01\n\x0e\x43onnectRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.entrain.v1.HelloH\x00\x12 \n\x04step\x18\x02 \x01(\x0b\x32\x10.entrain.v1.StepH\x00\x12&\n\x07goodbye\x18\x03 \x01(\x0b\x32\x13.entrain.v1.GoodbyeH\x00\x42\t\n\x07message\"\x88\x01\n\x0f\x43onnectResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.entrain.v1.WelcomeH\x00\x12\x1e\n\x03\x61\x63t\x18\x02 \x01(\x0b\x32\x0f.entrain.v1.ActH\x00\x12\"\n\x05\x63lose\x18\x03 \x01(\x0b\x32\x11.entrain.v1.CloseH\x00\x42\t\n\x07message\"\xb7\x01\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x11\n\tsimulator\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12-\n\nbehaviours\x18\x05 \x03(\x0b\x32\x19.entrain.v1.BehaviourSpec\x12\x12\n\nmax_agents\x18\x06 \x01(\r\x12\x19\n\x11resume_session_id\x18\x07 \x01(\t\"x\n\rBehaviourSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1b.entrain.v1.ObservationSpec\x12&\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\x16.entrain.v1.ActionSpec\"\x96\x01\n\x0fObservationSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12 \n\x05\x64type\x18\x03 \x01(\x0e\x32\x11.entrain.v1.Dtype\x12)\n\x04kind\x18\x04 \x01(\x0e\x32\x1b.entrain.v1.ObservationKind\x12\x0b\n\x03low\x18\x05 \x03(\x01\x12\x0c\n\x04high\x18\x06 \x03(\x01\"9\n\nActionSpec\x12\x0b\n\x03low\x18\x01 \x03(\x02\x12\x0c\n\x04high\x18\x02 \x03(\x02\x12\x10\n\x08\x62ranches\x18\x03 \x03(\r\"\xb5\x02\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12N\n\x16\x65nvironment_parameters\x18\x05 \x03(\x0b\x32..entrain.v1.Welcome.EnvironmentParametersEntry\x12\x1c\n\x14max_unanswered_steps\x18\x06 \x01(\r\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07grace_s\x18\x08 \x01(\x02\x12\x19\n\x11max_message_bytes\x18\t \x01(\x04\x1a<\n\x1a\x45nvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"G\n\x04Step\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\nbehaviours\x18\x02 \x03(\x0b\x32\x19.entrain.v1.BehaviourStep\"\x82\x01\n\rBehaviourStep\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x0c\x12\x11\n\tstep_type\x18\x03 \x01(\x0c\x12\x0e\n\x06reward\x18\x04 \x01(\x0c\x12\x14\n\x0cobservations\x18\x05 \x03(\x0c\x12\x13\n\x0b\x61\x63tion_mask\x18\x06 \x01(\x0c\"\xe5\x01\n\x03\x41\x63t\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\nbehaviours\x18\x02 \x03(\x0b\x32\x18.entrain.v1.BehaviourAct\x12Y\n\x1e\x63hanged_environment_parameters\x18\x03 \x03(\x0b\x32\x31.entrain.v1.Act.ChangedEnvironmentParametersEntry\x1a\x43\n!ChangedEnvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"_\n\x0c\x42\x65haviourAct\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x12\n\ncontinuous\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iscrete\x18\x03 \x01(\x0c\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x04\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"A\n\x05\x43lose\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.entrain.v1.CloseReason\x12\x0f\n\x07message\x18\x02 \x01(\t*B\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x02*\xa6\x01\n\x0fObservationKind\x12 \n\x1cOBSERVATION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17OBSERVATION_KIND_VECTOR\x10\x01\x12\x1a\n\x16OBSERVATION_KIND_IMAGE\x10\x02\x12\x1d\n\x19OBSERVATION_KIND_ENTITIES\x10\x03\x12\x19\n\x15OBSERVATION_KIND_GOAL\x10\x04*\x80\x01\n\x08StepType\x12\x19\n\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_TYPE_FIRST\x10\x01\x12\x11\n\rSTEP_TYPE_MID\x10\x02\x12\x18\n\x14STEP_TYPE_TERMINATED\x10\x03\x12\x17\n\x13STEP_TYPE_TRUNCATED\x10\x04*a\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LOSE_REASON_COMPLETED\x10\x01\x12\x18\n\x14\x43LOSE_REASON_STOPPED\x10\x02\x32Q\n\x07Trainer\x12\x46\n\x07\x43onnect\x12\x1a.entrain.v1.ConnectRequest\x1a\x1b.entrain.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._loaded_options = None
   _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_DTYPE']._serialized_start=1759
-  _globals['_DTYPE']._serialized_end=1825
-  _globals['_OBSERVATIONKIND']._serialized_start=1828
-  _globals['_OBSERVATIONKIND']._serialized_end=1994
-  _globals['_STEPTYPE']._serialized_start=1997
-  _globals['_STEPTYPE']._serialized_end=2125
-  _globals['_CLOSEREASON']._serialized_start=2127
-  _globals['_CLOSEREASON']._serialized_end=2224
+  _globals['_DTYPE']._serialized_start=1787
+  _globals['_DTYPE']._serialized_end=1853
+  _globals['_OBSERVATIONKIND']._serialized_start=1856
+  _globals['_OBSERVATIONKIND']._serialized_end=2022
+  _globals['_STEPTYPE']._serialized_start=2025
+  _globals['_STEPTYPE']._serialized_end=2153
+  _globals['_CLOSEREASON']._serialized_start=2155
+  _globals['_CLOSEREASON']._serialized_end=2252
   _globals['_CONNECTREQUEST']._serialized_start=48
   _globals['_CONNECTREQUEST']._serialized_end=185
   _globals['_CONNECTRESPONSE']._serialized_start=188
@@ -51,28 +51,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_end=510
   _globals['_BEHAVIOURSPEC']._serialized_start=512
   _globals['_BEHAVIOURSPEC']._serialized_end=632
-  _globals['_OBSERVATIONSPEC']._serialized_start=634
-  _globals['_OBSERVATIONSPEC']._serialized_end=757
-  _globals['_ACTIONSPEC']._serialized_start=759
-  _globals['_ACTIONSPEC']._serialized_end=816
-  _globals['_WELCOME']._serialized_start=819
-  _globals['_WELCOME']._serialized_end=1128
-  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_start=1068
-  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_end=1128
-  _globals['_STEP']._serialized_start=1130
-  _globals['_STEP']._serialized_end=1201
-  _globals['_BEHAVIOURSTEP']._serialized_start=1204
-  _globals['_BEHAVIOURSTEP']._serialized_end=1334
-  _globals['_ACT']._serialized_start=1337
-  _globals['_ACT']._serialized_end=1566
-  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_start=1499
-  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_end=1566
-  _globals['_BEHAVIOURACT']._serialized_start=1568
-  _globals['_BEHAVIOURACT']._serialized_end=1663
-  _globals['_GOODBYE']._serialized_start=1665
-  _globals['_GOODBYE']._serialized_end=1690
-  _globals['_CLOSE']._serialized_start=1692
-  _globals['_CLOSE']._serialized_end=1757
-  _globals['_TRAINER']._serialized_start=2226
-  _globals['_TRAINER']._serialized_end=2307
+  _globals['_OBSERVATIONSPEC']._serialized_start=635
+  _globals['_OBSERVATIONSPEC']._serialized_end=785
+  _globals['_ACTIONSPEC']._serialized_start=787
+  _globals['_ACTIONSPEC']._serialized_end=844
+  _globals['_WELCOME']._serialized_start=847
+  _globals['_WELCOME']._serialized_end=1156
+  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_start=1096
+  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_end=1156
+  _globals['_STEP']._serialized_start=1158
+  _globals['_STEP']._serialized_end=1229
+  _globals['_BEHAVIOURSTEP']._serialized_start=1232
+  _globals['_BEHAVIOURSTEP']._serialized_end=1362
+  _globals['_ACT']._serialized_start=1365
+  _globals['_ACT']._serialized_end=1594
+  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_start=1527
+  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_end=1594
+  _globals['_BEHAVIOURACT']._serialized_start=1596
+  _globals['_BEHAVIOURACT']._serialized_end=1691
+  _globals['_GOODBYE']._serialized_start=1693
+  _globals['_GOODBYE']._serialized_end=1718
+  _globals['_CLOSE']._serialized_start=1720
+  _globals['_CLOSE']._serialized_end=1785
+  _globals['_TRAINER']._serialized_start=2254
+  _globals['_TRAINER']._serialized_end=2335
 # @@protoc_insertion_point(module_scope)

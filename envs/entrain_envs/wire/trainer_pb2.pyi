@@ -100,16 +100,20 @@ class BehaviourSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., observations: _Optional[_Iterable[_Union[ObservationSpec, _Mapping]]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
-    __slots__ = ("name", "shape", "dtype", "kind")
+    __slots__ = ("name", "shape", "dtype", "kind", "low", "high")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
     name: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     dtype: Dtype
     kind: ObservationKind
-    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., kind: _Optional[_Union[ObservationKind, str]] = ...) -> None: ...
+    low: _containers.RepeatedScalarFieldContainer[float]
+    high: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., kind: _Optional[_Union[ObservationKind, str]] = ..., low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ActionSpec(_message.Message):
     __slots__ = ("low", "high", "branches")

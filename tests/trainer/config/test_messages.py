@@ -75,7 +75,7 @@ def test_an_unknown_option_is_answered_with_a_valid_one(
             "learning_rate_schedule: liner",
             "is 'liner'; it must be one of constant, linear; did you mean 'linear'?",
         ),
-        ("network", "activation: 7", "is 7; it must be one of tanh, relu, elu, silu"),
+        ("network", "activation: 7", "is 7; it must be one of auto, tanh, relu, elu, silu"),
         ("network", "shared: maybe", "is 'maybe'; it must be true or false"),
         (
             "network",

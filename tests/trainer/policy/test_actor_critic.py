@@ -194,7 +194,8 @@ def test_it_computes_what_two_plain_networks_would() -> None:
         [
             observation["joints"],
             observation["height"].unsqueeze(-1),
-            observation["camera"].flatten(2) / 255,
+            # From -1 to 1.
+            observation["camera"].flatten(2) / 127.5 - 1,
         ],
         dim=-1,
     )

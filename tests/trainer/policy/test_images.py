@@ -5,8 +5,6 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,13 +13,13 @@ from entrain.policy.images import (
     Convolution,
     ImageEncoder,
     ImageEncoderName,
-    is_channels_first,
     minimum_size,
+    pixel_range,
 )
 from entrain_envs.spec import ObservationSpec
 
 ENCODERS: tuple[ImageEncoderName, ...] = get_args(ImageEncoderName)
-LEAST = {"simple": 20, "nature_cnn": 36, "resnet": 1}
+LEAST = {"small": 1, "simple": 20, "nature_cnn": 36, "resnet": 1}
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS)
 
 
@@ -40,15 +38,18 @@ def weights(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
     return [(c.weight, c.bias) for c in module.modules() if isinstance(c, Convolution)]
 
 
-@pytest.mark.parametrize(("encoder", "strides"), [("simple", (4, 2)), ("nature_cnn", (4, 2, 1))])
+@pytest.mark.parametrize(
+    ("encoder", "strides", "padding"),
+    [("small", (1, 1), 1), ("simple", (4, 2), 0), ("nature_cnn", (4, 2, 1), 0)],
+)
 def test_plain_encoders_are_the_published_convolutions(
-    encoder: ImageEncoderName, strides: tuple[int, ...]
+    encoder: ImageEncoderName, strides: tuple[int, ...], padding: int
 ) -> None:
     ours, image = image_encoder(3, 40, 44, encoder=encoder), torch.rand(5, 3, 40, 44)
     for group, tower in enumerate(ours.towers):
         hidden = image
         for (weight, bias), stride in zip(weights(tower), strides, strict=True):
-            hidden = functional.conv2d(hidden, weight, bias, stride=stride).relu()
+            hidden = functional.conv2d(hidden, weight, bias, stride, padding).relu()
         linear = hidden.flatten(1) @ ours.linear.weight[group] + ours.linear.bias[group]
         torch.testing.assert_close(ours(image, 5)[group], linear.relu(), atol=1e-5, rtol=1e-5)
 
@@ -56,6 +57,7 @@ def test_plain_encoders_are_the_published_convolutions(
 @pytest.mark.parametrize(
     ("encoder", "kernels"),
     [
+        ("small", [(16, 3, 3, 3), (32, 16, 3, 3)]),
         ("simple", [(16, 3, 8, 8), (32, 16, 4, 4)]),
         ("nature_cnn", [(32, 3, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]),
         (
@@ -113,54 +115,18 @@ def test_both_channel_orders_see_the_same(encoder: ImageEncoderName, channels: i
         ((40, 36, 36), 40),
         ((35, 36, 36), 35),
         ((36, 36, 40), 40),
+        ((36, 40), 1),
+        ((4, 36, 40, 3), 12),
+        ((4, 3, 36, 40), 12),
+        ((36, 40, 3, 4), 12),
     ],
 )
 def test_the_convolutions_see_the_channels_where_the_shape_says_they_are(
     shape: tuple[int, ...], channels: int
 ) -> None:
-    ((weight, _), *_) = weights(image_encoder(*shape))
+    spec = ObservationSpec("camera", shape, "uint8", "image")
+    ((weight, _), *_) = weights(ImageEncoder(spec, "simple", 6, 1, generator()))
     assert weight.shape[1] == channels
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((8, 8, 16), False),
-        ((7, 7, 20), False),
-        ((11, 11, 40), False),
-        ((32, 16, 16), True),
-        ((4, 84, 84), True),
-        ((84, 84, 4), False),
-        ((3, 48, 64), True),
-        ((48, 64, 3), False),
-        ((16, 16, 16), False),
-    ],
-)
-def test_the_shape_says_whether_channels_come_first(shape: tuple[int, ...], expected: bool) -> None:
-    assert is_channels_first(shape) == expected
-
-
-sizes = st.integers(1, 200)
-
-
-@given(side=sizes, channels=sizes)
-def test_a_square_image_is_seen_as_one_however_many_channels_it_has(
-    side: int, channels: int
-) -> None:
-    assume(side != channels)
-    assert not is_channels_first((side, side, channels))
-    assert is_channels_first((channels, side, side))
-
-
-@given(ascending=st.lists(sizes, min_size=3, max_size=3, unique=True).map(sorted), is_tall=...)
-def test_an_oblong_image_has_fewer_channels_than_rows_or_columns(
-    ascending: list[int], is_tall: bool
-) -> None:
-    channels, width, height = ascending
-    if not is_tall:
-        width, height = height, width
-    assert not is_channels_first((height, width, channels))
-    assert is_channels_first((channels, height, width))
 
 
 @every_encoder
@@ -173,6 +139,48 @@ def test_bytes_are_fractions_of_255_and_floats_are_taken_as_they_are(
     features = from_bytes(image, 4)
     torch.testing.assert_close(features, from_floats(image.float() / 255, 4))
     assert not torch.allclose(features, from_floats(image.float(), 4))
+
+
+@pytest.mark.parametrize("order", ["nhwc", "nchw", "hwcn"])
+def test_every_order_of_a_stack_shows_each_frames_channels_side_by_side(order: str) -> None:
+    frames = torch.rand(2, 4, 3, 36, 40)
+    image = frames.permute(0, *(1 + "nchw".index(axis) for axis in order)).contiguous()
+    spec = ObservationSpec("camera", tuple(image.shape[1:]), kind="image")
+    stack = ImageEncoder(spec, "simple", 6, 2, generator())
+    flat = image_encoder(12, 36, 40)
+    torch.testing.assert_close(stack(image, 2), flat(frames.flatten(1, 2), 2))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        ("uint8", (), (), (0, 255)),
+        ("uint8", (0.0,), (255.0,), (0, 255)),
+        ("uint8", (0.0,), (1.0,), None),
+        ("uint8", (0.0,), (10.0,), (0, 10)),
+        ("float32", (), (), None),
+        ("float32", (0.0,), (1.0,), None),
+        ("float32", (-1.0,), (1.0,), None),
+        ("float32", (0.0,), (255.0,), (0, 255)),
+        ("float32", (-20.0,), (60.0,), (-20, 60)),
+        ("float32", (-math.inf,), (math.inf,), None),
+        ("float32", (5.0,), (5.0,), None),
+        ("uint8", (0.0,), (1e300,), (0, 255)),
+    ],
+)
+def test_pixels_go_from_0_to_1_by_their_own_bounds(
+    dtype: str,
+    low: tuple[float, ...],
+    high: tuple[float, ...],
+    expected: tuple[float, float] | None,
+) -> None:
+    spec = ObservationSpec("camera", (9, 9, 1), dtype, "image", low, high)
+    assert pixel_range(spec) == expected
+    least, largest = expected or (0.0, 1.0)
+    image = torch.full((1, 9, 9, 1), largest).to(torch.uint8 if dtype == "uint8" else torch.float32)
+    ours = ImageEncoder(spec, "small", 6, 1, generator())
+    plain = image_encoder(9, 9, 1, encoder="small", groups=1)
+    torch.testing.assert_close(ours(image, 1), plain((image - least) / (largest - least), 1))
 
 
 @every_encoder
@@ -189,7 +197,7 @@ def test_the_least_size_works_and_one_less_is_refused_with_the_remedy(
         with pytest.raises(
             ConfigError,
             match=rf"image 'camera' is {height} x {width} .* {encoder} needs at least "
-            rf"{least} x {least}: .* resnet, which takes any size, .* kind is vector",
+            rf"{least} x {least}: .* auto, small or resnet, .*entrain-env --kind camera=vector",
         ):
             image_encoder(height, width, 1, encoder=encoder)
 

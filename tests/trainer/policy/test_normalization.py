@@ -1,4 +1,4 @@
-"""Running statistics equal those of all rows at once; pixels and disabled floats stay fixed."""
+"""Running statistics equal those of all rows at once; before the first, bounds decide."""
 
 from collections.abc import Set
 
@@ -15,7 +15,7 @@ from entrain_envs.spec import ObservationSpec
 VECTOR = ObservationSpec("joints", (3,))
 SCALAR = ObservationSpec("height", ())
 GRID = ObservationSpec("map", (2, 2))
-PIXELS = ObservationSpec("camera", (2, 1), "uint8")
+INF = float("inf")
 
 
 def normalizer(
@@ -94,19 +94,48 @@ def test_an_update_with_no_rows_changes_nothing() -> None:
     assert ours.scale.tolist() == [1, 1, 1]
 
 
-def test_pixels_are_divided_by_255_whatever_was_seen() -> None:
+def bounded(
+    dtype: str, low: tuple[float, ...], high: tuple[float, ...], size: int
+) -> ObservationSpec:
+    return ObservationSpec("board", (size,), dtype, "vector", low, high)
+
+
+@pytest.mark.parametrize(
+    ("spec", "seen", "expected"),
+    [
+        (bounded("uint8", (0.0,), (2.0,), 3), [0, 1, 2], [-1, 0, 1]),
+        (bounded("uint8", (), (), 3), [0, 51, 255], [-1, -0.6, 1]),
+        (bounded("float32", (-1.0,), (1.0,), 3), [-1, 0, 1], [-1, 0, 1]),
+        (bounded("float32", (0.0, 10.0), (10.0, 14.0), 2), [5, 11], [0, -0.5]),
+        # One without bounds, one that never changes, and the limits of int32.
+        (bounded("float32", (0.0, 3.0), (INF, 3.0), 2), [5, 3], [5, 3]),
+        (bounded("float32", (-(2.0**31),), (2.0**31 - 1,), 2), [5, 3], [5, 3]),
+        (bounded("float32", (), (), 2), [5, 3], [5, 3]),
+    ],
+)
+def test_bounds_become_minus_1_and_1_as_long_as_nothing_was_seen(
+    spec: ObservationSpec, seen: list[float], expected: list[float]
+) -> None:
+    dtype = torch.uint8 if spec.dtype == "uint8" else torch.float32
+    values = {"board": torch.tensor([seen]).to(dtype)}
     for normalize in (True, False):
-        ours = normalizer(PIXELS, SCALAR, normalize=normalize)
-        pixels = torch.tensor([[[0], [255]], [[51], [102]]], dtype=torch.uint8)
-        ours.update({"camera": pixels, "height": torch.tensor([1.0, 3.0])})
-        features = ours({"camera": pixels, "height": torch.tensor([2.0, 2.0])}, 2)
-        torch.testing.assert_close(features[:, :2], torch.tensor([[0, 1], [0.2, 0.4]]))
-        assert features[0, 2].item() == (0 if normalize else 2)
+        ours = normalizer(spec, normalize=normalize)
+        torch.testing.assert_close(ours(values, 1), torch.tensor([expected]).float())
+    # Without running statistics that is all.
+    ours.update(values)
+    torch.testing.assert_close(ours(values, 1), torch.tensor([expected]).float())
 
 
-def test_pixels_alone_become_floats() -> None:
-    features = normalizer(PIXELS)({"camera": torch.full((3, 2, 1), 255, dtype=torch.uint8)}, 3)
-    torch.testing.assert_close(features, torch.ones(3, 2))
+def test_bytes_are_normalised_by_what_was_seen_as_floats_are() -> None:
+    rows = np.random.default_rng(0).integers(0, 3, (500, 9)).astype(np.uint8)
+    as_bytes = normalizer(bounded("uint8", (0.0,), (2.0,), 9))
+    as_floats = normalizer(bounded("float32", (), (), 9))
+    for ours, values in ((as_bytes, rows), (as_floats, rows.astype(np.float32))):
+        ours.update({"board": torch.from_numpy(values)})
+    features = as_bytes({"board": torch.from_numpy(rows)}, 500)
+    floats = as_floats({"board": torch.from_numpy(rows.astype(np.float32))}, 500)
+    torch.testing.assert_close(features, floats)
+    torch.testing.assert_close(features.std(0, correction=0), torch.ones(9))
 
 
 def test_switched_off_it_neither_moves_nor_clips_floats() -> None:

@@ -20,7 +20,9 @@ from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run import export
-from entrain.run.export import ExportCheck, export_policy, input_names, random_inputs
+from entrain.run.export import export_policy
+from entrain.run.export_check import ExportCheck, random_inputs
+from entrain.run.onnx_policy import input_names
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import check_observation
 
@@ -34,7 +36,7 @@ HYBRID = BehaviourSpec(
         ObservationSpec("camera", (2, 2), "uint8"),
         # Names that the exporter gives to values of its own.
         ObservationSpec("view", (1,)),
-        ObservationSpec("val_0", ()),
+        ObservationSpec("val_0", (), low=(0.0,), high=(math.inf,)),
         ObservationSpec("_policy.action_head.weight", ()),
     ),
     ActionSpec(low=(-2.0, 0.0), high=(2.0, math.inf), branches=(3, 2)),
@@ -259,7 +261,13 @@ def test_metadata_says_whose_policy_it_is_and_how_old(exported: Exported) -> Non
     assert metadata["behaviour"] == spec.name
     assert metadata["env_steps"] == "4096"
     assert metadata["action_distribution"] == exported.policy.config.action.distribution
-    described = json.loads(metadata["spec"])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    described = json.loads(metadata["spec"], parse_constant=refuse)
+    inputs = [value.name for value in exported.session.get_inputs()]
+    assert {each["input"] for each in described["observations"]} <= set(inputs)
     # What the file has as inputs: also what the agent itself did.
     assert [each["name"] for each in described["observations"]] == [
         observation.name for observation in exported.policy.inputs.observations
@@ -355,6 +363,19 @@ def test_a_network_that_onnx_cannot_say_is_refused_in_one_line(tmp_path: Path) -
     policy = make_policy(PLAIN, "gaussian", {"custom": f"{__name__}:Branching"})
     with pytest.raises(ExportError, match=r"^torch cannot translate .*docs/networks.md.*$"):
         export_policy(policy, tmp_path / "policy.onnx", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_onnxruntime_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_nonsense(policy: ActorCritic, candidate: Path, metadata: dict[str, str]) -> None:
+        del policy, metadata
+        candidate.write_bytes(b"no model")
+
+    monkeypatch.setattr(export, "_write", write_nonsense)
+    with pytest.raises(ExportError, match=r"^.*policy.onnx: onnxruntime refuses .*$"):
+        export_policy(make_policy(PLAIN, "gaussian"), tmp_path / "policy.onnx", metadata={})
     assert not list(tmp_path.iterdir())
 
 

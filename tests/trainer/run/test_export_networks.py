@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.run.export import export_policy, input_names, random_inputs
+from entrain.run.export import export_policy
+from entrain.run.export_check import random_inputs
+from entrain.run.onnx_policy import input_names
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 ACTION = ActionSpec((-1.0,), (1.0,), branches=(3,))
@@ -22,6 +24,11 @@ CAMERA = ObservationSpec("camera", (36, 40, 3), "uint8")
 DEPTH = ObservationSpec("depth", (1, 36, 36))
 FOES = ObservationSpec("foes", (5, 3), kind="entities")
 ORDER = ObservationSpec("order", (3,), kind="goal")
+
+
+GREY = ObservationSpec("grey", (40, 38), "uint8")
+STACK = ObservationSpec("stack", (2, 22, 24, 3), "uint8")
+MAP = ObservationSpec("map", (5, 6, 2), "uint8", "image", (0.0,), (3.0,))
 
 
 class TwoLayers(nn.Module):
@@ -40,7 +47,7 @@ class TwoLayers(nn.Module):
 
 
 CASES: dict[str, tuple[tuple[ObservationSpec, ...], dict[str, Any]]] = {
-    "two images": ((CAMERA, DEPTH), {"image_encoder": "nature_cnn"}),
+    "images": ((CAMERA, DEPTH, GREY, STACK, MAP), {}),
     "resnet": ((CAMERA,), {"image_encoder": "resnet", "shared": True}),
     "all kinds": ((ORDER, FOES, BODY, CAMERA), {"layer_norm": True}),
     "entities and a goal beside them": ((FOES, ORDER), {"goal_conditioning": "concatenate"}),

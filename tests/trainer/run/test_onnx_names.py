@@ -11,8 +11,9 @@ from onnx import TensorProto, helper
 
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
-from entrain.run.export import input_names, random_inputs
+from entrain.run.export_check import random_inputs
 from entrain.run.onnx_names import name_ends
+from entrain.run.onnx_policy import input_names
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 ACTION = ActionSpec((-1.0, -1.0), (1.0, 1.0), (3,))

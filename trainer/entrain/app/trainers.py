@@ -22,6 +22,7 @@ from entrain.app.build import (
     within_memory,
 )
 from entrain.app.idle_policies import IdlePolicies, Standing
+from entrain.app.observed import log_observed
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
 from entrain.policy.actor_critic import ActorCritic
@@ -239,6 +240,7 @@ class Trainers:
         warn_of_too_few_steps(config, spec.name)
         seed = self._config.seed + 1_000_003 * number
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
+        log_observed(policy)
         trainer = Trainer(
             spec.name,
             actor=make_actor(policy, seed=seed),

@@ -63,8 +63,9 @@ class NetworkConfig(Options):
     hidden_sizes: tuple[Count, ...] = (64, 64)
     """Width of each hidden layer. Wider learns harder tasks, at the cost of speed."""
 
-    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
-    """tanh suits small control networks; relu, elu and silu wider ones."""
+    activation: Literal["auto", "tanh", "relu", "elu", "silu"] = "auto"
+    """Of the hidden layers. auto: relu if an image is observed, otherwise tanh, which suits small
+    control networks; relu, elu and silu suit wider ones."""
 
     layer_norm: bool = False
     """Normalise each hidden layer before its activation: steadier with wide or deep networks."""
@@ -81,10 +82,11 @@ class NetworkConfig(Options):
     previous_reward: bool = False
     """Give the policy the reward it has just received as an input."""
 
-    image_encoder: Literal["simple", "nature_cnn", "resnet"] = "simple"
-    """Layers that encode images. simple: two convolutions, for images of at least 20 x 20.
-    nature_cnn: three, at least 36 x 36. resnet: the 15 of IMPALA, any size; learns most, and is
-    several times slower."""
+    image_encoder: Literal["auto", "small", "simple", "nature_cnn", "resnet"] = "auto"
+    """Layers that encode images. auto: nature_cnn, simple or small, the first that each image is
+    large enough for. nature_cnn: three convolutions, for images of at least 36 x 36. simple: two,
+    at least 20 x 20. small: two that use every pixel, any size. resnet: the 15 of IMPALA, any size;
+    learns most, and is several times slower."""
 
     image_features: Count = 128
     """Numbers that each image is encoded as."""
@@ -223,7 +225,9 @@ class PolicyConfig(Options):
     action: ActionConfig = ActionConfig()
 
     normalize_observations: bool = True
-    """Normalise vectors and goals to mean 0 and variance 1, by running statistics; never uint8."""
+    """Normalise vectors and goals of any dtype to mean 0 and variance 1, by running statistics.
+    Without, numbers whose bounds the simulator states go from -1 to 1, and others stay as they are.
+    Images are never normalised, but divided by 255 or their own largest number."""
 
     observation_clip: Positive = 10.0
     """Normalised observations are clipped to plus and minus this."""

@@ -47,15 +47,15 @@ class NumpyNetwork:
 
     def __init__(self, policy: ActorNetwork) -> None:
         """Take views of all weights; `is_plain(policy)` must hold."""
-        backbone, options = policy.backbone, policy.config.network
-        trunk = backbone.trunk
+        backbone, trunk = policy.backbone, policy.backbone.trunk
         assert isinstance(trunk, Trunk)
         self._normalizer = _Normalizer(trunk.normalizer)
-        self._activation = _ACTIVATIONS[options.activation]
-        self._groups = cast("HiddenLayers", trunk.hidden_layers).groups
+        hidden_layers = cast("HiddenLayers", trunk.hidden_layers)
+        self._activation = _ACTIVATIONS[hidden_layers.activation]
+        self._groups = hidden_layers.groups
         self._hidden = [
             (_view(layer.weight), _view(layer.bias))
-            for layer in cast("Iterable[GroupedLinear]", trunk.hidden_layers.layers)
+            for layer in cast("Iterable[GroupedLinear]", hidden_layers.layers)
         ]
         layers = (
             cast("Iterable[RecurrentLayer]", backbone.memory.layers)

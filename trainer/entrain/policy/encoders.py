@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config.policy import NetworkConfig, PolicyConfig
+from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.entities import EntityEncoder
 from entrain.policy.images import ImageEncoder
 from entrain.policy.inputs import PREVIOUS_ACTION
@@ -101,5 +102,6 @@ def _encoder(
     spec: ObservationSpec, network: NetworkConfig, groups: int, generator: torch.Generator
 ) -> ImageEncoder | EntityEncoder:
     if spec.kind == "image":
-        return ImageEncoder(spec, network.image_encoder, network.image_features, groups, generator)
+        encoder = choose_image_encoder(spec, network)
+        return ImageEncoder(spec, encoder, network.image_features, groups, generator)
     return EntityEncoder(spec, network.entity_features, network.entity_heads, groups, generator)

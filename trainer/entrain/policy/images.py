@@ -1,7 +1,8 @@
 """Convolutional encoders of images.
 
-Shapes: R rows, G groups, [C, H, W] an image of C channels. The activation of convolutions is relu,
-as published; `network.activation` is that of the hidden layers only.
+Shapes: R rows, G groups, [C, H, W] an image whose stacked frames are channels too. The activation
+of convolutions is relu, as published, and their initial weights have the gain for it;
+`network.activation` is that of the hidden layers only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,19 @@ from torch.nn import functional
 
 from entrain.errors import ConfigError
 from entrain.policy.layers import HIDDEN_GAIN, GroupedLinear, keep_first_group
+from entrain_envs.observation_kinds import image_layout
 from entrain_envs.shapes import Float, Shaped
-from entrain_envs.spec import ObservationSpec
+from entrain_envs.spec import WIDEST_BOUNDS, ObservationSpec
 
-ImageEncoderName: TypeAlias = Literal["simple", "nature_cnn", "resnet"]
+ImageEncoderName: TypeAlias = Literal["small", "simple", "nature_cnn", "resnet"]
 
-PLAIN_LAYERS: Mapping[ImageEncoderName, Sequence[tuple[int, int, int]]] = {
-    "simple": ((16, 8, 4), (32, 4, 2)),
-    "nature_cnn": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+PLAIN_LAYERS: Mapping[ImageEncoderName, Sequence[tuple[int, int, int, int]]] = {
+    "small": ((16, 3, 1, 1), (32, 3, 1, 1)),
+    "simple": ((16, 8, 4, 0), (32, 4, 2, 0)),
+    "nature_cnn": ((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)),
 }
-"""(channels, kernel, stride) of each convolution. nature_cnn: Mnih et al. 2015, "Human-level
-control through deep reinforcement learning"."""
+"""(channels, kernel, stride, padding) of each convolution. nature_cnn: Mnih et al. 2015,
+"Human-level control through deep reinforcement learning"."""
 
 RESNET_CHANNELS = (16, 32, 32)
 """Of IMPALA's three stages. (Espeholt et al. 2018, arXiv:1802.01561, figure 3)"""
@@ -43,7 +46,7 @@ class ImageEncoder(nn.Module):
         """Draw the initial weights: orthogonal, biases zero.
 
         Args:
-            observation: an image, [C, H, W] or [H, W, C], see `is_channels_first`.
+            observation: an image, see `image_layout`.
             encoder: which convolutions.
             features: how many.
             groups: G, each with weights of its own.
@@ -54,11 +57,14 @@ class ImageEncoder(nn.Module):
         """
         super().__init__()
         self.name = observation.name
-        self._shape = observation.shape
-        self._is_bytes = observation.dtype == "uint8"
-        self._is_channels_first = is_channels_first(observation.shape)
-        channels, *size = self._to_channels_first(torch.empty(1, *observation.shape)).shape[1:]
+        layout = image_layout(observation.shape)
+        size = (layout.height, layout.width)
+        channels = layout.frames * layout.channels
         _check_size(observation.name, encoder, size)
+        self._shape = observation.shape
+        self._order = layout.to_channels_first
+        self._channels_first = (channels, *size)
+        self._range = pixel_range(observation)
         self.towers = nn.ModuleList(_tower(encoder, channels, generator) for _ in range(groups))
         with torch.no_grad():
             flat = self.towers[0](torch.zeros(1, channels, *size)).numel()
@@ -70,8 +76,9 @@ class ImageEncoder(nn.Module):
         pixels = self._to_channels_first(image.reshape(rows, *self._shape))
         # Bytes become floats only here, on the device: a quarter of the data to transfer.
         pixels = pixels.to(self.linear.weight.dtype)
-        if self._is_bytes:
-            pixels = pixels / 255.0
+        if self._range is not None:
+            low, high = self._range
+            pixels = (pixels - low if low else pixels) / (high - low)
         flat = torch.stack([tower(pixels).flatten(1) for tower in self.towers])
         return functional.relu(self.linear(flat))
 
@@ -81,7 +88,8 @@ class ImageEncoder(nn.Module):
         keep_first_group(self.linear)
 
     def _to_channels_first(self, image: Tensor) -> Tensor:
-        return image if self._is_channels_first else image.permute(0, 3, 1, 2)
+        order = (0, *(1 + axis for axis in self._order))
+        return image.permute(order).reshape(image.shape[0], *self._channels_first)
 
 
 class Convolution(nn.Module):
@@ -126,29 +134,30 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def is_channels_first(shape: Sequence[int]) -> bool:
-    """Whether an image of three dimensions is [C, H, W]; otherwise it is [H, W, C].
+def pixel_range(image: ObservationSpec) -> tuple[float, float] | None:
+    """The numbers that become 0 and 1 in the encoder, or None to leave all as they are.
 
-    Two adjacent dimensions that are equal, and differ from the third, are height and width.
-    Otherwise channels are the smaller of the first and the last dimension, the last if equal.
+    Bytes are 0 to 255 unless the spec has other bounds. Floats stay as they are without bounds, or
+    with bounds that lie within -1 and 1.
     """
-    first, middle, last = shape
-    if first == middle != last:
-        return False
-    if first != middle == last:
-        return True
-    return first < last
+    if image.low and image.low != image.high:
+        low, high = min(image.low), max(image.high)
+        if low >= -1.0 and high <= 1.0:
+            return None
+        if high - low < WIDEST_BOUNDS:
+            return low, high
+    return (0.0, 255.0) if image.dtype == "uint8" else None
 
 
 def minimum_size(encoder: ImageEncoderName) -> int:
     """The smallest height and width that an image may have.
 
     Computed backwards from one number after the last convolution: for n numbers, a convolution
-    without padding needs (n - 1) * stride + kernel.
+    needs (n - 1) * stride + kernel, less the padding on both sides.
     """
     size = 1
-    for _, kernel, stride in reversed(PLAIN_LAYERS.get(encoder, ())):
-        size = (size - 1) * stride + kernel
+    for _, kernel, stride, padding in reversed(PLAIN_LAYERS.get(encoder, ())):
+        size = (size - 1) * stride + kernel - 2 * padding
     return size
 
 
@@ -158,8 +167,9 @@ def _check_size(name: str, encoder: ImageEncoderName, size: Sequence[int]) -> No
         height, width = size
         raise ConfigError(
             f"image '{name}' is {height} x {width} (height x width); image_encoder {encoder} "
-            f"needs at least {least} x {least}: send larger images, choose network.image_encoder "
-            "resnet, which takes any size, or say in the simulator that its kind is vector"
+            f"needs at least {least} x {least}: set network.image_encoder to auto, small or "
+            "resnet, which fit it, or let the simulator say that its kind is vector "
+            f"(entrain-env --kind {name}=vector)"
         )
 
 
@@ -175,9 +185,9 @@ def _tower(encoder: ImageEncoderName, channels: int, generator: torch.Generator)
             ]
             channels = outputs
         return nn.Sequential(*parts, nn.ReLU())
-    for outputs, kernel, stride in PLAIN_LAYERS[encoder]:
+    for outputs, kernel, stride, padding in PLAIN_LAYERS[encoder]:
         convolution = Convolution(
-            channels, outputs, kernel=kernel, stride=stride, padding=0, generator=generator
+            channels, outputs, kernel=kernel, stride=stride, padding=padding, generator=generator
         )
         parts += [convolution, nn.ReLU()]
         channels = outputs

@@ -3,10 +3,14 @@
 The simulator does not send these two; the trainer keeps them for each agent.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from entrain.config.policy import NetworkConfig
 from entrain.errors import ConfigError
+from entrain.policy.auto_options import choose_image_encoder
+from entrain.policy.images import pixel_range
+from entrain_envs.observation_kinds import image_layout
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 PREVIOUS_ACTION = "previous_action"
@@ -38,3 +42,32 @@ def policy_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
                 f"rename it in the simulator, or set network.{observation.name}: false"
             )
     return replace(spec, observations=(*spec.observations, *added))
+
+
+def describe_inputs(inputs: BehaviourSpec, network: NetworkConfig) -> Sequence[str]:
+    """One phrase for each observation: what it was taken for, and how it is encoded."""
+    return [_describe(observation, network) for observation in inputs.observations]
+
+
+def _describe(observation: ObservationSpec, network: NetworkConfig) -> str:
+    name, shape = observation.name, " x ".join(map(str, observation.shape or (1,)))
+    numbers = "number" if observation.size == 1 else "numbers"
+    if observation.kind == "entities":
+        most, size = observation.shape
+        return f"{name}: at most {most} entities of {size} numbers"
+    if observation.kind != "image":
+        # More dimensions than one may be an image that looks like numbers.
+        hint = (
+            f" (an image? then entrain-env --kind {name}=image)"
+            if observation.kind == "vector" and len(observation.shape) > 1
+            else ""
+        )
+        return f"{name}: {observation.kind} of {shape} {numbers}{hint}"
+    words = f"{name}: image {image_layout(observation.shape)}"
+    if network.custom is not None:
+        return words
+    between = pixel_range(observation)
+    if between is not None:
+        low, high = between
+        words += f", {low:g} to {high:g}" if low else f", divided by {high:g}"
+    return f"{words}, encoder {choose_image_encoder(observation, network)}"

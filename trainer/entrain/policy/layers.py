@@ -107,7 +107,7 @@ class HiddenLayers(nn.Module):
         """
         super().__init__()
         self.groups = groups
-        self._activation = ACTIVATIONS[activation]
+        self.activation: Activation = activation
         linear = NormalisedLinear if layer_norm else GroupedLinear
         widths = (inputs, *sizes)
         self.layers = nn.ModuleList(
@@ -126,8 +126,9 @@ class HiddenLayers(nn.Module):
     ) -> Float[Tensor, "G R F"]:
         """[R, inputs] for all groups, or [G, R, inputs], to [G, R, feature_size]."""
         hidden = features.expand(self.groups, -1, -1)
+        activation = ACTIVATIONS[self.activation]
         for layer in self.layers:
-            hidden = self._activation(layer(hidden))
+            hidden = activation(layer(hidden))
         return hidden
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from entrain.ranks import ALONE, Ranks
 from entrain_envs.shapes import Float, Shaped
-from entrain_envs.spec import ObservationSpec
+from entrain_envs.spec import WIDEST_BOUNDS, ObservationSpec
 
 VARIANCE_EPSILON = 1e-8
 """Added to the variance, as in gymnasium's NormalizeObservation."""
@@ -20,9 +20,9 @@ VARIANCE_EPSILON = 1e-8
 class ObservationNormalizer(nn.Module):
     """(x - mean) / sqrt(variance + epsilon), clipped at plus and minus `clip`.
 
-    Mean and variance are those of all rows that `update` was given; before the first, and without
-    `normalize`, floats stay as they are. uint8 observations are always divided by 255. A policy
-    without vectors or goals has a normalizer with F = 0.
+    Mean and variance are those of all rows that `update` was given, whatever the dtype. Before the
+    first, and without `normalize`, numbers with bounds are mapped to [-1, 1] and others stay as
+    they are; see `_bounds`. A policy without vectors or goals has a normalizer with F = 0.
     """
 
     count: Tensor
@@ -52,27 +52,29 @@ class ObservationNormalizer(nn.Module):
         clip: float,
         fixed: Set[str] = frozenset(),
     ) -> None:
-        """Start as the identity.
+        """Start with the scales that follow from the bounds.
 
         Args:
             observations: the vectors and goals.
-            normalize: whether floats are normalised by running statistics.
+            normalize: whether numbers are normalised by running statistics.
             clip: the largest absolute value after normalisation.
-            fixed: names of observations whose floats are clipped but not normalised.
+            fixed: names of observations that are clipped but not normalised.
         """
         super().__init__()
         self.size_by_name: Mapping[str, int] = {spec.name: spec.size for spec in observations}
         self._shape_by_name = {spec.name: spec.shape for spec in observations}
         self.clip = clip if normalize else float("inf")
-        is_float = _flags((spec.size, spec.dtype != "uint8") for spec in observations)
         is_fixed = _flags((spec.size, spec.name in fixed) for spec in observations)
-        size = len(is_float)
+        size = len(is_fixed)
+        # Nothing in front, because torch concatenates no empty list.
+        none = torch.zeros(2, 0, dtype=torch.float64)
+        low, high = torch.cat([none, *(_bounds(spec) for spec in observations)], dim=1)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("shift", torch.zeros(size))
-        self.register_buffer("scale", torch.where(is_float, 1.0, 1.0 / 255.0))
-        is_running = is_float & ~is_fixed & normalize
+        self.register_buffer("shift", ((low + high) / 2.0).float())
+        self.register_buffer("scale", (2.0 / (high - low)).float())
+        is_running = ~is_fixed & normalize
         self.register_buffer("is_running", is_running, persistent=False)
         self._learns = bool(is_running.any())
 
@@ -141,6 +143,22 @@ class ObservationNormalizer(nn.Module):
         if len(vectors) == 1:
             return vectors[0]
         return torch.cat(vectors, dim=-1) if vectors else self.shift.new_empty(rows, 0)
+
+
+def _bounds(spec: ObservationSpec) -> Float[Tensor, "2 size"]:
+    """[2, size] float64, what each number of a vector lies between: what becomes -1 and 1.
+
+    uint8 without bounds lies between 0 and 255. Numbers without bounds, with equal ones, or with
+    ones as far apart as those of int32, stay as they are: -1 and 1 become -1 and 1.
+    """
+    low, high = spec.low, spec.high
+    if not low:
+        low, high = ((0.0,), (255.0,)) if spec.dtype == "uint8" else ((-1.0,), (1.0,))
+    known = torch.tensor((low, high), dtype=torch.float64)
+    width = known[1] - known[0]
+    is_known = (width > 0.0) & (width < WIDEST_BOUNDS)
+    unknown = torch.tensor(((-1.0,), (1.0,)), dtype=torch.float64)
+    return torch.where(is_known, known, unknown).expand(2, spec.size)
 
 
 def _flags(parts: Iterable[tuple[int, bool]]) -> Tensor:

@@ -11,8 +11,10 @@ from itertools import pairwise
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError
+from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.goals import GOAL_CODE_SIZE
-from entrain.policy.images import PLAIN_LAYERS, RESNET_CHANNELS, is_channels_first
+from entrain.policy.images import PLAIN_LAYERS, RESNET_CHANNELS
+from entrain_envs.observation_kinds import image_layout
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 MIB = 2**20
@@ -97,13 +99,15 @@ def _encoder(observation: ObservationSpec, network: NetworkConfig) -> tuple[int,
 
 def image_sizes(observation: ObservationSpec, network: NetworkConfig) -> list[int]:
     """How many numbers each convolution or stage of an image's encoder gives; the last is read."""
-    shape = observation.shape
-    height, width = shape[1:] if is_channels_first(shape) else shape[:2]
+    layout, encoder = image_layout(observation.shape), choose_image_encoder(observation, network)
+    height, width = layout.height, layout.width
     sizes = []
-    for channels, kernel, stride in PLAIN_LAYERS.get(network.image_encoder, ()):
-        height, width = (max(0, (side - kernel) // stride + 1) for side in (height, width))
+    for channels, kernel, stride, padding in PLAIN_LAYERS.get(encoder, ()):
+        height, width = (
+            max(0, (side + 2 * padding - kernel) // stride + 1) for side in (height, width)
+        )
         sizes.append(channels * height * width)
-    if network.image_encoder == "resnet":
+    if encoder == "resnet":
         for channels in RESNET_CHANNELS:
             sizes.append(channels * height * width)
             height, width = (height + 1) // 2, (width + 1) // 2

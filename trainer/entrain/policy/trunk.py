@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
+from entrain.policy.auto_options import choose_activation
 from entrain.policy.custom_network import CustomTrunk, load_class
 from entrain.policy.encoders import MixedEncoder, goal_size, make_encoder
 from entrain.policy.goals import GoalHiddenLayers
@@ -38,7 +39,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.encoder = make_encoder(inputs, config, groups, generator)
         self.hidden_layers = _hidden_layers(
-            self.encoder.feature_size, goal_size(inputs), config, groups, generator
+            self.encoder.feature_size, inputs, config, groups, generator
         )
         self.feature_size = self.hidden_layers.feature_size
 
@@ -170,24 +171,29 @@ def _make_trunk(
 
 
 def _hidden_layers(
-    inputs: int, goal: int, config: PolicyConfig, groups: int, generator: torch.Generator
+    features: int,
+    inputs: BehaviourSpec,
+    config: PolicyConfig,
+    groups: int,
+    generator: torch.Generator,
 ) -> HiddenLayers | GoalHiddenLayers:
     network = config.network
+    activation, goal = choose_activation(inputs, network), goal_size(inputs)
     if goal and network.goal_conditioning == "hypernetwork":
         return GoalHiddenLayers(
             groups,
-            inputs - goal,
+            features - goal,
             goal,
             network.hidden_sizes,
-            activation=network.activation,
+            activation=activation,
             layer_norm=network.layer_norm,
             generator=generator,
         )
     return HiddenLayers(
         groups,
-        inputs,
+        features,
         network.hidden_sizes,
-        activation=network.activation,
+        activation=activation,
         layer_norm=network.layer_norm,
         generator=generator,
     )

@@ -1,0 +1,29 @@
+"""Says in the log what each observation of a policy was taken for, and what was chosen for it."""
+
+import logging
+
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.auto_options import choose_activation
+from entrain.policy.inputs import describe_inputs
+from entrain.quoting import listed, shortened
+
+logger = logging.getLogger(__name__)
+
+
+def log_observed(policy: ActorCritic) -> None:
+    """Log one line, and a warning if an image encoder was chosen and no image is observed."""
+    network, inputs, name = policy.config.network, policy.inputs, shortened(policy.spec.name)
+    observed = listed(describe_inputs(inputs, network), between="; ")
+    hidden = ""
+    if network.custom is None:
+        sizes = listed([str(size) for size in network.hidden_sizes]) or "none"
+        hidden = f"; hidden layers {sizes}, {choose_activation(inputs, network)}"
+    logger.info("policy '%s' observes %s%s", name, observed, hidden)
+    is_chosen = network.image_encoder != "auto" and network.custom is None
+    if is_chosen and all(each.kind != "image" for each in inputs.observations):
+        logger.warning(
+            "network.image_encoder %s of policy '%s' has no effect: no observation was taken for "
+            "an image; if one is, let the simulator say so (entrain-env --kind NAME=image)",
+            network.image_encoder,
+            name,
+        )
