@@ -254,6 +254,17 @@ EXPLAINED_VARIANCE = Metric(
     "or rewards are too rare. If it falls late, lower `learning_rate`. It means little where all "
     "returns are nearly equal.",
 )
+CRITIC_SHARE = Metric(
+    name="value/gradient_share",
+    unit="0 to 1",
+    shown=".4f",
+    meaning="The critic's share of the gradient of what the last layers of policy and critic read: "
+    "of its squared length, in the first minibatch of each epoch. Where they share layers, this is "
+    "about its share in those.",
+    remedy="Near 1 at the start, when the policy's last layer is small. If it stays above 0.999 "
+    "where layers are shared, they learn for the critic alone: set `normalize_values` or "
+    "`normalize_rewards`, lower `value_coefficient`, or set `network.shared: false`.",
+)
 ENTROPY_EXPLAINED_VARIANCE = Metric(
     name="value/entropy_explained_variance",
     unit="at most 1",

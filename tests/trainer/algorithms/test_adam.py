@@ -88,6 +88,24 @@ def test_a_long_gradient_is_shortened_and_its_true_length_told() -> None:
     torch.testing.assert_close(gradient, torch.tensor([[0.6, 0.8]]))
 
 
+def test_what_is_clipped_apart_is_shortened_by_its_own_length_alone() -> None:
+    # Gradients are those of sum_i c_i * w_i: 3 and 4 in the weight, 1e12 in the bias.
+    module = nn.Linear(2, 1)
+    apart = {"weight": torch.zeros(1, 2).bool(), "bias": torch.ones(1).bool()}
+    adam = Adam(module, epsilon=1e-8, max_grad_norm=1.0, apart=apart)
+    loss = (module.weight * torch.tensor([[3.0, 4.0]])).sum() + 1e12 * module.bias.sum()
+    norm = adam.step(loss, learning_rate=0.1)
+    assert norm.item() == pytest.approx(1e12)
+    mean = adam.state()["mean"]
+    np.testing.assert_allclose(mean["weight"], [[0.1 * 3 / 5, 0.1 * 4 / 5]], rtol=1e-5)
+    np.testing.assert_allclose(mean["bias"], [0.1], rtol=1e-5)
+    # Short gradients stay as they are.
+    adam = Adam(module, epsilon=1e-8, max_grad_norm=100.0, apart=apart)
+    loss = (module.weight * torch.tensor([[3.0, 4.0]])).sum() + 12.0 * module.bias.sum()
+    assert adam.step(loss, learning_rate=0.1).item() == pytest.approx(13.0)
+    np.testing.assert_allclose(adam.state()["mean"]["weight"], [[0.3, 0.4]], rtol=1e-6)
+
+
 def test_going_back_to_a_snapshot_goes_back_bit_for_bit() -> None:
     module = network()
     adam = Adam(module, epsilon=1e-5, max_grad_norm=0.5)

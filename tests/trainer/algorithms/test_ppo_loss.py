@@ -14,7 +14,7 @@ from torch import Tensor
 from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
-from entrain.config.policy import EntropyConfig
+from entrain.config.policy import EntropyConfig, NetworkConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import ActionDistribution, DiagonalGaussian
@@ -128,6 +128,45 @@ def test_policy_and_critic_with_separate_networks_do_not_touch_each_other() -> N
     _, gradients = loss_and_gradients(policy, made_rollout(policy, (9,)), value_coefficient=0.0)
     assert not gradients["value_head.weight"].any()
     assert gradients["action_head.weight"].any()
+
+
+def test_the_critics_share_is_that_of_the_gradient_of_what_the_heads_read() -> None:
+    # g_v: 2 c_v (V - R) * (weights of the value head) / N, row by row; g_p from the loss without
+    # its value term.
+    policy = made_policy(network=NetworkConfig(hidden_sizes=(8,), shared=True))
+    ppo = made_ppo(policy, value_coefficient=0.25)
+    minibatch = ppo.minibatches(made_rollout(policy, (6, 4))).all_steps
+    terms = ppo.loss.terms(minibatch, COEFFICIENTS)
+    share = ppo.loss.critic_share(terms, None, COEFFICIENTS)
+    error = terms.features.new_tensor(
+        (minibatch.steps.value - minibatch.estimate.return_)[0, :, 0].tolist()
+    )
+    of_critic = 2.0 * 0.25 * error[:, None] * policy.value_head.weight.detach() / 10
+    (of_policy,) = torch.autograd.grad(terms.policy.mean(), terms.features)
+    squares = of_critic.square().sum(), of_policy.square().sum()
+    assert share.item() == pytest.approx((squares[0] / sum(squares)).item(), rel=1e-4)
+    assert 0.5 < share.item() < 1.0
+
+
+def test_measuring_the_share_changes_no_gradient() -> None:
+    policy = made_policy(HYBRID)
+    ppo = made_ppo(policy)
+    minibatch = ppo.minibatches(made_rollout(policy, (6, 4))).all_steps
+
+    def gradient(*, measures: bool) -> dict[str, Tensor]:
+        policy.zero_grad(set_to_none=False)
+        terms = ppo.loss.terms(minibatch, COEFFICIENTS)
+        if measures:
+            ppo.loss.critic_share(terms, None, COEFFICIENTS)
+        ppo.loss(terms, None, COEFFICIENTS).backward()  # type: ignore[no-untyped-call]
+        return {
+            name: each.grad.clone()
+            for name, each in policy.named_parameters()
+            if each.grad is not None
+        }
+
+    before, after = gradient(measures=False), gradient(measures=True)
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize("action", [CONTINUOUS, DISCRETE, HYBRID], ids=str)

@@ -22,6 +22,7 @@ def terms(*, policy: Tensor, value: Tensor, entropy: Tensor, ratio: Tensor) -> L
         scale=torch.ones(()),
         entropy=entropy,
         log_ratio=ratio.log(),
+        features=torch.zeros(1, 1, 1),
     )
 
 
@@ -43,8 +44,10 @@ def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
         torch.tensor([[True]]),
         torch.tensor(5.0, dtype=torch.float64),
     )
+    log.critic_share = torch.tensor(0.75)
     assert log.metrics(clip_range=0.2) == pytest.approx(
         {
+            "value/gradient_share": 0.75,
             "loss/policy": 3.0,
             "loss/value": 30.0,
             "loss/entropy": 8.0,

@@ -5,6 +5,7 @@ torch.optim.Adam takes several times as long to find its tensors as to update a 
 gradient steps are most of a run's time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,13 @@ class Adam:
     """
 
     def __init__(
-        self, module: nn.Module, *, epsilon: float, max_grad_norm: float, ranks: Ranks = ALONE
+        self,
+        module: nn.Module,
+        *,
+        epsilon: float,
+        max_grad_norm: float,
+        apart: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Start with moments of zero.
 
@@ -53,6 +60,8 @@ class Adam:
             module: on its device already.
             epsilon: added to the denominator.
             max_grad_norm: longer gradients are shortened to this; 0 leaves all as they are.
+            apart: {name: bool of the weight's shape}, all of the module's; where they are true,
+                weights are clipped by themselves. None clips all together.
             ranks: every step is along the mean gradient of all of them.
         """
         self._ranks = ranks
@@ -60,6 +69,10 @@ class Adam:
         ranks.broadcast(self._flat.weights)
         self._epsilon = epsilon
         self._max_grad_norm = max_grad_norm
+        self._is_apart: Tensor | None = None
+        if apart is not None and max_grad_norm > 0.0:
+            flags = [apart[name].flatten() for name, _ in module.named_parameters()]
+            self._is_apart = torch.cat(flags).to(self._flat.weights)
         self._mean = torch.zeros_like(self._flat.weights)
         self._mean_square = torch.zeros_like(self._flat.weights)
         self._num_steps = 0
@@ -90,12 +103,21 @@ class Adam:
         return norm
 
     def _clip(self, gradient: Tensor) -> Tensor:
-        """Shorten `gradient` in place, all weights together; return its length before.
+        """Shorten `gradient` in place; return its length before, that of all weights.
 
             gradient *= min(1, max_grad_norm / (|gradient| + 1e-6))
 
         Source: Pascanu et al. 2013 (arXiv:1211.5063); 1e-6 as in torch.nn.utils.clip_grad_norm_.
         """
+        if self._is_apart is None:
+            return self._shorten(gradient)
+        apart = gradient * self._is_apart
+        rest = gradient - apart
+        norms = self._shorten(apart), self._shorten(rest)
+        torch.add(apart, rest, out=gradient)
+        return torch.hypot(*norms)
+
+    def _shorten(self, gradient: Tensor) -> Tensor:
         norm: Tensor = torch.linalg.vector_norm(gradient)
         if self._max_grad_norm > 0.0:
             gradient.mul_((self._max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))

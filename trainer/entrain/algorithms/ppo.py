@@ -33,7 +33,8 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - learning rate, clip range constant or linear; entropy coefficient too,
       or adapted so that the entropy follows a target               coefficients [H22 4; E20 2]
     - minibatches: each valid step once per epoch, shuffled, equally large    minibatches  [H22 6]
-    - Adam with epsilon 1e-5; global gradient norm clipped                    optimizer [H22 3, 11]
+    - Adam with epsilon 1e-5; gradient norm clipped, globally, or policy's
+      and critic's each by itself                                             optimizer [H22 3, 11]
     - truncation bootstraps from the value of the true final observation      rollout      [P18]
     - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy       [H22 2]
     - separate networks for policy and critic; tanh                           policy       [H22 c4]
@@ -110,7 +111,11 @@ class PPO:
         self._ranks = ranks
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = Adam(
-            policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm, ranks=ranks
+            policy,
+            epsilon=config.adam_epsilon,
+            max_grad_norm=config.max_grad_norm,
+            apart=policy.critic_weights() if config.clip_gradients == "apart" else None,
+            ranks=ranks,
         )
         self._regularizer = regularizer
         self._objective = make_objective(
@@ -256,7 +261,10 @@ class PPO:
             log.add_empty(self._optimizer.step(nothing, learning_rate=rate, weight=0))
             return
         terms = self.loss.terms(minibatch, coefficients)
-        loss = self.loss(terms, minibatch.padding_mask, coefficients)
+        mask = minibatch.padding_mask
+        if log.critic_share is None:
+            log.critic_share = self.loss.critic_share(terms, mask, coefficients)
+        loss = self.loss(terms, mask, coefficients)
         norm = self._optimizer.step(loss, learning_rate=rate, weight=num_steps)
         log.add(terms, minibatch.mask, norm)
 

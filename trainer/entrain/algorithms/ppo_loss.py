@@ -23,6 +23,16 @@ from entrain.ranks import Ranks
 ONE = torch.ones(())
 
 
+def _gradient(loss: Tensor, features: Tensor) -> Tensor:
+    """Of a loss with respect to features; zeros where it does not depend on them."""
+    if not features.requires_grad:
+        return torch.zeros_like(features)
+    (gradient,) = torch.autograd.grad(
+        loss, features, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return gradient
+
+
 class PPOLoss:
     """The loss of one minibatch, with the present weights of a policy."""
 
@@ -68,15 +78,39 @@ class PPOLoss:
             scale=scale,
             entropy=entropy,
             log_ratio=log_ratio,
+            features=output.features,
         )
 
     def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
         """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
         loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
-        if coefficients.entropy_coefficient > 0.0:
-            regularization = terms.regularization / terms.scale
-            loss = torch.sub(loss, regularization, alpha=coefficients.entropy_coefficient)
-        return masked_mean(loss, mask)
+        return masked_mean(self._regularized(loss, terms, coefficients), mask)
+
+    def critic_share(
+        self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients
+    ) -> Tensor:
+        """[] the critic's share of the squared gradient of what both heads read.
+
+            |g_v|^2 / (|g_v|^2 + |g_p|^2), with g_v = d(c_v * value), g_p = d(policy - alpha * w)
+
+        Behind shared layers both gradients go on by the same chain rule, so this is about the
+        share that the critic has in them. The way back from the loss to the features is short.
+        """
+        of_policy = masked_mean(self._regularized(terms.policy, terms, coefficients), mask)
+        of_critic = masked_mean(terms.value, mask) * self._config.value_coefficient
+        squares = [
+            _gradient(part, terms.features).double().square().sum()
+            for part in (of_critic, of_policy)
+        ]
+        total = squares[0] + squares[1]
+        return torch.where(total > 0.0, squares[0] / total, 0.0).to(terms.value.dtype)
+
+    @staticmethod
+    def _regularized(loss: Tensor, terms: LossTerms, coefficients: Coefficients) -> Tensor:
+        if coefficients.entropy_coefficient == 0.0:
+            return loss
+        regularization = terms.regularization / terms.scale
+        return torch.sub(loss, regularization, alpha=coefficients.entropy_coefficient)
 
     def scaled_advantage(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """[L, M] as the loss takes it, and the [] scale by which the explicit term is divided."""

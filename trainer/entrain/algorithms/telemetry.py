@@ -17,6 +17,7 @@ from entrain.experience import Rollout
 from entrain.metrics import (
     CLIP_FRACTION,
     CLIPPED_ACTIONS,
+    CRITIC_SHARE,
     ENTROPY,
     ENTROPY_EXPLAINED_VARIANCE,
     ENTROPY_OF_DIMENSION,
@@ -33,8 +34,12 @@ from entrain.policy.critic import ENTROPY_STREAM, REWARD_STREAM
 from entrain.policy.gaussian import entropy_per_dimension
 from entrain.ranks import ALONE, Ranks
 
-MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION)
-"""Metrics that are means over the steps of an epoch, in the order in which they are computed."""
+MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION, CRITIC_SHARE)
+"""Metrics that are means over the steps of an epoch, in the order in which they are computed; the
+last one is of its first minibatch."""
+
+KEPT = ("policy", "value", "regularization", "entropy", "log_ratio")
+"""Terms of the loss that are kept until the end of an epoch."""
 
 SIGMA_PREFIX, ENTROPY_PREFIX = SIGMA.prefix, ENTROPY_OF_DIMENSION.prefix
 
@@ -68,18 +73,23 @@ class LossTerms:
     log_ratio: Tensor
     """ln p(a) / p_old(a), before this minibatch's gradient step."""
 
+    features: Tensor
+    """[G, L * M, F] what the heads read."""
+
 
 class EpochLog:
     """Collects the minibatches of one epoch."""
 
     def __init__(self) -> None:
-        self._terms: list[LossTerms] = []
+        self._terms: list[Mapping[str, Tensor]] = []
         self._masks: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
+        self.critic_share: Tensor | None = None
+        """[] of the epoch's first minibatch; None until then. See `PPOLoss.critic_share`."""
 
     def add(self, terms: LossTerms, mask: Tensor, gradient_norm: Tensor) -> None:
         """Keep one minibatch: terms and mask [L, M], norm [], which is the same on all ranks."""
-        self._terms.append(terms)
+        self._terms.append({name: getattr(terms, name) for name in KEPT})
         self._masks.append(mask)
         self._gradient_norms.append(gradient_norm)
 
@@ -104,7 +114,7 @@ class EpochLog:
         """The values of `MEANS`, for the mask of all terms."""
 
         def join(name: str) -> Tensor:
-            return torch.cat([getattr(terms, name) for terms in self._terms], dim=1)
+            return torch.cat([terms[name] for terms in self._terms], dim=1)
 
         log_ratio = join("log_ratio")
         means = [
@@ -114,6 +124,7 @@ class EpochLog:
             masked_mean(join("entropy"), mask),
             masked_mean(kl_estimate(log_ratio), mask),
             masked_mean(is_clipped(log_ratio.exp(), clip_range=clip_range).float(), mask),
+            log_ratio.new_zeros(()) if self.critic_share is None else self.critic_share,
         ]
         return torch.stack(means)
 

@@ -56,6 +56,10 @@ class PPOConfig(Options):
     max_grad_norm: NonNegative = 0.5
     """Gradients longer than this are shortened to it; 0 does not clip gradients."""
 
+    clip_gradients: Literal["together", "apart"] = "together"
+    """together: the gradients of policy and critic are shortened as one. apart: each by itself, so
+    that neither takes the other's share; no effect where they share layers."""
+
     advantage_normalization: Literal["minibatch", "rollout", "none"] = "minibatch"
     """Over which steps advantages are normalised to mean 0 and standard deviation 1."""
 

@@ -25,6 +25,9 @@ from entrain.policy.trunk import Backbone, make_backbone
 from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
 
+GROUP_LISTS = frozenset({"networks", "towers"})
+"""Names of module lists with one module for each group: see `CustomTrunk`, `ImageEncoder`."""
+
 
 @dataclass(frozen=True)
 class PolicyOutput:
@@ -42,6 +45,10 @@ class PolicyOutput:
 
     state: Float[Tensor, "B S"]
     """[B, S] recurrent state after the last step."""
+
+    features: Float[Tensor, "G R F"]
+    """[G, R, F] what the heads read: the first group the action head, the last one the value head.
+    Row t * B + b is step t of column b."""
 
 
 class ActorNetwork(nn.Module):
@@ -89,6 +96,7 @@ class ActorNetwork(nn.Module):
             value=value,
             normalized_value=normalized_value,
             state=state,
+            features=features,
         )
 
     def _values(
@@ -179,10 +187,37 @@ class ActorCritic(ActorNetwork):
         normalized = self.value_head.normalized(features).view(*leading, self.num_values)
         return self.value_head.normalizer(normalized), normalized
 
+    def critic_weights(self) -> Mapping[str, Tensor] | None:
+        """{name of a parameter: bool of its shape}, true where the value alone depends on it.
+
+        None if policy and critic share layers.
+        """
+        if self.config.network.shared:
+            return None
+        return {
+            name: _of_critic(name, parameter.detach())
+            for name, parameter in self.named_parameters()
+        }
+
     @property
     def num_values(self) -> int:
         """V, the value streams."""
         return len(self.value_head.streams)
+
+
+def _of_critic(name: str, parameter: Tensor) -> Tensor:
+    """Bool of its shape: which of a parameter's numbers are those of a critic of its own."""
+    is_critic = torch.zeros_like(parameter, dtype=torch.bool)
+    path = name.split(".")
+    head, lists = path[0], [part for part in path if part in GROUP_LISTS]
+    if head == "backbone" and lists:
+        # A list with a module for each group; else each group has a row of the parameter.
+        is_critic.fill_(path[path.index(lists[0]) + 1] == "1")
+    elif head == "backbone":
+        is_critic[1] = True
+    else:
+        is_critic.fill_(head == "value_head")
+    return is_critic
 
 
 def make_actor_network(spec: BehaviourSpec, config: PolicyConfig, *, seed: int) -> ActorNetwork:
