@@ -263,7 +263,7 @@ CRITIC_SHARE = Metric(
     "about its share in those.",
     remedy="Near 1 at the start, when the policy's last layer is small. If it stays above 0.999 "
     "where layers are shared, they learn for the critic alone: set `normalize_values` or "
-    "`normalize_rewards`, lower `value_coefficient`, or set `network.shared: false`.",
+    "`normalize_rewards`, lower `value_coefficient`, or turn `network.shared` off.",
 )
 ENTROPY_EXPLAINED_VARIANCE = Metric(
     name="value/entropy_explained_variance",

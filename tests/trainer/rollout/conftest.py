@@ -132,7 +132,7 @@ class CodePolicy(torch.nn.Module):
         first = torch.stack(values)
         heads = [first, self._second_value(observation, seen)][: self.num_values]
         value = torch.stack(heads, -1)
-        return PolicyOutput(CodeDistribution(seen), value, value, state, seen[None, ..., 0])
+        return PolicyOutput(CodeDistribution(seen), value, value, state, seen.reshape(1, -1, 1))
 
     def _second_value(self, observation: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         if not self.config.network.previous_action:
