@@ -33,7 +33,7 @@ def test_each_is_declared_in_whole_sentences(metric: Metric) -> None:
         assert re.match(r"[A-Z0-9`]", text), text
         assert text.endswith("."), text
         assert "  " not in text, text
-    assert not metric.when or re.match(r"(if|for) ", metric.when)
+    assert not metric.when or re.match(r"(if|for|once) ", metric.when)
     assert metric.text(0.25)
 
 
