@@ -125,7 +125,7 @@ def test_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "resume", "evaluate", "export", "info", "schema", "version"]
+    "command", ["list", "train", "resume", "evaluate", "export", "info", "schema", "version"]
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

@@ -5,8 +5,6 @@ Commands import what they need inside themselves, so that `--help` answers at on
 """
 
 import json
-import logging
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +15,12 @@ from typing import Annotated, Final, Literal
 import typer
 
 from entrain import __version__
+from entrain.app.completion import complete_run
+from entrain.app.log_setup import print_error, start_logging
 from entrain.app.printing import print_without_failing
 from entrain.errors import ConfigError, EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
-
-logger = logging.getLogger(__name__)
 
 _EXIT_CODES: Final = {
     0: "done, or stopped as asked (continue with entrain resume)",
@@ -47,20 +45,9 @@ app = typer.Typer(
 )
 
 
-def _complete_run(incomplete: str) -> list[str]:
-    """Returns run folders that begin like this: for a shell, when TAB is pressed."""
-    place = Path(incomplete) if incomplete.endswith(("/", os.sep)) else Path(incomplete).parent
-    # Without a folder's name also in `runs`, where runs are unless one says otherwise.
-    places = [place] if place.name else [place, Path("runs")]
-    runs = [str(config.parent) for each in places for config in each.glob("*/config.yaml")]
-    others = [f"{folder}/" for folder in place.glob("*/") if any(folder.glob("*/config.yaml"))]
-    matching = [name for name in runs if name.startswith(incomplete)]
-    return sorted(matching or [name for name in others if name.startswith(incomplete)])
-
-
 Run = Annotated[
     Path,
-    typer.Argument(help="The run's folder, such as runs/walk.", autocompletion=_complete_run),
+    typer.Argument(help="The run's folder, such as runs/walk.", autocompletion=complete_run),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -74,6 +61,7 @@ Settings = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
 LogFormat = Annotated[
     Literal["text", "json"],
@@ -118,7 +106,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         *_set_options(shortcuts),
         *(["server.insecure=true"] if insecure else []),
     ]
-    _start_logging(verbose=verbose, log_format=log_format)
+    start_logging(verbose=verbose, log_format=log_format)
     run = load_config(config, overrides)
     with interruptible():
         from entrain.app import commands
@@ -134,7 +122,7 @@ def resume(
     log_format: LogFormat = "text",
 ) -> None:
     """Continue a run that was stopped or has crashed, from its newest valid checkpoint."""
-    _start_logging(verbose=verbose, log_format=log_format)
+    start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -169,9 +157,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of lines for people.")
-    ] = False,
+    as_json: AsJson = False,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -191,7 +177,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     """
     from entrain.app.evaluation_options import EvaluationOptions
 
-    _start_logging(verbose=verbose, log_format=log_format)
+    start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -220,7 +206,7 @@ def export(
     log_format: LogFormat = "text",
 ) -> None:
     """Export the policies of a run as ONNX, checked against the trained policies."""
-    _start_logging(verbose=verbose, log_format=log_format)
+    start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
@@ -232,16 +218,39 @@ def info(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="A run's folder; without one, this installation.", autocompletion=_complete_run
+            help="A run's folder; without one, this installation.", autocompletion=complete_run
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what is installed here; or a run's progress, checkpoints and files."""
-    _start_logging(verbose=False)
+    """Show what is installed here; or a run's state, progress, checkpoints and files."""
+    start_logging(verbose=False)
     from entrain.app import info
 
+    if as_json:
+        about = {"installation": list(info.describe_installation())}
+        typer.echo(json.dumps(about if run is None else info.run_for_programs(run)))
+        return
     lines = info.describe_installation() if run is None else info.describe_run(run)
     for line in lines:
+        typer.echo(line)
+
+
+@app.command(name="list")
+def list_(
+    runs_directory: Annotated[
+        Path, typer.Argument(help="The folder in which the runs are.")
+    ] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """List the runs in a folder, newest first: state, steps, return, start and duration."""
+    start_logging(verbose=False)
+    from entrain.app import info
+
+    if as_json:
+        typer.echo(json.dumps(info.runs_for_programs(runs_directory)))
+        return
+    for line in info.list_runs(runs_directory):
         typer.echo(line)
 
 
@@ -340,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except EntrainError as error:
-        _print_error(error)
+        print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -353,34 +362,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return EntrainError.exit_code
     return 0
-
-
-def _print_error(error: EntrainError) -> None:
-    """Say in one line on stderr why the command ends."""
-    from entrain.run.json_lines import fields, is_json_logged
-
-    if is_json_logged():
-        logger.error("%s", error, extra=fields(exit_code=error.exit_code))
-    else:
-        typer.echo(f"entrain: {error}", err=True)
-
-
-def _start_logging(*, verbose: bool, log_format: str = "text") -> None:
-    """Log to stderr, one line for each event; results go to stdout.
-
-    A person at a terminal sees when a line comes; who reads a file or a container's log does not.
-    """
-    from entrain.run.json_lines import JsonFormatter
-    from entrain.run.log_lines import LineFormatter
-
-    handler = logging.StreamHandler()
-    with_time = verbose or not handler.stream.isatty()
-    handler.setFormatter(
-        JsonFormatter() if log_format == "json" else LineFormatter(with_time=with_time)
-    )
-    logging.getLogger().addHandler(handler)
-    for package in ("entrain", "entrain_envs"):
-        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class FolderKeeper:
             (folder.config, folder.config.is_file()),
             (folder.checkpoints, folder.checkpoints.is_dir()),
             (newest, newest is None or newest.is_dir()),
-            (folder.path / "run.lock", self._lock.is_in_place),
+            (folder.lock_file, self._lock.is_in_place),
         ):
             if not is_there:
                 return str(part)

@@ -1,4 +1,4 @@
-"""Describes this installation or a run's folder, in lines for people: `entrain info`.
+"""Describes this installation, a run or all runs, for people and programs: `entrain info`, `list`.
 
 It only reads, so the run may go on meanwhile.
 """
@@ -6,19 +6,20 @@ It only reads, so the run may go on meanwhile.
 import math
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from entrain import __version__
+from entrain.app.run_status import PolicyStatus, RunStatus, runs_in, status_of
 from entrain.config.load import load_config
-from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
-from entrain.metrics import EPISODE_RETURN_MEAN
+from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, STEPS_PER_SECOND
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
-from entrain.run.summary import RunSummary
-from entrain.run.table import Series, read_metrics
+from entrain.run.log_lines import utc
+from entrain.run.quantities import compact, counted, duration
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
 
@@ -33,54 +34,160 @@ def describe_installation() -> Iterator[str]:
     yield f"devices: {', '.join(_devices())}"
 
 
-def describe_run(path: Path) -> Iterator[str]:
-    """Yields files, progress and checkpoints of the run at `path`; ConfigError if there is none."""
-    folder = RunFolder.existing(path)
-    config = load_config(folder.config, [])
+def describe_run(path: Path, *, clock: Callable[[], float] = time.time) -> Iterator[str]:
+    """Yields files, state, progress and checkpoints of the run at `path`.
+
+    ConfigError if there is none. `clock` gives seconds since 1970.
+    """
+    folder, status = _read(path, clock)
     yield from folder.describe()
+    yield "state"
+    yield from (f"  {line}" for line in _state(status, clock()))
     yield "progress"
-    yield from (f"  {line}" for line in _progress(folder, config))
+    yield from (f"  {line}" for line in _progress(status))
     yield "checkpoints"
     yield from (f"  {line}" for line in _checkpoints(folder))
 
 
-def _progress(folder: RunFolder, config: RunConfig) -> Iterator[str]:
-    if not folder.metrics.is_file():
+def run_for_programs(path: Path, *, clock: Callable[[], float] = time.time) -> Mapping[str, object]:
+    """Returns the same as JSON has it; null where there is no number."""
+    folder, status = _read(path, clock)
+    problems = CheckpointStore(folder.checkpoints, keep=1).problems()
+    return {
+        **status_for_programs(status),
+        "checkpoints": [
+            {"name": path.name, "problem": problem or None} for path, problem in problems.items()
+        ],
+    }
+
+
+def list_runs(directory: Path) -> Iterator[str]:
+    """Yields a table of the runs in a folder, newest first."""
+    rows: list[tuple[str, ...]] = [
+        ("name", "state", "env steps", "return", "started (UTC)", "time")
+    ]
+    unreadable = []
+    for run in runs_in(directory):
+        if isinstance(run, ConfigError):
+            unreadable.append(str(run))
+        else:
+            rows.append(_row(run))
+    if len(rows) == 1:
+        yield f"no run in {directory}"
+    else:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+            yield "  ".join(cells).rstrip()
+    yield from unreadable
+
+
+def runs_for_programs(directory: Path) -> Sequence[Mapping[str, object]]:
+    """Returns the same as JSON has it."""
+    return [
+        {"error": str(run)} if isinstance(run, ConfigError) else status_for_programs(run)
+        for run in runs_in(directory)
+    ]
+
+
+def status_for_programs(status: RunStatus) -> Mapping[str, object]:
+    """Returns how a run stands, as JSON has it."""
+    return {
+        "name": status.name,
+        "path": str(status.path),
+        "state": status.state,
+        "owner": status.owner or None,
+        "env_steps": status.env_steps,
+        "total_steps": status.total_steps,
+        "started_at": _time(status.started_at) or None,
+        "seconds": _finite(status.seconds),
+        "seconds_left": _finite(status.left_s),
+        "policies": {
+            name: {
+                "env_steps": policy.env_steps,
+                "total_steps": policy.total_steps,
+                "updates": policy.updates,
+                "updated_at": _time(policy.updated_at),
+                "return": _finite(policy.return_last),
+                "reward_per_step": _finite(policy.reward_per_step),
+                "env_steps_per_second": _finite(policy.env_steps_per_second),
+            }
+            for name, policy in status.policies.items()
+        },
+    }
+
+
+def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunStatus]:
+    folder = RunFolder.existing(path)
+    return folder, status_of(folder, load_config(folder.config, []), clock=clock)
+
+
+def _state(status: RunStatus, now_s: float) -> Iterator[str]:
+    words = {
+        "running": f"running ({status.owner})",
+        "dead": f"dead: its trainer ended without saving ({status.owner}); entrain resume "
+        f"{status.path} goes on from the newest checkpoint",
+        "stopped": f"stopped; entrain resume {status.path} goes on",
+        "failed": f"ended by an error (see log.txt); entrain resume {status.path} goes on",
+        "completed": "completed",
+    }
+    yield words[status.state]
+    if math.isfinite(status.started_at):
+        left = f", {duration(status.left_s)} left" if math.isfinite(status.left_s) else ""
+        yield f"started {_time(status.started_at)}, trained for {duration(status.seconds)}{left}"
+    if status.policies:
+        behaviour, last = max(status.policies.items(), key=lambda item: item[1].updated_at)
+        ago = duration(max(0.0, now_s - last.updated_at))
+        yield f"last update: {last.updates:,} of '{behaviour}', {ago} ago"
+
+
+def _progress(status: RunStatus) -> Iterator[str]:
+    if not status.policies:
         yield "no update yet"
-        return
-    for behaviour, series in read_metrics(folder.metrics).items():
-        policy = config.policy_for(behaviour)
-        total_steps = None if policy is None else policy.total_steps
-        env_steps = _env_steps(folder, behaviour, series)
-        yield f"{behaviour}: {_how_far(env_steps, total_steps, series)}"
+    for behaviour, policy in status.policies.items():
+        yield f"{behaviour}: {_how_far(policy, is_running=status.state == 'running')}"
 
 
-def _env_steps(folder: RunFolder, behaviour: str, series: Series) -> int:
-    """Returns the steps at the last update, or at the run's end if that came later."""
-    last = int(series.env_steps[-1])
-    try:
-        summary = RunSummary.load(folder.summary)
-    except ConfigError:
-        return last
-    ended = summary.policies.get(behaviour)
-    if ended is None or summary.ended_at < series.wall_time[-1]:
-        return last
-    return ended.progress.env_steps
-
-
-def _how_far(env_steps: int, total_steps: int | None, series: Series) -> str:
-    updates = len(series.env_steps)
-    reached = f"{env_steps:,} env steps"
-    if total_steps is not None:
+def _how_far(policy: PolicyStatus, *, is_running: bool) -> str:
+    reached = f"{policy.env_steps:,} env steps"
+    if policy.total_steps is not None:
         # Rounded down: only a finished run has 100 %.
-        share = 100 * env_steps // total_steps
-        reached = f"{env_steps:,} of {total_steps:,} env steps ({share}%)"
-    facts = [f"{reached} after {updates:,} update{'' if updates == 1 else 's'}"]
-    returns = series.columns.get(EPISODE_RETURN_MEAN.name, ())
-    last = next((float(each) for each in reversed(returns) if not math.isnan(each)), None)
-    if last is not None:
-        facts.append(f"mean return {EPISODE_RETURN_MEAN.text(last)}")
+        share = 100 * policy.env_steps // policy.total_steps
+        reached = f"{policy.env_steps:,} of {policy.total_steps:,} env steps ({share}%)"
+    facts = [f"{reached} after {counted(policy.updates, 'update')}"]
+    if math.isfinite(policy.return_last):
+        last = EPISODE_RETURN_LAST.text(policy.return_last)
+        facts.append(f"return {last} over the last 100 episodes")
+    elif math.isfinite(policy.reward_per_step):
+        reward = REWARD_PER_STEP.text(policy.reward_per_step)
+        facts.append(f"no episode has ended, reward {reward} per step")
+    if is_running and math.isfinite(policy.env_steps_per_second):
+        facts.append(f"{STEPS_PER_SECOND.text(policy.env_steps_per_second)} steps/s")
+        facts.append(f"{duration(policy.left_s)} left")
     return ", ".join(facts)
+
+
+def _row(run: RunStatus) -> tuple[str, ...]:
+    returns = [EPISODE_RETURN_LAST.text(each.return_last) for each in run.policies.values()]
+    steps = f"{compact(run.env_steps)} / {compact(run.total_steps)}" if run.policies else "-"
+    started = _time(run.started_at)[:16].replace("T", " ")
+    return (
+        run.name,
+        run.state,
+        steps,
+        ", ".join(returns) or "-",
+        started or "-",
+        duration(run.seconds),
+    )
+
+
+def _time(seconds: float) -> str:
+    """Returns seconds since 1970 as `2026-10-31T13:03:22Z`; "" if they are not known."""
+    return f"{utc(seconds)[:19]}Z" if math.isfinite(seconds) else ""
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _checkpoints(folder: RunFolder) -> Iterator[str]:

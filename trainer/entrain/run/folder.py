@@ -29,6 +29,7 @@ class RunFolder:
         self.plots = path / "plots"
         self.report = path / "report.html"
         self.log = path / "log.txt"
+        self.lock_file = path / "run.lock"
         self.evaluation_episodes = path / "evaluation" / "episodes.csv"
         """A row for each episode of the last evaluation."""
         self.simulators = path / "simulators"
@@ -98,7 +99,7 @@ class RunFolder:
 
     def lock(self) -> RunLock:
         """Lock the folder against other trainers; InUseError if another one has the lock."""
-        return RunLock(self.path / "run.lock")
+        return RunLock(self.lock_file)
 
     def write_config(self, text: str) -> None:
         """Write the resolved configuration, as YAML."""

@@ -10,7 +10,8 @@ import logging
 import math
 from collections.abc import Mapping
 
-from entrain.run.log_lines import level_word, utc
+from entrain.quoting import shortened
+from entrain.run.log_lines import MOST_LINE, level_word, utc
 
 _FIELDS = "fields"
 
@@ -28,7 +29,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, object] = {
             "time": utc(record.created),
             "level": level_word(record),
-            "message": record.getMessage(),
+            "message": shortened(record.getMessage(), MOST_LINE),
         }
         for name, value in getattr(record, _FIELDS, {}).items():
             line[name] = None if isinstance(value, float) and not math.isfinite(value) else value

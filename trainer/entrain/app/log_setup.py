@@ -1,0 +1,33 @@
+"""Where a command logs to, and in which form; its last word, if an error ends it."""
+
+import logging
+import sys
+
+from entrain.errors import EntrainError
+from entrain.run.json_lines import JsonFormatter, fields, is_json_logged
+from entrain.run.log_lines import LineFormatter
+
+logger = logging.getLogger(__name__)
+
+
+def print_error(error: EntrainError) -> None:
+    """Say in one line on stderr why the command ends."""
+    if is_json_logged():
+        logger.error("%s", error, extra=fields(exit_code=error.exit_code))
+    else:
+        print(f"entrain: {error}", file=sys.stderr)  # noqa: T201 - it is the command's last word
+
+
+def start_logging(*, verbose: bool, log_format: str = "text") -> None:
+    """Log to stderr, one line for each event; results go to stdout.
+
+    A person at a terminal sees when a line comes; who reads a file or a container's log does not.
+    """
+    handler = logging.StreamHandler()
+    with_time = verbose or not handler.stream.isatty()
+    handler.setFormatter(
+        JsonFormatter() if log_format == "json" else LineFormatter(with_time=with_time)
+    )
+    logging.getLogger().addHandler(handler)
+    for package in ("entrain", "entrain_envs"):
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
