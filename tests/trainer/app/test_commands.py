@@ -16,6 +16,7 @@ from entrain.errors import (
     DiskError,
     EntrainError,
     ExportError,
+    InUseError,
     MissingExtraError,
     NoSimulatorError,
     ServeError,
@@ -326,6 +327,16 @@ def test_a_finished_run_starts_nothing_and_gets_what_a_kill_kept_from_it(
     assert commands.resume(folder.path, []) == 0
     assert f"{folder.path} is finished: 7 env steps" in capsys.readouterr().out
     assert RunSummary.load(folder.summary).outcome == "completed"
+
+
+@pytest.mark.parametrize("error", [DiskError("full"), InUseError("taken over")])
+def test_where_nothing_may_or_can_be_written_no_results_are(
+    tmp_path: Path, run: type[FakeRun], error: EntrainError
+) -> None:
+    run.ends_with, run.trainers, run.measures = error, {"ball": FakeTrainer()}, "rows"
+    with pytest.raises(type(error)):
+        commands.train(config(tmp_path))
+    assert not RunFolder(tmp_path / "run").summary.exists()
 
 
 def test_a_folder_that_is_deleted_as_the_run_ends_is_an_error(

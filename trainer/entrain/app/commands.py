@@ -31,7 +31,14 @@ from entrain.app.starting import config_to_use, newest_if_any
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
-from entrain.errors import ConfigError, DiskError, EntrainError, MissingExtraError, describe
+from entrain.errors import (
+    ConfigError,
+    DiskError,
+    EntrainError,
+    InUseError,
+    MissingExtraError,
+    describe,
+)
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.durable import replace_file
@@ -183,6 +190,9 @@ def _train(config: RunConfig, folder: RunFolder, lock: RunLock, *, restored: Loa
         _write_config(folder, config)
         try:
             outcome = asyncio.run(_run_until_asked(run, request))
+        except (DiskError, InUseError):
+            # There is no room for results, or the folder is another trainer's.
+            raise
         except EntrainError:
             if run.trainers:
                 _write_results(folder, run, "failed")

@@ -97,6 +97,11 @@ class LogFile(RotatingFileHandler):
             again = f"this file can be written again; lines that are left out: {before}"
             super().emit(logging.makeLogRecord({"msg": again, "levelname": "WARNING"}))
 
+    def close(self) -> None:
+        """Close the file. What it has not taken by now is left out."""
+        with contextlib.suppress(OSError):
+            super().close()
+
     def _close_if_deleted(self) -> None:
         """Close the file if it is not at its path any more, so that the next line makes it anew."""
         if self.stream is None:
@@ -107,6 +112,11 @@ class LogFile(RotatingFileHandler):
         except OSError:
             is_there = False
         if not is_there:
+            self._close_stream()
+
+    def _close_stream(self) -> None:
+        """Close the file until the next line. Nothing waits for it in buffers."""
+        if self.stream is not None:
             with contextlib.suppress(OSError):
                 self.stream.close()
             self.stream = None
@@ -117,6 +127,7 @@ class LogFile(RotatingFileHandler):
         if not self._left_out and sys.stderr is not None:
             print(f"WARN  {self.baseFilename} cannot be written: {error}", file=sys.stderr)  # noqa: T201
         self._left_out += 1
+        self._close_stream()
 
 
 @contextmanager
