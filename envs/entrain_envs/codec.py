@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain_envs.errors import WireError
+from entrain_envs.magnitudes import Magnitudes
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, BoolArray, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
@@ -26,6 +27,8 @@ _INT64 = np.dtype(np.int64).newbyteorder("<")
 _INT32 = np.dtype(np.int32).newbyteorder("<")
 _FLOAT32 = np.dtype(np.float32).newbyteorder("<")
 _UINT8 = np.dtype(np.uint8)
+
+_ANY_SIZE = Magnitudes()
 
 _STEP_TYPES = bytes(int(step_type) for step_type in StepType)
 
@@ -161,11 +164,15 @@ class BehaviourCodec:
     """Reads timesteps and writes actions of one behaviour, message after message.
 
     The same as `decode_timesteps` and `encode_actions`, in fewer steps for the usual message: no
-    mask, every size right, every number finite. Any other one is read by those functions.
+    mask, every size right, every number finite. Any other one is read by those functions. Numbers
+    beyond `magnitudes` are refused.
     """
 
-    def __init__(self, spec: BehaviourSpec) -> None:
+    def __init__(self, spec: BehaviourSpec, magnitudes: Magnitudes = _ANY_SIZE) -> None:
         self._spec = spec
+        self._magnitudes = magnitudes
+        self._reward_square = magnitudes.reward_square
+        self._observation_square = magnitudes.observation_square
         self._observations = tuple(
             (each.name, each.shape, each.numpy_dtype, each.num_bytes, each.dtype != "uint8")
             for each in spec.observations
@@ -175,7 +182,10 @@ class BehaviourCodec:
         self._all_allowed = _all_allowed(spec, 0)
 
     def decode_timesteps(self, message: pb.BehaviourStep) -> TimestepBatch:
-        """Read K timesteps. See the function of the same name, also for what is raised."""
+        """Read K timesteps. See the function of the same name, also for what is raised.
+
+        SpecError also if a number is too large.
+        """
         agent_id, step_type, reward = message.agent_id, message.step_type, message.reward
         contents, rows = message.observations, len(step_type)
         if (
@@ -186,21 +196,23 @@ class BehaviourCodec:
             or step_type.translate(None, _STEP_TYPES)
             or len(contents) != len(self._observations)
         ):
-            return decode_timesteps(self._spec, message)
+            return self._decode_with_care(message)
         rewards = np.ndarray((rows,), _FLOAT32, reward)
         observation = {}
-        # As in `is_finite`: a float64 sum is finite only if every float32 term is.
-        with np.errstate(invalid="ignore"):
-            total = np.add.reduce(rewards, dtype=np.float64)
+        # One pass without a copy: a sum of squares is that small only if every term is, and is
+        # no number if one of them is none.
+        with np.errstate(over="ignore", invalid="ignore"):
+            are_usual = rewards.dot(rewards) <= self._reward_square
             for expected, content in zip(self._observations, contents, strict=True):
                 name, shape, dtype, num_bytes, is_float = expected
                 if len(content) != rows * num_bytes:
-                    return decode_timesteps(self._spec, message)
+                    return self._decode_with_care(message)
                 values = observation[name] = np.ndarray((rows, *shape), dtype, content)
                 if is_float:
-                    total += np.add.reduce(values, axis=None, dtype=np.float64)
-        if not math.isfinite(total):
-            return decode_timesteps(self._spec, message)
+                    numbers = values.reshape(-1)
+                    are_usual &= numbers.dot(numbers) <= self._observation_square
+        if not are_usual:
+            return self._decode_with_care(message)
         if len(self._all_allowed) != rows:
             self._all_allowed = _all_allowed(self._spec, rows)
         return TimestepBatch(
@@ -210,6 +222,11 @@ class BehaviourCodec:
             observation=observation,
             action_mask=self._all_allowed,
         )
+
+    def _decode_with_care(self, message: pb.BehaviourStep) -> TimestepBatch:
+        timesteps = decode_timesteps(self._spec, message)
+        self._magnitudes.check(self._spec, timesteps)
+        return timesteps
 
     def encode_actions(self, actions: ActionBatch) -> pb.BehaviourAct:
         """Write A actions. See the function of the same name, also for what is raised."""

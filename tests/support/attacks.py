@@ -3,7 +3,9 @@
 Nothing here imports torch: a process of an attacker must start at once.
 """
 
+import queue
 import random
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -109,6 +111,34 @@ def never_read(address: str, agents: int, dimensions: int, lasting_s: float) -> 
     stream.call.add_callback(lambda: ended.append(True))
     time.sleep(lasting_s)
     return {**stream.end(), "sent": sent}
+
+
+def send_too_large(address: str, reward: float = 0.0, eye: float = 0.0) -> dict[str, Any]:
+    """Act like others for some Steps, then send this; returns how the stream ends."""
+    spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
+    stream = RawStream(address)
+    outgoing: queue.Queue[pb.ConnectRequest | None] = queue.Queue()
+    outgoing.put(pb.ConnectRequest(hello=hello_of(spec)))
+    stream.open(iter(outgoing.get, None))
+    for number in range(1, 6):
+        next(stream.call)
+        is_last = number == 5
+        rows = TimestepBatch.of(
+            spec,
+            agent_id=range(3),
+            step_type=1 if number == 1 else 2,
+            reward=[0.0, 0.0, reward if is_last else 0.0],
+            observation={"eye": [[0.0], [0.0], [eye if is_last else 0.0]]},
+        )
+        step = pb.Step(sequence=number, behaviours=[encode_timesteps(spec, rows)])
+        outgoing.put(pb.ConnectRequest(step=step))
+    # A trainer that takes it ends the stream only once nothing more will come.
+    nothing_more = threading.Timer(3.0, outgoing.put, (None,))
+    nothing_more.start()
+    told = stream.end()
+    nothing_more.cancel()
+    outgoing.put(None)
+    return told
 
 
 def guess_tokens(address: str, count: int) -> dict[str, int]:

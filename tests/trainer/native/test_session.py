@@ -117,6 +117,18 @@ def test_a_step_that_does_not_fit_the_spec_is_refused_with_simulator_and_field(
         world.join().send(step=pb.Step(sequence=1, behaviours=[part]))
 
 
+def test_a_reward_that_is_far_too_large_is_refused_with_simulator_agent_and_option(
+    world: Any, walker: BehaviourSpec, rows: Make
+) -> None:
+    part = codec.encode_timesteps(walker, rows((7, FIRST), (8, FIRST)))
+    part.reward = np.array([0, 1e20], np.float32).tobytes()
+    with pytest.raises(
+        BadStepError,
+        match=r"walker-sim@10.0.0.7: .*'walker', reward, row 1 \(agent 8\) .* server.max_reward",
+    ):
+        world.join().send(step=pb.Step(sequence=1, behaviours=[part]))
+
+
 def test_nan_is_refused_with_simulator_field_and_row(
     world: Any, walker: BehaviourSpec, rows: Make
 ) -> None:

@@ -12,7 +12,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from entrain.config.fields import Count, CountOrZero, NonNegative, Number, Options, Positive, Seed
+from entrain.config.fields import (
+    AtLeastOne,
+    Count,
+    CountOrZero,
+    NonNegative,
+    Number,
+    Options,
+    Positive,
+    Seed,
+)
 from entrain.config.policy import PolicyConfig
 
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -69,6 +78,13 @@ class ServerConfig(Options):
     max_waiting_mib: Positive = 2048.0
     """Unanswered steps, and the actions that answer them, held at once, in MiB; a step beyond this
     is refused."""
+
+    max_reward: AtLeastOne = 1e15
+    """Largest reward, and largest loss, that a simulator may send. It is refused with the first one
+    beyond it, so that one that breaks does not spoil what all others learn from."""
+
+    max_observation: AtLeastOne = 1e15
+    """The same of the numbers in float32 observations."""
 
     grace_s: NonNegative = 30.0
     """Seconds in which a simulator whose stream broke may reconnect and keep its agents."""

@@ -38,6 +38,7 @@ class Exchange:
         self._parameters = participants.parameters
         self._known_parameters = self._parameters.values
         self._timings = participants.timings
+        self._magnitudes = participants.magnitudes
         self._codecs: dict[str, BehaviourCodec] = {}
         self._sender: Sender | None = None
         self._may_repeat = False
@@ -144,7 +145,7 @@ class Exchange:
                 f"from its Hello (which has: {listed(list(behaviours))}); declare every behaviour "
                 "in Hello"
             )
-        self._codecs[name] = BehaviourCodec(behaviours[name].spec)
+        self._codecs[name] = BehaviourCodec(behaviours[name].spec, self._magnitudes)
         return self._codecs[name]
 
     def act(self, taken: Callable[[], None]) -> bool:

@@ -24,6 +24,7 @@ from entrain.serving.refusals import Refusals
 from entrain.serving.unanswered import load_unanswered, unanswered_state
 from entrain.state import State
 from entrain.stopwatch import ServerTimings
+from entrain_envs.magnitudes import Magnitudes
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Int64Array
 
@@ -60,6 +61,8 @@ class Participants(Attendance):
         self.parameters = EnvironmentParameters(environment_parameters)
         self.timings = ServerTimings()
         """Where wires note the time that they take."""
+        self.magnitudes = Magnitudes(reward=config.max_reward, observation=config.max_observation)
+        """Of the numbers that participants may send."""
         self.admission = Admission(config, self.behaviours, seed=seed)
         self._expect = expect
         self._has_begun = False
