@@ -56,7 +56,7 @@ def mask_source(environment: Any, branches: Sequence[int], *, where: str) -> Mas
     if not branches:
         return None
     choices = sum(branches)
-    beside = _mask_size(environment)
+    beside = mask_size(environment.observation_space)
     if beside == choices:
         return MaskSource(f"'{MASK}' of its observation", lambda observation: observation[MASK])
     method = _method(environment)
@@ -64,7 +64,7 @@ def mask_source(environment: Any, branches: Sequence[int], *, where: str) -> Mas
         return MaskSource(f"its method {METHOD}()", lambda _: method())
     for layer in layers(environment)[1:]:
         same_actions = getattr(layer, "action_space", None) == environment.action_space
-        if same_actions and _mask_size(layer) == choices:
+        if same_actions and mask_size(layer.observation_space) == choices:
             words = f"'{MASK}' of the observation beneath its wrappers"
             return MaskSource(words, _remember(layer))
     if beside:
@@ -119,9 +119,8 @@ def _choices(space: spaces.Space[Any]) -> int:
     return 2 * int(np.prod(space.shape or ()))
 
 
-def _mask_size(environment: Any) -> int:
-    """How many numbers the mask in an environment's observation has; 0 if there is none."""
-    space = getattr(environment, "observation_space", None)
+def mask_size(space: Any) -> int:
+    """How many numbers the mask in an observation of `space` has; 0 if there is none."""
     if not isinstance(space, spaces.Dict) or MASK not in space.spaces:
         return 0
     part = space.spaces[MASK]

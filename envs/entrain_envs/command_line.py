@@ -61,11 +61,14 @@ def _add_gymnasium(commands: Any) -> None:
 
 
 def _add_pettingzoo(commands: Any) -> None:
-    command = commands.add_parser("pettingzoo", help="any parallel PettingZoo environment")
+    command = commands.add_parser(
+        "pettingzoo", help="any PettingZoo environment, parallel or turn-based (AEC)"
+    )
     command.add_argument(
         "environment",
         metavar="MODULE[:FACTORY]",
-        help="such as pettingzoo.butterfly.pistonball_v6; FACTORY is parallel_env if left out",
+        help="such as pettingzoo.butterfly.pistonball_v6 or pettingzoo.classic.connect_four_v3; "
+        "if left out, FACTORY is parallel_env, or else env",
     )
     command.add_argument(
         "--one-each",

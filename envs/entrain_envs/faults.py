@@ -35,11 +35,9 @@ _LIBRARIES = f"{os.sep}site-packages{os.sep}"
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Raise what an environment raises as one line that begins with `what`.
+    """Raise what an environment raises as a FaultyEnvironmentError, a line that begins with `what`.
 
-    Raises:
-        CertainFaultError: the same call would raise it again.
-        FaultyEnvironmentError: it may work the next time.
+    It may be one of many calls, so whoever counts them knows whether it is certain.
     """
     try:
         yield
@@ -49,10 +47,21 @@ def blaming(what: str) -> Iterator[None]:
         raise raised(what, error) from error
 
 
+@contextmanager
+def blaming_the_start(what: str) -> Iterator[None]:
+    """The same for what is done first: a CertainFaultError, unless it may work the next time."""
+    try:
+        with blaming(what):
+            yield
+    except FaultyEnvironmentError as fault:
+        if may_pass(fault.__cause__):
+            raise
+        raise CertainFaultError(str(fault)) from fault.__cause__
+
+
 def raised(what: str, error: Exception) -> FaultyEnvironmentError:
     """The fault for an exception that came out of the environment's code."""
-    kind = FaultyEnvironmentError if may_pass(error) else CertainFaultError
-    return kind(f"{what} raised {described(error)}{_place(error)}")
+    return FaultyEnvironmentError(f"{what} raised {described(error)}{_place(error)}")
 
 
 def may_pass(error: BaseException | None) -> bool:
@@ -162,8 +171,6 @@ def quoted(value: Any) -> str:
 def fault_of(where: str, method: str, error: Exception, words: str) -> EntrainEnvsError:
     """The fault for an `error` while `method` ran, or while what it returned was taken apart.
 
-    It may be one of many calls, so whoever counts them knows whether it is certain.
-
     Args:
         where: names the environment.
         method: of the environment.
@@ -172,7 +179,7 @@ def fault_of(where: str, method: str, error: Exception, words: str) -> EntrainEn
     """
     if words:
         return FaultyEnvironmentError(f"{where}: {words}")
-    return FaultyEnvironmentError(str(raised(f"{where}: `{method}`", error)))
+    return raised(f"{where}: `{method}`", error)
 
 
 def close_all(copies: Iterable[Any], *, where: str) -> None:

@@ -19,7 +19,14 @@ from entrain_envs.action_masks import (
     without_mask,
 )
 from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError, SpecError
-from entrain_envs.faults import blaming, close_all, described, fault_of, reset_fault, step_fault
+from entrain_envs.faults import (
+    blaming_the_start,
+    close_all,
+    described,
+    fault_of,
+    reset_fault,
+    step_fault,
+)
 from entrain_envs.first_calls import check_first, pass_what_is_taken
 from entrain_envs.gymnasium_spaces import (
     NO_KINDS,
@@ -78,10 +85,10 @@ class GymnasiumEnvironment:
         if count < 1:
             raise OptionError(f"count is {count}; it must be at least 1")
         self._where = where = f"environment '{behaviour}'"
-        with blaming(f"{where} cannot be made: it"):
+        with blaming_the_start(f"{where} cannot be made: it"):
             self._copies = [make() for _ in range(count)]
         first = self._copies[0]
-        with blaming(f"{where}: its spaces"):
+        with blaming_the_start(f"{where}: its spaces"):
             spaces: list[Any] = [
                 getattr(first, f"{kind}_space", None) for kind in ("observation", "action")
             ]

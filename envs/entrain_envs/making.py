@@ -7,7 +7,7 @@ from typing import Any
 
 from entrain_envs.environment import Environment
 from entrain_envs.errors import CertainFaultError, MissingExtraError, OptionError
-from entrain_envs.faults import blaming
+from entrain_envs.faults import blaming_the_start
 from entrain_envs.recorded_copies import (
     ball_painter,
     corridor_painter,
@@ -42,7 +42,7 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
     def make_one(arguments: Mapping[str, Any]) -> Any:
         copy = make(options.environment, arguments)
         for text, wrapper in wrappers:
-            with blaming(f"wrapper '{text}'"):
+            with blaming_the_start(f"wrapper '{text}'"):
                 copy = wrapper(copy)
         return copy if options.keep is None else KeepObservations(copy, options.keep)
 
@@ -59,6 +59,7 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
 
 def _make_pettingzoo(options: argparse.Namespace) -> Environment:
     from entrain_envs.pettingzoo_adapter import PettingZooEnvironment  # noqa: PLC0415
+    from entrain_envs.pettingzoo_turns import TurnsEnvironment, takes_turns  # noqa: PLC0415
 
     name, _, factory_name = options.environment.partition(":")
     module = _module(options.environment, name)
@@ -66,11 +67,23 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
         # A module of PettingZoo has both, or `env` alone if its agents take turns.
         factory_name = "parallel_env" if hasattr(module, "parallel_env") else "env"
     factory = _attribute(options.environment, module, factory_name)
-    return PettingZooEnvironment(
-        pettingzoo_copies(lambda arguments: factory(**arguments), options),
+    forms: list[bool] = []
+
+    def make_one(arguments: Mapping[str, Any]) -> Any:
+        copy = factory(**arguments)
+        forms.append(takes_turns(copy))
+        return copy
+
+    copies = pettingzoo_copies(make_one, options)
+    with blaming_the_start(f"'{options.environment}' cannot be made: it"):
+        made = [copies()]
+    adapter = TurnsEnvironment if forms[0] else PettingZooEnvironment
+    return adapter(
+        lambda: made.pop() if made else copies(),
         behaviour=options.behaviour,
         one_each=options.one_each,
         count=options.count,
+        subtract=options.subtract,
         kinds=dict(options.kinds),
     )
 
@@ -98,7 +111,7 @@ def _named(text: str) -> Any:
 def _module(text: str, name: str) -> Any:
     """Import the module of MODULE:NAME."""
     try:
-        with blaming(f"importing '{name}'"):
+        with blaming_the_start(f"importing '{name}'"):
             return importlib.import_module(name)
     except CertainFaultError as error:
         missing = error.__cause__

@@ -1,51 +1,37 @@
 """Any parallel PettingZoo environment as a simulator, or several copies of it.
 
-Agents appear and disappear as their environment decides. Agents with the same spaces share a
-behaviour. An agent's episode ends when it dies; a copy without agents is reset. This module does
-not import pettingzoo.
+Agents appear and disappear as their environment decides. An agent's episode ends when it dies; a
+copy without agents is reset. An agent whose mask allows nothing does not act now: it gets no row,
+and its rewards add up until it acts again. This module does not import pettingzoo.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
-from entrain_envs.errors import OptionError, SpecError
-from entrain_envs.gymnasium_spaces import (
-    NO_KINDS,
-    ReadActions,
-    Space,
-    action_layout,
-    check_kinds,
-    observation_layout,
-)
-from entrain_envs.rows import TimestepRows, WriteObservation
+from entrain_envs.errors import EntrainEnvsError, FaultyEnvironmentError, OptionError, SpecError
+from entrain_envs.faults import blaming, blaming_the_start, close_all, fault_of
+from entrain_envs.first_calls import pass_what_is_taken
+from entrain_envs.gymnasium_spaces import NO_KINDS
+from entrain_envs.pettingzoo_agents import Actor, Agents
+from entrain_envs.pettingzoo_faults import parallel_reset_fault, parallel_step_fault
+from entrain_envs.precision import Subtraction
+from entrain_envs.rewards import one_number
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
 _TERMINATED, _TRUNCATED = int(StepType.TERMINATED), int(StepType.TRUNCATED)
 
-MASK = "action_mask"
-"""PettingZoo's name for a mask, in an observation or in an agent's info."""
+MAX_IDLE_STEPS = 10_000
+"""Steps in a row in which no agent of a copy may act; then it is taken to be stuck."""
 
-Actor = tuple[int, str]
-"""A copy's number and an agent's name in it."""
+_ASKED = object()
+"""Stands for the outcome of a call that has not returned."""
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """The agents of one behaviour, and the spec that they share."""
-
-    spec: BehaviourSpec
-    spaces: tuple[Space, Space]
-    write: WriteObservation
-    read: ReadActions
-    has_mask: bool
-    """Whether the observation is a Dict that also holds the action mask."""
+WHERE = "the PettingZoo environment"
+"""Begins messages about an environment, which has no name of its own here."""
 
 
 class PettingZooEnvironment:
@@ -58,6 +44,7 @@ class PettingZooEnvironment:
         behaviour: str = "",
         one_each: bool = False,
         count: int = 1,
+        subtract: Sequence[Subtraction] = (),
         kinds: Mapping[str, str] = NO_KINDS,
     ) -> None:
         """Make the copies.
@@ -68,36 +55,29 @@ class PettingZooEnvironment:
                 named after agents, without their numbers.
             one_each: give each possible agent its own behaviour.
             count: how many copies.
+            subtract: from observations, before they are rounded to float32.
             kinds: {observation: kind}, where they are not what they look like.
         """
-        if count < 1:
-            raise OptionError(f"count is {count}; it must be at least 1")
-        self._copies = [make() for _ in range(count)]
-        first = self._copies[0]
-        agents = _first_agents(first)
-        groups = {agent: [agent] for agent in agents} if one_each else _groups(first, agents)
-        if behaviour:
-            if len(groups) != 1:
-                raise OptionError(
-                    f"behaviour '{behaviour}' cannot stand for all agents, because their spaces "
-                    f"differ: {', '.join(groups)}; leave the name out"
-                )
-            groups = {behaviour: agents}
-        self._kinds = {
-            name: _kind(name, first, members[0], kinds) for name, members in groups.items()
-        }
-        check_kinds(
-            kinds, (spec for kind in self._kinds.values() for spec in kind.spec.observations)
+        self._copies = make_copies(make, count)
+        self._agents = Agents(
+            self._copies,
+            behaviour=behaviour,
+            one_each=one_each,
+            subtract=subtract,
+            kinds=kinds,
         )
-        self._behaviour_of = {agent: name for name, members in groups.items() for agent in members}
-        self._index = {agent: index for index, agent in enumerate(agents)}
-        self._acting: dict[str, list[Actor]] = {}
+        self._open: set[Actor] = set()
+        """Who has got an action in its episode, so that an outcome is still to come."""
+
+        self._earned: dict[Actor, float] = {}
+        """Rewards of those who have not acted since."""
+
         self._options: dict[str, Any] | None = None
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
         """One for each kind of agent."""
-        return [kind.spec for kind in self._kinds.values()]
+        return self._agents.behaviours
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
         """Pass these as options to each copy's next resets."""
@@ -106,166 +86,137 @@ class PettingZooEnvironment:
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
         """Begin an episode in every copy, each with its own seed."""
         self.set_parameters(parameters)
-        rows = self._rows()
+        self._agents.begin_message()
+        self._open.clear()
+        self._earned.clear()
         seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
         for index, copy_seed in enumerate(seeds.tolist()):
-            self._begin(rows, index, seed=copy_seed)
-        return {name: part.batch() for name, part in rows.items()}
+            if not self._begin(index, seed=copy_seed):
+                self._go_on(index)
+        return self._agents.batches()
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
         """Step every copy. Those without agents begin their next episode at once."""
-        chosen = self._chosen(actions)
-        rows = self._rows()
-        for index, copy in enumerate(self._copies):
-            outcome = copy.step(chosen[index])
-            self._add_outcome(rows, index, chosen[index].keys(), outcome)
-            if not copy.agents:
-                self._begin(rows, index, seed=None)
-        return {name: part.batch() for name, part in rows.items()}
+        chosen = self._agents.chosen(actions)
+        self._agents.begin_message()
+        for index in range(len(self._copies)):
+            if not self._step(index, chosen[index]):
+                self._go_on(index)
+        return self._agents.batches()
 
     def close(self) -> None:
         """Close every copy."""
-        for copy in self._copies:
-            copy.close()
+        close_all(self._copies, where=WHERE)
 
-    def _chosen(self, actions: Mapping[str, ActionBatch]) -> Sequence[dict[str, Any]]:
-        """{agent: its action} for each copy."""
-        chosen: list[dict[str, Any]] = [{} for _ in self._copies]
-        for name, actors in self._acting.items():
-            read = self._kinds[name].read(actions[name])
-            for (index, agent), action in zip(actors, read, strict=True):
-                chosen[index][agent] = action
-        return chosen
+    def _go_on(self, index: int) -> None:
+        """Step a copy in which nobody may act, until somebody may."""
+        for _ in range(MAX_IDLE_STEPS):
+            if self._step(index, {}):
+                return
+        raise SpecError(
+            f"{WHERE}: in {MAX_IDLE_STEPS:,} steps in a row, no agent appeared whose action mask "
+            "allows anything; let an agent act, or end the episode"
+        )
 
-    def _rows(self) -> Mapping[str, TimestepRows]:
-        """Make room for this message's rows: at most an end and a beginning per agent."""
-        self._acting = {name: [] for name in self._kinds}
-        capacity = 2 * len(self._copies) * len(self._index)
-        return {
-            name: TimestepRows(kind.spec, kind.write, capacity=capacity)
-            for name, kind in self._kinds.items()
-        }
+    def _step(self, index: int, chosen: dict[str, Any]) -> bool:
+        """Step a copy with these actions; returns whether any agent needs an action now."""
+        copy, outcome = self._copies[index], _ASKED
+        acted = set(chosen)
+        if len(chosen) < len(copy.agents):
+            for agent in copy.agents:
+                if agent not in chosen:
+                    kind = self._agents.kinds[self._agents.behaviour_of(agent)]
+                    chosen[agent] = kind.idle
+        try:
+            outcome = copy.step(chosen)
+            needs_action = self._add_outcome(index, acted, outcome)
+        except EntrainEnvsError:
+            raise
+        except Exception as error:
+            words = "" if outcome is _ASKED else parallel_step_fault(outcome)
+            raise fault_of(WHERE, "step", error, words) from error
+        if copy.agents:
+            return needs_action
+        return self._begin(index, seed=None)
 
-    def _begin(self, rows: Mapping[str, TimestepRows], index: int, *, seed: int | None) -> None:
+    def _begin(self, index: int, *, seed: int | None) -> bool:
+        """Reset a copy; returns whether any agent needs an action."""
         copy = self._copies[index]
-        observations, details = copy.reset(seed=seed, options=self._options)
-        for agent in copy.agents:
-            self._add(
-                rows,
-                (index, agent),
-                step_type=_FIRST,
-                reward=0.0,
-                observation=observations[agent],
-                details=details,
+        gone = [agent for copy_index, agent in self._open if copy_index == index]
+        if gone:
+            raise SpecError(
+                f"the environment's episode is over without a last observation for "
+                f"{', '.join(sorted(map(str, gone)))}; PettingZoo's step must return one for each "
+                "agent, the last time it ends"
             )
+        with blaming(f"{WHERE}: `reset`"):
+            outcome = copy.reset(seed=seed, options=self._options)
+        words = parallel_reset_fault(outcome)
+        if words:
+            raise FaultyEnvironmentError(f"{WHERE}: {words}")
+        observations, details = outcome
+        needs_action = False
+        for agent in copy.agents:
+            if agent not in observations:
+                raise FaultyEnvironmentError(f"{WHERE}: `reset` observes nothing for {agent}")
+            needs_action |= self._add_live(
+                (index, agent), 0.0, observations[agent], details.get(agent)
+            )
+        return needs_action
 
-    def _add_outcome(
-        self, rows: Mapping[str, TimestepRows], index: int, acted: Any, outcome: Any
-    ) -> None:
-        """Add a row for each agent that acted and for each new agent."""
+    def _add_outcome(self, index: int, acted: set[str], outcome: Any) -> bool:
+        """Add a row for each agent that ends or acts next; returns whether any acts next."""
         observations, rewards, terminations, truncations, details = outcome
         missing = acted - observations.keys()
         if missing:
             raise SpecError(
-                f"the environment returned no observation for {', '.join(sorted(missing))}, which "
-                "acted; PettingZoo's step must return one for each agent, the last time it ends"
+                "the environment returned no observation for "
+                f"{', '.join(sorted(map(str, missing)))}, which acted; PettingZoo's step must "
+                "return one for each agent, the last time it ends"
             )
+        needs_action = False
         for agent, observation in observations.items():
-            step_type, reward = _step_type(terminations[agent], truncations[agent]), rewards[agent]
-            if agent not in acted:
-                if step_type != _MID:
-                    continue  # it appeared and ended without acting, so there is nothing to learn
-                step_type, reward = _FIRST, 0.0
-            self._add(
-                rows,
-                (index, agent),
-                step_type=step_type,
-                reward=reward,
-                observation=observation,
-                details=details,
-            )
+            actor = (index, agent)
+            info = details.get(agent)
+            is_over = terminations[agent] or truncations[agent]
+            if not is_over:
+                needs_action |= self._add_live(actor, rewards[agent], observation, info)
+            elif actor in self._open:
+                self._open.discard(actor)
+                end = _TERMINATED if terminations[agent] else _TRUNCATED
+                mask = self._agents.mask(actor, observation, info)
+                self._agents.add(actor, end, self._sum(actor, rewards[agent]), observation, mask)
+            # Else it appeared and ended without acting, so there is nothing to learn.
+        return needs_action
 
-    def _add(
-        self,
-        rows: Mapping[str, TimestepRows],
-        actor: Actor,
-        *,
-        step_type: int,
-        reward: float,
-        observation: Any,
-        details: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        index, agent = actor
-        if agent not in self._index:
-            self._meet(agent)
-        name = self._behaviour_of[agent]
-        if step_type <= _MID:
-            self._acting[name].append(actor)
-        mask = observation[MASK] if self._kinds[name].has_mask else details.get(agent, {}).get(MASK)
-        agent_id = self._index[agent] * len(self._copies) + index
-        rows[name].add(agent_id, step_type, reward, observation, mask)
-
-    def _meet(self, agent: str) -> None:
-        """Add an agent that is not in possible_agents to the behaviour with its spaces."""
-        pair = _spaces(self._copies[0], agent)
-        for name, kind in self._kinds.items():
-            if kind.spaces == pair:
-                self._behaviour_of[agent] = name
-                self._index[agent] = len(self._index)
-                return
-        raise SpecError(
-            f"agent '{agent}' appeared, and its spaces are those of no behaviour "
-            f"({', '.join(str(kind.spec) for kind in self._kinds.values())}); "
-            "let the environment name it in possible_agents"
-        )
-
-
-def _step_type(terminated: bool, truncated: bool) -> int:
-    if terminated:
-        return _TERMINATED
-    return _TRUNCATED if truncated else _MID
-
-
-def _first_agents(environment: Any) -> list[str]:
-    """All possible agents, or those of a first episode if the environment does not list them."""
-    possible: Sequence[str] | None = getattr(environment, "possible_agents", None)
-    if possible is None:
-        environment.reset(seed=0)
-        possible = environment.agents
-    return list(possible)
-
-
-def _spaces(environment: Any, agent: str) -> tuple[Space, Space]:
-    return environment.observation_space(agent), environment.action_space(agent)
-
-
-def _groups(environment: Any, all_agents: Sequence[str]) -> dict[str, list[str]]:
-    """{behaviour: its agents}: agents with the same spaces, named after the first one."""
-    by_spaces: list[tuple[tuple[Space, Space], list[str]]] = []
-    for agent in all_agents:
-        pair = _spaces(environment, agent)
-        for known, agents in by_spaces:
-            if known == pair:
-                agents.append(agent)
-                break
+    def _add_live(self, actor: Actor, reward: Any, observation: Any, info: Any) -> bool:
+        """Add a row of an agent that goes on, unless it does not act now."""
+        mask = self._agents.mask(actor, observation, info)
+        is_open = actor in self._open
+        if self._agents.allows_nothing(actor[1], mask):
+            if is_open:
+                self._earned[actor] = one_number(self._sum(actor, reward), f"agent {actor[1]}")
+            return False
+        self._open.add(actor)
+        if is_open:
+            self._agents.add(actor, _MID, self._sum(actor, reward), observation, mask)
         else:
-            by_spaces.append((pair, [agent]))
-    groups: dict[str, list[str]] = {}
-    for _, agents in by_spaces:
-        stem = re.sub(r"[_-]?\d+$", "", agents[0]) or agents[0]
-        groups[stem if stem not in groups else agents[0]] = agents
-    return groups
+            self._agents.add(actor, _FIRST, 0.0, observation, mask)
+        return True
+
+    def _sum(self, actor: Actor, reward: Any) -> Any:
+        """The reward of an agent since it acted last."""
+        if actor not in self._earned:
+            return reward
+        return self._earned.pop(actor) + one_number(reward, f"agent {actor[1]}")
 
 
-def _kind(name: str, environment: Any, agent: str, kinds: Mapping[str, str]) -> _Kind:
-    where = f"behaviour '{name}' (agent '{agent}')"
-    pair = _spaces(environment, agent)
-    space, action_space = pair
-    action = action_layout(action_space, where=where)
-    has_mask = False
-    if isinstance(space, spaces.Dict) and MASK in space.spaces:
-        has_mask = True
-        space = spaces.Dict({key: part for key, part in space.spaces.items() if key != MASK})
-    observation = observation_layout(space, where=where, kinds=kinds)
-    spec = BehaviourSpec(name, observation.specs, action.spec)
-    return _Kind(spec, pair, observation.write, action.read, has_mask)
+def make_copies(make: Callable[[], Any], count: int) -> list[Any]:
+    """Make `count` copies, whose resets may be called with a seed and options."""
+    if count < 1:
+        raise OptionError(f"count is {count}; it must be at least 1")
+    with blaming_the_start(f"{WHERE} cannot be made: it"):
+        copies = [make() for _ in range(count)]
+    for copy in copies:
+        pass_what_is_taken(copy, where=WHERE, says=copy is copies[0])
+    return copies

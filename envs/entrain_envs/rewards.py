@@ -25,22 +25,23 @@ def read_rewards(rewards: Sequence[Any], who: Callable[[int], str]) -> Float32Ar
     Raises:
         SpecError: one of them is no number, not finite, or too large for float32.
     """
-    numbers = [_number(reward, who, row) for row, reward in enumerate(rewards)]
+    numbers = [one_number(reward, who(row)) for row, reward in enumerate(rewards)]
     return np.array(numbers, np.float32)
 
 
-def _number(reward: Any, who: Callable[[int], str], row: int) -> float:
+def one_number(reward: Any, who: str) -> float:
+    """A reward as a number; SpecError, which begins with `who`, if it is no finite one."""
     if not is_number(reward):
-        raise SpecError(f"{who(row)} got the reward {quoted(reward)}{_remedy(reward)}")
+        raise SpecError(f"{who} got the reward {quoted(reward)}{_remedy(reward)}")
     number = float(np.asarray(reward).reshape(-1)[0])
     if not np.isfinite(number):
         raise SpecError(
-            f"{who(row)} got the reward {number}; it must be a finite number: find where the "
+            f"{who} got the reward {number}; it must be a finite number: find where the "
             "environment divides by zero or takes the logarithm of zero"
         )
     if abs(number) > LARGEST:
         raise SpecError(
-            f"{who(row)} got the reward {number:g}, which is finite but more than float32 holds "
+            f"{who} got the reward {number:g}, which is finite but more than float32 holds "
             f"({LARGEST:.2g}): scale it, as with "
             f"{_WRAPPER.format(f'reward * {1.0 / abs(number):.0e}')}"
         )

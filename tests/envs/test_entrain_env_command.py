@@ -21,6 +21,7 @@ from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import Serve, Talk, close, num_acting, welcome
+from turn_games import TICTACTOE, tictactoe
 
 Requests = Iterator[pb.ConnectRequest]
 Responses = Iterator[pb.ConnectResponse]
@@ -238,6 +239,15 @@ def test_a_parallel_environment_may_be_named_by_its_factory(serve: Serve) -> Non
     arguments = ["pettingzoo", "my_environments:Pair", "--one-each", "--count", "2"]
     assert command.main([*arguments, "--connect", serve(trainer)]) == 0
     assert list(trainer.specs) == ["cat_0", "cat_1"]
+
+
+def test_a_module_of_turns_alone_runs_by_its_name(serve: Serve) -> None:
+    tictactoe()
+    trainer = Trainer(steps=20)
+    arguments = ["pettingzoo", TICTACTOE, "--count", "2"]
+    assert command.main([*arguments, "--connect", serve(trainer)]) in {0, 1}
+    assert list(trainer.specs) == ["player"]
+    assert len(trainer.steps[0].behaviours[0].step_type) == 2
 
 
 def test_a_behaviour_may_be_renamed(serve: Serve) -> None:

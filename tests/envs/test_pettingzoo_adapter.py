@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from entrain_envs.errors import OptionError, SpecError
+from entrain_envs.errors import FaultyEnvironmentError, OptionError, SpecError
 from entrain_envs.pettingzoo_adapter import PettingZooEnvironment
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
@@ -255,3 +255,169 @@ def test_closing_closes_every_copy() -> None:
     environment, copies = arena(count=2)
     environment.close()
     assert all(copy.is_closed for copy in copies)
+
+
+class Turns(Arena):
+    """An agent may act only at the steps that its number divides; each step pays it 1."""
+
+    period = 2
+
+    def observe(self, agent: str) -> Any:
+        mask = np.zeros(4, np.int8)
+        mask[0] = self.steps % self.period == int(agent[-1]) % self.period
+        return {"observation": np.full(1, self.steps, np.float32), "action_mask": mask}
+
+
+MASKED = spaces.Dict({"observation": PLACE, "action_mask": spaces.MultiBinary(4)})
+
+
+def turns(**agents: tuple[Any, Any]) -> tuple[PettingZooEnvironment, Turns]:
+    game = Turns(agents, tuple(agents))
+    return PettingZooEnvironment(lambda: game), game
+
+
+def test_an_agent_whose_mask_allows_nothing_does_not_act_and_its_rewards_add_up() -> None:
+    environment, game = turns(cat_0=(MASKED, CHOICE), cat_1=(MASKED, CHOICE))
+    assert rows(environment.reset(seed=1, parameters={})["cat"]) == [(0, FIRST)]
+    assert rows(environment.step(choose(cat=(0,)))["cat"]) == [(1, FIRST)]
+    after = environment.step(choose(cat=(0,)))["cat"]
+    assert rows(after) == [(0, MID)]
+    assert after.reward.tolist() == [1.0]  # 0.5 for its own step and 0.5 for the one that passed
+    # Out of turn an agent is given the first choice, as PettingZoo's own tests do.
+    assert game.received == [{"cat_0": 0, "cat_1": 0}] * 2
+
+
+def test_steps_in_which_nobody_may_act_are_passed_over() -> None:
+    environment, game = turns(cat_0=(MASKED, CHOICE))
+    game.period = 3
+    assert rows(environment.reset(seed=1, parameters={})["cat"]) == [(0, FIRST)]
+    after = environment.step(choose(cat=(0,)))["cat"]
+    assert rows(after) == [(0, MID)]
+    assert after.reward.tolist() == [1.5]
+    assert game.steps == 3
+
+
+def test_a_game_in_which_nobody_may_ever_act_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrain_envs.pettingzoo_adapter.MAX_IDLE_STEPS", 20)
+    environment, game = turns(cat_0=(MASKED, CHOICE))
+    game.steps = game.period = 1_000
+    environment.reset(seed=1, parameters={})
+    with pytest.raises(SpecError, match="20 steps in a row, no agent appeared whose action mask"):
+        environment.step(choose(cat=(0,)))
+
+
+def test_masks_come_from_infos_or_a_method_too(caplog: pytest.LogCaptureFixture) -> None:
+    class ByMethod(Arena):
+        def action_masks(self, agent: str) -> Any:
+            return [True, agent == "cat_0", True, True]
+
+    class ByInfo(Arena):
+        def reset(self, seed: int | None = None, options: Any = None) -> Any:
+            observations, _ = super().reset()
+            return observations, {"cat_0": {"action_mask": np.array([1, 0, 1, 1])}}
+
+    agents = {"cat_0": (PLACE, CHOICE), "cat_1": (PLACE, CHOICE)}
+    with caplog.at_level("INFO"):
+        environment = PettingZooEnvironment(lambda: ByMethod(agents, tuple(agents)))
+        first = environment.reset(seed=1, parameters={})["cat"]
+    assert first.action_mask[:, 1].tolist() == [True, False]
+    assert caplog.text.count("'cat': actions are masked by the method action_masks()") == 1
+    environment = PettingZooEnvironment(lambda: ByInfo(agents, tuple(agents)))
+    first = environment.reset(seed=1, parameters={})["cat"]
+    assert first.action_mask[:, 1].tolist() == [False, True]
+
+
+def test_a_mask_of_another_size_than_the_actions_is_refused() -> None:
+    space = spaces.Dict({"observation": PLACE, "action_mask": spaces.MultiBinary(5)})
+    with pytest.raises(SpecError, match=r"'action_mask' of 5 numbers; expected 4"):
+        arena(agents={"cat_0": (space, CHOICE)})
+
+
+def test_an_origin_is_subtracted_from_each_kind_that_observes_it() -> None:
+    environment, _ = arena(subtract=(("observation", None, 2.0),))
+    first = environment.reset(seed=1, parameters={})["cat"]
+    assert first.observation["observation"].tolist() == 3 * [[-2.0]]
+    with pytest.raises(OptionError, match="names 'place', which no agent observes"):
+        arena(subtract=(("place", None, 2.0),))
+
+
+def outcome(**changes: Any) -> Any:
+    """What a step of one agent returns, with parts of it changed."""
+    parts = {
+        "observations": {"cat_0": np.zeros(1, np.float32)},
+        "rewards": {"cat_0": 0.5},
+        "terminations": {"cat_0": False},
+        "truncations": {"cat_0": False},
+        "infos": {"cat_0": {}},
+    }
+    return tuple({**parts, **changes}.values())
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [
+        (
+            outcome(rewards=(0.5,)),
+            r"the rewards that `step` returned are \(0.5,\); expected a dict",
+        ),
+        (outcome(rewards={}), "the rewards that `step` returned lack cat_0"),
+        (outcome()[:4], "`step` returned 4 values, .*PettingZoo before 1.23"),
+        (None, "`step` returned .*NoneType"),
+        (outcome(rewards={"cat_0": None}), "agent cat_0 of behaviour 'cat' got the reward None"),
+        (outcome(rewards={"cat_0": np.array([1.0, 2.0])}), r"agent cat_0 .* of shape \[2\]"),
+        (outcome(rewards={"cat_0": float("nan")}), "agent cat_0 .* got the reward nan"),
+    ],
+)
+def test_what_a_step_returns_wrongly_is_one_line(returned: Any, complaint: str) -> None:
+    class Wrong(Arena):
+        def step(self, actions: dict[str, Any]) -> Any:
+            return returned
+
+    agents = {"cat_0": (PLACE, CHOICE)}
+    environment = PettingZooEnvironment(lambda: Wrong(agents, ("cat_0",)))
+    environment.reset(seed=1, parameters={})
+    with pytest.raises((FaultyEnvironmentError, SpecError), match=complaint) as caught:
+        environment.step(choose(cat=(0,)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reward_of_shape_one_is_a_number() -> None:
+    class Boxed(Arena):
+        def step(self, actions: dict[str, Any]) -> Any:
+            return outcome(rewards={"cat_0": np.array([0.25])})
+
+    agents = {"cat_0": (PLACE, CHOICE)}
+    environment = PettingZooEnvironment(lambda: Boxed(agents, ("cat_0",)))
+    environment.reset(seed=1, parameters={})
+    assert environment.step(choose(cat=(0,)))["cat"].reward.tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [
+        ({"cat_0": np.zeros(1)}, "returned observations alone, .*PettingZoo before 1.23"),
+        (None, "`reset` returned .*NoneType"),
+        (({}, None), "the infos that `reset` returned are .*NoneType"),
+        (({}, {}), "`reset` observes nothing for cat_0"),
+    ],
+)
+def test_what_a_reset_returns_wrongly_is_one_line(returned: Any, complaint: str) -> None:
+    class Wrong(Arena):
+        def reset(self, seed: int | None = None, options: Any = None) -> Any:
+            super().reset()
+            return returned
+
+    agents = {"cat_0": (PLACE, CHOICE)}
+    environment = PettingZooEnvironment(lambda: Wrong(agents, ("cat_0",)))
+    with pytest.raises(FaultyEnvironmentError, match=complaint):
+        environment.reset(seed=1, parameters={})
+
+
+def test_a_reset_is_passed_only_what_it_takes() -> None:
+    class Bare(Arena):
+        def reset(self, seed: int | None = None) -> Any:  # type: ignore[override]
+            return super().reset(seed)
+
+    agents = {"cat_0": (PLACE, CHOICE)}
+    environment = PettingZooEnvironment(lambda: Bare(agents, ("cat_0",)))
+    assert rows(environment.reset(seed=1, parameters={"size": 1.0})["cat"]) == [(0, FIRST)]
