@@ -9,6 +9,8 @@ FLOOR  := 98
 # `make test COVERAGE=yes` measures that, as CI does; the tests then take half again as long.
 COVERAGE ?=
 MEASURED := --cov --cov-report=term --cov-fail-under=$(FLOOR)
+# The run of `make demo`.
+DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 
 .PHONY: demo test check hostile learn bench docs proto proto-check containers wheels clean setup format
 
@@ -20,8 +22,10 @@ $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 
 setup: $(VENV)/installed  ## Make the virtual environment with both packages and all tools.
 
-demo: setup  ## Train the balance ball from separate simulator processes, over gRPC.
-	$(BIN)/entrain train docs/examples/balance_ball.yaml
+demo: setup  ## Train the balance ball from separate simulator processes, over gRPC, and record it.
+	$(BIN)/entrain train docs/examples/balance_ball.yaml --name $(DEMO)
+	$(BIN)/entrain play runs/$(DEMO) --untrained --sample --record runs/$(DEMO)/recordings/before.gif
+	$(BIN)/entrain play runs/$(DEMO) --record runs/$(DEMO)/recordings/after.gif
 
 test: setup  ## Unit and integration tests; no network beyond loopback.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile" $(if $(COVERAGE),$(MEASURED))

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
 ROOT = Path(__file__).parents[1]
 LOG = ROOT / "benchmarks" / "log"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +31,24 @@ def test_every_file_that_the_results_and_their_diary_link_to_exists() -> None:
         links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
         missing = [link for link in links if not (page.parent / link).exists()]
         assert missing == [], page
+
+
+def test_the_page_on_recordings_shows_code_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "play.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "play.md", "exec"), {})
+    assert (tmp_path / "mine.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_the_pictures_of_the_readme_are_small_animations() -> None:
+    for name in ("before", "after"):
+        picture = ROOT / "docs" / "images" / f"balance_ball_{name}.gif"
+        assert picture.stat().st_size < 300_000
+        with Image.open(picture) as image:
+            assert getattr(image, "n_frames", 1) > 20
 
 
 def test_every_claim_has_its_command_its_date_and_its_place_in_the_diary() -> None:

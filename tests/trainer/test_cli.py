@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import entrain.app
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.cli import main
 from entrain.config import reference
 from entrain.config.load import json_schema
@@ -125,7 +125,8 @@ def test_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["list", "train", "resume", "evaluate", "export", "info", "schema", "version"]
+    "command",
+    ["list", "train", "resume", "evaluate", "play", "export", "info", "schema", "version"],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -224,6 +225,33 @@ def test_evaluate_hands_over_how_to_act_and_when_to_end(
 ) -> None:
     assert main(["evaluate", "runs/walk", *arguments]) == 0
     assert commands.calls == [("evaluate", Path("runs/walk"), *expected)]
+
+
+def test_play_hands_over_what_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    playing = types.ModuleType("entrain.app.playing")
+
+    def play(*arguments: Any, address: str | None) -> int:
+        calls.append((*arguments, address))
+        return 0
+
+    monkeypatch.setattr(playing, "play", play, raising=False)
+    monkeypatch.setitem(sys.modules, "entrain.app.playing", playing)
+    monkeypatch.setattr("entrain.app.playing", playing, raising=False)
+    assert main(["play", "runs/walk"]) == 0
+    look = ["--record", "a.gif", "--untrained", "--fps", "9", "--launch", "game"]
+    act = ["--sample", "--episodes", "2", "--behaviour", "walker", "--max-steps", "7"]
+    assert main(["play", "runs/walk", *look, *act, "--address", "unix:s", "--set", "seed=5"]) == 0
+    assert calls == [
+        (Path("runs/walk"), (), EvaluationOptions(episodes=1), PlayOptions(), None),
+        (
+            Path("runs/walk"),
+            ["seed=5"],
+            EvaluationOptions(episodes=2, deterministic=False, max_steps=7, behaviour="walker"),
+            PlayOptions(record=Path("a.gif"), speed=9.0, untrained=True, launch="game"),
+            "unix:s",
+        ),
+    ]
 
 
 def test_evaluating_no_episode_is_refused(

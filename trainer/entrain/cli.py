@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import typer
 
@@ -18,6 +18,22 @@ from entrain import __version__
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, start_logging
 from entrain.app.printing import print_without_failing
+from entrain.cli_options import (
+    Address,
+    AsJson,
+    BehaviourName,
+    Deterministic,
+    FreeAddress,
+    LaunchCommand,
+    LogFormat,
+    MaxSeconds,
+    MaxSteps,
+    Record,
+    Run,
+    Settings,
+    Speed,
+    Verbose,
+)
 from entrain.errors import ConfigError, EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
@@ -43,34 +59,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-Run = Annotated[
-    Path,
-    typer.Argument(help="The run's folder, such as runs/walk.", autocompletion=complete_run),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Change one option, such as policies.walker.algorithm.clip_range=0.1. "
-        "Any number of times.",
-    ),
-]
-Address = Annotated[
-    str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
-LogFormat = Annotated[
-    Literal["text", "json"],
-    typer.Option(
-        envvar="ENTRAIN_LOG_FORMAT",
-        help="Log lines for people, or one JSON object a line: time, level, message, and fields "
-        "such as policy, update, env_steps and return.",
-    ),
-]
 
 
 @app.command()
@@ -133,30 +121,9 @@ def resume(
 def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     run: Run,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, per behaviour.")] = 20,
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic/--sample",
-            help="Take the most likely action, or sample one as in training.",
-        ),
-    ] = True,
-    max_steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="End after so many steps of a behaviour's agents together. "
-            "Without it, 108,000 for each episode.",
-            show_default=False,
-        ),
-    ] = None,
-    max_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="End after so long. Without it, once no episode has ended for an hour.",
-            show_default=False,
-        ),
-    ] = None,
+    deterministic: Deterministic = True,
+    max_steps: MaxSteps = None,
+    max_seconds: MaxSeconds = None,
     as_json: AsJson = False,
     table: Annotated[
         Path | None,
@@ -192,6 +159,48 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
         ),
         table=table,
         as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def play(  # noqa: PLR0917 - read by typer, which passes them by name
+    run: Run,
+    record: Record = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, and to record.")] = 1,
+    deterministic: Deterministic = True,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="With the weights that training began with.")
+    ] = False,
+    fps: Speed = None,
+    behaviour: BehaviourName = None,
+    launch: LaunchCommand = None,
+    max_steps: MaxSteps = None,
+    max_seconds: MaxSeconds = None,
+    address: FreeAddress = None,
+    settings: Settings = None,
+    verbose: Verbose = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Let the trained policies act in one copy of their simulators, to look at it or record it."""
+    from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
+
+    start_logging(verbose=verbose, log_format=log_format)
+    with interruptible():
+        from entrain.app import playing
+
+    code = playing.play(
+        run,
+        settings or (),
+        EvaluationOptions(
+            episodes=episodes,
+            deterministic=deterministic,
+            max_steps=max_steps,
+            max_seconds=max_seconds,
+            behaviour=behaviour,
+        ),
+        PlayOptions(record=record, speed=fps, untrained=untrained, launch=launch),
+        address=address,
     )
     raise typer.Exit(code)
 

@@ -5,7 +5,7 @@ Nothing here runs anything.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,8 +108,20 @@ def listened_on(config: RunConfig, address: str) -> str:
     return asked_for.at(asked_for.host, int(address.rpartition(":")[2]))
 
 
-def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launcher:
-    """Makes the launcher of the simulators that the configuration names."""
+def make_launcher(
+    config: RunConfig,
+    folder: RunFolder,
+    address: str,
+    environment_of: Callable[[str], Mapping[str, str]] = lambda _: {},
+) -> Launcher:
+    """Makes the launcher of the simulators that the configuration names.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        address: that simulators connect to.
+        environment_of: further variables for the simulator of a given name.
+    """
     server = config.server
     files = {"ENTRAIN_TOKEN_FILE": server.token_file, TLS_CA: server.tls_certificate}
     if os.environ.get(TLS_CA):
@@ -120,6 +132,7 @@ def make_launcher(config: RunConfig, folder: RunFolder, address: str) -> Launche
     return Launcher(
         plan(config.simulators.launch, address=address, logs=folder.simulators),
         environment={"ENTRAIN_ADDRESS": address, **environment},
+        environment_of=environment_of,
     )
 
 
@@ -140,6 +153,11 @@ def device(config: RunConfig) -> torch.device:
             "auto, or install a build of torch for this machine's driver"
         )
     return torch.device(config.device)
+
+
+def seed_of(config: RunConfig, number: int) -> int:
+    """Returns the seed of the policy of the behaviour that came as `number`, from 0."""
+    return config.seed + 1_000_003 * number
 
 
 def policy_states(policies: State) -> Sequence[tuple[BehaviourSpec, State]]:

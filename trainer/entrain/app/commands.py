@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from entrain.app.acting import serve_policies
 from entrain.app.build import (
-    listened_on,
     load_policies,
     make_evaluation_participants,
     make_front,
@@ -50,7 +50,6 @@ from entrain.run.lock import RunLock
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
 from entrain.run.summary import Outcome, RunSummary
-from entrain.serving.front import Front
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ def evaluate(
         front = make_front(participants, run_id=f"{folder.name}-evaluation")
         evaluation = EvaluationRun(config, policies, participants, front, options)
         try:
-            asyncio.run(_evaluate(config, folder, evaluation, front, request))
+            asyncio.run(serve_policies(config, folder, evaluation, front, request))
         finally:
             # Also if it fails, unless it did so before anything was earned.
             if evaluation.has_begun or sys.exception() is None:
@@ -254,26 +253,6 @@ def _write_config(folder: RunFolder, config: RunConfig) -> None:
 
 async def _run_until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
     return await run.run(request.event())
-
-
-async def _evaluate(
-    config: RunConfig,
-    folder: RunFolder,
-    evaluation: EvaluationRun,
-    front: Front,
-    request: StopRequest,
-) -> None:
-    to_dial = await front.start()
-    address = listened_on(config, to_dial)
-    logger.info("listening on %s", address)
-    launcher = _launcher(config, folder, to_dial, request)
-    grace_s = 0.0
-    try:
-        await launcher.start()
-        await evaluation.run(request.event(), launcher, address)
-        grace_s = config.simulators.close_s
-    finally:
-        await launcher.stop(grace_s=grace_s)
 
 
 def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:

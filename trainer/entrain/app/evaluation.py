@@ -73,6 +73,10 @@ class EvaluationRun:
             )
             for name in policies
         }
+        self._counted = {
+            name: quota for name, quota in self._quotas.items() if options.behaviour in {None, name}
+        }
+        """Of the policies whose episodes are waited for."""
         self._is_over = asyncio.Event()
         self._reason: Reason = "failed"
         self._began_s = clock()
@@ -89,7 +93,7 @@ class EvaluationRun:
                 name: PolicyResult(
                     ended=quota.scores, unfinished=quota.unfinished, env_steps=quota.env_steps
                 )
-                for name, quota in self._quotas.items()
+                for name, quota in self._counted.items()
             },
         )
 
@@ -142,8 +146,8 @@ class EvaluationRun:
 
     def note_completion(self) -> None:
         """End the evaluation once every policy has its episodes, or as many steps as it may."""
-        if all(quota.is_complete for quota in self._quotas.values()):
-            is_cut = any(quota.is_at_limit for quota in self._quotas.values())
+        if all(quota.is_complete for quota in self._counted.values()):
+            is_cut = any(quota.is_at_limit for quota in self._counted.values())
             self._end("max_steps" if is_cut else "complete")
 
     def _end(self, reason: Reason) -> None:
@@ -153,7 +157,7 @@ class EvaluationRun:
 
     async def _watch(self, address: str) -> None:
         """Say now and then how the evaluation goes, and end it when its time is over."""
-        progress = EvaluationProgress(self._quotas, now_s=self._began_s)
+        progress = EvaluationProgress(self._counted, now_s=self._began_s)
         told_s = self._began_s
         while True:
             await asyncio.sleep(LOOK_S)

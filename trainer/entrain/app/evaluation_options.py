@@ -1,6 +1,7 @@
-"""How an evaluation acts, and when it ends. Imports nothing, so that the command line is quick."""
+"""How an evaluation acts, and when it ends; what a play shows. Quick to import: no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 STEPS_PER_EPISODE = 108_000
 """Steps allowed for each episode asked for, unless a limit is given. So many frames is the longest
@@ -23,7 +24,27 @@ class EvaluationOptions:
     max_seconds: float | None = None
     """From the beginning; None: as long as episodes end."""
 
+    behaviour: str | None = None
+    """Whose episodes count; None: those of all."""
+
     @property
     def steps_allowed(self) -> int:
         """Of all agents of a behaviour together."""
         return self.max_steps or self.episodes * STEPS_PER_EPISODE
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions:
+    """What is played, and where it is recorded."""
+
+    record: Path | None = None
+    """The animation that simulators are asked to write."""
+
+    speed: float | None = None
+    """Steps that it shows in a second; None leaves it to the simulator."""
+
+    untrained: bool = False
+    """Whether the policy acts as it was before it had learned anything."""
+
+    launch: str | None = None
+    """A command to launch instead of the simulators in the configuration."""

@@ -89,11 +89,22 @@ class Launcher:
         simulators: Sequence[Simulator],
         *,
         environment: Mapping[str, str],
+        environment_of: Callable[[str], Mapping[str, str]] = lambda _: {},
         restart_pause_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Start nothing yet.
+
+        Args:
+            simulators: to start.
+            environment: variables for all of them.
+            environment_of: variables for the one of a given name.
+            restart_pause_s: after a first crash; doubled after each further one.
+            clock: in seconds.
+        """
         self._simulators = simulators
         self.environment = environment
+        self._environment_of = environment_of
         self._restart_pause_s = restart_pause_s
         self._clock = clock
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -180,6 +191,7 @@ class Launcher:
             "ENTRAIN_SIMULATOR": simulator.name,
             "ENTRAIN_RECONNECT_S": "0",
             **self.environment,
+            **self._environment_of(simulator.name),
         }
 
     async def _watch(self, simulator: Simulator) -> None:

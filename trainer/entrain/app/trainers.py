@@ -18,6 +18,7 @@ from entrain.app.build import (
     make_collector,
     policy_options,
     policy_states,
+    seed_of,
     warn_of_too_few_steps,
     within_memory,
 )
@@ -238,7 +239,7 @@ class Trainers:
         config = policy_options(self._config, spec.name)
         check_size(spec, config, self._config.server)
         warn_of_too_few_steps(config, spec.name)
-        seed = self._config.seed + 1_000_003 * number
+        seed = seed_of(self._config, number)
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
         log_observed(policy)
         trainer = Trainer(

@@ -32,6 +32,8 @@ class RunFolder:
         self.lock_file = path / "run.lock"
         self.evaluation_episodes = path / "evaluation" / "episodes.csv"
         """A row for each episode of the last evaluation."""
+        self.recordings = path / "recordings"
+        """Animations of the agents, which the report shows."""
         self.simulators = path / "simulators"
         """Holds the output of launched simulators: NAME.log."""
         self._behaviours = BehaviourNames(path / "behaviours.json")
@@ -139,6 +141,7 @@ class RunFolder:
             (self.config, "every option of this run"),
             (self.log, "everything that was logged, with times"),
             (self.evaluation_episodes.parent, "each episode of the last evaluation"),
+            (self.recordings, "animations of the agents; the report shows them"),
             (self.simulators, "what the launched simulators printed"),
         ]
         rows = [(part, meaning) for part, meaning in parts if _has_content(part)]

@@ -1,7 +1,7 @@
 """Writes report.html and plots/*.png, which people open first when a run has ended.
 
-It reads only the run folder (metrics.csv, summary.json, config.yaml), so a report can be written
-again at any time.
+It reads only the run folder (metrics.csv, summary.json, config.yaml, recordings/), so a report can
+be written again at any time.
 """
 
 import logging
@@ -15,6 +15,7 @@ from entrain.run.durable import replace_file
 from entrain.run.folder import RunFolder
 from entrain.run.plots import Plot, draw_plots
 from entrain.run.report_page import Section, render_page
+from entrain.run.report_recordings import read_recordings
 from entrain.run.summary import RunSummary
 from entrain.run.table import Series, read_metrics
 
@@ -45,7 +46,8 @@ def rewrite_report(folder: RunFolder) -> None:
         _section(folder, summary, behaviour, one) for behaviour, one in sorted(series.items())
     ]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
-    replace_file(folder.report, render_page(summary, sections, config=config))
+    recordings = read_recordings(folder.recordings)
+    replace_file(folder.report, render_page(summary, sections, recordings, config=config))
 
 
 def final_return(series: Series) -> float:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from entrain.run.plots import Plot
 from entrain.run.quantities import compact, duration, number
+from entrain.run.report_recordings import Recording, render_recordings
 from entrain.run.summary import PolicySummary, RunSummary
 
 _OUTCOMES = {
@@ -39,6 +40,8 @@ dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; overflow
 dd small { color: var(--soft); font-size: 0.8rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
   gap: 0.9rem; margin-top: 0.9rem; }
+.recordings { display: flex; flex-wrap: wrap; gap: 0.9rem; align-items: flex-end; }
+.recordings img { width: auto; max-width: 100%; }
 figure { margin: 0; padding: 0.6rem; background: #fff; border: 1px solid #d8dee4;
   border-radius: 8px; }
 img { display: block; width: 100%; height: auto; }
@@ -52,7 +55,7 @@ ul { padding-left: 1.2rem; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --card: #161b22; --edge: #30363d;
     --completed: #3fb950; --stopped: #d29922; --failed: #f85149; }
-  figure { filter: invert(0.9) hue-rotate(180deg); }
+  .plots figure { filter: invert(0.9) hue-rotate(180deg); }
 }
 @media print { body { background: none; } details { display: none; } }
 """
@@ -73,12 +76,19 @@ class Section:
     plots: Sequence[Plot]
 
 
-def render_page(summary: RunSummary, sections: Sequence[Section], *, config: str) -> str:
+def render_page(
+    summary: RunSummary,
+    sections: Sequence[Section],
+    recordings: Sequence[Recording] = (),
+    *,
+    config: str,
+) -> str:
     """Returns the whole page.
 
     Args:
         summary: of the run.
         sections: one for each policy.
+        recordings: animations of the agents.
         config: the resolved configuration, as YAML.
     """
     name = html.escape(summary.name)
@@ -98,7 +108,7 @@ def render_page(summary: RunSummary, sections: Sequence[Section], *, config: str
 {_tiles(_run_facts(summary))}
 </header>
 <main>
-{"".join(_section(section) for section in sections) or "<p>No update was made.</p>"}
+{render_recordings(recordings)}{_sections(sections)}
 </main>
 {_folded("Simulators and software", _bullets(_counts(summary)))}
 {_folded("Configuration", f"<pre>{html.escape(config)}</pre>")}
@@ -123,6 +133,10 @@ def _times(summary: RunSummary) -> Mapping[str, str]:
         f"{event} ({html.escape(moment.strftime('%Z'))})": f"{moment:%Y-%m-%d %H:%M}"
         for event, moment in moments.items()
     }
+
+
+def _sections(sections: Sequence[Section]) -> str:
+    return "".join(map(_section, sections)) or "<p>No update was made.</p>"
 
 
 def _section(section: Section) -> str:

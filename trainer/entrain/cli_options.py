@@ -1,0 +1,97 @@
+"""Options of the command line that are long to say, or that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from entrain.app.completion import complete_run
+
+Run = Annotated[
+    Path,
+    typer.Argument(help="The run's folder, such as runs/walk.", autocompletion=complete_run),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one option, such as policies.walker.algorithm.clip_range=0.1. "
+        "Any number of times.",
+    ),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
+]
+MaxSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="End after so many steps of a behaviour's agents together. "
+        "Without it, 108,000 for each episode.",
+        show_default=False,
+    ),
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="End after so long. Without it, once no episode has ended for an hour.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        envvar="ENTRAIN_LOG_FORMAT",
+        help="Log lines for people, or one JSON object a line: time, level, message, and fields "
+        "such as policy, update, env_steps and return.",
+    ),
+]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.gif|FILE.html",
+        help="Let the launched simulators record what they show. Those in RUN/recordings are "
+        "shown in the run's report.",
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic/--sample",
+        help="Take the most likely action, or sample one as in training.",
+    ),
+]
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=10_000.0,
+        help="Steps that a recording shows in a second; without it, what the simulator says.",
+        show_default=False,
+    ),
+]
+BehaviourName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Whose episodes are waited for; without it, those of all policies."
+    ),
+]
+LaunchCommand = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        help="Launch this instead of the simulators in the run's configuration.",
+    ),
+]
+FreeAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="Where to listen: HOST:PORT or unix:PATH. Without it, a free port of this machine "
+        "if simulators are launched.",
+        show_default=False,
+    ),
+]
