@@ -15,11 +15,13 @@ from entrain_envs import command_line
 from entrain_envs.environment import Environment
 from entrain_envs.errors import MissingExtraError, OptionError
 from entrain_envs.making import make_environment
+from entrain_envs.pettingzoo_turns import TurnsEnvironment
 from entrain_envs.recording.ball_painter import BallPainter
 from entrain_envs.recording.corridor_painter import CorridorPainter
 from entrain_envs.recording.recorder import Recorder
 from entrain_envs.recording.rendered import RecordedZoo, RecordEpisodes
 from entrain_envs.timestep import ActionBatch
+from turn_games import Countdown
 
 UP = np.zeros(2)
 
@@ -79,7 +81,7 @@ def run(environment: Environment, steps: int) -> None:
     for _ in range(steps):
         actions = {}
         for spec in environment.behaviours:
-            acting = int((rows[spec.name].step_type <= 2).sum())
+            acting = int((rows[spec.name].step_type <= 2).sum()) if spec.name in rows else 0
             actions[spec.name] = ActionBatch(
                 np.zeros((acting, spec.action.continuous_size), np.float32),
                 np.zeros((acting, len(spec.action.branches)), np.int32),
@@ -192,20 +194,8 @@ class Pair:
         self.is_closed = True
 
 
-class InTurns(Pair):
-    """The same, with agents that act in turns."""
-
-    rewards = {"a_0": 1.0, "a_1": 2.0}  # noqa: RUF012
-
-    def step(self, actions: Any) -> Any:
-        super().step(actions)
-
-
-@pytest.mark.parametrize("kind", [Pair, InTurns])
-def test_a_pettingzoo_environment_is_recorded_until_all_agents_are_done(
-    tmp_path: Path, kind: type[Pair]
-) -> None:
-    environment = RecordedZoo(kind(), Recorder(tmp_path / "a.gif"))
+def test_a_pettingzoo_environment_is_recorded_until_all_agents_are_done(tmp_path: Path) -> None:
+    environment = RecordedZoo(Pair(), Recorder(tmp_path / "a.gif"))
     environment.reset(seed=1)
     for _ in range(3):
         environment.step({})
@@ -213,6 +203,30 @@ def test_a_pettingzoo_environment_is_recorded_until_all_agents_are_done(
     assert environment.possible_agents == ("a_0", "a_1")
     environment.close()
     assert environment.is_closed
+
+
+class Drawn(Countdown):
+    """A game in turns that shows how many there were."""
+
+    metadata = {"name": "countdown", "render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, turns: int = 9, render_mode: str | None = None) -> None:
+        super().__init__(turns=turns)
+        self.render_mode = render_mode  # type: ignore[assignment]
+        self.shown = 0
+
+    def render(self) -> Any:
+        self.shown += 1
+        return np.full((32, 32, 3), 20 * self.shown, np.uint8)
+
+
+def test_a_game_in_turns_is_recorded_turn_by_turn(tmp_path: Path) -> None:
+    gif = tmp_path / "a.gif"
+    recorder = Recorder(gif, episodes=2)
+    environment = TurnsEnvironment(lambda: RecordedZoo(Drawn(4, "rgb_array"), recorder))
+    run(environment, steps=9)
+    # Steps that only take out agents that are done are not turns.
+    assert num_pictures(gif) == 2 * (4 + 1)
 
 
 def test_the_balance_ball_is_drawn_and_recorded_without_a_window(tmp_path: Path) -> None:

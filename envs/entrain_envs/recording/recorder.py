@@ -71,6 +71,7 @@ class Recorder:
         self._episode = 0
         self._step = 0
         self._return = 0.0
+        self._has_ended = False
         self._every = 0
         self.is_done = False
         """Whether the file was written, or cannot be."""
@@ -96,13 +97,17 @@ class Recorder:
         else:
             # The one before had no step.
             self._frames.thin(lambda moment: moment.episode != self._episode)
-        self._step, self._return = 0, 0.0
+        self._step, self._return, self._has_ended = 0, 0.0, False
         self._take(draw, ended=False)
 
     def step(self, draw: Callable[[], Picture], reward: float, *, ended: bool) -> None:
-        """Go on with the episode by one step. `draw` makes the picture after it, if asked to."""
-        if self.is_done:
+        """Go on with the episode by one step. `draw` makes the picture after it, if asked to.
+
+        What follows an episode's end before the next `begin` is not shown.
+        """
+        if self.is_done or self._has_ended:
             return
+        self._has_ended = ended
         self._step += 1
         self._return += reward
         if ended or self._step % self._stride == 0:

@@ -78,11 +78,18 @@ class RecordedZoo:
     def step(self, action: Any) -> Any:
         """Step, and record what came of it; the return is the sum over all agents."""
         outcome = self.env.step(action)
+        takes_turns = not isinstance(outcome, tuple)
         # Where agents take turns, `step` returns nothing, and the rewards are an attribute.
-        rewards = outcome[1] if isinstance(outcome, tuple) else self.env.rewards
+        rewards = self.env.rewards if takes_turns else outcome[1]
         reward = sum(_total(reward) for reward in rewards.values())
-        self._recorder.step(self._draw, reward, ended=not self.env.agents)
+        ended = not self.env.agents or (takes_turns and self._are_all_done())
+        self._recorder.step(self._draw, reward, ended=ended)
         return outcome
+
+    def _are_all_done(self) -> bool:
+        """Whether there is nothing left but to take out, one by one, agents that are done."""
+        done, cut = self.env.terminations, self.env.truncations
+        return all(done[agent] or cut[agent] for agent in self.env.agents)
 
     def close(self) -> None:
         """Write the recording, and close."""
