@@ -93,7 +93,7 @@ def test_a_second_signal_ends_the_command_at_once_with_130_and_leaves_no_orphan(
     path.write_text(path.read_text() + "stop_timeout_s: 1000\n")
     words = tmp_path / "words.txt"
     with entrain("train", str(path), folder=tmp_path) as process:
-        until(lambda: says(words, "'ball' observes"))
+        until(lambda: says(words, "new behaviour: 'ball' observes"))
         process.send_signal(signal.SIGINT)
         until(lambda: says(words, "SIGINT: finishing"))
         process.send_signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
     path = write_run(tmp_path, address=address, num_epochs=epochs)
     config = load_config(path, ["stop_timeout_s=0.1"])
     folder = RunFolder(tmp_path / "runs" / "run")
-    awaited = "listening on" if "before" in moment else "'ball' observes"
+    awaited = "listening on" if "before" in moment else "new behaviour: 'ball' observes"
 
     sigterm_after(lambda: until(lambda: says(folder.log, awaited)))
     if "before" in moment:

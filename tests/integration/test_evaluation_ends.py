@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.app import commands, evaluation
+from entrain.app import commands, evaluation, reporting
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, NoSimulatorError
@@ -58,6 +58,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         with simulators(f"unix:{folder}/s", {"trains": Forever()}):
             assert commands.train(load_config(path, [])) == 0
     return RunFolder(folder / "runs" / "run")
+
+
+def test_training_says_once_that_no_episode_has_ended_and_what_that_means(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "entrain")
+    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
+    monkeypatch.setattr(reporting, "ENDLESS_STEPS", 15)
+    path = tmp_path / "toy.yaml"
+    path.write_text(
+        CONFIG.format(folder=tmp_path).replace("rollout_steps: 100", "rollout_steps: 34")
+    )
+    with simulators(f"unix:{tmp_path}/s", {"trains": Forever()}):
+        assert commands.train(load_config(path, [])) == 0
+    updates = [line for line in caplog.messages if line.startswith("update ")]
+    assert all("no episode has ended yet, reward 0.5 per step" in line for line in updates)
+    told = [line for line in caplog.messages if "one runs for" in line]
+    assert len(told) == 1
+    assert "the simulator must send TERMINATED or TRUNCATED" in told[0]
+    assert "policy 'toy': no episode has ended, so there is no return" in caplog.text
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -217,8 +217,10 @@ class Reporting:
 def returns_text(statistics: ReturnStatistics, *, reward_per_step: float) -> str:
     """`return 998.2 over the last 100 episodes (at first 34.1, best episode 1,000.0)`."""
     if not statistics.count:
+        if not math.isfinite(reward_per_step):
+            return "no episode has ended"
         reward = REWARD_PER_STEP.text(reward_per_step)
-        return f"no episode ended, so there is no return; reward {reward} per step at the end"
+        return f"no episode has ended, so there is no return; reward {reward} per step at the end"
     last, first, best = (
         EPISODE_RETURN_LAST.text(value)
         for value in (statistics.last_mean, statistics.first_mean, statistics.best)

@@ -139,7 +139,8 @@ class Attendance:
         self._schedule_expiry()
         self.counters[counter] += 1
         if counter == "sessions_left":
-            logger.info("%s, with %s agent%s", words, f"{slots:,}", "" if slots == 1 else "s")
+            agents = f", with {slots:,} agent{'' if slots == 1 else 's'}" if slots else ""
+            logger.info("%s%s", words, agents)
             return
         logger.warning(
             "%s: %s slots released, %s open steps dropped", words, f"{slots:,}", f"{open_steps:,}"
