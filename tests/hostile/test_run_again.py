@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ from entrain.run.folder import RunFolder
 from entrain.run.summary import RunSummary
 from support.command import BALL, entrain, says, until, write_run
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and groups of processes")
+pytestmark = [
+    pytest.mark.hostile,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.name != "posix", reason="signals and groups of processes"),
+]
 
 COMMAND = ("train", "ball.yaml", "--resume-or-start")
 
@@ -22,7 +27,7 @@ COMMAND = ("train", "ball.yaml", "--resume-or-start")
 def ended(folder: Path, *arguments: str) -> tuple[int, str]:
     """The exit code of the command, and everything it said."""
     with entrain(*arguments, folder=folder) as process:
-        code = process.wait(60.0)
+        code = process.wait(200.0)
     return code, (folder / "words.txt").read_text()
 
 
@@ -42,7 +47,6 @@ def kill_after_an_update(folder: Path) -> RunFolder:
     return run
 
 
-@pytest.mark.hostile
 def test_killed_again_and_again_the_same_command_goes_on_and_every_step_is_counted_once(
     tmp_path: Path,
 ) -> None:
@@ -70,7 +74,6 @@ def test_killed_again_and_again_the_same_command_goes_on_and_every_step_is_count
     assert len(rows) == summary.policies["ball"].progress.updates
 
 
-@pytest.mark.hostile
 def test_a_finished_run_says_so_and_starts_nothing_unless_it_is_to_train_on(tmp_path: Path) -> None:
     write_run(tmp_path, launch=BALL, total_steps=400)
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -89,7 +92,6 @@ def test_a_finished_run_says_so_and_starts_nothing_unless_it_is_to_train_on(tmp_
     assert 800 <= RunSummary.load(folder.summary).env_steps < 810
 
 
-@pytest.mark.hostile
 def test_the_folder_counts_and_a_file_of_another_run_is_refused_with_what_differs(
     tmp_path: Path,
 ) -> None:
@@ -110,7 +112,6 @@ def test_the_folder_counts_and_a_file_of_another_run_is_refused_with_what_differ
     assert "entrain resume" in line
 
 
-@pytest.mark.hostile
 def test_while_a_trainer_lives_the_same_command_ends_with_75_and_changes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -129,7 +130,6 @@ def test_while_a_trainer_lives_the_same_command_ends_with_75_and_changes_nothing
         assert process.wait(30.0) == 0
 
 
-@pytest.mark.hostile
 def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
     write_run(tmp_path, launch=BALL, total_steps=10_000_000)
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -164,3 +164,33 @@ def test_a_folder_that_is_deleted_while_a_run_goes_on_is_said_and_written_again(
     more = ("resume", "runs/run", "--set", f"policies.ball.total_steps={stopped_at + 200}")
     assert ended(tmp_path, *more)[0] == 0
     assert RunSummary.load(folder.summary).env_steps >= stopped_at + 200
+
+
+def test_a_trainer_that_stands_still_loses_its_run_after_a_minute_and_ends_when_it_wakes(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path, launch=BALL, total_steps=10_000_000)
+    folder = RunFolder(tmp_path / "runs" / "run")
+    other = tmp_path / "other"
+    other.mkdir()
+    with entrain(*COMMAND, folder=tmp_path) as frozen:
+        until(lambda: bool(checkpoints(folder)), timeout_s=100.0)
+        frozen.send_signal(signal.SIGSTOP)
+        file = str(tmp_path / "ball.yaml")
+        assert ended(other, "train", file, "--resume-or-start")[0] == 75
+        until(lambda: time.time() - (folder.path / "run.lock").stat().st_mtime > 62, timeout_s=90.0)
+        with entrain("train", file, "--resume-or-start", folder=other) as second:
+            until(lambda: says(other / "words.txt", "going on from", "update "), timeout_s=100.0)
+            words = (other / "words.txt").read_text()
+            assert f"process {frozen.pid} on " in words
+            assert "its lock on" in words
+            before = {path: path.stat().st_mtime_ns for path in checkpoints(folder)}
+            frozen.send_signal(signal.SIGCONT)
+            assert frozen.wait(60.0) == 75
+            assert says(tmp_path / "words.txt", f"was taken over by process {second.pid} on ")
+            assert all(path in checkpoints(folder) for path in before)
+            second.terminate()
+            assert second.wait(60.0) == 0
+    loaded = CheckpointStore(folder.checkpoints, keep=3).load_newest()
+    assert loaded.step == RunSummary.load(folder.summary).env_steps
+    assert loaded.skipped == ()

@@ -60,7 +60,7 @@ def write_run(
     return path
 
 
-def until(is_true: Callable[[], bool], *, timeout_s: float = 40.0) -> None:
+def until(is_true: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
     """Wait for another process; there is no event to wait for."""
     deadline_s = time.monotonic() + timeout_s
     while not is_true():
