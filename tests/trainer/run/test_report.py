@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,7 @@ from PIL import Image
 
 from entrain.errors import ConfigError
 from entrain.run.folder import RunFolder
+from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.plots import draw_plots
 from entrain.run.progress import Progress
@@ -386,6 +388,18 @@ def test_a_run_without_one_update_has_a_page(folder: RunFolder) -> None:
     write_report(folder, summary(outcome="stopped", simulators=()))
     text = Page(folder.report).text
     assert "No update was made." in text
+
+
+def test_what_crashes_cost_is_in_summary_and_report(folder: RunFolder) -> None:
+    losses = Losses.of_rows({"walker": (3, 900), "jumper": (1, 50)}, {"walker": 400})
+    lost = losses + Losses() + losses
+    # Each time 900 - 400 and 50 - 0 env steps.
+    assert lost == Losses(resumes=2, env_steps=1100, updates=8, rows=8)
+    assert not Losses.of_rows({}, {"walker": 400})
+    write_report(folder, replace(summary(), lost=lost))
+    assert RunSummary.load(folder.summary).lost == lost
+    said = "lost at 2 resumes, and done again: at least 1,100 env steps and 8 updates (8 rows of"
+    assert said in Page(folder.report).text
 
 
 def test_a_report_can_be_written_again(folder: RunFolder) -> None:

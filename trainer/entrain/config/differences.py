@@ -17,6 +17,7 @@ _OF_ANOTHER_RUN: Final = (
     ("policies", "*", "action", "distribution"),
     ("policies", "*", "normalize_observations"),
     ("policies", "*", "normalize_rewards"),
+    ("policies", "*", "normalize_values"),
     ("policies", "*", "entropy", "objective"),
     ("policies", "*", "entropy", "prior"),
     ("policies", "*", "algorithm", "kind"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from entrain.run.plots import Plot
-from entrain.run.quantities import compact, duration, number
+from entrain.run.quantities import compact, counted, duration, number
 from entrain.run.report_recordings import Recording, render_recordings
 from entrain.run.summary import PolicySummary, RunSummary
 
@@ -204,7 +204,14 @@ def _counts(summary: RunSummary) -> Sequence[str]:
     counters = [
         f"{name.replace('_', ' ')}: {count:,}" for name, count in summary.counters.items() if count
     ]
-    return [*summary.simulators, *ledgers, *counters, *summary.software]
+    lost = [f"lost at {counted(summary.lost.resumes, 'resume')}, and done again: {summary.lost}"]
+    return [
+        *summary.simulators,
+        *ledgers,
+        *counters,
+        *(lost if summary.lost else []),
+        *summary.software,
+    ]
 
 
 def _bullets(lines: Sequence[str]) -> str:
