@@ -9,7 +9,6 @@ from gymnasium.wrappers.utils import RunningMeanStd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.errors import CheckpointError
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler
 
 
@@ -27,17 +26,17 @@ def scaler_of(num_slots: int, *, discount: float = 0.5, clip: float = 1e9) -> Re
     return scaler
 
 
-def test_the_divisor_after_two_steps_by_hand() -> None:
+def test_the_divisor_after_each_of_three_steps_by_hand() -> None:
     scaler = scaler_of(1)
+    # The discounted sums are 4, then 0.5 * 4 + 2 = 4, then 0.5 * 4 + 5 = 7. One number has no
+    # spread, so its size stands for it: sqrt(0 + 4^2 / 1).
     scaler.scale(slots(0), rewards(4.0))
+    assert scaler.divisor == pytest.approx(4.0)
     scaler.scale(slots(0), rewards(2.0))
-    # The discounted sums are 4, then 0.5 * 4 + 2 = 4; before them stand 1e-4 observations of mean 0
-    # and variance 1. With n = 2 + 1e-4:
-    #   mean     = 2 * 4 / n
-    #   variance = (1e-4 * (1 + 0^2) + 2 * 4^2) / n - mean^2
-    n = 2 + 1e-4
-    variance = (1e-4 + 32) / n - (8 / n) ** 2
-    assert scaler.divisor == pytest.approx(math.sqrt(variance + 1e-8), rel=1e-6)
+    assert scaler.divisor == pytest.approx(math.sqrt(0.0 + 16.0 / 2))
+    scaler.scale(slots(0), rewards(5.0))
+    # Mean 5 and variance (1 + 1 + 4) / 3 of 4, 4, 7.
+    assert scaler.divisor == pytest.approx(math.sqrt(2.0 + 25.0 / 3))
 
 
 EVENTS = ("goes on", "ends", "waits")
@@ -57,20 +56,20 @@ EVENTS = ("goes on", "ends", "waits")
         max_size=20,
     )
 )
-def test_scaling_is_gymnasiums_with_sums_that_begin_at_zero_in_each_episode(
+def test_scaling_is_by_the_spread_of_sums_that_begin_at_zero_in_each_episode(
     story: list[list[tuple[float, str]]],
 ) -> None:
-    statistics: Any = RunningMeanStd(shape=())  # type: ignore[no-untyped-call]
+    seen: list[float] = []
     scaler, sums = scaler_of(4, discount=0.9), [0.0] * 4
     for batch in story:
         taking_part = [slot for slot, (_, event) in enumerate(batch) if event != "waits"]
         reward = [batch[slot][0] for slot in taking_part]
         for slot in taking_part:
             sums[slot] = 0.9 * sums[slot] + batch[slot][0]
-        if taking_part:
-            statistics.update(np.array([sums[slot] for slot in taking_part]))
+        seen += [sums[slot] for slot in taking_part]
         scaled = scaler.scale(slots(*taking_part), rewards(*reward))
-        expected = np.array(reward) / math.sqrt(statistics.var + 1e-8)
+        divisor = math.sqrt(np.var(seen) + np.mean(seen) ** 2 / len(seen)) if seen else 1.0
+        expected = np.array(reward) / (divisor or 1.0)
         np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-6)
         ended = [slot for slot, (_, event) in enumerate(batch) if event == "ends"]
         scaler.begin(slots(*ended))
@@ -78,16 +77,44 @@ def test_scaling_is_gymnasiums_with_sums_that_begin_at_zero_in_each_episode(
             sums[slot] = 0.0
 
 
-def test_scale_does_not_depend_on_the_unit_of_the_reward() -> None:
-    def last(unit: float) -> float:
-        scaler = scaler_of(8, discount=0.9)
-        rng = np.random.default_rng(0)
-        for _ in range(200):
-            reward = (unit * rng.normal(size=8)).astype(np.float32)
-            scaled = scaler.scale(np.arange(8), reward)
-        return float(scaled[0])
+def test_after_many_rewards_it_is_gymnasiums() -> None:
+    statistics: Any = RunningMeanStd(shape=())  # type: ignore[no-untyped-call]
+    scaler, rng = scaler_of(8, discount=0.9), np.random.default_rng(0)
+    sums = np.zeros(8)
+    for _ in range(2000):
+        reward = rng.normal(0.5, 1.0, 8).astype(np.float32)
+        scaler.scale(np.arange(8), reward)
+        sums = 0.9 * sums + reward
+        statistics.update(sums)
+    assert scaler.divisor == pytest.approx(math.sqrt(statistics.var + 1e-8), rel=1e-3)
 
-    assert last(1000.0) == pytest.approx(last(1.0), rel=1e-3)
+
+@pytest.mark.parametrize("unit", [1e-38, 1e-30, 1e-12, 1e-6, 1e6, 1e12, 1e30])
+def test_no_scaled_reward_depends_on_the_unit_of_rewards(unit: float) -> None:
+    def scaled(unit: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        scaler = scaler_of(8, discount=0.9, clip=10.0)
+        rng = np.random.default_rng(0)
+        return np.stack(
+            [
+                scaler.scale(np.arange(8), (unit * rng.normal(size=8)).astype(np.float32))
+                for _ in range(50)
+            ]
+        )
+
+    tolerance = 1e-5 if unit > 1e-37 else 1e-3  # float32 holds fewer digits there
+    np.testing.assert_allclose(scaled(unit), scaled(1.0), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_the_first_reward_of_a_run_is_one_and_zeros_before_it_are_zeros(unit: float) -> None:
+    scaler = scaler_of(1)
+    assert scaler.scale(slots(0), rewards(unit)).tolist() == [1.0]
+    scaler = scaler_of(2)
+    for _ in range(3):
+        assert scaler.scale(slots(0, 1), rewards(0.0, 0.0)).tolist() == [0.0, 0.0]
+    # Of 8 numbers one is u: mean u/8, variance 7/64 u^2; 7/64 + 1/512 = 57/512.
+    found = scaler.scale(slots(0, 1), rewards(unit, 0.0))
+    np.testing.assert_allclose(found, [math.sqrt(512 / 57), 0.0], rtol=1e-6)
 
 
 def test_rewards_keep_their_sign_and_are_clipped_on_both_sides() -> None:
@@ -151,7 +178,15 @@ def test_raw_rewards_are_passed_through_and_have_no_state() -> None:
     assert raw.scale(slots(0, 1), reward) is reward
     assert raw.state() == {}
     raw.load_state({})
-    with pytest.raises(CheckpointError, match="normalize_rewards: true"):
-        raw.load_state(scaler_of(1).state())
-    with pytest.raises(CheckpointError, match="normalize_rewards: false"):
-        scaler_of(1).load_state(raw.state())
+
+
+def test_a_run_may_begin_to_scale_or_stop_when_it_is_resumed() -> None:
+    scaling = scaler_of(2)
+    scaling.scale(slots(0), rewards(8.0))
+    raw = RawRewards()
+    raw.load_state(scaling.state())
+    assert raw.scale(slots(0), rewards(8.0)).tolist() == [8.0]
+    begun = RewardScaler(discount=0.5, clip=1e9)
+    begun.load_state(raw.state())
+    begun.grow(2)
+    assert begun.scale(slots(0), rewards(8.0)).tolist() == [1.0]

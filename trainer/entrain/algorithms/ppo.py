@@ -79,6 +79,10 @@ from entrain.state import State
 _ENTROPY_REGULARIZER = Entropy()
 
 
+LATER_PARTS = ("normalizes_rewards", "num_mixed")
+"""Of its state; a checkpoint may be older."""
+
+
 class PPO:
     """Owns the weights, optimizer and normalizer of one policy, and improves it."""
 
@@ -133,6 +137,8 @@ class PPO:
         )
         """Of a minibatch."""
         self._version = 0
+        self._num_mixed = 0
+        """Rollouts to come with rewards in two units; see `load_state`."""
 
     def __repr__(self) -> str:
         return f"<PPO: {self._version} updates of {self._policy.spec.name!r} on {self._device}>"
@@ -163,6 +169,8 @@ class PPO:
             self._policy.value_head.follow(
                 estimate.return_[rollout.valid].to(self._device), ranks=self._ranks
             )
+            if self._num_mixed:
+                self._policy.value_head.normalizer.forget()
             minibatches = self._minibatches(rollout, estimate)
             epochs = self._learn(
                 minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
@@ -174,6 +182,7 @@ class PPO:
             {name: rows.squeeze(0) for name, rows in steps.observation.items()}, ranks=self._ranks
         )
         self._version += 1
+        self._num_mixed = max(0, self._num_mixed - 1)
         return {
             **mean_over_epochs(epochs),
             metrics.KL.name: epochs[-1][metrics.KL.name],
@@ -302,20 +311,27 @@ class PPO:
             "optimizer": self._optimizer.state(),
             "generator": self._generator.get_state().numpy().copy(),
             "temperature": self._temperature.state(),
+            "normalizes_rewards": self._policy.config.normalize_rewards,
+            "num_mixed": self._num_mixed,
         }
 
     def load_state(self, state: State) -> None:
         """Continue exactly from `state`; CheckpointError if it is of another network."""
         for name in self.state():
-            if name not in state:
+            if name not in state and name not in LATER_PARTS:
                 raise CheckpointError(
                     f"the checkpoint's algorithm has no '{name}' (it has: "
                     f"{', '.join(sorted(state))}); it was written by another version of entrain"
                 )
-        head = self._policy.value_head
+        head, normalizes_rewards = self._policy.value_head, self._policy.config.normalize_rewards
         load_weights(self._policy, completed(state["policy"], len(head.streams)))
         if not head.normalizer.normalizes:
             head.stop_normalizing()
+        self._num_mixed = int(state.get("num_mixed", 0))
+        if state.get("normalizes_rewards", normalizes_rewards) != normalizes_rewards:
+            # What was collected until now, and waits to be learned from, is in the old unit.
+            self._num_mixed = 1 + self._policy.config.policy_lag
+            head.normalizer.forget()
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._temperature.load_state(state["temperature"])

@@ -237,7 +237,8 @@ class PolicyConfig(Options):
     alike whatever the size of rewards; what it estimates stays in units of the reward."""
 
     normalize_rewards: bool = False
-    """Divide rewards by the running standard deviation of their discounted sum."""
+    """Divide rewards by the running standard deviation of their discounted sum. May be switched on
+    or off when a run is resumed."""
 
     reward_clip: Positive = 10.0
     """Normalised rewards are clipped to plus and minus this."""

@@ -24,6 +24,9 @@ from entrain_envs.spec import BehaviourSpec
 VALUE_GAIN = 1.0
 """Of the initial output weights. (Andrychowicz et al. 2021, arXiv:2006.05990)"""
 
+LARGEST_LEAP = 100.0
+"""By which a scale may fall at once for values to be kept."""
+
 REWARD_STREAM = "reward"
 ENTROPY_STREAM = "entropy"
 
@@ -69,31 +72,33 @@ class ValueHead(Head):
             weight' = weight * scale / scale'
             bias'   = (scale * bias + shift - shift') / scale'
 
-        A stream that had no scale yet has had no value but 0, which is not kept.
+        A stream that had no scale yet has had no value but 0, which is not kept. Nor are values
+        kept where the scale falls to a hundredth or less, as when rewards come in another unit:
+        the errors of the old ones are larger than the new values.
 
         Source: van Hasselt et al. 2016, proposition 1 (arXiv:1602.07714).
         """
-        shift, scale = self.normalizer.shift.double(), self.normalizer.scale.double()
-        self.normalizer.update(return_, ranks=ranks)
-        new_shift, new_scale = self.normalizer.shift.double(), self.normalizer.scale.double()
-        self._keep_values(shift, scale, new_shift, new_scale)
+        normalizer = self.normalizer
+        shift, scale = normalizer.shift.double(), normalizer.scale.double()
+        normalizer.update(return_, ranks=ranks)
+        new_shift, new_scale = normalizer.shift.double(), normalizer.scale.double()
+        factor = scale / new_scale
+        is_kept = (factor > 0.0) & (factor < LARGEST_LEAP)
+        bias = (scale * self.bias + shift - new_shift) / new_scale
+        self.weight.copy_(self.weight * torch.where(is_kept, factor, 1.0).unsqueeze(1))
+        self.bias.copy_(torch.where(is_kept, bias, self.bias))
 
     @torch.no_grad()
     def stop_normalizing(self) -> None:
         """Make outputs values again, and keep every value: for a run that no longer normalises."""
         normalizer = self.normalizer
         shift, scale = normalizer.shift.double(), normalizer.scale.double()
-        self._keep_values(shift, scale, torch.zeros_like(shift), torch.ones_like(scale))
-        for buffer in normalizer.buffers():
-            buffer.zero_()
-        normalizer.scale.fill_(1.0)
-
-    def _keep_values(self, shift: Tensor, scale: Tensor, new_shift: Tensor, to: Tensor) -> None:
-        has_scale = scale > 0.0
-        factor = torch.where(has_scale, scale / to, 1.0)
-        bias = (scale * self.bias + shift - new_shift) / to
+        factor = torch.where(scale > 0.0, scale, 1.0)
         self.weight.copy_(self.weight * factor.unsqueeze(1))
-        self.bias.copy_(torch.where(has_scale, bias, self.bias))
+        self.bias.copy_(self.bias * factor + shift)
+        normalizer.shift.zero_()
+        normalizer.scale.fill_(1.0)
+        normalizer.forget()
 
 
 @dataclass(frozen=True)

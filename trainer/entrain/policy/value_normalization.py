@@ -21,9 +21,10 @@ from entrain_envs.shapes import Float
 PREFIX = "value_head.normalizer."
 """Of the names of its statistics among the weights of a policy."""
 
-MEMORY = 0.9
-"""Share of the statistics that is kept with each rollout; about the last ten decide. Returns grow
-as a policy improves, so a mean over the whole run would lag behind."""
+WINDOW = 10
+"""Rollouts whose returns decide, each as much as the others. Returns grow as a policy improves, so
+statistics of the whole run would lag behind; and what a simulator once sent by mistake, or in
+another unit, is forgotten."""
 
 LEAST_DEVIATION = 1e-4
 """Of a stream, in units of its mean. Returns that are all equal have none; values in float32 are
@@ -33,19 +34,20 @@ exact to a thousandth of this."""
 class ValueNormalizer(nn.Module):
     """value = shift + scale * output, for the outputs of V value streams.
 
-    `update` makes shift the running mean of a stream's returns, and scale their running deviation.
-    Until a stream had a return other than zero its scale is 0: a critic that has seen no reward
-    does not know of what size values are, and says 0. Without `normalize` outputs are values.
+    `update` makes shift the mean of a stream's returns in the last rollouts, and scale their
+    standard deviation. Until a stream had a return other than zero its scale is 0: a critic that
+    has seen no reward does not know of what size values are, and says 0. Without `normalize`
+    outputs are values.
     """
 
-    weight: Tensor
-    """[V] float64, 1 - MEMORY^n after n rollouts: what the statistics have been given so far."""
+    count: Tensor
+    """[] int64, rollouts that were added."""
 
-    mean: Tensor
-    """[V] float64."""
+    means: Tensor
+    """[WINDOW, V] float64, of the returns of each of the last rollouts."""
 
-    variance: Tensor
-    """[V] float64."""
+    variances: Tensor
+    """[WINDOW, V] float64."""
 
     shift: Tensor
     """[V] float32. It and `scale` follow from the statistics, but are saved with them, so that
@@ -57,8 +59,9 @@ class ValueNormalizer(nn.Module):
     def __init__(self, num_streams: int, *, normalize: bool) -> None:
         super().__init__()
         self.normalizes = normalize
-        for name in ("weight", "mean", "variance"):
-            self.register_buffer(name, torch.zeros(num_streams, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        for name in ("means", "variances"):
+            self.register_buffer(name, torch.zeros(WINDOW, num_streams, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(num_streams))
         self.register_buffer("scale", torch.full((num_streams,), 0.0 if normalize else 1.0))
 
@@ -79,33 +82,33 @@ class ValueNormalizer(nn.Module):
     def update(self, return_: Float[Tensor, "N V"], *, ranks: Ranks = ALONE) -> None:
         """Add the returns of one rollout, N steps of each rank, to the statistics.
 
-        With the rollout's share r, and d = (mean of the rollout) - mean:
+            shift   = mean of the rollouts' means
+            scale^2 = mean of the rollouts' variances + variance of their means
 
-            variance = (1 - r) * (variance + r * d^2) + r * (variance of the rollout)
-            mean    += r * d
-
-        which are those of a mixture of what was and what is. r = (1 - MEMORY) / (1 - MEMORY^n) in
-        the n-th rollout: the first one decides alone. No number here has a unit, so returns of
-        1e-30 are treated as those of 1e30.
+        No number here has a unit, so returns of 1e-30 are treated as those of 1e30.
         """
         rows = ranks.total(len(return_))
         if rows == 0 or not self.normalizes:
             return
         returns = return_.double()
         mean = ranks.mean(returns.mean(dim=0), weight=len(returns))
-        variance = ranks.sum((returns - mean).square().sum(dim=0)) / rows
-        is_known = (self.weight > 0.0) | (mean != 0.0) | (variance > 0.0)
-        self.weight.copy_(torch.where(is_known, 1.0 - MEMORY * (1.0 - self.weight), 0.0))
-        share = torch.where(is_known, (1.0 - MEMORY) / self.weight, 0.0)
-        distance = mean - self.mean
-        before = self.variance + share * distance.square()
-        self.variance.copy_((1.0 - share) * before + share * variance)
-        self.mean += share * distance
-        deviation = (self.variance + (LEAST_DEVIATION * self.mean).square()).sqrt()
-        # Below this, float32 cannot hold it: the scale stays what it was.
-        has_scale = deviation > torch.finfo(torch.float32).tiny
-        self.shift.copy_(torch.where(has_scale, self.mean, self.shift))
-        self.scale.copy_(torch.where(has_scale, deviation, self.scale))
+        place = int(self.count) % WINDOW
+        self.means[place] = mean
+        self.variances[place] = ranks.sum((returns - mean).square().sum(dim=0)) / rows
+        self.count += 1
+        means, variances = (each[: int(self.count)] for each in (self.means, self.variances))
+        shift = means.mean(dim=0)
+        variance = variances.mean(dim=0) + means.var(dim=0, correction=0)
+        scale = (variance + (LEAST_DEVIATION * shift).square()).sqrt()
+        # Below this, float32 cannot hold it: both stay what they were.
+        has_scale = scale > torch.finfo(torch.float32).tiny
+        self.shift.copy_(torch.where(has_scale, shift, self.shift))
+        self.scale.copy_(torch.where(has_scale, scale, self.scale))
+
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Let the next rollout decide alone; until then shift and scale stay as they are."""
+        self.count.zero_()
 
 
 def completed(arrays: State, num_streams: int) -> State:

@@ -214,6 +214,8 @@ class RolloutCollector:
         self._rewards.load_state(state["rewards"])
         self.episodes.load_state(state["episodes"])
         self._num_slots = len(self._buffer.is_open)
+        # A scaler that begins here has no sums yet.
+        self._rewards.grow(self._num_slots)
         self._outcomes = None
 
 

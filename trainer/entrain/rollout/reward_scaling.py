@@ -4,8 +4,13 @@ Per slot a discounted sum of the rewards so far runs along,
 
     sum[slot] = discount * sum[slot] + reward,   starting from 0 in each episode,
 
-and every value it takes goes into one running variance. Rewards are divided by the square root of
-that variance and clipped; their mean is left alone, for its sign is what the task is about.
+and every value it takes goes into one running mean and variance. Rewards are divided by
+
+    sqrt(variance + mean^2 / count)
+
+and clipped; their mean is left alone, for its sign is what the task is about. The second summand
+matters for the first few rewards only, which say little about a variance yet. It stands where
+others add 1e-8, and has the unit of the rewards: those of 1e-12 are scaled as those of 1e12 are.
 
 Source: Engstrom et al. 2020, "Implementation Matters in Deep Policy Gradients"
 (arXiv:2005.12729), section 3; as `VecNormalize` of OpenAI Baselines and `NormalizeReward` of Gym do
@@ -17,13 +22,9 @@ from typing import Protocol
 
 import numpy as np
 
-from entrain.errors import CheckpointError
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array
-
-_EPSILON = 1e-8
-"""Keeps the division finite while all rewards are zero; the value Gym uses."""
 
 
 class RewardScaling(Protocol):
@@ -46,7 +47,7 @@ class RewardScaling(Protocol):
         ...
 
     def load_state(self, state: State) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken; a run may be resumed with another scaling."""
         ...
 
 
@@ -68,12 +69,7 @@ class RawRewards:
         return {}
 
     def load_state(self, state: State) -> None:
-        """CheckpointError if `state` is that of scaled rewards."""
-        if state:
-            raise CheckpointError(
-                "the checkpoint's rewards were scaled, this run's are not; "
-                "resume with normalize_rewards: true"
-            )
+        """Nothing, also if rewards were scaled until now."""
 
 
 class RewardScaler:
@@ -83,17 +79,19 @@ class RewardScaler:
         self._discount = discount
         self._clip = clip
         self._sum = np.zeros(0, np.float64)
-        self._count = 1e-4
+        self._count = 0.0
         self._mean = 0.0
-        self._variance = 1.0
+        self._variance = 0.0
 
     def __repr__(self) -> str:
         return f"<RewardScaler: divides by {self.divisor:g}>"
 
     @property
     def divisor(self) -> float:
-        """The number that rewards are divided by now."""
-        return math.sqrt(self._variance + _EPSILON)
+        """The number that rewards are divided by now; 1 while all have been zero."""
+        if self._count == 0.0:
+            return 1.0
+        return math.sqrt(self._variance + self._mean * self._mean / self._count) or 1.0
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
@@ -120,8 +118,9 @@ class RewardScaler:
         mean = float(discounted.sum()) / len(discounted)
         deviation = discounted - mean
         self._add(len(discounted), mean, float(deviation @ deviation) / len(discounted))
-        scaled: Float32Array = reward / np.float32(self.divisor)
-        return np.clip(scaled, -self._clip, self._clip, out=scaled)
+        # In float64: the divisor may be less than float32 holds, and the quotient more.
+        scaled = reward / np.float64(self.divisor)
+        return np.clip(scaled, -self._clip, self._clip, out=scaled).astype(np.float32)
 
     def _add(self, count: int, mean: float, variance: float) -> None:
         # With d = mean_b - mean_a and n = n_a + n_b (Chan et al.):
@@ -144,12 +143,9 @@ class RewardScaler:
         }
 
     def load_state(self, state: State) -> None:
-        """Go on where `state` was taken; CheckpointError if it is not a scaler's."""
+        """Go on where `state` was taken; begin here if rewards were not scaled until now."""
         if not state:
-            raise CheckpointError(
-                "the checkpoint's rewards were not scaled, this run's are; "
-                "resume with normalize_rewards: false"
-            )
+            return
         self._sum = read_array(state, "sum", np.float64, shape=(None,))
         self._count = float(state["count"])
         self._mean = float(state["mean"])
