@@ -267,8 +267,8 @@ def test_a_run_may_be_resumed_with_rewards_treated_otherwise(
         rollout = now.observe(batch((0, MID, 8.0, 1.0)))
         now.act()
     assert rollout is not None
-    # Of 8, and of 8 + 0.99 * 8, the scaler has the spread 3.96 about the mean 11.94.
-    second = 8.0 / math.sqrt(3.96**2 + 11.94**2 / 2) if scaled_now else 8.0
+    # The sums are 8 and 0.5 * 8 + 8 = 12: mean 10, variance 4.
+    second = 8.0 / math.sqrt(4.0 + 10.0**2 / 2) if scaled_now else 8.0
     assert rollout.reward[:, 0].tolist() == pytest.approx(
-        [1.0 if scaled_now else 8.0, second], rel=1e-3
+        [1.0 if scaled_now else 8.0, second], rel=1e-6
     )
