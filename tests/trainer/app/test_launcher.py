@@ -71,6 +71,21 @@ async def test_a_simulator_learns_address_and_name_from_its_environment(tmp_path
     assert (tmp_path / "sim-0.log").read_text().split() == ["localhost:9", "sim-0", "0"]
 
 
+async def test_a_simulator_whose_log_cannot_be_written_runs_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    written = tmp_path / "ran"
+    code = f"print('dropped'); open({str(written)!r}, 'w').close()"
+    simulator = Simulator("sim-0", python(code), tmp_path / "logs" / "sim-0.log")
+    launcher = Launcher([simulator], environment={})
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert written.exists()
+    assert caplog.text.count("what its simulator prints is dropped: ") == 1
+
+
 async def test_a_simulator_that_ends_well_is_not_started_again(tmp_path: Path) -> None:
     launcher = launcher_of(tmp_path, "print('one life')")
     await launcher.start()

@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
+from entrain.run.disk import remedy
 from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
 
 logger = logging.getLogger(__name__)
@@ -162,8 +164,7 @@ class Launcher:
             _tell(process, kill=True)
 
     async def _start(self, simulator: Simulator) -> None:
-        simulator.log.parent.mkdir(parents=True, exist_ok=True)
-        with simulator.log.open("ab") as log:
+        with _opened(simulator.log) as log:
             try:
                 self._processes[simulator.name] = await asyncio.create_subprocess_exec(
                     *simulator.command,
@@ -231,6 +232,21 @@ class Launcher:
         if not _is_alive(process):
             # Days later its process id may be another program's, which `stop` must not end.
             del self._processes[name]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Returns the file for a simulator's output; if the disk refuses it, one that drops it all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as error:
+        logger.warning(
+            "%s cannot be written, and what its simulator prints is dropped: %s; %s",
+            path,
+            error.strerror,
+            remedy(error, path),
+        )
+        return Path(os.devnull).open("ab")
 
 
 def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
