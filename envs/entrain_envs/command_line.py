@@ -13,6 +13,10 @@ from typing import Any
 
 from entrain_envs.exit_codes import MISFIT
 from entrain_envs.observation_kinds import KINDS, SINGLE_NAME
+from entrain_envs.wrapper_text import EXAMPLE, WrapperText, read_wrapper
+
+_MOST_SHOWN = 200
+"""Characters of what was typed that a message repeats."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,12 +46,12 @@ def _add_gymnasium(commands: Any) -> None:
     command.add_argument(
         "environment", metavar="ENV_ID", help="such as CartPole-v1, or MODULE:ENV_ID"
     )
+    _add_wrapper(command)
     command.add_argument(
-        "--wrapper",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="wrap each copy, innermost first; may be given several times",
+        "--preset",
+        choices=("atari",),
+        help="atari: frame skip, grey 84 x 84, four frames stacked, a lost life ends an episode, "
+        "FIRE at the start, signs of rewards (the extra entrain-envs[atari])",
     )
     command.add_argument(
         "--keep",
@@ -75,6 +79,7 @@ def _add_pettingzoo(commands: Any) -> None:
         action="store_true",
         help="a behaviour for each agent, instead of one for all with the same spaces",
     )
+    _add_wrapper(command)
     _add_about_environment(command)
     _add_subtract(command)
     _add_common(
@@ -96,6 +101,27 @@ def _add_cue_memory(commands: Any) -> None:
     )
     command.add_argument("--cues", type=_positive, default=4, help="signs, and doors (4)")
     _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
+
+
+def _add_wrapper(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--wrapper",
+        dest="wrappers",
+        type=_wrapper,
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS(KEY=LITERAL, ...)",
+        help=f"wrap each copy, innermost first, such as '{EXAMPLE}'; without arguments "
+        "MODULE:CLASS is enough; may be given several times",
+    )
+
+
+def _wrapper(text: str) -> WrapperText:
+    try:
+        return read_wrapper(text)
+    except ValueError as error:
+        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+        raise argparse.ArgumentTypeError(f"'{shown}': {error}") from None
 
 
 def _add_about_environment(command: argparse.ArgumentParser) -> None:

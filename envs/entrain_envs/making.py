@@ -2,7 +2,7 @@
 
 import argparse
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from entrain_envs.environment import Environment
@@ -15,6 +15,7 @@ from entrain_envs.recorded_copies import (
     painted,
     pettingzoo_copies,
 )
+from entrain_envs.wrapper_text import WrapperText
 
 
 def make_environment(options: argparse.Namespace) -> Environment:
@@ -37,13 +38,15 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
     from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make  # noqa: PLC0415
     from entrain_envs.keep_observations import KeepObservations  # noqa: PLC0415
 
-    wrappers = [(text, _named(text)) for text in options.wrapper]
+    wrap = _wrapping(options.wrappers)
 
     def make_one(arguments: Mapping[str, Any]) -> Any:
-        copy = make(options.environment, arguments)
-        for text, wrapper in wrappers:
-            with blaming_the_start(f"wrapper '{text}'"):
-                copy = wrapper(copy)
+        if options.preset == "atari":
+            from entrain_envs.atari import make_atari  # noqa: PLC0415
+
+            copy = wrap(make_atari(options.environment, arguments))
+        else:
+            copy = wrap(make(options.environment, arguments))
         return copy if options.keep is None else KeepObservations(copy, options.keep)
 
     copies = gymnasium_copies(make_one, options)
@@ -68,9 +71,10 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
         factory_name = "parallel_env" if hasattr(module, "parallel_env") else "env"
     factory = _attribute(options.environment, module, factory_name)
     forms: list[bool] = []
+    wrap = _wrapping(options.wrappers)
 
     def make_one(arguments: Mapping[str, Any]) -> Any:
-        copy = factory(**arguments)
+        copy = wrap(factory(**arguments))
         forms.append(takes_turns(copy))
         return copy
 
@@ -100,6 +104,19 @@ def _make_cue_memory(options: argparse.Namespace) -> Environment:
 
     corridors = CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
     return painted(corridors, options, corridor_painter)
+
+
+def _wrapping(wrappers: Sequence[WrapperText]) -> Callable[[Any], Any]:
+    """What puts these wrappers around a copy, innermost first."""
+    named = [(text, _named(text.name)) for text in wrappers]
+
+    def wrap(copy: Any) -> Any:
+        for text, wrapper in named:
+            with blaming_the_start(f"wrapper '{text.name}'"):
+                copy = wrapper(copy, **text.arguments)
+        return copy
+
+    return wrap
 
 
 def _named(text: str) -> Any:

@@ -178,6 +178,13 @@ class Pair:
     def close(self):
         pass
 
+class Quiet:
+    def __init__(self, pair, times):
+        assert times == 2
+        self.pair = pair
+    def __getattr__(self, name):
+        return getattr(self.pair, name)
+
 parallel_env = Pair
 if "Fixed-v0" not in gymnasium.registry:
     gymnasium.register("Fixed-v0", entry_point=Fixed)
@@ -211,6 +218,39 @@ def test_copies_may_be_wrapped(serve: Serve) -> None:
     assert trainer.specs["Fixed-v0"].observations[0].shape == (1,)
 
 
+def test_a_wrapper_may_have_arguments(serve: Serve) -> None:
+    trainer = Trainer()
+    wrapper = "gymnasium.wrappers:FrameStackObservation(stack_size=3, padding_type='zero')"
+    arguments = ["gymnasium", "CartPole-v1", "--wrapper", wrapper, "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert trainer.specs["CartPole-v1"].observations[0].shape[0] == 3
+
+
+def test_arguments_that_a_wrapper_does_not_take_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrapper = "gymnasium.wrappers:FrameStackObservation(stack=3)"
+    arguments = ["gymnasium", "CartPole-v1", "--wrapper", wrapper, "--connect", "a:1"]
+    assert command.main(arguments) == 78
+    error = capsys.readouterr().err
+    assert "wrapper 'gymnasium.wrappers:FrameStackObservation' raised TypeError" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("my_environments")
+def test_environments_of_several_agents_may_be_wrapped_too(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["pettingzoo", "my_environments", "--wrapper", "my_environments:Quiet(times=2)"]
+    assert command.main([*arguments, "--connect", serve(trainer)]) == 0
+
+
+def test_an_atari_game_runs_with_the_usual_preprocessing(serve: Serve) -> None:
+    trainer = Trainer()
+    arguments = ["gymnasium", "ALE/Pong-v5", "--preset", "atari", "--connect", serve(trainer)]
+    assert command.main(arguments) == 0
+    assert trainer.specs["ALE/Pong-v5"].observations[0].shape == (4, 84, 84)
+
+
 def test_some_numbers_of_an_observation_may_be_hidden(serve: Serve) -> None:
     trainer = Trainer()
     arguments = ["gymnasium", "CartPole-v1", "--keep", "0,2", "--connect", serve(trainer)]
@@ -218,7 +258,6 @@ def test_some_numbers_of_an_observation_may_be_hidden(serve: Serve) -> None:
     assert trainer.specs["CartPole-v1"].observations[0].shape == (2,)
 
 
-@pytest.mark.usefixtures("my_environments")
 def test_an_observation_may_be_said_to_be_something_else(serve: Serve) -> None:
     trainer = Trainer()
     arguments = ["gymnasium", "CartPole-v1", "--kind", "observation=goal"]
@@ -226,6 +265,7 @@ def test_an_observation_may_be_said_to_be_something_else(serve: Serve) -> None:
     assert trainer.specs["CartPole-v1"].observations[0].kind == "goal"
 
 
+@pytest.mark.usefixtures("my_environments")
 def test_a_parallel_environment_runs_by_its_modules_name(serve: Serve) -> None:
     trainer = Trainer()
     assert command.main(["pettingzoo", "my_environments", "--connect", serve(trainer)]) == 0
@@ -504,6 +544,11 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
         (["gymnasium", "X", "--connect", "a:1", "--keep", "0,b"], "'0,b' is no list of indices"),
         (["gymnasium", "X", "--connect", "a:1", "--kind", "eye"], "'eye' is no NAME=KIND"),
         (["pettingzoo", "X", "--connect", "a:1", "--kind", "e=picture"], "'e=picture' is no NAME"),
+        (
+            ["gymnasium", "X", "--connect", "a:1", "--wrapper", "a:B(4)"],
+            "'a:B(4)': column 5: an argument has no name; write key=literal",
+        ),
+        (["gymnasium", "X", "--connect", "a:1", "--preset", "atary"], "invalid choice: 'atary'"),
         (["balanceball"], "invalid choice: 'balanceball'"),
     ],
 )
@@ -586,4 +631,4 @@ def test_help_answers_without_importing_numpy_grpc_or_gymnasium() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    assert "--wrapper MODULE:NAME" in process.stdout
+    assert "--wrapper MODULE:CLASS(KEY=LITERAL, ...)" in process.stdout
