@@ -89,26 +89,21 @@ class GymnasiumEnvironment:
             self._copies = [make() for _ in range(count)]
         first = self._copies[0]
         with blaming_the_start(f"{where}: its spaces"):
-            spaces: list[Any] = [
-                getattr(first, f"{kind}_space", None) for kind in ("observation", "action")
-            ]
-        action = action_layout(spaces[1], where=where)
-        branches = action.spec.branches
+            observed: Any = getattr(first, "observation_space", None)
+            acted: Any = getattr(first, "action_space", None)
+        action = action_layout(acted, where=where)
         for copy in self._copies:
             pass_what_is_taken(copy, where=where, says=copy is first)
-        sources = [mask_source(copy, branches, where=where) for copy in self._copies]
-        self._masks = [source.get for source in sources if source is not None]
+        self._masks = self._find_masks(action.spec.branches)
         """How to get each copy's mask; empty if it comes in the infos, if at all."""
-        if sources[0] is not None:
-            logger.info("%s: actions are masked by %s", where, sources[0].words)
-        observed = without_mask(spaces[0]) if branches else spaces[0]
+        observed = without_mask(observed) if action.spec.branches else observed
         observation = observation_layout(observed, where=where, kinds=kinds)
         check_kinds(kinds, observation.specs)
         specs = without_bounds(observation.specs, [name for name, *_ in subtract])
         self._spec = BehaviourSpec(behaviour, specs, action.spec)
         self._write = observation.write
         self._read = action.read
-        self._flatten = mask_flattener(spaces[1])
+        self._flatten = mask_flattener(acted)
         self._precision = Precision(observation.specs, subtract, where=where)
         self._options: dict[str, Any] | None = None
         self._is_new = True

@@ -46,14 +46,17 @@ class Precision:
         self.origin: Mapping[str, Float64Array] = _origins(specs, subtract)
         """{name: what to subtract from it, in its shape}."""
 
+        # An image of floats is never far from zero, and twice its bytes would be copied.
+        self.exact = tuple(spec.name for spec in specs if _is_numbers(spec))
+        """Observations whose rows are collected in float64, and rounded together."""
+
         self.dtype: Mapping[str, np.dtype[np.generic]] = {
-            # An image of floats is never far from zero, and twice its bytes would be copied.
-            spec.name: np.dtype(np.float64) if _is_numbers(spec) else spec.numpy_dtype
+            spec.name: np.dtype(np.float64) if spec.name in self.exact else spec.numpy_dtype
             for spec in specs
         }
         """{name: in which its rows are collected}."""
 
-        self.is_watching = any(_is_numbers(spec) for spec in specs)
+        self.is_watching = bool(self.exact)
         """Whether `watch` still wants to see rows."""
 
         self._where = where

@@ -4,6 +4,7 @@ This module does not know Gymnasium or PettingZoo. Simulators that already have 
 it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ WriteObservation = Callable[[Mapping[str, Array], int, Any], None]
 FlattenMask = Callable[[Any], Array]
 """Turns a mask, as its environment gives it, into one flat array."""
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOAT32 = np.dtype(np.float32)
+_NUMBER = (float, int, np.number)
 
 
 def flat_mask(mask: Any) -> Array:
@@ -103,14 +105,14 @@ class TimestepRows:
             observation[name] = np.subtract(observation[name], origin)
         if precision.is_watching:
             precision.watch(observation)
+        exact = observation.copy()
         try:
             with np.errstate(over="raise"):
-                for name, values in observation.items():
-                    if values.dtype == _FLOAT64:
-                        observation[name] = values.astype(np.float32)
-                reward = self._rewards(rows)
+                for name in precision.exact:
+                    observation[name] = exact[name].astype(_FLOAT32)
+                reward = self._rewards()
         except FloatingPointError:
-            raise self._overflow(observation) from None
+            raise self._overflow(exact) from None
         return TimestepBatch(
             agent_id=np.array(self._agent_id, np.int64),
             step_type=np.array(self._step_type, np.uint8),
@@ -119,13 +121,13 @@ class TimestepRows:
             action_mask=self._action_mask[:rows],
         )
 
-    def _rewards(self, rows: int) -> Float32Array:
+    def _rewards(self) -> Float32Array:
         """[rows] rewards; SpecError if one is no finite number."""
         try:
-            exact = np.array(self._reward, np.float64)
-            # An inf minus itself, or a None that became NaN, is found by the second condition.
-            if exact.shape == (rows,) and np.isfinite(exact).all():
-                return exact.astype(np.float32)
+            # An array among them makes this an array, and what is no number raises.
+            total = sum(self._reward)
+            if isinstance(total, _NUMBER) and math.isfinite(total):
+                return np.array(self._reward, _FLOAT32)
         except (TypeError, ValueError, FloatingPointError):
             pass
         return read_rewards(self._reward, lambda row: self._who(self._agent_id[row]))
@@ -134,7 +136,7 @@ class TimestepRows:
         """The error for finite numbers that float32 cannot hold."""
         for name, values in observation.items():
             large = np.isfinite(values) & (np.abs(values) > LARGEST)
-            if values.dtype == _FLOAT64 and large.any():
+            if name in self._precision.exact and large.any():
                 row, *index = np.argwhere(large)[0].tolist()
                 number = values[(row, *index)]
                 return SpecError(

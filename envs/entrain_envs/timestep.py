@@ -226,5 +226,17 @@ def check_finite(values: npt.NDArray[np.generic], where: str) -> None:
         number = flat[int(bad[row].argmax())]
         raise SpecError(
             f"{where}, row {row} holds {number}; all numbers must be finite: find where the "
-            "simulator divides by zero or lets a body leave the world"
+            f"simulator divides by zero, lets a body leave the world, or exceeds what float32 "
+            f"holds (3.4e38){_swapped(values)}"
         )
+
+
+def _swapped(values: npt.NDArray[np.generic]) -> str:
+    """A hint, if the numbers make sense when their bytes are read in the other order."""
+    other = np.abs(values.astype(np.float32).byteswap().astype(np.float64))
+    if np.isfinite(other).all() and ((other == 0) | ((other > 1e-6) & (other < 1e9))).all():
+        return (
+            f"; read as big-endian bytes they would be {other.flat[0]:g} and the like: the wire is "
+            "little-endian"
+        )
+    return ""

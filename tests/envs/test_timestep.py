@@ -228,3 +228,12 @@ def test_the_first_bad_row_is_named_though_later_ones_are_bad_too() -> None:
 
 def test_finite_numbers_pass_the_slow_check() -> None:
     check_finite(np.ones((3, 2), np.float32), "reward")
+
+
+def test_bytes_in_the_wrong_order_are_recognised_where_they_are_no_numbers() -> None:
+    # Big-endian 1.0078 and 2.0; the first is NaN when it is read as little-endian.
+    values = np.frombuffer(bytes.fromhex("3f80ff7f 40000000"), "<f4")[None]
+    with pytest.raises(SpecError, match=r"nan; .*read as big-endian bytes .* 1\.0078 and the like"):
+        check_finite(values, "here")
+    with pytest.raises(SpecError, match=r"float32 holds \(3\.4e38\)$"):
+        check_finite(np.array([[np.nan, 1.0]], np.float32), "here")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from entrain.app.simulator_lines import SimulatorLines
 from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
 from entrain.run.disk import remedy
@@ -112,6 +113,8 @@ class Launcher:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._last_failure = ""
+        self._lines = SimulatorLines([simulator.log for simulator in simulators])
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def is_exhausted(self) -> bool:
@@ -138,6 +141,8 @@ class Launcher:
         for simulator in self._simulators:
             await self._start(simulator)
             self._watchers.append(asyncio.create_task(self._watch(simulator)))
+        if self._simulators:
+            self._following = asyncio.create_task(self._lines.follow())
 
     async def stop(self, *, grace_s: float = 0.0, patience_s: float = 5.0) -> None:
         """End the simulators that still run.
@@ -147,9 +152,11 @@ class Launcher:
                 and may be closing windows and files.
             patience_s: after which those that were asked to end (SIGTERM) are killed.
         """
-        for watcher in self._watchers:
-            watcher.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        tasks = [*self._watchers, *([self._following] if self._following else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._lines.look()
         await _all_ended(list(self._processes.values()), within_s=grace_s)
         processes = [p for p in self._processes.values() if _tell(p, kill=False)]
         await _all_ended(processes, within_s=patience_s)
