@@ -42,15 +42,18 @@ def made_policy(
     memory: MemoryConfig = NO_MEMORY,
     entropy: EntropyConfig = PLAIN_BONUS,
     network: NetworkConfig | None = None,
-    normalize_values: bool = True,
+    **options: Any,
 ) -> ActorCritic:
-    """A small policy that observes two named vectors; `network` comes before `hidden`, `memory`."""
+    """A small policy that observes two named vectors; `network` comes before `hidden`, `memory`.
+
+    `options` are others of `PolicyConfig`.
+    """
     spec = BehaviourSpec("walker", (ObservationSpec("a", (3,)), ObservationSpec("b", ())), action)
     config = PolicyConfig(
         network=network or NetworkConfig(hidden_sizes=tuple(hidden), memory=memory),
         entropy=entropy,
         action=ActionConfig(distribution=distribution, initial_log_sigma_sq=initial_log_sigma_sq),
-        normalize_values=normalize_values,
+        **options,
     )
     policy = ActorCritic(spec, config, seed=seed)
     knows_its_unit(policy)

@@ -177,9 +177,20 @@ def test_the_narrowest_dimension_is_named() -> None:
 
 
 def test_a_sigma_that_is_meant_to_be_small_has_not_collapsed() -> None:
-    # exp(-6 / 2) = 0.0498; a twentieth of it is 0.00249.
+    # exp(-6 / 2) = 0.0498; a third of it is 0.0166.
     diagnostics = make_diagnostics(FREE, action={"initial_log_sigma_sq": -6.0})
-    assert of_sigmas(diagnostics, [0.0498, 0.01, 0.0026, 0.0024]) == [0, 0, 0, 1]
+    assert of_sigmas(diagnostics, [0.0498, 0.03, 0.017, 0.016]) == [0, 0, 0, 1]
+
+
+def test_a_sigma_that_began_narrow_has_less_to_lose() -> None:
+    # exp(-3 / 2) = 0.2231; 0.05 * 0.2231^-0.25 = 0.0728. From 0.5 on: 0.05 * 0.5^-0.25 = 0.0595.
+    narrow = make_diagnostics(FREE, action={"initial_log_sigma_sq": -3.0})
+    assert of_sigmas(narrow, [0.22, 0.12, 0.074, 0.07]) == [0, 0, 0, 1]
+    middle = make_diagnostics(FREE, action={"initial_log_sigma_sq": 2 * math.log(0.5)})
+    assert of_sigmas(middle, [0.5, 0.07, 0.060, 0.059]) == [0, 0, 0, 1]
+    # One that began wide is judged by its start alone: 0.05 * 2.
+    wide = make_diagnostics(FREE, action={"initial_log_sigma_sq": 2 * math.log(2.0)})
+    assert of_sigmas(wide, [2.0, 0.11, 0.09]) == [0, 0, 1]
 
 
 def test_a_sigma_that_is_small_late_is_as_it_should_be() -> None:
@@ -459,6 +470,70 @@ def test_a_sigma_that_entropy_drives_to_its_ceiling_is_warned_of() -> None:
     assert "Lower entropy.coefficient (now 1)" in warning
 
 
+# Starved policies.
+
+
+def of_shares(diagnostics: Diagnostics, shares: Sequence[float]) -> list[int]:
+    """How many warnings each of these updates brings."""
+    return [
+        len(diagnostics.findings({"value/gradient_share": each}, progress=0.5)) for each in shares
+    ]
+
+
+SHARED: dict[str, Any] = {"network": {"shared": True}, "normalize_values": False}
+
+
+def test_a_policy_starves_once_the_critic_has_all_of_five_gradients_in_a_row() -> None:
+    diagnostics = make_diagnostics(THREE_CHOICES, **SHARED)
+    assert of_shares(diagnostics, [0.9999] * 4 + [0.99] + [0.9999] * 6) == [0] * 9 + [1, 0]
+
+
+def test_where_no_layers_are_shared_more_is_needed_and_only_if_both_are_clipped_together() -> None:
+    together = make_diagnostics(THREE_CHOICES)
+    assert of_shares(together, [0.99999] * 6) == [0] * 6
+    assert of_shares(together, [1.0] * 5) == [0, 0, 0, 0, 1]
+    for algorithm in ({"clip_gradients": "apart"}, {"max_grad_norm": 0.0}):
+        apart = make_diagnostics(THREE_CHOICES, algorithm=algorithm)
+        assert of_shares(apart, [1.0] * 6) == [0] * 6
+
+
+def test_how_often_it_has_starved_is_part_of_the_state() -> None:
+    one, other = (make_diagnostics(THREE_CHOICES, **SHARED) for _ in range(2))
+    of_shares(one, [1.0] * 3)
+    other.load_state(decode_state(*encode_state(one.state())))
+    assert of_shares(other, [1.0, 1.0]) == [0, 1]
+
+
+def test_the_critics_share_and_the_remedies_are_said() -> None:
+    diagnostics = make_diagnostics(THREE_CHOICES, **SHARED)
+    of_shares(diagnostics, [0.9998] * 4)
+    warning = the_one(diagnostics.findings({"value/gradient_share": 0.9998}, progress=0.5))
+    assert warning == (
+        "starved policy: the critic had 99.98 % of the gradient (its squared length) in each of "
+        "the last 5 updates, where it shares layers with the policy, so hardly anything is learned "
+        "about actions. Rewards are large for it: set normalize_values: true, or set "
+        "normalize_rewards: true, or lower algorithm.value_coefficient (now 0.5), or set "
+        "network.shared: false"
+    )
+
+
+@pytest.mark.parametrize("normalize_values", [True, False])
+def test_large_rewards_starve_a_policy_unless_values_are_normalised(normalize_values: bool) -> None:
+    config = PolicyConfig.model_validate(
+        {
+            "total_steps": 1024,
+            "rollout_steps": 128,
+            "network": {"hidden_sizes": [8], "shared": True},
+            "algorithm": {"minibatch_size": 32, "num_epochs": 2, "learning_rate": 0.01},
+            "normalize_values": normalize_values,
+        }
+    )
+    environment = DiscreteBandit([1e5, 0.0, 0.0], num_agents=32)
+    learned = learn(environment, config, seed=1)
+    warnings = judged(Diagnostics(config, environment.spec.action), learned.metrics)
+    assert any("starved policy" in each for each in warnings) == (not normalize_values)
+
+
 # Options that are named.
 
 
@@ -474,6 +549,10 @@ def all_warnings() -> list[str]:
             measured(branches=0.0, sigma=[0.001], clipped=1.0), progress=0.0
         )
         said += diagnostics.findings(measured(branches=0.0, sigma=[7.0]), progress=0.0)
+    for shared in ({}, SHARED):
+        diagnostics = make_diagnostics(THREE_CHOICES, **shared)
+        for _ in range(5):
+            said += diagnostics.findings({"value/gradient_share": 1.0}, progress=0.9)
     return said
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from entrain.algorithms.algorithm import UpdateCancelled
 from entrain.algorithms.coefficients import Coefficients
+from entrain.config.policy import NetworkConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
@@ -26,6 +28,7 @@ CPU = torch.device("cpu")
 COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.2, entropy_coefficient=0.0)
 WHOLE_ROLLOUT = 10_000
 LENGTHS = (7, 0, 12, 5)
+RELU = NetworkConfig(hidden_sizes=(8,), activation="relu")
 
 
 @pytest.mark.parametrize("after", [1, 2, 5])
@@ -76,10 +79,74 @@ def test_a_reward_that_no_float_can_square_is_refused_and_nothing_is_destroyed()
         ppo.update(huge, progress=0.0)
     message = str(caught.value)
     assert message.startswith("update 1 of policy 'walker' diverged in epoch 1: loss/value is inf")
-    assert "lower learning_rate (it is 0.02)" in message
+    # No learning rate would help.
+    assert re.search(r"Rewards reach \d.*e\+3[01], and the critic's squared error", message)
+    assert message.endswith("to resume, set normalize_values or normalize_rewards: true")
     assert same_state(ppo.state(), before)
     metrics = ppo.update(rollout, progress=0.0)
     assert all(math.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("normalize_rewards", [False, True])
+def test_rewards_that_add_up_to_more_than_float32_holds_are_named(normalize_rewards: bool) -> None:
+    policy = made_policy(normalize_rewards=normalize_rewards)
+    ppo = made_ppo(policy)
+    before = ppo.state()
+    rollout = made_rollout(policy, LENGTHS, filler=math.nan)
+    huge = replace(rollout, reward=torch.full_like(rollout.reward, 3e38))
+    with pytest.raises(TrainingDivergedError) as caught:
+        ppo.update(huge, progress=0.0)
+    remedy = "lower reward_clip (it is 10)" if normalize_rewards else "set normalize_rewards: true"
+    assert str(caught.value) == (
+        "update 1 of policy 'walker' cannot be learned from: its rewards, of up to 3e+38, add up "
+        "to more than float32 holds (3.4e38). The weights are still those before this update; to "
+        f"resume, {remedy}, or let the simulator send smaller rewards"
+    )
+    assert same_state(ppo.state(), before)
+
+
+def test_an_observation_that_no_float_can_square_is_named() -> None:
+    policy = made_policy(normalize_observations=False, network=RELU)
+    rollout = made_rollout(policy, LENGTHS)
+    observation = {**rollout.observation, "a": 1e30 * rollout.observation["a"]}
+    with pytest.raises(
+        TrainingDivergedError, match=r"Observation 'a' reaches \d.*e\+30.*anew with"
+    ):
+        made_ppo(policy).update(replace(rollout, observation=observation), progress=0.0)
+
+
+def test_steps_that_are_too_long_are_put_down_to_the_learning_rate() -> None:
+    policy = made_policy()
+    ppo = made_ppo(policy, max_grad_norm=0.0, learning_rate=1e30)
+    with pytest.raises(TrainingDivergedError) as caught:
+        ppo.update(made_rollout(policy, LENGTHS), progress=0.0)
+    assert str(caught.value).endswith(
+        "The weights are still those before this update; resume with a lower learning_rate "
+        "(it is 1e+30) or with max_grad_norm above 0 (it is 0)"
+    )
+
+
+def test_a_resumed_run_may_scale_rewards_from_then_on() -> None:
+    # What was collected before is in the old unit: its statistics are used for itself alone.
+    before, after = made_policy(), made_policy(normalize_rewards=True)
+    ppo, resumed = made_ppo(before), made_ppo(after)
+    rollout = made_rollout(before, LENGTHS)
+    large = replace(rollout, reward=1e9 * rollout.reward)
+    for _ in range(3):
+        ppo.update(large, progress=0.0)
+    resumed.load_state(ppo.state())
+    resumed.update(large, progress=0.0)
+    assert after.value_head.normalizer.scale.item() > 1e8
+    resumed.update(made_rollout(after, LENGTHS, seed=1), progress=0.0)
+    assert after.value_head.normalizer.scale.item() > 1.0
+    other = made_ppo(made_policy(normalize_rewards=True))
+    other.load_state(resumed.state())
+    for seed in range(2):
+        values = made_rollout(after, LENGTHS, seed=seed)
+        small = replace(values, value=0.0 * values.value, next_value=0.0 * values.next_value)
+        resumed.update(small, progress=0.0)
+        other.update(small, progress=0.0)
+    assert same_state(other.state(), resumed.state())
 
 
 def test_weights_that_are_already_nan_are_reported_not_trained_on() -> None:

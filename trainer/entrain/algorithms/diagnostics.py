@@ -1,8 +1,9 @@
-"""Finds out from an update's metrics when a policy explores too little or too much.
+"""Finds out from an update's metrics when a policy explores too little or too much, or starves.
 
     entropy collapse   it stopped exploring early, and cannot learn from what it does not try
     sigma runaway      continuous actions vary by more than the range in which they have an effect
     pinned actions     nearly all sampled actions are cut to a bound, so their differences are lost
+    starved policy     nearly all of the gradient is the critic's, so the policy learns nothing
 
 Each is reported once when it sets in, and again only after it had clearly passed. Nothing here
 knows of networks, files or logs.
@@ -17,6 +18,7 @@ from entrain.algorithms.coefficients import interpolate
 from entrain.config.policy import PolicyConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,
+    CRITIC_SHARE,
     ENTROPY,
     ENTROPY_COEFFICIENT,
     ENTROPY_OF_DIMENSION,
@@ -33,6 +35,24 @@ early in it, most of the run would be spent without exploring."""
 COLLAPSED = 0.05
 """Fraction of the first entropy or sigma. The likeliest of three choices then has 99 %; a sigma has
 lost 3 nats. Runs that learn well seldom get there in their first third."""
+
+NARROWER = -0.25
+"""Power of the first sigma, if that is below 1, that its fraction is raised by: a policy that began
+with 0.22 has less to lose than 3 nats, and has lost them at 0.07."""
+
+LEAST_LOSS = 1 / 3
+"""Of the first sigma: more is never a collapse."""
+
+STARVED = 0.999
+"""Critic's share of the gradient in layers that it shares with the policy. Every run begins near
+it, while the policy's last layer is small, and leaves it within a few updates."""
+
+STARVED_APART = 0.999999
+"""The same where policy and critic share no layers, and only the length that both gradients are
+shortened to. Adam makes up for much of that."""
+
+STARVED_UPDATES = 5
+"""In a row."""
 
 BELOW_TARGET = 0.5
 """Fraction of an entropy target: a policy follows its target, and swings about it."""
@@ -90,6 +110,8 @@ class Diagnostics:
         self._active: frozenset[str] = frozenset()
         self._first_of_branches = 0.0
         self._continuous = action.continuous_size * _gaussian_entropy(self._initial_sigma)
+        self._starved = 0
+        """Updates in a row in which the critic had nearly all of the gradient."""
 
     def __repr__(self) -> str:
         return f"<Diagnostics: {', '.join(sorted(self._active)) or 'none'}>"
@@ -123,6 +145,7 @@ class Diagnostics:
                 yield self._branches_collapsed(of_branches, metrics, progress)
             if sigma:
                 yield self._sigma_collapsed(sigma, metrics, progress)
+        yield self._policy_starved(metrics)
         if sigma:
             yield self._sigma_ran_away(sigma, metrics)
             yield self._actions_pinned(metrics)
@@ -164,7 +187,8 @@ class Diagnostics:
     def _sigma_collapsed(self, sigma: list[float], metrics: Metrics, progress: float) -> Finding:
         """Entropy collapse of the action dimension that varies least."""
         d = min(range(len(sigma)), key=sigma.__getitem__)
-        least = COLLAPSED * self._initial_sigma
+        first = self._initial_sigma
+        least = min(COLLAPSED * max(first, first**NARROWER), LEAST_LOSS * first)
         target = self._config.entropy.target
         if target is not None:
             asked = interpolate(target.per_dimension, target.final_per_dimension, progress)
@@ -246,12 +270,39 @@ class Diagnostics:
             "wider range",
         )
 
+    def _policy_starved(self, metrics: Metrics) -> Finding:
+        """Starved policy, by what it has to share with the critic."""
+        is_shared, algorithm = self._config.network.shared, self._config.algorithm
+        is_clipped_alike = algorithm.max_grad_norm > 0.0 and algorithm.clip_gradients == "together"
+        share = metrics.get(CRITIC_SHARE.name, 0.0)
+        is_starved = share > STARVED if is_shared else is_clipped_alike and share > STARVED_APART
+        self._starved = self._starved + 1 if is_starved else 0
+        where = (
+            "where it shares layers with the policy"
+            if is_shared
+            else f"which is shortened to max_grad_norm ({algorithm.max_grad_norm:g}) as one"
+        )
+        remedies = [
+            *(() if self._config.normalize_values else ("set normalize_values: true",)),
+            *(() if self._config.normalize_rewards else ("set normalize_rewards: true",)),
+            f"lower algorithm.value_coefficient (now {algorithm.value_coefficient:g})",
+            "set network.shared: false" if is_shared else "set algorithm.clip_gradients: apart",
+        ]
+        return Finding(
+            "starved policy",
+            self._starved / STARVED_UPDATES,
+            f"starved policy: the critic had {100 * share:.4g} % of the gradient (its squared "
+            f"length) in each of the last {STARVED_UPDATES} updates, {where}, so hardly anything "
+            f"is learned about actions. Rewards are large for it: {', or '.join(remedies)}",
+        )
+
     def state(self) -> State:
         """Returns which findings were reported, and what the next update is compared with."""
         return {
             "on": sorted(self._active),
             "first_of_branches": self._first_of_branches,
             "continuous": self._continuous,
+            "starved": self._starved,
         }
 
     def load_state(self, state: State) -> None:
@@ -259,6 +310,7 @@ class Diagnostics:
         self._active = frozenset(state["on"])
         self._first_of_branches = float(state["first_of_branches"])
         self._continuous = float(state["continuous"])
+        self._starved = int(state.get("starved", 0))
 
 
 _SETTLED = (

@@ -53,6 +53,7 @@ import torch
 from entrain import metrics
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
+from entrain.algorithms.divergence import explain, explain_returns
 from entrain.algorithms.entropy import Entropy, Regularizer, regularize
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
@@ -164,6 +165,7 @@ class PPO:
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient
         estimate = self.estimate(rollout, entropy_coefficient=alpha)
+        self._require_finite_returns(rollout, estimate)
         explicit = alpha / estimate.scale
         with self._all_or_nothing():
             self._policy.value_head.follow(
@@ -256,7 +258,7 @@ class PPO:
                     raise UpdateCancelled
                 self._descend(minibatch, coefficients, log)
             epochs.append(log.metrics(clip_range=coefficients.clip_range, ranks=self._ranks))
-            self._require_finite(epochs)
+            self._require_finite(epochs, minibatches.all_steps.steps)
             if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
         return epochs
@@ -292,16 +294,20 @@ class PPO:
                 buffer.copy_(statistics[name])
             raise
 
-    def _require_finite(self, epochs: list[Metrics]) -> None:
-        found = non_finite(epochs[-1])
-        if self._ranks.any(bool(found) or not self._optimizer.is_finite):
-            raise TrainingDivergedError(
-                f"update {self._version + 1} of policy '{self._policy.spec.name}' diverged in "
-                f"epoch {len(epochs)}: {found or 'weights are not finite'}. The "
-                "weights are still those before this update; resume with a lower learning_rate "
-                f"(it is {self._config.learning_rate:g}) or with "
-                f"max_grad_norm above 0 (it is {self._config.max_grad_norm:g})"
-            )
+    def _require_finite_returns(self, rollout: Rollout, estimate: Estimate) -> None:
+        found = estimate.return_[rollout.valid], estimate.advantage[rollout.valid]
+        if self._ranks.any(not all(bool(torch.isfinite(each).all()) for each in found)):
+            raise self._diverged(explain_returns(rollout, self._policy.config))
+
+    def _require_finite(self, epochs: list[Metrics], rollout: Rollout) -> None:
+        if self._ranks.any(bool(non_finite(epochs[-1])) or not self._optimizer.is_finite):
+            options = self._policy.config, self._config
+            raise self._diverged(explain(epochs[-1], rollout, *options, epoch=len(epochs)))
+
+    def _diverged(self, why: str) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"update {self._version + 1} of policy '{self._policy.spec.name}' {why}"
+        )
 
     def state(self) -> State:
         """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""

@@ -94,7 +94,8 @@ class PPOLoss:
             |g_v|^2 / (|g_v|^2 + |g_p|^2), with g_v = d(c_v * value), g_p = d(policy - alpha * w)
 
         Behind shared layers both gradients go on by the same chain rule, so this is about the
-        share that the critic has in them. The way back from the loss to the features is short.
+        share that the critic has in them. The way back from the loss to the features is short. 0
+        where the policy has none, as when all advantages are equal: nothing is taken from it.
         """
         of_policy = masked_mean(self._regularized(terms.policy, terms, coefficients), mask)
         of_critic = masked_mean(terms.value, mask) * self._config.value_coefficient
@@ -103,7 +104,7 @@ class PPOLoss:
             for part in (of_critic, of_policy)
         ]
         total = squares[0] + squares[1]
-        return torch.where(total > 0.0, squares[0] / total, 0.0).to(terms.value.dtype)
+        return torch.where(squares[1] > 0.0, squares[0] / total, 0.0).to(terms.value.dtype)
 
     @staticmethod
     def _regularized(loss: Tensor, terms: LossTerms, coefficients: Coefficients) -> Tensor:
