@@ -29,6 +29,13 @@ def test_a_difference(overrides: list[str], words: str, is_of_another_run: bool)
     assert len(str(found)) < 200
 
 
+def test_scaling_of_rewards_may_be_switched_on_later_and_not_off() -> None:
+    off = load_config(None, ["policies.ball.normalize_rewards=false"])
+    on = load_config(None, ["policies.ball.normalize_rewards=true"])
+    assert [each.is_of_another_run for each in differences(on, off)] == [False]
+    assert [each.is_of_another_run for each in differences(off, on)] == [True]
+
+
 def test_a_policy_that_only_the_other_has_is_named() -> None:
     one, other = load_config(None, ["policies={ball: {}}"]), load_config(None, TWO)
     (found,) = differences(one, other)

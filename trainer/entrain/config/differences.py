@@ -16,7 +16,6 @@ _OF_ANOTHER_RUN: Final = (
     ("policies", "*", "network"),
     ("policies", "*", "action", "distribution"),
     ("policies", "*", "normalize_observations"),
-    ("policies", "*", "normalize_rewards"),
     ("policies", "*", "normalize_values"),
     ("policies", "*", "entropy", "objective"),
     ("policies", "*", "entropy", "prior"),
@@ -33,15 +32,18 @@ class Difference:
 
     path: OptionPath
     one: str
-    """As JSON; "-" where it is not there."""
+    """Of what is given, as JSON; "-" where it is not there."""
 
     other: str
+    """Of the run that is there."""
 
     @property
     def is_of_another_run(self) -> bool:
         """Whether a run with the one value cannot go on with the other."""
         if len(self.path) == 2 and self.path[0] == "policies":
             return True  # a policy that only one of them has
+        if _begins(self.path, ("policies", "*", "normalize_rewards")):
+            return self.one == "false"  # a resume may switch it on, and not off
         return any(_begins(self.path, pattern) for pattern in _OF_ANOTHER_RUN)
 
     def __str__(self) -> str:
