@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrain_envs.errors import OptionError, SpecError
-from entrain_envs.gymnasium_spaces import action_layout, check_kinds, observation_layout
+from entrain_envs.gymnasium_spaces import (
+    action_layout,
+    check_kinds,
+    observation_layout,
+    without_bounds,
+)
 from entrain_envs.spec import ObservationSpec
 from entrain_envs.timestep import ActionBatch, Array
 
@@ -86,6 +91,18 @@ def test_the_bounds_that_decide_a_scale_are_said(
 ) -> None:
     (spec,) = observation_layout(space, where="test").specs
     assert (spec.low, spec.high) == (low, high)
+
+
+def test_numbers_that_are_changed_have_no_bounds_any_more() -> None:
+    space = spaces.Dict(
+        {"clock": spaces.Box(0, 10**9, (1,), np.int64), "board": spaces.Box(0, 2, (9,), np.uint8)}
+    )
+    specs = observation_layout(space, where="test").specs
+    assert {spec.name: spec.high for spec in specs} == {"board": (2,), "clock": (10**9,)}
+    assert {spec.name: spec.high for spec in without_bounds(specs, ["clock"])} == {
+        "board": (2,),
+        "clock": (),
+    }
 
 
 def test_an_image_has_one_bound_for_all_its_numbers() -> None:

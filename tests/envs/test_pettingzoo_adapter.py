@@ -96,6 +96,18 @@ def rows(timesteps: TimestepBatch) -> list[tuple[int, int]]:
     return list(zip(timesteps.agent_id.tolist(), timesteps.step_type.tolist(), strict=True))
 
 
+def test_an_observation_is_what_its_user_says_for_every_agent_that_has_it() -> None:
+    agents = {
+        "cat_0": (PLACE, CHOICE),
+        "dog_0": (spaces.Dict({"board": spaces.Box(0, 2, (4, 4), np.uint8)}), CHOICE),
+    }
+    environment, _ = arena(agents=agents, kinds={"board": "image", "observation": "goal"})
+    kinds = {spec.name: spec.observations[0].kind for spec in environment.behaviours}
+    assert kinds == {"cat": "goal", "dog": "image"}
+    with pytest.raises(OptionError, match=r"no observation 'map' .*there is: board, observation"):
+        arena(agents=agents, kinds={"map": "image"})
+
+
 def test_agents_with_the_same_spaces_share_a_behaviour_named_after_them() -> None:
     environment, _ = arena()
     assert [spec.name for spec in environment.behaviours] == ["cat"]
