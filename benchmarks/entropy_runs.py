@@ -21,9 +21,10 @@ from benchmarks.in_process import (
 from entrain.app.build import make_actor, make_collector
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_loop import PolicyLoop
 from entrain.rollout.collector import EpisodeCollector
 from entrain.rollout.episodes import EpisodeLog
-from entrain.trainer import PolicyLoop, Update
+from entrain.trainer import Update
 
 Float64Array = npt.NDArray[np.float64]
 

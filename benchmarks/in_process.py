@@ -11,11 +11,12 @@ import numpy.typing as npt
 from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.app.build import make_actor, make_algorithm, make_collector
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_loop import PolicyLoop
 from entrain.requests import Batches, SlotTimesteps
 from entrain.rollout.collector import RolloutCollector
 from entrain.rollout.episodes import EpisodeLog
 from entrain.state import State
-from entrain.trainer import PolicyLoop, Recorder, Trainer
+from entrain.trainer import Recorder, Trainer
 from entrain_envs.environment import Environment
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 

@@ -168,11 +168,11 @@ async def serve_entrain() -> None:
     from entrain.config.run import ServerConfig
     from entrain.native.front import NativeFront
     from entrain.policy.actor_critic import ActorCritic
+    from entrain.policy_loop import PolicyLoop
     from entrain.rollout.collector import EpisodeCollector
     from entrain.rollout.episodes import EpisodeLog
     from entrain.serving.behaviours import Behaviour, Behaviours
     from entrain.serving.participants import Participants
-    from entrain.trainer import PolicyLoop
 
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
-from entrain.errors import CheckpointError, TrainingDivergedError
+from entrain.errors import CheckpointError, TrainingDivergedError, UnlearnableRolloutError
 from entrain.experience import Rollout
 from entrain.learner import Learner, Lesson
 from entrain.policy.weights import PolicyWeights
@@ -31,7 +31,7 @@ class FakeAlgorithm:
     def __init__(self, diary: list[str]) -> None:
         self._diary = diary
         self.version = 0
-        self.diverges = False
+        self.divergence: TrainingDivergedError | None = None
 
     @property
     def weights(self) -> PolicyWeights:
@@ -42,8 +42,8 @@ class FakeAlgorithm:
     ) -> Metrics:
         if cancelled():
             raise UpdateCancelled
-        if self.diverges:
-            raise TrainingDivergedError("it diverged")
+        if self.divergence is not None:
+            raise self.divergence
         self.version += 1
         self._diary.append(f"update {self.version} at {progress:g}")
         return {}
@@ -247,12 +247,37 @@ async def test_an_interrupted_update_keeps_its_lesson(policy_lag: int) -> None:
 
 async def test_an_update_that_diverges_beside_collecting_is_told_with_the_next_rollout() -> None:
     bench = Bench(policy_lag=1)
-    bench.algorithm.diverges = True
+    bench.algorithm.divergence = TrainingDivergedError("it diverged")
     await bench.learn(1)
     await bench.work()
     with pytest.raises(TrainingDivergedError):
         await bench.learner.learn(lesson(2))
     assert [each["env_steps"] for each in bench.learner.state()["lessons"].values()] == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [(TrainingDivergedError, [10, 20]), (UnlearnableRolloutError, [20])]
+)
+async def test_only_a_lesson_that_nothing_can_be_learned_from_is_left_out_when_loaded(
+    kind: type[TrainingDivergedError], left: list[int]
+) -> None:
+    bench, resumed = Bench(policy_lag=1), Bench(policy_lag=1)
+    bench.algorithm.divergence = kind("it diverged")
+    await bench.learn(1)
+    await bench.work()
+    with pytest.raises(kind):
+        await bench.learner.learn(lesson(2))
+    resumed.learner.load_state(bench.learner.state())
+    state = resumed.learner.state()
+    assert [each["env_steps"] for each in state["lessons"].values()] == left
+    num_left_out = 10 * (2 - len(left))
+    assert resumed.learner.was_left_out == num_left_out
+    assert resumed.learner.left_out_steps == num_left_out
+    # Once is enough.
+    again = Bench(policy_lag=1)
+    again.learner.load_state(state)
+    assert again.learner.was_left_out == 0
+    assert again.learner.left_out_steps == num_left_out
 
 
 async def test_acting_weights_of_another_network_are_refused() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.errors import TrainingDivergedError
 from entrain.experience import Rollout
 from entrain.policy.weights import PolicyWeights
 from entrain.requests import Requests, SlotTimesteps
@@ -230,6 +231,7 @@ class FakeAlgorithm:
     def __init__(self, diary: Diary, *, slow_update: int = 0) -> None:
         self._diary = diary
         self._slow_update = slow_update
+        self.diverges = False
         self.begun = threading.Event()
         self.thread = ""
         self.version = 0
@@ -242,6 +244,8 @@ class FakeAlgorithm:
         self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
         self.thread = threading.current_thread().name
+        if self.diverges:
+            raise TrainingDivergedError("it diverged")
         if self.version + 1 == self._slow_update:
             self.begun.set()
             while not cancelled():
@@ -324,7 +328,7 @@ class Learners(Executor):
         def work() -> None:
             try:
                 future.set_result(fn(*args, **kwargs))
-            except UpdateCancelled as error:
+            except (UpdateCancelled, TrainingDivergedError) as error:
                 future.set_exception(error)
 
         threading.Thread(target=work, name="a learner's").start()
@@ -335,7 +339,13 @@ class Bench:
     """A trainer with its fakes."""
 
     def __init__(
-        self, *, rollout_steps: int = 2, total_steps: int = 100, slow_update: int = 0
+        self,
+        *,
+        rollout_steps: int = 2,
+        total_steps: int = 100,
+        slow_update: int = 0,
+        policy_lag: int = 0,
+        others_learn: bool = False,
     ) -> None:
         self.diary = Diary()
         self.actor = FakeActor(self.diary)
@@ -353,6 +363,8 @@ class Bench:
             recorder=self.recorder,
             learners=Learners(),
             total_steps=total_steps,
+            policy_lag=policy_lag,
+            goes_on=lambda: others_learn,
             clock=lambda: self.now_s,
         )
 
@@ -604,3 +616,50 @@ async def test_a_batch_of_before_a_restart_is_answered_though_no_step_is_repeate
     resumed.trainer.load_state(stopped.trainer.state())
     await resumed.trainer.run(FakeBatches([], unanswered=FakeRequests(resumed.diary)))
     assert resumed.diary.entries[-3:] == ["act with version 1", "reply", "record"]
+
+
+@pytest.mark.parametrize("policy_lag", [0, 1])
+async def test_one_that_diverges_while_others_learn_acts_on_without_collecting(
+    policy_lag: int,
+) -> None:
+    bench = Bench(rollout_steps=2, others_learn=True, policy_lag=policy_lag)
+    bench.algorithm.diverges = True
+    await bench.trainer.run(bench.batches(8))
+    told = 2 * (1 + policy_lag)
+    assert bench.diary.entries.count("reply") == 8
+    assert bench.diary.entries.count("observe") == told
+    assert bench.diary.entries.count("observe without collecting") == 8 - told
+    assert bench.trainer.is_complete
+    assert bench.trainer.progress.env_steps == told
+    assert bench.trainer.summary().diverged == "it diverged"
+
+
+@pytest.mark.parametrize("policy_lag", [0, 1])
+async def test_one_that_diverged_learns_from_what_it_kept_when_it_is_resumed(
+    policy_lag: int,
+) -> None:
+    bench = Bench(rollout_steps=2, others_learn=True, policy_lag=policy_lag)
+    bench.algorithm.diverges = True
+    await bench.trainer.run(bench.batches(6))
+    resumed = Bench(rollout_steps=2, policy_lag=policy_lag)
+    resumed.trainer.load_state(bench.trainer.state())
+    assert not resumed.trainer.is_complete
+    await resumed.trainer.run(resumed.batches(2))
+    learned = [entry for entry in resumed.diary.entries if entry.startswith("update")]
+    before = 2 * (1 + policy_lag)
+    assert (
+        learned
+        == [f"update from 2 steps at {each:g}" for each in (0, 0.02, 0.04)][: 2 + policy_lag]
+    )
+    assert resumed.trainer.progress.env_steps == before + 2
+    assert resumed.trainer.summary().diverged == ""
+
+
+async def test_the_last_that_learns_ends_when_it_diverges_and_keeps_its_batch() -> None:
+    bench = Bench(rollout_steps=2)
+    bench.algorithm.diverges = True
+    with pytest.raises(TrainingDivergedError):
+        await bench.trainer.run(bench.batches(8))
+    assert bench.diary.entries.count("observe") == 2
+    assert bench.trainer.state()["unanswered"] is not None
+    assert bench.trainer.state()["collects"]

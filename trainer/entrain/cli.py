@@ -45,7 +45,7 @@ _EXIT_CODES: Final = {
     3: "a checkpoint is missing, damaged or made for another spec",
     4: "cannot listen: port (start again if it was in use), certificate or token",
     5: "no simulator came, or all left for good; start again if others start them",
-    6: "training diverged: a loss or gradient was not finite; saved in the state before that",
+    6: "a policy diverged: a loss or gradient was not finite; saved in the state before that",
     7: "the disk refuses (full, read-only, folder deleted); start again when it is mended",
     75: "another trainer has the run folder; start again, in a minute if it has died",
     INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",

@@ -9,6 +9,7 @@ EntrainError                exit code 1
 ├── InUseError              75 another trainer has the run folder; the same command works later
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
+│   └── UnlearnableRolloutError  not even before a weight was changed: the rollout's numbers
 ├── ExportError             1  a policy cannot be exported, or the file would compute otherwise
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
@@ -70,6 +71,10 @@ class TrainingDivergedError(EntrainError):
     """A loss or gradient became NaN or infinite; the weights are those before that update."""
 
     exit_code = 6
+
+
+class UnlearnableRolloutError(TrainingDivergedError):
+    """A loss or gradient was not finite before any weight was changed: no setting helps."""
 
 
 class DiskError(EntrainError):

@@ -17,6 +17,7 @@ from threading import Event
 from typing import Protocol
 
 from entrain.algorithms.algorithm import Algorithm, Metrics
+from entrain.errors import UnlearnableRolloutError
 from entrain.experience import Rollout
 from entrain.policy.weights import PolicyWeights
 from entrain.run.progress import Progress
@@ -101,6 +102,12 @@ class Learner:
         self._before: State | None = None
         """The algorithm's state before the update that runs, if it runs beside the collecting."""
         self._gives_up = Event()
+        self._is_unlearnable = False
+        """Whether the oldest lesson can be learned from with no setting."""
+        self.was_left_out = 0
+        """Env steps of the lesson that `load_state` left out."""
+        self.left_out_steps = 0
+        """Env steps of all lessons that were left out, over all sittings."""
 
     @property
     def version(self) -> int:
@@ -183,6 +190,9 @@ class Learner:
         assert self._running is not None, "no update runs"
         try:
             metrics = await self._running
+        except UnlearnableRolloutError:
+            self._is_unlearnable = True
+            raise
         finally:
             self._running = self._before = None
         lesson = self._lessons.popleft()
@@ -212,15 +222,23 @@ class Learner:
             "acting": None
             if is_published
             else {"version": self._policy.version, "weights": self._policy.weights.state()},
+            "is_unlearnable": self._is_unlearnable,
+            "left_out_steps": self.left_out_steps,
             "lessons": {str(index): each.state() for index, each in enumerate(self._lessons)},
         }
 
     def load_state(self, state: State) -> None:
-        """Go on where `state` was taken, acting by the weights of then."""
+        """Go on where `state` was taken, acting by the weights of then.
+
+        A lesson that turned out to be unlearnable is left out: it would end this run, too.
+        """
         self._algorithm.load_state(state["algorithm"])
         self._version = self._algorithm.version
         lessons = state["lessons"]
         self._lessons = deque(Lesson.from_state(lessons[key]) for key in sorted(lessons, key=int))
+        is_unlearnable = bool(state.get("is_unlearnable", False))
+        self.was_left_out = self._lessons.popleft().rollout.num_steps if is_unlearnable else 0
+        self.left_out_steps = int(state.get("left_out_steps", 0)) + self.was_left_out
         weights, acting = self._algorithm.weights, state["acting"]
         if acting is None or self._policy_lag == 0:
             self._policy.publish(weights, self._version)

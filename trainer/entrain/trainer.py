@@ -1,135 +1,37 @@
-"""The loop of one policy: evaluate, collect, learn, act.
+"""One policy's training: its loop with a learner, and how far it has come.
 
-`PolicyLoop` is the only such loop: training, evaluation, benchmarks and tests run it. A `Trainer`
-is the loop with a learner; it owns the policy's progress. Both see their collaborators as
-Protocols: batches of requests come from a server, or from an environment in this process. Nothing
-here knows of gRPC, files or networks' insides.
+A policy whose update diverges acts on with the weights before it, and learns no more, if others
+still learn. Collaborators are Protocols: nothing here knows of gRPC, files or networks' insides.
 """
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
+from entrain.errors import TrainingDivergedError
 from entrain.experience import Rollout
-from entrain.learner import Learner, Lesson, PublishedPolicy
-from entrain.requests import Batches, SlotTimesteps, Unanswered
+from entrain.learner import Learner, Lesson
+from entrain.policy_loop import ActorPart, PolicyLoop
+from entrain.requests import Batches, SlotTimesteps
 from entrain.rollout.collector import Collector
 from entrain.rollout.episodes import EpisodeWatcher
-from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
-from entrain.stopwatch import Stopwatch
 from entrain_envs.timestep import Int64Array
 
-E = TypeVar("E")
-E_contra = TypeVar("E_contra", contravariant=True)
+logger = logging.getLogger(__name__)
 
 MOST_WARNINGS = 100
 """Warnings kept for the report: the newest ones."""
-
-
-class ActorPart(Stateful, Protocol):
-    """Evaluates batches and samples actions. See `Actor`."""
-
-    @property
-    def policy(self) -> PublishedPolicy: ...
-    def evaluate(self, batch: SlotTimesteps) -> Evaluation: ...
-    def refreshed(self, evaluation: Evaluation) -> Evaluation: ...
-    def act(self, evaluation: Evaluation) -> Sampled: ...
-    def look_ahead(self) -> None: ...
-    def release(self, slot: Int64Array) -> None: ...
-    def release_all(self) -> None: ...
-
-
-class Learns(Protocol[E_contra]):
-    """Takes experience before the batch that completed it is answered."""
-
-    async def learn(self, experience: E_contra) -> None: ...
-    async def finish(self) -> None:
-        """All was collected: learn from what is left before the batch is answered."""
-        ...
-
-    def note_completion(self) -> None:
-        """All was collected, and the batch is answered."""
-        ...
-
-
-class PolicyLoop(Generic[E]):
-    """Serves one policy's agents. Owned by the event loop.
-
-    An answer goes out before its steps are recorded, so that simulators and trainer are busy at
-    the same time. Until then the loop holds the one pair of evaluation and actions that is not
-    recorded; `record` must be called before anything that depends on it.
-    """
-
-    def __init__(
-        self,
-        actor: ActorPart,
-        collector: Collector[E],
-        learner: Learns[E],
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.collector = collector
-        self.stopwatch = Stopwatch(clock)
-        self.evaluation: Evaluation | None = None
-        """Of the batch that is not answered yet."""
-        self._actor = actor
-        self._learner = learner
-        self._unrecorded: tuple[Evaluation, Sampled] | None = None
-
-    async def run(self, batches: Batches) -> None:
-        """Serve until the batches end."""
-        actor, learner, lap = self._actor, self._learner, self.stopwatch.lap
-        if self.evaluation is not None and batches.unanswered is not None:
-            if self.collector.is_complete:
-                await learner.finish()
-            await self._answer(batches.unanswered, actor.refreshed(self.evaluation))
-        elif self.collector.is_complete:
-            learner.note_completion()
-        self.stopwatch.start()
-        async for requests in batches:
-            lap("wait")
-            if self.collector.is_complete:
-                self.collector = self.collector.ended()
-            evaluation = self.evaluation = actor.evaluate(requests.timesteps)
-            experience = self.collector.receive(evaluation)
-            lap("observe")
-            if experience is not None:
-                await learner.learn(experience)
-                evaluation = actor.refreshed(evaluation)
-            if self.collector.is_complete:
-                await learner.finish()
-                evaluation = actor.refreshed(evaluation)
-            await self._answer(requests, evaluation)
-
-    async def _answer(self, requests: Unanswered, evaluation: Evaluation) -> None:
-        actions = self._actor.act(evaluation)
-        self.evaluation, self._unrecorded = None, (evaluation, actions)
-        is_complete = self.collector.is_complete
-        self.stopwatch.lap("act")
-        # Once complete, whether another batch is served must not depend on who is faster.
-        await requests.reply(actions, wait=not is_complete)
-        self.stopwatch.lap("wait")
-        self.record()
-        self.stopwatch.lap("record")
-        if is_complete:
-            self._learner.note_completion()
-
-    def record(self) -> None:
-        """Write down what the last batch's actions were given for, if that is not done."""
-        if self._unrecorded is not None:
-            evaluation, actions = self._unrecorded
-            self._unrecorded = None
-            self.collector.record(evaluation, actions)
-            self._actor.look_ahead()
 
 
 class EpisodeSource(Protocol):
@@ -206,10 +108,29 @@ class Trainer:
         learners: Executor,
         total_steps: int,
         policy_lag: int = 0,
+        goes_on: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """Begin with nothing learned.
+
+        Args:
+            behaviour: its name.
+            actor: acts by the policy's weights.
+            collector: collects what the agents lived through.
+            algorithm: learns from it.
+            diagnostics: finds what is wrong with how it learns.
+            recorder: is told of every update.
+            learners: run the updates.
+            total_steps: env steps after which it is done.
+            policy_lag: see `Learner`.
+            goes_on: asked when it has diverged: whether others still learn, so that it is to act.
+            clock: seconds.
+        """
         self.behaviour = behaviour
         self.total_steps = total_steps
+        self.divergence: TrainingDivergedError | None = None
+        """Why it learns no more, if it does not."""
+        self._goes_on = goes_on
         self._actor = actor
         self._collector = collector
         self._learner = Learner(
@@ -259,7 +180,9 @@ class Trainer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the total steps are reached, and no rollout is left to learn from."""
+        """Whether it learns no more: the total steps are learned from, or it has diverged."""
+        if self.divergence is not None:
+            return True
         return self._learner.is_idle and self._collector.is_complete
 
     @property
@@ -276,15 +199,36 @@ class Trainer:
         """Serve until the batches end, or until `interrupt` ends a running update.
 
         A policy whose total steps are reached goes on acting, for its simulators may hold agents
-        of policies that still learn, but it neither collects nor learns any more.
+        of policies that still learn, but it neither collects nor learns any more. So does one that
+        has diverged; what it did not learn from is kept for a resumed run.
+
+        Raises:
+            TrainingDivergedError: it has diverged, and no other policy learns.
         """
         try:
-            await self._learner.resume(is_batch_unanswered=self._loop.evaluation is not None)
+            with self._learning():
+                await self._learner.resume(is_batch_unanswered=self._loop.evaluation is not None)
             await self._loop.run(batches)
-            await self._learner.settle()
+            with self._learning():
+                await self._learner.settle()
         except UpdateCancelled:
             # The rollout stays with the learner and its batch unanswered; `state` holds both.
             return
+
+    @contextmanager
+    def _learning(self) -> Iterator[None]:
+        """A part of learning; once that has diverged, act without collecting, if others learn."""
+        try:
+            yield
+        except TrainingDivergedError as error:
+            # Without its traceback, which would hold the rollout.
+            self.divergence = error.with_traceback(None)
+            if not self._goes_on():
+                raise
+            logger.error("%s. It acts on without learning; the other policies go on", error)
+            # A complete one is still to record the batch that completed it; its loop ends it then.
+            if not self._collector.is_complete:
+                self._loop.collector = self._collector.ended()
 
     def interrupt(self) -> None:
         """Let a running update give up.
@@ -309,11 +253,14 @@ class Trainer:
     async def learn(self, experience: Rollout) -> None:
         """See `Learns.learn`."""
         lesson = Lesson(experience, self._collector.env_steps, self.episodes.measure())
-        await self._learner.learn(lesson)
+        with self._learning():
+            await self._learner.learn(lesson)
 
     async def finish(self) -> None:
         """See `Learns.finish`."""
-        await self._learner.finish()
+        if self.divergence is None:
+            with self._learning():
+                await self._learner.finish()
 
     def note_completion(self) -> None:
         """See `Learns.note_completion`."""
@@ -345,11 +292,14 @@ class Trainer:
 
     def summary(self) -> PolicySummary:
         """How far this policy came."""
+        divergence = () if self.divergence is None else (str(self.divergence),)
         return PolicySummary(
             progress=self.progress,
             total_steps=self.total_steps,
             ledger=self.ledger.state(),
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *divergence),
+            diverged="".join(divergence),
+            left_out_steps=self._learner.left_out_steps,
         )
 
     def state(self) -> State:
@@ -375,6 +325,8 @@ class Trainer:
         self._learner.load_state(state)
         self._diagnostics.load_state(state["diagnostics"])
         self._warnings.extend(state["warnings"])
+        if self._learner.was_left_out:
+            self._say_what_was_left_out()
         if not state["collects"]:
             self._end_or_begin_again()
         unanswered = state["unanswered"]
@@ -383,6 +335,14 @@ class Trainer:
             if unanswered is None
             else self._actor.evaluate(SlotTimesteps.from_state(unanswered))
         )
+
+    def _say_what_was_left_out(self) -> None:
+        words = (
+            f"update {self._learner.version + 1}: the rollout of {self._learner.was_left_out:,} "
+            "env steps that no setting can learn from is left out; the steps stay counted"
+        )
+        self._warnings.append(words)
+        logger.warning("policy '%s', %s", self.behaviour, words)
 
     def _end_or_begin_again(self) -> None:
         """The run had its total steps; it may have been resumed with more."""

@@ -11,7 +11,7 @@ import torch
 from entrain.algorithms.algorithm import UpdateCancelled
 from entrain.algorithms.coefficients import Coefficients
 from entrain.config.policy import NetworkConfig
-from entrain.errors import CheckpointError, TrainingDivergedError
+from entrain.errors import CheckpointError, TrainingDivergedError, UnlearnableRolloutError
 from entrain.state import State
 from entrain_envs.spec import ActionSpec
 from made_rollouts import (
@@ -75,13 +75,14 @@ def test_a_reward_that_no_float_can_square_is_refused_and_nothing_is_destroyed()
     before = ppo.state()
     rollout = made_rollout(policy, LENGTHS)
     huge = replace(rollout, reward=rollout.reward * 1e30)
-    with pytest.raises(TrainingDivergedError) as caught:
+    with pytest.raises(UnlearnableRolloutError) as caught:
         ppo.update(huge, progress=0.0)
     message = str(caught.value)
     assert message.startswith("update 1 of policy 'walker' diverged in epoch 1: loss/value is inf")
     # No learning rate would help.
     assert re.search(r"Rewards reach \d.*e\+3[01], and the critic's squared error", message)
-    assert message.endswith("to resume, set normalize_values or normalize_rewards: true")
+    assert "to resume, set normalize_values or normalize_rewards: true" in message
+    assert message.endswith("A resumed run leaves this rollout of 24 env steps out")
     assert same_state(ppo.state(), before)
     metrics = ppo.update(rollout, progress=0.0)
     assert all(math.isfinite(value) for value in metrics.values())
@@ -94,13 +95,14 @@ def test_rewards_that_add_up_to_more_than_float32_holds_are_named(normalize_rewa
     before = ppo.state()
     rollout = made_rollout(policy, LENGTHS, filler=math.nan)
     huge = replace(rollout, reward=torch.full_like(rollout.reward, 3e38))
-    with pytest.raises(TrainingDivergedError) as caught:
+    with pytest.raises(UnlearnableRolloutError) as caught:
         ppo.update(huge, progress=0.0)
     remedy = "lower reward_clip (it is 10)" if normalize_rewards else "set normalize_rewards: true"
     assert str(caught.value) == (
         "update 1 of policy 'walker' cannot be learned from: its rewards, of up to 3e+38, add up "
         "to more than float32 holds (3.4e38). The weights are still those before this update; to "
-        f"resume, {remedy}, or let the simulator send smaller rewards"
+        f"resume, {remedy}, or let the simulator send smaller rewards. A resumed run leaves this "
+        "rollout of 24 env steps out"
     )
     assert same_state(ppo.state(), before)
 
@@ -110,7 +112,7 @@ def test_an_observation_that_no_float_can_square_is_named() -> None:
     rollout = made_rollout(policy, LENGTHS)
     observation = {**rollout.observation, "a": 1e30 * rollout.observation["a"]}
     with pytest.raises(
-        TrainingDivergedError, match=r"Observation 'a' reaches \d.*e\+30.*anew with"
+        UnlearnableRolloutError, match=r"Observation 'a' reaches \d.*e\+30.*anew with"
     ):
         made_ppo(policy).update(replace(rollout, observation=observation), progress=0.0)
 
@@ -120,6 +122,7 @@ def test_steps_that_are_too_long_are_put_down_to_the_learning_rate() -> None:
     ppo = made_ppo(policy, max_grad_norm=0.0, learning_rate=1e30)
     with pytest.raises(TrainingDivergedError) as caught:
         ppo.update(made_rollout(policy, LENGTHS), progress=0.0)
+    assert not isinstance(caught.value, UnlearnableRolloutError)
     assert str(caught.value).endswith(
         "The weights are still those before this update; resume with a lower learning_rate "
         "(it is 1e+30) or with max_grad_norm above 0 (it is 0)"

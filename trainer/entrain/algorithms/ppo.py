@@ -69,7 +69,7 @@ from entrain.algorithms.telemetry import (
 )
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
-from entrain.errors import CheckpointError, TrainingDivergedError
+from entrain.errors import CheckpointError, TrainingDivergedError, UnlearnableRolloutError
 from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.value_normalization import completed
@@ -167,16 +167,9 @@ class PPO:
         estimate = self.estimate(rollout, entropy_coefficient=alpha)
         self._require_finite_returns(rollout, estimate)
         explicit = alpha / estimate.scale
-        with self._all_or_nothing():
-            self._policy.value_head.follow(
-                estimate.return_[rollout.valid].to(self._device), ranks=self._ranks
-            )
-            if self._num_mixed:
-                self._policy.value_head.normalizer.forget()
-            minibatches = self._minibatches(rollout, estimate)
-            epochs = self._learn(
-                minibatches, replace(coefficients, entropy_coefficient=explicit), cancelled
-            )
+        minibatches, epochs = self._learn_or_restore(
+            rollout, estimate, replace(coefficients, entropy_coefficient=explicit), cancelled
+        )
         steps = minibatches.all_steps.steps
         # Only now: until here the normalizer must be the one that produced the stored
         # log-probabilities.
@@ -244,14 +237,45 @@ class PPO:
             ranks=self._ranks,
         )
 
-    def _learn(
+    def _learn_or_restore(
         self,
-        minibatches: Minibatches,
+        rollout: Rollout,
+        estimate: Estimate,
         coefficients: Coefficients,
         cancelled: Callable[[], bool],
-    ) -> list[Metrics]:
+    ) -> tuple[Minibatches, list[Metrics]]:
+        """All epochs, or, if one raises, none of them."""
+        try:
+            with self._all_or_nothing():
+                epochs = self._config.num_epochs
+                return self._learn(rollout, estimate, coefficients, cancelled, num_epochs=epochs)
+        except TrainingDivergedError as error:
+            # Would it have come to that without a change of weights? Then no learning rate helps.
+            standing = replace(coefficients, learning_rate=0.0)
+            with self._all_or_nothing():
+                try:
+                    self._learn(rollout, estimate, standing, cancelled, num_epochs=1)
+                except TrainingDivergedError as still:
+                    raise self._left_out(still, rollout) from None
+                raise error
+
+    def _learn(
+        self,
+        rollout: Rollout,
+        estimate: Estimate,
+        coefficients: Coefficients,
+        cancelled: Callable[[], bool],
+        *,
+        num_epochs: int,
+    ) -> tuple[Minibatches, list[Metrics]]:
+        self._policy.value_head.follow(
+            estimate.return_[rollout.valid].to(self._device), ranks=self._ranks
+        )
+        if self._num_mixed:
+            self._policy.value_head.normalizer.forget()
+        minibatches = self._minibatches(rollout, estimate)
         epochs: list[Metrics] = []
-        for _ in range(self._config.num_epochs):
+        for _ in range(num_epochs):
             log = EpochLog()
             for minibatch in minibatches.epoch(self._generator):
                 if self._ranks.any(cancelled()):
@@ -261,7 +285,7 @@ class PPO:
             self._require_finite(epochs, minibatches.all_steps.steps)
             if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
-        return epochs
+        return minibatches, epochs
 
     def _descend(self, minibatch: Minibatch, coefficients: Coefficients, log: EpochLog) -> None:
         """One gradient step. A rank whose part is empty takes part in it without a gradient."""
@@ -297,12 +321,19 @@ class PPO:
     def _require_finite_returns(self, rollout: Rollout, estimate: Estimate) -> None:
         found = estimate.return_[rollout.valid], estimate.advantage[rollout.valid]
         if self._ranks.any(not all(bool(torch.isfinite(each).all()) for each in found)):
-            raise self._diverged(explain_returns(rollout, self._policy.config))
+            raise self._left_out(
+                self._diverged(explain_returns(rollout, self._policy.config)), rollout
+            )
 
     def _require_finite(self, epochs: list[Metrics], rollout: Rollout) -> None:
         if self._ranks.any(bool(non_finite(epochs[-1])) or not self._optimizer.is_finite):
             options = self._policy.config, self._config
             raise self._diverged(explain(epochs[-1], rollout, *options, epoch=len(epochs)))
+
+    @staticmethod
+    def _left_out(error: TrainingDivergedError, rollout: Rollout) -> UnlearnableRolloutError:
+        steps = f"{rollout.num_steps:,} env steps"
+        return UnlearnableRolloutError(f"{error}. A resumed run leaves this rollout of {steps} out")
 
     def _diverged(self, why: str) -> TrainingDivergedError:
         return TrainingDivergedError(

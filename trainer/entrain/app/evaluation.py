@@ -25,11 +25,11 @@ from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy_loop import PolicyLoop
 from entrain.run.quantities import counted, duration
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending, Front
 from entrain.serving.participants import Participants
-from entrain.trainer import PolicyLoop
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,12 @@ from entrain.app.build import (
 from entrain.app.idle_policies import IdlePolicies, Standing
 from entrain.app.observed import log_observed
 from entrain.config.run import RunConfig
-from entrain.errors import ConfigError, describe
+from entrain.errors import (
+    ConfigError,
+    TrainingDivergedError,
+    UnlearnableRolloutError,
+    describe,
+)
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.sizes import check_size
 from entrain.run.summary import PolicySummary
@@ -145,6 +150,25 @@ class Trainers:
             words.__cause__ = error
             return words
 
+    @property
+    def divergence(self) -> TrainingDivergedError | None:
+        """Why policies learn no more that have diverged; None if none has."""
+        errors = [each.divergence for each in self._by_name.values() if each.divergence is not None]
+        if len(errors) < 2:
+            return errors[0] if errors else None
+        return TrainingDivergedError("; ".join(map(str, errors)))
+
+    @property
+    def leave_out(self) -> bool:
+        """Whether a rollout is to be left out when the run is resumed."""
+        return any(
+            isinstance(each.divergence, UnlearnableRolloutError) for each in self._by_name.values()
+        )
+
+    def _is_anybody_learning(self) -> bool:
+        """Whether a policy learns, or one that the configuration names is to come."""
+        return bool(self._missing()) or not all(each.is_complete for each in self._by_name.values())
+
     def warn_of_missing(self) -> None:
         """Log which policies of the file no simulator has brought, with the likeliest reason."""
         for name in self._missing():
@@ -252,6 +276,7 @@ class Trainers:
             learners=self._learners,
             total_steps=config.total_steps,
             policy_lag=config.policy_lag,
+            goes_on=self._is_anybody_learning,
         )
         return Made(trainer=trainer, policy=policy)
 

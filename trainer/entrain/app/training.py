@@ -7,7 +7,8 @@ A run ends in one of five ways:
     completed   every policy has its total steps: simulators are told to end
     stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
     deserted    no simulator is left: saved like a stopped run, and ends with an error
-    diverged    an update gave numbers that are not finite: likewise; a resumed run repeats it
+    diverged    an update gave numbers that are not finite, and no other policy learns any more:
+                likewise; a resumed run repeats the update, or leaves out what none can learn from
     failed      any other error: simulators are told, and the checkpoint before stands
 
 The algorithm's updates and the writing of checkpoints run in threads, all else on one event loop.
@@ -187,7 +188,7 @@ class TrainingRun:
             self._front.pause()
             await self._drain()
         self._show()
-        if self._is_complete:
+        if self._is_complete and not self._has_diverged:
             return "completed"
         return "stopped" if stop.is_set() and not self._has_diverged else "failed"
 
@@ -222,17 +223,21 @@ class TrainingRun:
         self._show()
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
-        """Do `work`; end the run, and save it, if nobody is left or an update diverged."""
+        """Do `work`; end the run, and save it, if no simulator is left or no policy learns."""
         try:
             await work
-        except (NoSimulatorError, TrainingDivergedError) as error:
+        except NoSimulatorError as error:
             self._failure = self._failure or error
+            self._over.set()
+        except TrainingDivergedError:
+            self._failure = self._trainers.divergence
             self._over.set()
 
     def note_completion(self) -> None:
-        """End the run once every policy has its total steps."""
+        """End the run once every policy has its total steps, or has diverged."""
         if self._trainers.are_all_complete():
             self._is_complete = True
+            self._failure = self._trainers.divergence or self._failure
             # Now: the number of steps after the end must not depend on who is faster.
             self._front.pause()
             self._over.set()
@@ -281,7 +286,8 @@ class TrainingRun:
             # The trainer learns from a batch who left, and there is no batch after the last one.
             self.trainers[name].release(behaviour.slots.take_released)
         # A run that diverges as soon as it is resumed must not push older checkpoints out.
-        is_new = self.env_steps > self._checkpointing.saved_at or not self._has_diverged
+        has_steps = self.env_steps > self._checkpointing.saved_at
+        is_new = has_steps or self._trainers.leave_out or not self._has_diverged
         if outcome != "failed" or (self.trainers and is_new):
             await self._checkpointing.save_last(self.env_steps, self.state)
         else:

@@ -33,6 +33,12 @@ class PolicySummary:
     warnings: tuple[str, ...] = ()
     """Findings of the diagnostics, each in a line that begins with the update's number."""
 
+    diverged: str = ""
+    """Why it learned no more before its total steps were reached; empty if it did not diverge."""
+
+    left_out_steps: int = 0
+    """Env steps that were not learned from, because no setting made their loss finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
@@ -83,6 +89,8 @@ class RunSummary:
                     total_steps=policy["total_steps"],
                     ledger=policy["ledger"],
                     warnings=tuple(policy.get("warnings", ())),
+                    diverged=policy.get("diverged", ""),
+                    left_out_steps=policy.get("left_out_steps", 0),
                 )
                 for behaviour, policy in fields.pop("policies").items()
             }
