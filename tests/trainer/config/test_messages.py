@@ -19,6 +19,11 @@ def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None
     ("text", "expected"),
     [
         (
+            "simulators:\n  environment_parameters: {gravity: 9}",
+            "2: simulators has no option 'environment_parameters'; it stands at the top of the "
+            "file, in no group",
+        ),
+        (
             "policies:\n  walker:\n    clip_range: 0.1",
             "3: policies.walker has no option 'clip_range'; did you mean 'algorithm.clip_range'?",
         ),

@@ -62,6 +62,8 @@ def _unknown_option(location: OptionPath, name: str) -> str:
     if name in all_kinds:
         return f"{sentence}; write 'kind: {name}', with its options beside it"
     closest = closest_option(location, name)
+    if closest == name:
+        return f"{sentence}; it stands at the top of the file, in no group"
     if closest:
         return f"{sentence}; did you mean '{closest}'?"
     return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
