@@ -182,15 +182,7 @@ def _add_common(
         default=environ.get("ENTRAIN_SIMULATOR", f"simulator-{os.getpid()}"),
         help="for the trainer's logs; in lockstep each needs its own ($ENTRAIN_SIMULATOR)",
     )
-    for option, variable, text in (
-        ("--token-file", "ENTRAIN_TOKEN_FILE", "file whose first line is the bearer token"),
-        ("--tls-ca", "ENTRAIN_TLS_CA", "PEM of the trainer's authority; switches TLS on"),
-        ("--tls-certificate", "ENTRAIN_TLS_CERTIFICATE", "PEM of this simulator's certificate"),
-        ("--tls-key", "ENTRAIN_TLS_KEY", "PEM of its private key"),
-    ):
-        add(
-            option, type=Path, default=_path(variable), metavar="FILE", help=f"{text} (${variable})"
-        )
+    _add_credentials(command)
     add("--seed", type=int, metavar="N", help="instead of the seed that the trainer gives")
     add(
         "--connect-s",
@@ -210,6 +202,18 @@ def _add_common(
     add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
     _add_recording(command)
     add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
+
+
+def _add_credentials(command: argparse.ArgumentParser) -> None:
+    for option, variable, text in (
+        ("--token-file", "ENTRAIN_TOKEN_FILE", "file whose first line is the bearer token"),
+        ("--tls-ca", "ENTRAIN_TLS_CA", "PEM of the trainer's authority; switches TLS on"),
+        ("--tls-certificate", "ENTRAIN_TLS_CERTIFICATE", "PEM of this simulator's certificate"),
+        ("--tls-key", "ENTRAIN_TLS_KEY", "PEM of its private key"),
+    ):
+        command.add_argument(
+            option, type=Path, default=_path(variable), metavar="FILE", help=f"{text} (${variable})"
+        )
 
 
 def _add_recording(command: argparse.ArgumentParser) -> None:

@@ -92,6 +92,25 @@ class Agents:
         """None yet."""
         return cls(behaviour, StepOrder(), action_bytes=behaviour.spec.action.num_bytes)
 
+    def claim(self, count: int, *, who: str) -> None:
+        """Use so many of the behaviour's limit, instead of as many as before."""
+        self.behaviour.agents.take(count - self.claimed, who=who)
+        self.claimed = count
+
+    def state(self, owner: str, answer: ActionBatch | None) -> State:
+        """What a checkpoint holds of them.
+
+        Args:
+            owner: the participant's id.
+            answer: to their rows of the newest step, if it is known.
+        """
+        is_owed = self.asked is not None and self.behaviour.batcher.owes(owner)
+        return {
+            "order": self.order.state(),
+            "asked": self.asked.state() if self.asked is not None and is_owed else None,
+            "answer": None if answer is None else actions_state(answer),
+        }
+
 
 class Participant:
     """See the module. Owned by the event loop; made by `Participants`."""
@@ -175,7 +194,7 @@ class Participant:
         self._hold_bytes(0)
         for agents in self._agents.values():
             agents.asked = None
-            self._claim(agents, 0)
+            agents.claim(0, who=self.label)
 
     def ask(self, rows: Mapping[str, TimestepBatch], *, size: int) -> None:
         """Take a new step: request actions for its rows.
@@ -249,24 +268,17 @@ class Participant:
         for agents, _, request in asked:
             answer_bytes += request.num_actions * agents.action_bytes
         if answer_bytes > self._max_answer_bytes:
-            raise self._too_long(answer_bytes)
+            raise too_long(self.label, answer_bytes, self._max_answer_bytes)
         self._hold_bytes(size + answer_bytes)
         self._answer_bytes = answer_bytes
         for agents, order, _ in asked:
             if order is not agents.order or len(order.agent_id) != agents.claimed:
-                self._claim(agents, len(order))
+                agents.claim(len(order), who=self.label)
         for agents, order, _ in asked:
             agents.asked = order
         # Last, for a batcher may answer at once.
         for agents, _, request in asked:
             agents.behaviour.batcher.submit(request)
-
-    def _too_long(self, size: int) -> LimitError:
-        return LimitError(
-            f"{self.label} sent a Step whose actions would take {size:,} bytes, and a message has "
-            f"at most {self._max_answer_bytes:,}; send fewer agents in a Step, or raise "
-            "server.max_message_mib of the trainer"
-        )
 
     def answer(
         self, behaviour: str, step_number: int, actions: ActionBatch, taken: Callable[[], None]
@@ -300,12 +312,7 @@ class Participant:
         self.is_waiting = False
         for agents in self._agents.values():
             agents.order, agents.asked = StepOrder(), None
-            self._claim(agents, 0)
-
-    def _claim(self, agents: Agents, count: int) -> None:
-        """Use so many of the behaviour's agents, instead of as many as before."""
-        agents.behaviour.agents.take(count - agents.claimed, who=self.label)
-        agents.claimed = count
+            agents.claim(0, who=self.label)
 
     def _hold_bytes(self, size: int) -> None:
         """Use so many of the bytes for steps and their answers, instead of as many as before."""
@@ -329,13 +336,7 @@ class Participant:
             "with_rows": list(self.with_rows),
             "has_forgotten": self._has_forgotten,
             "agents": {
-                str(index): {
-                    "order": agents.order.state(),
-                    "asked": agents.asked.state()
-                    if agents.asked is not None and agents.behaviour.batcher.owes(self.id)
-                    else None,
-                    "answer": actions_state(self.answers[name]) if name in self.answers else None,
-                }
+                str(index): agents.state(self.id, self.answers.get(name))
                 for index, (name, agents) in enumerate(self._agents.items())
             },
         }
@@ -353,9 +354,19 @@ class Participant:
                 agents.asked = StepOrder.from_state(part["asked"])
             if part["answer"] is not None:
                 self.answers[name] = ActionBatch(**part["answer"])
-            self._claim(agents, len(agents.order if agents.asked is None else agents.asked))
+            agents.claim(
+                len(agents.order if agents.asked is None else agents.asked), who=self.label
+            )
         self.is_waiting = len(self.answers) < len(self._wanted)
         self.detach(deadline_s=deadline_s)
+
+
+def too_long(who: str, size: int, most: int) -> LimitError:
+    """The refusal of a step of `who` whose answer would be larger than a message may be."""
+    return LimitError(
+        f"{who} sent a Step whose actions would take {size:,} bytes, and a message has at most "
+        f"{most:,}; send fewer agents in a Step, or raise server.max_message_mib of the trainer"
+    )
 
 
 def actions_state(actions: ActionBatch) -> State:
