@@ -1,10 +1,13 @@
 """What README and results show is what the repository holds."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from entrain_envs import command_line
 
 ROOT = Path(__file__).parents[1]
 LOG = ROOT / "benchmarks" / "log"
@@ -66,3 +69,43 @@ def test_the_diary_names_its_files_by_date_and_topic() -> None:
     names = {path.name for path in LOG.iterdir()} - {"README.md"}
     assert names
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d-[a-z0-9-]+\.md", name) for name in names)
+
+
+def commands_on(page: str) -> list[list[str]]:
+    """The lines of a page's code blocks that run `entrain-env`, as lists of words."""
+    blocks = re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", page, flags=re.DOTALL | re.MULTILINE)
+    text = "\n".join(part for block in blocks for part in block).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip().startswith("entrain-env ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize(("name", "at_least"), [("docs/gymnasium.md", 4), ("envs/README.md", 4)])
+def test_every_command_that_runs_an_environment_is_understood(name: str, at_least: int) -> None:
+    commands = commands_on((ROOT / name).read_text(encoding="utf-8"))
+    assert len(commands) >= at_least
+    for command in commands:
+        assert command_line.parser().parse_args(command).kind == command[0]
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in [*(ROOT / "docs").glob("*.md"), ROOT / "envs/README.md", ROOT / "proto/README.md"]:
+        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        missing = [
+            link for link in links if "://" not in link and not (page.parent / link).exists()
+        ]
+        assert missing == [], page
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    further = README[README.index("\n## Further") :]
+    assert pages <= set(re.findall(r"\]\(([^)#]+)\)", further))
+
+
+def test_the_changelog_has_one_version_to_come_with_each_kind_of_change_once() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (to_come,) = [each for each in re.split(r"^## ", text, flags=re.M) if "released" in each[:40]]
+    assert to_come.startswith("0.2.0 (not released)\n")
+    assert re.findall(r"^### (.*)", to_come, flags=re.M) == ["Added", "Changed", "Fixed"]
+    entries = re.findall(r"^- .*", to_come, flags=re.M)
+    assert len(set(entries)) == len(entries)
