@@ -93,6 +93,12 @@ class FragileConnection:
     def end(self, *, timeout_s: float) -> None:
         self._inner.end(timeout_s=timeout_s)
 
+    def inquire(self, request: pb.InquireRequest, *, timeout_s: float) -> pb.InquireResponse:
+        return self._inner.inquire(request, timeout_s=timeout_s)
+
+    def give_up(self, words: str) -> None:
+        self._inner.give_up(words)
+
     def vanish(self) -> None:
         """Go without a Goodbye."""
         self._inner.end(timeout_s=0.0)

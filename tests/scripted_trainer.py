@@ -6,6 +6,7 @@ import grpc
 import numpy as np
 
 from entrain_envs.codec import encode_actions
+from entrain_envs.errors import RefusedError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
@@ -32,6 +33,16 @@ class ScriptedTrainer(trainer_pb2_grpc.TrainerServicer):
     ) -> Iterator[pb.ConnectResponse]:
         talk = self._talks.pop(0) if len(self._talks) > 1 else self._talks[0]
         return talk(request_iterator, context)
+
+
+class NeverSilent:
+    """What a stand-in for a connection has of one that is asked about its silence."""
+
+    def inquire(self, request: pb.InquireRequest, *, timeout_s: float) -> pb.InquireResponse:
+        raise RefusedError("a stand-in is not asked")
+
+    def give_up(self, words: str) -> None:
+        raise AssertionError(f"a stand-in is never silent: {words}")
 
 
 def actions_for(spec: BehaviourSpec, rows: int, *, policy_version: int = 7) -> ActionBatch:

@@ -3,6 +3,7 @@
 Calls block, because simulators are plain programs. This module does not know gRPC or episodes.
 
     GREETING --Welcome--> RUNNING --broken stream--> dials again --resumed--> RUNNING
+                             |  or silent for long
                              |                            |---- forgotten --> SessionLostError
                              |---- Close COMPLETED ---------------------------> TrainerClosed
 """
@@ -18,31 +19,24 @@ import numpy as np
 
 from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.connection import Connection, Destination
+from entrain_envs.dialling import Dialler, leave
 from entrain_envs.errors import (
     BrokenStreamError,
-    ConnectionLostError,
-    MisfitError,
-    NoRoomError,
     RefusedError,
     SessionLostError,
+    SilentStreamError,
     SpecError,
-    StoppedError,
     TrainerClosed,
     WireError,
 )
-from entrain_envs.greeting import NOT_JOINED, Welcome, read_welcome, write_hello
+from entrain_envs.greeting import NOT_JOINED, Welcome, write_hello
 from entrain_envs.patience import Patience
+from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence, Wait
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
-
-GREETING_TIMEOUT_S = 30.0
-"""Longest wait for a Welcome on an open stream."""
-
-GOODBYE_TIMEOUT_S = 2.0
-"""Longest wait, after a Goodbye, for the trainer to end the stream."""
 
 
 class TrainerClient:
@@ -70,6 +64,10 @@ class TrainerClient:
             stops ends the session, and a broken stream is dialled again only once.
         max_message_mib: largest message in either direction.
         max_agents: most agents alive at once, 0 if unknown.
+        silence_s: how long a step may stay unanswered before the trainer is asked, on a second
+            connection, whether it has the step. If it has, the client waits on, however long an
+            update takes; otherwise it dials again. Infinite: it never asks.
+        answer_s: longest wait for that answer, and for actions that it says were sent.
         open_connection: opens a stream in another way than dialling `address`.
         clock: monotonic, in seconds.
         sleep: waits between two dials; never called while the stream is whole.
@@ -89,6 +87,8 @@ class TrainerClient:
         reconnect_s: float = 60.0,
         max_message_mib: float = 256.0,
         max_agents: int = 0,
+        silence_s: float = SILENCE_S,
+        answer_s: float = ANSWER_S,
         open_connection: Callable[[], Connection] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -103,13 +103,18 @@ class TrainerClient:
             max_message_mib=max_message_mib,
         )
         self._specs = _by_name(behaviours)
-        self._session = _Session(
+        dialler = Dialler(
             address,
             write_hello(behaviours, simulator=simulator, max_agents=max_agents),
             open_connection=open_connection or destination.open,
+            can_wait=reconnect_s > 0.0,
+        )
+        self._session = _Session(
+            dialler,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
             patience=partial(Patience, clock=clock, sleep=sleep),
+            silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
 
     def __repr__(self) -> str:
@@ -158,8 +163,9 @@ class TrainerClient:
     def exchange(self, timesteps: Mapping[str, TimestepBatch]) -> Mapping[str, ActionBatch]:
         """Send the timesteps of each behaviour and wait for the actions.
 
-        If the stream breaks meanwhile, the client dials again for up to `reconnect_s` and sends
-        the step again. The trainer counts it once.
+        If the stream breaks meanwhile, or is silent and the trainer has not got the step, the
+        client dials again for up to `reconnect_s` and sends the step again. The trainer counts it
+        once.
 
         Args:
             timesteps: {behaviour: its rows}; a behaviour may be left out, or be empty.
@@ -217,36 +223,36 @@ class _Session:
 
     def __init__(
         self,
-        address: str,
-        hello: pb.Hello,
+        dialler: Dialler,
         *,
-        open_connection: Callable[[], Connection],
         connect_s: float,
         reconnect_s: float,
         patience: Callable[[float], Patience],
+        silence: Silence,
     ) -> None:
         self.welcome = NOT_JOINED
         self.parameters = NOT_JOINED.environment_parameters
         """Replaced, never changed, so that `is` tells whether one changed."""
-        self._address = address
-        self._hello = hello
-        self._open = open_connection
+        self._dialler = dialler
+        self._address = dialler.address
         self._connect_s = connect_s
         self._reconnect_s = reconnect_s
         self._patience = patience
+        self._silence = silence
         self._connection: Connection | None = None
         self._sequence = 0
-        self._may_leave = False
+        self._is_waiting = False
         self._is_leaving = False
 
     def __str__(self) -> str:
         session = self.welcome.session_id or "not connected"
-        return f"{self._hello.simulator} at {self._address}: {session}"
+        return f"{self._dialler.simulator} at {self._address}: {session}"
 
     def join(self) -> Welcome:
         """Begin a new session. See `TrainerClient.connect`."""
         self.end(reason="joining anew")
         welcome = self._dial(self._patience(self._connect_s), BrokenStreamError("not dialled"))
+        self._silence.start(self.waits_for)
         logger.info("%s: joined run '%s'", self._address, welcome.run_id)
         return welcome
 
@@ -262,7 +268,8 @@ class _Session:
                 break
             except BrokenStreamError as error:
                 logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
-                patience = patience or self._patience(self._reconnect_s)
+                if patience is None or isinstance(error, SilentStreamError):
+                    patience = self._patience(self._reconnect_s)
                 self._resume(patience, error)
         self._sequence += 1
         if act.changed_environment_parameters:
@@ -271,9 +278,17 @@ class _Session:
             )
         return act
 
+    def waits_for(self) -> Wait | None:
+        """The Step that `answer` waits for now. Called from the thread that watches silences."""
+        connection, sequence = self._connection, self._sequence + 1
+        if connection is None or not self._is_waiting:
+            return None
+        ids = self.welcome.session_id, self._dialler.instance_id
+        return Wait(connection, *ids, sequence)
+
     def leave(self) -> bool:
         """Say Goodbye while `answer` waits. See `TrainerClient.leave`."""
-        if not self._may_leave or self._is_leaving or self._connection is None:
+        if not self._is_waiting or self._is_leaving or self._connection is None:
             return False
         self._is_leaving = True
         self._connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason="interrupted")))
@@ -281,18 +296,18 @@ class _Session:
 
     def end(self, *, reason: str) -> None:
         """Say Goodbye and forget the session, if there is one."""
+        self._silence.stop()
         connection, self._connection = self._connection, None
         self.welcome = NOT_JOINED
         self._sequence = 0
         if connection is not None:
-            connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason=reason)))
-            connection.end(timeout_s=GOODBYE_TIMEOUT_S)
+            leave(connection, reason=reason)
 
     def _try(self, request: pb.ConnectRequest, longest: int) -> pb.Act:
         """Send a Step on the current stream and wait for its Act."""
         if 0 < self.welcome.max_message_bytes < longest:
-            self.welcome.check_length(request, who=self._hello.simulator)
-        response = self._ask(request, timeout_s=0.0)
+            self.welcome.check_length(request, who=self._dialler.simulator)
+        response = self._ask(request)
         if not response.HasField("act"):
             raise WireError(f"{self._address} sent a second Welcome; expected one per stream")
         if response.act.sequence != request.step.sequence:
@@ -302,39 +317,31 @@ class _Session:
             )
         return response.act
 
-    def _ask(self, request: pb.ConnectRequest, *, timeout_s: float) -> pb.ConnectResponse:
+    def _ask(self, request: pb.ConnectRequest) -> pb.ConnectResponse:
         """Send a message on the current stream and wait for its answer. A Close is raised."""
-        if self._connection is None:
-            self._connection = self._open()
+        assert self._connection is not None
         self._connection.send(request)
-        self._may_leave = timeout_s == 0.0
+        self._is_waiting = True
         try:
-            response = self._connection.receive(timeout_s=timeout_s)
+            response = self._connection.receive()
         except (RefusedError, BrokenStreamError) as error:
-            self._may_leave = False
+            self._is_waiting = False
             if self._is_leaving:
                 raise KeyboardInterrupt from None
             if isinstance(error, BrokenStreamError):
                 raise
             self._drop()
-            words = f"{self._address} refused '{self._hello.simulator}': {error}"
-            # The next Hello would be the same. A refused Step (it held a NaN, say) is one of many.
-            is_for_good = request.HasField("hello") and not isinstance(error, NoRoomError)
-            raise (MisfitError if is_for_good else type(error))(words) from None
-        self._may_leave = False
+            # The next Step may be taken: this one held a NaN, say.
+            raise type(error)(self._dialler.refusal(error)) from None
+        self._is_waiting = False
         if self._is_leaving:
             raise KeyboardInterrupt
         if response.HasField("close"):
-            raise self._closed(response.close)
+            closed = self._dialler.closed(response.close)
+            if isinstance(closed, TrainerClosed):
+                self.end(reason="the trainer closed the session")
+            raise closed
         return response
-
-    def _closed(self, close: pb.Close) -> Exception:
-        """Translate a Close: the run is over, or the trainer may come back."""
-        words = close.message or pb.CloseReason.Name(close.reason)
-        if close.reason == pb.CLOSE_REASON_STOPPED and self._reconnect_s > 0.0:
-            return StoppedError(words)
-        self.end(reason="the trainer closed the session")
-        return TrainerClosed(f"{self._address} is done: {words}")
 
     def _resume(self, patience: Patience, error: BrokenStreamError) -> None:
         """Dial until the session continues; SessionLostError if the trainer began another one."""
@@ -348,33 +355,12 @@ class _Session:
         logger.info("%s: session %s resumed", self._address, lost)
 
     def _dial(self, patience: Patience, error: BrokenStreamError) -> Welcome:
-        """Greet the trainer until it answers or patience is over."""
-        has_stopped = isinstance(error, StoppedError)
-        while patience.wait():
-            try:
-                return self._greet(timeout_s=patience.limit(GREETING_TIMEOUT_S))
-            except BrokenStreamError as latest:
-                self._drop()
-                if str(latest) != str(error):
-                    logger.warning("%s: no answer (%s); dialling again", self._address, latest)
-                error = latest
-        if has_stopped:
-            raise TrainerClosed(f"{self._address} stopped and did not come back: {error}") from None
-        raise ConnectionLostError(
-            f"no trainer answered at {self._address} within {patience.total_s:g} s ({error}). "
-            "Usual causes: the trainer is not running; it listens on another address or port, or "
-            "only on its own machine; one side uses TLS and the other does not, or does not trust "
-            "its certificate"
-        )
-
-    def _greet(self, *, timeout_s: float) -> Welcome:
-        """Open a stream, say Hello, and read the Welcome."""
-        self._hello.resume_session_id = self.welcome.session_id
-        response = self._ask(pb.ConnectRequest(hello=self._hello), timeout_s=timeout_s)
+        """Have a stream, on which the session goes on or a new one begins."""
+        resume = self.welcome.session_id
         try:
-            self.welcome = read_welcome(response, address=self._address)
-        except MisfitError:
-            self._drop()
+            self._connection, self.welcome = self._dialler.dial(patience, error, resume=resume)
+        except TrainerClosed:
+            self.end(reason="the trainer closed the session")
             raise
         if self.welcome.environment_parameters != self.parameters:
             self.parameters = self.welcome.environment_parameters

@@ -9,19 +9,21 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import grpc
 
+from entrain_envs import silence
 from entrain_envs.errors import (
     BrokenStreamError,
     MisfitError,
     NoRoomError,
     OptionError,
     RefusedError,
+    SilentStreamError,
 )
 from entrain_envs.wire import trainer_pb2 as pb
 from entrain_envs.wire import trainer_pb2_grpc
@@ -43,8 +45,8 @@ _RETRYABLE = frozenset(
 )
 
 
-class Connection(Protocol):
-    """One stream. Owned by the thread that made it."""
+class Connection(silence.Stream, Protocol):
+    """One stream. Owned by the thread that made it, but for what `silence.Stream` asks of it."""
 
     def send(self, request: pb.ConnectRequest) -> None:
         """Queue one message. Failures are raised by `receive`."""
@@ -107,9 +109,8 @@ class Destination:
 
     def open(self) -> Connection:
         """Start a stream. If no trainer is there, the first `receive` raises."""
-        channel = self._channel()
         metadata = [("authorization", f"Bearer {self.token}")] if self.token else []
-        return _GrpcConnection(channel, metadata)
+        return _GrpcConnection(self._channel, metadata)
 
     def _channel(self) -> grpc.Channel:
         limit = int(self.max_message_mib * MEBIBYTE)
@@ -144,8 +145,13 @@ class _GrpcConnection:
     other, so this is the simplest one.
     """
 
-    def __init__(self, channel: grpc.Channel, metadata: list[tuple[str, str]]) -> None:
-        self._channel = channel
+    def __init__(
+        self, open_channel: Callable[[], grpc.Channel], metadata: list[tuple[str, str]]
+    ) -> None:
+        self._open_channel = open_channel
+        self._metadata = metadata
+        self._why_given_up = ""
+        channel = self._channel = open_channel()
         self._requests: queue.SimpleQueue[pb.ConnectRequest | None] = queue.SimpleQueue()
         outgoing: Iterator[pb.ConnectRequest] = iter(self._requests.get, None)
         stub = trainer_pb2_grpc.TrainerStub(channel)  # type: ignore[no-untyped-call]
@@ -162,8 +168,27 @@ class _GrpcConnection:
         except StopIteration:
             raise BrokenStreamError("the trainer ended the stream without a Close") from None
         except grpc.RpcError as error:
+            if self._why_given_up:
+                raise SilentStreamError(self._why_given_up) from None
             raise _translated(error) from None
         return response
+
+    def give_up(self, words: str) -> None:
+        self._why_given_up = words
+        self._call.cancel()
+
+    def inquire(self, request: pb.InquireRequest, *, timeout_s: float) -> pb.InquireResponse:
+        # A channel has a connection of its own, so this one is not held up by what holds up the
+        # stream's.
+        with self._open_channel() as channel:
+            stub = trainer_pb2_grpc.TrainerStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                answer: pb.InquireResponse = stub.Inquire(
+                    request, metadata=self._metadata, timeout=timeout_s
+                )
+            except grpc.RpcError as error:
+                raise _translated(error) from None
+        return answer
 
     def _receive_within(self, timeout_s: float) -> pb.ConnectResponse:
         # A synchronous stream has no read with a timeout. Cancelling the call ends the read.

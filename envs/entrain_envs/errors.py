@@ -11,6 +11,7 @@ EntrainEnvsError
 │   └── NoRoomError        a limit of the trainer is reached; there may be room later
 ├── ConnectionLostError    no trainer answered in time; there may be one later
 │   └── BrokenStreamError  one stream broke; TrainerClient dials again before a user sees this
+│       ├── SilentStreamError no Act came on it for long; the client gave it up
 │       └── StoppedError   the trainer ended the stream because it stops; it may come back
 ├── SessionLostError       the trainer forgot this session: begin all episodes again
 ├── TrainerClosed          the trainer is done with this simulator: the normal end
@@ -63,6 +64,10 @@ class ConnectionLostError(EntrainEnvsError):
 
 class BrokenStreamError(ConnectionLostError):
     """One stream ended; dialling again may help."""
+
+
+class SilentStreamError(BrokenStreamError):
+    """No Act came on a stream for long, and the client gave it up."""
 
 
 class StoppedError(BrokenStreamError):

@@ -21,7 +21,7 @@ from entrain_envs.errors import (
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
-from scripted_trainer import RowsOf, act, close, welcome
+from scripted_trainer import NeverSilent, RowsOf, act, close, welcome
 
 FIRST, MID, TERMINATED, TRUNCATED = StepType
 POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
@@ -34,7 +34,7 @@ def act_on(request: pb.ConnectRequest) -> pb.ConnectResponse:
     return act(POINT, request.step)
 
 
-class ScriptedConnection:
+class ScriptedConnection(NeverSilent):
     """Answers message after message from a script; remembers what it was told."""
 
     def __init__(self, script: Script) -> None:

@@ -26,6 +26,7 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import RowsOf, Serve, act, close, welcome
+from support.damaging_proxy import DamagingProxy, swallow
 
 POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
 HELLO = pb.ConnectRequest(hello=pb.Hello(simulator="sim"))
@@ -463,3 +464,44 @@ def test_a_client_asked_to_leave_while_it_waits_says_goodbye_and_is_interrupted(
     assert asked == [True]
     assert heard == ["hello", "step", "goodbye"]
     assert not client.leave()
+
+
+def test_a_silent_stream_is_waited_for_where_the_trainer_cannot_be_asked(
+    serve: Serve, rows_of: RowsOf
+) -> None:
+    def slow(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            if request.HasField("hello"):
+                yield welcome()
+            elif request.HasField("step"):
+                # Of an older trainer: it has no Inquire.
+                threading.Event().wait(0.3)
+                yield act(POINT, request.step)
+
+    def again(requests: Requests, context: Any) -> Responses:
+        raise AssertionError("the client dialled again")
+
+    with TrainerClient(serve(slow, again), [POINT], simulator="sim", silence_s=0.05) as client:
+        client.connect()
+        assert len(client.exchange({"point": rows_of(POINT, StepType.FIRST)})["point"]) == 1
+
+
+def test_a_trainer_that_is_gone_behind_a_silent_stream_is_dialled_as_usual(
+    serve: Serve, rows_of: RowsOf, tmp_path: Path
+) -> None:
+    address = serve(talk, address=f"unix:{tmp_path}/t")
+    with DamagingProxy(tmp_path / "p", tmp_path / "t") as proxy:
+        client = TrainerClient(
+            *(proxy.address, [POINT]),
+            simulator="sim",
+            silence_s=0.1,
+            answer_s=1.0,
+            reconnect_s=0.1,
+        )
+        client.connect()
+        proxy.damage(swallow, of="simulator")
+        proxy.damage(swallow, of="trainer")
+        Path(address.removeprefix("unix:")).unlink()
+        with pytest.raises(ConnectionLostError, match=r"no trainer answered at .* within 0.1 s"):
+            client.exchange({"point": rows_of(POINT, StepType.FIRST)})
+        client.close()

@@ -12,14 +12,14 @@ from entrain_envs.client import TrainerClient
 from entrain_envs.environment import run
 from entrain_envs.gymnasium_adapter import GymnasiumEnvironment
 from entrain_envs.wire import trainer_pb2 as pb
-from scripted_trainer import act, close, welcome
+from scripted_trainer import NeverSilent, act, close, welcome
 
 PACKAGE = Path(entrain_envs.__file__).parent
 WARM, MEASURED = 1100, 4
 """Exchanges before counting, in which the precision of observations is watched, and counted."""
 
 
-class CountingConnection:
+class CountingConnection(NeverSilent):
     """Answers every Step, and counts the Python calls made between two of them."""
 
     def __init__(self, environment: GymnasiumEnvironment) -> None:

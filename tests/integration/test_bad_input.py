@@ -29,6 +29,7 @@ from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.wire import trainer_pb2 as pb
 from live_run import Moment, config_from, simulators, train
+from scripted_trainer import NeverSilent
 
 BALL = """
 runs_directory: {folder}/runs
@@ -46,7 +47,7 @@ def ball_config(folder: Path, *, total_steps: int = 600, more: str = "") -> RunC
     return config_from(BALL.format(folder=folder, total_steps=total_steps) + more, folder)
 
 
-class Sloppy:
+class Sloppy(NeverSilent):
     """A connection of a simulator that does not look at its numbers: Step 20 has a NaN."""
 
     def __init__(self, address: str, field: str) -> None:

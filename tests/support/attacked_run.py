@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from entrain.app.training import TrainingRun
@@ -85,7 +86,14 @@ class AttackedRun:
 
 @contextlib.asynccontextmanager
 async def attacked_run(
-    folder: Path, *, server: str = "", more: str = "", config: str = CONFIG, token: str = ""
+    folder: Path,
+    *,
+    server: str = "",
+    more: str = "",
+    config: str = CONFIG,
+    token: str = "",
+    citizen_dials: str = "",
+    citizen_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> AsyncIterator[AttackedRun]:
     """A run, which the block attacks. After the block, the citizen's counts must be the run's.
 
@@ -95,6 +103,8 @@ async def attacked_run(
         more: more options, as lines of YAML.
         config: the whole configuration, with {folder} and {server}.
         token: that the citizen shows.
+        citizen_dials: another address than the run's; empty: the run's.
+        citizen_options: of its client.
     """
     text = config.format(folder=folder, server=f", {server}" if server else "") + more
     options = config_from(text, folder)
@@ -110,7 +120,7 @@ async def attacked_run(
     address = f"unix:{folder}/s"
     with logging_to(run_folder.log):
         running = asyncio.create_task(train(options, run_folder, stop_at=moment, look_s=0.02))
-        citizen = Citizen(address, token=token)
+        citizen = Citizen(citizen_dials or address, token=token, options=citizen_options)
         citizen.start()
         try:
             while not started or not citizen.exchanges:

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.errors import TrainerClosed
@@ -15,7 +16,13 @@ class Citizen:
     """Runs in a thread, from the beginning of a `with` block until `leave` or the block's end."""
 
     def __init__(
-        self, address: str, *, name: str = "citizen", agents: int = 2, token: str = ""
+        self,
+        address: str,
+        *,
+        name: str = "citizen",
+        agents: int = 2,
+        token: str = "",
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.exchanges = 0
         """Steps that were answered."""
@@ -27,7 +34,11 @@ class Citizen:
         """For one answer."""
         self._ball = BalanceBall(count=agents)
         self._client = TrainerClient(
-            address, self._ball.behaviours, simulator=name, token=token, reconnect_s=10.0
+            address,
+            self._ball.behaviours,
+            simulator=name,
+            token=token,
+            **{"reconnect_s": 10.0, **options},
         )
         self._waits_since: float | None = None
         self._may_leave = threading.Event()

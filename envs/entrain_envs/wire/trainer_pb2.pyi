@@ -34,6 +34,13 @@ class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLOSE_REASON_UNSPECIFIED: _ClassVar[CloseReason]
     CLOSE_REASON_COMPLETED: _ClassVar[CloseReason]
     CLOSE_REASON_STOPPED: _ClassVar[CloseReason]
+
+class StepStanding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STEP_STANDING_UNSPECIFIED: _ClassVar[StepStanding]
+    STEP_STANDING_NOT_HELD: _ClassVar[StepStanding]
+    STEP_STANDING_HELD: _ClassVar[StepStanding]
+    STEP_STANDING_ANSWERED: _ClassVar[StepStanding]
 DTYPE_UNSPECIFIED: Dtype
 DTYPE_FLOAT32: Dtype
 DTYPE_UINT8: Dtype
@@ -50,6 +57,10 @@ STEP_TYPE_TRUNCATED: StepType
 CLOSE_REASON_UNSPECIFIED: CloseReason
 CLOSE_REASON_COMPLETED: CloseReason
 CLOSE_REASON_STOPPED: CloseReason
+STEP_STANDING_UNSPECIFIED: StepStanding
+STEP_STANDING_NOT_HELD: StepStanding
+STEP_STANDING_HELD: StepStanding
+STEP_STANDING_ANSWERED: StepStanding
 
 class ConnectRequest(_message.Message):
     __slots__ = ("hello", "step", "goodbye")
@@ -220,3 +231,19 @@ class Close(_message.Message):
     reason: CloseReason
     message: str
     def __init__(self, reason: _Optional[_Union[CloseReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class InquireRequest(_message.Message):
+    __slots__ = ("session_id", "instance_id", "sequence")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    instance_id: str
+    sequence: int
+    def __init__(self, session_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class InquireResponse(_message.Message):
+    __slots__ = ("standing",)
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    standing: StepStanding
+    def __init__(self, standing: _Optional[_Union[StepStanding, str]] = ...) -> None: ...

@@ -40,6 +40,11 @@ class TrainerStub(object):
                 request_serializer=entrain__envs_dot_wire_dot_trainer__pb2.ConnectRequest.SerializeToString,
                 response_deserializer=entrain__envs_dot_wire_dot_trainer__pb2.ConnectResponse.FromString,
                 _registered_method=True)
+        self.Inquire = channel.unary_unary(
+                '/entrain.v1.Trainer/Inquire',
+                request_serializer=entrain__envs_dot_wire_dot_trainer__pb2.InquireRequest.SerializeToString,
+                response_deserializer=entrain__envs_dot_wire_dot_trainer__pb2.InquireResponse.FromString,
+                _registered_method=True)
 
 
 class TrainerServicer(object):
@@ -54,6 +59,15 @@ class TrainerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Inquire(self, request, context):
+        """Whether the trainer has a Step that stays without its Act. Asked on a second connection, because
+        damage on the way can make a stream wait for ever although both ends answer pings. Answered at
+        once, also during an update. Needs the same token. Trainers older than this answer UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +75,11 @@ def add_TrainerServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=entrain__envs_dot_wire_dot_trainer__pb2.ConnectRequest.FromString,
                     response_serializer=entrain__envs_dot_wire_dot_trainer__pb2.ConnectResponse.SerializeToString,
+            ),
+            'Inquire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Inquire,
+                    request_deserializer=entrain__envs_dot_wire_dot_trainer__pb2.InquireRequest.FromString,
+                    response_serializer=entrain__envs_dot_wire_dot_trainer__pb2.InquireResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +110,33 @@ class Trainer(object):
             '/entrain.v1.Trainer/Connect',
             entrain__envs_dot_wire_dot_trainer__pb2.ConnectRequest.SerializeToString,
             entrain__envs_dot_wire_dot_trainer__pb2.ConnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Inquire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrain.v1.Trainer/Inquire',
+            entrain__envs_dot_wire_dot_trainer__pb2.InquireRequest.SerializeToString,
+            entrain__envs_dot_wire_dot_trainer__pb2.InquireResponse.FromString,
             options,
             channel_credentials,
             insecure,

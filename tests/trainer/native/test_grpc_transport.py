@@ -13,6 +13,7 @@ from grpc.aio import EOF, AbortError, InternalError, UsageError  # type: ignore[
 
 from entrain.native.connection import Connections
 from entrain.native.grpc_transport import STATUS, Service, fitting
+from entrain.native.inquiry import Inquiries
 from entrain.native.stream import END_CODES, EndCode
 from entrain.serving.front import Ending
 from entrain_envs import codec
@@ -85,7 +86,7 @@ class FakeContext:
 @pytest.fixture
 def service(world: Any) -> Service:
     """Of a trainer without a network."""
-    return Service(Connections(world.sessions), token=None)
+    return Service(Connections(world.sessions), Inquiries(world.sessions), token=None)
 
 
 async def connect(service: Any, context: FakeContext) -> None:
@@ -220,7 +221,9 @@ async def test_a_refusal_waits_until_the_welcome_is_on_its_way(
 async def test_a_simulator_that_does_not_read_keeps_no_stream_open(
     world: Any, walker: BehaviourSpec
 ) -> None:
-    service = Service(Connections(world.sessions, last_words_s=0.0), token=None)
+    service = Service(
+        Connections(world.sessions, last_words_s=0.0), Inquiries(world.sessions), token=None
+    )
     context = FakeContext()
     context.may_end_writes.clear()
     context.say_hello(walker)
@@ -234,7 +237,7 @@ async def test_after_close_new_streams_are_told_to_dial_again_later(
     world: Any, walker: BehaviourSpec
 ) -> None:
     connections = Connections(world.sessions)
-    service = Service(connections, token=None)
+    service = Service(connections, Inquiries(world.sessions), token=None)
     await connections.close(Ending.STOPPED, "", goodbye_s=0.0)
     context = FakeContext()
     context.say_hello(walker)

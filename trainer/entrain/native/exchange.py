@@ -98,6 +98,15 @@ class Exchange:
             self.act(nobody_waits)
         return True
 
+    def standing(self, sequence: int) -> pb.StepStanding:
+        """Whether the Step of this number came on the stream that is open, and was answered."""
+        participant = self._participant
+        # Of a resumed stream that has brought no Step yet, what came before must be sent again.
+        is_open = self._sender is not None and not self._may_repeat
+        if not is_open or sequence != participant.step_number:
+            return pb.STEP_STANDING_NOT_HELD
+        return pb.STEP_STANDING_HELD if participant.is_waiting else pb.STEP_STANDING_ANSWERED
+
     @property
     def _expected_sequence(self) -> int:
         """Of the Step whose turn it is."""

@@ -2,6 +2,7 @@
 
 from entrain.native.connection import HELLO_S, Connections
 from entrain.native.grpc_transport import GrpcServer
+from entrain.native.inquiry import Inquiries
 from entrain.native.sessions import Sessions
 from entrain.serving.front import Ending
 from entrain.serving.participants import Participants
@@ -32,7 +33,7 @@ class NativeFront:
         self._sessions = Sessions(participants, run_id=run_id)
         self.connections = Connections(self._sessions, hello_s=hello_s)
         """Carries streams, also those of another transport than gRPC."""
-        self._grpc = GrpcServer(participants.config, self.connections)
+        self._grpc = GrpcServer(participants.config, self.connections, Inquiries(self._sessions))
 
     def __repr__(self) -> str:
         return f"<NativeFront {self._grpc}: {len(self._participants)} simulators>"

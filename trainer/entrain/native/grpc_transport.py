@@ -6,7 +6,7 @@ gets an answer in words.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 import grpc
@@ -28,6 +28,7 @@ from entrain.native.address import (
 )
 from entrain.native.connection import Connections, Transport
 from entrain.native.credentials import TokenCheck, server_credentials
+from entrain.native.inquiry import Inquiries
 from entrain.native.stream import EndCode, StreamEnd
 from entrain.quoting import shortened
 from entrain.serving.limits import MAX_INT32, max_message_bytes
@@ -57,16 +58,20 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 class Service:
-    """Answers `Connect`. Owned by the event loop."""
+    """Answers `Connect` and `Inquire`. Owned by the event loop."""
 
-    def __init__(self, connections: Connections, *, token: TokenCheck | None) -> None:
+    def __init__(
+        self, connections: Connections, inquiries: Inquiries, *, token: TokenCheck | None
+    ) -> None:
         """No calls yet.
 
         Args:
             connections: carries the streams.
+            inquiries: answers questions about a Step.
             token: what simulators must show; None lets everyone in.
         """
         self._connections = connections
+        self._inquiries = inquiries
         self._token = token
 
     def __repr__(self) -> str:
@@ -75,12 +80,25 @@ class Service:
     @property
     def rpc_handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
         """The handler to register with a gRPC server."""
+        # On the wire a unary call is a stream of one message each way. Handled as such, a call
+        # whose message never comes can be ended after a while.
+        methods = {"Connect": self.connect, "Inquire": self.inquire}
         return grpc.method_handlers_generic_handler(
-            SERVICE_NAME, {"Connect": grpc.stream_stream_rpc_method_handler(self.connect)}
+            SERVICE_NAME,
+            {name: grpc.stream_stream_rpc_method_handler(each) for name, each in methods.items()},
         )
 
     async def connect(self, _requests: AsyncIterator[bytes], context: Context) -> None:
-        """Carry one call from its beginning to its end."""
+        """Carry a simulator's stream from its beginning to its end."""
+        await self._carry(self._connections.carry, context)
+
+    async def inquire(self, _requests: AsyncIterator[bytes], context: Context) -> None:
+        """Carry a question about a Step, and its answer."""
+        await self._carry(self._inquiries.carry, context)
+
+    async def _carry(
+        self, carry: Callable[[Transport], Awaitable[StreamEnd]], context: Context
+    ) -> None:
         peer = peer_host(context.peer())
         try:
             self._check_token(context, peer)
@@ -89,7 +107,7 @@ class Service:
         else:
             # The call's own methods: no Python of ours between them and the stream's tasks.
             transport = Transport(peer, context.read, context.write, BaseError)
-            how = await self._connections.carry(transport)
+            how = await carry(transport)
         await self._end(context, how)
 
     def _check_token(self, context: Context, peer: str) -> None:
@@ -118,15 +136,19 @@ def fitting(words: str) -> str:
 class GrpcServer:
     """Listens where the configuration says. Owned by the event loop."""
 
-    def __init__(self, config: ServerConfig, connections: Connections) -> None:
+    def __init__(
+        self, config: ServerConfig, connections: Connections, inquiries: Inquiries
+    ) -> None:
         """Nothing is listened on yet. ConfigError if the address is wrong or too exposed.
 
         Args:
             config: address, certificates, token, reflection, longest message.
             connections: carries the streams.
+            inquiries: answers questions about a Step.
         """
         self._config = config
         self._connections = connections
+        self._inquiries = inquiries
         self._address = parse_address(config.address)
         check_exposure(self._address, config)
         self._server: grpc.aio.Server | None = None
@@ -141,7 +163,8 @@ class GrpcServer:
         credentials = server_credentials(self._config)
         token = None if self._config.token_file is None else TokenCheck(self._config.token_file)
         self._warn_of_exposure(token)
-        address = await self._listen(Service(self._connections, token=token), credentials)
+        service = Service(self._connections, self._inquiries, token=token)
+        address = await self._listen(service, credentials)
         await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
         return address
 

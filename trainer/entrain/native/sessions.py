@@ -1,5 +1,7 @@
 """The sessions of all simulators that speak the native wire, and what each is told in Welcome."""
 
+import hmac
+
 from entrain.native.hello import ParsedHello
 from entrain.native.session import Session
 from entrain.serving.limits import max_message_bytes
@@ -34,8 +36,8 @@ class Sessions:
         Raises:
             BadHelloError, RefusedHelloError, LimitError: it is not welcome; nothing was changed.
         """
-        session = self._by_id.get(hello.resume_session_id)
-        if session is not None and self._may_resume(session, hello):
+        session = self.of_process(hello.resume_session_id, hello.join.instance_id)
+        if session is not None:
             self.participants.admission.check_resume(hello.join, session.participant)
             self.participants.resume(session.participant, hello.join.peer)
             return session, True
@@ -44,11 +46,15 @@ class Sessions:
         session = self._by_id[participant.id] = Session(participant, self.participants)
         return session, False
 
-    @staticmethod
-    def _may_resume(session: Session, hello: ParsedHello) -> bool:
-        participant = session.participant
-        is_same_process = participant.identity.instance_id == hello.join.instance_id
-        return participant.is_live and is_same_process
+    def of_process(self, session_id: str, instance_id: str) -> Session | None:
+        """The session of that id, if it is live and belongs to that process."""
+        session = self._by_id.get(session_id)
+        if session is None or not session.participant.is_live:
+            return None
+        # Both ids are 128 random bits that only the simulator and the trainer know.
+        expected = session.participant.identity.instance_id
+        is_same_process = hmac.compare_digest(expected.encode(), instance_id.encode())
+        return session if is_same_process else None
 
     def _forget_the_gone(self) -> None:
         self._by_id = {id_: each for id_, each in self._by_id.items() if each.participant.is_live}

@@ -1,0 +1,134 @@
+"""Opens a stream to a trainer and greets it, again and again until it answers or patience is over.
+
+This module does not know gRPC, Steps, or what became of the stream before.
+"""
+
+import logging
+from collections.abc import Callable
+
+from entrain_envs.connection import Connection
+from entrain_envs.errors import (
+    BrokenStreamError,
+    ConnectionLostError,
+    MisfitError,
+    NoRoomError,
+    RefusedError,
+    StoppedError,
+    TrainerClosed,
+    WireError,
+)
+from entrain_envs.greeting import Welcome, read_welcome
+from entrain_envs.patience import Patience
+from entrain_envs.wire import trainer_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+GREETING_TIMEOUT_S = 30.0
+"""Longest wait for a Welcome on an open stream."""
+
+GOODBYE_TIMEOUT_S = 2.0
+"""Longest wait, after a Goodbye, for the trainer to end the stream."""
+
+
+class Dialler:
+    """See the module. For one trainer and one simulator."""
+
+    def __init__(
+        self,
+        address: str,
+        hello: pb.Hello,
+        *,
+        open_connection: Callable[[], Connection],
+        can_wait: bool,
+    ) -> None:
+        """Nothing is dialled yet.
+
+        Args:
+            address: of the trainer, for messages.
+            hello: says who dials; its `resume_session_id` is filled in here.
+            open_connection: opens a stream.
+            can_wait: whether a trainer that stops may come back.
+        """
+        self.address = address
+        self.simulator = hello.simulator
+        self.instance_id = hello.instance_id
+        self._hello = hello
+        self._open = open_connection
+        self._can_wait = can_wait
+
+    def dial(
+        self, patience: Patience, error: BrokenStreamError, *, resume: str
+    ) -> tuple[Connection, Welcome]:
+        """Greet the trainer until it answers or patience is over.
+
+        Args:
+            patience: how long.
+            error: why it is dialled.
+            resume: id of the session to go on with; empty: a new one.
+
+        Raises:
+            ConnectionLostError: nobody answered.
+            MisfitError, NoRoomError, TrainerClosed: an answer, but no Welcome.
+        """
+        self._hello.resume_session_id = resume
+        has_stopped = isinstance(error, StoppedError)
+        while patience.wait():
+            try:
+                return self._greet(timeout_s=patience.limit(GREETING_TIMEOUT_S))
+            except BrokenStreamError as latest:
+                if str(latest) != str(error):
+                    logger.warning("%s: no answer (%s); dialling again", self.address, latest)
+                error = latest
+        if has_stopped:
+            raise TrainerClosed(f"{self.address} stopped and did not come back: {error}") from None
+        raise ConnectionLostError(
+            f"no trainer answered at {self.address} within {patience.total_s:g} s ({error}). "
+            "Usual causes: the trainer is not running; it listens on another address or port, or "
+            "only on its own machine; one side uses TLS and the other does not, or does not trust "
+            "its certificate"
+        )
+
+    def _greet(self, *, timeout_s: float) -> tuple[Connection, Welcome]:
+        """Open a stream, say Hello, and read the Welcome; otherwise the stream is let go."""
+        connection = self._open()
+        try:
+            response = self._say_hello(connection, timeout_s)
+            return connection, read_welcome(response, address=self.address)
+        except (BrokenStreamError, RefusedError, WireError):
+            connection.end(timeout_s=0.0)
+            raise
+        except BaseException as error:
+            # The trainer may have made a session, which it would keep for a while.
+            leave(connection, reason=f"{type(error).__name__} instead of a Welcome")
+            raise
+
+    def _say_hello(self, connection: Connection, timeout_s: float) -> pb.ConnectResponse:
+        """Say Hello and wait for the answer. A Close is raised."""
+        connection.send(pb.ConnectRequest(hello=self._hello))
+        try:
+            response = connection.receive(timeout_s=timeout_s)
+        except NoRoomError as error:
+            raise NoRoomError(self.refusal(error)) from None
+        except RefusedError as error:
+            # The next Hello would be the same.
+            raise MisfitError(self.refusal(error)) from None
+        if response.HasField("close"):
+            raise self.closed(response.close)
+        return response
+
+    def refusal(self, error: RefusedError) -> str:
+        """What the trainer said, and to whom."""
+        return f"{self.address} refused '{self.simulator}': {error}"
+
+    def closed(self, close: pb.Close) -> StoppedError | TrainerClosed:
+        """What a Close means: the run is over, or the trainer may come back."""
+        words = close.message or pb.CloseReason.Name(close.reason)
+        if close.reason == pb.CLOSE_REASON_STOPPED and self._can_wait:
+            return StoppedError(words)
+        return TrainerClosed(f"{self.address} is done: {words}")
+
+
+def leave(connection: Connection, *, reason: str) -> None:
+    """Say Goodbye on a stream, and wait a little for the trainer to end it."""
+    connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason=reason)))
+    connection.end(timeout_s=GOODBYE_TIMEOUT_S)
