@@ -56,13 +56,18 @@ def test_the_pictures_of_the_readme_are_small_animations() -> None:
 
 def test_every_claim_has_its_command_its_date_and_its_place_in_the_diary() -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    claims = page.split("\n## ")[1:-1]  # the last section says what is not measured
-    assert len(claims) == 12
-    for claim in claims:
-        assert re.search(r"\*\*(Claim|Withdrawn)\.\*\*", claim), claim
-        for part in ("Command", r"2026-\d\d-\d\d", r"benchmarks/log/2026-"):
+    assert len(page.splitlines()) <= 100, "a page that is read at a glance"
+    *themes, trainer = page.split("\n## ")[1:]
+    rows = [line for line in trainer.splitlines() if line.startswith("| ")][1:]
+    assert len(themes) >= 3
+    assert len(rows) >= 8
+    for claim in [*themes, *rows]:
+        for part in (
+            r"`(python -m|make|pytest|entrain)\s",
+            r"2026-\d\d-\d\d",
+            "benchmarks/log/2026-",
+        ):
             assert re.search(part, claim), (part, claim)
-        assert len(claim.splitlines()) <= 40, "one screen a claim"
 
 
 def test_the_diary_names_its_files_by_date_and_topic() -> None:
