@@ -1,5 +1,6 @@
 """One exchange of one CartPole in the simulator passes few files of ours, and makes few calls."""
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,14 @@ class CountingConnection(NeverSilent):
             self.calls[path.name] += 1
 
 
+def files_of_a_simulators_exchange() -> set[str]:
+    """The names that ARCHITECTURE.md gives in "The path of one observation"."""
+    page = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = page.split("\n| simulator | ")[1].split("\n| trainer: wire")[0].splitlines()
+    paths = [path for row in rows for path in re.findall(r"`([a-z_/]+\.py)`", row)]
+    return {path.rpartition("/")[2] for path in paths}
+
+
 def test_an_exchange_passes_eight_files_and_forty_calls_of_ours_at_most() -> None:
     environment = GymnasiumEnvironment(lambda: gymnasium.make("CartPole-v1"), behaviour="pole")
     connection = CountingConnection(environment)
@@ -59,5 +68,6 @@ def test_an_exchange_passes_eight_files_and_forty_calls_of_ours_at_most() -> Non
     )
     assert run(environment, client).exchanges == WARM + MEASURED - 1
     # The connection itself, a stand-in here, is one file more and two calls: send and receive.
+    assert {*connection.calls, "connection.py"} == files_of_a_simulators_exchange()
     assert len(connection.calls) + 1 <= 8, connection.calls
     assert connection.calls.total() / MEASURED + 2 <= 40, connection.calls
