@@ -90,6 +90,44 @@ class Update:
     """What set in with this update, each in a line that begins with the update's number."""
 
 
+class Findings:
+    """What was found wrong with one policy's updates, over all sittings."""
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
+        self._lines: deque[str] = deque(maxlen=MOST_WARNINGS)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Each begins with its update's number; the newest ones, if there are many."""
+        return tuple(self._lines)
+
+    def of(self, metrics: Metrics, *, update: int, progress: float) -> Sequence[str]:
+        """What set in with this update."""
+        found = self._diagnostics.findings(metrics, progress=progress)
+        lines = [f"update {update}: {words}" for words in found]
+        self._lines.extend(lines)
+        return lines
+
+    def of_left_out(self, num_steps: int, *, update: int) -> str:
+        """That a rollout of so many steps was left out at a resume."""
+        line = (
+            f"update {update}: the rollout of {num_steps:,} env steps that no setting can learn "
+            "from is left out; the steps stay counted"
+        )
+        self._lines.append(line)
+        return line
+
+    def state(self) -> State:
+        """What decides how it goes on."""
+        return {"diagnostics": self._diagnostics.state(), "warnings": list(self._lines)}
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self._diagnostics.load_state(state["diagnostics"])
+        self._lines.extend(state["warnings"])
+
+
 class Trainer:
     """Serves one policy's agents and learns from them until its total steps are reached.
 
@@ -120,14 +158,13 @@ class Trainer:
             algorithm: learns from it.
             diagnostics: finds what is wrong with how it learns.
             recorder: is told of every update.
-            learners: run the updates.
+            learners: run them.
             total_steps: env steps after which it is done.
             policy_lag: see `Learner`.
             goes_on: asked when it has diverged: whether others still learn, so that it is to act.
             clock: seconds.
         """
-        self.behaviour = behaviour
-        self.total_steps = total_steps
+        self.behaviour, self.total_steps = behaviour, total_steps
         self.divergence: TrainingDivergedError | None = None
         """Why it learns no more, if it does not."""
         self._goes_on = goes_on
@@ -142,12 +179,11 @@ class Trainer:
             note_update=self._note_update,
         )
         self._loop = PolicyLoop(actor, collector, self, clock=clock)
-        self._diagnostics = diagnostics
+        self._findings = Findings(diagnostics)
         self._recorder = recorder
         self._clock = clock
         self._began_s = clock()
         self._earlier = Progress()
-        self._warnings: deque[str] = deque(maxlen=MOST_WARNINGS)
 
     def __repr__(self) -> str:
         return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
@@ -175,8 +211,8 @@ class Trainer:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Findings about updates, over all sittings; the newest ones, if there are many."""
-        return tuple(self._warnings)
+        """Findings about updates, over all sittings."""
+        return self._findings.lines
 
     @property
     def is_complete(self) -> bool:
@@ -274,11 +310,7 @@ class Trainer:
             **self._loop.stopwatch.metrics(lesson.rollout.num_steps),
         }
         done = self._learner.progress_before(lesson)
-        warnings = [
-            f"update {self._learner.version}: {words}"
-            for words in self._diagnostics.findings(metrics, progress=done)
-        ]
-        self._warnings.extend(warnings)
+        warnings = self._findings.of(metrics, update=self._learner.version, progress=done)
         self._recorder.record(
             Update(
                 behaviour=self.behaviour,
@@ -297,7 +329,7 @@ class Trainer:
             progress=self.progress,
             total_steps=self.total_steps,
             ledger=self.ledger.state(),
-            warnings=(*self._warnings, *divergence),
+            warnings=(*self.warnings, *divergence),
             diverged="".join(divergence),
             left_out_steps=self._learner.left_out_steps,
         )
@@ -313,8 +345,7 @@ class Trainer:
             "collector": self._collector.state(),
             "collects": self._loop.collector is self._collector,
             "unanswered": None if evaluation is None else evaluation.batch.state(),
-            "diagnostics": self._diagnostics.state(),
-            "warnings": list(self._warnings),
+            **self._findings.state(),
         }
 
     def load_state(self, state: State) -> None:
@@ -323,10 +354,12 @@ class Trainer:
         self._actor.load_state(state["actor"])
         self._collector.load_state(state["collector"])
         self._learner.load_state(state)
-        self._diagnostics.load_state(state["diagnostics"])
-        self._warnings.extend(state["warnings"])
+        self._findings.load_state(state)
         if self._learner.was_left_out:
-            self._say_what_was_left_out()
+            words = self._findings.of_left_out(
+                self._learner.was_left_out, update=self._learner.version + 1
+            )
+            logger.warning("policy '%s', %s", self.behaviour, words)
         if not state["collects"]:
             self._end_or_begin_again()
         unanswered = state["unanswered"]
@@ -335,14 +368,6 @@ class Trainer:
             if unanswered is None
             else self._actor.evaluate(SlotTimesteps.from_state(unanswered))
         )
-
-    def _say_what_was_left_out(self) -> None:
-        words = (
-            f"update {self._learner.version + 1}: the rollout of {self._learner.was_left_out:,} "
-            "env steps that no setting can learn from is left out; the steps stay counted"
-        )
-        self._warnings.append(words)
-        logger.warning("policy '%s', %s", self.behaviour, words)
 
     def _end_or_begin_again(self) -> None:
         """The run had its total steps; it may have been resumed with more."""

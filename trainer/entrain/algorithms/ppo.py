@@ -44,20 +44,21 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
 
 from entrain import metrics
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.algorithms.all_or_nothing import all_or_nothing
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
-from entrain.algorithms.divergence import explain, explain_returns
 from entrain.algorithms.entropy import Entropy, Regularizer, regularize
+from entrain.algorithms.finiteness import FiniteGuard, left_out
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
-from entrain.algorithms.objective import make_objective, value_streams
+from entrain.algorithms.objective import Objective, make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import (
@@ -65,11 +66,10 @@ from entrain.algorithms.telemetry import (
     explained_variances,
     exploration_metrics,
     mean_over_epochs,
-    non_finite,
 )
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
-from entrain.errors import CheckpointError, TrainingDivergedError, UnlearnableRolloutError
+from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Estimate, Minibatch, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.value_normalization import completed
@@ -78,7 +78,6 @@ from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
 _ENTROPY_REGULARIZER = Entropy()
-
 
 LATER_PARTS = ("normalizes_rewards", "num_mixed")
 """Of its state; a checkpoint may be older."""
@@ -123,20 +122,13 @@ class PPO:
             ranks=ranks,
         )
         self._regularizer = regularizer
-        self._objective = make_objective(
-            entropy,
-            value_streams(
-                policy.value_head.streams,
-                entropy,
-                discount=discount,
-                gae_lambda=config.gae_lambda,
-            ),
-        )
+        self._objective = _objective(policy, discount=discount, gae_lambda=config.gae_lambda)
         self._temperature = make_temperature(entropy, policy.spec.action)
         self.loss = PPOLoss(
             policy, config, regularizer, is_soft=self._objective.is_soft, ranks=ranks
         )
         """Of a minibatch."""
+        self._guard = FiniteGuard(policy, config, ranks=ranks)
         self._version = 0
         self._num_mixed = 0
         """Rollouts to come with rewards in two units; see `load_state`."""
@@ -165,7 +157,7 @@ class PPO:
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient
         estimate = self.estimate(rollout, entropy_coefficient=alpha)
-        self._require_finite_returns(rollout, estimate)
+        self._guard.require_returns(rollout, estimate, update=self._version + 1)
         explicit = alpha / estimate.scale
         minibatches, epochs = self._learn_or_restore(
             rollout, estimate, replace(coefficients, entropy_coefficient=explicit), cancelled
@@ -256,7 +248,7 @@ class PPO:
                 try:
                     self._learn(rollout, estimate, standing, cancelled, num_epochs=1)
                 except TrainingDivergedError as still:
-                    raise self._left_out(still, rollout) from None
+                    raise left_out(still, rollout) from None
                 raise error
 
     def _learn(
@@ -282,7 +274,12 @@ class PPO:
                     raise UpdateCancelled
                 self._descend(minibatch, coefficients, log)
             epochs.append(log.metrics(clip_range=coefficients.clip_range, ranks=self._ranks))
-            self._require_finite(epochs, minibatches.all_steps.steps)
+            self._guard.require_epoch(
+                epochs,
+                minibatches.all_steps.steps,
+                has_finite_weights=self._optimizer.is_finite,
+                update=self._version + 1,
+            )
             if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
         return minibatches, epochs
@@ -303,42 +300,8 @@ class PPO:
         norm = self._optimizer.step(loss, learning_rate=rate, weight=num_steps)
         log.add(terms, minibatch.mask, norm)
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Restore all that an update changes if the block ends early, whatever the reason."""
-        optimizer, generator = self._optimizer.snapshot(), self._generator.get_state()
-        normalizer = self._policy.value_head.normalizer
-        statistics = {name: buffer.clone() for name, buffer in normalizer.named_buffers()}
-        try:
-            yield
-        except BaseException:
-            self._optimizer.restore(optimizer)
-            self._generator.set_state(generator)
-            for name, buffer in normalizer.named_buffers():
-                buffer.copy_(statistics[name])
-            raise
-
-    def _require_finite_returns(self, rollout: Rollout, estimate: Estimate) -> None:
-        found = estimate.return_[rollout.valid], estimate.advantage[rollout.valid]
-        if self._ranks.any(not all(bool(torch.isfinite(each).all()) for each in found)):
-            raise self._left_out(
-                self._diverged(explain_returns(rollout, self._policy.config)), rollout
-            )
-
-    def _require_finite(self, epochs: list[Metrics], rollout: Rollout) -> None:
-        if self._ranks.any(bool(non_finite(epochs[-1])) or not self._optimizer.is_finite):
-            options = self._policy.config, self._config
-            raise self._diverged(explain(epochs[-1], rollout, *options, epoch=len(epochs)))
-
-    @staticmethod
-    def _left_out(error: TrainingDivergedError, rollout: Rollout) -> UnlearnableRolloutError:
-        steps = f"{rollout.num_steps:,} env steps"
-        return UnlearnableRolloutError(f"{error}. A resumed run leaves this rollout of {steps} out")
-
-    def _diverged(self, why: str) -> TrainingDivergedError:
-        return TrainingDivergedError(
-            f"update {self._version + 1} of policy '{self._policy.spec.name}' {why}"
-        )
+    def _all_or_nothing(self) -> AbstractContextManager[None]:
+        return all_or_nothing(self._optimizer, self._generator, self._policy.value_head.normalizer)
 
     def state(self) -> State:
         """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""
@@ -354,12 +317,7 @@ class PPO:
 
     def load_state(self, state: State) -> None:
         """Continue exactly from `state`; CheckpointError if it is of another network."""
-        for name in self.state():
-            if name not in state and name not in LATER_PARTS:
-                raise CheckpointError(
-                    f"the checkpoint's algorithm has no '{name}' (it has: "
-                    f"{', '.join(sorted(state))}); it was written by another version of entrain"
-                )
+        _require_parts(state, [name for name in self.state() if name not in LATER_PARTS])
         head, normalizes_rewards = self._policy.value_head, self._policy.config.normalize_rewards
         load_weights(self._policy, completed(state["policy"], len(head.streams)))
         if not head.normalizer.normalizes:
@@ -373,3 +331,18 @@ class PPO:
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._temperature.load_state(state["temperature"])
         self._version = int(state["version"])
+
+
+def _objective(policy: ActorCritic, *, discount: float, gae_lambda: float) -> Objective:
+    entropy, names = policy.config.entropy, policy.value_head.streams
+    streams = value_streams(names, entropy, discount=discount, gae_lambda=gae_lambda)
+    return make_objective(entropy, streams)
+
+
+def _require_parts(state: State, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in state:
+            raise CheckpointError(
+                f"the checkpoint's algorithm has no '{name}' (it has: "
+                f"{', '.join(sorted(state))}); it was written by another version of entrain"
+            )
