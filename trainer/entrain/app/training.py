@@ -32,6 +32,7 @@ from entrain.app.folder_keeper import Keeper, Unkept
 from entrain.app.launcher import Launcher
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
+from entrain.app.serving_tasks import ServingTasks
 from entrain.app.threads import available_processors, make_learners
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
@@ -89,15 +90,13 @@ class TrainingRun:
         self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self)
-        self._behaviours: dict[str, Behaviour] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._tasks = ServingTasks(self._trainers, guard=self._until_failure, announced=self._show)
         self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
         self._front = make_front(self._participants, run_id=folder.name)
         self._checkpointing = make_checkpointing(
             config.checkpoints, folder, keeper or Unkept(), restored
         )
         self._reporting = Reporting(config, folder, display, self._participants)
-        self._serving: list[asyncio.Task[None]] = []
         self._over = asyncio.Event()
         self._is_complete = False
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
@@ -172,25 +171,25 @@ class TrainingRun:
     async def _train(self, stop: asyncio.Event, launcher: Launcher) -> Outcome:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
-            self._group = trainers
-            self._start_trainers(tuple(self._behaviours.values()), trainers)
-            patience = watch_simulators(self._participants, self._config, launcher, self._address)
-            watching = [
-                watchers.create_task(self._look_around()),
-                watchers.create_task(self._until_failure(patience)),
-            ]
-            try:
+            with self._tasks.within(trainers):
+                watching = self._watch(watchers, launcher)
                 await any_of(stop, self._over)
-            finally:
-                self._group = None
             for task in watching:
                 task.cancel()
             self._front.pause()
-            await self._drain()
+            await self._tasks.drain(timeout_s=self._config.stop_timeout_s)
         self._show()
         if self._is_complete and not self._has_diverged:
             return "completed"
         return "stopped" if stop.is_set() and not self._has_diverged else "failed"
+
+    def _watch(self, group: asyncio.TaskGroup, launcher: Launcher) -> Sequence[asyncio.Task[None]]:
+        """What goes on beside the trainers."""
+        patience = watch_simulators(self._participants, self._config, launcher, self._address)
+        return [
+            group.create_task(self._look_around()),
+            group.create_task(self._until_failure(patience)),
+        ]
 
     @property
     def _has_diverged(self) -> bool:
@@ -202,25 +201,7 @@ class TrainingRun:
         for behaviour in behaviours:
             episodes = self.trainers[behaviour.name].episodes
             episodes.watch(self._reporting.watch(behaviour.name))
-            self._behaviours[behaviour.name] = behaviour
-        if self._group is not None:
-            self._start_trainers(behaviours, self._group)
-
-    def _start_trainers(self, behaviours: Sequence[Behaviour], group: asyncio.TaskGroup) -> None:
-        # Soon: whoever brought the behaviours has then joined.
-        asyncio.get_running_loop().call_soon(self._announce, behaviours)
-        for behaviour in behaviours:
-            self._start_trainer(behaviour, group)
-
-    def _start_trainer(self, behaviour: Behaviour, group: asyncio.TaskGroup) -> None:
-        trainer = self.trainers[behaviour.name]
-        running = self._until_failure(trainer.run(behaviour.batcher))
-        self._serving.append(group.create_task(running))
-
-    def _announce(self, behaviours: Sequence[Behaviour]) -> None:
-        for behaviour in behaviours:
-            logger.info("new behaviour: %s", behaviour.spec)
-        self._show()
+        self._tasks.add(behaviours)
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
         """Do `work`; end the run, and save it, if no simulator is left or no policy learns."""
@@ -264,27 +245,13 @@ class TrainingRun:
         if self._trainers.have_state:
             self._checkpointing.save_if_due(self.env_steps, self.state)
 
-    async def _drain(self) -> None:
-        """Wait for running updates, but not longer than the configuration allows."""
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=self._config.stop_timeout_s)
-        if not all(task.done() for task in self._serving):
-            logger.warning(
-                "the update takes longer than stop_timeout_s %g: it is given up, and done "
-                "again when the run is resumed",
-                self._config.stop_timeout_s,
-            )
-            self._trainers.interrupt()
-
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
         if outcome == "completed":
             await self._front.stop(Ending.COMPLETED, "training is complete")
         else:
             await self._front.stop(Ending.STOPPED, "the trainer stops and may come back")
-        for name, behaviour in self._behaviours.items():
-            # The trainer learns from a batch who left, and there is no batch after the last one.
-            self.trainers[name].release(behaviour.slots.take_released)
+        self._tasks.release()
         # A run that diverges as soon as it is resumed must not push older checkpoints out.
         has_steps = self.env_steps > self._checkpointing.saved_at
         is_new = has_steps or self._trainers.leave_out or not self._has_diverged
