@@ -184,7 +184,7 @@ class Recorder:
         logger.info("recorded %s", self._summary())
 
     def _summary(self) -> str:
-        steps = "every step" if self._stride == 1 else f"every {self._stride}th step"
+        steps = "every step" if self._stride == 1 else f"one of {self._stride} steps"
         episodes = "1 episode" if self._episode == 1 else f"{self._episode} episodes"
         kib = self._path.stat().st_size / 1024
         return f"{episodes} to {self._path}: {len(self._frames)} pictures, {steps}, {kib:,.0f} KiB"
