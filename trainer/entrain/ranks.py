@@ -77,8 +77,9 @@ class OneRank:
         """See `Ranks.std_mean`."""
         if x.numel() < 2:
             return None
-        std, mean = torch.std_mean(x)
-        return std, mean
+        # A processor sums float32 in float64; a GPU does not, and would lose squares below 1e-38.
+        std, mean = torch.std_mean(x.double() if x.is_cuda else x)
+        return std.to(x.dtype), mean.to(x.dtype)
 
     def any(self, flag: bool) -> bool:
         """`flag` itself."""

@@ -84,6 +84,19 @@ def test_no_bit_of_what_is_learned_depends_on_the_unit_of_rewards(case: str) -> 
         ]
 
 
+def test_the_first_update_learns_values_also_where_they_are_clipped() -> None:
+    # A critic that has seen no reward has said 0, far from these returns.
+    policy = made_policy(HYBRID)
+    policy.value_head.normalizer.scale.fill_(0.0)
+    ppo = made_ppo(policy, value_clip_range=0.01, num_epochs=40, learning_rate=0.02)
+    rollout = made_rollout(policy, (40,))
+    metrics = ppo.update(
+        replace(rollout, reward=1e6 + rollout.reward, next_value=0.0 * rollout.next_value),
+        progress=0.0,
+    )
+    assert metrics["loss/value"] < 0.9
+
+
 def test_without_normalised_values_it_does() -> None:
     one = learned(1.0, network=SHARED, normalize_values=False)
     other = learned(2.0**20, network=SHARED, normalize_values=False)

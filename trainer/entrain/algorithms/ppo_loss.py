@@ -126,10 +126,17 @@ class PPOLoss:
         return_ = minibatch.estimate.return_
         if self._config.value_clip_range == 0.0:
             return value_error(value, return_).sum(dim=-1)
-        old_value = self._policy.value_head.normalizer.normalized(minibatch.steps.value)
-        return clipped_value_error(
-            value, old_value, return_, clip_range=self._config.value_clip_range
-        ).sum(dim=-1)
+        normalizer, said = self._policy.value_head.normalizer, minibatch.steps.value
+        error = clipped_value_error(
+            value,
+            normalizer.normalized(said),
+            return_,
+            clip_range=self._config.value_clip_range,
+        )
+        if normalizer.normalizes:
+            # A critic that had seen no reward said 0, which is nothing to stay near.
+            error = torch.where(said == 0.0, value_error(value, return_), error)
+        return error.sum(dim=-1)
 
     def _regularization_and_entropy(
         self, distribution: ActionDistribution, steps: Rollout, *, is_weighted: bool
