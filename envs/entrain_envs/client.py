@@ -30,7 +30,7 @@ from entrain_envs.errors import (
     WireError,
 )
 from entrain_envs.greeting import NOT_JOINED, Welcome, write_hello
-from entrain_envs.patience import Patience
+from entrain_envs.patience import Patience, usual_reconnect_s
 from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence, Wait
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
@@ -61,7 +61,8 @@ class TrainerClient:
         tls_key: PEM file of its private key.
         connect_s: how long to wait for a trainer that is not up yet.
         reconnect_s: how long to wait for a trainer that went away. With 0, a trainer that
-            stops ends the session, and a broken stream is dialled again only once.
+            stops ends the session, and a broken stream is dialled again only once. None:
+            $ENTRAIN_RECONNECT_S, which a trainer sets for what it launches, or else 60.
         max_message_mib: largest message in either direction.
         max_agents: most agents alive at once, 0 if unknown.
         silence_s: how long a step may stay unanswered before the trainer is asked, on a second
@@ -84,7 +85,7 @@ class TrainerClient:
         tls_certificate: Path | None = None,
         tls_key: Path | None = None,
         connect_s: float = 300.0,
-        reconnect_s: float = 60.0,
+        reconnect_s: float | None = None,
         max_message_mib: float = 256.0,
         max_agents: int = 0,
         silence_s: float = SILENCE_S,
@@ -103,6 +104,8 @@ class TrainerClient:
             max_message_mib=max_message_mib,
         )
         self._specs = _by_name(behaviours)
+        if reconnect_s is None:
+            reconnect_s = usual_reconnect_s()
         dialler = Dialler(
             address,
             write_hello(behaviours, simulator=simulator, max_agents=max_agents),

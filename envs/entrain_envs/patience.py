@@ -3,8 +3,14 @@
 The clock and the sleep function are passed in.
 """
 
+import os
 import random
 from collections.abc import Callable
+
+from entrain_envs.errors import OptionError
+
+RECONNECT_VARIABLE = "ENTRAIN_RECONNECT_S"
+"""Environment variable; a trainer sets it to 0 for the simulators that it launches."""
 
 FIRST_DELAY_S = 0.1
 """Wait before the second try; each later wait is twice as long as the one before."""
@@ -39,3 +45,18 @@ class Patience:
     def limit(self, timeout_s: float) -> float:
         """`timeout_s` or the time left, whichever is less, but at least a second."""
         return max(1.0, min(timeout_s, self._deadline_s - self._clock()))
+
+
+def usual_reconnect_s() -> float:
+    """Seconds to wait for a trainer that went away, unless a simulator says otherwise.
+
+    OptionError if the variable holds no such number.
+    """
+    text = os.environ.get(RECONNECT_VARIABLE) or "60"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0.0:
+        raise OptionError(f"${RECONNECT_VARIABLE} is '{text}'; it must be a number of seconds")
+    return seconds

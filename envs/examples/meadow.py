@@ -183,7 +183,6 @@ if __name__ == "__main__":
                 sys.argv[1],
                 meadow.behaviours,
                 simulator=os.environ.get("ENTRAIN_SIMULATOR", "meadow"),
-                reconnect_s=float(os.environ.get("ENTRAIN_RECONNECT_S", "60")),
             ),
         )
     except MisfitError as refused:

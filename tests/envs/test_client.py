@@ -61,7 +61,7 @@ class World:
     """A client, the connections that it opened, and a clock that only sleeping moves."""
 
     def __init__(
-        self, *scripts: Script, reconnect_s: float = 60.0, connect_s: float = 300.0
+        self, *scripts: Script, reconnect_s: float | None = 60.0, connect_s: float = 300.0
     ) -> None:
         self._scripts = list(scripts)
         self.opened: list[ScriptedConnection] = []
@@ -450,6 +450,17 @@ def test_without_time_to_reconnect_a_stop_is_the_end(rows_of: RowsOf) -> None:
     with pytest.raises(TrainerClosed, match="SIGTERM"):
         world.client.exchange({"point": rows_of(POINT, FIRST)})
     assert list(world.said()) == ["hello", "step 1", "goodbye"]
+
+
+def test_a_launched_simulator_ends_with_its_trainer_unless_it_says_otherwise(
+    rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRAIN_RECONNECT_S", "0")
+    world = World([welcome(), close(pb.CLOSE_REASON_STOPPED, "SIGTERM")], reconnect_s=None)
+    world.client.connect()
+    with pytest.raises(TrainerClosed, match="SIGTERM"):
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+    assert world.now_s == 0.0
 
 
 def test_without_time_to_reconnect_a_broken_stream_is_dialled_once_more(rows_of: RowsOf) -> None:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from entrain_envs.patience import FIRST_DELAY_S, LONGEST_DELAY_S, Patience
+from entrain_envs.errors import OptionError
+from entrain_envs.patience import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    RECONNECT_VARIABLE,
+    Patience,
+    usual_reconnect_s,
+)
 
 
 class Clock:
@@ -78,3 +85,18 @@ def test_an_attempt_has_at_least_a_second() -> None:
     patience = clock.patience(10.0)
     clock.now_s += 11.0
     assert patience.limit(30.0) == 1.0
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 60.0), ("0", 0.0), ("2.5", 2.5)])
+def test_the_launching_trainer_decides_how_long_it_is_awaited(
+    monkeypatch: pytest.MonkeyPatch, text: str, seconds: float
+) -> None:
+    monkeypatch.setenv(RECONNECT_VARIABLE, text)
+    assert usual_reconnect_s() == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_a_time_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(RECONNECT_VARIABLE, text)
+    with pytest.raises(OptionError, match=f"is '{text}'; it must be a number of seconds"):
+        usual_reconnect_s()
