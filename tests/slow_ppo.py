@@ -44,7 +44,8 @@ def slow_steps(
     mean, std = 0.0, 1.0
     if config.advantage_normalization != "none" and len(advantages) > 1:
         mean = sum(advantages) / len(advantages)
-        std = math.sqrt(sum((a - mean) ** 2 for a in advantages) / (len(advantages) - 1)) + 1e-8
+        std = math.sqrt(sum((a - mean) ** 2 for a in advantages) / (len(advantages) - 1))
+        std = std + 1e-8 * abs(mean) or 1.0
     steps = []
     for cell, output in slow_outputs(policy, rollout):
         action = {name: tensor[cell] for name, tensor in rollout.action.items()}

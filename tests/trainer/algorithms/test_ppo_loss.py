@@ -226,7 +226,7 @@ def slow_loss(policy: ActorCritic, rollout: Rollout, config: PPOConfig) -> float
         action = {name: x[t : t + 1, b : b + 1] for name, x in rollout.action.items()}
         ratio = math.exp(float(distribution.log_prob(action)) - float(rollout.log_prob[t, b]))
         held = min(max(ratio, 1 - config.clip_range), 1 + config.clip_range)
-        normal = (advantage - mean) / (std + 1e-8)
+        normal = (advantage - mean) / (std + 1e-8 * abs(mean))
         total += -min(ratio * normal, held * normal)
         for head, return_ in enumerate(returns):
             value = float(output_at(policy, rollout, t, b).value[0, 0, head])
