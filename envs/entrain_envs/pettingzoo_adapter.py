@@ -5,20 +5,17 @@ copy without agents is reset. An agent whose mask allows nothing does not act no
 and its rewards add up until it acts again. This module does not import pettingzoo.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from entrain_envs.errors import EntrainEnvsError, FaultyEnvironmentError, OptionError, SpecError
-from entrain_envs.faults import blaming, blaming_the_start, close_all, fault_of
-from entrain_envs.first_calls import pass_what_is_taken
-from entrain_envs.gymnasium_spaces import NO_KINDS
-from entrain_envs.pettingzoo_agents import Actor, Agents
+from entrain_envs.errors import EntrainEnvsError, FaultyEnvironmentError, SpecError
+from entrain_envs.faults import blaming, fault_of
+from entrain_envs.pettingzoo_agents import Actor
+from entrain_envs.pettingzoo_copies import WHERE, PettingZooCopies
 from entrain_envs.pettingzoo_faults import parallel_reset_fault, parallel_step_fault
-from entrain_envs.precision import Subtraction
 from entrain_envs.rewards import one_number
-from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
@@ -30,58 +27,15 @@ MAX_IDLE_STEPS = 10_000
 _ASKED = object()
 """Stands for the outcome of a call that has not returned."""
 
-WHERE = "the PettingZoo environment"
-"""Begins messages about an environment, which has no name of its own here."""
 
-
-class PettingZooEnvironment:
+class PettingZooEnvironment(PettingZooCopies):
     """Copies of one parallel PettingZoo environment, as an `environment.Environment`."""
 
-    def __init__(
-        self,
-        make: Callable[[], Any],
-        *,
-        behaviour: str = "",
-        one_each: bool = False,
-        count: int = 1,
-        subtract: Sequence[Subtraction] = (),
-        kinds: Mapping[str, str] = NO_KINDS,
-    ) -> None:
-        """Make the copies.
-
-        Args:
-            make: makes one copy.
-            behaviour: name of the one behaviour that all agents share; if empty, behaviours are
-                named after agents, without their numbers.
-            one_each: give each possible agent its own behaviour.
-            count: how many copies.
-            subtract: from observations, before they are rounded to float32.
-            kinds: {observation: kind}, where they are not what they look like.
-        """
-        self._copies = make_copies(make, count)
-        self._agents = Agents(
-            self._copies,
-            behaviour=behaviour,
-            one_each=one_each,
-            subtract=subtract,
-            kinds=kinds,
-        )
-        self._open: set[Actor] = set()
-        """Who has got an action in its episode, so that an outcome is still to come."""
-
+    def __init__(self, make: Callable[[], Any], **options: Any) -> None:
+        """Make the copies; the arguments are those of `PettingZooCopies`."""
+        super().__init__(make, **options)
         self._earned: dict[Actor, float] = {}
         """Rewards of those who have not acted since."""
-
-        self._options: dict[str, Any] | None = None
-
-    @property
-    def behaviours(self) -> Sequence[BehaviourSpec]:
-        """One for each kind of agent."""
-        return self._agents.behaviours
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Pass these as options to each copy's next resets."""
-        self._options = dict(parameters) or None
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
         """Begin an episode in every copy, each with its own seed."""
@@ -103,10 +57,6 @@ class PettingZooEnvironment:
             if not self._step(index, chosen[index]):
                 self._go_on(index)
         return self._agents.batches()
-
-    def close(self) -> None:
-        """Close every copy."""
-        close_all(self._copies, where=WHERE)
 
     def _go_on(self, index: int) -> None:
         """Step a copy in which nobody may act, until somebody may."""
@@ -209,14 +159,3 @@ class PettingZooEnvironment:
         if actor not in self._earned:
             return reward
         return self._earned.pop(actor) + one_number(reward, f"agent {actor[1]}")
-
-
-def make_copies(make: Callable[[], Any], count: int) -> list[Any]:
-    """Make `count` copies, whose resets may be called with a seed and options."""
-    if count < 1:
-        raise OptionError(f"count is {count}; it must be at least 1")
-    with blaming_the_start(f"{WHERE} cannot be made: it"):
-        copies = [make() for _ in range(count)]
-    for copy in copies:
-        pass_what_is_taken(copy, where=WHERE, says=copy is copies[0])
-    return copies

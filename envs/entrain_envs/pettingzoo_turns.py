@@ -5,19 +5,17 @@ acted; what it earned before its first action is nobody's. An agent that died ge
 its environment selects it for the last time. This module does not import pettingzoo.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from entrain_envs.errors import FaultyEnvironmentError, SpecError
-from entrain_envs.faults import blaming, close_all
-from entrain_envs.gymnasium_spaces import NO_KINDS
-from entrain_envs.pettingzoo_adapter import MAX_IDLE_STEPS, WHERE, make_copies
-from entrain_envs.pettingzoo_agents import Actor, Agents
+from entrain_envs.faults import blaming
+from entrain_envs.pettingzoo_adapter import MAX_IDLE_STEPS
+from entrain_envs.pettingzoo_agents import Actor
+from entrain_envs.pettingzoo_copies import WHERE, PettingZooCopies
 from entrain_envs.pettingzoo_faults import last_fault
-from entrain_envs.precision import Subtraction
-from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
@@ -29,41 +27,8 @@ def takes_turns(environment: Any) -> bool:
     return callable(getattr(type(environment), "last", None))
 
 
-class TurnsEnvironment:
+class TurnsEnvironment(PettingZooCopies):
     """Copies of one turn-based PettingZoo environment, as an `environment.Environment`."""
-
-    def __init__(
-        self,
-        make: Callable[[], Any],
-        *,
-        behaviour: str = "",
-        one_each: bool = False,
-        count: int = 1,
-        subtract: Sequence[Subtraction] = (),
-        kinds: Mapping[str, str] = NO_KINDS,
-    ) -> None:
-        """Make the copies. The arguments are those of `PettingZooEnvironment`."""
-        self._copies = make_copies(make, count)
-        self._agents = Agents(
-            self._copies,
-            behaviour=behaviour,
-            one_each=one_each,
-            subtract=subtract,
-            kinds=kinds,
-        )
-        self._open: set[Actor] = set()
-        """Who has got an action in its episode, so that an outcome is still to come."""
-
-        self._options: dict[str, Any] | None = None
-
-    @property
-    def behaviours(self) -> Sequence[BehaviourSpec]:
-        """One for each kind of agent."""
-        return self._agents.behaviours
-
-    def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Pass these as options to each copy's next resets."""
-        self._options = dict(parameters) or None
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
         """Begin an episode in every copy, each with its own seed."""
@@ -86,10 +51,6 @@ class TurnsEnvironment:
                 copy.step(action)
             self._go_on(index)
         return self._agents.batches()
-
-    def close(self) -> None:
-        """Close every copy."""
-        close_all(self._copies, where=WHERE)
 
     def _begin(self, index: int, *, seed: int | None) -> None:
         gone = [agent for copy_index, agent in self._open if copy_index == index]

@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from entrain.quoting import shortened
+
 OptionPath: TypeAlias = tuple[str | int, ...]
 """Names of options, and positions in lists: ("simulators", "launch", 0, "count")."""
 
 _PLAIN_NAME: Final = re.compile(r"[^\s.'\"=]+")
 _MOST_SHOWN: Final = 60
-_MOST_QUOTED: Final = 200
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,7 @@ def one_line(text: str) -> str:
 
 def quoted(text: str) -> str:
     """What a user wrote, on one line; a long text is shortened in the middle."""
-    line = one_line(text)
-    if len(line) <= _MOST_QUOTED:
-        return line
-    half = _MOST_QUOTED // 2
-    return f"{line[:half]} ... {line[-half:]}"
+    return shortened(one_line(text))
 
 
 def _has(group: Any, part: str | int) -> bool:
