@@ -117,11 +117,11 @@ class Dialler:
         return response
 
     def refusal(self, error: RefusedError) -> str:
-        """What the trainer said, and to whom."""
+        """Words for a refusal: the trainer's reason, and the address that was dialled."""
         return f"{self.address} refused '{self.simulator}': {error}"
 
     def closed(self, close: pb.Close) -> StoppedError | TrainerClosed:
-        """What a Close means: the run is over, or the trainer may come back."""
+        """Turns a Close into its exception: the run is over, or the trainer may come back."""
         words = close.message or pb.CloseReason.Name(close.reason)
         if close.reason == pb.CLOSE_REASON_STOPPED and self._can_wait:
             return StoppedError(words)

@@ -85,7 +85,7 @@ def shortened(words: str) -> str:
 
 
 def reset_fault(outcome: Any) -> str:
-    """What is wrong with what a Gymnasium `reset` returned; "" if nothing is."""
+    """Says what is wrong with the outcome of a Gymnasium `reset`; "" if nothing is."""
     if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], Mapping):
         return ""
     if isinstance(outcome, tuple) and len(outcome) == 2:
@@ -105,7 +105,7 @@ def reset_fault(outcome: Any) -> str:
 
 
 def step_fault(outcome: Any) -> str:
-    """What is wrong with what a Gymnasium `step` returned; "" if nothing is."""
+    """Says what is wrong with the outcome of a Gymnasium `step`; "" if nothing is."""
     expected = "let it return (observation, reward, terminated, truncated, info)"
     if outcome is None:
         return f"`step` returned None; {expected}"

@@ -107,7 +107,7 @@ def _make_cue_memory(options: argparse.Namespace) -> Environment:
 
 
 def _wrapping(wrappers: Sequence[WrapperText]) -> Callable[[Any], Any]:
-    """What puts these wrappers around a copy, innermost first."""
+    """Returns a function that puts these wrappers around a copy, innermost first."""
     named = [(text, _named(text.name)) for text in wrappers]
 
     def wrap(copy: Any) -> Any:

@@ -19,7 +19,7 @@ MakeOne = Callable[[Mapping[str, Any]], Any]
 
 
 def gymnasium_copies(make_one: MakeOne, options: argparse.Namespace) -> Callable[[], Any]:
-    """What makes the copies of a Gymnasium environment."""
+    """Returns the function that makes the copies of a Gymnasium environment."""
 
     def record(copy: Any, recorder: "Recorder") -> Any:
         from entrain_envs.recording.rendered import RecordEpisodes  # noqa: PLC0415
@@ -30,7 +30,7 @@ def gymnasium_copies(make_one: MakeOne, options: argparse.Namespace) -> Callable
 
 
 def pettingzoo_copies(make_one: MakeOne, options: argparse.Namespace) -> Callable[[], Any]:
-    """What makes the copies of a PettingZoo environment."""
+    """Returns the function that makes the copies of a PettingZoo environment."""
 
     def record(copy: Any, recorder: "Recorder") -> Any:
         from entrain_envs.recording.rendered import RecordedZoo  # noqa: PLC0415

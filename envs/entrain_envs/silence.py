@@ -34,7 +34,7 @@ LOOKS = 10
 
 
 class Stream(Protocol):
-    """What is done with a stream that is silent. Callable from any thread."""
+    """The methods of a stream that a silence needs. Callable from any thread."""
 
     def inquire(self, request: pb.InquireRequest, *, timeout_s: float) -> pb.InquireResponse:
         """Ask the same trainer on a second connection.

@@ -84,7 +84,7 @@ def _literal(keyword: ast.keyword, column: int) -> Any:
 
 
 def _name_ends(text: str) -> int:
-    """Where what may be MODULE:CLASS ends in `text`."""
+    """Returns how many characters of `text` fit MODULE:CLASS."""
     found = re.match(r"[A-Za-z_][\w.]*(:([A-Za-z_][\w.]*)?)?", text)
     return found.end() if found else 0
 

@@ -91,7 +91,7 @@ class Update:
 
 
 class Findings:
-    """What was found wrong with one policy's updates, over all sittings."""
+    """The findings about one policy's updates, over all sittings."""
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self._diagnostics = diagnostics
@@ -103,14 +103,14 @@ class Findings:
         return tuple(self._lines)
 
     def of(self, metrics: Metrics, *, update: int, progress: float) -> Sequence[str]:
-        """What set in with this update."""
+        """Returns the findings that set in with this update."""
         found = self._diagnostics.findings(metrics, progress=progress)
         lines = [f"update {update}: {words}" for words in found]
         self._lines.extend(lines)
         return lines
 
     def of_left_out(self, num_steps: int, *, update: int) -> str:
-        """That a rollout of so many steps was left out at a resume."""
+        """Adds that a rollout of so many steps was left out at a resume; returns the line."""
         line = (
             f"update {update}: the rollout of {num_steps:,} env steps that no setting can learn "
             "from is left out; the steps stay counted"
@@ -119,7 +119,7 @@ class Findings:
         return line
 
     def state(self) -> State:
-        """What decides how it goes on."""
+        """Everything that decides which findings come next."""
         return {"diagnostics": self._diagnostics.state(), "warnings": list(self._lines)}
 
     def load_state(self, state: State) -> None:

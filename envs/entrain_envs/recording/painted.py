@@ -34,7 +34,7 @@ class Painter(Protocol):
         ...
 
     def picture(self) -> Picture:
-        """What there is to be seen now."""
+        """Draws the present state."""
         ...
 
 

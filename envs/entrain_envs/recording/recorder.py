@@ -191,7 +191,7 @@ class Recorder:
 
 
 def writer_for(path: Path) -> Callable[[Path, Frames, float], None]:
-    """What writes a file of this name; OptionError if nothing does."""
+    """Returns the writer for a file of this name; OptionError if there is none."""
     try:
         return WRITERS[path.suffix.lower()]
     except KeyError:

@@ -229,6 +229,6 @@ class EpisodeQuota:
 
     @property
     def unfinished(self) -> Scores:
-        """What the episodes that count and have not ended came to so far."""
+        """Returns and lengths so far of the episodes that count and have not ended."""
         slot = np.flatnonzero(self._counts & (self._length > 0))
         return self._scores(slot, np.full(len(slot), StepType.MID, np.uint8))

@@ -184,7 +184,7 @@ class TrainingRun:
         return "stopped" if stop.is_set() and not self._has_diverged else "failed"
 
     def _watch(self, group: asyncio.TaskGroup, launcher: Launcher) -> Sequence[asyncio.Task[None]]:
-        """What goes on beside the trainers."""
+        """Starts the tasks that run beside the trainers."""
         patience = watch_simulators(self._participants, self._config, launcher, self._address)
         return [
             group.create_task(self._look_around()),

@@ -14,7 +14,7 @@ from entrain.run.lock_owner import LENGTH, Owner
 
 
 class Hold(Enum):
-    """What a lock's file says."""
+    """The contents of a lock's file."""
 
     HELD = "held"
     """A trainer has it."""

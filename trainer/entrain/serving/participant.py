@@ -98,7 +98,7 @@ class Agents:
         self.claimed = count
 
     def state(self, owner: str, answer: ActionBatch | None) -> State:
-        """What a checkpoint holds of them.
+        """Their part of a checkpoint.
 
         Args:
             owner: the participant's id.
