@@ -49,10 +49,10 @@ async def test_a_finished_run_ends_without_a_guest_that_is_gone_and_keeps_its_po
     (name,) = (spec.name for spec in guest.behaviours)
     words = f"policy '{name}' has {seen.closed} of 100,000 env steps and got none for 0.6 s"
     assert words in caplog.text
-    # The good one's policy closed its 600; what it acted afterwards does not count.
+    # The policy closed its 600; what was acted afterwards, if anything, does not count.
     ledgers = {each: trainer.ledger for each, trainer in run.trainers.items()}
     assert ledgers["ball"].closed == 600
-    assert reports[0].closed > 600
+    assert reports[0].closed >= 600
     assert (ledgers[name].opened, ledgers[name].closed) == (seen.opened, seen.closed)
     policies = newest(folder).state["policies"]
     assert [policies[index]["spec"]["name"] for index in sorted(policies)] == [*ledgers]
