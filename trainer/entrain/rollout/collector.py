@@ -139,10 +139,11 @@ class RolloutCollector:
         if len(batch.released):
             self.release(batch.released)
         outcomes = self._outcomes = Outcomes.of(evaluation)
-        if self._buffer.num_closed + len(outcomes.slot) < self._rollout_steps:
-            return None
-        self._close(outcomes)
-        return self._buffer.cut()
+        is_full = self._buffer.num_closed + len(outcomes.slot) >= self._rollout_steps
+        if is_full or self.is_complete:
+            # What is told of the last update counts episodes, too: those that end here as well.
+            self._close(outcomes)
+        return self._buffer.cut() if is_full else None
 
     def record(self, evaluation: Evaluation, actions: Sampled) -> None:
         """See `Collector.record`."""
