@@ -84,6 +84,28 @@ async def final_state(
     return {name: value for name, value in state.items() if name != "progress"}
 
 
+class StraightRuns:
+    """Runs that are never stopped, each done once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._final: dict[str, State] = {}
+
+    async def final_state(self, *, num_epochs: int, options: str = FEED_FORWARD) -> State:
+        """The last checkpoint's policies of the run with these options."""
+        key = f"{num_epochs} epochs, {options}"
+        if key not in self._final:
+            folder = self._folder / str(len(self._final))
+            self._final[key] = await final_state(folder, [], num_epochs=num_epochs, options=options)
+        return self._final[key]
+
+
+@pytest.fixture(scope="module")
+def straight_runs(tmp_path_factory: pytest.TempPathFactory) -> StraightRuns:
+    """Of this module."""
+    return StraightRuns(tmp_path_factory.mktemp("straight"))
+
+
 def after(env_steps: int) -> Moment:
     """Once so many outcomes are in."""
     return lambda run: run.env_steps >= env_steps
@@ -105,29 +127,29 @@ def learning(update: int) -> Moment:
     "env_steps", [1, 349, 350, 777], ids=lambda steps: f"stopped after {steps} steps"
 )
 async def test_a_run_stopped_between_batches_ends_bit_for_bit_like_one_never_stopped(
-    tmp_path: Path, env_steps: int
+    tmp_path: Path, straight_runs: StraightRuns, env_steps: int
 ) -> None:
-    straight = await final_state(tmp_path / "straight", [], num_epochs=2)
+    straight = await straight_runs.final_state(num_epochs=2)
     resumed = await final_state(tmp_path / "resumed", [after(env_steps)], num_epochs=2)
     assert differences(straight, resumed) == []
 
 
 async def test_a_run_stopped_in_updates_that_are_given_up_ends_bit_for_bit_the_same(
-    tmp_path: Path,
+    tmp_path: Path, straight_runs: StraightRuns
 ) -> None:
-    # 60 epochs of 11 minibatches take a third of a second; 20 ms of patience give each one up.
-    straight = await final_state(tmp_path / "straight", [], num_epochs=60)
+    # 30 epochs of 11 minibatches take a sixth of a second; 20 ms of patience give each one up.
+    straight = await straight_runs.final_state(num_epochs=30)
     stops = [learning(1), after(500), learning(3)]
-    resumed = await final_state(tmp_path / "resumed", stops, num_epochs=60, stop_timeout_s=0.02)
+    resumed = await final_state(tmp_path / "resumed", stops, num_epochs=30, stop_timeout_s=0.02)
     assert differences(straight, resumed) == []
 
 
 @pytest.mark.parametrize("env_steps", [1, 351, 600, 777, 1200])
 async def test_a_run_that_learns_while_it_collects_ends_bit_for_bit_like_one_never_stopped(
-    tmp_path: Path, env_steps: int
+    tmp_path: Path, straight_runs: StraightRuns, env_steps: int
 ) -> None:
     # Wherever it is stopped, an update that runs is waited for.
-    straight = await final_state(tmp_path / "straight", [], num_epochs=2, options=BEHIND)
+    straight = await straight_runs.final_state(num_epochs=2, options=BEHIND)
     resumed = await final_state(
         tmp_path / "resumed", [after(env_steps)], num_epochs=2, options=BEHIND
     )
@@ -135,24 +157,24 @@ async def test_a_run_that_learns_while_it_collects_ends_bit_for_bit_like_one_nev
 
 
 async def test_an_update_given_up_while_the_next_rollout_is_collected_is_done_again_exactly(
-    tmp_path: Path,
+    tmp_path: Path, straight_runs: StraightRuns
 ) -> None:
-    # 60 epochs take longer than collecting 350 steps, so that updates run all the time: in the
+    # 12 epochs take longer than collecting 350 steps, so that updates run all the time: in the
     # second rollout, while that one waits for the first update, and later.
-    straight = await final_state(tmp_path / "straight", [], num_epochs=60, options=LSTM_BEHIND)
+    straight = await straight_runs.final_state(num_epochs=12, options=LSTM_BEHIND)
     stops = [after(400), after(700), learning(2), after(1100)]
     resumed = await final_state(
-        tmp_path / "resumed", stops, num_epochs=60, stop_timeout_s=0.02, options=LSTM_BEHIND
+        tmp_path / "resumed", stops, num_epochs=12, stop_timeout_s=0.02, options=LSTM_BEHIND
     )
     assert differences(straight, resumed) == []
 
 
 @pytest.mark.parametrize("options", [LSTM, GRU], ids=["lstm", "gru"])
 async def test_a_run_with_memory_stopped_in_episodes_and_updates_ends_bit_for_bit_the_same(
-    tmp_path: Path, options: str
+    tmp_path: Path, straight_runs: StraightRuns, options: str
 ) -> None:
     # In the first rollout, in its update, and in the third rollout: with episodes on their way.
-    straight = await final_state(tmp_path / "straight", [], num_epochs=3, options=options)
+    straight = await straight_runs.final_state(num_epochs=3, options=options)
     resumed = await final_state(
         tmp_path / "resumed",
         [after(200), learning(1), after(777)],
