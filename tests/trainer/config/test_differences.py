@@ -19,6 +19,8 @@ TWO = ["policies={ball: {}, cube: {}}"]
         (["policies.ball.network.hidden_sizes=[8]"], "hidden_sizes is [64, 64], there [8]", True),
         (["policies.ball.network.memory.kind=gru"], 'memory.kind is "none", there "gru"', True),
         (["policies.cube.entropy.objective=soft_return"], 'objective is "bonus", there', True),
+        (["policies.ball.algorithm.surrogate=per_dimension"], 'surrogate is "joint", there', True),
+        (["policies.ball.action.clip=3"], "action.clip is 1.0, there 3", True),
         (["policies={ball: {}}"], "policies.cube is {", True),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from entrain.config.fields import (
     Count,
+    CountOrZero,
     Fraction,
     NonNegative,
     OneOfKinds,
@@ -32,7 +33,10 @@ class PPOConfig(Options):
     """Step size of Adam, for policy and critic."""
 
     learning_rate_schedule: Schedule = "linear"
-    """linear falls to zero over the run."""
+    """linear goes to final_learning_rate over the run."""
+
+    final_learning_rate: NonNegative = 0.0
+    """What a linear learning_rate_schedule ends at. Has no effect with constant."""
 
     adam_epsilon: Positive = 1e-5
     """Added to Adam's denominator; 1e-5 is usual for PPO."""
@@ -40,15 +44,36 @@ class PPOConfig(Options):
     gae_lambda: Fraction = 0.95
     """0 trusts the critic, 1 trusts the sampled rewards."""
 
+    horizon: CountOrZero = 0
+    """Steps of an agent after which the critic's value stands for the rewards that follow, as it
+    does where a rollout ends; 0 counts all rewards in the rollout. Shorter trusts the critic more,
+    and makes advantages less noisy."""
+
+    surrogate: Literal["joint", "per_dimension"] = "joint"
+    """Whose probability ratio is clipped. joint: that of the whole action (usual for PPO).
+    per_dimension: that of each continuous dimension and of each branch by itself, and the loss is
+    the mean over them: with many dimensions less is clipped, and each is held by itself."""
+
     clip_range: Positive = 0.2
     """How far the action probability ratio may leave 1 before its gradient is cut."""
 
     clip_range_schedule: Schedule = "constant"
-    """linear falls to zero over the run."""
+    """linear goes to final_clip_range over the run."""
+
+    final_clip_range: NonNegative = 0.0
+    """What a linear clip_range_schedule ends at; it may be above clip_range. Has no effect with
+    constant."""
 
     value_clip_range: NonNegative = 0.0
     """How far a value may move from its old estimate in one update, with normalize_values in units
     of the returns' standard deviation; 0 does not clip values."""
+
+    value_clip_range_schedule: Schedule = "constant"
+    """linear goes to final_value_clip_range over the run. Has no effect if value_clip_range is 0:
+    values are not clipped then."""
+
+    final_value_clip_range: NonNegative = 0.0
+    """What a linear value_clip_range_schedule ends at. Has no effect with constant."""
 
     value_coefficient: NonNegative = 0.5
     """Weight of the critic's squared error in the loss."""

@@ -15,11 +15,13 @@ _OF_ANOTHER_RUN: Final = (
     ("seed",),
     ("policies", "*", "network"),
     ("policies", "*", "action", "distribution"),
+    ("policies", "*", "action", "clip"),
     ("policies", "*", "normalize_observations"),
     ("policies", "*", "normalize_values"),
     ("policies", "*", "entropy", "objective"),
     ("policies", "*", "entropy", "prior"),
     ("policies", "*", "algorithm", "kind"),
+    ("policies", "*", "algorithm", "surrogate"),
 )
 """Beginnings of paths ("*": any name) of what a run is from its beginning to its end."""
 

@@ -38,7 +38,7 @@ CountOrZero = Annotated[int, Field(ge=0), _IsNumber]
 ZeroOrOne = Annotated[int, Field(ge=0, le=1), _IsNumber]
 Seed = Annotated[int, Field(ge=0, lt=2**63), _IsNumber]
 Schedule = Literal["constant", "linear"]
-"""linear: falls from the given value to zero over the policy's total steps."""
+"""linear: goes from the given value to its final one, over the policy's total steps."""
 
 
 class Options(BaseModel):

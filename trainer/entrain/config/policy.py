@@ -126,6 +126,11 @@ class ActionConfig(Options):
     distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian"
     """gaussian: clipped at the bounds. squashed_gaussian: tanh keeps actions inside them."""
 
+    clip: Positive = 1.0
+    """Sampled value that reaches a bound, for dimensions that have both: values are clipped to plus
+    and minus this and divided by it. So the Gaussian's unit is half the bounded range divided by
+    clip. Above 1, fewer of a new policy's actions lie at the bounds. gaussian only."""
+
     initial_log_sigma_sq: Number = 0.0
     """Logarithm of each dimension's initial variance, in units of half the bounded range."""
 
@@ -142,6 +147,11 @@ class ActionConfig(Options):
                 f"initial_log_sigma_sq is {self.initial_log_sigma_sq}; it must lie between "
                 f"min_log_sigma_sq {self.min_log_sigma_sq} and "
                 f"max_log_sigma_sq {self.max_log_sigma_sq}"
+            )
+        if self.clip != 1.0 and self.distribution == "squashed_gaussian":
+            raise ValueError(
+                f"clip is {self.clip:g}; a squashed_gaussian, which tanh keeps inside the bounds, "
+                "is not clipped: leave clip out, or set distribution: gaussian"
             )
         return self
 
@@ -180,7 +190,15 @@ class EntropyConfig(Options):
     longer. With a target it is only the coefficient's first value, and must be above 0."""
 
     coefficient_schedule: Schedule = "constant"
-    """linear falls to zero over the run. Has no effect with a target."""
+    """linear goes to final_coefficient over the run. Has no effect with a target."""
+
+    final_coefficient: NonNegative = 0.0
+    """What a linear coefficient_schedule ends at. Has no effect with constant or a target."""
+
+    dimensions: Literal["sum", "mean"] = "sum"
+    """How the entropies of continuous dimensions become one, before those of the branches are
+    added. sum: the entropy of the action. mean: a coefficient pushes each of D dimensions D times
+    less. A target and the metrics are about the sum in any case."""
 
     target: EntropyTargetConfig | None = None
     """If given, the coefficient is adapted so that the entropy follows this target."""
@@ -202,6 +220,11 @@ class EntropyConfig(Options):
             raise ValueError("coefficient is 0; with a target it must start above 0, such as 0.01")
         if self.prior is not None and self.coefficient == 0.0:
             raise ValueError("coefficient is 0; with a prior it must be above 0, such as 0.1")
+        if self.prior is not None and self.dimensions != "sum":
+            raise ValueError(
+                "dimensions is mean; with a prior, whose divergence is that of the whole action, "
+                "it must be sum"
+            )
         return self
 
 
@@ -242,6 +265,10 @@ class PolicyConfig(Options):
 
     reward_clip: Positive = 10.0
     """Normalised rewards are clipped to plus and minus this."""
+
+    reward_scale: NonNegative = 1.0
+    """Rewards are multiplied by this before anything is learned from them, after they were
+    normalised, if they are. The returns of episodes are those of the rewards as they came."""
 
     entropy: EntropyConfig = EntropyConfig()
     algorithm: Algorithm = PPOConfig()
