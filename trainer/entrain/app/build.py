@@ -139,7 +139,7 @@ def make_launcher(
 def expected_simulators(config: RunConfig) -> int:
     """Returns how many simulators must have joined before the first batch."""
     launched = sum(options.count for options in config.simulators.launch)
-    return config.simulators.expect or launched or 1
+    return config.simulators.expect or launched + config.num_games or 1
 
 
 def device(config: RunConfig) -> torch.device:

@@ -19,11 +19,13 @@ from entrain.config.run import (
     ServerConfig,
     SimulatorsConfig,
 )
+from entrain.config.unity import EngineConfig, UnityConfig, UnityLaunchConfig
 
 __all__ = [
     "ActionConfig",
     "Algorithm",
     "CheckpointsConfig",
+    "EngineConfig",
     "EntropyConfig",
     "EntropyTargetConfig",
     "LaunchConfig",
@@ -34,4 +36,6 @@ __all__ = [
     "RunConfig",
     "ServerConfig",
     "SimulatorsConfig",
+    "UnityConfig",
+    "UnityLaunchConfig",
 ]

@@ -36,6 +36,11 @@ AtLeastOne = Annotated[float, Field(ge=1.0), _IsNumber]
 Count = Annotated[int, Field(ge=1), _IsNumber]
 CountOrZero = Annotated[int, Field(ge=0), _IsNumber]
 ZeroOrOne = Annotated[int, Field(ge=0, le=1), _IsNumber]
+WholeNumber = Annotated[int, _IsNumber]
+CountOrUnlimited = Annotated[int, Field(ge=-1), _IsNumber]
+"""-1: without a limit."""
+Port = Annotated[int, Field(ge=0, le=65535), _IsNumber]
+"""0: any free one."""
 Seed = Annotated[int, Field(ge=0, lt=2**63), _IsNumber]
 Schedule = Literal["constant", "linear"]
 """linear: goes from the given value to its final one, over the policy's total steps."""

@@ -23,6 +23,7 @@ from entrain.config.fields import (
     Seed,
 )
 from entrain.config.policy import PolicyConfig
+from entrain.config.unity import UnityConfig
 
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _IN_NAMES = "a letter or digit, then letters, digits, '.', '_' and '-'; at most 100 in all"
@@ -161,7 +162,8 @@ class SimulatorsConfig(Options):
     """Simulators that the trainer starts. Empty: it waits for simulators started by others."""
 
     expect: CountOrZero = 0
-    """Simulators that must have joined before the first batch. 0: those launched, or else 1."""
+    """Simulators that must have joined before the first batch. 0: those launched and
+    `unity.games`, or else 1."""
 
     wait_s: Positive = 300.0
     """How long to wait, with no simulator connected, before the run ends with an error."""
@@ -242,6 +244,10 @@ class RunConfig(Options):
     server: ServerConfig = ServerConfig()
     simulators: SimulatorsConfig = SimulatorsConfig()
 
+    unity: UnityConfig | None = None
+    """Let games built with Unity's ML-Agents take part; `{}` for all defaults. `server.address`
+    is then listened on only if `unity.native` says so. null: no such games."""
+
     environment_parameters: dict[str, Number] = {}
     """Numbers for the environment itself, sent to every simulator."""
 
@@ -257,6 +263,7 @@ class RunConfig(Options):
         launched = sum(options.count for options in self.simulators.launch)
         for asked, option in (
             (launched, "the sum of simulators.launch.*.count"),
+            (launched + self.num_games, "the sum of simulators.launch.*.count and unity.games"),
             (self.simulators.expect, "simulators.expect"),
         ):
             if asked > self.server.max_sessions:
@@ -266,6 +273,16 @@ class RunConfig(Options):
                     "other"
                 )
         return self
+
+    @property
+    def num_games(self) -> int:
+        """How many games of Unity's ML-Agents take part."""
+        return 0 if self.unity is None else self.unity.games
+
+    @property
+    def is_native(self) -> bool:
+        """Whether `server.address` is listened on for simulators of entrain's own wire."""
+        return self.unity is None or self.unity.native or bool(self.simulators.launch)
 
     @property
     def named_behaviours(self) -> tuple[str, ...]:
