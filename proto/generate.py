@@ -1,46 +1,85 @@
-"""Generate what the Python SDK holds of the wire contract, or check that it is fresh.
+"""Generate what the Python SDK holds of the wire contracts, or check that it is fresh.
 
-    python proto/generate.py envs/entrain_envs            writes wire/*.py and proto/
+    python proto/generate.py envs/entrain_envs            writes wire/, unity/wire/ and proto/
     python proto/generate.py --check envs/entrain_envs    exits 1 if something there is not fresh
 
-Generated are the protobuf classes (`wire/`) and a copy of the contract itself (`proto/`), so that
-an installed SDK has the `.proto` file for simulators in other languages. The classes' import path
-is mapped to `entrain_envs.wire`: as `entrain/v1` they would collide with the trainer's package.
+Generated are the protobuf classes (`wire/`, and `unity/wire/` for games of ML-Agents) and a copy of
+the native contract itself (`proto/`), so that an installed SDK has the `.proto` file for simulators
+in other languages. The classes' import path is mapped to `entrain_envs`: as `entrain/v1` they would
+collide with the trainer's package.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
 CONTRACT = "entrain/v1/trainer.proto"
-PACKAGE = "entrain_envs/wire"
-CLASSES = ("trainer_pb2.py", "trainer_pb2.pyi", "trainer_pb2_grpc.py")
 
 
-def generated() -> Mapping[str, bytes]:
-    """{path within the SDK: what the contract gives}."""
-    with tempfile.TemporaryDirectory() as scratch:
+@dataclass(frozen=True)
+class Source:
+    """One .proto file, and what is generated from it."""
+
+    contract: str
+    """Path below this folder."""
+
+    folder: str
+    """Of the generated classes, within the SDK."""
+
+    has_service: bool = False
+
+    @property
+    def name(self) -> str:
+        """The contract without its folder."""
+        return Path(self.contract).name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """File names of the generated classes."""
+        stem = f"{Path(self.contract).stem}_pb2"
+        return (f"{stem}.py", f"{stem}.pyi", *([f"{stem}_grpc.py"] if self.has_service else []))
+
+    def generate(self, scratch: Path) -> Mapping[str, bytes]:
+        """{path within the SDK: what the contract gives}."""
+        package = f"entrain_envs/{self.folder}"
         status = protoc.main(
             [
                 "protoc",
-                f"-I{PACKAGE}={(PROTO / CONTRACT).parent}",
+                f"-I{package}={(PROTO / self.contract).parent}",
                 f"--python_out={scratch}",
                 f"--pyi_out={scratch}",
-                f"--grpc_python_out={scratch}",
-                f"{PACKAGE}/trainer.proto",
+                *([f"--grpc_python_out={scratch}"] if self.has_service else []),
+                f"{package}/{self.name}",
             ]
         )
         if status:
             raise SystemExit(f"protoc failed with exit code {status}")
-        classes = {
-            f"wire/{name}": (Path(scratch) / PACKAGE / name).read_bytes() for name in CLASSES
+        return {
+            f"{self.folder}/{name}": (scratch / package / name).read_bytes()
+            for name in self.classes
         }
-    return {**classes, f"proto/{CONTRACT}": (PROTO / CONTRACT).read_bytes()}
+
+
+SOURCES = (
+    Source(CONTRACT, "wire", has_service=True),
+    Source("communicator_objects/exchange.proto", "unity/wire"),
+    Source("communicator_objects/packed.proto", "unity/wire"),
+)
+
+
+def generated() -> Mapping[str, bytes]:
+    """{path within the SDK: what the contracts give}."""
+    files = {f"proto/{CONTRACT}": (PROTO / CONTRACT).read_bytes()}
+    for source in SOURCES:
+        with tempfile.TemporaryDirectory() as scratch:
+            files |= source.generate(Path(scratch))
+    return files
 
 
 def write(sdk: Path) -> None:

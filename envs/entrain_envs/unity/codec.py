@@ -1,0 +1,245 @@
+"""Bytes of ML-Agents messages to arrays over all agents, and back.
+
+Protobuf's compiled parser reads a schema in which packed arrays are byte strings, so that an agent
+costs Python a few attributes and none of its numbers; `sensors` reads what agents observe.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from entrain_envs.timestep import ActionBatch, BoolArray
+from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.messages import (
+    API_VERSION,
+    STATUS_CLOSING,
+    STATUS_OK,
+    AgentRecords,
+    BrainParameters,
+    Capabilities,
+    GameMessage,
+    Initialization,
+)
+from entrain_envs.unity.sensors import read_sensors
+from entrain_envs.unity.varints import field, varint
+from entrain_envs.unity.wire import packed_pb2 as pb
+
+EVERYTHING = Capabilities()
+"""What this package understands."""
+
+_CONTINUOUS_SPACE = 1
+_RESET = 1
+_ONE_BYTE = 128
+_OK_HEADER = field(1, field(1, STATUS_OK))
+
+
+def decode(message: bytes) -> GameMessage:
+    """Read what a game says; the arrays may be views of parsed bytes, and are not to be written to.
+
+    Raises:
+        UnityMessageError: it is no such message, or its records contradict each other.
+    """
+    parsed = pb.Message()
+    try:
+        parsed.ParseFromString(message)
+    except DecodeError as error:
+        raise UnityMessageError(
+            f"{len(message):,} bytes came that are no message of ML-Agents ({error}); let only "
+            "games of ML-Agents dial this port"
+        ) from None
+    output = parsed.unity_output
+    return GameMessage(
+        status=parsed.header.status,
+        text=parsed.header.message,
+        initialization=_initialization(output) if _introduces(output) else None,
+        behaviours=tuple(_brain(each) for each in output.rl_initialization_output.brain_parameters),
+        agents={
+            key: _records(key, list(records.value))
+            for key, records in output.rl_output.agents.items()
+            if records.value
+        },
+        side_channel=output.rl_output.side_channel,
+        has_output=parsed.HasField("unity_output")
+        and (output.HasField("rl_output") or output.HasField("rl_initialization_output")),
+    )
+
+
+def _introduces(output: pb.Output) -> bool:
+    """Whether it says who the game is, and not only which behaviours are new."""
+    said = output.rl_initialization_output
+    return output.HasField("rl_initialization_output") and bool(
+        said.name or said.communication_version or said.package_version
+    )
+
+
+def _initialization(output: pb.Output) -> Initialization:
+    said = output.rl_initialization_output
+    return Initialization(
+        name=said.name,
+        communication_version=said.communication_version,
+        package_version=said.package_version,
+        capabilities=Capabilities(
+            base=said.capabilities.base,
+            concatenated_png=said.capabilities.concatenated_png,
+            channel_mapping=said.capabilities.channel_mapping,
+            hybrid_actions=said.capabilities.hybrid_actions,
+            training_analytics=said.capabilities.training_analytics,
+            variable_length=said.capabilities.variable_length,
+            groups=said.capabilities.groups,
+        ),
+    )
+
+
+def _brain(said: pb.BrainParameters) -> BrainParameters:
+    """How a behaviour acts; games before API 1.3 say it in other fields."""
+    if said.HasField("action_spec"):
+        action = said.action_spec
+        return BrainParameters(said.brain_name, action.num_continuous, tuple(action.branches))
+    sizes = tuple(said.deprecated_size)
+    if said.deprecated_space_type == _CONTINUOUS_SPACE:
+        return BrainParameters(said.brain_name, sizes[0] if sizes else 0)
+    return BrainParameters(said.brain_name, branches=sizes)
+
+
+def _records(key: str, records: list[pb.Record]) -> AgentRecords:
+    count = len(records)
+    return AgentRecords(
+        id=np.array([each.id for each in records], np.int64),
+        reward=np.array([each.reward for each in records], np.float32),
+        done=np.array([each.done for each in records], np.bool_),
+        interrupted=np.array([each.max_step_reached for each in records], np.bool_),
+        group_id=np.array([each.group_id for each in records], np.int64),
+        group_reward=np.array([each.group_reward for each in records], np.float32),
+        observations=read_sensors(key, [each.observations for each in records]),
+        mask=_mask([each.action_mask for each in records], count),
+    )
+
+
+def _mask(masks: list[bytes], count: int) -> BoolArray | None:
+    """[K, choices] true = forbidden; what is absent or has another length allows everything."""
+    longest = max(len(mask) for mask in masks)
+    if not longest:
+        return None
+    flat = b"".join(mask if len(mask) == longest else bytes(longest) for mask in masks)
+    forbidden: BoolArray = np.frombuffer(flat, np.uint8).reshape(count, longest) != np.uint8(0)
+    return forbidden
+
+
+def encode_initialization(
+    *,
+    seed: int,
+    package_version: str,
+    num_areas: int = 1,
+    communication_version: str = API_VERSION,
+    capabilities: Capabilities = EVERYTHING,
+) -> bytes:
+    """The reply to a game's first message.
+
+    Args:
+        seed: int32, of the game's randomness.
+        package_version: of the trainer; games of package 1.0 refuse one above 0.25.
+        num_areas: copies of the training area that the game shall make.
+        communication_version: of the communicator.
+        capabilities: what the trainer understands.
+    """
+    message = pb.Message(header=pb.Header(status=STATUS_OK))
+    message.unity_input.rl_initialization_input.CopyFrom(
+        pb.InitializationInput(
+            seed=seed,
+            communication_version=communication_version,
+            package_version=package_version,
+            capabilities=_capabilities(capabilities),
+            num_areas=num_areas,
+        )
+    )
+    return message.SerializeToString()
+
+
+def _capabilities(said: Capabilities) -> pb.Capabilities:
+    return pb.Capabilities(
+        base=said.base,
+        concatenated_png=said.concatenated_png,
+        channel_mapping=said.channel_mapping,
+        hybrid_actions=said.hybrid_actions,
+        training_analytics=said.training_analytics,
+        variable_length=said.variable_length,
+        groups=said.groups,
+    )
+
+
+def encode_reset(side_channel: bytes = b"") -> bytes:
+    """The order to begin all episodes anew."""
+    return _order(field(4, _RESET), side_channel)
+
+
+def encode_closing(text: str = "") -> bytes:
+    """The last message: nothing more will be said. A player quits, the Editor stops playing."""
+    header = field(1, STATUS_CLOSING) + (field(2, text.encode()) if text else b"")
+    return field(1, header)
+
+
+def encode_actions(actions: Mapping[str, ActionBatch], side_channel: bytes = b"") -> bytes:
+    """The order to act.
+
+    Args:
+        actions: {key of a behaviour: [A] actions for its records that are not done, in order};
+            continuous ones in [-1, 1].
+        side_channel: for the game.
+    """
+    entries = [
+        field(1, field(1, key.encode()) + field(2, _action_rows(batch)))
+        for key, batch in actions.items()
+        if len(batch)
+    ]
+    return _order(b"".join(entries), side_channel)
+
+
+def _order(fields: bytes, side_channel: bytes) -> bytes:
+    side = field(5, side_channel) if side_channel else b""
+    return _OK_HEADER + field(3, field(1, fields + side))
+
+
+def _action_rows(batch: ActionBatch) -> bytes:
+    """All agents' AgentActionProto, each as an entry of the list.
+
+    Continuous numbers have a fixed length, and discrete ones below 128 too; so all agents' bytes
+    are the rows of one array.
+    """
+    continuous = np.ascontiguousarray(batch.continuous, "<f4")
+    discrete = np.ascontiguousarray(batch.discrete, np.int32)
+    if discrete.size and (discrete.min() < 0 or discrete.max() >= _ONE_BYTE):
+        return b"".join(map(_action_row, continuous, discrete))
+    deprecated = np.concatenate([continuous, discrete.astype("<f4")], axis=1)
+    parts = [(1, deprecated.view(np.uint8)), (6, continuous.view(np.uint8))]
+    parts.append((7, discrete.astype(np.uint8)))
+    heads = [field_head(number, rows.shape[1]) for number, rows in parts if rows.shape[1]]
+    bodies = [rows for _, rows in parts if rows.shape[1]]
+    length = sum(map(len, heads)) + sum(rows.shape[1] for rows in bodies)
+    entry = field_head(1, length)
+    rows = np.empty((len(batch), len(entry) + length), np.uint8)
+    position = 0
+    for head, body in zip([entry, *heads], [None, *bodies], strict=True):
+        rows[:, position : position + len(head)] = np.frombuffer(head, np.uint8)
+        position += len(head)
+        if body is not None:
+            rows[:, position : position + body.shape[1]] = body
+            position += body.shape[1]
+    return rows.tobytes()
+
+
+def field_head(number: int, length: int) -> bytes:
+    """Tag and length of a length-delimited field."""
+    return varint(number << 3 | 2) + varint(length)
+
+
+def _action_row(continuous: Any, discrete: Any) -> bytes:
+    """One agent's entry, whatever the size of its discrete actions."""
+    action = pb.Action(
+        deprecated=struct.pack(f"<{len(continuous) + len(discrete)}f", *continuous, *discrete),
+        continuous=continuous.tobytes(),
+        discrete=b"".join(varint(int(each)) for each in discrete),
+    )
+    return field(1, action.SerializeToString())

@@ -1,0 +1,83 @@
+"""Protobuf's numbers of varying length, and the fields that are made of them."""
+
+from collections.abc import Iterator
+
+from entrain_envs.unity.errors import UnityMessageError
+
+_VARINT = 0
+_LENGTH_DELIMITED = 2
+_FIXED = {1: 8, 5: 4}
+_CONTINUES = 0x80
+_BITS = 0x7F
+_MAX_BYTES = 10
+_NEGATIVE = 1 << 63
+
+
+def varint(value: int) -> bytes:
+    """`value` as a varint; a negative one takes ten bytes, as int32 and int64 do."""
+    value &= (1 << 64) - 1
+    parts = bytearray()
+    while value >= _CONTINUES:
+        parts.append(value & _BITS | _CONTINUES)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    """A field of a message: its tag, and a varint or a byte string with its length."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def fields(message: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(number, first byte, byte after the last) of each field's content in a parsed message."""
+    position = begin
+    while position < end:
+        tag, position = _read(message, position)
+        kind = tag & 7
+        if kind == _LENGTH_DELIMITED:
+            length, position = _read(message, position)
+        elif kind == _VARINT:
+            length = _read(message, position)[1] - position
+        else:
+            length = _FIXED[kind]
+        yield tag >> 3, position, position + length
+        position += length
+
+
+def _read(message: bytes, position: int) -> tuple[int, int]:
+    """A varint, and the byte after it."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & _BITS) << shift
+        if not byte & _CONTINUES:
+            return value, position
+        shift += 7
+
+
+def read_varints(packed: bytes) -> tuple[int, ...]:
+    """The numbers of a packed `repeated int32`; UnityMessageError if one is cut off."""
+    values = []
+    value = shift = 0
+    for byte in packed:
+        value |= (byte & _BITS) << shift
+        shift += 7
+        if not byte & _CONTINUES:
+            values.append(_signed(value))
+            value = shift = 0
+        elif shift >= 7 * _MAX_BYTES:
+            break
+    if shift:
+        raise UnityMessageError(
+            f"a list of {len(packed)} bytes ends in the middle of a number; the message is damaged"
+        )
+    return tuple(values)
+
+
+def _signed(value: int) -> int:
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >= _NEGATIVE else value
