@@ -29,6 +29,8 @@ class ActingAndCollecting:
         discount: float = 0.5,
         normalize_rewards: bool = False,
         reward_clip: float = 10.0,
+        reward_scale: float = 1.0,
+        rollout_type: type[Rollout] = Rollout,
         deterministic: bool = False,
     ) -> None:
         is_real = isinstance(policy, ActorCritic)
@@ -42,6 +44,8 @@ class ActingAndCollecting:
             discount=discount,
             normalize_rewards=normalize_rewards,
             reward_clip=reward_clip,
+            reward_scale=reward_scale,
+            rollout_type=rollout_type,
         )
         self.collector: Collector[Rollout] = self.collected
         self._evaluation: Evaluation | None = None

@@ -75,6 +75,7 @@ def made_rollout(
     seed: int = 0,
     filler: float = 0.0,
     extra_rows: int = 0,
+    rollout_type: type[Rollout] = Rollout,
 ) -> Rollout:
     """What `policy` did on random observations, for random rewards, in columns of these lengths.
 
@@ -88,6 +89,7 @@ def made_rollout(
             holds depends neither on the padding nor on the other columns' lengths.
         filler: what float fields hold behind the end of a column.
         extra_rows: rows of padding below the longest column.
+        rollout_type: `PerDimensionRollout`, or one that needs no more than `Rollout`.
     """
     # A policy need not be able to look at no step at all: a column without steps is made of one.
     columns = [
@@ -96,10 +98,11 @@ def made_rollout(
     ]
     rows = max(lengths) + extra_rows
     sequences = max(1, -(-rows // policy.config.network.memory.sequence_length))
-    return Rollout(
+    return rollout_type(
         **{
             name: _joined(columns, name, sequences if name == "sequence_state" else rows, filler)
             for name in columns[0]
+            if name in rollout_type.__dataclass_fields__
         }
     )
 
@@ -141,7 +144,7 @@ def permuted_columns(rollout: Rollout, order: Sequence[int]) -> Rollout:
             return {key: permute(tensor) for key, tensor in value.items()}
         return value.index_select(1, index)
 
-    return Rollout(
+    return type(rollout)(
         **{field.name: permute(getattr(rollout, field.name)) for field in fields(rollout)}
     )
 
@@ -208,11 +211,13 @@ def _acted(
             state = output.state
             distribution = output.distribution.masked(mask[piece])
             action = distribution.sample(noise[piece])
-            said.append((action, distribution.log_prob(action), output.value))
-    actions, log_probs, values = zip(*said, strict=True)
+            parts = distribution.log_prob_per_dimension(action)
+            said.append((action, distribution.log_prob(action), parts, output.value))
+    actions, log_probs, parts, values = zip(*said, strict=True)
     return {
         "action": {name: torch.cat([action[name] for action in actions]) for name in actions[0]},
         "log_prob": torch.cat(log_probs),
+        "log_prob_per_dimension": torch.cat(parts),
         "value": torch.cat(values),
     }, torch.cat(states)
 

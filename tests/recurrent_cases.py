@@ -21,7 +21,9 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
 
-COEFFICIENTS = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1)
+COEFFICIENTS = Coefficients(
+    learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1, value_clip_range=0.05
+)
 WHOLE_ROLLOUT = 10_000
 DISCOUNT = 0.9
 Gradients: TypeAlias = Mapping[str, Tensor]

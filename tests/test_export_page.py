@@ -86,16 +86,18 @@ class NoNoise:
         return np.ones(shape)
 
 
-@pytest.mark.parametrize("squashed", [False, True])
-def test_sampled_continuous_actions_are_scaled_as_the_policy_scales_them(*, squashed: bool) -> None:
+@pytest.mark.parametrize(("squashed", "clip"), [(False, 1.0), (False, 3.0), (True, 1.0)])
+def test_sampled_continuous_actions_are_scaled_as_the_policy_scales_them(
+    *, squashed: bool, clip: float
+) -> None:
     inf = float("inf")
     spec = ActionSpec((-2.0, 0.0, -inf, 1.0), (4.0, inf, inf, 1.5))
     mean, log_sigma_sq = np.array([[0.3, -3.0, 20.0, 5.0]]), np.full((1, 4), 2 * np.log(0.5))
-    bounds = (SquashedActionBounds if squashed else ActionBounds)(spec)
+    bounds = SquashedActionBounds(spec) if squashed else ActionBounds(spec, clip=clip)
     expected = bounds.bounded(torch.from_numpy(mean + 0.5).float()).numpy()
     described = {"action": {"low": [-2.0, 0.0, None, 1.0], "high": [4.0, None, None, 1.5]}}
     out = {"action_mean": mean, "log_sigma_sq": log_sigma_sq}
-    actions = samplers()["sample_continuous"](out, described, squashed, NoNoise())
+    actions = samplers()["sample_continuous"](out, described, squashed, NoNoise(), clip)
     np.testing.assert_allclose(actions, expected, rtol=1e-6)
 
 

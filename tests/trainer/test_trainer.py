@@ -100,6 +100,11 @@ class NoDistribution:
     def log_prob(self, action: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
         return np.zeros(0, np.float32)
 
+    def log_prob_per_dimension(
+        self, action: Mapping[str, npt.NDArray[Any]]
+    ) -> npt.NDArray[np.float32]:
+        return np.zeros((0, 0), np.float32)
+
 
 class FakePolicy:
     """Acts by the weights that were published."""

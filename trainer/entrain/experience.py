@@ -29,7 +29,8 @@ class Stored:
     """Of the stored array; "" where the behaviour's spec says it, for observations and actions."""
 
     size: str = ""
-    """The trailing dimension: "V" value heads, "C" choices; "" if there is none."""
+    """The trailing dimension: "V" value heads, "C" choices, "A" continuous dimensions and branches;
+    "" if there is none."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Rollout:
 
     @classmethod
     def from_state(cls, state: State) -> Self:
-        """The rollout whose `state()` was saved."""
+        """The rollout whose `state()` was saved, if it was of this type."""
         tensors: dict[str, Any] = {
             name: {key: torch.from_numpy(array) for key, array in value.items()}
             if isinstance(value, Mapping)
@@ -109,6 +110,21 @@ class Rollout:
             for name, value in state.items()
         }
         return cls(**tensors)
+
+
+@dataclass(frozen=True)
+class PerDimensionRollout(Rollout):
+    """A rollout for algorithms that weigh each part of an action by itself."""
+
+    log_prob_per_dimension: Annotated[Float[Tensor, "T B A"], Stored("float32", "A")]
+    """[T, B, A] float32 of each continuous dimension, then of each branch, under the policy that
+    sampled the action. `log_prob` is their sum."""
+
+
+def rollout_of(state: State) -> Rollout:
+    """The rollout whose `state()` was saved, of whichever type."""
+    is_per_dimension = "log_prob_per_dimension" in state
+    return (PerDimensionRollout if is_per_dimension else Rollout).from_state(state)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.errors import UnlearnableRolloutError
-from entrain.experience import Rollout
+from entrain.experience import Rollout, rollout_of
 from entrain.policy.weights import PolicyWeights
 from entrain.run.progress import Progress
 from entrain.state import State
@@ -58,7 +58,7 @@ class Lesson:
     def from_state(cls, state: State) -> "Lesson":
         """The lesson that `state` was taken of."""
         return cls(
-            rollout=Rollout.from_state(state["rollout"]),
+            rollout=rollout_of(state["rollout"]),
             env_steps=int(state["env_steps"]),
             episodes={name: float(value) for name, value in state["episodes"].items()},
         )

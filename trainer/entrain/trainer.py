@@ -352,8 +352,9 @@ class Trainer:
         """Go on where `state` was taken; a batch that was not answered is evaluated again."""
         self._earlier = Progress.from_state(state["progress"])
         self._actor.load_state(state["actor"])
-        self._collector.load_state(state["collector"])
+        # First what learns: it says best what does not fit.
         self._learner.load_state(state)
+        self._collector.load_state(state["collector"])
         self._findings.load_state(state)
         if self._learner.was_left_out:
             words = self._findings.of_left_out(

@@ -1,6 +1,7 @@
 """Schedules, and the entropy coefficient update by update, worked out by hand."""
 
 import math
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from entrain.algorithms.coefficients import (
     COEFFICIENT_RANGE,
     TargetTemperature,
+    coefficients_at,
     make_temperature,
     scheduled,
 )
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, EntropyTargetConfig
 from entrain_envs.spec import ActionSpec
 
@@ -25,6 +28,49 @@ def test_a_constant_stays() -> None:
 def test_linear_falls_from_its_value_to_zero() -> None:
     values = [scheduled(8.0, "linear", progress=p) for p in (0.0, 0.25, 0.5, 1.0)]
     assert values == pytest.approx([8.0, 6.0, 4.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("initial", "final", "expected"),
+    [
+        # (v0 - vmin) * (1 - p) + vmin at p = 0, 1/4, 1/2, 1.
+        (0.3, 0.1, [0.3, 0.25, 0.2, 0.1]),
+        (0.02, 0.1, [0.02, 0.04, 0.06, 0.1]),
+        (8e-4, 1e-10, [8e-4, 6e-4 + 0.25e-10, 4e-4 + 0.5e-10, 1e-10]),
+    ],
+)
+def test_linear_goes_to_its_final_value_also_upwards(
+    initial: float, final: float, expected: list[float]
+) -> None:
+    values = [scheduled(initial, "linear", progress=p, final=final) for p in (0.0, 0.25, 0.5, 1.0)]
+    assert values == pytest.approx(expected, rel=1e-12)
+    assert scheduled(initial, "constant", progress=0.5, final=final) == initial
+
+
+def test_each_coefficient_ends_at_its_own_final_value() -> None:
+    config = PPOConfig(
+        learning_rate=4e-4,
+        final_learning_rate=2e-4,
+        clip_range=0.05,
+        clip_range_schedule="linear",
+        final_clip_range=0.1,
+        value_clip_range=0.4,
+        value_clip_range_schedule="linear",
+        final_value_clip_range=0.2,
+    )
+    entropy = EntropyConfig(
+        coefficient=0.01, coefficient_schedule="linear", final_coefficient=0.002
+    )
+    temperature = make_temperature(entropy, HYBRID)
+    halfway, end = (coefficients_at(p, config, temperature) for p in (0.5, 1.0))
+    assert astuple(halfway) == pytest.approx((3e-4, 0.075, 0.006, 0.3))
+    assert astuple(end) == pytest.approx((2e-4, 0.1, 0.002, 0.2))
+
+
+def test_values_that_are_not_clipped_stay_so_whatever_their_schedule_ends_at() -> None:
+    config = PPOConfig(value_clip_range_schedule="linear", final_value_clip_range=0.2)
+    temperature = make_temperature(EntropyConfig(), HYBRID)
+    assert coefficients_at(0.5, config, temperature).value_clip_range == 0.0
 
 
 def following(

@@ -284,7 +284,9 @@ def test_the_loss_is_that_of_every_valid_step_by_itself(
             generator = torch.Generator().manual_seed(seed)
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
     ppo = PPO(learning, config, discount=DISCOUNT, seed=0, device=CPU)
-    coefficients = Coefficients(learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1)
+    coefficients = Coefficients(
+        learning_rate=1e-3, clip_range=0.05, entropy_coefficient=0.1, value_clip_range=0.05
+    )
     loss = loss_of(ppo, rollout, coefficients)
     assert loss.item() == pytest.approx(slow_loss(learning, rollout, config), rel=1e-3, abs=1e-4)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from entrain.algorithms.returns import generalized_advantage
+from entrain.algorithms.returns import cut_at_horizon, generalized_advantage
 
 
 def column(*numbers: float) -> Tensor:
@@ -212,3 +212,44 @@ def test_two_thousand_rows_take_a_handful_of_calls_not_a_loop_over_rows() -> Non
     with CallCounter() as counter:
         generalized_advantage(**steps, boundary=boundary, discount=0.99, gae_lambda=0.95)
     assert counter.calls < 300
+
+
+# The horizon
+
+
+def test_rows_are_cut_after_every_horizon_counted_anew_behind_each_boundary() -> None:
+    ends = torch.tensor([[0, 0, 0, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0, 0, 0, 1]]).bool().T
+    cut = cut_at_horizon(ends, 3)
+    assert cut[:, 0].int().tolist() == [0, 0, 1, 1, 0, 0, 1, 0, 0]
+    assert cut[:, 1].int().tolist() == [1, 0, 1, 0, 0, 1, 0, 0, 1]
+    assert cut_at_horizon(ends, 1).all()
+    assert torch.equal(cut_at_horizon(ends, 0), ends)
+    assert torch.equal(cut_at_horizon(ends, 9), ends)
+    assert cut_at_horizon(ends[:0], 3).shape == (0, 2)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 12))
+def test_counting_row_by_row_cuts_alike(ends: list[bool], horizon: int) -> None:
+    expected, count = [], 0
+    for is_end in ends:
+        count += 1
+        expected.append(is_end or count == horizon)
+        count = 0 if expected[-1] else count
+    cut = cut_at_horizon(torch.tensor(ends)[:, None], horizon)
+    assert cut[:, 0].tolist() == expected
+
+
+def test_behind_a_horizon_the_critics_value_stands_for_the_rewards() -> None:
+    # Values 10, discount 1/2, lambda 1, horizon 2: with rewards 1, 2, 3, 4,
+    # A[3] = 4 + 5 - 10 = -1    (the column ends)   A[2] = 3 + 5 - 10 + 1/2 * -1   = -2.5
+    # A[1] = 2 + 5 - 10 = -3    (the horizon)       A[0] = 1 + 5 - 10 + 1/2 * -3   = -5.5
+    ends = torch.tensor([[False], [False], [False], [True]])
+    advantage = generalized_advantage(
+        reward=column(1, 2, 3, 4),
+        value=column(10, 10, 10, 10),
+        next_value=column(10, 10, 10, 10),
+        boundary=cut_at_horizon(ends, 2),
+        discount=0.5,
+        gae_lambda=1.0,
+    )
+    torch.testing.assert_close(advantage, column(-5.5, -3, -2.5, -1))

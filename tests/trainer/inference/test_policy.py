@@ -54,6 +54,7 @@ def make_policy(
     *,
     network: Any = NETWORKS["tanh"],
     squashed: bool = False,
+    clip: float = 1.0,
     observations: tuple[ObservationSpec, ...] = OBSERVATIONS,
     **options: Any,
 ) -> ActorCritic:
@@ -61,9 +62,12 @@ def make_policy(
     config = PolicyConfig.model_validate(
         {
             "network": network,
-            "action": {"distribution": "squashed_gaussian" if squashed else "gaussian"},
             "observation_clip": 1.5,
             **options,
+            "action": {
+                "distribution": "squashed_gaussian" if squashed else "gaussian",
+                "clip": clip,
+            },
         }
     )
     policy = ActorCritic(BehaviourSpec("b", observations, action), config, seed=3)
@@ -180,7 +184,21 @@ def test_actions_are_sampled_judged_and_bounded_alike(
     assert_same_action(found.sample(quick.prepare_noise(noise.copy())), action)
     assert_same_action(found.mode(), expected.mode())
     assert_close(found.log_prob(action), expected.log_prob(action))
+    parts = found.log_prob_per_dimension(action)
+    assert parts.shape == (7, policy.noise_size)
+    assert parts.dtype == np.float32
+    assert_close(parts, expected.log_prob_per_dimension(action))
+    assert_close(parts.sum(axis=1), expected.log_prob(action))
     assert_same_action(quick.environment_action(action), slow.environment_action(action))
+
+
+def test_both_reach_the_bounds_at_action_clip() -> None:
+    # Of low -2, high 2 at clip 3: 3 -> 2, 1.5 -> 1, beyond is cut; without a range nothing changes.
+    policy = make_policy(ACTIONS["continuous"], clip=3.0)
+    action = {"continuous": np.array([[3, 1.5, 3], [-4, -1, -4], [1.5, 6, 7]], np.float32)}
+    for acting in both(policy):
+        bounded = acting.environment_action(action)["continuous"]
+        np.testing.assert_array_equal(bounded, [[2, 1.5, 3], [-2, 0, -4], [1, 6, 7]])
 
 
 def test_what_is_learned_is_acted_by_once_it_is_published_and_not_before() -> None:

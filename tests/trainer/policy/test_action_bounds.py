@@ -20,6 +20,19 @@ def test_a_range_is_filled_affinely_and_clipped() -> None:
     assert arrived.tolist() == [[0], [5], [7.5], [10], [10], [0]]
 
 
+def test_a_range_is_reached_at_the_clip_to_the_last_bit_as_a_clipped_value_divided_by_it() -> None:
+    bounds = ActionBounds(ActionSpec(low=(-1.0,), high=(1.0,)), clip=3.0)
+    sampled = 2.0 * torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(bounds.bounded(sampled), sampled.clamp(-3.0, 3.0) / 3.0)
+    is_clipped = bounds.is_clipped(torch.tensor([[2.9], [3.1], [-2.9], [-3.1]]))
+    assert is_clipped.flatten().tolist() == [False, True, False, True]
+
+
+def test_a_clip_changes_nothing_without_a_range() -> None:
+    arrived = ActionBounds(MIXED, clip=3.0).bounded(torch.tensor([[3.0, 50.0, -50.0, 50.0]]))
+    assert arrived.tolist() == [[10.0, 50.0, -2.0, 3.0]]
+
+
 def test_dimensions_without_a_range_pass_through_and_stop_at_the_bound_they_have() -> None:
     assert has_range(MIXED) == [True, False, False, False]
     action = torch.tensor([[0.2, 50.0, -50.0, 50.0], [0.2, -50.0, 50.0, -50.0]])

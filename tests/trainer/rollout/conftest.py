@@ -63,8 +63,14 @@ class CodeDistribution:
         assert torch.equal(action["continuous"][..., 0], self.seen), "the action is another row's"
         return -self.seen
 
+    def log_prob_per_dimension(self, action: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([0.25 * self.log_prob(action), 0.75 * self.log_prob(action)], dim=-1)
+
     def entropy(self) -> Tensor:
         return torch.zeros_like(self.seen)
+
+    def mean_entropy(self) -> Tensor:
+        return self.entropy()
 
 
 class Notes:

@@ -368,6 +368,21 @@ def test_rewards_are_stored_scaled_and_logged_raw(
     assert actor.episodes.take()[0].tolist() == [1000.0]
 
 
+@pytest.mark.parametrize(("options", "expected"), [({}, 500.0), ({"normalize_rewards": True}, 0.5)])
+def test_rewards_are_multiplied_last_of_all(
+    make_policy: Make, make_actor: Make, batch: Batch, options: Any, expected: float
+) -> None:
+    # Normalised, a first reward is clipped: here to 1.
+    scaled = {"rollout_steps": 1, "reward_clip": 1.0, "reward_scale": 0.5, **options}
+    actor = make_actor(make_policy(), **scaled)
+    actor.observe(batch((0, FIRST, 0.0, 1.0)))
+    actor.act()
+    rollout = actor.observe(batch((0, TERMINATED, 1000.0, 1.0)))
+    assert rollout.reward.item() == expected
+    actor.act()
+    assert actor.episodes.take()[0].tolist() == [1000.0]
+
+
 def test_the_scale_of_a_reward_takes_each_episode_by_itself(
     make_policy: Make, make_actor: Make, batch: Batch
 ) -> None:

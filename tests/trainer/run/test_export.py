@@ -261,6 +261,7 @@ def test_metadata_says_whose_policy_it_is_and_how_old(exported: Exported) -> Non
     assert metadata["behaviour"] == spec.name
     assert metadata["env_steps"] == "4096"
     assert metadata["action_distribution"] == exported.policy.config.action.distribution
+    assert float(metadata["action_clip"]) == exported.policy.config.action.clip
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")

@@ -32,20 +32,26 @@ class Coefficients:
     entropy_coefficient: float
     """Of the explicit regularization term in the loss."""
 
+    value_clip_range: float = 0.0
+    """0 does not clip values."""
 
-def scheduled(initial: float, schedule: Schedule, *, progress: float) -> float:
+
+def scheduled(initial: float, schedule: Schedule, *, progress: float, final: float = 0.0) -> float:
     """The present value of an option with a schedule.
+
+        linear: (initial - final) * (1 - progress) + final
 
     Args:
         initial: the value at the start of the run.
-        schedule: constant, or linear to zero at the end.
+        schedule: constant, or linear to `final` at the end.
         progress: in [0, 1], the part of the run's env steps that is done.
+        final: may be above `initial`.
     """
     match schedule:
         case "constant":
             return initial
         case "linear":
-            return initial * (1.0 - progress)
+            return (initial - final) * (1.0 - progress) + final
 
 
 def interpolate(first: float, last: float | None, progress: float) -> float:
@@ -81,8 +87,12 @@ class ScheduledTemperature:
 
     def coefficient(self, progress: float) -> float:
         """See `Temperature.coefficient`."""
+        config = self._config
         return scheduled(
-            self._config.coefficient, self._config.coefficient_schedule, progress=progress
+            config.coefficient,
+            config.coefficient_schedule,
+            progress=progress,
+            final=config.final_coefficient,
         )
 
     def follow(self, entropy: float, progress: float) -> Metrics:
@@ -157,8 +167,28 @@ def coefficients_at(progress: float, config: PPOConfig, temperature: Temperature
     """The coefficients of the update at `progress` in [0, 1]."""
     return Coefficients(
         learning_rate=scheduled(
-            config.learning_rate, config.learning_rate_schedule, progress=progress
+            config.learning_rate,
+            config.learning_rate_schedule,
+            progress=progress,
+            final=config.final_learning_rate,
         ),
-        clip_range=scheduled(config.clip_range, config.clip_range_schedule, progress=progress),
+        clip_range=scheduled(
+            config.clip_range,
+            config.clip_range_schedule,
+            progress=progress,
+            final=config.final_clip_range,
+        ),
         entropy_coefficient=temperature.coefficient(progress),
+        value_clip_range=_value_clip_range(config, progress),
+    )
+
+
+def _value_clip_range(config: PPOConfig, progress: float) -> float:
+    if config.value_clip_range == 0.0:
+        return 0.0
+    return scheduled(
+        config.value_clip_range,
+        config.value_clip_range_schedule,
+        progress=progress,
+        final=config.final_value_clip_range,
     )

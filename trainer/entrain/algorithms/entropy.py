@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.unrolling import unroll
+from entrain.config.policy import EntropyConfig
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -52,6 +53,28 @@ class Entropy:
         """[T, B] nats."""
         del observation, action_mask
         return distribution.entropy()
+
+
+class MeanEntropy:
+    """The mean entropy of continuous dimensions, plus the sum of the branches'.
+
+    Each of D dimensions counts D times less than in `Entropy`, beside branches and reward.
+    """
+
+    def __call__(
+        self,
+        distribution: ActionDistribution,
+        observation: Mapping[str, Tensor],
+        action_mask: Tensor,
+    ) -> Tensor:
+        """[T, B] nats."""
+        del observation, action_mask
+        return distribution.mean_entropy()
+
+
+def entropy_of(config: EntropyConfig) -> Entropy | MeanEntropy:
+    """The entropy that the options name, as a regularizer."""
+    return Entropy() if config.dimensions == "sum" else MeanEntropy()
 
 
 class PriorDivergence:

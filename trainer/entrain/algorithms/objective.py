@@ -27,7 +27,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from entrain.algorithms.returns import generalized_advantage
+from entrain.algorithms.returns import cut_at_horizon, generalized_advantage
 from entrain.config.policy import EntropyConfig
 from entrain.experience import Estimate, Rollout
 from entrain.policy.critic import ENTROPY_STREAM, REWARD_STREAM
@@ -86,9 +86,15 @@ class Objective(ABC):
     """Whether advantages include the regularizer. If they are divided by their spread, the explicit
     term has to be too, or the two parts of one gradient would have different scales."""
 
-    def __init__(self, streams: Sequence[ValueStream]) -> None:
-        """Estimate these value streams, which are in the order of the critic's outputs."""
+    def __init__(self, streams: Sequence[ValueStream], *, horizon: int = 0) -> None:
+        """Estimate the value streams of a critic.
+
+        Args:
+            streams: in the order of the critic's outputs.
+            horizon: steps after which the critic's value stands for what follows; 0 never cuts.
+        """
         self._streams = streams
+        self._horizon = horizon
 
     @abstractmethod
     def signals(
@@ -109,12 +115,13 @@ class Objective(ABC):
             coefficient: alpha, at least 0.
         """
         signals = self.signals(rollout, regularization, coefficient)
+        boundary = cut_at_horizon(rollout.boundary, self._horizon)
         advantages = [
             generalized_advantage(
                 signals[stream.name].reward,
                 rollout.value[..., index],
                 rollout.next_value[..., index],
-                rollout.boundary,
+                boundary,
                 discount=stream.discount,
                 gae_lambda=stream.gae_lambda,
             )
@@ -167,8 +174,8 @@ class EntropyCritic(Objective):
 
     is_soft = True
 
-    def __init__(self, streams: Sequence[ValueStream]) -> None:
-        super().__init__(streams)
+    def __init__(self, streams: Sequence[ValueStream], *, horizon: int = 0) -> None:
+        super().__init__(streams, horizon=horizon)
         discount = {stream.name: stream.discount for stream in streams}[ENTROPY_STREAM]
         self._unit = 1.0 - discount if discount < 1.0 else 1.0
 
@@ -189,6 +196,8 @@ _OBJECTIVES: Mapping[str, type[Objective]] = {
 }
 
 
-def make_objective(entropy: EntropyConfig, streams: Sequence[ValueStream]) -> Objective:
-    """The objective that the options name, over the value streams of a critic."""
-    return _OBJECTIVES[entropy.objective](streams)
+def make_objective(
+    entropy: EntropyConfig, streams: Sequence[ValueStream], *, horizon: int = 0
+) -> Objective:
+    """The objective that the options name, over the value streams of a critic; see `Objective`."""
+    return _OBJECTIVES[entropy.objective](streams, horizon=horizon)

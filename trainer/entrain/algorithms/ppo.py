@@ -9,7 +9,8 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
 "Time limits in RL" (arXiv:1712.00378).
 
     in this file and in `ppo_loss`
-    - clipped surrogate on the probability ratio of the joint action          [S17 eq. 7; H22 8]
+    - clipped surrogate on the probability ratio of the joint action, or on
+      that of each dimension and branch                           surrogates  [S17 eq. 7; H22 8]
     - advantages and returns estimated once per rollout, by GAE               [S17 eq. 11; H22 5]
     - advantages normalised over a minibatch, a rollout, or not               [H22 7; A21 3.3]
     - critic's squared error, no factor 1/2; optionally the larger of that
@@ -30,7 +31,7 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
 
     elsewhere
     - how entropy enters the return: not, as reward, by a critic of its own   objective
-    - learning rate, clip range constant or linear; entropy coefficient too,
+    - learning rate, clip ranges constant or linear; entropy coefficient too,
       or adapted so that the entropy follows a target               coefficients [H22 4; E20 2]
     - minibatches: each valid step once per epoch, shuffled, equally large    minibatches  [H22 6]
     - Adam with epsilon 1e-5; gradient norm clipped, globally, or policy's
@@ -54,7 +55,7 @@ from entrain import metrics
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
 from entrain.algorithms.all_or_nothing import all_or_nothing
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
-from entrain.algorithms.entropy import Entropy, Regularizer, regularize
+from entrain.algorithms.entropy import Regularizer, entropy_of, regularize
 from entrain.algorithms.finiteness import FiniteGuard, left_out
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
@@ -77,9 +78,7 @@ from entrain.policy.weights import PolicyWeights
 from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
-_ENTROPY_REGULARIZER = Entropy()
-
-LATER_PARTS = ("normalizes_rewards", "num_mixed")
+LATER_PARTS = ("normalizes_rewards", "num_mixed", "reward_scale", "surrogate")
 """Of its state; a checkpoint may be older."""
 
 
@@ -94,7 +93,7 @@ class PPO:
         discount: float,
         seed: int,
         device: torch.device,
-        regularizer: Regularizer = _ENTROPY_REGULARIZER,
+        regularizer: Regularizer | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         """Take over `policy`, which from here on may be neither moved nor cast.
@@ -105,7 +104,8 @@ class PPO:
             discount: of rewards, per step.
             seed: decides the order of minibatches.
             device: where to learn.
-            regularizer: what the objective counts beside reward.
+            regularizer: what the objective counts beside reward; without one the entropy, as the
+                policy's options say.
             ranks: that learn this policy together. All start from the weights of the first.
         """
         entropy = policy.config.entropy
@@ -121,11 +121,11 @@ class PPO:
             apart=policy.critic_weights() if config.clip_gradients == "apart" else None,
             ranks=ranks,
         )
-        self._regularizer = regularizer
-        self._objective = _objective(policy, discount=discount, gae_lambda=config.gae_lambda)
+        self._regularizer = regularizer or entropy_of(entropy)
+        self._objective = _objective(policy, config, discount=discount)
         self._temperature = make_temperature(entropy, policy.spec.action)
         self.loss = PPOLoss(
-            policy, config, regularizer, is_soft=self._objective.is_soft, ranks=ranks
+            policy, config, self._regularizer, is_soft=self._objective.is_soft, ranks=ranks
         )
         """Of a minibatch."""
         self._guard = FiniteGuard(policy, config, ranks=ranks)
@@ -312,20 +312,25 @@ class PPO:
             "generator": self._generator.get_state().numpy().copy(),
             "temperature": self._temperature.state(),
             "normalizes_rewards": self._policy.config.normalize_rewards,
+            "reward_scale": self._policy.config.reward_scale,
             "num_mixed": self._num_mixed,
+            "surrogate": self._config.surrogate,
         }
 
     def load_state(self, state: State) -> None:
         """Continue exactly from `state`; CheckpointError if it is of another network."""
         _require_parts(state, [name for name in self.state() if name not in LATER_PARTS])
-        head, normalizes_rewards = self._policy.value_head, self._policy.config.normalize_rewards
+        _require_surrogate(state, self._config)
+        head, options = self._policy.value_head, self._policy.config
+        unit = (options.normalize_rewards, options.reward_scale)
         load_weights(self._policy, completed(state["policy"], len(head.streams)))
         if not head.normalizer.normalizes:
             head.stop_normalizing()
         self._num_mixed = int(state.get("num_mixed", 0))
-        if state.get("normalizes_rewards", normalizes_rewards) != normalizes_rewards:
+        its_unit = (state.get("normalizes_rewards", unit[0]), state.get("reward_scale", unit[1]))
+        if its_unit != unit:
             # What was collected until now, and waits to be learned from, is in the old unit.
-            self._num_mixed = 1 + self._policy.config.policy_lag
+            self._num_mixed = 1 + options.policy_lag
             head.normalizer.forget()
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
@@ -333,10 +338,20 @@ class PPO:
         self._version = int(state["version"])
 
 
-def _objective(policy: ActorCritic, *, discount: float, gae_lambda: float) -> Objective:
+def _objective(policy: ActorCritic, config: PPOConfig, *, discount: float) -> Objective:
     entropy, names = policy.config.entropy, policy.value_head.streams
-    streams = value_streams(names, entropy, discount=discount, gae_lambda=gae_lambda)
-    return make_objective(entropy, streams)
+    streams = value_streams(names, entropy, discount=discount, gae_lambda=config.gae_lambda)
+    return make_objective(entropy, streams, horizon=config.horizon)
+
+
+def _require_surrogate(state: State, config: PPOConfig) -> None:
+    """Steps that were collected for one surrogate have not what the other needs."""
+    before = state.get("surrogate", config.surrogate)
+    if before != config.surrogate:
+        raise CheckpointError(
+            f"the checkpoint's rollout was collected for algorithm.surrogate {before}, and the "
+            f"option is {config.surrogate} now; resume with {before}, or start a new run"
+        )
 
 
 def _require_parts(state: State, names: Iterable[str]) -> None:

@@ -6,12 +6,12 @@ from torch import Tensor
 from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.losses import (
-    clipped_surrogate,
     clipped_value_error,
     masked_mean,
     normalized,
     value_error,
 )
+from entrain.algorithms.surrogates import make_surrogate
 from entrain.algorithms.telemetry import LossTerms
 from entrain.algorithms.unrolling import run_burn_in
 from entrain.config.algorithm import PPOConfig
@@ -48,6 +48,7 @@ class PPOLoss:
         """Take the parts of a `PPO`; `is_soft` is its objective's."""
         self._policy = policy
         self._config = config
+        self._surrogate = make_surrogate(config)
         self._regularizer = regularizer
         self._is_soft = is_soft
         self._ranks = ranks
@@ -62,18 +63,15 @@ class PPOLoss:
             state = run_burn_in(self._policy, minibatch)
         output = self._policy(steps.observation, state, steps.reset)
         distribution = output.distribution.masked(steps.action_mask)
-        log_ratio = distribution.log_prob(steps.action) - steps.log_prob
-        if minibatch.is_padded:
-            # 0 in padding: exp of another number might be infinite, and zero times that is NaN.
-            log_ratio = torch.where(minibatch.mask, log_ratio, 0.0)
+        log_ratio = self._surrogate.log_ratio(distribution, minibatch)
         regularization, entropy = self._regularization_and_entropy(
             distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
         )
         return LossTerms(
-            policy=clipped_surrogate(
-                log_ratio.exp(), advantage, clip_range=coefficients.clip_range
+            policy=self._surrogate.loss(log_ratio, advantage, clip_range=coefficients.clip_range),
+            value=self._value_error(
+                output.normalized_value, minibatch, clip_range=coefficients.value_clip_range
             ),
-            value=self._value_error(output.normalized_value, minibatch),
             regularization=regularization,
             scale=scale,
             entropy=entropy,
@@ -121,17 +119,14 @@ class PPOLoss:
         advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
         return advantage, scale if self._is_soft else ONE
 
-    def _value_error(self, value: Tensor, minibatch: Minibatch) -> Tensor:
+    def _value_error(self, value: Tensor, minibatch: Minibatch, *, clip_range: float) -> Tensor:
         """[L, M] of all value streams together, of normalised values."""
         return_ = minibatch.estimate.return_
-        if self._config.value_clip_range == 0.0:
+        if clip_range == 0.0:
             return value_error(value, return_).sum(dim=-1)
         normalizer, said = self._policy.value_head.normalizer, minibatch.steps.value
         error = clipped_value_error(
-            value,
-            normalizer.normalized(said),
-            return_,
-            clip_range=self._config.value_clip_range,
+            value, normalizer.normalized(said), return_, clip_range=clip_range
         )
         if normalizer.normalizes:
             # A critic that had seen no reward said 0, which is nothing to stay near.

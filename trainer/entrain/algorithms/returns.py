@@ -45,6 +45,27 @@ def generalized_advantage(
     return _discounted_sums(delta, carry)
 
 
+def cut_at_horizon(boundary: Bool[Tensor, "T B"], horizon: int) -> Bool[Tensor, "T B"]:
+    """Boundaries that leave no more than `horizon` rows without one; 0 leaves all as they are.
+
+    Rows are counted from the top of a column, and anew behind each boundary.
+
+    Args:
+        boundary: [T, B] bool. What is behind a column's last one is padding.
+        horizon: at least 0.
+
+    Returns:
+        [T, B] bool, true where `boundary` is and after every `horizon` rows without one.
+    """
+    if horizon == 0 or len(boundary) == 0:
+        return boundary
+    row = torch.arange(len(boundary), device=boundary.device).unsqueeze(1)
+    # first[t]: the row behind the last boundary before t; 0 if there is none.
+    behind = torch.where(boundary, row + 1, 0).cummax(dim=0).values
+    first = torch.cat([torch.zeros_like(behind[:1]), behind[:-1]])
+    return boundary | ((row - first + 1) % horizon == 0)
+
+
 def _discounted_sums(
     summand: Float[Tensor, "T B"], carry: Float[Tensor, "T B"]
 ) -> Float[Tensor, "T B"]:

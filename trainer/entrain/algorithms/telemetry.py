@@ -71,7 +71,8 @@ class LossTerms:
     """The policy's, in nats; a constant."""
 
     log_ratio: Tensor
-    """ln p(a) / p_old(a), before this minibatch's gradient step."""
+    """ln p(a) / p_old(a), before this minibatch's gradient step; [L, M, A] if each dimension and
+    branch has a ratio of its own."""
 
     features: Tensor
     """[G, L * M, F] what the heads read."""
@@ -117,13 +118,16 @@ class EpochLog:
             return torch.cat([terms[name] for terms in self._terms], dim=1)
 
         log_ratio = join("log_ratio")
+        is_out = is_clipped(log_ratio.exp(), clip_range=clip_range).float()
+        if log_ratio.dim() > mask.dim():
+            log_ratio, is_out = log_ratio.sum(dim=-1), is_out.mean(dim=-1)
         means = [
             masked_mean(join("policy"), mask),
             masked_mean(join("value"), mask),
             -masked_mean(join("regularization"), mask),
             masked_mean(join("entropy"), mask),
             masked_mean(kl_estimate(log_ratio), mask),
-            masked_mean(is_clipped(log_ratio.exp(), clip_range=clip_range).float(), mask),
+            masked_mean(is_out, mask),
             log_ratio.new_zeros(()) if self.critic_share is None else self.critic_share,
         ]
         return torch.stack(means)

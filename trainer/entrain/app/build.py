@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
+from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
 from entrain.algorithms.ppo import PPO
+from entrain.algorithms.surrogates import make_surrogate
 from entrain.algorithms.weights import load_weights
 from entrain.app.launcher import Launcher, plan
 from entrain.config.load import load_config
@@ -236,6 +237,8 @@ def make_collector(policy: ActorCritic) -> RolloutCollector:
         discount=options.discount,
         normalize_rewards=options.normalize_rewards,
         reward_clip=options.reward_clip,
+        reward_scale=options.reward_scale,
+        rollout_type=make_surrogate(options.algorithm).rollout_type,
     )
 
 
@@ -291,7 +294,7 @@ def make_regularizer(policy: ActorCritic) -> Regularizer:
     """
     path, behaviour = policy.config.entropy.prior, policy.spec.name
     if path is None:
-        return Entropy()
+        return entropy_of(policy.config.entropy)
     prior = _named(_policies_of(path, behaviour), path, behaviour)
     logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
     return PriorDivergence(prior.to(policy.initial_state(0).device), policy)

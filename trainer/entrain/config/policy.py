@@ -132,7 +132,8 @@ class ActionConfig(Options):
     clip. Above 1, fewer of a new policy's actions lie at the bounds. gaussian only."""
 
     initial_log_sigma_sq: Number = 0.0
-    """Logarithm of each dimension's initial variance, in units of half the bounded range."""
+    """Logarithm of each dimension's initial variance, in units of half the bounded range, or of
+    that divided by clip."""
 
     min_log_sigma_sq: Number = -20.0
     """Smooth lower bound of the log-variance: exploration never falls below it."""
@@ -160,8 +161,9 @@ class EntropyTargetConfig(Options):
     """The entropy that the coefficient is adapted to reach; it may change linearly over the run."""
 
     per_dimension: Number = -1.0
-    """Nats per continuous action dimension at the start, in units of half the bounded range: a
-    Gaussian of sigma 0.09 has -1, of sigma 0.24 has 0, of sigma 1 has 1.42."""
+    """Nats per continuous action dimension at the start, in units of half the bounded range, or of
+    that divided by action.clip: a Gaussian of sigma 0.09 has -1, of sigma 0.24 has 0, of sigma 1
+    has 1.42."""
 
     final_per_dimension: Number | None = None
     """per_dimension at the end of the run; null keeps it constant."""
@@ -268,7 +270,8 @@ class PolicyConfig(Options):
 
     reward_scale: NonNegative = 1.0
     """Rewards are multiplied by this before anything is learned from them, after they were
-    normalised, if they are. The returns of episodes are those of the rewards as they came."""
+    normalised, if they are. The returns of episodes are those of the rewards as they came. May be
+    changed when a run is resumed."""
 
     entropy: EntropyConfig = EntropyConfig()
     algorithm: Algorithm = PPOConfig()

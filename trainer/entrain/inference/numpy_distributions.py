@@ -53,6 +53,10 @@ class ArrayDistribution(Protocol):
         """[K] nats, of all dimensions and branches together."""
         ...
 
+    def log_prob_per_dimension(self, action: Action) -> Float32Array:
+        """[K, D + N] nats of each dimension, then of each branch."""
+        ...
+
 
 class NumpyHead:
     """An `ActionHead` in numpy: turns what the networks put out into a distribution."""
@@ -63,6 +67,7 @@ class NumpyHead:
         self._dimensions = len(bounds.center)
         self._branches = None if head.branches is None else ArrayBranches(head.branches)
         self._center, self._half_range = bounds.center.numpy(), bounds.half_range.numpy()
+        self._unit = bounds.unit.numpy() if bounds.has_unit else None
         self._low, self._high = bounds.low.numpy(), bounds.high.numpy()
         self._log_sigma_sq = self._sigma = np.zeros(0, np.float32)
         self.refresh()
@@ -104,6 +109,8 @@ class NumpyHead:
         continuous = action["continuous"]
         if self._squashed is not None:
             continuous = np.where(self._squashed > 0, np.tanh(continuous), continuous)
+        if self._unit is not None:
+            continuous = continuous / self._unit
         scaled = self._center + self._half_range * continuous
         return {**action, "continuous": np.minimum(np.maximum(scaled, self._low), self._high)}
 
@@ -154,6 +161,17 @@ class ArrayGaussian:
             softplus = np.logaddexp(-TWO * continuous, np.float32(0))
             log_prob -= (TWO * (LOG_2 - continuous - softplus)) @ self._squashed
         return log_prob
+
+    @quiet
+    def log_prob_per_dimension(self, action: Action) -> Float32Array:
+        """[K, D] log-density of each dimension, whose sum is `log_prob`."""
+        continuous = action["continuous"]
+        deviation = (continuous - self._mean) / self._sigma
+        parts: Float32Array = -HALF * (deviation * deviation + (self._log_sigma_sq + LOG_2_PI))
+        if self._squashed is not None:
+            softplus = np.logaddexp(-TWO * continuous, np.float32(0))
+            parts -= (TWO * (LOG_2 - continuous - softplus)) * self._squashed
+        return parts
 
 
 class ArrayBranches:
@@ -208,6 +226,12 @@ class ArrayCategorical:
         log_prob: Float32Array = chosen[..., 0].sum(axis=-1)
         return log_prob
 
+    def log_prob_per_dimension(self, action: Action) -> Float32Array:
+        """[K, N] of each branch's choice."""
+        chosen = np.take_along_axis(self.log_probs, action["discrete"][..., np.newaxis], axis=-1)
+        parts: Float32Array = chosen[..., 0]
+        return parts
+
 
 class ArrayHybrid:
     """`Hybrid` in numpy."""
@@ -236,3 +260,8 @@ class ArrayHybrid:
     def log_prob(self, action: Action) -> Float32Array:
         """[K] ln p(continuous) + ln p(discrete)."""
         return self._continuous.log_prob(action) + self._discrete.log_prob(action)
+
+    def log_prob_per_dimension(self, action: Action) -> Float32Array:
+        """[K, D + N] of the dimensions, then of the branches."""
+        parts = [each.log_prob_per_dimension(action) for each in (self._continuous, self._discrete)]
+        return np.concatenate(parts, axis=-1)

@@ -181,10 +181,19 @@ class TensorDistribution:
 
     def log_prob(self, action: Action) -> Float32Array:
         """See `ArrayDistribution.log_prob`."""
+        return self._of(self._distribution.log_prob, action)
+
+    def log_prob_per_dimension(self, action: Action) -> Float32Array:
+        """See `ArrayDistribution.log_prob_per_dimension`."""
+        return self._of(self._distribution.log_prob_per_dimension, action)
+
+    def _of(
+        self, function: Callable[[Mapping[str, Tensor]], Tensor], action: Action
+    ) -> Float32Array:
         with torch.inference_mode():
             tensors = {name: self._tensor(values[np.newaxis]) for name, values in action.items()}
-            log_prob: Float32Array = _array(self._distribution.log_prob(tensors))[0]
-        return log_prob
+            values: Float32Array = _array(function(tensors))[0]
+        return values
 
 
 def _flattened(module: nn.Module) -> Tensor:

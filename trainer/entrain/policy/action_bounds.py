@@ -1,7 +1,7 @@
 """Converts the policy's actions to the environment's units, within the environment's bounds.
 
-A dimension that is bounded on both sides is [-1, 1] to the policy; any other is in the
-environment's own units. Nothing here is learned.
+A dimension that is bounded on both sides is [-clip, clip] to the policy, usually [-1, 1]; any other
+is in the environment's own units. Nothing here is learned.
 """
 
 import math
@@ -20,9 +20,13 @@ NEAR_BOUND = 0.99
 class ActionBounds(nn.Module):
     """Scales the policy's continuous actions, then clips them.
 
-    A dimension with two bounds maps [-1, 1] to [low, high]; any other is only clipped at the bound
-    it may have. Discrete choices stay as they are.
+    A dimension with two bounds maps [-clip, clip] to [low, high], where `clip` is the option
+    `action.clip`; any other is only clipped at the bound it may have. Discrete choices stay as they
+    are.
     """
+
+    unit: Tensor
+    """[D] the sampled value that reaches a bound; 1 without a range."""
 
     center: Tensor
     """[D] the middle of the range; 0 without a range."""
@@ -36,8 +40,11 @@ class ActionBounds(nn.Module):
     high: Tensor
     """[D] the upper bounds, inf where there is none."""
 
-    def __init__(self, action: ActionSpec) -> None:
+    def __init__(self, action: ActionSpec, *, clip: float = 1.0) -> None:
+        """Of a behaviour's actions; `clip` is the sampled value that reaches a bound."""
         super().__init__()
+        self.has_unit = clip != 1.0
+        """Whether sampled values are divided by `unit`, which otherwise is 1."""
         ranges = [
             ((low + high) / 2, (high - low) / 2) if bounded else (0.0, 1.0)
             for low, high, bounded in zip(action.low, action.high, has_range(action), strict=True)
@@ -45,6 +52,7 @@ class ActionBounds(nn.Module):
         buffers = {
             "center": [center for center, _ in ranges],
             "half_range": [half_range for _, half_range in ranges],
+            "unit": [clip if bounded else 1.0 for bounded in has_range(action)],
             "low": list(action.low),
             "high": list(action.high),
         }
@@ -61,13 +69,17 @@ class ActionBounds(nn.Module):
 
     def bounded(self, continuous: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
         """[..., D] within [low, high]."""
-        scaled = torch.addcmul(self.center, self.half_range, continuous)
-        return torch.clamp(scaled, self.low, self.high)
+        return torch.clamp(self._scaled(continuous), self.low, self.high)
 
     def is_clipped(self, continuous: Float[Tensor, "*rows D"]) -> Bool[Tensor, "*rows D"]:
         """[..., D] bool: whether the sampled number lies beyond a bound, and is clipped."""
-        scaled = torch.addcmul(self.center, self.half_range, continuous)
+        scaled = self._scaled(continuous)
         return (scaled < self.low) | (scaled > self.high)
+
+    def _scaled(self, continuous: Tensor) -> Tensor:
+        if self.has_unit:
+            continuous = continuous / self.unit
+        return torch.addcmul(self.center, self.half_range, continuous)
 
 
 class SquashedActionBounds(ActionBounds):

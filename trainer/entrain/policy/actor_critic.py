@@ -72,7 +72,11 @@ class ActorNetwork(nn.Module):
         self.backbone = backbone
         self.action_head = action_head
         is_squashed = config.action.distribution == "squashed_gaussian"
-        self.bounds = (SquashedActionBounds if is_squashed else ActionBounds)(spec.action)
+        self.bounds = (
+            SquashedActionBounds(spec.action)
+            if is_squashed
+            else ActionBounds(spec.action, clip=config.action.clip)
+        )
 
     def forward(
         self,

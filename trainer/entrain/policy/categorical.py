@@ -96,6 +96,16 @@ class MultiCategorical:
         chosen = self.log_probs.gather(-1, action["discrete"].unsqueeze(-1))
         return chosen.flatten(-2).sum(dim=-1)
 
+    def log_prob_per_dimension(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Float[Tensor, "*rows N"]:
+        """[..., N] log-probability of each branch's choice."""
+        return self.log_probs.gather(-1, action["discrete"].unsqueeze(-1)).squeeze(-1)
+
     def entropy(self) -> Tensor:
         """[...] nats, summed over branches: -sum_c p_c ln p_c."""
         return -(self.log_probs.exp() * self.log_probs).flatten(-2).sum(dim=-1)
+
+    def mean_entropy(self) -> Tensor:
+        """[...] `entropy`: there are no dimensions to take a mean over."""
+        return self.entropy()

@@ -7,6 +7,7 @@ Noise is uniform in (0, 1): first one number per continuous dimension, then one 
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from entrain.policy.categorical import Branches, MultiCategorical
@@ -39,8 +40,18 @@ class ActionDistribution(Protocol):
         """[...] nats, of all dimensions and branches together; the action is a constant."""
         ...
 
+    def log_prob_per_dimension(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Float[Tensor, "*rows parts"]:
+        """[..., D + N] nats of each dimension, then of each branch; the action is a constant."""
+        ...
+
     def entropy(self) -> Tensor:
         """[...] nats, summed over dimensions and branches."""
+        ...
+
+    def mean_entropy(self) -> Tensor:
+        """[...] nats, the mean over dimensions plus the sum over branches."""
         ...
 
 
@@ -115,9 +126,20 @@ class Hybrid:
         """[...] ln p(continuous) + ln p(discrete)."""
         return self.continuous.log_prob(action) + self.discrete.log_prob(action)
 
+    def log_prob_per_dimension(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Float[Tensor, "*rows parts"]:
+        """[..., D + N] of the dimensions, then of the branches."""
+        parts = [each.log_prob_per_dimension(action) for each in (self.continuous, self.discrete)]
+        return torch.cat(parts, dim=-1)
+
     def entropy(self) -> Tensor:
         """[...] H(continuous) + H(discrete)."""
         return self.continuous.entropy() + self.discrete.entropy()
+
+    def mean_entropy(self) -> Tensor:
+        """[...] H(continuous) / D + H(discrete)."""
+        return self.continuous.mean_entropy() + self.discrete.entropy()
 
     def _split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         dimensions = self.continuous.mean.shape[-1]

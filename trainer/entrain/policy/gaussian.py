@@ -111,10 +111,21 @@ class DiagonalGaussian:
         exponent = torch.addcdiv(constant, deviation * deviation, self.sigma_sq)
         return -0.5 * exponent.sum(dim=-1)
 
+    def log_prob_per_dimension(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Float[Tensor, "*rows D"]:
+        """[..., D] log-density of each dimension, whose sum is `log_prob`."""
+        deviation = action["continuous"].detach() - self.mean
+        return -0.5 * (deviation * deviation / self.sigma_sq + self.log_sigma_sq + LOG_2_PI)
+
     def entropy(self) -> Tensor:
         """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), the same in every row."""
         entropy = entropy_per_dimension(self.log_sigma_sq).sum()
         return entropy.expand(self.mean.shape[:-1])
+
+    def mean_entropy(self) -> Tensor:
+        """[...] `entropy` divided by the number of dimensions."""
+        return self.entropy() / self.mean.shape[-1]
 
 
 class SquashedGaussian(DiagonalGaussian):
@@ -145,6 +156,13 @@ class SquashedGaussian(DiagonalGaussian):
         """[...] log-density of tanh(u), given u: ln p(u) - sum_d ln(1 - tanh(u_d)^2)."""
         correction = log_tanh_slope(continuous) @ self._squashed
         return super()._log_density(continuous) - correction
+
+    def log_prob_per_dimension(
+        self, action: Mapping[str, Shaped[Tensor, "*rows _"]]
+    ) -> Float[Tensor, "*rows D"]:
+        """[..., D] log-density of tanh(u) in each dimension, given u."""
+        correction = log_tanh_slope(action["continuous"].detach()) * self._squashed
+        return super().log_prob_per_dimension(action) - correction
 
     def entropy(self) -> Tensor:
         """[...] nats: H(u) + sum_d E[ln(1 - tanh(u_d)^2)], by quadrature.

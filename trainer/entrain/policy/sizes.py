@@ -120,6 +120,8 @@ def _memory_by_part(spec: BehaviourSpec, options: PolicyConfig) -> Iterator[tupl
     largest = max(spec.observations, key=lambda each: each.num_bytes)
     shown = f"observation '{largest.name}', {largest.dtype}{list(largest.shape)}"
     row = spec.row_bytes + 2 * spec.action.num_bytes
+    if options.algorithm.surrogate == "per_dimension":
+        row += 4 * (spec.action.continuous_size + len(spec.action.branches))
     steps = options.rollout_steps
     # While an update runs with policy_lag, the next rollout is collected.
     rollout = (1 + options.policy_lag) * steps * row

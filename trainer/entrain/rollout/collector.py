@@ -6,12 +6,13 @@ open, and as situations: each action that is given opens a step. A collector ret
 calls when the actions are on their way: simulators and trainer are busy at the same time.
 """
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from entrain.config.policy import PolicyConfig
-from entrain.experience import Rollout
+from entrain.experience import PerDimensionRollout, Rollout
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
@@ -19,7 +20,7 @@ from entrain.rollout.ledger import Ledger
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import Int64Array
+from entrain_envs.timestep import Float32Array, Int64Array
 
 E_co = TypeVar("E_co", covariant=True)
 
@@ -92,6 +93,8 @@ class RolloutCollector:
         discount: float,
         normalize_rewards: bool,
         reward_clip: float,
+        reward_scale: float = 1.0,
+        rollout_type: type[Rollout] = Rollout,
     ) -> None:
         memory = policy.config.network.memory
         self._rollout_steps = rollout_steps
@@ -102,9 +105,13 @@ class RolloutCollector:
             state_size=policy.state_size,
             sequence_length=memory.sequence_length,
             burn_in=memory.burn_in,
+            rollout_type=rollout_type,
         )
+        self._is_per_dimension = issubclass(rollout_type, PerDimensionRollout)
         self._rewards: RewardScaling = (
-            RewardScaler(discount=discount, clip=reward_clip) if normalize_rewards else RawRewards()
+            RewardScaler(discount=discount, clip=reward_clip, factor=reward_scale)
+            if normalize_rewards
+            else RawRewards(factor=reward_scale)
         )
         self.episodes = EpisodeLog()
         self._num_slots = 0
@@ -159,12 +166,19 @@ class RolloutCollector:
             observation={name: values[rows] for name, values in evaluation.observation.items()},
             action={name: values[rows] for name, values in actions.action.items()},
             action_mask=evaluation.batch.timesteps.action_mask[rows],
-            log_prob=actions.distribution.log_prob(actions.action)[rows],
+            **self._log_probs(actions),
             value=evaluation.value[rows],
             reset=begins,
             recurrent_state=evaluation.recurrent_state[rows],
             policy_version=evaluation.policy_version,
         )
+
+    def _log_probs(self, actions: Sampled) -> Mapping[str, Float32Array]:
+        distribution, rows = actions.distribution, actions.rows
+        if not self._is_per_dimension:
+            return {"log_prob": distribution.log_prob(actions.action)[rows]}
+        parts = distribution.log_prob_per_dimension(actions.action)[rows]
+        return {"log_prob": parts.sum(axis=-1), "log_prob_per_dimension": parts}
 
     def _close(self, outcomes: Outcomes) -> None:
         self._outcomes = None

@@ -54,7 +54,12 @@ class Layout:
             arrays["action"]["continuous"] = cells(np.float32, action.continuous_size)
         if action.branches:
             arrays["action"]["discrete"] = cells(np.int64, len(action.branches))
-        trailing = {"": (), "V": (self.num_values,), "C": (action.num_choices,)}
+        trailing = {
+            "": (),
+            "V": (self.num_values,),
+            "C": (action.num_choices,),
+            "A": (action.continuous_size + len(action.branches),),
+        }
         for name, stored in stored_fields(self.rollout_type):
             if stored.dtype:
                 arrays[name] = cells(stored.dtype, *trailing[stored.size])

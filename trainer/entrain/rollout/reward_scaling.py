@@ -1,6 +1,7 @@
-"""Scales rewards: divides them by the standard deviation of their discounted sum.
+"""Scales rewards: by a factor, after dividing them by the deviation of their discounted sum.
 
-Per slot a discounted sum of the rewards so far runs along,
+Each of the two is an option. For the division, per slot a discounted sum of the rewards so far runs
+along,
 
     sum[slot] = discount * sum[slot] + reward,   starting from 0 in each episode,
 
@@ -52,7 +53,10 @@ class RewardScaling(Protocol):
 
 
 class RawRewards:
-    """Rewards as they are."""
+    """Rewards as they are, but for a factor."""
+
+    def __init__(self, *, factor: float = 1.0) -> None:
+        self._factor = np.float32(factor)
 
     def grow(self, num_slots: int) -> None:
         """Do nothing."""
@@ -61,8 +65,8 @@ class RawRewards:
         """Do nothing."""
 
     def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:  # noqa: ARG002
-        """`reward` itself."""
-        return reward
+        """`reward` itself, or times the factor."""
+        return reward if self._factor == 1.0 else self._factor * reward
 
     def state(self) -> State:
         """Empty."""
@@ -75,9 +79,10 @@ class RawRewards:
 class RewardScaler:
     """Divides rewards by the running deviation of their discounted sum. Owned by the collector."""
 
-    def __init__(self, *, discount: float, clip: float) -> None:
+    def __init__(self, *, discount: float, clip: float, factor: float = 1.0) -> None:
         self._discount = discount
         self._clip = clip
+        self._factor = factor
         self._sum = np.zeros(0, np.float64)
         self._count = 0.0
         self._mean = 0.0
@@ -109,7 +114,7 @@ class RewardScaler:
             reward: [N] as the simulators gave it.
 
         Returns:
-            [N] reward / divisor, within plus and minus the clip.
+            [N] reward / divisor, within plus and minus the clip, times the factor.
         """
         if len(reward) == 0:
             return reward
@@ -120,7 +125,8 @@ class RewardScaler:
         self._add(len(discounted), mean, float(deviation @ deviation) / len(discounted))
         # In float64: the divisor may be less than float32 holds, and the quotient more.
         scaled = reward / np.float64(self.divisor)
-        return np.clip(scaled, -self._clip, self._clip, out=scaled).astype(np.float32)
+        clipped = np.clip(scaled, -self._clip, self._clip, out=scaled)
+        return (self._factor * clipped).astype(np.float32)
 
     def _add(self, count: int, mean: float, variance: float) -> None:
         # With d = mean_b - mean_a and n = n_a + n_b (Chan et al.):

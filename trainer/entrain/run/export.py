@@ -107,6 +107,7 @@ def _own_metadata(policy: ActorNetwork) -> dict[str, str]:
         "behaviour": spec.name,
         "spec": json.dumps(described),
         "action_distribution": policy.config.action.distribution,
+        "action_clip": repr(policy.config.action.clip),
     }
 
 
