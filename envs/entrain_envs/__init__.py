@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from entrain_envs.client import TrainerClient
     from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+    from entrain_envs.statistics import Statistic
     from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 else:
     _MODULE_OF = {
@@ -21,6 +22,7 @@ else:
         "ActionSpec": "spec",
         "BehaviourSpec": "spec",
         "ObservationSpec": "spec",
+        "Statistic": "statistics",
         "ActionBatch": "timestep",
         "StepType": "timestep",
         "TimestepBatch": "timestep",
@@ -41,6 +43,7 @@ __all__ = [
     "ActionSpec",
     "BehaviourSpec",
     "ObservationSpec",
+    "Statistic",
     "StepType",
     "TimestepBatch",
     "TrainerClient",

@@ -5,8 +5,9 @@ This module does not know protobuf or gRPC; `codec` converts these to bytes and 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.generic]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class StepType(IntEnum):
@@ -70,6 +72,12 @@ class TimestepBatch:
     action_mask: Bool[BoolArray, "K C"]
     """[K, num_choices] true where a choice is allowed; [K, 0] if there are no branches."""
 
+    group_id: Int[Int64Array, " K"] | None = None
+    """[K] the group that an agent belongs to, 0 for none. None: no agent has a group."""
+
+    group_reward: Float[Float32Array, " K"] | None = None
+    """[K] what the agent's group earned, beside `reward`; zero where FIRST. None: nothing."""
+
     @classmethod
     def of(
         cls,
@@ -80,6 +88,8 @@ class TimestepBatch:
         reward: npt.ArrayLike,
         observation: Mapping[str, npt.ArrayLike],
         action_mask: npt.ArrayLike = True,
+        group_id: npt.ArrayLike | None = None,
+        group_reward: npt.ArrayLike | None = None,
     ) -> "TimestepBatch":
         """Make a batch from anything that numpy can read; one number may stand for all K rows.
 
@@ -90,6 +100,8 @@ class TimestepBatch:
             reward: [K], or one for all rows.
             observation: {name: [K, *shape]}.
             action_mask: [K, num_choices]; by default every choice is allowed.
+            group_id: [K], or one for all rows; by default no agent has a group.
+            group_reward: [K], or one for all rows.
         """
         ids = np.asarray(agent_id, np.int64)
         rows = len(ids)
@@ -105,6 +117,8 @@ class TimestepBatch:
                 action_mask=np.broadcast_to(
                     np.asarray(action_mask, np.bool_), (rows, spec.action.num_choices)
                 ),
+                group_id=_of_each(group_id, np.dtype(np.int64), rows),
+                group_reward=_of_each(group_reward, np.dtype(np.float32), rows),
             )
         except SpecError:
             raise
@@ -122,17 +136,30 @@ class TimestepBatch:
         """[K] true where FIRST or MID."""
         return self.step_type <= _MID
 
+    @property
+    def earned(self) -> Float32Array:
+        """[K] what each agent got for its last action: its own reward and its group's."""
+        return self.reward if self.group_reward is None else self.reward + self.group_reward
+
+    def without_groups(self) -> "TimestepBatch":
+        """The same rows for a receiver that knows no groups: `reward` is all that was earned."""
+        if self.group_id is None and self.group_reward is None:
+            return self
+        return replace(self, reward=self.earned, group_id=None, group_reward=None)
+
     def check(self, spec: BehaviourSpec) -> None:
         """Raise SpecError unless every array fits `spec` and every number is finite."""
         rows = len(self.agent_id)
-        expected: tuple[tuple[str, Array, tuple[int, ...], np.dtype[np.generic]], ...] = (
+        expected: tuple[tuple[str, Array | None, tuple[int, ...], np.dtype[np.generic]], ...] = (
             ("agent_id", self.agent_id, (rows,), _INT64),
             ("step_type", self.step_type, (rows,), _UINT8),
             ("reward", self.reward, (rows,), _FLOAT32),
             ("action_mask", self.action_mask, (rows, spec.action.num_choices), _BOOL),
+            ("group_id", self.group_id, (rows,), _INT64),
+            ("group_reward", self.group_reward, (rows,), _FLOAT32),
         )
         for name, values, shape, dtype in expected:
-            if values.shape != shape or values.dtype != dtype:
+            if values is not None and (values.shape != shape or values.dtype != dtype):
                 raise SpecError(
                     f"behaviour '{spec.name}', {name} is {values.dtype}{list(values.shape)}, "
                     f"expected {dtype}{list(shape)}"
@@ -147,6 +174,8 @@ class TimestepBatch:
             )
         if not is_finite(self.reward):
             check_finite(self.reward, f"behaviour '{spec.name}', reward")
+        if self.group_reward is not None:
+            check_finite(self.group_reward, f"behaviour '{spec.name}', group_reward")
         if self.observation.keys() != set(spec.observation_names):
             raise SpecError(
                 f"behaviour '{spec.name}' was given observations "
@@ -207,6 +236,13 @@ def check_observation(
         )
     if spec.dtype != "uint8" and not is_finite(values):
         check_finite(values, f"behaviour '{behaviour}', observation '{spec.name}'")
+
+
+def _of_each(
+    values: npt.ArrayLike | None, dtype: np.dtype[Scalar], rows: int
+) -> npt.NDArray[Scalar] | None:
+    """[rows] of what may be one number for all rows, or nothing."""
+    return None if values is None else np.broadcast_to(np.asarray(values, dtype), (rows,))
 
 
 def is_finite(values: npt.NDArray[np.generic]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import entrain_envs
 from entrain_envs.client import TrainerClient
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 PUBLIC = {
@@ -18,6 +19,7 @@ PUBLIC = {
         BehaviourSpec,
         ObservationSpec,
         ActionBatch,
+        Statistic,
         StepType,
         TimestepBatch,
     )

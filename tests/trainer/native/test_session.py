@@ -8,7 +8,7 @@ import pytest
 
 from entrain.errors import BadStepError, LimitError, UnexpectedMessageError
 from entrain.native.session import Session
-from entrain.serving.participant import Presence
+from entrain.serving.member import Presence
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType

@@ -87,6 +87,10 @@ class ServerConfig(Options):
     max_observation: AtLeastOne = 1e15
     """The same of the numbers in float32 observations."""
 
+    max_statistics: Count = 200
+    """Names of the numbers that simulators report beside their rows (docs/simulators.md), at most
+    half of them from one simulator; further ones are left out. Each is a column of metrics.csv."""
+
     grace_s: NonNegative = 30.0
     """Seconds in which a simulator whose stream broke may reconnect and keep its agents."""
 

@@ -4,7 +4,8 @@ from typing import Protocol
 
 from entrain.errors import SimulatorError
 from entrain.native.exchange import Exchange, Sender
-from entrain.serving.participant import Participant, Presence
+from entrain.serving.member import Presence
+from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 
 

@@ -12,7 +12,8 @@ from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, LimitError, RefusedHelloError
 from entrain.quoting import listed
 from entrain.serving.behaviours import Behaviours
-from entrain.serving.participant import Identity, Participant, Presence
+from entrain.serving.member import Identity, Presence
+from entrain.serving.participant import Participant
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 

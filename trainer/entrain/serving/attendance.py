@@ -8,7 +8,8 @@ from entrain.config.run import ServerConfig
 from entrain.errors import SimulatorError
 from entrain.serving.batcher import CallLater
 from entrain.serving.deadline import Deadline
-from entrain.serving.participant import Participant, Presence
+from entrain.serving.member import Presence
+from entrain.serving.participant import Participant
 
 logger = logging.getLogger(__name__)
 

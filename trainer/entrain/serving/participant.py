@@ -1,8 +1,5 @@
 """One simulator that takes part: asks for actions for its agents, and gathers the answers.
 
-    RUNNING --detach--> DETACHED --attach--> RUNNING ...
-    any --close--> GONE
-
 A step is what happened in the simulator since its last actions. It becomes one request per
 behaviour; once all are answered, the answers go back as one. They are kept, so that a simulator
 whose connection broke can ask for them again. Nothing here knows how it is connected.
@@ -10,7 +7,6 @@ whose connection broke can ask for them again. Nothing here knows how it is conn
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -19,35 +15,12 @@ from entrain.errors import BadStepError, LimitError
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
+from entrain.serving.member import Identity, Member, Presence
+from entrain.serving.statistics import Reports
 from entrain.serving.step_order import MID_BYTE, StepOrder
 from entrain.state import State
+from entrain_envs.statistics import Statistic, StatisticValues, grouped
 from entrain_envs.timestep import ActionBatch, TimestepBatch
-
-
-class Presence(Enum):
-    """Whether a simulator is connected."""
-
-    RUNNING = "running"
-    DETACHED = "detached"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who a participant is; never changes."""
-
-    id: str
-    simulator: str
-    """For people, and for the order of rows in lockstep."""
-
-    instance_id: str
-    """Of the simulator's process."""
-
-    joined: int
-    """How many simulators joined before this one in this run."""
-
-    seed: int
-    """For the simulator's own randomness."""
 
 
 class Receiver(Protocol):
@@ -112,7 +85,7 @@ class Agents:
         }
 
 
-class Participant:
+class Participant(Member):
     """See the module. Owned by the event loop; made by `Participants`."""
 
     def __init__(
@@ -124,13 +97,9 @@ class Participant:
         lockstep: bool,
         waiting_bytes: Limit,
         max_answer_bytes: int,
+        reports: Reports,
     ) -> None:
-        self.id = identity.id
-        self.identity = identity
-        self.peer = peer
-        self.presence = Presence.RUNNING
-        self.deadline_s = float("inf")
-        """When it is given up, if it is detached."""
+        super().__init__(identity, peer=peer)
         self.receiver: Receiver = NoReceiver()
         self.step_number = 0
         """Of the newest step; the first one is 1."""
@@ -149,14 +118,10 @@ class Participant:
         self._held_bytes = 0
         self._answer_bytes = 0
         self._has_forgotten = False
+        self._reports = reports
 
     def __repr__(self) -> str:
         return f"<Participant {self.label}: {self.presence.value}>"
-
-    @property
-    def label(self) -> str:
-        """For people: simulator@host."""
-        return f"{self.identity.simulator}@{self.peer}"
 
     @property
     def behaviours(self) -> Mapping[str, Behaviour]:
@@ -168,25 +133,19 @@ class Participant:
         """Agents that await the outcome of an action."""
         return sum(len(agents.order) for agents in self._agents.values())
 
-    @property
-    def is_live(self) -> bool:
-        """True if it takes part: it is connected, or in its grace time."""
-        return self.presence is not Presence.GONE
-
     def add(self, behaviours: Iterable[Behaviour]) -> None:
         """It may send rows of these too from now on."""
         self._agents.update({b.name: Agents.of(b) for b in behaviours})
 
-    def attach(self, peer: str) -> None:
-        """It is connected again."""
-        self.peer = peer
-        self.presence = Presence.RUNNING
-        self.deadline_s = float("inf")
+    def note_statistics(self, statistics: Iterable[Statistic]) -> None:
+        """Take what it reports beside the rows of its next step, before `ask`; never raises."""
+        self.note_values(grouped(statistics))
 
-    def detach(self, *, deadline_s: float) -> None:
-        """Its connection broke. What waits goes on waiting, and is kept for when it comes back."""
-        self.presence = Presence.DETACHED
-        self.deadline_s = deadline_s
+    def note_values(self, values: Iterable[StatisticValues]) -> None:
+        """The same, by name."""
+        self._reports.note(
+            values, who=self.label, behaviours=tuple(self._agents), step_number=self.step_number + 1
+        )
 
     def close(self) -> None:
         """It is gone; answers that still arrive go nowhere."""
@@ -335,6 +294,7 @@ class Participant:
             "wanted": list(self._wanted),
             "with_rows": list(self.with_rows),
             "has_forgotten": self._has_forgotten,
+            "reports": self._reports.state(),
             "agents": {
                 str(index): agents.state(self.id, self.answers.get(name))
                 for index, (name, agents) in enumerate(self._agents.items())
@@ -347,6 +307,8 @@ class Participant:
         self._wanted = tuple(state["wanted"])
         self.with_rows = tuple(state["with_rows"])
         self._has_forgotten = state["has_forgotten"]
+        if "reports" in state:
+            self._reports.load_state(state["reports"])
         for index, (name, agents) in enumerate(self._agents.items()):
             part = state["agents"][str(index)]
             agents.order = StepOrder.from_state(part["order"])

@@ -18,9 +18,11 @@ from entrain.serving.attendance import COUNTED, Attendance
 from entrain.serving.batcher import CallLater, call_later_on_loop
 from entrain.serving.behaviours import Behaviour, Behaviours
 from entrain.serving.limits import Limit, max_message_bytes
+from entrain.serving.member import Identity
 from entrain.serving.parameters import EnvironmentParameters
-from entrain.serving.participant import Identity, Participant
+from entrain.serving.participant import Participant
 from entrain.serving.refusals import Refusals
+from entrain.serving.statistics import Reports, Statistics
 from entrain.serving.unanswered import load_unanswered, unanswered_state
 from entrain.state import State
 from entrain.stopwatch import ServerTimings
@@ -63,6 +65,10 @@ class Participants(Attendance):
         """Where wires note the time that they take."""
         self.magnitudes = Magnitudes(reward=config.max_reward, observation=config.max_observation)
         """Of the numbers that participants may send."""
+        self.statistics = Statistics(
+            most_names=config.max_statistics, clock=clock, call_later=call_later
+        )
+        """What participants report beside their rows."""
         self.admission = Admission(config, self.behaviours, seed=seed)
         self._expect = expect
         self._has_begun = False
@@ -128,17 +134,23 @@ class Participants(Attendance):
         return "" if participant is None else participant.identity.simulator
 
     def add_behaviours(self, participant: Participant, specs: Sequence[BehaviourSpec]) -> None:
-        """A participant brings more kinds of agents than it joined with.
+        """A participant brings more kinds of agents than it joined with; those it has stay.
+
+        Within `behaviours.preparing(specs)` this is quick, and nobody else waits for networks.
 
         Raises:
-            BadHelloError, RefusedHelloError: as of `join`; nothing was changed.
+            BadHelloError, RefusedHelloError, LimitError: as of `join`; nothing was changed.
         """
-        new = [spec for spec in specs if spec.name not in participant.behaviours]
         self.admission.check_behaviours(specs, participant.label)
+        new = [spec for spec in specs if spec.name not in participant.behaviours]
+        if not new:
+            return
         behaviours = self.behaviours.admit(new, who=participant.label)
         participant.add(behaviours)
         for behaviour in behaviours:
             behaviour.batcher.join(participant.id)
+        names = ", ".join(f"'{behaviour.name}'" for behaviour in behaviours)
+        logger.info("%s brings more agents: of %s", participant.label, names)
         self._begin_if_complete()
 
     def _replace_restarted(self, request: JoinRequest) -> None:
@@ -160,6 +172,7 @@ class Participants(Attendance):
             lockstep=self.config.lockstep,
             waiting_bytes=self._waiting_bytes,
             max_answer_bytes=max_message_bytes(self.config),
+            reports=Reports(self.statistics),
         )
         return participant
 
@@ -190,6 +203,7 @@ class Participants(Attendance):
         self.behaviours.close()
         self.stop_expiry()
         self._refusals.flush()
+        self.statistics.flush()
 
     def state(self) -> State:
         """All participants and behaviours, and what numbers those that join next."""
@@ -198,6 +212,7 @@ class Participants(Attendance):
             "admission": self.admission.state(),
             "has_begun": self._has_begun,
             "counters": dict(self.counters),
+            "statistics": self.statistics.state(),
             "participants": {str(index): each.state() for index, each in enumerate(self)},
             "unanswered": {
                 str(index): unanswered_state(behaviour)
@@ -214,6 +229,8 @@ class Participants(Attendance):
         self.behaviours.load_state(state["behaviours"])
         self.admission.load_state(state["admission"])
         self._has_begun = state["has_begun"]
+        if "statistics" in state:
+            self.statistics.load_state(state["statistics"])
         for name in COUNTED:
             self.counters[name] = state["counters"].get(name, 0)
         for index in sorted(state["participants"], key=int):
