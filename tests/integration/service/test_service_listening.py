@@ -60,8 +60,12 @@ async def test_a_port_in_use_by_another_kind_of_program_is_noticed(new_server: N
         other.bind(("127.0.0.1", 0))
         other.listen(1)
         port = other.getsockname()[1]
-        with pytest.raises(ServeError, match=rf"127.0.0.1:{port} is in use by another program"):
+        with pytest.raises(
+            ServeError, match=rf"127.0.0.1:{port} is in use by another program \("
+        ) as refusal:
             await new_server(address=f"localhost:{port}").start()
+        if sys.platform == "linux":
+            assert f"(process {os.getpid()}: " in str(refusal.value)
 
 
 async def test_a_port_is_free_again_after_stop(serve: Serve, new_server: NewServer) -> None:

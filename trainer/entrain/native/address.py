@@ -12,6 +12,7 @@ from pathlib import Path
 
 from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError, ServeError
+from entrain_envs.port_owner import port_owner
 
 MAX_UNIX_PATH = 103
 """Bytes of a socket's path that fit everywhere (macOS 104, Linux 108, with a closing zero)."""
@@ -220,8 +221,9 @@ def _bound(address: TcpAddress, host: str, port: int) -> socket.socket:
 def cannot_listen(address: TcpAddress, where: str, error: OSError) -> ServeError:
     """The reason of an error, and what to do about it."""
     if error.errno == errno.EADDRINUSE:
+        owner = port_owner(address.port) or "a trainer that still runs?"
         return ServeError(
-            f"{where} is in use by another program (a trainer that still runs?); stop it, or "
+            f"{where} is in use by another program ({owner}); stop it, or "
             f"choose another port: --set server.address={address.at(address.host, 0)} takes any "
             "free one"
         )

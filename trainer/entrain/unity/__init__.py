@@ -1,0 +1,1 @@
+"""What of ML-Agents belongs to a trainer: its wire as a front, and its settings."""
