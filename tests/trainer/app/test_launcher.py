@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from entrain.app.launcher import MAX_RESTARTS, TAIL_BYTES, Launcher, Simulator, last_line, plan
+from entrain.app.launcher import TAIL_BYTES, Launcher, Simulator, last_line, plan
+from entrain.app.restarts import MAX_RESTARTS, QuotaRestarts
 from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
 from entrain_envs.exit_codes import MISFIT, USAGE
@@ -316,3 +317,78 @@ def test_the_last_line_with_words_is_the_last_word(tmp_path: Path) -> None:
     log.write_text("")
     assert last_line(log) == "(nothing)"
     assert last_line(tmp_path / "absent") == "(not readable)"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="uses a POSIX shell")
+async def test_a_game_that_was_closed_is_started_again_within_its_quota(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "Player-0.log"
+    game = Simulator(
+        "game-0",
+        ("sh", "-c", f"echo life $RANK >> {tmp_path / 'lives'}; echo closed by hand > {own}"),
+        tmp_path / "game-0.log",
+        own_log=own,
+        restarts=lambda: QuotaRestarts(most=2, most_in_period=-1, period_s=60.0, pause_s=0.0),
+        variables={"RANK": "7"},
+    )
+    launcher = Launcher([game], environment={})
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    assert (tmp_path / "lives").read_text() == "life 7\n" * 3
+    assert launcher.last_words == ". game-0 ended with exit code 0; its last words: closed by hand"
+    assert f"restarts 2; -1: no limit); its last words in {own}: closed by hand" in caplog.text
+    assert (tmp_path / "Player-0-prev.log").read_text() == "closed by hand\n"
+    assert launcher.logs == [own]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+async def test_a_game_whose_script_ended_well_is_not_started_twice(tmp_path: Path) -> None:
+    command = ("sh", "-c", f"sleep 60 & echo $! > {tmp_path / 'pid'}")
+    game = Simulator(
+        "game-0",
+        command,
+        tmp_path / "log",
+        restarts=lambda: QuotaRestarts(most=-1, most_in_period=-1, period_s=60.0, pause_s=0.0),
+    )
+    launcher = Launcher([game], environment={})
+    await launcher.start()
+    async with asyncio.timeout(20):
+        while not game_pid(tmp_path / "pid") or launcher.is_running("game-0"):
+            await asyncio.sleep(0.01)
+    first = game_pid(tmp_path / "pid")
+    await asyncio.sleep(0.1)
+    assert game_pid(tmp_path / "pid") == first
+    assert is_running(first)
+    await launcher.stop()
+    assert not is_running(first)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ended by a signal")
+async def test_one_simulator_is_killed_for_a_reason_that_the_log_tells(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lives = tmp_path / "lives"
+    code = f"open({str(lives)!r}, 'a').write('x'); import time; time.sleep(60)"
+    launcher = launcher_of(tmp_path, code)
+    await launcher.start()
+    async with asyncio.timeout(30):
+        while not lives.exists() or not lives.read_text():
+            await asyncio.sleep(0.01)
+        assert launcher.is_running("sim-0")
+        launcher.end("sim-0", "it was silent for 60 s")
+        while lives.read_text() != "xx":
+            await asyncio.sleep(0.01)
+    await launcher.stop()
+    assert "sim-0 was killed: it was silent for 60 s; its last words in" in caplog.text
+    assert not launcher.is_running("sim-0")
+
+
+async def test_a_program_for_another_processor_is_told_as_that(tmp_path: Path) -> None:
+    program = tmp_path / "game"
+    program.write_bytes(b"\x00not a program")
+    program.chmod(0o755)
+    launcher = Launcher([Simulator("sim-0", (str(program),), tmp_path / "log")], environment={})
+    with pytest.raises(ConfigError, match="built for another system or processor"):
+        await launcher.start()

@@ -7,6 +7,7 @@ the next one). Its output goes to a file of its own. Nothing here knows of sessi
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shlex
@@ -15,35 +16,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from entrain.app.process_groups import all_ended, end_of, is_alive, tell
+from entrain.app.restarts import Again, CrashRestarts, Exit, Finished, Restarts
 from entrain.app.simulator_lines import SimulatorLines
 from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
 from entrain.run.disk import remedy
-from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
 
 logger = logging.getLogger(__name__)
 
-MAX_RESTARTS = 5
-"""Restarts of one simulator that keeps crashing; then it is not started again."""
-
-RELIABLE_S = 60.0
-"""After running for this long, a simulator's count of crashes begins anew."""
-
-START_S = 10.0
-"""A simulator that fails twice in the same words within this long has not begun to simulate."""
-
-SHELL_CODES = (126, 127)
-"""Exit codes by which a shell says that the program is not executable, or not there."""
-
 TAIL_BYTES = 64 * 1024
 """Length of the end of a log in which its last line is looked for."""
-
-LOOK_S = 0.05
-"""Time between two looks whether the processes that a simulator started have ended."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +40,33 @@ class Simulator:
     name: str
     command: tuple[str, ...]
     log: Path
+    """Where what it prints goes."""
+
+    own_log: Path | None = None
+    """A file that the program writes itself, if it does."""
+
+    last_words: Callable[[Sequence[Path]], str] | None = None
+    """Quotes the end of its logs, the most telling first; None takes the last line."""
+
+    restarts: Callable[[], Restarts] | None = None
+    """Makes what decides about its restarts; None takes `CrashRestarts`."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment, besides those that all have."""
+
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """The files that may say why it ended, the most telling first."""
+        return (self.log,) if self.own_log is None else (self.own_log, self.log)
+
+    @property
+    def telling_log(self) -> Path:
+        """The first of them that says anything."""
+        return next((log for log in self.logs if _size(log)), self.log)
+
+    def words(self) -> str:
+        """Returns the end of its logs, on one line."""
+        return (self.last_words or _last_of)(self.logs)
 
 
 def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[Simulator, ...]:
@@ -82,9 +96,7 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
 class Launcher:
     """Keeps the planned simulators running until `stop`. Owned by the event loop.
 
-    A simulator that ends with exit code 0 has finished. One whose exit code says that it would fail
-    again is not restarted, nor is one that fails at its start twice in the same words. Any other is
-    restarted, with growing pauses, up to `MAX_RESTARTS` times in a row.
+    Whether one that ended is started again is decided by its `Restarts`.
     """
 
     def __init__(
@@ -102,7 +114,7 @@ class Launcher:
             simulators: to start.
             environment: variables for all of them.
             environment_of: variables for the one of a given name.
-            restart_pause_s: after a first crash; doubled after each further one.
+            restart_pause_s: after a first crash, where `CrashRestarts` decide.
             clock: in seconds.
         """
         self._simulators = simulators
@@ -113,6 +125,7 @@ class Launcher:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._last_failure = ""
+        self._kills: dict[str, str] = {}
         self._lines = SimulatorLines([simulator.log for simulator in simulators])
         self._following: asyncio.Task[None] | None = None
 
@@ -128,8 +141,8 @@ class Launcher:
 
     @property
     def logs(self) -> Sequence[Path]:
-        """The file of each simulator's output."""
-        return [simulator.log for simulator in self._simulators]
+        """The file of each simulator that says most."""
+        return [simulator.telling_log for simulator in self._simulators]
 
     @property
     def last_words(self) -> str:
@@ -157,20 +170,37 @@ class Launcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._lines.look()
-        await _all_ended(list(self._processes.values()), within_s=grace_s)
-        processes = [p for p in self._processes.values() if _tell(p, kill=False)]
-        await _all_ended(processes, within_s=patience_s)
+        await all_ended(list(self._processes.values()), within_s=grace_s)
+        processes = [p for p in self._processes.values() if tell(p, kill=False)]
+        await all_ended(processes, within_s=patience_s)
         for process in processes:
-            if _tell(process, kill=True):
+            if tell(process, kill=True):
                 logger.warning("simulator process %d does not end; it is killed", process.pid)
             await process.wait()
 
     def kill(self) -> None:
         """Kill the simulators that still run, without waiting: the trainer itself ends at once."""
         for process in self._processes.values():
-            _tell(process, kill=True)
+            tell(process, kill=True)
+
+    def is_running(self, name: str) -> bool:
+        """Returns whether the simulator of that name was started and its process has not ended."""
+        process = self._processes.get(name)
+        return process is not None and process.returncode is None
+
+    def end(self, name: str, because: str) -> None:
+        """Kill one simulator; whether it is started again is decided as after a crash.
+
+        Args:
+            name: of a simulator that runs.
+            because: for the log; follows "was killed: ".
+        """
+        self._kills[name] = because
+        tell(self._processes[name], kill=True)
 
     async def _start(self, simulator: Simulator) -> None:
+        if simulator.own_log is not None:
+            _set_aside(simulator.own_log)
         with _opened(simulator.log) as log:
             try:
                 self._processes[simulator.name] = await asyncio.create_subprocess_exec(
@@ -184,10 +214,7 @@ class Launcher:
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 )
             except OSError as error:
-                raise ConfigError(
-                    f"simulators.launch: cannot run '{simulator.command[0]}' "
-                    f"({error.strerror or error}); give a program that is on the PATH, or its path"
-                ) from None
+                raise ConfigError(_cannot_run(simulator.command[0], error)) from None
         logger.info("started %s: %s", simulator.name, shlex.join(simulator.command))
 
     def _process_environment(self, simulator: Simulator) -> dict[str, str]:
@@ -199,44 +226,51 @@ class Launcher:
             "ENTRAIN_SIMULATOR": simulator.name,
             "ENTRAIN_RECONNECT_S": "0",
             **self.environment,
+            **simulator.variables,
             **self._environment_of(simulator.name),
         }
 
     async def _watch(self, simulator: Simulator) -> None:
-        crashes = 0
-        before = ""
-        while crashes <= MAX_RESTARTS:
+        restarts = (simulator.restarts or self._crash_restarts)()
+        while True:
             process, began_s = self._processes[simulator.name], self._clock()
             code = await process.wait()
-            if code == SUCCESS:
+            now_s = self._clock()
+            ending = self._ending_of(simulator.name, code)
+            words = simulator.words()
+            told = f"{ending}; its last words: {words}"
+            decision = restarts.after(Exit(code, now_s - began_s, now_s, told))
+            if isinstance(decision, Finished):
                 self._finish(simulator.name, process)
                 return
+            if code == 0:
+                # A script may leave the game behind that it started.
+                await end_of(process)
             # A process that a wrapper script left behind must not run beside the next one.
-            _tell(process, kill=True)
-            ending = f"{simulator.name} ended with {_describe(code)}"
-            words = last_line(simulator.log)
-            self._last_failure = f"{ending}; its last words: {words}"
-            lived_s = self._clock() - began_s
-            failed_at_start = self._last_failure if code > 0 and lived_s < START_S else ""
-            if _is_for_good(code, lived_s) or (failed_at_start and failed_at_start == before):
-                logger.error(
-                    "%s and would do so again: it is not restarted; its last words in %s: %s",
-                    ending,
-                    simulator.log,
-                    words,
-                )
+            tell(process, kill=True)
+            self._last_failure = told
+            if not isinstance(decision, Again):
+                ending = f"{ending} {decision.why}"
+            level = logging.WARNING if isinstance(decision, Again) else logging.ERROR
+            log = simulator.telling_log
+            logger.log(level, "%s; its last words in %s: %s", ending, log, words)
+            if not isinstance(decision, Again):
                 return
-            before = failed_at_start
-            logger.warning("%s; its last words in %s: %s", ending, simulator.log, words)
-            crashes = 1 if lived_s >= RELIABLE_S else crashes + 1
-            if crashes <= MAX_RESTARTS:
-                await asyncio.sleep(self._restart_pause_s * 2 ** (crashes - 1))
-                await self._start(simulator)
-        logger.error("%s crashed %d times; it is not restarted any more", simulator.name, crashes)
+            await asyncio.sleep(decision.pause_s)
+            await self._start(simulator)
+
+    def _crash_restarts(self) -> Restarts:
+        return CrashRestarts(self._restart_pause_s)
+
+    def _ending_of(self, name: str, code: int) -> str:
+        because = self._kills.pop(name, None)
+        if because is None or code >= 0:
+            return f"{name} ended with {_describe(code)}"
+        return f"{name} was killed: {because}"
 
     def _finish(self, name: str, process: asyncio.subprocess.Process) -> None:
         logger.info("%s has ended", name)
-        if not _is_alive(process):
+        if not is_alive(process):
             # Days later its process id may be another program's, which `stop` must not end.
             del self._processes[name]
 
@@ -256,56 +290,32 @@ def _opened(path: Path) -> BinaryIO:
         return Path(os.devnull).open("ab")
 
 
-def _tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
-    """Tell a simulator and all processes that it started to end; returns whether any was running.
+def _set_aside(path: Path) -> None:
+    """Keep the file of a process before: the next one writes it anew."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(path.with_name(f"{path.stem}-prev{path.suffix}"))
 
-    A game is often started by a script, and goes on when the script ends.
-    """
+
+def _cannot_run(program: str, error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        advice = "it was built for another system or processor, or is a script without #! line"
+    elif error.errno == errno.EACCES and Path(program).is_file():
+        advice = f"allow it with: chmod +x {shlex.quote(program)}"
+    else:
+        advice = "give a program that is on the PATH, or its path, in simulators.launch"
+    return f"cannot run '{program}' ({error.strerror or error}); {advice}"
+
+
+def _last_of(logs: Sequence[Path]) -> str:
+    return last_line(logs[0])
+
+
+def _size(path: Path) -> int:
     try:
-        if sys.platform != "win32":
-            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
-        elif process.returncode is not None:
-            return False
-        elif kill:
-            process.kill()
-        else:
-            process.terminate()
-    except (ProcessLookupError, PermissionError):
-        # macOS raises PermissionError for a group of which only a zombie is left.
-        return False
-    return True
-
-
-def _is_alive(process: asyncio.subprocess.Process) -> bool:
-    """Returns whether a simulator or a process that it started still runs."""
-    if sys.platform == "win32":
-        return process.returncode is None
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-async def _all_ended(processes: Sequence[asyncio.subprocess.Process], *, within_s: float) -> None:
-    """Wait until simulators and all processes that they started have ended, or time is up."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            for process in processes:
-                await _end_of(process)
-
-
-async def _end_of(process: asyncio.subprocess.Process) -> None:
-    """Wait until a simulator and all processes that it started have ended."""
-    await process.wait()
-    while _is_alive(process):
-        await asyncio.sleep(LOOK_S)
-
-
-def _is_for_good(code: int, lived_s: float) -> bool:
-    """Returns whether the exit code says that the same command would fail again."""
-    # Go ends with 2 when it panics; a wrong command line does not take a minute to notice.
-    return code == MISFIT or (code in {USAGE, *SHELL_CODES} and lived_s < RELIABLE_S)
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def last_line(path: Path) -> str:
