@@ -80,7 +80,8 @@ class UnityConfig(Options):
     """How many games take part, each on a port of its own; the first batch waits for all."""
 
     timeout_s: Positive = 60.0
-    """How long a launched game may be silent before the log says what may be wrong with it."""
+    """Seconds that a game may be silent before the log says what may be wrong with it. One that was
+    launched and had connected is then taken for frozen: it is killed, and started again."""
 
     num_areas: Count = 1
     """How many copies of the training area a game makes, if it was built for that."""

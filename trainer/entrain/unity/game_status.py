@@ -1,0 +1,36 @@
+"""What is known of one game at one look: how far its conversation is, and whose turn it is."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Stage(Enum):
+    """How far a game has come."""
+
+    ABSENT = "has not connected"
+    GREETED = "said who it is"
+    RESET = "was told to begin"
+    PLAYING = "plays"
+    LEFT = "left"
+
+
+@dataclass(frozen=True)
+class GameStatus:
+    """See the module."""
+
+    name: str
+    """Such as game-0."""
+
+    address: str
+    """HOST:PORT that it dials."""
+
+    stage: Stage
+
+    num_messages: int
+    """That it has sent so far."""
+
+    is_its_turn: bool
+    """Whether the trainer has answered its last message, so that the next word is the game's."""
+
+    image_behaviours: tuple[str, ...] = ()
+    """Its behaviours that observe images."""
