@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from entrain.algorithms.algorithm import UpdateCancelled
 from entrain.algorithms.ppo import PPO
+from entrain.algorithms.surrogates import make_surrogate
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, EntropyTargetConfig, MemoryConfig, NetworkConfig
 from entrain.experience import Rollout, map_tensors
@@ -51,6 +52,7 @@ class Case:
     minibatch_size: int = 10_000
     target_kl: float = 0.0
     advantage_normalization: str = "minibatch"
+    surrogate: Literal["joint", "per_dimension"] = "joint"
     is_in_order: bool = False
     """Whether steps are not shuffled, so that a minibatch is the same steps however they are
     divided over ranks: equally long columns, of which each minibatch is some rows."""
@@ -68,6 +70,7 @@ CASES = {
     "ten updates": Case(EQUAL, 2, updates=10),
     "minibatches": Case((24,) * 4, 2, minibatch_size=32, is_in_order=True),
     "rollout": Case(EQUAL, 2, entropy=TARGET, advantage_normalization="rollout"),
+    "per dimension": Case(EQUAL, 2, surrogate="per_dimension"),
     "early end": Case(EQUAL, 2, entropy=TARGET, target_kl=2e-4),
     "lstm, one update": Case(EQUAL, 2, LSTM, updates=1),
     "lstm, ten updates": Case(EQUAL, 2, LSTM, updates=10),
@@ -97,6 +100,7 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
         target_kl=case.target_kl,
         advantage_normalization=case.advantage_normalization,  # type: ignore[arg-type]
         max_grad_norm=0.05,
+        surrogate=case.surrogate,
     )
     ppo = PPO(
         learning,
@@ -108,7 +112,15 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
     )
     found: dict[str, npt.NDArray[Any]] = {}
     for update in range(case.updates):
-        rollout = in_float64(made_rollout(acting, case.lengths, seed=update, filler=float("nan")))
+        rollout = in_float64(
+            made_rollout(
+                acting,
+                case.lengths,
+                seed=update,
+                filler=float("nan"),
+                rollout_type=make_surrogate(config).rollout_type,
+            )
+        )
         own = columns_of(rollout, case.columns(rank, num_ranks))
         # Ranks need not have come equally far; the least counts.
         metrics = ppo.update(own, progress=(update + rank) / 20)

@@ -11,11 +11,13 @@ from entrain.experience import (
     BurnIn,
     Estimate,
     Minibatch,
+    PerDimensionRollout,
     Rollout,
     pick,
     pick_each,
     without_state,
 )
+from entrain.experience import rollout_of as rollout_of_state
 from entrain.run.state_files import decode_state, encode_state
 
 T, B = 3, 2
@@ -132,6 +134,16 @@ def test_a_rollout_comes_back_from_a_checkpoint_as_it_was() -> None:
             assert after[key].dtype == before[key].dtype
         if not isinstance(before, dict):
             assert after.dtype == before.dtype
+
+
+def test_a_checkpoint_holds_which_type_of_rollout_it_was() -> None:
+    joint = rollout_of()
+    parts = torch.arange(3.0 * T * B).view(T, B, 3)
+    per_dimension = PerDimensionRollout(**vars(joint), log_prob_per_dimension=parts)
+    for rollout in (joint, per_dimension):
+        back = rollout_of_state(decode_state(*encode_state(rollout.state())))
+        assert type(back) is type(rollout)
+        np.testing.assert_equal(back.state(), rollout.state())
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

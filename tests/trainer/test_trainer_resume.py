@@ -40,6 +40,7 @@ RECURRENT: Mapping[str, Any] = {
         "previous_action": True,
         "previous_reward": True,
     },
+    "algorithm": {"surrogate": "per_dimension"},
 }
 
 

@@ -12,7 +12,7 @@ from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.ppo import PPO
 from entrain.app.build import make_algorithm
 from entrain.config.policy import PolicyConfig
-from entrain.experience import Rollout
+from entrain.experience import PerDimensionRollout, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.trainer import Update
 from recurrent_cases import COEFFICIENTS
@@ -25,11 +25,21 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 
 
 def log_prob(policy: ActorCritic, rollout: Rollout) -> Tensor:
-    """[T, B] of the stored actions, by a forward of its own."""
+    """[T, B] of the stored actions, by a forward of its own; [T, B, A] if so they are stored."""
     with torch.no_grad():
         output = policy(rollout.observation, rollout.sequence_state[0], rollout.reset)
+        if isinstance(rollout, PerDimensionRollout):
+            parts: Tensor = output.distribution.log_prob_per_dimension(rollout.action)
+            return parts
         found: Tensor = output.distribution.log_prob(rollout.action)
     return found
+
+
+def stored_log_prob(rollout: Rollout) -> Tensor:
+    """The same, as it was stored when acting."""
+    if isinstance(rollout, PerDimensionRollout):
+        return rollout.log_prob_per_dimension
+    return rollout.log_prob
 
 
 class Checked:
@@ -55,7 +65,10 @@ class Checked:
             self._sampled.load_state_dict(self._states[version])
             rows = valid & (rollout.policy_version == version)
             torch.testing.assert_close(
-                log_prob(self._sampled, rollout)[rows], rollout.log_prob[rows], rtol=0, atol=1e-5
+                log_prob(self._sampled, rollout)[rows],
+                stored_log_prob(rollout)[rows],
+                rtol=0,
+                atol=1e-5,
             )
         self.lags.append(self._ppo.version - int(rollout.policy_version[valid].max()))
         self._check_ratio(rollout)
@@ -64,14 +77,16 @@ class Checked:
         return metrics
 
     def _check_ratio(self, rollout: Rollout) -> None:
-        expected = (log_prob(self._policy, rollout) - rollout.log_prob)[rollout.valid]
+        expected = (log_prob(self._policy, rollout) - stored_log_prob(rollout))[rollout.valid]
         found = torch.cat(
             [
                 self._ppo.loss.terms(minibatch, COEFFICIENTS).log_ratio[minibatch.mask].detach()
                 for minibatch in self._ppo.minibatches(rollout).epoch(torch.Generator())
             ]
         )
-        torch.testing.assert_close(found.sort().values, expected.sort().values, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            found.sort(dim=0).values, expected.sort(dim=0).values, rtol=0, atol=1e-5
+        )
         self.checked += len(found)
         if self._ppo.version > 1:
             assert found.abs().max() > 1e-3, "the policy that learns is the one that sampled"
@@ -85,9 +100,10 @@ class NoRecorder:
         pass
 
 
+@pytest.mark.parametrize("surrogate", ["joint", "per_dimension"])
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_stored_log_probabilities_are_of_who_sampled_and_ratios_of_who_learns(
-    network: Mapping[str, Any],
+    network: Mapping[str, Any], surrogate: str
 ) -> None:
     config = PolicyConfig.model_validate(
         {
@@ -95,7 +111,12 @@ def test_stored_log_probabilities_are_of_who_sampled_and_ratios_of_who_learns(
             "rollout_steps": 160,
             "policy_lag": 1,
             "network": network,
-            "algorithm": {"minibatch_size": 80, "num_epochs": 4, "learning_rate": 1e-2},
+            "algorithm": {
+                "minibatch_size": 80,
+                "num_epochs": 4,
+                "learning_rate": 1e-2,
+                "surrogate": surrogate,
+            },
         }
     )
     environment = Follow(num_agents=16)

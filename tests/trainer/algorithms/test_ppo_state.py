@@ -3,7 +3,9 @@
 import itertools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -129,9 +131,10 @@ def test_steps_that_are_too_long_are_put_down_to_the_learning_rate() -> None:
     )
 
 
-def test_a_resumed_run_may_scale_rewards_from_then_on() -> None:
+@pytest.mark.parametrize("later", [{"normalize_rewards": True}, {"reward_scale": 1e-9}], ids=str)
+def test_a_resumed_run_may_scale_rewards_from_then_on(later: Mapping[str, Any]) -> None:
     # What was collected before is in the old unit: its statistics are used for itself alone.
-    before, after = made_policy(), made_policy(normalize_rewards=True)
+    before, after = made_policy(), made_policy(**later)
     ppo, resumed = made_ppo(before), made_ppo(after)
     rollout = made_rollout(before, LENGTHS)
     large = replace(rollout, reward=1e9 * rollout.reward)
@@ -142,7 +145,7 @@ def test_a_resumed_run_may_scale_rewards_from_then_on() -> None:
     assert after.value_head.normalizer.scale.item() > 1e8
     resumed.update(made_rollout(after, LENGTHS, seed=1), progress=0.0)
     assert after.value_head.normalizer.scale.item() > 1.0
-    other = made_ppo(made_policy(normalize_rewards=True))
+    other = made_ppo(made_policy(**later))
     other.load_state(resumed.state())
     for seed in range(2):
         values = made_rollout(after, LENGTHS, seed=seed)
@@ -150,6 +153,19 @@ def test_a_resumed_run_may_scale_rewards_from_then_on() -> None:
         resumed.update(small, progress=0.0)
         other.update(small, progress=0.0)
     assert same_state(other.state(), resumed.state())
+
+
+def test_a_state_of_another_surrogate_is_refused_in_words() -> None:
+    state = made_ppo(made_policy()).state()
+    other = made_ppo(made_policy(), surrogate="per_dimension")
+    with pytest.raises(
+        CheckpointError,
+        match="collected for algorithm.surrogate joint, and the option is per_dimension now; "
+        r"resume with joint, or start a new run",
+    ):
+        other.load_state(state)
+    before_there_was_a_choice = {name: state[name] for name in state if name != "surrogate"}
+    made_ppo(made_policy()).load_state(before_there_was_a_choice)
 
 
 def test_weights_that_are_already_nan_are_reported_not_trained_on() -> None:

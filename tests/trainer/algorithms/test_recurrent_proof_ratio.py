@@ -20,6 +20,7 @@ import torch
 
 from acting_and_collecting import ActingAndCollecting
 from entrain.algorithms.ppo import PPO
+from entrain.algorithms.surrogates import make_surrogate
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.experience import Rollout
@@ -36,6 +37,7 @@ SPEC = BehaviourSpec(
     "walker", (ObservationSpec("seen", (3,)),), ActionSpec((-1.0,), (1.0,), branches=(2, 3))
 )
 Kind = Literal["lstm", "gru"]
+Whose = Literal["joint", "per_dimension"]
 
 
 @pytest.fixture(autouse=True)
@@ -116,13 +118,28 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
     memory = MemoryConfig(
         kind=kind, size=8, sequence_length=6, burn_in=burn_in, refresh_states=refresh_states
     )
-    options = PPOConfig(minibatch_size=20, num_epochs=3, learning_rate=3e-3)
+    require_ratios_of_one(memory, shared=shared, surrogate="joint")
+
+
+def test_so_is_that_of_each_dimension_and_branch() -> None:
+    memory = MemoryConfig(kind="lstm", size=8, sequence_length=6, burn_in=3)
+    require_ratios_of_one(memory, shared=False, surrogate="per_dimension")
+
+
+def require_ratios_of_one(memory: MemoryConfig, *, shared: bool, surrogate: Whose) -> None:
+    """Collect and learn, six rollouts long."""
+    options = PPOConfig(minibatch_size=20, num_epochs=3, learning_rate=3e-3, surrogate=surrogate)
     network = NetworkConfig(hidden_sizes=(8,), shared=shared, memory=memory, previous_action=True)
     config = PolicyConfig(network=network, rollout_steps=80, algorithm=options)
     policy = ActorCritic(SPEC, config, seed=3).double()
     ppo = PPO(policy, options, discount=0.99, seed=3, device=torch.device("cpu"))
     both = ActingAndCollecting(
-        policy, rollout_steps=80, seed=3, discount=0.99, normalize_rewards=True
+        policy,
+        rollout_steps=80,
+        seed=3,
+        discount=0.99,
+        normalize_rewards=True,
+        rollout_type=make_surrogate(options).rollout_type,
     )
     both.actor._recurrent_state = both.actor._recurrent_state.astype(np.float64)
     steps = resets = carried = 0
@@ -132,6 +149,7 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
             mask = minibatch.mask
             with torch.no_grad():
                 log_ratio = ppo.loss.terms(minibatch, COEFFICIENTS).log_ratio[mask]
+            assert log_ratio.shape[1:] == ((3,) if surrogate == "per_dimension" else ())
             ones = torch.ones_like(log_ratio)
             torch.testing.assert_close(log_ratio.exp(), ones, rtol=0, atol=1e-12)
             steps += int(mask.sum())

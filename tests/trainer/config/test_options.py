@@ -79,6 +79,16 @@ def test_a_prior_without_weight_is_refused_for_it_would_do_nothing() -> None:
     assert options.prior == Path("runs/walker")
 
 
+def test_a_prior_and_a_squashed_gaussian_refuse_what_would_do_nothing() -> None:
+    with pytest.raises(ValidationError, match="dimensions is mean; with a prior"):
+        EntropyConfig.model_validate(
+            {"prior": "runs/walker", "coefficient": 0.1, "dimensions": "mean"}
+        )
+    with pytest.raises(ValidationError, match="clip is 3; a squashed_gaussian"):
+        ActionConfig(clip=3.0, distribution="squashed_gaussian")
+    assert ActionConfig(clip=3.0).clip == 3.0
+
+
 def test_a_run_listens_on_loopback_unless_told_otherwise() -> None:
     assert ServerConfig().address.startswith("localhost:")
     assert not ServerConfig().insecure

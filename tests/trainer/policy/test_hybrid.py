@@ -1,5 +1,7 @@
 """A hybrid distribution is its continuous and its discrete part together."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,33 @@ def test_log_probabilities_and_entropies_add() -> None:
         hybrid.log_prob(action), gaussian.log_prob(action) + categorical.log_prob(action)
     )
     torch.testing.assert_close(hybrid.entropy(), gaussian.entropy() + categorical.entropy())
+
+
+def test_parts_are_the_dimensions_then_the_branches_and_add_up() -> None:
+    gaussian, categorical = parts()
+    hybrid = Hybrid(gaussian, categorical).masked(MASK)
+    action = hybrid.sample(noise())
+    found = hybrid.log_prob_per_dimension(action)
+    assert found.shape == (5, 3)
+    for d in range(2):
+        alone = DiagonalGaussian(gaussian.mean[:, d : d + 1], gaussian.log_sigma_sq[d : d + 1])
+        torch.testing.assert_close(
+            found[:, d], alone.log_prob({"continuous": action["continuous"][:, d : d + 1]})
+        )
+    torch.testing.assert_close(found[:, 2], categorical.masked(MASK).log_prob(action))
+    torch.testing.assert_close(found.sum(dim=1), hybrid.log_prob(action))
+
+
+def test_the_mean_entropy_is_over_dimensions_alone_and_branches_add() -> None:
+    # ln(2 pi e) / 2 = 1.418939; with log_sigma_sq -1 and 0.5 the mean is 1.418939 - 0.125.
+    gaussian, _ = parts()
+    even = MultiCategorical(torch.zeros(5, 5), Branches((2, 3)))
+    expected = 1.418939 - 0.125 + math.log(2.0) + math.log(3.0)
+    torch.testing.assert_close(
+        Hybrid(gaussian, even).mean_entropy(), torch.full((5,), expected), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(gaussian.mean_entropy(), gaussian.entropy() / 2.0)
+    torch.testing.assert_close(even.mean_entropy(), even.entropy())
 
 
 def test_a_mask_reaches_the_discrete_part_alone() -> None:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError
@@ -77,6 +78,16 @@ def test_a_rollout_that_would_not_fit_is_refused() -> None:
     # 48 MB times 2048 steps.
     assert re.search(r"rollout of 2,048 steps \(48,000,021 bytes each; .*'film'", words)
     assert "would take 93,750 MiB, and this trainer allows 16,384" in words
+
+
+def test_a_log_probability_of_each_dimension_is_reckoned_where_it_is_stored() -> None:
+    spec = BehaviourSpec(
+        "walker", (ObservationSpec("film", (3, 4000, 4000), "uint8"),), ActionSpec((-1.0,), (1.0,))
+    )
+    network = NetworkConfig(image_encoder="simple", image_features=1)
+    options = PolicyConfig(network=network, algorithm=PPOConfig(surrogate="per_dimension"))
+    # One number of 4 bytes more than in the test before.
+    assert "(48,000,025 bytes each" in refusal(spec, options)
 
 
 def test_a_minibatch_of_very_many_entities_is_refused() -> None:

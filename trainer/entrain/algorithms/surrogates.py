@@ -106,8 +106,8 @@ class PerDimension(Surrogate):
         clip_range: float,
     ) -> Float[Tensor, "L M"]:
         """See `Surrogate.loss`."""
-        parts = clipped_surrogate(log_ratio.exp(), advantage.unsqueeze(-1), clip_range=clip_range)
-        return parts.mean(dim=-1)
+        each = advantage.unsqueeze(-1).expand_as(log_ratio)
+        return clipped_surrogate(log_ratio.exp(), each, clip_range=clip_range).mean(dim=-1)
 
 
 _SURROGATES: Mapping[str, type[Surrogate]] = {"joint": Joint, "per_dimension": PerDimension}
