@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from entrain.app import game_watch
-from entrain.app.game_watch import watch_games
-from entrain.app.launcher import Launcher
+from entrain.app.game_watch import GameWatcher
+from entrain.app.launcher import Launcher, Simulator
 from entrain.unity.diagnoses import GameWatch, LaunchedGame
 from entrain.unity.game_status import GameStatus, Stage
 
@@ -23,6 +24,9 @@ class OneGame:
     @property
     def statuses(self) -> list[GameStatus]:
         return [GameStatus("game-0", "localhost:5005", self.stage, 2, is_its_turn=True)]
+
+    def note_ended(self, name: str) -> None:
+        self.stage = Stage.ABSENT
 
 
 class Kills(Launcher):
@@ -52,9 +56,8 @@ async def looks(games: OneGame, launcher: Launcher, *, launched: bool, number: i
             enough.set()
         return now_s
 
-    watching = asyncio.create_task(
-        watch_games(games, launcher, GameWatch(60.0, about), clock=clock)
-    )
+    watcher = GameWatcher(games, launcher, GameWatch(60.0, about), clock=clock)
+    watching = asyncio.create_task(watcher.run())
     await enough.wait()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -80,3 +83,35 @@ async def test_a_game_of_the_editor_is_told_of_and_never_ended(
         await looks(OneGame(Stage.PLAYING), launcher, launched=False)
     assert launcher.killed == []
     assert caplog.text.count("game-0 has sent nothing for 60 s") == 1
+
+
+async def test_the_front_is_told_when_the_program_of_a_game_has_ended(tmp_path: Path) -> None:
+    games = OneGame(Stage.PLAYING)
+    launcher = Launcher(
+        [Simulator("game-0", (sys.executable, "-c", ""), tmp_path / "log")], environment={}
+    )
+    watcher = GameWatcher(games, launcher, GameWatch(60.0, {}))
+    watching = asyncio.create_task(watcher.run())
+    await launcher.start()
+    async with asyncio.timeout(20):
+        while not launcher.is_exhausted:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    await launcher.stop()
+    assert games.stage is Stage.ABSENT
+
+
+def test_a_game_that_people_stopped_pauses_the_run_and_a_launched_one_does_not() -> None:
+    games, launcher = OneGame(Stage.LEFT), Launcher([], environment={})
+    assert GameWatcher(games, launcher, GameWatch(60.0, {})).is_paused
+    about = {"game-0": LaunchedGame((Path("none"),))}
+    assert not GameWatcher(games, launcher, GameWatch(60.0, about)).is_paused
+
+
+def test_what_is_wrong_ends_the_message_of_a_run_that_waited_in_vain() -> None:
+    watch = GameWatch(60.0, {})
+    watcher = GameWatcher(OneGame(Stage.ABSENT), Launcher([], environment={}), watch)
+    assert watcher.cause == ""
+    for at_s in (0.0, 60.0):
+        watch.look(OneGame(Stage.ABSENT).statuses, [], now_s=at_s)
+    assert watcher.cause.startswith(". game-0 has not connected to localhost:5005 within 60 s:")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrain.app import watchdog
+from entrain.app.game_watch import GameWatcher
 from entrain.app.launcher import Launcher, Simulator
 from entrain.app.watchdog import too_few_came, watch_simulators
 from entrain.config.run import RunConfig, SimulatorsConfig
@@ -73,6 +74,29 @@ async def test_the_wait_begins_again_when_the_last_simulator_leaves() -> None:
             clock=clock,
         )
     assert clock.now_s > 8 + 20 + 10
+
+
+class Games(GameWatcher):
+    """Its first looks find that a game was stopped by people."""
+
+    def __init__(self, paused_looks: int) -> None:
+        self._paused_looks = paused_looks
+
+    @property
+    def is_paused(self) -> bool:
+        self._paused_looks -= 1
+        return self._paused_looks >= 0
+
+    cause = ". game-0 has not connected to localhost:5004"
+
+
+async def test_a_game_that_people_stopped_is_waited_for_and_the_wait_ends_with_the_cause() -> None:
+    clock = Clock()
+    with pytest.raises(NoSimulatorError, match=r"game-0 has not connected to localhost:5004$"):
+        await watch_simulators(
+            FakeServer([0]), CONFIG, NO_LAUNCHER, "here", games=Games(100), clock=clock
+        )
+    assert clock.now_s > 100.0 + 10.0
 
 
 async def test_when_all_launched_simulators_have_ended_nobody_waits_any_longer() -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from entrain.app.launcher import Launcher
 from entrain.unity.diagnoses import GameWatch
-from entrain.unity.game_status import GameStatus
+from entrain.unity.game_status import GameStatus, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -27,28 +27,64 @@ class Games(Protocol):
         """Of every game of the run, there or not."""
         ...
 
+    def note_ended(self, name: str) -> None:
+        """A program of that name has ended; harmless if it is no game, or known to be gone."""
+        ...
 
-async def watch_games(
-    games: Games,
-    launcher: Launcher,
-    watch: GameWatch,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Never returns.
 
-    Args:
-        games: that are looked at.
-        launcher: has started some of them; one that froze is killed, and the launcher decides
-            whether it is started again.
-        watch: judges.
-        clock: seconds.
-    """
-    while True:
-        await asyncio.sleep(LOOK_S)
-        running = [name for name in watch.launched if launcher.is_running(name)]
-        for finding in watch.look(games.statuses, running, now_s=clock()):
+class GameWatcher:
+    """See the module. Owned by the event loop."""
+
+    def __init__(
+        self,
+        games: Games,
+        launcher: Launcher,
+        watch: GameWatch,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch nothing yet.
+
+        Args:
+            games: that are looked at.
+            launcher: starts some of them; one that froze is killed, and the launcher decides
+                whether it is started again.
+            watch: judges.
+            clock: seconds.
+        """
+        self._games = games
+        self._launcher = launcher
+        self._watch = watch
+        self._clock = clock
+        launcher.on_end = games.note_ended
+
+    def __repr__(self) -> str:
+        return f"<GameWatcher: {self._watch.latest}>"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a game left that others started, and may start again whenever they like."""
+        return any(
+            game.stage is Stage.LEFT and game.name not in self._watch.launched
+            for game in self._games.statuses
+        )
+
+    @property
+    def cause(self) -> str:
+        """The end of a message: what may be wrong with the game that is silent; "" if none is."""
+        finding = self._watch.latest
+        return "" if finding is None else f". {finding.name} {finding.words}"
+
+    async def run(self) -> None:
+        """Look again and again; never returns."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look()
+
+    def _look(self) -> None:
+        running = [name for name in self._watch.launched if self._launcher.is_running(name)]
+        for finding in self._watch.look(self._games.statuses, running, now_s=self._clock()):
             if finding.is_frozen:
-                launcher.end(finding.name, f"it {finding.words}")
+                self._launcher.end(finding.name, f"it {finding.words}")
             else:
                 logger.warning("%s %s", finding.name, finding.words)

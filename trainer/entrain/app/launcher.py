@@ -26,6 +26,7 @@ from entrain.app.simulator_lines import SimulatorLines
 from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
 from entrain.run.disk import remedy
+from entrain_envs.exit_codes import SUCCESS
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class Launcher:
         self._clock = clock
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
+        self.on_end: Callable[[str], None] = _nothing
+        """Called with the name of each simulator whose process has ended."""
         self._last_failure = ""
         self._kills: dict[str, str] = {}
         self._lines = SimulatorLines([simulator.log for simulator in simulators])
@@ -235,6 +238,7 @@ class Launcher:
         while True:
             process, began_s = self._processes[simulator.name], self._clock()
             code = await process.wait()
+            self.on_end(simulator.name)
             now_s = self._clock()
             ending = self._ending_of(simulator.name, code)
             words = simulator.words()
@@ -243,7 +247,7 @@ class Launcher:
             if isinstance(decision, Finished):
                 self._finish(simulator.name, process)
                 return
-            if code == 0:
+            if code == SUCCESS:
                 # A script may leave the game behind that it started.
                 await end_of(process)
             # A process that a wrapper script left behind must not run beside the next one.
@@ -305,6 +309,10 @@ def _cannot_run(program: str, error: OSError) -> str:
     else:
         advice = "give a program that is on the PATH, or its path, in simulators.launch"
     return f"cannot run '{program}' ({error.strerror or error}); {advice}"
+
+
+def _nothing(name: str) -> None:
+    pass
 
 
 def _last_of(logs: Sequence[Path]) -> str:

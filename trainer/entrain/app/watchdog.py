@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from entrain.app.build import expected_simulators
+from entrain.app.game_watch import GameWatcher
 from entrain.app.launcher import Launcher
 from entrain.config.run import RunConfig
 from entrain.errors import NoSimulatorError
@@ -49,17 +50,19 @@ async def watch_simulators(
     launcher: Launcher,
     address: str,
     *,
+    games: GameWatcher | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Never returns; raises NoSimulatorError once there is no simulator left to wait for.
 
-    That is: none was connected for `simulators.wait_s`, or fewer than expected for as long before
+    Games that people stop, and start again when they like, are waited for without end. Otherwise
+    that is: none was connected for `simulators.wait_s`, or fewer than expected for as long before
     the first batch, or none is connected and every launched one was refused or has ended for good.
     """
     present_s = clock()
     while True:
         await asyncio.sleep(LOOK_S)
-        if server.num_sessions and server.has_begun:
+        if (server.num_sessions and server.has_begun) or (games is not None and games.is_paused):
             present_s = clock()
         elif are_all_refused(launcher.names, server.refusals) and not server.num_sessions:
             raise NoSimulatorError(
@@ -78,7 +81,9 @@ async def watch_simulators(
                     config,
                     address,
                     server.num_sessions,
-                    cause=last_refusal(server.refusals) or launcher.last_words,
+                    cause=last_refusal(server.refusals)
+                    or launcher.last_words
+                    or ("" if games is None else games.cause),
                 )
             )
 
