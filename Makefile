@@ -9,10 +9,12 @@ FLOOR  := 98
 # `make test COVERAGE=yes` measures that, as CI does; the tests then take half again as long.
 COVERAGE ?=
 MEASURED := --cov --cov-report=term --cov-fail-under=$(FLOOR)
+# Where `make interop` installs ML-Agents' own package.
+STOCK  := .build/mlagents
 # The run of `make demo`.
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 
-.PHONY: demo test check hostile learn bench docs proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile interop learn bench docs proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,10 +30,18 @@ demo: setup  ## Train the balance ball from separate simulator processes, over g
 	$(BIN)/entrain play runs/$(DEMO) --record runs/$(DEMO)/recordings/after.gif
 
 test: setup  ## Unit and integration tests; no network beyond loopback.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile" $(if $(COVERAGE),$(MEASURED))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile and not interop" $(if $(COVERAGE),$(MEASURED))
 
 hostile: setup  ## Attacks on a run with a good citizen in it, the long forms too; some minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --timeout 600 tests/hostile
+
+interop: setup $(STOCK)/installed  ## Beside ML-Agents' own Python package, which is installed apart.
+	ENTRAIN_MLAGENTS_PYTHON=$(STOCK)/bin/python OMP_NUM_THREADS=1 $(BIN)/pytest tests/interop
+
+$(STOCK)/installed: tests/interop/requirements.txt
+	$(PYTHON) -m venv $(STOCK)
+	$(STOCK)/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r $<
+	touch $@
 
 learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
