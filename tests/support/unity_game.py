@@ -78,6 +78,9 @@ class Style:
     is_old: bool = False
     """Whether it is older than API 1.3."""
 
+    one_sensor: bool = False
+    """Whether all vectors of an agent are one sensor, as they are in most games."""
+
 
 class UnityGame:
     """See the module. One process of a game; `play` runs it to the end."""
@@ -187,10 +190,7 @@ class UnityGame:
             interrupted=step_type == StepType.TRUNCATED,
             group_id=np.zeros(len(batch), np.int64),
             group_reward=np.zeros(len(batch), np.float32),
-            observations=tuple(
-                self._sensor(each, batch.observation[each.name][order])
-                for each in spec.observations
-            ),
+            observations=self._sensors(spec, batch, order),
             mask=None if mask.all() else ~mask,
         )
 
@@ -205,6 +205,16 @@ class UnityGame:
             if ends and self.style.changes_ids:
                 del self._lives[name, agent]
         return np.array(ids, np.int64)
+
+    def _sensors(
+        self, spec: BehaviourSpec, batch: TimestepBatch, order: Int64Array
+    ) -> tuple[Observation, ...]:
+        observed = [(each, batch.observation[each.name][order]) for each in spec.observations]
+        if not self.style.one_sensor:
+            return tuple(self._sensor(each, values) for each, values in observed)
+        rows = [values.reshape(len(batch), -1) for _, values in observed]
+        values = np.concatenate(rows, axis=1, dtype=np.float32)
+        return (Observation("VectorSensor", values.shape[1:], "default", (1,), values=values),)
 
     def _sensor(self, spec: ObservationSpec, values: Array) -> Observation:
         kind: ObservationKind = "goal" if spec.kind == "goal" else "default"

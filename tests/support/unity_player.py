@@ -1,18 +1,22 @@
 """The stand-in game as a program, started like a build of the engine.
 
-    python -m support.unity_player --mlagents-port 5005 -logFile FILE [--balls 12] [--seconds 5]
+    python -m support.unity_player --mlagents-port 5005 -logFile FILE [--balls 12]
 
 It balances balls, with the shapes of 3DBall: 8 numbers seen, 2 continuous actions.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import grpc
+import numpy as np
 
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from support.unity_game import Exchange, Style, UnityGame
 
 METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
@@ -25,6 +29,60 @@ def dialled(port: int, *, host: str = "localhost") -> tuple[Exchange, Callable[[
     return lambda request: bytes(call(request, wait_for_ready=True)), channel.close
 
 
+class Timed:
+    """An exchange that notes when it took place."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.times_s: list[float] = []
+        self._exchange = exchange
+
+    def __call__(self, request: bytes) -> bytes:
+        reply = self._exchange(request)
+        self.times_s.append(time.perf_counter())
+        return reply
+
+
+class BallsOfReturns(BalanceBall):
+    """Notes the return of each episode, and in which step it ended."""
+
+    def __init__(self, *, count: int) -> None:
+        super().__init__(count=count, behaviour="3DBall")
+        self.steps = 0
+        self.ended: list[tuple[int, float]] = []
+        self._returns = np.zeros(count)
+
+    def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
+        """As a game of balls does."""
+        rows = super().step(actions)
+        self.steps += 1
+        batch = rows["3DBall"]
+        outcomes = batch.step_type != StepType.FIRST
+        self._returns[batch.agent_id[outcomes]] += batch.reward[outcomes]
+        for agent in batch.agent_id[batch.step_type >= StepType.TERMINATED].tolist():
+            self.ended.append((self.steps, float(self._returns[agent])))
+            self._returns[agent] = 0.0
+        return rows
+
+
+def timings(game: UnityGame, balls: BallsOfReturns, timed: Timed) -> str:
+    """What a benchmark reads, as JSON."""
+    # The two messages of the greeting come before the first records.
+    times_s = timed.times_s[2:]
+    return json.dumps(
+        {
+            "opened": game.ledger.opened,
+            "closed": game.ledger.closed,
+            "seconds": times_s[-1] - times_s[0] if times_s else 0.0,
+            "exchange_ms": sorted(1e3 * each for each in np.diff(times_s).tolist()),
+            "ended": [
+                [times_s[step - 1] - times_s[0], value]
+                for step, value in balls.ended
+                if step <= len(times_s)
+            ],
+        }
+    )
+
+
 def main(words: Sequence[str]) -> int:
     """Play until the trainer ends it; returns an exit code like a player's."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -35,14 +93,14 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--balls", type=int, default=12)
     parser.add_argument("--exchanges", type=int, default=None)
     parser.add_argument("--package-version", default="3.0.0")
+    parser.add_argument("--timings", type=Path, help="where to write what took how long")
     arguments = parser.parse_args(words)
     if arguments.mlagents_port is None:
         return 0
     exchange, hang_up = dialled(arguments.mlagents_port)
+    timed, balls = Timed(exchange), BallsOfReturns(count=arguments.balls)
     game = UnityGame(
-        BalanceBall(count=arguments.balls, behaviour="3DBall"),
-        exchange,
-        style=Style(package_version=arguments.package_version),
+        balls, timed, style=Style(package_version=arguments.package_version, one_sensor=True)
     )
     lines = [f"started with {list(words)}"]
     try:
@@ -53,6 +111,8 @@ def main(words: Sequence[str]) -> int:
         return 1
     finally:
         hang_up()
+        if arguments.timings is not None:
+            arguments.timings.write_text(timings(game, balls, timed))
         if arguments.log is not None:
             arguments.log.write_text("\n".join(lines) + "\n")
     return 0

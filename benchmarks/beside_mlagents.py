@@ -1,0 +1,178 @@
+"""Balls balanced through ML-Agents' wire: entrain beside mlagents-learn, in turns.
+
+The same game on both sides (tests/support/unity_player.py, in a process of its own) and the same
+settings, those that ML-Agents has for 3DBall. Printed are agent steps per second between the first
+and the last exchange, which share of what was played was learned from, and when the balls stayed
+up (mean return of 30 episodes above 90). mlagents-learn needs a Python of its own:
+
+    python -m benchmarks.beside_mlagents --stock PYTHON --pairs 3 --balls 12 --steps 100000
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SOLVED, EPISODES = 90.0, 30
+LIMIT_S = 1800
+
+SETTINGS = """
+behaviors:
+  3DBall:
+    trainer_type: ppo
+    hyperparameters:
+      batch_size: 64
+      buffer_size: 12000
+      learning_rate: 0.0003
+      beta: 0.001
+      epsilon: 0.2
+      lambd: 0.99
+      num_epoch: 3
+      learning_rate_schedule: linear
+    network_settings:
+      normalize: true
+      hidden_units: 128
+      num_layers: 2
+      vis_encode_type: simple{memory}
+    reward_signals:
+      extrinsic: {{gamma: 0.99, strength: 1.0}}
+    keep_checkpoints: 5
+    max_steps: {steps}
+    time_horizon: 1000
+    summary_freq: 12000
+"""
+
+MEMORY = """
+      memory: {sequence_length: 64, memory_size: 128}"""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One run, as the game saw it."""
+
+    opened: int
+    seconds: float
+    exchange_ms: Sequence[float]
+    ended: Sequence[tuple[float, float]]
+
+    @property
+    def rate(self) -> float:
+        """Agent steps a second."""
+        return self.opened / self.seconds
+
+    @property
+    def solved_s(self) -> float | None:
+        """When the balls stayed up; None if they did not."""
+        for last in range(EPISODES, len(self.ended) + 1):
+            window = [value for _, value in self.ended[last - EPISODES : last]]
+            if statistics.mean(window) > SOLVED:
+                return self.ended[last - 1][0]
+        return None
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stock", type=Path, help="the Python in which mlagents is installed")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--balls", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--memory", action="store_true", help="with an LSTM")
+    arguments = parser.parse_args()
+    commands = {"entrain": [sys.executable, "-m", "entrain", "learn"]}
+    if arguments.stock is not None:
+        commands["mlagents-learn"] = [str(arguments.stock.parent / "mlagents-learn")]
+    runs: dict[str, list[Played]] = {who: [] for who in commands}
+    for pair in range(arguments.pairs):
+        for who, command in commands.items():
+            played = run(command, arguments, seed=pair + 1)
+            runs[who].append(played)
+            print(f"pair {pair}: {who} {told(played, arguments.steps)}", flush=True)
+    for who, finished in runs.items():
+        median = statistics.median(each.rate for each in finished)
+        print(f"median {who}: {median:,.0f} agent steps/s")
+    if len(runs) > 1:
+        ours, theirs = ([each.rate for each in finished] for finished in runs.values())
+        print(f"ratio {statistics.median(ours) / statistics.median(theirs):.2f}")
+
+
+def told(played: Played, steps: int) -> str:
+    """One run in a line."""
+    solved = "not solved" if played.solved_s is None else f"solved at {played.solved_s:.1f} s"
+    middle = statistics.median(played.exchange_ms)
+    unused = 1.0 - steps / max(steps, played.opened)
+    return (
+        f"{played.rate:,.0f} agent steps/s, exchange {middle:.2f} ms, {unused:.0%} of "
+        f"{played.opened:,} not learned from, {solved}"
+    )
+
+
+def run(command: Sequence[str], arguments: argparse.Namespace, *, seed: int) -> Played:
+    """Train once, with a game that the trainer starts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        settings = folder / "3DBall.yaml"
+        memory = MEMORY if arguments.memory else ""
+        settings.write_text(SETTINGS.format(steps=arguments.steps, memory=memory))
+        timings = folder / "timings.json"
+        words = [
+            *command,
+            str(settings),
+            f"--env={player(folder)}",
+            "--run-id=ball",
+            f"--seed={seed}",
+            f"--results-dir={folder / 'results'}",
+            f"--base-port={free_port()}",
+            "--env-args",
+            f"--balls={arguments.balls}",
+            f"--timings={timings}",
+        ]
+        with (folder / "log.txt").open("w") as log:
+            code = subprocess.run(
+                words, cwd=folder, stdout=log, stderr=log, timeout=LIMIT_S, check=False
+            ).returncode
+        if code or not timings.exists():
+            sys.exit(f"{command[0]} ended with {code}:\n{(folder / 'log.txt').read_text()[-3000:]}")
+        return read(timings)
+
+
+def read(timings: Path) -> Played:
+    """What the game wrote down."""
+    said: dict[str, Any] = json.loads(timings.read_text())
+    return Played(
+        opened=said["opened"],
+        seconds=said["seconds"],
+        exchange_ms=said["exchange_ms"],
+        ended=[(second, value) for second, value in said["ended"]],
+    )
+
+
+def player(folder: Path) -> Path:
+    """A program that plays, as a build of the engine would."""
+    program = folder / "ball"
+    paths = os.pathsep.join(str(ROOT / name) for name in ("tests", "envs"))
+    program.write_text(
+        f"#!/bin/sh\nPYTHONPATH='{paths}' exec '{sys.executable}' -m support.unity_player \"$@\"\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
