@@ -191,7 +191,8 @@ CLIP_FRACTION = Metric(
     unit="0 to 1",
     shown=".3f",
     meaning="Share of the steps whose probability ratio left `clip_range`, mean over the epochs "
-    "of the update. Such a step cannot move the policy further away.",
+    "of the update; with `surrogate: per_dimension`, of all their dimensions and branches. Such a "
+    "step cannot move the policy further away.",
     remedy="0.01 to 0.3 is usual. Far above: as for a large `policy/kl`. Zero: updates are so "
     "small that nothing needs to be clipped; raise `learning_rate` or `num_epochs`.",
 )

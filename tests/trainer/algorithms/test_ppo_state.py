@@ -152,6 +152,8 @@ def test_a_resumed_run_may_scale_rewards_from_then_on(later: Mapping[str, Any]) 
         small = replace(values, value=0.0 * values.value, next_value=0.0 * values.next_value)
         resumed.update(small, progress=0.0)
         other.update(small, progress=0.0)
+    # Had the old unit counted among the others, it would still be above 1e9.
+    assert after.value_head.normalizer.scale.item() < 1e8
     assert same_state(other.state(), resumed.state())
 
 

@@ -1,8 +1,10 @@
 """With these options, loss and updates are those of ML-Agents' PPO; what differs is measured."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
+from entrain.config.load import load_config
 from entrain.config.policy import EntropyConfig, MemoryConfig
 from entrain.experience import PerDimensionRollout
 from entrain.policy.actor_critic import ActorCritic
@@ -20,6 +23,7 @@ from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, NO_MEMORY, made_policy, 
 from recurrent_cases import gradients_of, in_float64
 from stock_ppo import TINY, stock_loss, stock_schedule, stock_steps
 
+PAGE = (Path(__file__).parents[3] / "docs" / "mlagents-numerics.md").read_text(encoding="utf-8")
 DISCOUNT, GAE_LAMBDA, HORIZON = 0.95, 0.9, 4
 LENGTHS = (7, 0, 12, 5)
 LSTM = MemoryConfig(kind="lstm", size=3, sequence_length=5)
@@ -208,6 +212,26 @@ def test_the_joint_surrogate_and_the_summed_entropy_are_others() -> None:
     assert abs((joint - stock).item()) > 1e-3
 
 
+def test_the_options_on_the_page_are_those_of_the_proof(tmp_path: Path) -> None:
+    (written,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    (tmp_path / "page.yaml").write_text(written, encoding="utf-8")
+    policy = load_config(tmp_path / "page.yaml", []).policies["3DBall"]
+    of_the_task = {"minibatch_size", "learning_rate", "gae_lambda", "horizon", "clip_range"}
+    of_the_task |= {"value_clip_range"}
+    for name, value in {**OPTIONS, **CLIPPING_VALUES}.items():
+        if name not in of_the_task:
+            assert getattr(policy.algorithm, name) == value, name
+    assert policy.algorithm.value_coefficient == PPOConfig(**OPTIONS).value_coefficient
+    assert policy.entropy.model_copy(update={"coefficient": BETA}) == ENTROPY
+    assert (policy.normalize_values, policy.action.clip) == (False, 3.0)
+
+
+def test_the_tests_that_the_page_names_are_there() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    for name in re.findall(r"`(test_\w+)`", PAGE):
+        assert f"def {name}(" in here, name
+
+
 # What differs
 
 
@@ -238,6 +262,15 @@ def test_clipping_values_at_what_stock_takes_for_old_values_clips_nothing() -> N
     effective = loss_of_stock(policy, rollout, coefficients, value_epsilon=0.03)
     assert inert.item() == pytest.approx(unclipped.item(), abs=1e-10)
     assert (effective - inert).item() > 1e-3
+
+
+def test_a_first_step_moves_ln_sigma_by_half_the_learning_rate() -> None:
+    # The first step of Adam is as long as the learning rate, whatever the gradient; ln sigma is
+    # half of the parameter, whose smooth bounds take 2 % of it here.
+    before, after = learning(CONTINUOUS, NO_MEMORY), learning(CONTINUOUS, NO_MEMORY)
+    ppo_of(after, num_epochs=1).update(played(CONTINUOUS, NO_MEMORY), progress=0.0)
+    moved = 0.5 * (after.log_sigma_sq - before.log_sigma_sq).detach().abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5 * 3e-3), rtol=0.025, atol=0)
 
 
 def test_the_schedules_are_those_of_stock_for_the_same_count_of_steps() -> None:

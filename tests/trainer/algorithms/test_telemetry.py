@@ -61,6 +61,22 @@ def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
     )
 
 
+def test_ratios_of_dimensions_make_one_kl_and_are_counted_one_by_one() -> None:
+    # Ratios of two steps' two dimensions: (1/2, 2), jointly 1 with KL 0, and (1, 2), jointly 2 with
+    # KL 1 - ln 2. Of the four, three are beyond 0.2.
+    log = EpochLog()
+    ratio = torch.tensor([[[0.5, 2.0], [1.0, 2.0], [9.0, 9.0]]], dtype=torch.float64)
+    nothing = row(0, 0, 0)
+    log.add(
+        terms(policy=nothing, value=nothing, entropy=nothing, ratio=ratio),
+        torch.tensor([[True, True, False]]),
+        torch.tensor(1.0, dtype=torch.float64),
+    )
+    found = log.metrics(clip_range=0.2)
+    assert found["policy/kl"] == pytest.approx(0.5 * (1.0 - math.log(2.0)))
+    assert found["policy/clip_fraction"] == pytest.approx(0.75)
+
+
 def test_a_minibatch_without_a_step_counts_for_the_gradient_norm_alone() -> None:
     log, one = EpochLog(), row(1)
     log.add(terms(policy=one, value=one, entropy=one, ratio=one), one > 0, torch.tensor(3.0))
