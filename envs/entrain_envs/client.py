@@ -1,11 +1,7 @@
-"""The client of a simulator: join a trainer, exchange timesteps for actions, resume, leave.
+"""The client of a simulator: join a trainer, exchange timesteps for actions, leave.
 
-Calls block, because simulators are plain programs. This module does not know gRPC or episodes.
-
-    GREETING --Welcome--> RUNNING --broken stream--> dials again --resumed--> RUNNING
-                             |  or silent for long
-                             |                            |---- forgotten --> SessionLostError
-                             |---- Close COMPLETED ---------------------------> TrainerClosed
+Calls block, because simulators are plain programs. `session` dials again where a stream breaks.
+This module does not know gRPC or episodes.
 """
 
 import logging
@@ -17,22 +13,25 @@ from types import MappingProxyType, TracebackType
 
 import numpy as np
 
-from entrain_envs.codec import decode_actions, encode_timesteps
+from entrain_envs.codec import decode_actions, encode_spec, encode_timesteps
 from entrain_envs.connection import Connection, Destination
-from entrain_envs.dialling import Dialler, leave
+from entrain_envs.dialling import Dialler
 from entrain_envs.errors import (
     BrokenStreamError,
+    MisfitError,
     RefusedError,
-    SessionLostError,
     SilentStreamError,
     SpecError,
     TrainerClosed,
     WireError,
 )
-from entrain_envs.greeting import NOT_JOINED, Welcome, write_hello
+from entrain_envs.greeting import Welcome, write_hello
+from entrain_envs.noted import NotedStatistics
 from entrain_envs.patience import Patience, usual_reconnect_s
-from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence, Wait
+from entrain_envs.session import Session
+from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.statistics import Aggregation
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -104,6 +103,10 @@ class TrainerClient:
             max_message_mib=max_message_mib,
         )
         self._specs = _by_name(behaviours)
+        self._undeclared: list[BehaviourSpec] = []
+        self._noted = NotedStatistics()
+        self._has_beside_rows = False
+        """Whether any of these two go with the next Step."""
         if reconnect_s is None:
             reconnect_s = usual_reconnect_s()
         dialler = Dialler(
@@ -112,7 +115,8 @@ class TrainerClient:
             open_connection=open_connection or destination.open,
             can_wait=reconnect_s > 0.0,
         )
-        self._session = _Session(
+        self._dialler = dialler
+        self._session = _Exchanges(
             dialler,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
@@ -183,9 +187,13 @@ class TrainerClient:
             MisfitError: the step is longer than the trainer takes; nothing was sent.
             RefusedError, ConnectionLostError, WireError: see `errors`.
         """
+        session = self._session
+        if session.connection is None:
+            session.join()
         request = pb.ConnectRequest()
         rows: dict[str, int] = {}
-        longest = 0
+        longest = self._add_beside_rows(request.step) if self._has_beside_rows else 0
+        knows_groups = session.welcome.revision > 0
         for name, batch in timesteps.items():
             spec = self._specs.get(name)
             if spec is None:
@@ -194,15 +202,74 @@ class TrainerClient:
                 )
             rows[name] = int(np.count_nonzero(batch.needs_action))
             if len(batch):
-                request.step.behaviours.append(encode_timesteps(spec, batch))
+                sent = batch if knows_groups else batch.without_groups()
+                request.step.behaviours.append(encode_timesteps(spec, sent))
                 longest += len(batch.agent_id) * spec.row_bytes
-        act = self._session.answer(request, longest=longest)
+        act = session.answer(request, longest=longest)
+        if self._has_beside_rows:
+            self._undeclared.clear()
+            self._noted.clear()
+            self._has_beside_rows = False
         parts = {part.behaviour: part for part in act.behaviours}
         nothing = pb.BehaviourAct()
         return {
             name: decode_actions(self._specs[name], parts.get(name, nothing), count)
             for name, count in rows.items()
         }
+
+    def add_behaviours(self, behaviours: Sequence[BehaviourSpec]) -> None:
+        """Declare more kinds of agents; the next `exchange` may send rows of them.
+
+        The trainer makes their policies before it answers that exchange. A behaviour that is
+        declared already may be among them.
+
+        Raises:
+            SpecError: one of that name has another spec.
+            MisfitError: the trainer is too old; declare all behaviours when the client is made.
+        """
+        new = [spec for spec in behaviours if self._specs.get(spec.name) != spec]
+        for spec in new:
+            if spec.name in self._specs:
+                raise SpecError(
+                    f"behaviour '{spec.name}' was declared otherwise before: "
+                    f"{self._specs[spec.name]}, now {spec}; give it another name"
+                )
+        if new and self._session.connection is not None and self.welcome.revision < 1:
+            raise MisfitError(
+                f"'{self._dialler.simulator}' brings behaviour '{new[0].name}' after it has "
+                "joined, which this trainer is too old for; declare every behaviour when the "
+                "client is made, or upgrade the trainer"
+            )
+        self._specs = {**self._specs, **_by_name(new)} if new else self._specs
+        self._dialler.declare(new)
+        self._undeclared.extend(new)
+        self._has_beside_rows = True
+
+    def note(self, name: str, value: float, aggregation: Aggregation = "mean") -> None:
+        """Report a number for people: the trainer shows it beside its metrics.
+
+        It goes with the next `exchange`. A value that is not finite, or too many for one exchange,
+        is left out, which is logged once. A trainer that is too old shows none.
+
+        Args:
+            name: such as `coins` or `player/speed`.
+            value: one of any number of values.
+            aggregation: what becomes of all values between two updates: their mean, their sum, the
+                last of them, or how they are distributed (`histogram`).
+
+        Raises:
+            SpecError: `name` or `aggregation` is not allowed.
+        """
+        self._noted.add(name, value, aggregation)
+        self._has_beside_rows = True
+
+    def _add_beside_rows(self, step: pb.Step) -> int:
+        """Put what is not rows into a Step; returns at most how many bytes."""
+        if self.welcome.revision < 1:
+            return 0
+        step.new_behaviours.extend(map(encode_spec, self._undeclared))
+        step.statistics.extend(self._noted.messages())
+        return step.ByteSize()
 
     def leave(self) -> bool:
         """From a signal handler: say Goodbye while `exchange` waits, which ends that wait.
@@ -221,48 +288,11 @@ class TrainerClient:
         self._session.end(reason=reason)
 
 
-class _Session:
-    """The messages exchanged with one trainer, over as many streams as that takes."""
-
-    def __init__(
-        self,
-        dialler: Dialler,
-        *,
-        connect_s: float,
-        reconnect_s: float,
-        patience: Callable[[float], Patience],
-        silence: Silence,
-    ) -> None:
-        self.welcome = NOT_JOINED
-        self.parameters = NOT_JOINED.environment_parameters
-        """Replaced, never changed, so that `is` tells whether one changed."""
-        self._dialler = dialler
-        self._address = dialler.address
-        self._connect_s = connect_s
-        self._reconnect_s = reconnect_s
-        self._patience = patience
-        self._silence = silence
-        self._connection: Connection | None = None
-        self._sequence = 0
-        self._is_waiting = False
-        self._is_leaving = False
-
-    def __str__(self) -> str:
-        session = self.welcome.session_id or "not connected"
-        return f"{self._dialler.simulator} at {self._address}: {session}"
-
-    def join(self) -> Welcome:
-        """Begin a new session. See `TrainerClient.connect`."""
-        self.end(reason="joining anew")
-        welcome = self._dial(self._patience(self._connect_s), BrokenStreamError("not dialled"))
-        self._silence.start(self.waits_for)
-        logger.info("%s: joined run '%s'", self._address, welcome.run_id)
-        return welcome
+class _Exchanges(Session):
+    """Sends Steps and waits for their Acts."""
 
     def answer(self, request: pb.ConnectRequest, *, longest: int) -> pb.Act:
         """Send the Step in `request`, at most `longest` bytes, until it is answered."""
-        if self._connection is None:
-            self.join()
         request.step.sequence = self._sequence + 1
         patience: Patience | None = None
         while True:
@@ -281,31 +311,6 @@ class _Session:
             )
         return act
 
-    def waits_for(self) -> Wait | None:
-        """The Step that `answer` waits for now. Called from the thread that watches silences."""
-        connection, sequence = self._connection, self._sequence + 1
-        if connection is None or not self._is_waiting:
-            return None
-        ids = self.welcome.session_id, self._dialler.instance_id
-        return Wait(connection, *ids, sequence)
-
-    def leave(self) -> bool:
-        """Say Goodbye while `answer` waits. See `TrainerClient.leave`."""
-        if not self._is_waiting or self._is_leaving or self._connection is None:
-            return False
-        self._is_leaving = True
-        self._connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason="interrupted")))
-        return True
-
-    def end(self, *, reason: str) -> None:
-        """Say Goodbye and forget the session, if there is one."""
-        self._silence.stop()
-        connection, self._connection = self._connection, None
-        self.welcome = NOT_JOINED
-        self._sequence = 0
-        if connection is not None:
-            leave(connection, reason=reason)
-
     def _try(self, request: pb.ConnectRequest, longest: int) -> pb.Act:
         """Send a Step on the current stream and wait for its Act."""
         if 0 < self.welcome.max_message_bytes < longest:
@@ -322,11 +327,11 @@ class _Session:
 
     def _ask(self, request: pb.ConnectRequest) -> pb.ConnectResponse:
         """Send a message on the current stream and wait for its answer. A Close is raised."""
-        assert self._connection is not None
-        self._connection.send(request)
+        assert self.connection is not None
+        self.connection.send(request)
         self._is_waiting = True
         try:
-            response = self._connection.receive()
+            response = self.connection.receive()
         except (RefusedError, BrokenStreamError) as error:
             self._is_waiting = False
             if self._is_leaving:
@@ -345,37 +350,6 @@ class _Session:
                 self.end(reason="the trainer closed the session")
             raise closed
         return response
-
-    def _resume(self, patience: Patience, error: BrokenStreamError) -> None:
-        """Dial until the session continues; SessionLostError if the trainer began another one."""
-        lost = self.welcome.session_id
-        self._drop()
-        if not self._dial(patience, error).resumed:
-            raise SessionLostError(
-                f"{self._address} no longer knows session {lost}: it was away for too long, or "
-                "the trainer is a new one; reset the environment and continue with FIRST rows"
-            )
-        logger.info("%s: session %s resumed", self._address, lost)
-
-    def _dial(self, patience: Patience, error: BrokenStreamError) -> Welcome:
-        """Have a stream, on which the session goes on or a new one begins."""
-        resume = self.welcome.session_id
-        try:
-            self._connection, self.welcome = self._dialler.dial(patience, error, resume=resume)
-        except TrainerClosed:
-            self.end(reason="the trainer closed the session")
-            raise
-        if self.welcome.environment_parameters != self.parameters:
-            self.parameters = self.welcome.environment_parameters
-        if not self.welcome.resumed:
-            self._sequence = 0
-        return self.welcome
-
-    def _drop(self) -> None:
-        """Close the stream without a Goodbye, so that the session may be resumed."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.end(timeout_s=0.0)
 
 
 def _by_name(behaviours: Sequence[BehaviourSpec]) -> Mapping[str, BehaviourSpec]:

@@ -21,6 +21,9 @@ from entrain_envs.wire import trainer_pb2 as pb
 PROTOCOL_VERSION = 1
 """The version of proto/entrain/v1/trainer.proto that this package speaks."""
 
+REVISION = 1
+"""What was added to that version and this package reads; see Welcome.revision."""
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _INT64 = np.dtype(np.int64).newbyteorder("<")
@@ -107,6 +110,7 @@ def encode_timesteps(spec: BehaviourSpec, timesteps: TimestepBatch) -> pb.Behavi
     """
     timesteps.check(spec)
     mask = timesteps.action_mask
+    groups, earned = timesteps.group_id, timesteps.group_reward
     return pb.BehaviourStep(
         behaviour=spec.name,
         agent_id=timesteps.agent_id.astype(_INT64, copy=False).tobytes(),
@@ -116,6 +120,8 @@ def encode_timesteps(spec: BehaviourSpec, timesteps: TimestepBatch) -> pb.Behavi
             timesteps.observation[observation.name].tobytes() for observation in spec.observations
         ],
         action_mask=b"" if mask.all() else mask.tobytes(),
+        group_id=b"" if groups is None else groups.astype(_INT64, copy=False).tobytes(),
+        group_reward=b"" if earned is None else earned.astype(_FLOAT32, copy=False).tobytes(),
     )
 
 
@@ -155,6 +161,8 @@ def decode_timesteps(spec: BehaviourSpec, message: pb.BehaviourStep) -> Timestep
             for observation, content in zip(spec.observations, observations, strict=True)
         },
         action_mask=_decode_mask(spec, message.action_mask, rows),
+        group_id=_array_if_sent(spec, "group_id", message.group_id, _INT64, rows),
+        group_reward=_array_if_sent(spec, "group_reward", message.group_reward, _FLOAT32, rows),
     )
     timesteps.check(spec)
     return timesteps
@@ -164,8 +172,8 @@ class BehaviourCodec:
     """Reads timesteps and writes actions of one behaviour, message after message.
 
     The same as `decode_timesteps` and `encode_actions`, in fewer steps for the usual message: no
-    mask, every size right, every number finite. Any other one is read by those functions. Numbers
-    beyond `magnitudes` are refused.
+    mask, no groups, every size right, every number finite. Any other one is read by those
+    functions. Numbers beyond `magnitudes` are refused.
     """
 
     def __init__(self, spec: BehaviourSpec, magnitudes: Magnitudes = _ANY_SIZE) -> None:
@@ -193,6 +201,8 @@ class BehaviourCodec:
             or len(agent_id) != rows * _INT64.itemsize
             or len(reward) != rows * _FLOAT32.itemsize
             or message.action_mask
+            or message.group_id
+            or message.group_reward
             or step_type.translate(None, _STEP_TYPES)
             or len(contents) != len(self._observations)
         ):
@@ -300,6 +310,13 @@ def _array(
             f"expected {expected}: {dtype.name}{list(shape)}, little-endian, rows first"
         )
     return np.ndarray(shape, dtype, content)
+
+
+def _array_if_sent(
+    spec: BehaviourSpec, field: str, content: bytes, dtype: np.dtype[Scalar], rows: int
+) -> npt.NDArray[Scalar] | None:
+    """[rows] numbers, or None if the field is empty."""
+    return _array(spec, field, content, dtype, (rows,)) if content else None
 
 
 def _decode_mask(spec: BehaviourSpec, content: bytes, rows: int) -> BoolArray:

@@ -4,8 +4,9 @@ This module does not know gRPC, Steps, or what became of the stream before.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from entrain_envs.codec import encode_spec
 from entrain_envs.connection import Connection
 from entrain_envs.errors import (
     BrokenStreamError,
@@ -19,6 +20,7 @@ from entrain_envs.errors import (
 )
 from entrain_envs.greeting import Welcome, read_welcome
 from entrain_envs.patience import Patience
+from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,10 @@ class Dialler:
         self._hello = hello
         self._open = open_connection
         self._can_wait = can_wait
+
+    def declare(self, behaviours: Iterable[BehaviourSpec]) -> None:
+        """The Hellos from now on name these behaviours, too."""
+        self._hello.behaviours.extend(map(encode_spec, behaviours))
 
     def dial(
         self, patience: Patience, error: BrokenStreamError, *, resume: str

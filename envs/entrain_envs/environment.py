@@ -4,15 +4,16 @@ This module does not know gRPC, Gymnasium or physics.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.errors import SessionLostError, TrainerClosed
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ class Environment(Protocol):
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
-        """Every kind of agent that may appear."""
+        """Every kind of agent that may appear. There may be more of them later: what is new is
+        declared to the trainer with the next rows.
+        """
         ...
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
@@ -57,6 +60,15 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Release windows, files and processes."""
+        ...
+
+
+@runtime_checkable
+class ReportsStatistics(Protocol):
+    """An environment that has numbers for people, beside its rows."""
+
+    def take_statistics(self) -> Iterable[Statistic]:
+        """Those since the last call; asked for after each `reset` and `step`."""
         ...
 
 
@@ -107,8 +119,12 @@ class Driver:
         """
         self._environment = environment
         self._client = client
+        self._num_behaviours = len(client.behaviours)
         self._episodes = episodes
         self._seed = seed
+        self._take_statistics = (
+            environment.take_statistics if isinstance(environment, ReportsStatistics) else None
+        )
         self._parameters: Mapping[str, float] = {}
         self._exchanges = 0
         self._opened = 0
@@ -167,6 +183,11 @@ class Driver:
         outcomes = mid + terminated + truncated
         # Until the answer arrives, this side cannot know whether the trainer counted them.
         self._unanswered += outcomes
+        if len(self._environment.behaviours) > self._num_behaviours:
+            self._declare()
+        if self._take_statistics is not None:
+            for each in self._take_statistics():
+                self._client.note(each.name, each.value, each.aggregation)
         actions = self._client.exchange(timesteps)
         self._unanswered -= outcomes
         self._closed += outcomes
@@ -174,6 +195,11 @@ class Driver:
         self._ended += terminated + truncated
         self._exchanges += 1
         return actions
+
+    def _declare(self) -> None:
+        """Declare behaviours that are new with the next exchange."""
+        self._client.add_behaviours(self._environment.behaviours)
+        self._num_behaviours = len(self._environment.behaviours)
 
 
 def run(environment: Environment, client: TrainerClient, *, episodes: int = 0) -> Report:

@@ -36,6 +36,9 @@ class Welcome:
     max_message_bytes: int = 0
     """Longest message that the trainer takes; 0 if it did not say."""
 
+    revision: int = 0
+    """Which additions to the protocol's version the trainer reads; see the wire contract."""
+
     def check_length(self, request: pb.ConnectRequest, *, who: str) -> None:
         """Raise MisfitError if the Step in `request` is longer than the trainer takes.
 
@@ -98,4 +101,5 @@ def read_welcome(response: pb.ConnectResponse, *, address: str) -> Welcome:
         environment_parameters=MappingProxyType(dict(answer.environment_parameters)),
         resumed=answer.resumed,
         max_message_bytes=answer.max_message_bytes,
+        revision=answer.revision,
     )

@@ -37,13 +37,16 @@ class Magnitudes:
             spec: of the behaviour.
             timesteps: of it; every number finite.
         """
-        found = _first_beyond(timesteps.reward, self.reward)
-        if found is not None:
-            raise SpecError(
-                f"behaviour '{spec.name}', reward, {_at(found, timesteps, self.reward)}; find what "
-                "makes it so large; if it is meant, use a larger unit in the simulator, or raise "
-                "server.max_reward of the trainer and set normalize_rewards of the policy"
-            )
+        rewards = {"reward": timesteps.reward, "group_reward": timesteps.group_reward}
+        for name, values in rewards.items():
+            found = None if values is None else _first_beyond(values, self.reward)
+            if found is not None:
+                raise SpecError(
+                    f"behaviour '{spec.name}', {name}, {_at(found, timesteps, self.reward)}; find "
+                    "what makes it so large; if it is meant, use a larger unit in the simulator, "
+                    "or raise server.max_reward of the trainer and set normalize_rewards of the "
+                    "policy"
+                )
         for observation in spec.observations:
             if observation.dtype == "uint8":
                 continue

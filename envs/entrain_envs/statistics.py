@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from entrain_envs.errors import SpecError
+
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
 Aggregation: TypeAlias = Literal["mean", "last", "sum", "histogram"]
@@ -37,6 +39,20 @@ class Statistic:
     aggregation: Aggregation = "mean"
     """mean and sum of all values since the update before, the last of them, or how they are
     distributed. The newest value's aggregation is that of the name."""
+
+
+def check_statistic(name: str, aggregation: str) -> None:
+    """Raise SpecError unless a statistic may be called and aggregated like this."""
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise SpecError(
+            f"a statistic is called {name[:LONGEST_NAME]!r}; expected 1 to {LONGEST_NAME} "
+            "printable characters"
+        )
+    if aggregation not in AGGREGATIONS:
+        raise SpecError(
+            f"statistic '{name}' has the aggregation '{aggregation}'; "
+            f"it must be one of {', '.join(AGGREGATIONS)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

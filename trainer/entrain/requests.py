@@ -43,6 +43,10 @@ class SlotTimesteps:
             "reward": timesteps.reward.copy(),
             "observation": {name: rows.copy() for name, rows in timesteps.observation.items()},
             "action_mask": timesteps.action_mask.copy(),
+            "group_id": None if timesteps.group_id is None else timesteps.group_id.copy(),
+            "group_reward": (
+                None if timesteps.group_reward is None else timesteps.group_reward.copy()
+            ),
             "released": self.released.copy(),
             "num_slots": self.num_slots,
         }
@@ -58,6 +62,9 @@ class SlotTimesteps:
                 reward=state["reward"],
                 observation=state["observation"],
                 action_mask=state["action_mask"],
+                # Checkpoints of before there were groups have none.
+                group_id=state.get("group_id"),
+                group_reward=state.get("group_reward"),
             ),
             released=state["released"],
             num_slots=int(state["num_slots"]),

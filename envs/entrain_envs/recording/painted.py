@@ -91,7 +91,7 @@ class PaintedEnvironment:
                 self._painter.begin(observation, self._parameters)
                 self._recorder.begin(self._painter.picture)
                 continue
-            reward = float(batch.reward[row])
+            reward = float(batch.earned[row])
             self._painter.step(observation, choice=choice, reward=reward)
             self._recorder.step(self._painter.picture, reward, ended=step_type > _MID)
         acting: Any = batch.agent_id[batch.step_type <= _MID]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrain_envs/wire/trainer.proto\x12\nentrain.v1\"\x89\x01\n\x0e\x43onnectRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.entrain.v1.HelloH\x00\x12 \n\x04step\x18\x02 \x01(\x0b\x32\x10.entrain.v1.StepH\x00\x12&\n\x07goodbye\x18\x03 \x01(\x0b\x32\x13.entrain.v1.GoodbyeH\x00\x42\t\n\x07message\"\x88\x01\n\x0f\x43onnectResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.entrain.v1.WelcomeH\x00\x12\x1e\n\x03\x61\x63t\x18\x02 \x01(\x0b\x32\x0f.entrain.v1.ActH\x00\x12\"\n\x05\x63lose\x18\x03 \x01(\x0b\x32\x11.entrain.v1.CloseH\x00\x42\t\n\x07message\"\xb7\x01\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x11\n\tsimulator\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12-\n\nbehaviours\x18\x05 \x03(\x0b\x32\x19.entrain.v1.BehaviourSpec\x12\x12\n\nmax_agents\x18\x06 \x01(\r\x12\x19\n\x11resume_session_id\x18\x07 \x01(\t\"x\n\rBehaviourSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1b.entrain.v1.ObservationSpec\x12&\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\x16.entrain.v1.ActionSpec\"\x96\x01\n\x0fObservationSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12 \n\x05\x64type\x18\x03 \x01(\x0e\x32\x11.entrain.v1.Dtype\x12)\n\x04kind\x18\x04 \x01(\x0e\x32\x1b.entrain.v1.ObservationKind\x12\x0b\n\x03low\x18\x05 \x03(\x01\x12\x0c\n\x04high\x18\x06 \x03(\x01\"9\n\nActionSpec\x12\x0b\n\x03low\x18\x01 \x03(\x02\x12\x0c\n\x04high\x18\x02 \x03(\x02\x12\x10\n\x08\x62ranches\x18\x03 \x03(\r\"\xb5\x02\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12N\n\x16\x65nvironment_parameters\x18\x05 \x03(\x0b\x32..entrain.v1.Welcome.EnvironmentParametersEntry\x12\x1c\n\x14max_unanswered_steps\x18\x06 \x01(\r\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07grace_s\x18\x08 \x01(\x02\x12\x19\n\x11max_message_bytes\x18\t \x01(\x04\x1a<\n\x1a\x45nvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"G\n\x04Step\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\nbehaviours\x18\x02 \x03(\x0b\x32\x19.entrain.v1.BehaviourStep\"\x82\x01\n\rBehaviourStep\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x0c\x12\x11\n\tstep_type\x18\x03 \x01(\x0c\x12\x0e\n\x06reward\x18\x04 \x01(\x0c\x12\x14\n\x0cobservations\x18\x05 \x03(\x0c\x12\x13\n\x0b\x61\x63tion_mask\x18\x06 \x01(\x0c\"\xe5\x01\n\x03\x41\x63t\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\nbehaviours\x18\x02 \x03(\x0b\x32\x18.entrain.v1.BehaviourAct\x12Y\n\x1e\x63hanged_environment_parameters\x18\x03 \x03(\x0b\x32\x31.entrain.v1.Act.ChangedEnvironmentParametersEntry\x1a\x43\n!ChangedEnvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"_\n\x0c\x42\x65haviourAct\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x12\n\ncontinuous\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iscrete\x18\x03 \x01(\x0c\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x04\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"A\n\x05\x43lose\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.entrain.v1.CloseReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"K\n\x0eInquireRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"=\n\x0fInquireResponse\x12*\n\x08standing\x18\x01 \x01(\x0e\x32\x18.entrain.v1.StepStanding*B\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x02*\xa6\x01\n\x0fObservationKind\x12 \n\x1cOBSERVATION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17OBSERVATION_KIND_VECTOR\x10\x01\x12\x1a\n\x16OBSERVATION_KIND_IMAGE\x10\x02\x12\x1d\n\x19OBSERVATION_KIND_ENTITIES\x10\x03\x12\x19\n\x15OBSERVATION_KIND_GOAL\x10\x04*\x80\x01\n\x08StepType\x12\x19\n\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_TYPE_FIRST\x10\x01\x12\x11\n\rSTEP_TYPE_MID\x10\x02\x12\x18\n\x14STEP_TYPE_TERMINATED\x10\x03\x12\x17\n\x13STEP_TYPE_TRUNCATED\x10\x04*a\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LOSE_REASON_COMPLETED\x10\x01\x12\x18\n\x14\x43LOSE_REASON_STOPPED\x10\x02*}\n\x0cStepStanding\x12\x1d\n\x19STEP_STANDING_UNSPECIFIED\x10\x00\x12\x1a\n\x16STEP_STANDING_NOT_HELD\x10\x01\x12\x16\n\x12STEP_STANDING_HELD\x10\x02\x12\x1a\n\x16STEP_STANDING_ANSWERED\x10\x03\x32\x95\x01\n\x07Trainer\x12\x46\n\x07\x43onnect\x12\x1a.entrain.v1.ConnectRequest\x1a\x1b.entrain.v1.ConnectResponse(\x01\x30\x01\x12\x42\n\x07Inquire\x12\x1a.entrain.v1.InquireRequest\x1a\x1b.entrain.v1.InquireResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrain_envs/wire/trainer.proto\x12\nentrain.v1\"\x89\x01\n\x0e\x43onnectRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.entrain.v1.HelloH\x00\x12 \n\x04step\x18\x02 \x01(\x0b\x32\x10.entrain.v1.StepH\x00\x12&\n\x07goodbye\x18\x03 \x01(\x0b\x32\x13.entrain.v1.GoodbyeH\x00\x42\t\n\x07message\"\x88\x01\n\x0f\x43onnectResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.entrain.v1.WelcomeH\x00\x12\x1e\n\x03\x61\x63t\x18\x02 \x01(\x0b\x32\x0f.entrain.v1.ActH\x00\x12\"\n\x05\x63lose\x18\x03 \x01(\x0b\x32\x11.entrain.v1.CloseH\x00\x42\t\n\x07message\"\xb7\x01\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x11\n\tsimulator\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12-\n\nbehaviours\x18\x05 \x03(\x0b\x32\x19.entrain.v1.BehaviourSpec\x12\x12\n\nmax_agents\x18\x06 \x01(\r\x12\x19\n\x11resume_session_id\x18\x07 \x01(\t\"x\n\rBehaviourSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0cobservations\x18\x02 \x03(\x0b\x32\x1b.entrain.v1.ObservationSpec\x12&\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\x16.entrain.v1.ActionSpec\"\x96\x01\n\x0fObservationSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12 \n\x05\x64type\x18\x03 \x01(\x0e\x32\x11.entrain.v1.Dtype\x12)\n\x04kind\x18\x04 \x01(\x0e\x32\x1b.entrain.v1.ObservationKind\x12\x0b\n\x03low\x18\x05 \x03(\x01\x12\x0c\n\x04high\x18\x06 \x03(\x01\"9\n\nActionSpec\x12\x0b\n\x03low\x18\x01 \x03(\x02\x12\x0c\n\x04high\x18\x02 \x03(\x02\x12\x10\n\x08\x62ranches\x18\x03 \x03(\r\"\xc7\x02\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12N\n\x16\x65nvironment_parameters\x18\x05 \x03(\x0b\x32..entrain.v1.Welcome.EnvironmentParametersEntry\x12\x1c\n\x14max_unanswered_steps\x18\x06 \x01(\r\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07grace_s\x18\x08 \x01(\x02\x12\x19\n\x11max_message_bytes\x18\t \x01(\x04\x12\x10\n\x08revision\x18\n \x01(\r\x1a<\n\x1a\x45nvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"\xa5\x01\n\x04Step\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\nbehaviours\x18\x02 \x03(\x0b\x32\x19.entrain.v1.BehaviourStep\x12\x31\n\x0enew_behaviours\x18\x03 \x03(\x0b\x32\x19.entrain.v1.BehaviourSpec\x12)\n\nstatistics\x18\x04 \x03(\x0b\x32\x15.entrain.v1.Statistic\"W\n\tStatistic\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x0b\x61ggregation\x18\x02 \x01(\x0e\x32\x17.entrain.v1.Aggregation\x12\x0e\n\x06values\x18\x03 \x03(\x01\"\xaa\x01\n\rBehaviourStep\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x0c\x12\x11\n\tstep_type\x18\x03 \x01(\x0c\x12\x0e\n\x06reward\x18\x04 \x01(\x0c\x12\x14\n\x0cobservations\x18\x05 \x03(\x0c\x12\x13\n\x0b\x61\x63tion_mask\x18\x06 \x01(\x0c\x12\x10\n\x08group_id\x18\x07 \x01(\x0c\x12\x14\n\x0cgroup_reward\x18\x08 \x01(\x0c\"\xe5\x01\n\x03\x41\x63t\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12,\n\nbehaviours\x18\x02 \x03(\x0b\x32\x18.entrain.v1.BehaviourAct\x12Y\n\x1e\x63hanged_environment_parameters\x18\x03 \x03(\x0b\x32\x31.entrain.v1.Act.ChangedEnvironmentParametersEntry\x1a\x43\n!ChangedEnvironmentParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"_\n\x0c\x42\x65haviourAct\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x12\n\ncontinuous\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iscrete\x18\x03 \x01(\x0c\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x04\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"A\n\x05\x43lose\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.entrain.v1.CloseReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"K\n\x0eInquireRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"=\n\x0fInquireResponse\x12*\n\x08standing\x18\x01 \x01(\x0e\x32\x18.entrain.v1.StepStanding*B\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x02*\xa6\x01\n\x0fObservationKind\x12 \n\x1cOBSERVATION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17OBSERVATION_KIND_VECTOR\x10\x01\x12\x1a\n\x16OBSERVATION_KIND_IMAGE\x10\x02\x12\x1d\n\x19OBSERVATION_KIND_ENTITIES\x10\x03\x12\x19\n\x15OBSERVATION_KIND_GOAL\x10\x04*\x86\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GGREGATION_MEAN\x10\x01\x12\x14\n\x10\x41GGREGATION_LAST\x10\x02\x12\x13\n\x0f\x41GGREGATION_SUM\x10\x03\x12\x19\n\x15\x41GGREGATION_HISTOGRAM\x10\x04*\x80\x01\n\x08StepType\x12\x19\n\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_TYPE_FIRST\x10\x01\x12\x11\n\rSTEP_TYPE_MID\x10\x02\x12\x18\n\x14STEP_TYPE_TERMINATED\x10\x03\x12\x17\n\x13STEP_TYPE_TRUNCATED\x10\x04*a\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LOSE_REASON_COMPLETED\x10\x01\x12\x18\n\x14\x43LOSE_REASON_STOPPED\x10\x02*}\n\x0cStepStanding\x12\x1d\n\x19STEP_STANDING_UNSPECIFIED\x10\x00\x12\x1a\n\x16STEP_STANDING_NOT_HELD\x10\x01\x12\x16\n\x12STEP_STANDING_HELD\x10\x02\x12\x1a\n\x16STEP_STANDING_ANSWERED\x10\x03\x32\x95\x01\n\x07Trainer\x12\x46\n\x07\x43onnect\x12\x1a.entrain.v1.ConnectRequest\x1a\x1b.entrain.v1.ConnectResponse(\x01\x30\x01\x12\x42\n\x07Inquire\x12\x1a.entrain.v1.InquireRequest\x1a\x1b.entrain.v1.InquireResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._loaded_options = None
   _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_DTYPE']._serialized_start=1927
-  _globals['_DTYPE']._serialized_end=1993
-  _globals['_OBSERVATIONKIND']._serialized_start=1996
-  _globals['_OBSERVATIONKIND']._serialized_end=2162
-  _globals['_STEPTYPE']._serialized_start=2165
-  _globals['_STEPTYPE']._serialized_end=2293
-  _globals['_CLOSEREASON']._serialized_start=2295
-  _globals['_CLOSEREASON']._serialized_end=2392
-  _globals['_STEPSTANDING']._serialized_start=2394
-  _globals['_STEPSTANDING']._serialized_end=2519
+  _globals['_DTYPE']._serialized_start=2169
+  _globals['_DTYPE']._serialized_end=2235
+  _globals['_OBSERVATIONKIND']._serialized_start=2238
+  _globals['_OBSERVATIONKIND']._serialized_end=2404
+  _globals['_AGGREGATION']._serialized_start=2407
+  _globals['_AGGREGATION']._serialized_end=2541
+  _globals['_STEPTYPE']._serialized_start=2544
+  _globals['_STEPTYPE']._serialized_end=2672
+  _globals['_CLOSEREASON']._serialized_start=2674
+  _globals['_CLOSEREASON']._serialized_end=2771
+  _globals['_STEPSTANDING']._serialized_start=2773
+  _globals['_STEPSTANDING']._serialized_end=2898
   _globals['_CONNECTREQUEST']._serialized_start=48
   _globals['_CONNECTREQUEST']._serialized_end=185
   _globals['_CONNECTRESPONSE']._serialized_start=188
@@ -58,27 +60,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIONSPEC']._serialized_start=787
   _globals['_ACTIONSPEC']._serialized_end=844
   _globals['_WELCOME']._serialized_start=847
-  _globals['_WELCOME']._serialized_end=1156
-  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_start=1096
-  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_end=1156
-  _globals['_STEP']._serialized_start=1158
-  _globals['_STEP']._serialized_end=1229
-  _globals['_BEHAVIOURSTEP']._serialized_start=1232
-  _globals['_BEHAVIOURSTEP']._serialized_end=1362
-  _globals['_ACT']._serialized_start=1365
-  _globals['_ACT']._serialized_end=1594
-  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_start=1527
-  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_end=1594
-  _globals['_BEHAVIOURACT']._serialized_start=1596
-  _globals['_BEHAVIOURACT']._serialized_end=1691
-  _globals['_GOODBYE']._serialized_start=1693
-  _globals['_GOODBYE']._serialized_end=1718
-  _globals['_CLOSE']._serialized_start=1720
-  _globals['_CLOSE']._serialized_end=1785
-  _globals['_INQUIREREQUEST']._serialized_start=1787
-  _globals['_INQUIREREQUEST']._serialized_end=1862
-  _globals['_INQUIRERESPONSE']._serialized_start=1864
-  _globals['_INQUIRERESPONSE']._serialized_end=1925
-  _globals['_TRAINER']._serialized_start=2522
-  _globals['_TRAINER']._serialized_end=2671
+  _globals['_WELCOME']._serialized_end=1174
+  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_start=1114
+  _globals['_WELCOME_ENVIRONMENTPARAMETERSENTRY']._serialized_end=1174
+  _globals['_STEP']._serialized_start=1177
+  _globals['_STEP']._serialized_end=1342
+  _globals['_STATISTIC']._serialized_start=1344
+  _globals['_STATISTIC']._serialized_end=1431
+  _globals['_BEHAVIOURSTEP']._serialized_start=1434
+  _globals['_BEHAVIOURSTEP']._serialized_end=1604
+  _globals['_ACT']._serialized_start=1607
+  _globals['_ACT']._serialized_end=1836
+  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_start=1769
+  _globals['_ACT_CHANGEDENVIRONMENTPARAMETERSENTRY']._serialized_end=1836
+  _globals['_BEHAVIOURACT']._serialized_start=1838
+  _globals['_BEHAVIOURACT']._serialized_end=1933
+  _globals['_GOODBYE']._serialized_start=1935
+  _globals['_GOODBYE']._serialized_end=1960
+  _globals['_CLOSE']._serialized_start=1962
+  _globals['_CLOSE']._serialized_end=2027
+  _globals['_INQUIREREQUEST']._serialized_start=2029
+  _globals['_INQUIREREQUEST']._serialized_end=2104
+  _globals['_INQUIRERESPONSE']._serialized_start=2106
+  _globals['_INQUIRERESPONSE']._serialized_end=2167
+  _globals['_TRAINER']._serialized_start=2901
+  _globals['_TRAINER']._serialized_end=3050
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,14 @@ class ObservationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBSERVATION_KIND_ENTITIES: _ClassVar[ObservationKind]
     OBSERVATION_KIND_GOAL: _ClassVar[ObservationKind]
 
+class Aggregation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AGGREGATION_UNSPECIFIED: _ClassVar[Aggregation]
+    AGGREGATION_MEAN: _ClassVar[Aggregation]
+    AGGREGATION_LAST: _ClassVar[Aggregation]
+    AGGREGATION_SUM: _ClassVar[Aggregation]
+    AGGREGATION_HISTOGRAM: _ClassVar[Aggregation]
+
 class StepType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     STEP_TYPE_UNSPECIFIED: _ClassVar[StepType]
@@ -49,6 +57,11 @@ OBSERVATION_KIND_VECTOR: ObservationKind
 OBSERVATION_KIND_IMAGE: ObservationKind
 OBSERVATION_KIND_ENTITIES: ObservationKind
 OBSERVATION_KIND_GOAL: ObservationKind
+AGGREGATION_UNSPECIFIED: Aggregation
+AGGREGATION_MEAN: Aggregation
+AGGREGATION_LAST: Aggregation
+AGGREGATION_SUM: Aggregation
+AGGREGATION_HISTOGRAM: Aggregation
 STEP_TYPE_UNSPECIFIED: StepType
 STEP_TYPE_FIRST: StepType
 STEP_TYPE_MID: StepType
@@ -137,7 +150,7 @@ class ActionSpec(_message.Message):
     def __init__(self, low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ..., branches: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "session_id", "run_id", "seed", "environment_parameters", "max_unanswered_steps", "resumed", "grace_s", "max_message_bytes")
+    __slots__ = ("version", "session_id", "run_id", "seed", "environment_parameters", "max_unanswered_steps", "resumed", "grace_s", "max_message_bytes", "revision")
     class EnvironmentParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +167,7 @@ class Welcome(_message.Message):
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     GRACE_S_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_id: str
     run_id: str
@@ -163,31 +177,50 @@ class Welcome(_message.Message):
     resumed: bool
     grace_s: float
     max_message_bytes: int
-    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed: _Optional[int] = ..., environment_parameters: _Optional[_Mapping[str, float]] = ..., max_unanswered_steps: _Optional[int] = ..., resumed: bool = ..., grace_s: _Optional[float] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    revision: int
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seed: _Optional[int] = ..., environment_parameters: _Optional[_Mapping[str, float]] = ..., max_unanswered_steps: _Optional[int] = ..., resumed: bool = ..., grace_s: _Optional[float] = ..., max_message_bytes: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("sequence", "behaviours")
+    __slots__ = ("sequence", "behaviours", "new_behaviours", "statistics")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
+    NEW_BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourStep]
-    def __init__(self, sequence: _Optional[int] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourStep, _Mapping]]] = ...) -> None: ...
+    new_behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourSpec]
+    statistics: _containers.RepeatedCompositeFieldContainer[Statistic]
+    def __init__(self, sequence: _Optional[int] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourStep, _Mapping]]] = ..., new_behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., statistics: _Optional[_Iterable[_Union[Statistic, _Mapping]]] = ...) -> None: ...
+
+class Statistic(_message.Message):
+    __slots__ = ("name", "aggregation", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATION_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    aggregation: Aggregation
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., aggregation: _Optional[_Union[Aggregation, str]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class BehaviourStep(_message.Message):
-    __slots__ = ("behaviour", "agent_id", "step_type", "reward", "observations", "action_mask")
+    __slots__ = ("behaviour", "agent_id", "step_type", "reward", "observations", "action_mask", "group_id", "group_reward")
     BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     REWARD_FIELD_NUMBER: _ClassVar[int]
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     ACTION_MASK_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_REWARD_FIELD_NUMBER: _ClassVar[int]
     behaviour: str
     agent_id: bytes
     step_type: bytes
     reward: bytes
     observations: _containers.RepeatedScalarFieldContainer[bytes]
     action_mask: bytes
-    def __init__(self, behaviour: _Optional[str] = ..., agent_id: _Optional[bytes] = ..., step_type: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., observations: _Optional[_Iterable[bytes]] = ..., action_mask: _Optional[bytes] = ...) -> None: ...
+    group_id: bytes
+    group_reward: bytes
+    def __init__(self, behaviour: _Optional[str] = ..., agent_id: _Optional[bytes] = ..., step_type: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., observations: _Optional[_Iterable[bytes]] = ..., action_mask: _Optional[bytes] = ..., group_id: _Optional[bytes] = ..., group_reward: _Optional[bytes] = ...) -> None: ...
 
 class Act(_message.Message):
     __slots__ = ("sequence", "behaviours", "changed_environment_parameters")

@@ -119,13 +119,13 @@ def test_a_half_open_stream_is_taken_over(world: Any) -> None:
     assert (len(world.participants), world.participants.num_running) == (1, 1)
 
 
-def test_a_session_is_not_resumed_with_other_behaviours(
+def test_a_session_is_not_resumed_without_behaviours_that_it_had(
     world: Any, walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:
-    simulator = world.join()
+    simulator = world.join(specs=(walker, bird))
     simulator.stream.end()
-    again = world.dial(specs=(walker, bird))
-    with pytest.raises(RefusedHelloError, match=r"resumes its session with other behaviours"):
+    again = world.dial(specs=(walker,))
+    with pytest.raises(RefusedHelloError, match=r"resumes its session without behaviours"):
         again.hello(resume=simulator.stream.session_id)
 
 

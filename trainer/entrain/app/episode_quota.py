@@ -126,7 +126,7 @@ class EpisodeQuota:
         outcome = timesteps.step_type > StepType.FIRST
         slot = batch.slot[outcome]
         self.env_steps += len(slot)
-        self._return[slot] += timesteps.reward[outcome]
+        self._return[slot] += timesteps.earned[outcome]
         self._length[slot] += 1
         ends = timesteps.step_type > StepType.MID
         self._end(batch.slot[ends], timesteps.step_type[ends])

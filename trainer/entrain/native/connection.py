@@ -112,7 +112,8 @@ class Connection:
         while isinstance(content, bytes):
             if not self._outbox.empty():
                 self._check_unread()
-            stream.receive(content)
+            if stream.receive(content):
+                await stream.take_held(content)
             if stream.state_now is StreamState.OVER:
                 break
             content = await receive()

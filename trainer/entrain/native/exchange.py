@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from entrain.errors import BadStepError, UnexpectedMessageError
+from entrain.native.hello import read_behaviours
 from entrain.quoting import listed, shortened
 from entrain.serving.batch import nobody_waits
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain_envs.codec import BehaviourCodec
 from entrain_envs.errors import EntrainEnvsError
+from entrain_envs.statistics_codec import decode_statistics
 from entrain_envs.timestep import TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -43,6 +45,7 @@ class Exchange:
         self._sender: Sender | None = None
         self._may_repeat = False
         self._is_restored = is_restored
+        self._held: pb.Step | None = None
 
     def attach(self, sender: Sender, *, may_repeat: bool) -> None:
         """A stream is there, whose Welcome told all parameters.
@@ -58,26 +61,70 @@ class Exchange:
     def detach(self) -> None:
         """The stream is gone. What is answered now is kept."""
         self._sender = None
+        self._held = None
 
-    def receive(self, step: pb.Step, *, size: int) -> None:
-        """Take a Step.
+    def receive(self, step: pb.Step, *, size: int) -> bool:
+        """Take a Step, or hold it: one that declares behaviours waits for `take_held`.
 
         Args:
             step: as it came.
             size: of its message in bytes.
+
+        Returns:
+            Whether it is held.
 
         Raises:
             UnexpectedMessageError: it is not this Step's turn.
             BadStepError: its content is wrong.
             LimitError: there is no room for so many agents or bytes.
         """
+        if step.new_behaviours:
+            self._held = step
+            return True
+        self._take(step, size)
+        return False
+
+    async def take_held(self, *, size: int, is_wanted: Callable[[], bool]) -> None:
+        """Take the Step that is held, once there are networks for its new behaviours.
+
+        They are made in a thread: nobody else waits for them.
+
+        Args:
+            size: of its message in bytes.
+            is_wanted: asked then, whether Steps of this stream are still taken.
+
+        Raises:
+            BadHelloError, RefusedHelloError, LimitError: of its behaviours.
+            UnexpectedMessageError, BadStepError: as of `receive`.
+        """
+        step, participant, participants = self._held, self._participant, self._participants
+        assert step is not None
+        if not (self._may_repeat or self._is_restored):
+            self._check_turn(step.sequence)
+        participant.keep_unread(size)
+        try:
+            most = participants.config.max_behaviours
+            specs = read_behaviours(step.new_behaviours, participant.label, most=most)
+            participants.admission.check_behaviours(specs, participant.label)
+            async with participants.behaviours.preparing(specs):
+                if is_wanted() and participant.is_live:
+                    participants.add_behaviours(participant, specs)
+                    self._take(step, size)
+        finally:
+            # Of a stream that was replaced meanwhile the new one may hold the same Step again.
+            if self._held is step:
+                self._held = None
+            participant.keep_unread(0)
+
+    def _take(self, step: pb.Step, size: int) -> None:
         participant = self._participant
         if (self._may_repeat or self._is_restored) and self._receive_first(step, size):
             return
-        if step.sequence != participant.step_number + 1 or participant.is_waiting:
-            raise self._out_of_turn(step.sequence)
+        self._check_turn(step.sequence)
         rows = self._read(step)
         self._is_restored = False
+        if step.statistics:
+            participant.note_values(decode_statistics(step.statistics))
         participant.ask(rows, size=size)
 
     def _receive_first(self, step: pb.Step, size: int) -> bool:
@@ -101,6 +148,8 @@ class Exchange:
     def standing(self, sequence: int) -> pb.StepStanding:
         """Whether the Step of this number came on the stream that is open, and was answered."""
         participant = self._participant
+        if self._held is not None and self._held.sequence == sequence:
+            return pb.STEP_STANDING_HELD
         # Of a resumed stream that has brought no Step yet, what came before must be sent again.
         is_open = self._sender is not None and not self._may_repeat
         if not is_open or sequence != participant.step_number:
@@ -112,14 +161,17 @@ class Exchange:
         """Of the Step whose turn it is."""
         return self._participant.step_number + (not self._participant.is_waiting)
 
-    def _out_of_turn(self, sequence: int) -> UnexpectedMessageError:
+    def _check_turn(self, sequence: int) -> None:
+        """Raise UnexpectedMessageError unless it is this Step's turn."""
         participant = self._participant
+        if sequence == participant.step_number + 1 and not participant.is_waiting:
+            return
         if participant.is_waiting:
-            return UnexpectedMessageError(
+            raise UnexpectedMessageError(
                 f"{participant.label} sent Step {sequence} while Step {participant.step_number} "
                 "has no Act yet; one unanswered Step is allowed: wait for its Act before the next"
             )
-        return UnexpectedMessageError(
+        raise UnexpectedMessageError(
             f"{participant.label} sent Step {sequence}, expected Step {self._expected_sequence}; "
             "number Steps 1, 2, 3, ... within a session, and send one again only after the stream "
             "broke"
@@ -152,7 +204,7 @@ class Exchange:
             raise BadStepError(
                 f"{self._participant.label} sent rows of behaviour '{shortened(name)}', unknown "
                 f"from its Hello (which has: {listed(list(behaviours))}); declare every behaviour "
-                "in Hello"
+                "in Hello, or in new_behaviours of a Step"
             )
         self._codecs[name] = BehaviourCodec(behaviours[name].spec, self._magnitudes)
         return self._codecs[name]

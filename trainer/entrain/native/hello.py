@@ -49,17 +49,11 @@ def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHell
                 f"{who} sent a Hello whose {field} is {shortened(value)!r}; expected 1 to "
                 f"{MAX_NAME_LENGTH} printable characters"
             )
-    if len(hello.behaviours) > max_behaviours:
-        raise LimitError(
-            f"{who} declares {len(hello.behaviours):,} behaviours, and this trainer allows "
-            f"{max_behaviours:,} in a run; raise server.max_behaviours of the trainer, or give "
-            "agents that are alike one behaviour"
-        )
     join = JoinRequest(
         simulator=hello.simulator,
         instance_id=hello.instance_id,
         peer=peer,
-        specs=_read_specs(hello.behaviours, who),
+        specs=read_behaviours(hello.behaviours, who, most=max_behaviours),
         max_agents=hello.max_agents,
     )
     return ParsedHello(join, hello.resume_session_id)
@@ -81,7 +75,28 @@ def check_version(hello: pb.Hello, who: str) -> None:
     raise RefusedHelloError(f"{who} speaks {spoken}, this trainer speaks {ours}; {remedy}")
 
 
-def _read_specs(messages: Sequence[pb.BehaviourSpec], who: str) -> tuple[BehaviourSpec, ...]:
+def read_behaviours(
+    messages: Sequence[pb.BehaviourSpec], who: str, *, most: int
+) -> tuple[BehaviourSpec, ...]:
+    """Read specs, of a Hello or a Step; BadHelloError or LimitError if their content is wrong.
+
+    Args:
+        messages: as they came.
+        who: sent them, for messages.
+        most: that a run may have.
+    """
+    if len(messages) > most:
+        raise LimitError(
+            f"{who} declares {len(messages):,} behaviours, and this trainer allows {most:,} in a "
+            "run; raise server.max_behaviours of the trainer, or give agents that are alike one "
+            "behaviour"
+        )
+    size = sum(message.ByteSize() for message in messages)
+    if size > MAX_HELLO_BYTES:
+        raise LimitError(
+            f"{who} declares behaviours in {size:,} bytes; expected at most {MAX_HELLO_BYTES:,}: "
+            "declare fewer behaviours, observations and actions"
+        )
     for message in messages:
         _check_counts(message, who)
     try:

@@ -7,7 +7,7 @@ from entrain.native.session import Session
 from entrain.serving.limits import max_message_bytes
 from entrain.serving.participants import Participants
 from entrain.state import State
-from entrain_envs.codec import PROTOCOL_VERSION
+from entrain_envs.codec import PROTOCOL_VERSION, REVISION
 from entrain_envs.wire import trainer_pb2 as pb
 
 
@@ -39,12 +39,22 @@ class Sessions:
         session = self.of_process(hello.resume_session_id, hello.join.instance_id)
         if session is not None:
             self.participants.admission.check_resume(hello.join, session.participant)
+            # What it declared in a Step that this trainer never had, or has forgotten.
+            self.participants.add_behaviours(session.participant, hello.join.specs)
             self.participants.resume(session.participant, hello.join.peer)
             return session, True
         self._forget_the_gone()
         participant = self.participants.join(hello.join)
         session = self._by_id[participant.id] = Session(participant, self.participants)
         return session, False
+
+    def check(self, hello: ParsedHello) -> None:
+        """Raise what `welcome` would, but for what only making its policies can tell."""
+        session = self.of_process(hello.resume_session_id, hello.join.instance_id)
+        if session is None:
+            self.participants.admission.check(hello.join, list(self.participants))
+        else:
+            self.participants.admission.check_resume(hello.join, session.participant)
 
     def of_process(self, session_id: str, instance_id: str) -> Session | None:
         """The session of that id, if it is live and belongs to that process."""
@@ -71,6 +81,7 @@ class Sessions:
             resumed=is_resumed,
             grace_s=self.grace_s,
             max_message_bytes=self.max_message_bytes,
+            revision=REVISION,
         )
 
     def state(self) -> State:

@@ -159,19 +159,33 @@ class StreamProtocol:
         """Whether nothing more is to be read."""
         return self.state_now is StreamState.OVER
 
-    def receive(self, content: bytes) -> None:
+    def receive(self, content: bytes) -> bool:
         """Take a serialised ConnectRequest; SimulatorError if it is not acceptable.
 
         After an error, `refuse` ends the stream.
+
+        Returns:
+            Whether it is a Step that is held, because it brings new behaviours: see `take_held`.
         """
         began_s = time.perf_counter()
         request = self._parse(content)
         if self.state_now is StreamState.TALKING and request.HasField("step"):
             assert self._session is not None
-            self._session.exchange.receive(request.step, size=len(content))
+            is_held = self._session.exchange.receive(request.step, size=len(content))
             self._timings.decode += time.perf_counter() - began_s
-        else:
-            self._receive_rare(request)
+            return is_held
+        self._receive_rare(request)
+        return False
+
+    async def take_held(self, content: bytes) -> None:
+        """Take the Step that `content` held, once there are policies for what it brings.
+
+        Raises as `receive` does.
+        """
+        assert self._session is not None
+        await self._session.exchange.take_held(
+            size=len(content), is_wanted=lambda: self.state_now is StreamState.TALKING
+        )
 
     def _parse(self, content: bytes) -> pb.ConnectRequest:
         if len(content) > self._max_message_bytes:
@@ -204,13 +218,13 @@ class StreamProtocol:
         """
         participants = self._sessions.participants
         try:
-            join = self._read_hello(self._parse(content).hello).join
-            participants.admission.check(join, list(participants))
+            hello = self._read_hello(self._parse(content).hello)
+            self._sessions.check(hello)
         except SimulatorError:
             # It will be refused when it is received, in the same words.
             yield
             return
-        async with participants.behaviours.preparing(join.specs):
+        async with participants.behaviours.preparing(hello.join.specs):
             yield
 
     def _read_hello(self, message: pb.Hello) -> ParsedHello:

@@ -67,7 +67,7 @@ class Actor:
         observation = timesteps.observation
         if self._shows_history:
             observation = self._history.beside(
-                observation, slot=slot, begins=begins, reward=timesteps.reward
+                observation, slot=slot, begins=begins, reward=timesteps.earned
             )
         return self._evaluated(batch, begins, observation, self._recurrent_state[slot])
 

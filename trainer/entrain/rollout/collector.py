@@ -184,7 +184,7 @@ class RolloutCollector:
         self._outcomes = None
         rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
         step_type = evaluation.batch.timesteps.step_type[rows]
-        reward = evaluation.batch.timesteps.reward[rows]
+        reward = evaluation.batch.timesteps.earned[rows]
         self.episodes.record(slot, step_type, reward)
         self._buffer.close(
             slot,
@@ -256,7 +256,7 @@ class EpisodeCollector:
         self._episodes.record(
             outcomes.slot,
             batch.timesteps.step_type[outcomes.rows],
-            batch.timesteps.reward[outcomes.rows],
+            batch.timesteps.earned[outcomes.rows],
         )
 
     def record(self, evaluation: Evaluation, actions: Sampled) -> None:

@@ -110,10 +110,11 @@ class Admission:
         """Raise BadHelloError or RefusedHelloError unless `participant` may go on like this."""
         self.check_behaviours(request.specs, request.who)
         known = set(participant.behaviours)
-        if known != {spec.name for spec in request.specs}:
+        if not known <= {spec.name for spec in request.specs}:
             raise RefusedHelloError(
-                f"{request.who} resumes its session with other behaviours than it began with; "
-                f"expected {listed(sorted(known))}: leave resume_session_id empty to begin anew"
+                f"{request.who} resumes its session without behaviours that it had declared; "
+                f"expected {listed(sorted(known))}, and perhaps more: leave resume_session_id "
+                "empty to begin anew"
             )
 
     def identify(self, request: JoinRequest) -> Identity:

@@ -273,6 +273,14 @@ class Participant(Member):
             agents.order, agents.asked = StepOrder(), None
             agents.claim(0, who=self.label)
 
+    def keep_unread(self, size: int) -> None:
+        """A step of so many bytes waits to be read; 0: none does any more.
+
+        Raises LimitError if there is no room for it.
+        """
+        if self.is_live and not self.is_waiting:
+            self._hold_bytes(self._answer_bytes + size)
+
     def _hold_bytes(self, size: int) -> None:
         """Use so many of the bytes for steps and their answers, instead of as many as before."""
         limit, more = self._waiting_bytes, size - self._held_bytes

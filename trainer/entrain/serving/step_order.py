@@ -115,12 +115,15 @@ class StepOrder:
         keep = ~stray | begins
         step_type = np.where(begins, np.uint8(_FIRST), timesteps.step_type)
         reward = np.where(begins, np.float32(0.0), timesteps.reward)
+        groups, shared = timesteps.group_id, timesteps.group_reward
         return TimestepBatch(
             agent_id=timesteps.agent_id[keep],
             step_type=step_type[keep],
             reward=reward[keep],
             observation={name: rows[keep] for name, rows in timesteps.observation.items()},
             action_mask=timesteps.action_mask[keep],
+            group_id=None if groups is None else groups[keep],
+            group_reward=None if shared is None else np.where(begins, np.float32(0), shared)[keep],
         )
 
     def state(self) -> State:
