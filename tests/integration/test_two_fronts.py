@@ -12,6 +12,7 @@ from entrain.algorithms.ppo import PPO
 from entrain.app import training
 from entrain.app.launcher import Launcher
 from entrain.app.training import TrainingRun
+from entrain.config.run import RunConfig
 from entrain.experience import Rollout
 from entrain.run.folder import RunFolder
 from entrain.run.log_display import LogDisplay
@@ -72,7 +73,7 @@ async def run_in_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     with monkeypatch.context() as patch:
         seen = Seen(patch)
 
-        def make_front(participants: Participants, *, run_id: str) -> Front:
+        def make_front(_config: RunConfig, participants: Participants, *, run_id: str) -> Front:
             return InProcessFront(participants, three_lives())
 
         patch.setattr(training, "make_front", make_front)

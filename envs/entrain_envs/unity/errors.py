@@ -1,7 +1,15 @@
-"""What is raised when an ML-Agents game sends something that cannot be understood."""
+"""What is raised about ML-Agents games: what they send, where they dial, who may play."""
 
-from entrain_envs.errors import WireError
+from entrain_envs.errors import EntrainEnvsError, WireError
 
 
 class UnityMessageError(WireError):
     """A message of a game cannot be read, or its records contradict each other."""
+
+
+class PortError(EntrainEnvsError):
+    """A port that games dial cannot be listened on."""
+
+
+class GameRefusedError(EntrainEnvsError):
+    """A game may not go on; the message says why, and reaches its log."""

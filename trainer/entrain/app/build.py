@@ -32,8 +32,10 @@ from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener, Preparation
 from entrain.serving.front import Front
+from entrain.serving.fronts import Fronts
 from entrain.serving.participants import Participants
 from entrain.state import State
+from entrain.unity.front import UnityFront
 from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
@@ -91,9 +93,20 @@ def _make_participants(config: RunConfig, behaviours: Behaviours) -> Participant
     )
 
 
-def make_front(participants: Participants, *, run_id: str) -> Front:
-    """Makes the front by which simulators connect; ConfigError if the address is not allowed."""
-    return NativeFront(participants, run_id=run_id)
+def make_front(config: RunConfig, participants: Participants, *, run_id: str) -> Front:
+    """Makes the front by which simulators connect; ConfigError if the address is not allowed.
+
+    Args:
+        config: of the run; says which wires are served.
+        participants: of the run.
+        run_id: told to simulators.
+    """
+    fronts: dict[str, Front] = {}
+    if config.is_native:
+        fronts["native"] = NativeFront(participants, run_id=run_id)
+    if config.unity is not None:
+        fronts["unity"] = UnityFront(participants, config.unity, seed=config.seed)
+    return Fronts(fronts)
 
 
 def listened_on(config: RunConfig, address: str) -> str:
@@ -101,8 +114,10 @@ def listened_on(config: RunConfig, address: str) -> str:
 
     Args:
         config: of the run.
-        address: that simulators on this machine connect to; it has the real port.
+        address: that the first front's simulators on this machine connect to, with the real port.
     """
+    if not config.is_native:
+        return address
     asked_for = parse_address(config.server.address)
     if isinstance(asked_for, UnixAddress):
         return address

@@ -110,7 +110,7 @@ def evaluate(
     prepare_process(threads=config.threads)
     participants = make_evaluation_participants(config, policies)
     with stop_on_signals("ending the evaluation") as request:
-        front = make_front(participants, run_id=f"{folder.name}-evaluation")
+        front = make_front(config, participants, run_id=f"{folder.name}-evaluation")
         evaluation = EvaluationRun(config, policies, participants, front, options)
         try:
             asyncio.run(serve_policies(config, folder, evaluation, front, request))

@@ -76,7 +76,7 @@ def play(
     participants = make_evaluation_participants(config, policies)
     environment_of = _environment_of(recordings)
     with stop_on_signals("ending the play") as request:
-        front = make_front(participants, run_id=f"{folder.name}-play")
+        front = make_front(config, participants, run_id=f"{folder.name}-play")
         evaluation = EvaluationRun(config, policies, participants, front, options)
         asyncio.run(
             serve_policies(
@@ -109,7 +109,8 @@ def _to_look_at(config: RunConfig, launch: str | None, address: str | None) -> R
         # The run itself may still be training, at the port that it was given.
         listen = configured.at(configured.host, 0)
     server = config.server.model_copy(update={"address": listen})
-    return config.model_copy(update={"simulators": simulators, "server": server})
+    unity = config.unity and config.unity.model_copy(update={"games": 1})
+    return config.model_copy(update={"simulators": simulators, "server": server, "unity": unity})
 
 
 def _recordings(

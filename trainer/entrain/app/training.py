@@ -92,7 +92,7 @@ class TrainingRun:
         self._trainers = Trainers(config, learners=self._learners, recorder=self)
         self._tasks = ServingTasks(self._trainers, guard=self._until_failure, announced=self._show)
         self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
-        self._front = make_front(self._participants, run_id=folder.name)
+        self._front = make_front(config, self._participants, run_id=folder.name)
         self._checkpointing = make_checkpointing(
             config.checkpoints, folder, keeper or Unkept(), restored
         )

@@ -105,6 +105,10 @@ class Attendance:
         words = f"{participant.label} left ({reason})" if reason else f"{participant.label} left"
         self._release(participant, "sessions_left", words)
 
+    def lose(self, participant: Participant, words: str) -> None:
+        """A participant is gone for good without a goodbye; `words` say how."""
+        self._release(participant, "sessions_lost", f"{participant.label} {words}")
+
     def refuse_step(self, participant: Participant, error: SimulatorError) -> None:
         """A participant is out because of what it sent; the caller tells it."""
         self._release(participant, "steps_refused", f"session refused: {error}")

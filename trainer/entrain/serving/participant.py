@@ -20,7 +20,7 @@ from entrain.serving.statistics import Reports
 from entrain.serving.step_order import MID_BYTE, StepOrder
 from entrain.state import State
 from entrain_envs.statistics import Statistic, StatisticValues, grouped
-from entrain_envs.timestep import ActionBatch, TimestepBatch
+from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
 
 
 class Receiver(Protocol):
@@ -136,6 +136,12 @@ class Participant(Member):
     def add(self, behaviours: Iterable[Behaviour]) -> None:
         """It may send rows of these too from now on."""
         self._agents.update({b.name: Agents.of(b) for b in behaviours})
+
+    def drop(self, behaviour: str, agent_id: Int64Array) -> None:
+        """These agents are gone, and their last action has no outcome. Not while a step waits."""
+        agents = self._agents[behaviour]
+        agents.order = agents.order.without(agent_id)
+        agents.behaviour.slots.release_agents(self.id, agent_id)
 
     def note_statistics(self, statistics: Iterable[Statistic]) -> None:
         """Take what it reports beside the rows of its next step, before `ask`; never raises."""

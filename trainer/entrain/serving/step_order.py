@@ -56,6 +56,10 @@ class StepOrder:
             recent=agent_id[step_type <= _MID].tobytes(),
         )
 
+    def without(self, agent_id: Int64Array) -> "StepOrder":
+        """The state once these agents are gone."""
+        return StepOrder(agent_id=np.setdiff1d(self.agent_id, agent_id))
+
     @staticmethod
     def _check(
         sorted_id: Int64Array,

@@ -1,0 +1,153 @@
+"""Games of Unity's ML-Agents as the rest of the trainer sees them: one `Front`, a port a game."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from functools import partial
+
+from entrain.config.unity import UnityConfig
+from entrain.errors import ServeError
+from entrain.serving.front import Ending
+from entrain.serving.limits import max_message_bytes
+from entrain.serving.participant import Participant
+from entrain.serving.participants import Participants
+from entrain.state import State
+from entrain.unity.place import TAKEOVER_S, Place
+from entrain.unity.player import Player
+from entrain_envs.unity.errors import PortError
+from entrain_envs.unity.service import ExchangePort
+
+logger = logging.getLogger(__name__)
+
+GOODBYE_S = 1.0
+"""How long games that compute have to call once more when a run ends."""
+
+LOOK_S = 1.0
+"""Time between two looks whether games are silent."""
+
+
+class UnityFront:
+    """See the module. Owned by the event loop."""
+
+    def __init__(
+        self,
+        participants: Participants,
+        options: UnityConfig,
+        *,
+        seed: int,
+        takeover_s: float = TAKEOVER_S,
+    ) -> None:
+        """Nothing is listened on yet.
+
+        Args:
+            participants: of the run.
+            options: of games.
+            seed: of the run; game i is given seed + i.
+            takeover_s: how long a game that computes may be silent while another wants its port.
+        """
+        self._participants = participants
+        self._options = options
+        self._seed = seed
+        self._places = [
+            Place(participants, partial(self._make_player, index), takeover_s=takeover_s)
+            for index in range(options.games)
+        ]
+        limit = max_message_bytes(participants.config)
+        self.ports = [
+            ExchangePort(
+                place.answer,
+                host=options.host,
+                port=options.port and options.port + index,
+                max_message_bytes=limit,
+            )
+            for index, place in enumerate(self._places)
+        ]
+        """Of each game."""
+        self._looking: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<UnityFront: {len(self._places)} games>"
+
+    def _make_player(self, index: int, host: str, predecessor: Participant | None) -> Player:
+        return Player(
+            self._participants,
+            self._options,
+            index=index,
+            seed=self._seed + index,
+            host=host,
+            predecessor=predecessor,
+        )
+
+    async def start(self) -> str:
+        """Listen for every game; returns what the first one dials. ServeError if that cannot be."""
+        self._warn_of_exposure()
+        try:
+            for port in self.ports:
+                await port.start()
+        except PortError as error:
+            raise ServeError(f"{error} with unity.port") from None
+        self._participants.renew_deadlines()
+        self._looking = asyncio.create_task(self._look())
+        for place, port in enumerate(self.ports):
+            logger.info("game-%d of ML-Agents may dial %s", place, port.address)
+        return self.ports[0].address
+
+    def _warn_of_exposure(self) -> None:
+        host = self._options.host
+        with contextlib.suppress(ValueError):
+            if ipaddress.ip_address(host).is_loopback:
+                return
+        if host != "localhost":
+            logger.warning(
+                "unity.host %s lets other machines connect, without a token or encryption: anyone "
+                "who reaches the ports can play; entrain-env bridge does it safely",
+                host,
+            )
+
+    async def _look(self) -> None:
+        """Look now and then for games that are silent, and for messages that never came."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for place, port in zip(self._places, self.ports, strict=True):
+                words = port.take_lost()
+                if words:
+                    logger.warning("%s", words)
+                place.look(timeout_s=self._options.timeout_s)
+
+    def pause(self) -> None:
+        """Hand out no more batches."""
+        self._participants.pause()
+
+    async def stop(self, ending: Ending, message: str, *, goodbye_s: float = GOODBYE_S) -> None:
+        """Tell every game, wait so long for those that compute, and close the ports.
+
+        After `Ending.STOPPED` the games' participants stay, for `state`: their open steps are
+        dropped when they come back, or after the grace time.
+        """
+        self.pause()
+        if self._looking is not None:
+            self._looking.cancel()
+        for place in self._places:
+            place.close(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(goodbye_s):
+                for place in self._places:
+                    await place.told()
+        await asyncio.gather(*(port.stop() for port in self.ports))
+        if ending is Ending.COMPLETED:
+            self._participants.leave_all("the run is complete")
+
+    def state(self) -> State:
+        """Which participant plays at which place. Also after `stop`."""
+        return {
+            str(index): participant.id
+            for index, place in enumerate(self._places)
+            if (participant := place.participant) is not None and participant.is_live
+        }
+
+    def load_state(self, state: State) -> None:
+        """Whoever comes to a place takes over from its participant of `state`."""
+        for index, place in enumerate(self._places):
+            if str(index) in state:
+                place.predecessor = self._participants.get(state[str(index)])

@@ -1,0 +1,202 @@
+"""The place of one game in a run: a port, and whoever plays there now.
+
+Games call when their agents need actions. One that vanishes in between is noticed late: by the next
+game that dials the port, or by its silence. Nothing here knows gRPC, or what games say.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from entrain.errors import BadStepError, SimulatorError, UnexpectedMessageError
+from entrain.serving.participant import Participant
+from entrain.serving.participants import Participants
+from entrain.unity.player import Player
+from entrain_envs.unity.codec import decode, encode_closing
+from entrain_envs.unity.errors import GameRefusedError, UnityMessageError
+from entrain_envs.unity.messages import GameMessage
+from entrain_envs.unity.ports import host_of
+
+logger = logging.getLogger(__name__)
+
+TAKEOVER_S = 5.0
+"""How long a game that computes may be silent while another one wants its place."""
+
+MOST_FORMER = 8
+"""Connections of games that lost their place, which are told so if they call again: the newest."""
+
+MakePlayer = Callable[[str, Participant | None], Player]
+"""Given the host where a game runs and the participant that had its place before, makes it."""
+
+TAKEN = "another game plays on this port; stop it, or give each game a port of its own"
+
+
+class Place:
+    """See the module. Owned by the event loop."""
+
+    def __init__(
+        self,
+        participants: Participants,
+        make_player: MakePlayer,
+        *,
+        takeover_s: float = TAKEOVER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nobody plays yet.
+
+        Args:
+            participants: of the run.
+            make_player: makes whoever comes.
+            takeover_s: see `TAKEOVER_S`.
+            clock: seconds.
+        """
+        self.predecessor: Participant | None = None
+        """Who had this place when the run was stopped."""
+        self._participants = participants
+        self._make_player = make_player
+        self._takeover_s = takeover_s
+        self._clock = clock
+        self._player: Player | None = None
+        self._peer = ""
+        self._former: deque[str] = deque(maxlen=MOST_FORMER)
+        self._is_answering = False
+        self._answered_s = 0.0
+        self._spoke: asyncio.Event | None = None
+        self._closing = b""
+        self._told = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Place of {self._player!r}>"
+
+    @property
+    def participant(self) -> Participant | None:
+        """Whoever plays or played last, as the run knows it."""
+        return self.predecessor if self._player is None else self._player.participant
+
+    async def answer(self, content: bytes, peer: str) -> bytes:
+        """Answer a message; GameRefusedError if its sender may not go on.
+
+        Cancelled if the game is gone before there is an answer.
+
+        Args:
+            content: of the message.
+            peer: address and port where it comes from.
+        """
+        began_s = time.perf_counter()
+        try:
+            message = decode(content)
+        except UnityMessageError as error:
+            raise self._refused(peer, BadStepError(f"a game@{host_of(peer)}: {error}")) from None
+        if message.initialization is not None and not self._closing:
+            await self._admit(peer)
+            began_s = time.perf_counter()
+        if self._closing:
+            self._told.set()
+            return self._closing
+        return await self._answer(self._the_player(peer), message, len(content), began_s)
+
+    def _refused(self, peer: str, error: SimulatorError) -> GameRefusedError:
+        """The message makes no sense; who plays is out if it was the sender."""
+        is_player = peer == self._peer and not self._is_answering
+        if is_player and self._player is not None and not self._player.is_over:
+            self._player.refuse(error)
+        else:
+            self._participants.refuse_join(error, simulator="")
+        return GameRefusedError(str(error))
+
+    def _unexpected(self, peer: str, words: str) -> GameRefusedError:
+        """The message is of somebody who does not play here."""
+        error = UnexpectedMessageError(f"a game@{host_of(peer)}: {words}")
+        self._participants.refuse_join(error, simulator="")
+        return GameRefusedError(words)
+
+    async def _admit(self, peer: str) -> None:
+        """Let a game that says who it is have the place; GameRefusedError if another one has it."""
+        if self._is_answering or self._spoke is not None:
+            raise self._unexpected(peer, TAKEN)
+        if self._is_taken and peer != self._peer:
+            await self._wait_for_player(peer)
+        if self._closing:
+            return
+        before = self.participant
+        if self._player is not None and not self._player.is_over:
+            self._player.vanish("was started again")
+        self._peer = peer
+        self._player = self._make_player(host_of(peer), before)
+
+    @property
+    def _is_taken(self) -> bool:
+        """Whether a game is there that is not known to have ended."""
+        return self._player is not None and not self._player.is_over
+
+    async def _wait_for_player(self, newcomer: str) -> None:
+        """Wait whether the game that plays speaks; if so, GameRefusedError for the newcomer."""
+        self._spoke = asyncio.Event()
+        try:
+            async with asyncio.timeout(self._takeover_s):
+                await self._spoke.wait()
+        except TimeoutError:
+            self._former.append(self._peer)
+            return
+        finally:
+            self._spoke = None
+        if not self._closing:
+            raise self._unexpected(newcomer, TAKEN)
+
+    def _the_player(self, peer: str) -> Player:
+        """Who plays here, if the message is of it; GameRefusedError otherwise."""
+        player = self._player
+        if peer != self._peer and (self._is_answering or peer in self._former):
+            raise self._unexpected(peer, TAKEN)
+        if player is None or player.is_over:
+            raise self._unexpected(
+                peer, "it must say first who it is, and did not; stop the game and start it again"
+            )
+        if self._is_answering:
+            raise self._unexpected(peer, "it called again before its call was answered")
+        self._peer = peer
+        if self._spoke is not None:
+            self._spoke.set()
+        return player
+
+    async def _answer(
+        self, player: Player, message: GameMessage, size: int, began_s: float
+    ) -> bytes:
+        self._is_answering = True
+        try:
+            return await player.receive(message, size=size, began_s=began_s)
+        except SimulatorError as error:
+            player.refuse(error)
+            raise GameRefusedError(str(error)) from None
+        except asyncio.CancelledError:
+            if not self._closing and not player.is_over:
+                player.vanish("was killed, or lost its connection")
+            raise
+        finally:
+            self._is_answering = False
+            self._answered_s = self._clock()
+
+    def look(self, *, timeout_s: float) -> None:
+        """Note if the game that plays has been silent for too long."""
+        silent_s = self._clock() - self._answered_s
+        if self._is_taken and not self._is_answering and silent_s > timeout_s:
+            assert self._player is not None
+            self._player.note_silence(silent_s)
+
+    def close(self, text: str) -> None:
+        """Tell whoever calls from now on, or waits for an answer, that the trainer is done."""
+        self._closing = encode_closing(text)
+        if self._spoke is not None:
+            self._spoke.set()
+        if self._player is not None and not self._player.is_over:
+            if not self._is_answering:
+                # It computes, and is told when it calls next.
+                return
+            self._player.close(text)
+        self._told.set()
+
+    async def told(self) -> None:
+        """Return once whoever played has been told."""
+        await self._told.wait()
