@@ -216,7 +216,9 @@ class Agents:
                     f"before {len(self._sensors)}; all its agents must have the same ones"
                 )
         return {
-            sensor.spec.name: _joined([sensor.read(part.observations[index]) for part in parts])
+            sensor.spec.name: _joined(
+                [sensor.read(part.observations[index], part.id) for part in parts]
+            )
             for index, sensor in enumerate(self._sensors)
         }
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from entrain_envs.observation_kinds import image_layout, is_channels_first
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
-from entrain_envs.timestep import Array
+from entrain_envs.timestep import Array, Int64Array
 from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.images import read_images
 from entrain_envs.unity.messages import (
     TRANSLATION,
     VARIABLE_SIZE,
@@ -78,7 +79,7 @@ class Sensor:
         if len(declared) != 3:
             return cls(ObservationSpec(name, declared, kind=_kind(observation)), declared, is_png)
         channels_first = has_channels_first(observation, package_version)
-        pixels = _pixels(observation)
+        pixels = _pixels(observation, name, channels_first=channels_first)
         kind, shape = "image", pixels.shape[1:]
         # PNGs are [H, W, C] once they are decoded.
         becomes_frames = is_channels_first(shape) is not (channels_first and not is_png)
@@ -94,8 +95,16 @@ class Sensor:
         spec = ObservationSpec(name, shape, str(pixels.dtype), kind)
         return cls(spec, declared, is_png, channels_first, becomes_frames)
 
-    def read(self, observation: Observation) -> Array:
-        """[K, *shape] what K agents observe; UnityMessageError if the sensor has changed."""
+    def read(self, observation: Observation, agents: Int64Array | Sequence[int] = ()) -> Array:
+        """[K, *shape] what K agents observe.
+
+        Args:
+            observation: of this sensor.
+            agents: [K] ids, for what is raised.
+
+        Raises:
+            UnityMessageError: the sensor has changed, or an image is damaged.
+        """
         is_png = bool(observation.png)
         if observation.shape != self.declared or is_png != self.is_png:
             raise UnityMessageError(
@@ -106,7 +115,8 @@ class Sensor:
         if not is_png and not self.becomes_frames:
             assert observation.values is not None
             return observation.values
-        values = _pixels(observation)
+        name, channels_first = self.spec.name, self.channels_first
+        values = _pixels(observation, name, agents, channels_first=channels_first)
         if self.becomes_frames:
             if is_png or not self.channels_first:
                 values = values.transpose(0, 3, 1, 2)
@@ -200,12 +210,16 @@ def has_channels_first(observation: Observation, package_version: str) -> bool:
     return is_channels_first(observation.shape)
 
 
-def _pixels(observation: Observation) -> npt.NDArray[Any]:
+def _pixels(
+    observation: Observation,
+    name: str,
+    agents: Int64Array | Sequence[int] = (),
+    *,
+    channels_first: bool,
+) -> npt.NDArray[Any]:
     """Floats [K, *shape] as they came; PNGs as [K, H, W, C]."""
     if observation.png:
-        raise UnityMessageError(
-            f"sensor '{observation.name}' sends PNGs, which are not read yet; set its compression "
-            "to None in the Unity project"
-        )
+        where = f"sensor '{name}'"
+        return read_images(observation, channels_first=channels_first, where=where, agents=agents)
     assert observation.values is not None
     return observation.values

@@ -1,5 +1,7 @@
 """What an ML-Agents game's agents observe and do, read from the first message about them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from entrain_envs.spec import ActionSpec, ObservationSpec
 from entrain_envs.unity.errors import UnityMessageError
 from entrain_envs.unity.messages import BrainParameters, Observation, ObservationKind
 from entrain_envs.unity.specs import Sensor, behaviour_name, observation_names, spec_of
+from support.unity_game import png_of
 
 H_W_C, C_H_W = (2, 2, 1), (1, 2, 2)
 """Properties of an image's dimensions: along which it may be moved (2), and along which not (1)."""
@@ -91,6 +94,36 @@ def test_pixels_in_one_row_are_numbers_where_no_shape_tells_them_from_channels()
     it = sensor(observation)
     assert it.spec.kind == "vector"
     assert it.read(observation).size == 70
+
+
+@pytest.mark.parametrize("channels", [1, 3, 35])
+@pytest.mark.parametrize("properties", [H_W_C, C_H_W])
+def test_a_policy_sees_compressed_pixels_where_the_game_means_them(
+    channels: int, properties: tuple[int, ...]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 8, channels), np.uint8)
+    shape = (9, 8, channels) if properties == H_W_C else (channels, 9, 8)
+    it = sensor(
+        Observation("eye", shape, "default", properties, png=tuple(png_of(each) for each in pixels))
+    )
+    read = it.read(
+        Observation("eye", shape, "default", properties, png=tuple(png_of(each) for each in pixels))
+    )
+    assert it.spec.dtype == read.dtype == ("float32" if channels == 1 else "uint8")
+    assert (it.spec.kind, read.shape) == ("image", (2, *it.spec.shape))
+    layout = image_layout(it.spec.shape)
+    order = (0, *(1 + axis for axis in layout.to_channels_first))
+    values = read.transpose(order).reshape(2, channels, 9, 8).transpose(0, 2, 3, 1)
+    scale = 255.0 if channels == 1 else 1.0
+    np.testing.assert_allclose(np.asarray(values, np.float64) * scale, pixels, 1e-6)
+
+
+def test_a_damaged_image_is_said_with_its_agent() -> None:
+    eye = Observation("eye", (9, 8, 3), png=(png_of(np.zeros((9, 8, 3), np.uint8)),) * 2)
+    it = sensor(eye, "2.0.0")
+    damaged = dataclasses.replace(eye, png=(eye.png[0], eye.png[1][:-5]))
+    with pytest.raises(UnityMessageError, match="sensor 'eyes', agent 12, a PNG of"):
+        it.read(damaged, (11, 12))
 
 
 def test_a_sensor_that_changes_is_refused() -> None:

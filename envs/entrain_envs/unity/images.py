@@ -1,0 +1,165 @@
+"""What agents see through compressed sensors: PNGs to pixels, checked before they are unpacked.
+
+A PNG has up to four channels, so an observation of more is several PNGs. Which channel of the
+observation one of theirs is, the mapping says: -1 is none, and several that are one are averaged.
+Without a mapping, one channel is the mean of red, green and blue; otherwise they come in order, and
+those beyond the last are dropped. Pixels are uint8; float32 in 0..1 where some are averaged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.timestep import Int64Array, UInt8Array
+from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.messages import Observation
+from entrain_envs.unity.png import Png, split_pngs
+
+MOST_BYTES = 1 << 30
+"""Memory that the unpacked images of one sensor of one message may take."""
+
+_COLOURS = 3
+_LARGEST = np.float32(255)
+
+Pixels = npt.NDArray[np.uint8 | np.float32]
+
+
+def read_images(
+    observation: Observation,
+    *,
+    channels_first: bool,
+    where: str,
+    agents: Int64Array | Sequence[int] = (),
+    most_bytes: int = MOST_BYTES,
+) -> Pixels:
+    """[K, H, W, C] what K agents see.
+
+    Args:
+        observation: with PNGs, and a shape of three dimensions.
+        channels_first: whether that shape is [C, H, W], and not [H, W, C].
+        where: names the sensor, for what is raised.
+        agents: [K] ids, for the same.
+        most_bytes: that all images together may take.
+
+    Raises:
+        UnityMessageError: a PNG is damaged, or has not the declared size or channels. Nothing was
+            unpacked of one whose header does not fit.
+        MissingExtraError: Pillow is not installed.
+    """
+    form = _form(observation, channels_first=channels_first, where=where)
+    count = len(observation.png)
+    needed = count * form.num_bytes
+    if needed > most_bytes:
+        raise UnityMessageError(
+            f"{where}: {count:,} images of {list(observation.shape)} take {needed:,} bytes; "
+            f"expected at most {most_bytes:,} at once: make the images smaller, or let fewer "
+            "agents decide at once"
+        )
+    images: Pixels = np.empty((count, form.height, form.width, form.channels), form.dtype)
+    for row, content in enumerate(observation.png):
+        try:
+            images[row] = form.image(content)
+        except UnityMessageError as error:
+            agent = f"agent {agents[row]}" if len(agents) else f"record {row}"
+            raise UnityMessageError(
+                f"{where}, {agent}, a PNG of {len(content):,} bytes: {error}"
+            ) from None
+    return images
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How the channels of PNGs become an image."""
+
+    height: int
+    width: int
+    channels: int
+
+    sources: tuple[tuple[int, ...], ...]
+    """Of each channel of the image, which decoded ones it is; empty without a mapping."""
+
+    num_mapped: int
+    """Decoded channels that the mapping names."""
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether a channel is the mean of several."""
+        if self.sources:
+            return any(len(each) > 1 for each in self.sources)
+        return self.channels == 1
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.float32]:
+        """Of the pixels."""
+        return np.float32 if self.is_averaged else np.uint8
+
+    @property
+    def num_bytes(self) -> int:
+        """Of one image."""
+        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
+
+    def image(self, content: bytes) -> Pixels:
+        """[H, W, C] of one agent's PNGs."""
+        pngs = self._checked(content)
+        decoded = [png.pixels() for png in pngs]
+        channels = decoded[0] if len(decoded) == 1 else np.concatenate(decoded, axis=2)
+        if not self.is_averaged:
+            if self.sources:
+                return channels[:, :, [source for (source,) in self.sources]]
+            return channels[:, :, : self.channels]
+        is_coloured = decoded[0].shape[2] >= _COLOURS
+        sources = self.sources or (tuple(range(_COLOURS if is_coloured else 1)),)
+        return np.stack([_mean(channels, each) for each in sources], axis=2)
+
+    def _checked(self, content: bytes) -> list[Png]:
+        """The PNGs, of which all headers fit."""
+        pngs: list[Png] = []
+        num_channels = 0
+        for png in split_pngs(content):
+            if (png.height, png.width) != (self.height, self.width):
+                raise UnityMessageError(
+                    f"it declares {png.height} x {png.width} pixels; expected the sensor's "
+                    f"{self.height} x {self.width}"
+                )
+            pngs.append(png)
+            num_channels += png.channels
+            if num_channels > max(self.num_mapped, self.channels) + _COLOURS:
+                break
+        if num_channels != self.num_mapped if self.num_mapped else num_channels < self.channels:
+            raise UnityMessageError(
+                f"its {len(pngs)} files have {num_channels} channels; expected "
+                f"{self.num_mapped or self.channels}, as the sensor's "
+                f"{'mapping' if self.num_mapped else 'shape'} says"
+            )
+        return pngs
+
+
+def _mean(channels: UInt8Array, sources: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """[H, W] in 0..1."""
+    mean: npt.NDArray[np.float32] = channels[:, :, sources].mean(axis=2, dtype=np.float32)
+    return mean / _LARGEST
+
+
+def _form(observation: Observation, *, channels_first: bool, where: str) -> _Form:
+    shape, mapping = observation.shape, observation.mapping
+    if len(shape) != 3 or min(shape) < 1:
+        raise UnityMessageError(
+            f"{where} sends PNGs and declares the shape {list(shape)}; expected three dimensions, "
+            "each at least 1: height, width and channels in the game's order"
+        )
+    height, width, channels = (*shape[1:], shape[0]) if channels_first else shape
+    sources: dict[int, list[int]] = {}
+    for source, channel in enumerate(mapping):
+        if channel != -1:
+            sources.setdefault(channel, []).append(source)
+    if mapping and (
+        len(sources) != channels or any(each not in sources for each in range(channels))
+    ):
+        raise UnityMessageError(
+            f"{where} maps the channels of its PNGs to {list(mapping[:20])}; expected each of 0 to "
+            f"{channels - 1} at least once, and -1 for those that are dropped"
+        )
+    ordered = tuple(tuple(sources[channel]) for channel in range(channels)) if mapping else ()
+    return _Form(height, width, channels, ordered, len(mapping))
