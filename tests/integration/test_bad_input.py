@@ -370,3 +370,11 @@ def test_an_output_that_is_no_folder_is_told(stopped: RunFolder, tmp_path: Path)
     output.write_text("a file")
     with pytest.raises(ConfigError, match=r"taken.*--output"):
         commands.export(folder.path, output)
+
+
+def test_a_run_is_exported_for_games_beside_its_other_files(
+    stopped: RunFolder, tmp_path: Path
+) -> None:
+    folder = copy_of(stopped, tmp_path)
+    assert commands.export(folder.path, None, for_unity=True) == 0
+    assert [each.name for each in (folder.path / "unity").iterdir()] == ["ball.onnx"]

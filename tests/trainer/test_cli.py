@@ -56,8 +56,8 @@ class FakeCommands(types.ModuleType):
     ) -> int:
         return self._called("evaluate", run, overrides, options, table, as_json)
 
-    def export(self, run: Path, output: Path | None) -> int:
-        return self._called("export", run, output)
+    def export(self, run: Path, output: Path | None, *, for_unity: bool) -> int:
+        return self._called("export", run, output, for_unity)
 
     def _called(self, *call: Any) -> int:
         self.calls.append(call)
@@ -261,12 +261,19 @@ def test_evaluating_no_episode_is_refused(
     assert commands.calls == []
 
 
-@pytest.mark.parametrize(("options", "output"), [([], None), (["--output", "here"], Path("here"))])
-def test_export_hands_over_where_to(
-    commands: FakeCommands, options: list[str], output: Path | None
+@pytest.mark.parametrize(
+    ("options", "output", "for_unity"),
+    [
+        ([], None, False),
+        (["--output", "here"], Path("here"), False),
+        (["--format", "unity"], None, True),
+    ],
+)
+def test_export_hands_over_where_to_and_for_whom(
+    commands: FakeCommands, options: list[str], output: Path | None, for_unity: bool
 ) -> None:
     assert main(["export", "runs/walk", *options]) == 0
-    assert commands.calls == [("export", Path("runs/walk"), output)]
+    assert commands.calls == [("export", Path("runs/walk"), output, for_unity)]
 
 
 # Ends

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -211,6 +211,12 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; without it, inside the run's.")
     ] = None,
+    form: Annotated[
+        Literal["onnx", "unity"],
+        typer.Option(
+            "--format", help="unity: as games built with ML-Agents load it, docs/export.md."
+        ),
+    ] = "onnx",
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -219,7 +225,7 @@ def export(
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.export(run, output))
+    raise typer.Exit(commands.export(run, output, for_unity=form == "unity"))
 
 
 @app.command()

@@ -50,6 +50,7 @@ from entrain.run.lock import RunLock
 from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
 from entrain.run.summary import Outcome, RunSummary
+from entrain.unity.models.export import export_model
 
 logger = logging.getLogger(__name__)
 
@@ -145,20 +146,28 @@ def _write_table(result: EvaluationResult, path: Path) -> None:
         logger.info("a row for each episode: %s", path)
 
 
-def export(run: Path, output: Path | None) -> int:
-    """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`."""
+def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
+    """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`.
+
+    Args:
+        run: its folder.
+        output: another folder to write to.
+        for_unity: in the form that games built with ML-Agents load.
+    """
     folder = RunFolder.existing(run)
     # The run may have learned on a device that this machine lacks; exporting needs none.
     config = load_config(folder.config, ["device=cpu"])
     restored = _load_newest(folder, config, purpose="exporting")
     console = Console()
     for behaviour, policy in load_policies(config, restored).items():
-        path = (
-            folder.policy(behaviour) if output is None else output / folder.policy(behaviour).name
-        )
+        path = folder.model(behaviour) if for_unity else folder.policy(behaviour)
+        if output is not None:
+            path = output / path.name
+        write = export_model if for_unity else export_policy
+        metadata = _metadata(folder, behaviour, env_steps=restored.step)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _export_policy(policy, path, folder, behaviour, env_steps=restored.step)
+            write(policy, path, metadata=metadata)
         except OSError as error:
             raise ConfigError(
                 f"cannot write {path}: {error.strerror or error}; choose a folder with --output"
@@ -288,8 +297,11 @@ def _log_failure(consequence: str, error: Exception) -> None:
 def _export_policy(
     policy: ActorCritic, path: Path, folder: RunFolder, behaviour: str, *, env_steps: int
 ) -> None:
-    metadata = {"run": folder.name, "behaviour": behaviour, "env_steps": str(env_steps)}
-    export_policy(policy, path, metadata=metadata)
+    export_policy(policy, path, metadata=_metadata(folder, behaviour, env_steps=env_steps))
+
+
+def _metadata(folder: RunFolder, behaviour: str, *, env_steps: int) -> dict[str, str]:
+    return {"run": folder.name, "behaviour": behaviour, "env_steps": str(env_steps)}
 
 
 def _load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:

@@ -106,8 +106,8 @@ class Convolution(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self._stride = stride
-        self._padding = padding
+        self.stride = stride
+        self.padding = padding
         weight = torch.empty(outputs, inputs, kernel, kernel)
         nn.init.orthogonal_(weight, gain=HIDDEN_GAIN, generator=generator)
         self.weight = nn.Parameter(weight)
@@ -116,7 +116,7 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[R, inputs, H, W] to [R, outputs, H', W']."""
         return functional.conv2d(
-            x, self.weight, self.bias, stride=self._stride, padding=self._padding
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding
         )
 
 

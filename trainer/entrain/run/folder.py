@@ -116,6 +116,10 @@ class RunFolder:
         """Returns the path of the exported policy of `behaviour`."""
         return self.policies / f"{self.stem(behaviour)}.onnx"
 
+    def model(self, behaviour: str) -> Path:
+        """Returns the path of the policy of `behaviour` in the form that games load."""
+        return self.path / "unity" / f"{self.stem(behaviour)}.onnx"
+
     def plot(self, behaviour: str, plot: str) -> Path:
         """Returns the path of the picture called `plot` of `behaviour`."""
         return self.plots / f"{self.stem(behaviour)}-{plot}.png"
