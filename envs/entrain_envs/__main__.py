@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from entrain_envs.client import TrainerClient
     from entrain_envs.environment import Environment, Report
+    from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger("entrain_envs")
 
@@ -48,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))
     _interrupt_on_termination()
     try:
-        _simulate(options)
+        if options.kind == "bridge":
+            _bridge(options)
+        else:
+            _simulate(options)
     except KeyboardInterrupt:
         logger.info("interrupted; left the trainer")
     except (OptionError, MissingExtraError) as error:
@@ -76,6 +81,37 @@ def _on_end_signals(handler: "Callable[[int, FrameType | None], None]") -> None:
             signal.signal(getattr(signal, name), handler)
 
 
+def _bridge(options: argparse.Namespace) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from entrain_envs.unity.bridge import BridgedGame, GameSettings  # noqa: PLC0415
+    from entrain_envs.unity.bridging import bridge  # noqa: PLC0415
+    from entrain_envs.unity.side_channels import write_engine  # noqa: PLC0415
+
+    engine = write_engine(
+        width=options.width,
+        height=options.height,
+        quality_level=options.quality_level,
+        time_scale=options.time_scale,
+        target_frame_rate=options.target_frame_rate,
+        capture_frame_rate=options.capture_frame_rate,
+    )
+    names = [
+        options.name if options.games == 1 else f"{options.name}-{index}"
+        for index in range(options.games)
+    ]
+    games = [
+        BridgedGame(
+            partial(_client_of, name, options),
+            GameSettings(seed=options.seed + index, num_areas=options.num_areas, engine=engine),
+            name=name,
+        )
+        for index, name in enumerate(names)
+    ]
+    limit = int(options.max_message_mib * 2**20)
+    asyncio.run(bridge(games, host=options.host, port=options.port, max_message_bytes=limit))
+
+
 def _simulate(options: argparse.Namespace) -> None:
     from entrain_envs.making import make_environment  # noqa: PLC0415
 
@@ -92,7 +128,7 @@ def _simulate(options: argparse.Namespace) -> None:
 def _drive(environment: "Environment", options: argparse.Namespace) -> None:
     from entrain_envs.environment import Driver  # noqa: PLC0415
 
-    client = _client(environment, options)
+    client = _client_of(options.name, options, environment.behaviours)
     driver = Driver(environment, client, episodes=options.episodes, seed=options.seed)
 
     def interrupt(number: int, frame: "FrameType | None") -> None:
@@ -121,13 +157,15 @@ def _write_ledger(path: Path, simulator: str, report: "Report") -> None:
     path.write_text(json.dumps(ledger, indent=2) + "\n", encoding="utf-8")
 
 
-def _client(environment: "Environment", options: argparse.Namespace) -> "TrainerClient":
+def _client_of(
+    name: str, options: argparse.Namespace, behaviours: "Sequence[BehaviourSpec]"
+) -> "TrainerClient":
     from entrain_envs.client import TrainerClient  # noqa: PLC0415
 
     return TrainerClient(
         options.connect,
-        environment.behaviours,
-        simulator=options.name,
+        behaviours,
+        simulator=name,
         token="" if options.token_file is None else _first_line(options.token_file),
         tls_ca=options.tls_ca,
         tls_certificate=options.tls_certificate,

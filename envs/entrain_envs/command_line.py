@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     _add_pettingzoo(commands)
     _add_balance_ball(commands)
     _add_cue_memory(commands)
+    _add_bridge(commands)
     return parser
 
 
@@ -103,6 +104,35 @@ def _add_cue_memory(commands: Any) -> None:
     _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
 
 
+def _add_bridge(commands: Any) -> None:
+    command = commands.add_parser(
+        "bridge",
+        help="games of Unity's ML-Agents on this machine, for a trainer on another one",
+        description="Speaks ML-Agents' wire with games on this machine, and the native one (TLS, "
+        "token, resume) with a trainer that may be anywhere.",
+    )
+    add = command.add_argument
+    _add_trainer(command)
+    add("--port", type=int, default=5004, help="of the first game; the Unity Editor dials 5004")
+    add("--games", type=_positive, default=1, metavar="N", help="game i dials port + i (1)")
+    add(
+        "--host",
+        default="localhost",
+        help="where to listen (localhost); games show no token, so others let everyone join",
+    )
+    add("--seed", type=int, default=1, metavar="N", help="game i is given N + i (1)")
+    add("--num-areas", type=_positive, default=1, metavar="N", help="training areas in a game (1)")
+    for name, kind, default in (
+        ("width", _positive, 84),
+        ("height", _positive, 84),
+        ("quality-level", int, 5),
+        ("time-scale", float, 20.0),
+        ("target-frame-rate", int, -1),
+        ("capture-frame-rate", int, 60),
+    ):
+        add(f"--{name}", type=kind, default=default, help=f"of the engine ({default:g})")
+
+
 def _add_wrapper(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wrapper",
@@ -160,8 +190,6 @@ def _add_subtract(command: argparse.ArgumentParser) -> None:
 def _add_common(
     command: argparse.ArgumentParser, *, count: int, behaviour: str, behaviour_help: str
 ) -> None:
-    environ = os.environ
-    address = environ.get("ENTRAIN_ADDRESS")
     add = command.add_argument
     add(
         "--count",
@@ -170,6 +198,18 @@ def _add_common(
         help=f"copies in one message ({count}); never more than $ENTRAIN_MAX_COUNT, if that is set",
     )
     add("--behaviour", default=behaviour, metavar="NAME", help=behaviour_help)
+    _add_trainer(command)
+    add("--seed", type=int, metavar="N", help="instead of the seed that the trainer gives")
+    add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
+    _add_recording(command)
+    add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
+
+
+def _add_trainer(command: argparse.ArgumentParser) -> None:
+    """How the trainer is reached, and who dials it."""
+    environ = os.environ
+    address = environ.get("ENTRAIN_ADDRESS")
+    add = command.add_argument
     add(
         "--connect",
         default=address,
@@ -183,7 +223,6 @@ def _add_common(
         help="for the trainer's logs; in lockstep each needs its own ($ENTRAIN_SIMULATOR)",
     )
     _add_credentials(command)
-    add("--seed", type=int, metavar="N", help="instead of the seed that the trainer gives")
     add(
         "--connect-s",
         type=float,
@@ -199,9 +238,6 @@ def _add_common(
         help="how long to wait for one that stopped or broke ($ENTRAIN_RECONNECT_S, or else 60)",
     )
     add("--max-message-mib", type=float, default=256.0, metavar="MIB", help="largest message (256)")
-    add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
-    _add_recording(command)
-    add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
 
 
 def _add_credentials(command: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from entrain.run.summary import RunSummary
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import simulators
 from support.command import BALL, entrain, is_running, says, until, write_run
+from support.unity_game import UnityGame
+from support.unity_player import dialled
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and groups of processes")
 
@@ -205,6 +208,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def secured(folder: Path) -> str:
     return (
         f", tls_certificate: {folder}/cert.pem, tls_key: {folder}/key.pem, "
@@ -239,6 +249,27 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["behaviour"] == "ball"
     assert int(metadata["env_steps"]) >= 600
+
+
+def test_a_game_of_ml_agents_is_trained_through_a_bridge_over_tls(
+    tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
+    port = free_port()
+    bridge = f"{sys.executable} -m entrain_envs bridge --port {port}"
+    path = write_run(tmp_path, launch=bridge, server=secured(certificate))
+    exchange, hang_up = dialled(port)
+    game = UnityGame(BalanceBall(count=4), exchange)
+    playing = threading.Thread(target=game.play)
+    playing.start()
+    assert commands.train(load_config(path, [])) == 0
+    playing.join(30.0)
+    hang_up()
+    folder = RunFolder(tmp_path / "runs" / "run")
+    assert says(folder.log, "completed after 600 env steps")
+    assert game.ledger.closed <= 600 <= game.ledger.closed + game.ledger.unanswered
+    # The engine's settings came with the reset.
+    assert len(game.side_channels[1]) > 5 * 20
 
 
 def test_launched_simulators_trust_the_certificate_unless_the_user_names_an_authority(

@@ -1,0 +1,128 @@
+"""The ports of a bridge: each takes one game, whose trainer may be on another machine."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from entrain_envs.errors import OptionError
+from entrain_envs.unity.bridge import BridgedGame
+from entrain_envs.unity.errors import PortError
+from entrain_envs.unity.service import ExchangePort
+
+logger = logging.getLogger(__name__)
+
+
+class BridgePort:
+    """A port and the game behind it. Owned by the event loop; the game has a thread for itself."""
+
+    def __init__(
+        self,
+        game: BridgedGame,
+        *,
+        host: str,
+        port: int,
+        max_message_bytes: int,
+        completed: Callable[[], None],
+    ) -> None:
+        """Nothing is listened on yet.
+
+        Args:
+            game: answers.
+            host: where to listen.
+            port: 0 takes any free one.
+            max_message_bytes: of a game.
+            completed: called when the trainer needs no more of this game.
+        """
+        self.game = game
+        self.port = ExchangePort(
+            self._answer, host=host, port=port, max_message_bytes=max_message_bytes
+        )
+        self._completed = completed
+        # One thread, so that what the game says is answered one after the other.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=repr(game))
+
+    def __repr__(self) -> str:
+        return f"<BridgePort {self.port.address}: {self.game!r}>"
+
+    async def _answer(self, message: bytes, player: str) -> bytes:
+        answering = asyncio.wrap_future(self._thread.submit(self.game.answer, message, player))
+        try:
+            reply = await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            # The game is gone; its open steps are dropped as soon as the thread is free.
+            answering.add_done_callback(_look_at)
+            self._thread.submit(self.game.lose, player)
+            raise
+        if self.game.is_complete:
+            self._completed()
+        return reply
+
+    async def stop(self) -> None:
+        """Let the game's last answer go out, and leave the trainer."""
+        self.game.interrupt()
+        await self.port.stop()
+        await asyncio.to_thread(self._thread.submit(self.game.leave, "the bridge ends").result)
+        self._thread.shutdown()
+
+
+def _look_at(answered: "asyncio.Future[bytes]") -> None:
+    """Take what nobody waits for any more; asyncio complains of exceptions that nobody takes."""
+    if not answered.cancelled():
+        answered.exception()
+
+
+async def bridge(
+    games: Sequence[BridgedGame], *, host: str, port: int, max_message_bytes: int
+) -> None:
+    """Serve until the trainer needs no game any more, or SIGINT or SIGTERM comes.
+
+    Args:
+        games: game i has port + i.
+        host: where to listen.
+        port: of the first game; 0 takes any free ones.
+        max_message_bytes: of a game.
+
+    Raises:
+        OptionError: a port cannot be listened on.
+    """
+    over = asyncio.Event()
+
+    def note_completion() -> None:
+        if all(game.is_complete for game in games):
+            over.set()
+
+    ports = [
+        BridgePort(
+            game,
+            host=host,
+            port=port and port + index,
+            max_message_bytes=max_message_bytes,
+            completed=note_completion,
+        )
+        for index, game in enumerate(games)
+    ]
+    _set_on_signals(over)
+    try:
+        for each in ports:
+            await each.port.start()
+            logger.info("a game of ML-Agents may dial %s", each.port.address)
+        await over.wait()
+    except PortError as error:
+        raise OptionError(f"{error} with --port") from None
+    finally:
+        await asyncio.gather(*(each.stop() for each in ports))
+
+
+def _set_on_signals(over: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        try:
+            loop.add_signal_handler(number, over.set)
+        except NotImplementedError:
+            # Windows has no such handlers; a plain one runs in the main thread, as the loop does.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(over.set))
