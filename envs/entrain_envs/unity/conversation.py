@@ -91,6 +91,15 @@ class Left:
 Event: TypeAlias = Greeted | Ready | Moved | Left
 
 
+def check_length(message: bytes, most: int) -> None:
+    """Raise UnityMessageError if a game's message has more than `most` bytes."""
+    if len(message) > most:
+        raise UnityMessageError(
+            f"the game sent a message of {len(message):,} bytes, and {most:,} are taken; raise "
+            "server.max_message_mib of the trainer, or use smaller images or fewer agents in a game"
+        )
+
+
 class Conversation:
     """See the module."""
 

@@ -50,7 +50,8 @@ class ExchangePort:
             answer: answers messages.
             host: localhost is both loopback addresses.
             port: 0 takes any free one.
-            max_message_bytes: of a game. One twice as long is refused by gRPC, not in our words.
+            max_message_bytes: of a game. gRPC refuses one twice as long, in its own words; whoever
+                answers refuses one that is a little too long (`check_length`).
             clock: seconds.
         """
         self._answer = answer
@@ -121,8 +122,6 @@ class ExchangePort:
     async def _exchange(self, message: bytes, context: Context) -> bytes:
         self._without_message = max(0, self._without_message - 1)
         try:
-            if len(message) > self._max_message_bytes:
-                raise GameRefusedError(_too_long(len(message), self._max_message_bytes))
             return await self._answer(message, context.peer())
         except GameRefusedError as error:
             words = str(error)[:MOST_REASON_CHARACTERS]
@@ -161,10 +160,3 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # only the st
             return None
         self._begin()
         return self._method
-
-
-def _too_long(size: int, most: int) -> str:
-    return (
-        f"the game sent a message of {size:,} bytes, and this trainer takes {most:,}; raise "
-        "server.max_message_mib, or use smaller images or fewer agents in one game"
-    )

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable
 
 from entrain.errors import BadStepError, SimulatorError, UnexpectedMessageError
+from entrain.serving.limits import max_message_bytes
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain.unity.player import Player
 from entrain_envs.unity.codec import decode, encode_closing
+from entrain_envs.unity.conversation import check_length
 from entrain_envs.unity.errors import GameRefusedError, UnityMessageError
 from entrain_envs.unity.messages import GameMessage
 from entrain_envs.unity.ports import host_of
@@ -55,6 +57,7 @@ class Place:
         self.predecessor: Participant | None = None
         """Who had this place when the run was stopped."""
         self._participants = participants
+        self._max_message_bytes = max_message_bytes(participants.config)
         self._make_player = make_player
         self._takeover_s = takeover_s
         self._clock = clock
@@ -86,6 +89,7 @@ class Place:
         """
         began_s = time.perf_counter()
         try:
+            check_length(content, self._max_message_bytes)
             message = decode(content)
         except UnityMessageError as error:
             raise self._refused(peer, BadStepError(f"a game@{host_of(peer)}: {error}")) from None

@@ -1,0 +1,105 @@
+"""The port of one game: bytes in, bytes out, and what is too long or never came."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+import pytest
+
+from entrain_envs.unity.errors import GameRefusedError, PortError
+from entrain_envs.unity.ports import host_of, hosts_of
+from entrain_envs.unity.service import LATE_S, METHOD, ExchangePort
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def echo(message: bytes, _peer: str) -> bytes:
+    if message == b"no":
+        raise GameRefusedError("because of this")
+    return message
+
+
+@asynccontextmanager
+async def listening(clock: Clock | None = None) -> AsyncIterator[ExchangePort]:
+    port = ExchangePort(echo, port=0, max_message_bytes=1000, clock=clock or Clock())
+    await port.start()
+    try:
+        yield port
+    finally:
+        await port.stop()
+
+
+async def exchanged(port: int, message: bytes, host: str = "127.0.0.1") -> bytes:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async with grpc.aio.insecure_channel(where) as channel:
+        return bytes(await channel.unary_unary(METHOD, None, None)(message))
+
+
+async def test_both_loopback_addresses_answer_and_no_other_does() -> None:
+    async with listening() as port:
+        assert port.address == f"localhost:{port.port}"
+        for host in hosts_of("localhost"):
+            assert await exchanged(port.port, b"hello", host) == b"hello"
+        machine = socket.gethostbyname(socket.gethostname())
+        if not machine.startswith("127."):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await exchanged(port.port, b"hello", machine)
+
+
+async def test_a_refusal_reaches_the_game_in_words() -> None:
+    async with listening() as port:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await exchanged(port.port, b"no")
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert raised.value.details() == "because of this"
+
+
+async def test_a_message_that_grpc_refuses_is_known_to_have_been_lost() -> None:
+    clock = Clock()
+    async with listening(clock) as port:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await exchanged(port.port, bytes(2001))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert port.take_lost() == ""
+        clock.now_s = LATE_S
+        assert "longer than 2,000 bytes" in port.take_lost()
+        assert port.take_lost() == ""
+        assert await exchanged(port.port, b"hello") == b"hello"
+        clock.now_s = 2 * LATE_S
+        assert port.take_lost() == ""
+
+
+async def test_a_game_may_wait_for_long_and_is_told_when_the_port_closes() -> None:
+    answers: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def later(_message: bytes, _peer: str) -> bytes:
+        return await answers
+
+    port = ExchangePort(later, port=0, max_message_bytes=1000)
+    await port.start()
+    asking = asyncio.create_task(exchanged(port.port, b"hello"))
+    await asyncio.sleep(0.05)
+    answers.set_result(b"at last")
+    await port.stop()
+    assert await asking == b"at last"
+
+
+async def test_a_busy_port_is_refused_by_its_number() -> None:
+    async with listening() as port:
+        second = ExchangePort(echo, port=port.port, max_message_bytes=1000)
+        with pytest.raises(PortError, match=f":{port.port}, which games dial, is in use by"):
+            await second.start()
+
+
+def test_the_host_of_a_peer() -> None:
+    assert host_of("ipv4:127.0.0.1:41234") == "127.0.0.1"
+    assert host_of("ipv6:%5B::1%5D:41234") == "::1"
+    assert host_of("unix:") == "unix"
