@@ -167,3 +167,33 @@ def come_and_go(address: str, count: int, first: int = 0) -> None:
             call = connect(iter([pb.ConnectRequest(hello=hello).SerializeToString()]))
             with suppress(grpc.RpcError):
                 list(call)
+
+
+def report_statistics(
+    address: str, steps: int, names: int, values: int, first: int = 0
+) -> dict[str, int]:
+    """Report so many new names in each Step, each with so many values; counts answered Steps."""
+    spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
+    stream = RawStream(address)
+    outgoing: queue.Queue[pb.ConnectRequest | None] = queue.Queue()
+    outgoing.put(pb.ConnectRequest(hello=hello_of(spec)))
+    stream.open(iter(outgoing.get, None))
+    next(stream.call)
+    answered = 0
+    for number in range(1, steps + 1):
+        rows = TimestepBatch.of(
+            spec,
+            agent_id=[0],
+            step_type=1 if number == 1 else 2,
+            reward=0.0,
+            observation={"eye": [[0.0]]},
+        )
+        step = pb.Step(sequence=number, behaviours=[encode_timesteps(spec, rows)])
+        for each in range(names):
+            name = f"name-{first + number * names + each}"
+            step.statistics.add(name=name, values=[1.0] * values)
+        outgoing.put(pb.ConnectRequest(step=step))
+        answered += next(stream.call).HasField("act")
+    outgoing.put(None)
+    stream.end()
+    return {"answered": answered}

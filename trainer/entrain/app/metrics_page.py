@@ -18,6 +18,9 @@ Each update writes these numbers to `metrics.csv` and to TensorBoard, one row fo
 The report draws the most important ones. `entrain metrics policy/kl` prints what is said of one.
 The line below a name says whether more or less is better; for some, neither is.
 
+`statistics/NAME` is what simulators report by themselves ([simulators.md](simulators.md)):
+metrics.csv and TensorBoard have it, in TensorBoard as a histogram where that was asked for.
+
 | what you see | look at |
 |---|---|
 | the return does not rise | `policy/entropy`, `policy/kl`, `value/explained_variance` |

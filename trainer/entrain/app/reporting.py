@@ -134,11 +134,13 @@ class Reporting:
         messages = self._messages.since_last(asdict(self._participants.timings), now_s=seconds)
         metrics = {**update.metrics, **messages, SECONDS.name: seconds}
         progress = update.progress
-        self._metrics.write(update.behaviour, progress.env_steps, metrics)
+        statistics = self._participants.statistics.take(update.behaviour)
+        self._metrics.write(update.behaviour, progress.env_steps, metrics, statistics)
         row = DisplayRow.from_metrics(
             metrics,
             progress=progress,
             total_steps=update.total_steps,
+            statistics={name: each.value for name, each in statistics.items()},
         )
         self._display.update(update.behaviour, row)
         self._rows[update.behaviour] = row

@@ -6,8 +6,8 @@ thread: each shows what it is told when it is told.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, field
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
 from entrain.metrics import (
@@ -18,7 +18,14 @@ from entrain.metrics import (
     SIGMA,
     STEPS_PER_SECOND,
 )
+from entrain.quoting import shortened
 from entrain.run.progress import Progress
+from entrain.run.quantities import number
+
+NO_STATISTICS: Mapping[str, float] = MappingProxyType({})
+
+MOST_SHOWN = 5
+"""Statistics of simulators that a line shows; metrics.csv has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +61,27 @@ class DisplayRow:
     sigma: float
     """Mean over action dimensions of their standard deviations."""
 
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    """{name: what the values came to} that simulators reported."""
+
+    @property
+    def statistics_text(self) -> str:
+        """`coins 3.2, level 2 and 5 more`; empty if nothing was reported."""
+        shown = [
+            f"{shortened(name, 40)} {number(value, '.4g')}"
+            for name, value in list(self.statistics.items())[:MOST_SHOWN]
+        ]
+        more = len(self.statistics) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
     @classmethod
     def from_metrics(
-        cls, metrics: Mapping[str, float], *, progress: Progress, total_steps: int
+        cls,
+        metrics: Mapping[str, float],
+        *,
+        progress: Progress,
+        total_steps: int,
+        statistics: Mapping[str, float] = NO_STATISTICS,
     ) -> Self:
         """Makes the row of one update from its metrics."""
         sigmas = [value for name, value in metrics.items() if SIGMA.has_name(name)]
@@ -72,6 +97,7 @@ class DisplayRow:
             env_steps_per_second=metrics.get(STEPS_PER_SECOND.name, math.nan),
             entropy=metrics.get(ENTROPY.name, math.nan),
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,
+            statistics=statistics,
         )
 
 

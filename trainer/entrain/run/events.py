@@ -5,12 +5,19 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.histogram_pb2 import HistogramProto
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from entrain.serving.aggregates import Histogram
+
 logger = logging.getLogger(__name__)
+
+
+NO_HISTOGRAMS: Mapping[str, Histogram] = MappingProxyType({})
 
 
 class EventFile:
@@ -59,9 +66,19 @@ class EventFile:
         """Whether events are dropped: the file could not be written, or was deleted."""
         return self._writer is None or not self._path.exists()
 
-    def add(self, metrics: Mapping[str, float], *, step: int, wall_time: float) -> None:
-        """Add one value of each metric, at `step`."""
+    def add(
+        self,
+        metrics: Mapping[str, float],
+        histograms: Mapping[str, Histogram] = NO_HISTOGRAMS,
+        *,
+        step: int,
+        wall_time: float,
+    ) -> None:
+        """Add one value of each metric, and how those of others are distributed, at `step`."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        values += [
+            Summary.Value(tag=name, histo=_histogram(each)) for name, each in histograms.items()
+        ]
         self._add(Event(wall_time=wall_time, step=step, summary=Summary(value=values)))
 
     def flush(self) -> None:
@@ -97,6 +114,18 @@ class EventFile:
                 error.strerror,
             )
         self._complains = False
+
+
+def _histogram(histogram: Histogram) -> HistogramProto:
+    return HistogramProto(
+        min=histogram.least,
+        max=histogram.most,
+        num=histogram.count,
+        sum=histogram.total,
+        sum_squares=histogram.squares,
+        bucket_limit=histogram.limits.tolist(),
+        bucket=histogram.counts.tolist(),
+    )
 
 
 def _new_path(folder: Path, wall_time: float) -> Path:

@@ -143,6 +143,11 @@ class LiveDisplay:
         parts: list[RenderableType] = []
         if self._policies:
             parts.append(_policy_table(self._policies, width=self._console.width))
+        parts += [
+            Text(f"{name}: {policy.row.statistics_text}", style="dim", overflow="fold")
+            for name, policy in self._policies.items()
+            if policy.row.statistics
+        ]
         if self._simulators is not None:
             parts.append(_simulators_line(self._simulators))
         return Group(*parts)

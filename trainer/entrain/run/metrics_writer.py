@@ -7,16 +7,19 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from entrain.metrics import require_declared
 from entrain.run.events import EventFile
 from entrain.run.folder import RunFolder
 from entrain.run.losses import Losses
-from entrain.run.table import MetricsTable
+from entrain.run.table import STATISTICS, MetricsTable
+from entrain.serving.aggregates import Summary
 
 logger = logging.getLogger(__name__)
+
+NO_STATISTICS: Mapping[str, Summary] = MappingProxyType({})
 
 RETRY_S = 30.0
 """Time between two tries to write events where a file was lost."""
@@ -67,19 +70,31 @@ class MetricsWriter:
         self._opened = set()
         return Losses.of_rows(self._table.drop_rows_beyond(env_steps), env_steps)
 
-    def write(self, behaviour: str, env_steps: int, metrics: Mapping[str, float]) -> None:
+    def write(
+        self,
+        behaviour: str,
+        env_steps: int,
+        metrics: Mapping[str, float],
+        statistics: Mapping[str, Summary] = NO_STATISTICS,
+    ) -> None:
         """Write the metrics of one update, at `env_steps` of that behaviour.
 
-        They are on the disk on return.
+        They are on the disk on return. What simulators reported is called STATISTICS and its name.
 
         Raises:
             ValueError: one of the names is not declared in `entrain.metrics`; nothing is written.
         """
         require_declared(metrics)
         wall_time = self._clock()
-        self._table.append(behaviour, env_steps=env_steps, wall_time=wall_time, metrics=metrics)
+        reported = {f"{STATISTICS}{name}": each for name, each in statistics.items()}
+        row = {**metrics, **{name: each.value for name, each in reported.items()}}
+        self._table.append(behaviour, env_steps=env_steps, wall_time=wall_time, metrics=row)
+        histograms = {
+            name: each.histogram for name, each in reported.items() if each.histogram is not None
+        }
+        scalars = {name: value for name, value in row.items() if name not in histograms}
         file = self._file(behaviour, wall_time)
-        file.add(metrics, step=env_steps, wall_time=wall_time)
+        file.add(scalars, histograms, step=env_steps, wall_time=wall_time)
         self.flush()
 
     def flush(self) -> None:

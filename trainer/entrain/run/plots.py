@@ -27,8 +27,9 @@ from entrain.metrics import (
     SIGMA,
     STEPS_PER_SECOND,
 )
+from entrain.quoting import shortened
 from entrain.run.quantities import compact
-from entrain.run.table import Float64Array, Series
+from entrain.run.table import STATISTICS, Float64Array, Series
 
 _INK, _FAINT, _LINE = "#24292f", "#d8dee4", "#1f6feb"
 _PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#bf3989", "#7d5a1e")
@@ -36,6 +37,10 @@ _PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#
 
 _SMOOTH_FROM = 60
 """Points from which a curve is smoothed; with fewer, each point is marked."""
+
+
+MOST_STATISTICS = 12
+"""Pictures of numbers that simulators reported."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,38 @@ Draw = Callable[[Axes, Series], bool]
 def draw_plots(series: Series) -> Iterator[Plot]:
     """Yields every picture that `series` has numbers for, the most important ones first."""
     for name, (metric, draw) in _PLOTS.items():
-        figure = Figure(figsize=(5.8, 3.1), dpi=160, facecolor="white")
-        # The same margins everywhere: axes of pictures side by side are in line.
-        figure.subplots_adjust(left=0.11, right=0.97, top=0.88, bottom=0.16)
-        axes = figure.add_subplot()
+        figure, axes = _canvas()
         if draw(axes, series):
             title = f"{metric.title} ({metric.unit})" if metric.unit else metric.title
-            _dress(axes, title)
-            png = io.BytesIO()
-            figure.savefig(png, format="png", metadata={"Title": title})
-            yield Plot(name, title, metric.meaning, png.getvalue())
+            yield _finished(figure, axes, name, title, metric.meaning)
+
+
+def draw_statistics(series: Series) -> Iterator[Plot]:
+    """Yields a picture of each number that simulators reported, at most MOST_STATISTICS."""
+    names = [name for name in series.columns if name.startswith(STATISTICS)]
+    curves = [(name, curve) for name in names if (curve := _curve(series, name)) is not None]
+    for number, (name, curve) in enumerate(curves[:MOST_STATISTICS]):
+        figure, axes = _canvas()
+        _plot(axes, curve, _LINE)
+        title = shortened(name.removeprefix(STATISTICS), 50)
+        caption = f"`{title}`, as simulators reported it."
+        if number + 1 == MOST_STATISTICS < len(curves):
+            caption += f" {len(curves) - MOST_STATISTICS} more are in metrics.csv."
+        yield _finished(figure, axes, f"statistic-{number}", title, caption)
+
+
+def _canvas() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.8, 3.1), dpi=160, facecolor="white")
+    # The same margins everywhere: axes of pictures side by side are in line.
+    figure.subplots_adjust(left=0.11, right=0.97, top=0.88, bottom=0.16)
+    return figure, figure.add_subplot()
+
+
+def _finished(figure: Figure, axes: Axes, name: str, title: str, caption: str) -> Plot:
+    _dress(axes, title)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Title": title})
+    return Plot(name, title, caption, png.getvalue())
 
 
 def _return(axes: Axes, series: Series) -> bool:
@@ -216,7 +243,8 @@ def _legend(axes: Axes) -> None:
 
 
 def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=10.5, color=_INK, loc="left", pad=8)
+    # A simulator's name for a number may hold a dollar sign, which is no formula.
+    axes.set_title(title, fontsize=10.5, color=_INK, loc="left", pad=8, parse_math=False)
     axes.set_xlabel("env steps", fontsize=9, color=_INK)
     axes.tick_params(labelsize=8.5, colors=_INK, color=_FAINT)
     axes.grid(visible=True, color=_FAINT, linewidth=0.6)

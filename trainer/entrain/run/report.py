@@ -13,7 +13,7 @@ import numpy as np
 from entrain.metrics import EPISODE_RETURN_MEAN, EPISODES
 from entrain.run.durable import replace_file
 from entrain.run.folder import RunFolder
-from entrain.run.plots import Plot, draw_plots
+from entrain.run.plots import Plot, draw_plots, draw_statistics
 from entrain.run.report_page import Section, render_page
 from entrain.run.report_recordings import read_recordings
 from entrain.run.summary import RunSummary
@@ -69,7 +69,7 @@ def final_return(series: Series) -> float:
 
 
 def _section(folder: RunFolder, summary: RunSummary, behaviour: str, series: Series) -> Section:
-    plots = list(draw_plots(series))
+    plots = [*draw_plots(series), *draw_statistics(series)]
     _write_plots(folder, behaviour, plots)
     return Section(behaviour, summary.policies.get(behaviour), final_return(series), plots)
 
