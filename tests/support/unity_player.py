@@ -24,7 +24,9 @@ METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
 
 def dialled(port: int, *, host: str = "localhost") -> tuple[Exchange, Callable[[], None]]:
     """The way to the trainer on that port, as the engine's package dials it, and how to end it."""
-    channel = grpc.insecure_channel(f"{host}:{port}")
+    # Two games are two programs: within one they would share a connection.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channel = grpc.insecure_channel(f"{host}:{port}", options=options)
     call = channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
     return lambda request: bytes(call(request, wait_for_ready=True)), channel.close
 

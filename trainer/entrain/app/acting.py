@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 from entrain.app.build import listened_on, make_launcher
 from entrain.app.evaluation import EvaluationRun
+from entrain.app.game_watch import watch_over_games
+from entrain.app.games import require_build
 from entrain.app.signals import StopRequest
 from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
@@ -32,16 +34,18 @@ async def serve_policies(
         request: ends it early.
         environment_of: further variables for the launched simulator of a given name.
     """
+    require_build(config)
     to_dial = await front.start()
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = make_launcher(config, folder, to_dial, environment_of)
+    games = watch_over_games(config, front, launcher, logs=folder.simulators)
     # Simulators are killed if this process has to end at once.
     request.before_force = launcher.kill
     grace_s = 0.0
     try:
         await launcher.start()
-        await evaluation.run(request.event(), launcher, address)
+        await evaluation.run(request.event(), launcher, address, games)
         grace_s = config.simulators.close_s
     finally:
         await launcher.stop(grace_s=grace_s)

@@ -20,6 +20,7 @@ from entrain.app.evaluation_results import (
     Reason,
     unfinished_text,
 )
+from entrain.app.game_watch import GameWatcher
 from entrain.app.launcher import Launcher
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
@@ -97,8 +98,20 @@ class EvaluationRun:
             },
         )
 
-    async def run(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        launcher: Launcher,
+        address: str,
+        games: GameWatcher | None = None,
+    ) -> None:
         """Serve until every policy has its episodes, a limit is met or `stop` is set.
+
+        Args:
+            stop: ends it early.
+            launcher: of simulators.
+            address: that is listened on, for messages.
+            games: watches games, if some take part.
 
         Raises:
             NoSimulatorError: none came, or all left; `result` has what was earned before.
@@ -106,18 +119,21 @@ class EvaluationRun:
         self._began_s = self._clock()
         try:
             with ungrouped():
-                await self._serve_until(stop, launcher, address)
+                await self._serve_until(stop, launcher, address, games)
         finally:
             self._ended_s = self._clock()
             await self._front.stop(Ending.COMPLETED, "the evaluation is over")
 
-    async def _serve_until(self, stop: asyncio.Event, launcher: Launcher, address: str) -> None:
+    async def _serve_until(
+        self, stop: asyncio.Event, launcher: Launcher, address: str, games: GameWatcher | None
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             for behaviour in self._participants.behaviours:
                 group.create_task(self._serve(behaviour))
             watching = [
-                watch_simulators(self._participants, self._config, launcher, address),
+                watch_simulators(self._participants, self._config, launcher, address, games=games),
                 self._watch(address),
+                *([games.run()] if games else []),
             ]
             watchers = [group.create_task(each) for each in watching]
             try:

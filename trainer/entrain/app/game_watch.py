@@ -7,10 +7,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
+from entrain.app.games import make_game_watch, plan_games
 from entrain.app.launcher import Launcher
+from entrain.config.run import RunConfig
+from entrain.serving.front import Front
+from entrain.serving.fronts import Fronts
 from entrain.unity.diagnoses import GameWatch
+from entrain.unity.front import UnityFront
 from entrain.unity.game_status import GameStatus, Stage
 
 logger = logging.getLogger(__name__)
@@ -88,3 +94,25 @@ class GameWatcher:
                 self._launcher.end(finding.name, f"it {finding.words}")
             else:
                 logger.warning("%s %s", finding.name, finding.words)
+
+
+def watch_over_games(
+    config: RunConfig, front: Front, launcher: Launcher, *, logs: Path
+) -> GameWatcher | None:
+    """Lets `launcher` start the games that the run launches, and makes what watches all games.
+
+    Args:
+        config: of the run.
+        front: listens.
+        launcher: has started nothing yet.
+        logs: folder for what games write and print.
+
+    Returns:
+        None if no games take part.
+    """
+    games = front.named("unity") if isinstance(front, Fronts) else front
+    if config.unity is None or not isinstance(games, UnityFront):
+        return None
+    launched = plan_games(config.unity, ports=[port.port for port in games.ports], logs=logs)
+    launcher.add(launched)
+    return GameWatcher(games, launcher, make_game_watch(config.unity, launched))

@@ -6,12 +6,23 @@ from pathlib import Path
 
 from entrain.app.launcher import Simulator
 from entrain.app.restarts import QuotaRestarts
+from entrain.config.run import RunConfig
 from entrain.config.unity import UnityConfig
 from entrain.unity.builds import find_build, game_arguments, is_headless, player_log_of
 from entrain.unity.diagnoses import GameWatch, LaunchedGame
-from entrain.unity.player_log import last_words
+from entrain.unity.player_log import cause_in, last_words
 
 LOCAL_HOSTS = "localhost,127.0.0.1,::1"
+
+
+def require_build(config: RunConfig) -> None:
+    """Check that the build of a game that the run launches exists, before anything is started.
+
+    Raises:
+        ConfigError: there is none; says what is there instead.
+    """
+    if config.unity is not None and config.unity.launch is not None:
+        find_build(config.unity.launch.path)
 
 
 def plan_games(config: UnityConfig, *, ports: Sequence[int], logs: Path) -> tuple[Simulator, ...]:
@@ -42,13 +53,19 @@ def plan_games(config: UnityConfig, *, ports: Sequence[int], logs: Path) -> tupl
                 (str(program), *arguments),
                 logs / f"game-{game}.log",
                 own_log=player_log_of(launch, log),
-                last_words=last_words,
+                last_words=_explained,
                 restarts=restarts,
                 # gRPC in games would ask a proxy for the way to this machine itself.
                 variables={"no_grpc_proxy": LOCAL_HOSTS},
             )
         )
     return tuple(games)
+
+
+def _explained(logs: Sequence[Path]) -> str:
+    """The end of a game's logs, and what that is known to mean."""
+    cause = cause_in(logs)
+    return f"{last_words(logs)} ({cause})" if cause else last_words(logs)
 
 
 def make_game_watch(config: UnityConfig, games: Sequence[Simulator]) -> GameWatch:

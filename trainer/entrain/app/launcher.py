@@ -118,7 +118,7 @@ class Launcher:
             restart_pause_s: after a first crash, where `CrashRestarts` decide.
             clock: in seconds.
         """
-        self._simulators = simulators
+        self._simulators = list(simulators)
         self.environment = environment
         self._environment_of = environment_of
         self._restart_pause_s = restart_pause_s
@@ -129,7 +129,7 @@ class Launcher:
         """Called with the name of each simulator whose process has ended."""
         self._last_failure = ""
         self._kills: dict[str, str] = {}
-        self._lines = SimulatorLines([simulator.log for simulator in simulators])
+        self._lines = SimulatorLines([])
         self._following: asyncio.Task[None] | None = None
 
     @property
@@ -152,8 +152,13 @@ class Launcher:
         """The end of a message: how the latest simulator failed; "" if none did."""
         return f". {self._last_failure}" if self._last_failure else ""
 
+    def add(self, simulators: Sequence[Simulator]) -> None:
+        """Start these too; not after `start`."""
+        self._simulators += simulators
+
     async def start(self) -> None:
         """Start every simulator; ConfigError if a command cannot be run."""
+        self._lines = SimulatorLines([simulator.log for simulator in self._simulators])
         for simulator in self._simulators:
             await self._start(simulator)
             self._watchers.append(asyncio.create_task(self._watch(simulator)))

@@ -29,6 +29,8 @@ from entrain.app.build import (
 )
 from entrain.app.checkpointing import make_checkpointing
 from entrain.app.folder_keeper import Keeper, Unkept
+from entrain.app.game_watch import GameWatcher, watch_over_games
+from entrain.app.games import require_build
 from entrain.app.launcher import Launcher
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
@@ -85,7 +87,9 @@ class TrainingRun:
         """
         require_networks(config)
         require_priors(config)
+        require_build(config)
         self._config = config
+        self._folder = folder
         self._make_launcher = launcher
         self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
@@ -157,10 +161,11 @@ class TrainingRun:
         self._address = listened_on(self._config, to_dial)
         logger.info("listening on %s (Ctrl+C saves and stops)", self._address)
         launcher = self._make_launcher(to_dial)
+        games = watch_over_games(self._config, self._front, launcher, logs=self._folder.simulators)
         grace_s = 0.0
         try:
             await launcher.start()
-            outcome = await self._train(stop, launcher)
+            outcome = await self._train(stop, launcher, games)
             if len(self._participants):
                 grace_s = self._config.simulators.close_s
             await self._end(outcome)
@@ -168,11 +173,13 @@ class TrainingRun:
             await launcher.stop(grace_s=grace_s)
         return outcome
 
-    async def _train(self, stop: asyncio.Event, launcher: Launcher) -> Outcome:
+    async def _train(
+        self, stop: asyncio.Event, launcher: Launcher, games: GameWatcher | None
+    ) -> Outcome:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
             with self._tasks.within(trainers):
-                watching = self._watch(watchers, launcher)
+                watching = self._watch(watchers, launcher, games)
                 await any_of(stop, self._over)
             for task in watching:
                 task.cancel()
@@ -183,13 +190,15 @@ class TrainingRun:
             return "completed"
         return "stopped" if stop.is_set() and not self._has_diverged else "failed"
 
-    def _watch(self, group: asyncio.TaskGroup, launcher: Launcher) -> Sequence[asyncio.Task[None]]:
+    def _watch(
+        self, group: asyncio.TaskGroup, launcher: Launcher, games: GameWatcher | None
+    ) -> Sequence[asyncio.Task[None]]:
         """Starts the tasks that run beside the trainers."""
-        patience = watch_simulators(self._participants, self._config, launcher, self._address)
-        return [
-            group.create_task(self._look_around()),
-            group.create_task(self._until_failure(patience)),
-        ]
+        patience = watch_simulators(
+            self._participants, self._config, launcher, self._address, games=games
+        )
+        tasks = [self._look_around(), self._until_failure(patience)]
+        return [group.create_task(task) for task in [*tasks, *([games.run()] if games else [])]]
 
     @property
     def _has_diverged(self) -> bool:

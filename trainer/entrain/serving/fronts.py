@@ -21,6 +21,10 @@ class Fronts:
     def __repr__(self) -> str:
         return f"<Fronts: {', '.join(map(repr, self._fronts.values()))}>"
 
+    def named(self, name: str) -> Front | None:
+        """The front of that name, if the run has it."""
+        return self._fronts.get(name)
+
     async def start(self) -> str:
         """Let simulators connect; returns the first front's address. ServeError as of `Front`."""
         addresses = [await front.start() for front in self._fronts.values()]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 from entrain.config.unity import UnityConfig
@@ -13,6 +14,7 @@ from entrain.serving.limits import max_message_bytes
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain.state import State
+from entrain.unity.game_status import GameStatus
 from entrain.unity.place import TAKEOVER_S, Place
 from entrain.unity.player import Player
 from entrain_envs.unity.errors import PortError
@@ -78,6 +80,18 @@ class UnityFront:
             host=host,
             predecessor=predecessor,
         )
+
+    @property
+    def statuses(self) -> Sequence[GameStatus]:
+        """Of every game of the run, there or not."""
+        places = enumerate(zip(self._places, self.ports, strict=True))
+        return [place.status(f"game-{i}", port.address) for i, (place, port) in places]
+
+    def note_ended(self, name: str) -> None:
+        """A program of that name has ended; harmless if it is no game, or known to be gone."""
+        for index, place in enumerate(self._places):
+            if name == f"game-{index}":
+                place.note_ended()
 
     async def start(self) -> str:
         """Listen for every game; returns what the first one dials. ServeError if that cannot be."""

@@ -8,13 +8,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from entrain.errors import BadStepError, SimulatorError, UnexpectedMessageError
 from entrain.serving.limits import max_message_bytes
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
+from entrain.unity.game_status import GameStatus, Stage
 from entrain.unity.player import Player
+from entrain_envs.spec import BehaviourSpec
 from entrain_envs.unity.codec import decode, encode_closing
 from entrain_envs.unity.conversation import check_length
 from entrain_envs.unity.errors import GameRefusedError, UnityMessageError
@@ -64,6 +66,7 @@ class Place:
         self._player: Player | None = None
         self._peer = ""
         self._former: deque[str] = deque(maxlen=MOST_FORMER)
+        self._num_messages = 0
         self._is_answering = False
         self._answered_s = 0.0
         self._spoke: asyncio.Event | None = None
@@ -77,6 +80,28 @@ class Place:
     def participant(self) -> Participant | None:
         """Whoever plays or played last, as the run knows it."""
         return self.predecessor if self._player is None else self._player.participant
+
+    def status(self, name: str, address: str) -> GameStatus:
+        """What is known of the game that plays here.
+
+        Args:
+            name: of the game.
+            address: that it dials.
+        """
+        player = self._player
+        return GameStatus(
+            name,
+            address,
+            stage=Stage.ABSENT if player is None else player.stage,
+            num_messages=self._num_messages,
+            is_its_turn=not self._is_answering,
+            image_behaviours=() if player is None else _with_images(player.specs),
+        )
+
+    def note_ended(self) -> None:
+        """The program of the game has ended; whoever played here plays no more."""
+        if self._player is not None and not self._player.is_over:
+            self._player.vanish("has ended")
 
     async def answer(self, content: bytes, peer: str) -> bytes:
         """Answer a message; GameRefusedError if its sender may not go on.
@@ -92,7 +117,7 @@ class Place:
             check_length(content, self._max_message_bytes)
             message = decode(content)
         except UnityMessageError as error:
-            raise self._refused(peer, BadStepError(f"a game@{host_of(peer)}: {error}")) from None
+            raise self._refused(peer, str(error)) from None
         if message.initialization is not None and not self._closing:
             await self._admit(peer)
             began_s = time.perf_counter()
@@ -101,12 +126,14 @@ class Place:
             return self._closing
         return await self._answer(self._the_player(peer), message, len(content), began_s)
 
-    def _refused(self, peer: str, error: SimulatorError) -> GameRefusedError:
+    def _refused(self, peer: str, words: str) -> GameRefusedError:
         """The message makes no sense; who plays is out if it was the sender."""
         is_player = peer == self._peer and not self._is_answering
         if is_player and self._player is not None and not self._player.is_over:
+            error = BadStepError(f"{self._player.label}: {words}")
             self._player.refuse(error)
         else:
+            error = BadStepError(f"a game@{host_of(peer)}: {words}")
             self._participants.refuse_join(error, simulator="")
         return GameRefusedError(str(error))
 
@@ -168,6 +195,7 @@ class Place:
     async def _answer(
         self, player: Player, message: GameMessage, size: int, began_s: float
     ) -> bytes:
+        self._num_messages += 1
         self._is_answering = True
         try:
             return await player.receive(message, size=size, began_s=began_s)
@@ -204,3 +232,10 @@ class Place:
     async def told(self) -> None:
         """Return once whoever played has been told."""
         await self._told.wait()
+
+
+def _with_images(specs: Sequence[BehaviourSpec]) -> tuple[str, ...]:
+    """Names of the behaviours that observe images."""
+    return tuple(
+        spec.name for spec in specs if any(each.kind == "image" for each in spec.observations)
+    )

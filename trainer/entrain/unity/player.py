@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from entrain.config.unity import UnityConfig
 from entrain.errors import BadStepError, SimulatorError
@@ -17,7 +17,9 @@ from entrain.serving.batch import nobody_waits
 from entrain.serving.member import Presence
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
+from entrain.unity.game_status import Stage
 from entrain_envs.errors import EntrainEnvsError
+from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import TimestepBatch
 from entrain_envs.unity.conversation import Conversation, Greeted, Left, Moved, Ready, State
 from entrain_envs.unity.messages import GameMessage
@@ -58,6 +60,8 @@ class Player:
         self._seed = seed
         self._host = host
         self._has_joined = False
+        self.has_left = False
+        """Whether it said that it leaves."""
         self._conversation = Conversation()
         self._channels = SideChannelReader(self.label)
         self._known_parameters: Mapping[str, float] = {}
@@ -71,6 +75,20 @@ class Player:
     def is_over(self) -> bool:
         """Whether nothing more is to be said."""
         return self._conversation.state is State.OVER
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        if self.is_over:
+            return Stage.LEFT if self.has_left else Stage.ABSENT
+        if self._conversation.state is State.PLAYING:
+            return Stage.PLAYING if self._conversation.specs else Stage.RESET
+        return Stage.GREETED
+
+    @property
+    def specs(self) -> Sequence[BehaviourSpec]:
+        """Of its behaviours that have had agents."""
+        return tuple(self._conversation.specs.values())
 
     async def receive(self, message: GameMessage, *, size: int, began_s: float) -> bytes:
         """Take the game's next message and return the answer. Cancelled if the game is gone before.
@@ -200,6 +218,7 @@ class Player:
         return True
 
     def _leave(self, event: Left) -> bytes:
+        self.has_left = True
         reason = event.reason or "the game ended, or Play was stopped"
         if self._has_joined and self.participant is not None and self.participant.is_live:
             self._participants.leave(self.participant, reason)
