@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entrain.config.environment_parameters import UniformSampler
 from entrain.errors import BadStepError, LimitError, UnexpectedMessageError
 from entrain.native.session import Session
 from entrain.serving.member import Presence
+from entrain.serving.parameters import drawn
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType
@@ -537,6 +539,47 @@ class TestEnvironmentParameters:
         again = come_back(world, simulator)
         again.step(1, (7, FIRST))
         assert dict(again.acts()[0].changed_environment_parameters) == {}
+
+
+class TestSampledParameters:
+    """Welcome has the first draw; each Act after which episodes may begin has the next one."""
+
+    def test_an_act_has_a_new_draw_where_an_episode_began(self, world: Any) -> None:
+        world.participants.parameters.update({"mass": UniformSampler()})
+        simulator = world.dial()
+        told = [dict(simulator.hello().environment_parameters)]
+        for number, kinds in enumerate([(FIRST,), (MID,), (MID,), (TERMINATED, FIRST)], start=1):
+            simulator.step(number, *((7, kind) for kind in kinds))
+            world.serve()
+        told += [dict(act.changed_environment_parameters) for act in simulator.acts()]
+        seed = participant_of(world).identity.seed
+        draws = [drawn(UniformSampler(), f"run/{seed}/mass/{number}") for number in range(3)]
+        assert told[0] == pytest.approx({"gravity": 9.5, "mass": draws[0]})
+        assert told[1:] == [
+            pytest.approx({"mass": draws[1]}),
+            {},
+            {},
+            pytest.approx({"mass": draws[2]}),
+        ]
+
+    def test_a_restored_run_goes_on_with_the_draw_that_was_told(
+        self, world: Any, make_world: Make
+    ) -> None:
+        sampler = {"mass": UniformSampler()}
+        world.participants.parameters.update(sampler)
+        simulator = world.join()
+        simulator.step(1, (7, FIRST))
+        world.serve()
+        drawn_before = participant_of(world).parameters.values
+        restored = make_world()
+        restored.participants.parameters.update(sampler)
+        restored.load_state(world.state())
+        assert participant_of(restored).parameters.values == drawn_before
+        again = come_back(restored, simulator)
+        again.step(1, (7, FIRST))
+        assert participant_of(restored).parameters.values == drawn_before
+        again.step(2, (7, TERMINATED), (7, FIRST))
+        assert participant_of(restored).parameters.draws == 2
 
 
 def test_answers_for_a_session_that_left_go_nowhere(world: Any) -> None:

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entrain.config.environment_parameters import (
+    GaussianSampler,
+    MultirangeSampler,
+    UniformSampler,
+    Value,
+)
 from entrain.config.run import ServerConfig
 from entrain.config.unity import UnityConfig
 from entrain.serving.behaviours import Behaviours
@@ -25,7 +31,11 @@ from entrain_envs.unity.messages import AgentRecords, BrainParameters, Initializ
 from entrain_envs.unity.side_channels import (
     ENGINE_CONFIGURATION,
     ENVIRONMENT_PARAMETERS,
+    Gaussian,
+    MultiRange,
+    Uniform,
     messages,
+    write_sampler,
     write_statistic,
 )
 
@@ -147,6 +157,29 @@ async def test_a_parameter_that_changes_goes_out_with_the_next_actions() -> None
     room.participants.parameters.update({"gravity": 1.0})
     (only,) = messages((await room.say(step(1))).side_channel)
     assert only[0] == ENVIRONMENT_PARAMETERS
+    assert (await room.say(step(1))).side_channel == b""
+
+
+async def test_a_game_draws_from_a_sampler_by_itself() -> None:
+    room = Room()
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    ranges = ((1.0, 2.0), (8.0, 9.0))
+    samplers: dict[str, Value] = {
+        "mass": UniformSampler(low=0.5, high=2.0, seed=4),
+        "wind": GaussianSampler(mean=3.0, standard_deviation=0.5, seed=2**31 + 5),
+        "size": MultirangeSampler(intervals=ranges, seed=6),
+    }
+    room.participants.parameters.update(samplers)
+    assert (await room.say(step(1))).side_channel == b"".join(
+        [
+            write_sampler("mass", Uniform(0.5, 2.0), seed=4),
+            # A game's seed has 31 bits.
+            write_sampler("wind", Gaussian(3.0, 0.5), seed=5),
+            write_sampler("size", MultiRange(ranges), seed=6),
+        ]
+    )
+    # What the game draws is its own affair.
     assert (await room.say(step(1))).side_channel == b""
 
 

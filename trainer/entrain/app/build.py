@@ -16,6 +16,12 @@ from entrain.algorithms.ppo import PPO
 from entrain.algorithms.surrogates import make_surrogate
 from entrain.algorithms.weights import load_weights
 from entrain.app.launcher import Launcher, plan
+from entrain.config.environment_parameters import (
+    EnvironmentParameter,
+    curricula,
+    values_at,
+    with_seeds,
+)
 from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
@@ -84,12 +90,21 @@ def make_evaluation_participants(
 
 
 def _make_participants(config: RunConfig, behaviours: Behaviours) -> Participants:
+    for name, curriculum in curricula(config.environment_parameters).items():
+        if len(curriculum.lessons) > 1:
+            raise ConfigError(
+                f"environment_parameters.{name} has several lessons, and no run moves from one to "
+                "the next yet; give it a number or a sampler"
+            )
+    parameters: Mapping[str, EnvironmentParameter] = config.environment_parameters
+    if config.unity is not None:
+        parameters = with_seeds(parameters, config.seed)
     return Participants(
         config.server,
         behaviours,
         seed=config.seed,
         expect=expected_simulators(config),
-        environment_parameters=config.environment_parameters,
+        environment_parameters=values_at(parameters, {}),
     )
 
 

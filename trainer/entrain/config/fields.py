@@ -103,6 +103,51 @@ class OneOfKinds:
         return value
 
 
+@dataclass(frozen=True)
+class NumberOrKinds:
+    """Marks a union of a number and option groups: a group's `kind` says which of them is meant."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Validate with the group that `kind` names, or as a number what is no group."""
+        number, *groups = get_args(source)
+        choices = {_kind_of(group): handler.generate_schema(group) for group in groups}
+        return core_schema.tagged_union_schema(
+            {_NUMBER: handler.generate_schema(number), **choices}, discriminator=_number_or_kind
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """`anyOf` a number and a choice of groups, each with its `kind`."""
+        number, *groups = handler(schema)["oneOf"]
+        kinds = [kind for kind in schema["choices"] if kind != _NUMBER]
+        mapping = {kind: group["$ref"] for kind, group in zip(kinds, groups, strict=True)}
+        return {
+            "anyOf": [
+                number,
+                {
+                    "discriminator": {"propertyName": "kind", "mapping": mapping},
+                    "oneOf": [{**group, "required": ["kind"]} for group in groups],
+                },
+            ]
+        }
+
+
+_NUMBER = "a number"
+"""Stands for the number among the kinds."""
+
+
+def _number_or_kind(value: Any) -> str | None:
+    """The kind of a group, None if it has none; of anything else, that it is to be a number."""
+    if isinstance(value, Options):
+        return str(getattr(value, "kind", None))
+    if isinstance(value, Mapping):
+        return str(value["kind"]) if value.get("kind") is not None else None
+    return _NUMBER
+
+
 def _kind_of(group: type[Options]) -> str:
     (kind,) = get_args(group.model_fields["kind"].annotation)
     return str(kind)

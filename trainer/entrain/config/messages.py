@@ -36,14 +36,14 @@ def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
             *group, name = details["loc"]
             return source.origin((*path, name)), _unknown_option(tuple(group), str(name))
         case "missing":
-            sentence = f"{_named(path[:-1])} lacks '{path[-1]}'; it must be {expectation(schema)}"
-            return source.origin(path), sentence
+            return source.origin(path), _missing(path, schema, source)
         case "value_error":
             sentence = str(details.get("ctx", {}).get("error", details["msg"]))
             return _origin_of_rule(path, sentence, source), _rule(path, schema, sentence)
-        case "union_tag_invalid":
-            path = (*path, "kind")
-            return source.origin(path), _wrong_value(path, find(path)[1], source)
+        case "union_tag_not_found" | "union_tag_invalid" as mistake:
+            path, schema = find((*path, "kind"))
+            say = _missing if mistake == "union_tag_not_found" else _wrong_value
+            return source.origin(path), say(path, schema, source)
         case "finite_number":
             sentence = _wrong_value(path, schema, source)
             return source.origin(path), sentence.replace("be a number", "be a finite number", 1)
@@ -67,6 +67,13 @@ def _unknown_option(location: OptionPath, name: str) -> str:
     if closest:
         return f"{sentence}; did you mean '{closest}'?"
     return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
+
+
+def _missing(path: OptionPath, schema: Schema, source: Source) -> str:
+    if isinstance(path[-1], int):
+        # It is the list that is too short.
+        return _wrong_value(*find(path[:-1]), source)
+    return f"{_named(path[:-1])} lacks '{path[-1]}'; it must be {expectation(schema)}"
 
 
 def _wrong_value(path: OptionPath, schema: Schema, source: Source) -> str:

@@ -69,10 +69,14 @@ for entrain 0.1 still load, with a warning that shows the lines to write instead
 def markdown() -> str:
     """The text of docs/configuration.md."""
     groups: list[tuple[str, Schema]] = [("A run", json_schema())]
+    shown: list[Schema] = []
     for path, schema in options():
         title = show_path(path)
         if kinds(schema):
-            groups += [(f"{title}, kind: {kind}", its) for kind, its in kinds(schema).items()]
+            # Of a kind that stands in several places, such as a sampler, one table is enough.
+            new = {kind: its for kind, its in kinds(schema).items() if its not in shown}
+            groups += [(f"{title}, kind: {kind}", its) for kind, its in new.items()]
+            shown += new.values()
         elif "properties" in schema:
             groups.append((title, schema))
     return "\n".join([_INTRODUCTION, *(_group(title, schema) for title, schema in groups)])

@@ -12,12 +12,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from entrain.config.environment_parameters import EnvironmentParameter, curricula
 from entrain.config.fields import (
     AtLeastOne,
     Count,
     CountOrZero,
     NonNegative,
-    Number,
     Options,
     Positive,
     Seed,
@@ -252,8 +252,9 @@ class RunConfig(Options):
     """Let games built with Unity's ML-Agents take part; `{}` for all defaults. `server.address`
     is then listened on only if `unity.native` says so. null: no such games."""
 
-    environment_parameters: dict[str, Number] = {}
-    """Numbers for the environment itself, sent to every simulator."""
+    environment_parameters: dict[str, EnvironmentParameter] = {}
+    """Numbers for the environment itself, sent to every simulator. Each is a number, a sampler that
+    draws a new one for the episodes that begin next, or a curriculum."""
 
     checkpoints: CheckpointsConfig = CheckpointsConfig()
 
@@ -264,6 +265,7 @@ class RunConfig(Options):
     def _check(self) -> "RunConfig":
         if not self.policies:
             raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
+        self._check_curricula()
         launched = sum(options.count for options in self.simulators.launch)
         for asked, option in (
             (launched, "the sum of simulators.launch.*.count"),
@@ -287,6 +289,18 @@ class RunConfig(Options):
     def is_native(self) -> bool:
         """Whether `server.address` is listened on for simulators of entrain's own wire."""
         return self.unity is None or self.unity.native or bool(self.simulators.launch)
+
+    def _check_curricula(self) -> None:
+        """Of each lesson's end a behaviour decides that can take part."""
+        for parameter, curriculum in curricula(self.environment_parameters).items():
+            for lesson in curriculum.lessons:
+                behaviour = lesson.completion and lesson.completion.behaviour
+                if behaviour and self.policy_for(behaviour) is None:
+                    raise ValueError(
+                        f"environment_parameters: lesson '{lesson.name}' of '{parameter}' is over "
+                        f"by what behaviour '{behaviour}' does, and policies has no such behaviour "
+                        f"(it has: {', '.join(self.policies)})"
+                    )
 
     @property
     def named_behaviours(self) -> tuple[str, ...]:

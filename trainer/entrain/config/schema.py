@@ -29,6 +29,7 @@ _WORDS: Final = {
 _WORDS_OF_OTHERS: Final = {
     "batch_size": "minibatch_size",
     "beta": "coefficient",
+    "completion_criteria": "completion",
     "buffer_size": "rollout_steps",
     "clip_coef": "clip_range",
     "ent_coef": "coefficient",
@@ -40,11 +41,17 @@ _WORDS_OF_OTHERS: Final = {
     "lambd": "gae_lambda",
     "lr": "learning_rate",
     "max_steps": "total_steps",
+    "max_value": "high",
+    "min_lesson_length": "min_episodes",
+    "min_value": "low",
     "n_epochs": "num_epochs",
     "n_steps": "rollout_steps",
     "num_epoch": "num_epochs",
     "ppo": "algorithm",
     "num_steps": "rollout_steps",
+    "sampler_type": "kind",
+    "signal_smoothing": "smoothing",
+    "st_dev": "standard_deviation",
     "total_timesteps": "total_steps",
     "update_epochs": "num_epochs",
     "vf_coef": "value_coefficient",
@@ -94,8 +101,8 @@ def expectation(schema: Schema) -> str:
         first = next(iter(schema["properties"]))
         example = f"kind: {next(iter(kinds(schema)))}" if kinds(schema) else first
         return f"a group of options, such as '{example}'"
-    if "items" in schema:
-        return f"a list, each entry {expectation(resolved(schema['items']))}"
+    if schema.get("type") == "array":
+        return _list(schema)
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:
@@ -162,8 +169,12 @@ def resolved(schema: Schema) -> Schema:
     """`schema` itself, or what it refers to if it is a reference.
 
     A group that may also be null keeps its `anyOf` and gets the properties of the group. A group
-    whose options depend on its `kind` gets the properties of every kind.
+    whose options depend on its `kind` gets the properties of every kind, also one that may be a
+    number instead.
     """
+    for choice in schema.get("anyOf", ()):
+        if "discriminator" in choice:
+            schema = {**choice, **schema}
     if "discriminator" in schema:
         return {**schema, "properties": _of_every_kind(kinds(schema))}
     if "$ref" not in schema:
@@ -185,12 +196,16 @@ def _of_every_kind(groups: Mapping[str, Schema]) -> dict[str, Any]:
 def _below(schema: Schema, part: str | int) -> Schema | None:
     found: Schema | None
     if isinstance(part, int):
-        found = schema.get("items")
+        found = schema.get("items") or _at(schema.get("prefixItems", ()), part)
     elif part in schema.get("properties", {}):
         found = schema["properties"][part]
     else:
         found = schema.get("additionalProperties") or None
     return found
+
+
+def _at(entries: Sequence[Schema], position: int) -> Schema | None:
+    return entries[position] if position < len(entries) else None
 
 
 def _named_alike(path: OptionPath, other: OptionPath) -> OptionPath:
@@ -207,6 +222,13 @@ def _is_below(path: OptionPath, group: OptionPath) -> bool:
     return len(path) > len(group) and all(
         ours in (theirs, ANY_NAME) for ours, theirs in zip(path, group, strict=False)
     )
+
+
+def _list(schema: Schema) -> str:
+    if "items" in schema:
+        return f"a list, each entry {expectation(resolved(schema['items']))}"
+    entries = [expectation(resolved(entry)) for entry in schema["prefixItems"]]
+    return f"a list of {len(entries)}: {', '.join(entries)}"
 
 
 def _choice(texts: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ class Exchange:
     ) -> None:
         self._participant = participant
         self._participants = participants
-        self._parameters = participants.parameters
+        self._parameters = participant.parameters
         self._known_parameters = self._parameters.values
         self._timings = participants.timings
         self._magnitudes = participants.magnitudes

@@ -76,7 +76,7 @@ class Sessions:
             session_id=session.id,
             run_id=self._run_id,
             seed=session.participant.identity.seed,
-            environment_parameters=self.participants.parameters.values,
+            environment_parameters=session.participant.parameters.values,
             max_unanswered_steps=1,
             resumed=is_resumed,
             grace_s=self.grace_s,

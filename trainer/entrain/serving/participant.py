@@ -16,6 +16,7 @@ from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
 from entrain.serving.member import Identity, Member, Presence
+from entrain.serving.parameters import SimulatorParameters
 from entrain.serving.statistics import Reports
 from entrain.serving.step_order import MID_BYTE, StepOrder
 from entrain.state import State
@@ -98,8 +99,10 @@ class Participant(Member):
         waiting_bytes: Limit,
         max_answer_bytes: int,
         reports: Reports,
+        parameters: SimulatorParameters,
     ) -> None:
         super().__init__(identity, peer=peer)
+        self.parameters = parameters
         self.receiver: Receiver = NoReceiver()
         self.step_number = 0
         """Of the newest step; the first one is 1."""
@@ -179,6 +182,8 @@ class Participant(Member):
         self._wanted = wanted
         self.answers = {}
         self.is_waiting = bool(wanted)
+        if self.parameters.are_drawn:
+            self.parameters.note(rows.values())
         if wanted:
             self._submit(asked, size)
         else:
@@ -308,6 +313,7 @@ class Participant(Member):
             "wanted": list(self._wanted),
             "with_rows": list(self.with_rows),
             "has_forgotten": self._has_forgotten,
+            "parameter_draws": self.parameters.draws,
             "reports": self._reports.state(),
             "agents": {
                 str(index): agents.state(self.id, self.answers.get(name))
@@ -321,6 +327,8 @@ class Participant(Member):
         self._wanted = tuple(state["wanted"])
         self.with_rows = tuple(state["with_rows"])
         self._has_forgotten = state["has_forgotten"]
+        # Checkpoints of before there were samplers have none.
+        self.parameters.go_on_after(state.get("parameter_draws", 0))
         if "reports" in state:
             self._reports.load_state(state["reports"])
         for index, (name, agents) in enumerate(self._agents.items()):

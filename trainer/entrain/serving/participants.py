@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from entrain.config.environment_parameters import Value
 from entrain.config.run import ServerConfig
 from entrain.errors import BadHelloError, RefusedHelloError, SimulatorError
 from entrain.serving.admission import Admission, JoinRequest, namesakes
@@ -43,7 +44,7 @@ class Participants(Attendance):
         *,
         seed: int,
         expect: int,
-        environment_parameters: Mapping[str, float],
+        environment_parameters: Mapping[str, Value],
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
     ) -> None:
@@ -54,7 +55,7 @@ class Participants(Attendance):
             behaviours: of the run; participants join their queues.
             seed: of the run; simulators' seeds derive from it.
             expect: participants that must be there before the first batch.
-            environment_parameters: told to simulators.
+            environment_parameters: what each is at first.
             clock: seconds.
             call_later: how to be called back after seconds.
         """
@@ -172,6 +173,7 @@ class Participants(Attendance):
             lockstep=self.config.lockstep,
             waiting_bytes=self._waiting_bytes,
             max_answer_bytes=max_message_bytes(self.config),
+            parameters=self.parameters.of(simulator=identity.simulator, seed=identity.seed),
             reports=Reports(self.statistics),
         )
         return participant

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from entrain.config.environment_parameters import Value
 from entrain.config.unity import UnityConfig
 from entrain.errors import BadStepError, SimulatorError
 from entrain.serving.admission import JoinRequest
@@ -18,12 +19,13 @@ from entrain.serving.member import Presence
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain.unity.game_status import Stage
+from entrain.unity.parameter_messages import changed_since, parameter_messages
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import TimestepBatch
 from entrain_envs.unity.conversation import Conversation, Greeted, Left, Moved, Ready, State
 from entrain_envs.unity.messages import GameMessage
-from entrain_envs.unity.side_channels import SideChannelReader, write_engine, write_parameter
+from entrain_envs.unity.side_channels import SideChannelReader, write_engine
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Player:
         """Whether it said that it leaves."""
         self._conversation = Conversation()
         self._channels = SideChannelReader(self.label)
-        self._known_parameters: Mapping[str, float] = {}
+        self._known_parameters: Mapping[str, Value] = {}
         self._answer: asyncio.Future[bytes] | None = None
         self._taken: Callable[[], None] = nobody_waits
 
@@ -122,23 +124,16 @@ class Player:
 
     def _first_settings(self) -> bytes:
         """The engine's settings and all environment parameters, for the game's side channel."""
-        self._known_parameters = self._participants.parameters.values
-        parameters = self._known_parameters.items()
-        return b"".join(
-            [
-                write_engine(**self._options.engine.model_dump()),
-                *(write_parameter(name, value) for name, value in parameters),
-            ]
-        )
+        known = self._known_parameters = self._participants.parameters.specification
+        return write_engine(**self._options.engine.model_dump()) + parameter_messages(known)
 
     def _changed_settings(self) -> bytes:
         """The parameters that changed since they were told last."""
-        parameters = self._participants.parameters
-        if self._known_parameters is parameters.values:
+        known, now = self._known_parameters, self._participants.parameters.specification
+        if known is now:
             return b""
-        changed = parameters.changed_since(self._known_parameters)
-        self._known_parameters = parameters.values
-        return b"".join(write_parameter(name, value) for name, value in changed.items())
+        self._known_parameters = now
+        return parameter_messages(changed_since(known, now))
 
     async def _move(self, event: Moved, size: int, began_s: float) -> bytes:
         self._check(event.timesteps)

@@ -1,0 +1,41 @@
+"""Environment parameters as messages for a game, which draws from samplers by itself."""
+
+from collections.abc import Mapping
+
+from entrain.config.environment_parameters import (
+    GaussianSampler,
+    MultirangeSampler,
+    Sampler,
+    UniformSampler,
+    Value,
+)
+from entrain_envs.unity import side_channels
+
+_MOST_SEED = 2**31
+
+
+def parameter_messages(values: Mapping[str, Value]) -> bytes:
+    """A message of the game's side channel for each of these."""
+    return b"".join(_message(name, value) for name, value in values.items())
+
+
+def changed_since(known: Mapping[str, Value], now: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Those of `now` that are not the same in `known`."""
+    return {name: value for name, value in now.items() if known.get(name) != value}
+
+
+def _message(name: str, value: Value) -> bytes:
+    if isinstance(value, float | int):
+        return side_channels.write_parameter(name, value)
+    seed = (value.seed or 0) % _MOST_SEED
+    return side_channels.write_sampler(name, _sampler(value), seed=seed)
+
+
+def _sampler(sampler: Sampler) -> side_channels.Sampler:
+    match sampler:
+        case UniformSampler():
+            return side_channels.Uniform(sampler.low, sampler.high)
+        case GaussianSampler():
+            return side_channels.Gaussian(sampler.mean, sampler.standard_deviation)
+        case MultirangeSampler():
+            return side_channels.MultiRange(sampler.intervals)
