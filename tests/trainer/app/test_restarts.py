@@ -35,7 +35,7 @@ def test_a_second_crash_within_the_period_ends_it() -> None:
     assert isinstance(quota.after(crash(0.0)), Again)
     second = quota.after(crash(59.9))
     assert isinstance(second, GivenUp)
-    assert "restarted 1 times in the last 60 s" in second.why
+    assert "restarted 1 time in the last 60 s" in second.why
 
 
 def test_without_limits_a_game_is_always_started_again() -> None:

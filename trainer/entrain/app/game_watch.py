@@ -25,6 +25,10 @@ LOOK_S = 0.5
 """Time between two looks at the games."""
 
 
+MOST_PORTS = 8
+"""Ports that one line names."""
+
+
 class Games(Protocol):
     """The part of the front of games that is watched."""
 
@@ -113,6 +117,11 @@ def watch_over_games(
     games = front.named("unity") if isinstance(front, Fronts) else front
     if config.unity is None or not isinstance(games, UnityFront):
         return None
+    if config.unity.launch is None:
+        logger.info(
+            "press Play in the Unity Editor, or start a build with --mlagents-port %s",
+            " or ".join(str(port.port) for port in games.ports[:MOST_PORTS]),
+        )
     launched = plan_games(config.unity, ports=[port.port for port in games.ports], logs=logs)
     launcher.add(launched)
     return GameWatcher(games, launcher, make_game_watch(config.unity, launched))

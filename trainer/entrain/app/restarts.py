@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
+from entrain.run.quantities import counted
 from entrain_envs.exit_codes import MISFIT, SUCCESS, USAGE
 
 MAX_RESTARTS = 5
@@ -136,14 +137,14 @@ class QuotaRestarts:
             self._recent_s.popleft()
         if self._most != UNLIMITED and self._count >= self._most:
             return GivenUp(
-                f"and was restarted {self._count} times already: it is not restarted any more "
-                f"(unity.launch.max_lifetime_restarts {self._most}; -1: no limit)"
+                f"and was restarted {counted(self._count, 'time')} already: it is not restarted "
+                f"any more (unity.launch.max_lifetime_restarts {self._most}; -1: no limit)"
             )
         if self._most_in_period != UNLIMITED and len(self._recent_s) >= self._most_in_period:
+            times = counted(len(self._recent_s), "time")
             return GivenUp(
-                f"and was restarted {len(self._recent_s)} times in the last {self._period_s:g} s: "
-                f"it is not restarted any more (unity.launch.restarts_rate_limit "
-                f"{self._most_in_period}; -1: no limit)"
+                f"and was restarted {times} in the last {self._period_s:g} s: it is not restarted "
+                f"any more (unity.launch.restarts_rate_limit {self._most_in_period}; -1: no limit)"
             )
         self._count += 1
         if self._most_in_period != UNLIMITED:
