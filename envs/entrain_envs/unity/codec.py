@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from entrain_envs.timestep import ActionBatch, BoolArray
+from entrain_envs.unity.bounds import require_bounded
 from entrain_envs.unity.errors import UnityMessageError
 from entrain_envs.unity.messages import (
     API_VERSION,
@@ -40,8 +41,10 @@ def decode(message: bytes) -> GameMessage:
     """Read what a game says; the arrays may be views of parsed bytes, and are not to be written to.
 
     Raises:
-        UnityMessageError: it is no such message, or its records contradict each other.
+        UnityMessageError: it is no such message, holds far too much, or its records contradict
+            each other.
     """
+    require_bounded(message)
     parsed = pb.Message()
     try:
         parsed.ParseFromString(message)
@@ -191,7 +194,7 @@ def encode_actions(actions: Mapping[str, ActionBatch], side_channel: bytes = b""
     """
     entries = [
         field(1, field(1, key.encode()) + field(2, _action_rows(batch)))
-        for key, batch in actions.items()
+        for key, batch in sorted(actions.items())
         if len(batch)
     ]
     return _order(b"".join(entries), side_channel)

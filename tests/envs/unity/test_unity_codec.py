@@ -316,3 +316,62 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
             read(message)
         except UnityMessageError as error:
             assert len(str(error)) < 500
+
+
+def nested(*numbers: int, content: bytes) -> bytes:
+    """`content` as field numbers[-1] of a message in field numbers[-2] of ..."""
+    for number in reversed(numbers):
+        content = varint(number << 3 | 2) + varint(len(content)) + content
+    return content
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (nested(2, 1, 2, 2, content=b"\x0a\x00" * 1_000_000), "more than 65,536 records"),
+        (nested(2, 1, 2, 2, 1, content=b"\x6a\x00" * 20_000), "more than 10,000 fields in one"),
+        (nested(2, 1, content=b"\x12\x00" * 20_000), "more than 10,000 fields"),
+        (nested(2, 2, content=b"\x2a\x00" * 20_000), "more than 10,000 fields"),
+        (
+            nested(2, 2, content=nested(5, content=bytes(2**20))),
+            "bytes of behaviours. descriptions",
+        ),
+        (nested(3, content=bytes(20_000)), "20,000 bytes of fields that a game has no use for"),
+        (b"\x0b" * 20_000, "no message of ML-Agents"),
+    ],
+    ids=[
+        "records",
+        "sensors",
+        "behaviours",
+        "descriptions",
+        "a long one",
+        "another part",
+        "groups",
+    ],
+)
+def test_a_message_that_would_fill_memory_is_refused_unparsed(
+    message: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(*_: object) -> None:
+        pytest.fail("it was parsed")
+
+    monkeypatch.setattr("entrain_envs.unity.codec.pb.Message", parse)
+    with pytest.raises(UnityMessageError, match=words):
+        codec.decode(message)
+
+
+def test_a_large_message_of_a_game_is_within_the_bounds() -> None:
+    count = 2_000
+    many = some_records(
+        id=np.arange(count),
+        reward=np.ones(count, np.float32),
+        done=np.zeros(count, np.bool_),
+        interrupted=np.zeros(count, np.bool_),
+        group_id=np.ones(count, np.int64),
+        group_reward=np.ones(count, np.float32),
+        observations=(Observation("v", (300,), values=np.ones((count, 300), np.float32)),),
+        mask=None,
+    )
+    message = game_codec.encode_records({"Ball?team=0": many})
+    assert len(message) > 2_000_000
+    assert codec.decode(message).agents["Ball?team=0"].id.tolist() == list(range(count))
