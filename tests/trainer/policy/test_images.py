@@ -19,7 +19,14 @@ from entrain.policy.images import (
 from entrain_envs.spec import ObservationSpec
 
 ENCODERS: tuple[ImageEncoderName, ...] = get_args(ImageEncoderName)
-LEAST = {"small": 1, "simple": 20, "nature_cnn": 36, "resnet": 1}
+LEAST = {
+    "small": 1,
+    "simple": 20,
+    "nature_cnn": 36,
+    "resnet": 1,
+    "match3": 5,
+    "fully_connected": 1,
+}
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS)
 
 
@@ -40,7 +47,13 @@ def weights(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 @pytest.mark.parametrize(
     ("encoder", "strides", "padding"),
-    [("small", (1, 1), 1), ("simple", (4, 2), 0), ("nature_cnn", (4, 2, 1), 0)],
+    [
+        ("small", (1, 1), 1),
+        ("simple", (4, 2), 0),
+        ("nature_cnn", (4, 2, 1), 0),
+        ("match3", (1, 1), 0),
+        ("fully_connected", (), 0),
+    ],
 )
 def test_plain_encoders_are_the_published_convolutions(
     encoder: ImageEncoderName, strides: tuple[int, ...], padding: int
@@ -60,6 +73,8 @@ def test_plain_encoders_are_the_published_convolutions(
         ("small", [(16, 3, 3, 3), (32, 16, 3, 3)]),
         ("simple", [(16, 3, 8, 8), (32, 16, 4, 4)]),
         ("nature_cnn", [(32, 3, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]),
+        ("match3", [(35, 3, 3, 3), (144, 35, 3, 3)]),
+        ("fully_connected", []),
         (
             "resnet",
             [(16, 3, 3, 3), *4 * [(16, 16, 3, 3)], (32, 16, 3, 3), *9 * [(32, 32, 3, 3)]],

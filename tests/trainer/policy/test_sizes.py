@@ -32,6 +32,8 @@ OTHERS = ObservationSpec("others", (9, 70), kind="entities")
         ((EYES, CAMERA), STEER, NetworkConfig()),
         ((CAMERA, FRAMES), STEER, NetworkConfig(image_encoder="nature_cnn", shared=True)),
         ((CAMERA,), STEER, NetworkConfig(image_encoder="resnet")),
+        ((CAMERA,), STEER, NetworkConfig(image_encoder="match3")),
+        ((CAMERA,), STEER, NetworkConfig(image_encoder="fully_connected")),
         ((EYES, OTHERS), STEER, NetworkConfig(entity_features=96)),
         ((EYES,), STEER, NetworkConfig(memory=MemoryConfig(kind="lstm"))),
         ((EYES,), STEER, NetworkConfig(memory=MemoryConfig(kind="gru", layers=3, size=64))),

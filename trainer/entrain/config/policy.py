@@ -82,11 +82,14 @@ class NetworkConfig(Options):
     previous_reward: bool = False
     """Give the policy the reward it has just received as an input."""
 
-    image_encoder: Literal["auto", "small", "simple", "nature_cnn", "resnet"] = "auto"
+    image_encoder: Literal[
+        "auto", "small", "simple", "nature_cnn", "resnet", "match3", "fully_connected"
+    ] = "auto"
     """Layers that encode images. auto: nature_cnn, simple or small, the first that each image is
     large enough for. nature_cnn: three convolutions, for images of at least 36 x 36. simple: two,
     at least 20 x 20. small: two that use every pixel, any size. resnet: the 15 of IMPALA, any size;
-    learns most, and is several times slower."""
+    learns most, and is several times slower. match3: two wide ones, at least 5 x 5, for boards.
+    fully_connected: none, any size, for images whose pixels have no neighbourhood."""
 
     image_features: Count = 128
     """Numbers that each image is encoded as."""

@@ -18,15 +18,20 @@ from entrain_envs.observation_kinds import image_layout
 from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import WIDEST_BOUNDS, ObservationSpec
 
-ImageEncoderName: TypeAlias = Literal["small", "simple", "nature_cnn", "resnet"]
+ImageEncoderName: TypeAlias = Literal[
+    "small", "simple", "nature_cnn", "resnet", "match3", "fully_connected"
+]
 
 PLAIN_LAYERS: Mapping[ImageEncoderName, Sequence[tuple[int, int, int, int]]] = {
     "small": ((16, 3, 1, 1), (32, 3, 1, 1)),
     "simple": ((16, 8, 4, 0), (32, 4, 2, 0)),
     "nature_cnn": ((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)),
+    "match3": ((35, 3, 1, 0), (144, 3, 1, 0)),
+    "fully_connected": (),
 }
 """(channels, kernel, stride, padding) of each convolution. nature_cnn: Mnih et al. 2015,
-"Human-level control through deep reinforcement learning"."""
+"Human-level control through deep reinforcement learning". match3: as ML-Agents has it, for boards
+of Match-3 games."""
 
 RESNET_CHANNELS = (16, 32, 32)
 """Of IMPALA's three stages. (Espeholt et al. 2018, arXiv:1802.01561, figure 3)"""
