@@ -14,10 +14,10 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from entrain import __version__
+from entrain import __version__, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, start_logging
-from entrain.app.printing import print_without_failing
+from entrain.app.printing import print_without_failing, write_text
 from entrain.cli_options import (
     Address,
     AsJson,
@@ -34,7 +34,7 @@ from entrain.cli_options import (
     Speed,
     Verbose,
 )
-from entrain.errors import ConfigError, EntrainError
+from entrain.errors import EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
 
@@ -287,7 +287,7 @@ def schema(
         from entrain.config.load import json_schema
 
         text = json.dumps(json_schema(), indent=2) + "\n"
-    _write(text, output)
+    write_text(text, output)
 
 
 @app.command()
@@ -306,7 +306,7 @@ def metrics(
     from entrain.app import metrics_page
 
     lines = metrics_page.explain(names or [])
-    _write(metrics_page.markdown() if markdown else "\n".join([*lines, ""]), output)
+    write_text(metrics_page.markdown() if markdown else "\n".join([*lines, ""]), output)
 
 
 @app.command()
@@ -321,21 +321,13 @@ def _set_options(shortcuts: Mapping[str, object]) -> list[str]:
     return [f"{path}={json.dumps(str(it))}" for path, it in shortcuts.items() if it is not None]
 
 
-def _write(text: str, output: Path | None) -> None:
-    """Write to a file, or print if none is named."""
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror or error}") from None
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         version()
         raise typer.Exit
+
+
+cli_unity.register(app)
 
 
 @app.callback()

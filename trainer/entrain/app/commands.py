@@ -69,7 +69,7 @@ def train(config: RunConfig, *, resume_or_start: bool = False) -> int:
     try:
         with folder.lock() as lock:
             config = config_to_use(folder, config)
-            return _train(config, folder, lock, restored=newest_if_any(folder, config))
+            return train_in(folder, config, lock, restored=newest_if_any(folder, config))
     except EntrainError:
         if is_new:
             folder.remove_if_nothing_came_of_it()
@@ -82,7 +82,7 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     config = load_config(folder.config, overrides)
     with folder.lock() as lock:
         restored = _load_newest(folder, config, purpose="going on from")
-        return _train(config, folder, lock, restored=restored)
+        return train_in(folder, config, lock, restored=restored)
 
 
 def evaluate(
@@ -176,7 +176,17 @@ def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
     return 0
 
 
-def _train(config: RunConfig, folder: RunFolder, lock: RunLock, *, restored: Loaded | None) -> int:
+def train_in(
+    folder: RunFolder, config: RunConfig, lock: RunLock, *, restored: Loaded | None
+) -> int:
+    """Train in a folder that is locked, until the run is complete or asked to stop.
+
+    Args:
+        folder: gets all files of the run.
+        config: every option.
+        lock: of the folder.
+        restored: what the run goes on from; None begins it.
+    """
     prepare_process(threads=config.threads)
     console = Console()
     with (

@@ -29,5 +29,14 @@ def start_logging(*, verbose: bool, log_format: str = "text") -> None:
         JsonFormatter() if log_format == "json" else LineFormatter(with_time=with_time)
     )
     logging.getLogger().addHandler(handler)
+    _set_level(logging.DEBUG if verbose else logging.INFO)
+
+
+def log_every_detail() -> None:
+    """Log more from here on, as a file of settings may ask for."""
+    _set_level(logging.DEBUG)
+
+
+def _set_level(level: int) -> None:
     for package in ("entrain", "entrain_envs"):
-        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+        logging.getLogger(package).setLevel(level)

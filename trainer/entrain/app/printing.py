@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+import typer
+
+from entrain.errors import ConfigError
+
 
 class _Forgiving(io.RawIOBase):
     """Bytes go on to another raw stream; those that it refuses are dropped."""
@@ -28,6 +32,17 @@ class _Forgiving(io.RawIOBase):
             return self._raw.write(content)
         except OSError:
             return memoryview(content).nbytes
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """Write to a file, or print if none is named."""
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror or error}") from None
 
 
 def print_without_failing() -> None:

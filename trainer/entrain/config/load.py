@@ -35,7 +35,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
     if path is None:
         source = Source({}, Origin("settings", (0, 0), ""))
     else:
-        source = read_yaml(_read_text(path), name=str(path))
+        source = read_yaml(read_settings_file(path), name=str(path))
         modernize(source)
     for position, argument in enumerate(overrides):
         set_option(source, argument, position=position)
@@ -61,7 +61,8 @@ def to_yaml(config: RunConfig) -> str:
     return write_yaml(config.model_dump(mode="json"))
 
 
-def _read_text(path: Path) -> str:
+def read_settings_file(path: Path) -> str:
+    """The text of a settings file of reasonable size; ConfigError if it cannot be had."""
     try:
         with path.open("rb") as file:
             # A device such as /dev/zero has no end.
@@ -108,4 +109,4 @@ def _near(path: Path) -> str:
     return ""
 
 
-__all__ = ["json_schema", "load_config", "to_yaml"]
+__all__ = ["json_schema", "load_config", "read_settings_file", "to_yaml"]

@@ -87,6 +87,24 @@ class RunFolder:
             part.mkdir(parents=True, exist_ok=True)
         self._behaviours.store_again()
 
+    def clear(self) -> None:
+        """Remove what an earlier run left, and nothing that no run makes. Call with the lock."""
+        parts = (self.summary, self.metrics, self.report, self.log, self.plots, self.recordings)
+        folders = (self.checkpoints, self.policies, self.tensorboard, self.simulators)
+        try:
+            # First: without it, what is left of a removal that failed is no run.
+            self.config.unlink(missing_ok=True)
+            for part in (*parts, *folders, self.evaluation_episodes.parent):
+                if part.is_dir():
+                    shutil.rmtree(part)
+                else:
+                    part.unlink(missing_ok=True)
+            for table in self.path.glob(f"{self.episodes.stem}*{self.episodes.suffix}"):
+                table.unlink()
+            self.make_parts()
+        except OSError as error:
+            raise refused(error, self.path) from error
+
     def remove_if_nothing_came_of_it(self) -> None:
         """Remove the folder if the run failed before its first update and checkpoint.
 

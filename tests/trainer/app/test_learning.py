@@ -1,0 +1,182 @@
+"""`entrain learn`: which run it begins, goes on with or refuses, and how arguments are read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entrain.app import commands
+from entrain.app.evaluation_options import EvaluationOptions
+from entrain.cli import main
+from entrain.config.load import load_config, to_yaml
+from entrain.config.run import RunConfig
+from entrain.run.folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
+
+class Calls:
+    """Stands in for training and evaluation, and remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.trained: list[tuple[Path, RunConfig, bool]] = []
+        self.evaluated: list[tuple[Path, list[str], EvaluationOptions]] = []
+
+    def train_in(self, folder: RunFolder, config: RunConfig, lock: Any, *, restored: Any) -> int:
+        self.trained.append((folder.path, config, restored is not None))
+        folder.write_config(to_yaml(config))
+        return 0
+
+    def evaluate(self, run: Path, overrides: list[str], options: EvaluationOptions) -> int:
+        self.evaluated.append((run, overrides, options))
+        return 0
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
+    found = Calls()
+    monkeypatch.setattr(commands, "train_in", found.train_in)
+    monkeypatch.setattr(commands, "evaluate", found.evaluate)
+    monkeypatch.setattr(
+        "entrain.run.checkpoint.CheckpointStore.load_newest",
+        lambda _: type("Loaded", (), {"path": "newest"}),
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("behaviors: {Walker: {trainer_type: ppo}}")
+    return found
+
+
+def test_the_command_of_mlagents_learn_trains_in_the_folder_of_the_run_id(calls: Calls) -> None:
+    arguments = "learn config.yaml --env=Build.x86_64 --run-id=walker --num-envs=4 --seed=3"
+    assert main([*arguments.split(), "--env-args", "--level", "3", "--seed=9"]) == 0
+    ((folder, config, restored),) = calls.trained
+    assert (folder, restored) == (Path("results/walker"), False)
+    assert (config.seed, list(config.policies)) == (3, ["Walker"])
+    assert config.unity is not None and config.unity.launch is not None
+    assert (config.unity.games, config.unity.port) == (4, 5005)
+    assert config.unity.launch.arguments == ("--level", "3", "--seed=9")
+
+
+def test_every_flag_sets_its_key(calls: Calls) -> None:
+    given = """--env=B --run-id=x --results-dir=r --seed=1 --base-port=6000 --num-envs=2
+    --num-areas=3 --timeout-wait=4 --max-lifetime-restarts=5 --restarts-rate-limit-n=6
+    --restarts-rate-limit-period-s=7 --torch-device=cpu --width=8 --height=9 --quality-level=1
+    --time-scale=2.5 --target-frame-rate=30 --capture-frame-rate=0 --no-graphics
+    --no-graphics-monitor --debug --force"""
+    assert main(["learn", "config.yaml", *given.split()]) == 0
+    ((folder, config, _),) = calls.trained
+    assert folder == Path("r/x")
+    assert (config.seed, config.device) == (1, "cpu")
+    assert config.unity is not None
+    assert config.unity.model_dump(mode="json") == {
+        "host": "localhost",
+        "port": 6000,
+        "games": 2,
+        "timeout_s": 4.0,
+        "num_areas": 3,
+        "native": False,
+        "engine": {
+            "width": 8,
+            "height": 9,
+            "quality_level": 1,
+            "time_scale": 2.5,
+            "target_frame_rate": 30,
+            "capture_frame_rate": 0,
+        },
+        "launch": {
+            "path": "B",
+            "arguments": [],
+            "no_graphics": True,
+            "no_graphics_monitor": True,
+            "max_lifetime_restarts": 5,
+            "restarts_rate_limit": 6,
+            "restarts_period_s": 7.0,
+        },
+    }
+
+
+def test_a_run_that_is_there_is_neither_overwritten_nor_mixed_up(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", "config.yaml", "--resume"]) == 2
+    assert "there is no run of entrain in results/ppo to resume" in capsys.readouterr().err
+    assert main(["learn", "config.yaml"]) == 0
+    old = Path("results/ppo/metrics.csv")
+    old.write_text("old")
+    assert main(["learn", "config.yaml"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "entrain: results/ppo holds an earlier run; go on with it with --resume, overwrite it with "
+        "--force, or give another --run-id\n"
+    )
+    Path("results/ppo/mine.txt").write_text("the user's own")
+    assert main(["learn", "config.yaml", "--force"]) == 0
+    assert not old.exists()
+    assert Path("results/ppo/mine.txt").exists()
+    assert [restored for *_, restored in calls.trained] == [False, False]
+
+
+def test_resume_goes_on_with_the_settings_of_now_and_the_seed_of_then(calls: Calls) -> None:
+    assert main(["learn", "config.yaml", "--seed=42"]) == 0
+    Path("config.yaml").write_text("behaviors: {Walker: {max_steps: 7}}")
+    assert main(["learn", "config.yaml", "--load"]) == 0
+    _, (folder, config, restored) = calls.trained
+    assert (folder, restored, config.seed) == (Path("results/ppo"), True, 42)
+    assert config.policies["Walker"].total_steps == 7
+    assert load_config(folder / "config.yaml", []) == config
+
+
+def test_inference_acts_until_it_is_stopped(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", "config.yaml", "--inference"]) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main(["learn", "config.yaml"]) == 0
+    assert main(["learn", "config.yaml", "--inference", "--resume", "--deterministic"]) == 0
+    ((folder, overrides, options),) = calls.evaluated
+    assert folder == Path("results/ppo")
+    assert options.deterministic
+    assert load_config(folder / "config.yaml", overrides).unity is not None
+
+
+def test_flags_may_be_cut_short_and_old_ones_are_named(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["learn", "config.yaml", "--run=5", "--torch", "--tensorflow", "--train", "--determ"])
+        == 0
+    )
+    errors = capsys.readouterr().err
+    for flag in ("--torch", "--tensorflow", "--train", "--deterministic"):
+        assert f"{flag} has no effect" in errors
+    assert calls.trained[0][0] == Path("results/5")
+    assert main(["learn", "config.yaml", "--tourch"]) == 2
+    assert main(["learn", "--help"]) == 0
+    assert "--max-lifetime-restarts" in capsys.readouterr().out
+
+
+def test_the_editor_is_one_game(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "config.yaml", "--num-envs=2"]) == 2
+    assert "name a build with --env, or leave --num-envs out" in capsys.readouterr().err
+    Path("config.yaml").write_text("behaviors: {A: {}}\nenv_settings: {num_envs: 8}")
+    assert main(["learn", "config.yaml"]) == 0
+    config = calls.trained[0][1]
+    assert config.unity is not None
+    assert config.unity.games == 1
+    assert "num_envs is 8 and no game is named" in capsys.readouterr().err
+
+
+def test_nothing_is_made_for_settings_that_are_refused(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("config.yaml").write_text("behaviors: {A: {trainer_type: sac}, B: {trainer_type: poca}}")
+    assert main(["learn", "config.yaml"]) == 2
+    assert "not yet in entrain: trainer_type sac (behaviors.A); trainer_type poca" in (
+        capsys.readouterr().err
+    )
+    assert not Path("results").exists()
+    assert not calls.trained
+
+
+def test_without_a_file_every_behaviour_gets_the_defaults(calls: Calls) -> None:
+    assert main(["learn"]) == 0
+    assert list(calls.trained[0][1].policies) == ["*"]

@@ -1,0 +1,137 @@
+"""`entrain learn`: mlagents-learn's command, which trains in results/RUN_ID.
+
+It decides what the run begins with, as mlagents-learn does; the training is that of every run.
+"""
+
+import json
+import logging
+import random
+from dataclasses import replace
+from pathlib import Path
+
+from entrain.app import commands
+from entrain.app.evaluation_options import EvaluationOptions
+from entrain.config.load import load_config
+from entrain.config.run import RunConfig
+from entrain.errors import ConfigError, EntrainError
+from entrain.run.checkpoint import CheckpointStore
+from entrain.run.folder import RunFolder
+from entrain.unity.stock_file import StockFile
+from entrain.unity.stock_run import StockRun
+from entrain.unity.translation import translate
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SEED = 9999
+"""A seed that nobody gave is drawn from 0 to this."""
+
+_ENDLESS_S = 10 * 365 * 24 * 3600.0
+
+
+def learn(file: StockFile, *, deterministic: bool) -> int:
+    """Train, go on, or act without learning, as the settings ask; returns the exit code.
+
+    Args:
+        file: of ML-Agents settings, with what the command line changed.
+        deterministic: acting without learning, take the most likely actions.
+    """
+    asked = file.run.checkpoint_settings
+    file = _with_a_game_for_each(file)
+    seed = random.randint(0, LARGEST_SEED)
+    translation = translate(file, seed=seed)
+    config = translation.config
+    path = Path(config.runs_directory, config.name)
+    _require_run(path, file.run)
+    for note in translation.notes:
+        logger.info("%s", note)
+    if asked.inference:
+        return _act(path, config, deterministic=deterministic or _is_deterministic(file.run))
+    if deterministic:
+        logger.warning("--deterministic has no effect without --inference: learning explores")
+    if asked.resume:
+        return _go_on(path, config, has_seed=file.run.env_settings.seed >= 0)
+    return _begin(path, config)
+
+
+def _with_a_game_for_each(file: StockFile) -> StockFile:
+    """The settings with one game, if none is named that could be started more often.
+
+    Raises:
+        ConfigError: the command line asks for more; a file may be meant for a build as well.
+    """
+    asked = file.run.env_settings
+    if asked.num_envs == 1 or asked.env_path is not None:
+        return file
+    place = file.place(("env_settings", "num_envs"))
+    words = f"num_envs is {asked.num_envs} and no game is named, so the Editor's one is waited for"
+    if place.startswith("--"):
+        raise ConfigError(f"{place}: {words}; name a build with --env, or leave {place} out")
+    logger.warning("%s: %s", place, words)
+    one = asked.model_copy(update={"num_envs": 1})
+    return replace(file, run=file.run.model_copy(update={"env_settings": one}))
+
+
+def _require_run(path: Path, run: StockRun) -> None:
+    """ConfigError if the folder holds a run that would be overwritten, or none to go on with."""
+    asked = run.checkpoint_settings
+    if asked.inference and not asked.resume:
+        raise ConfigError(
+            "--inference acts with policies that were trained; add --resume, with the --run-id "
+            "of their run"
+        )
+    if asked.resume:
+        if not (path / "config.yaml").is_file():
+            raise ConfigError(
+                f"there is no run of entrain in {path} to resume; give the --run-id of one, or "
+                "leave --resume out to begin it"
+            )
+    elif path.is_dir() and any(path.iterdir()) and not asked.force:
+        raise ConfigError(
+            f"{path} holds an earlier run; go on with it with --resume, overwrite it with "
+            "--force, or give another --run-id"
+        )
+
+
+def _begin(path: Path, config: RunConfig) -> int:
+    folder, is_new = RunFolder.named(path.parent, path.name)
+    try:
+        with folder.lock() as lock:
+            if not is_new:
+                folder.clear()
+            return commands.train_in(folder, config, lock, restored=None)
+    except EntrainError:
+        if is_new:
+            folder.remove_if_nothing_came_of_it()
+        raise
+
+
+def _go_on(path: Path, config: RunConfig, *, has_seed: bool) -> int:
+    """Resume with the settings that are given now, but for a seed that nobody gave."""
+    folder = RunFolder.existing(path)
+    if not has_seed:
+        seed = load_config(folder.config, []).seed
+        config = config.model_copy(update={"seed": seed})
+    with folder.lock() as lock:
+        store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
+        restored = store.load_newest()
+        logger.info("going on from %s", restored.path)
+        return commands.train_in(folder, config, lock, restored=restored)
+
+
+def _is_deterministic(run: StockRun) -> bool:
+    trainers = [*run.behaviors.values(), run.default_settings]
+    return any(it.network_settings.deterministic for it in trainers if it is not None)
+
+
+def _act(path: Path, config: RunConfig, *, deterministic: bool) -> int:
+    """Let the policies of the run in `path` act until Ctrl+C."""
+    settings = {
+        "unity": config.unity.model_dump(mode="json") if config.unity else None,
+        "simulators": config.simulators.model_dump(mode="json"),
+        "device": config.device,
+    }
+    return commands.evaluate(
+        path,
+        [f"{name}={json.dumps(value)}" for name, value in settings.items()],
+        EvaluationOptions(episodes=10**9, deterministic=deterministic, max_seconds=_ENDLESS_S),
+    )
