@@ -141,12 +141,10 @@ def test_inference_acts_until_it_is_stopped(
 def test_flags_may_be_cut_short_and_old_ones_are_named(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        main(["learn", "config.yaml", "--run=5", "--torch", "--tensorflow", "--train", "--determ"])
-        == 0
-    )
+    old = ["--torch", "--tensorflow", "--train"]
+    assert main(["learn", "config.yaml", "--run=5", "--determ", *old]) == 0
     errors = capsys.readouterr().err
-    for flag in ("--torch", "--tensorflow", "--train", "--deterministic"):
+    for flag in (*old, "--deterministic"):
         assert f"{flag} has no effect" in errors
     assert calls.trained[0][0] == Path("results/5")
     assert main(["learn", "config.yaml", "--tourch"]) == 2
