@@ -13,6 +13,8 @@ from entrain.unity.conversion import native_yaml
 from entrain.unity.stock_file import load_stock
 from entrain.unity.translation import Translation, translate
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 STOCK = Path(__file__).parent / "stock"
 
 
