@@ -53,10 +53,6 @@ MISSING = {
         "reward signal gail (behaviors.Pyramids)",
         "behavioral_cloning (behaviors.Pyramids)",
     ],
-    "ppo/3DBall_randomize": [
-        "a sampler (environment_parameters.mass)",
-        "a sampler (environment_parameters.scale)",
-    ],
     "ppo/Sorter_curriculum": ["a curriculum (environment_parameters.num_tiles)"],
     "ppo/WallJump_curriculum": [
         "a curriculum (environment_parameters.big_wall_height)",

@@ -6,10 +6,19 @@ from typing import Any
 import pytest
 
 from entrain.cli import main
+from entrain.config.environment_parameters import (
+    CompletionConfig,
+    CurriculumConfig,
+    GaussianSampler,
+    MultirangeSampler,
+    UniformSampler,
+)
 from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.unity.conversion import native_yaml
+from entrain.unity.draft import Draft
+from entrain.unity.parameter_translation import translate_parameters
 from entrain.unity.stock_file import load_stock
 from entrain.unity.translation import Translation, translate
 
@@ -49,7 +58,8 @@ def test_3dball_means_exactly_this() -> None:
                 "image_features": 128,
                 "entity_features": 128,
             },
-            "action": {"clip": 3.0},
+            "action": {"clip": 3.0, "max_log_sigma_sq": 40.0},
+            "normalize_values": False,
             "normalize_observations": True,
             "observation_clip": 5.0,
             "entropy": {
@@ -161,13 +171,38 @@ def test_without_a_file_every_behaviour_has_the_defaults() -> None:
     assert config.policies["*"].rollout_steps == 10240
 
 
-def test_parameters_may_be_numbers(tmp_path: Path) -> None:
-    config = translated(
-        tmp_path,
-        "behaviors: {A: {}}\nenvironment_parameters: {gravity: 9.81, b.c: {sampler_type: constant, "
-        "sampler_parameters: {value: 2}}}",
-    ).config
-    assert config.environment_parameters == {"gravity": 9.81, "b.c": 2.0}
+def test_parameters_may_be_numbers_and_samplers(tmp_path: Path) -> None:
+    text = """
+behaviors: {A: {}}
+environment_parameters:
+  gravity: 9.81
+  b.c: {sampler_type: constant, sampler_parameters: {value: 2}}
+  mass: {sampler_type: uniform, sampler_parameters: {min_value: "0.5", max_value: 10}}
+  wind: {sampler_type: gaussian, sampler_parameters: {mean: 3, st_dev: 0.3, seed: 7}}
+  size: {sampler_type: multirangeuniform, sampler_parameters: {intervals: [[7, 10], [15, 20]]}}
+"""
+    assert translated(tmp_path, text).config.environment_parameters == {
+        "gravity": 9.81,
+        "b.c": 2.0,
+        "mass": UniformSampler(low=0.5, high=10.0),
+        "wind": GaussianSampler(mean=3.0, standard_deviation=0.3, seed=7),
+        "size": MultirangeSampler(intervals=((7.0, 10.0), (15.0, 20.0))),
+    }
+
+
+def test_a_curriculum_has_the_same_lessons_and_the_last_ones_criteria_are_left_out() -> None:
+    file = load_stock(STOCK / "ppo/WallJump_curriculum.yaml", {})
+    draft = Draft()
+    translate_parameters(draft, file.run.environment_parameters)
+    lessons = CurriculumConfig.model_validate(
+        draft.values["environment_parameters"]["big_wall_height"]
+    ).lessons
+    assert [lesson.name for lesson in lessons] == ["Lesson0", "Lesson1", "Lesson2", "Lesson3"]
+    assert lessons[1].value == UniformSampler(low=4.0, high=7.0)
+    assert lessons[1].completion == CompletionConfig(
+        behaviour="BigWallJump", measure="progress", threshold=0.3, min_episodes=100
+    )
+    assert (lessons[3].value, lessons[3].completion) == (8.0, None)
 
 
 def test_checkpoints_that_behaviours_want_at_different_times(tmp_path: Path) -> None:

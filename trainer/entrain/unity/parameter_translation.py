@@ -1,11 +1,21 @@
 """What ML-Agents' `environment_parameters` mean in ours."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from entrain.config.source import OptionPath
 from entrain.unity.draft import Draft
-from entrain.unity.stock_parameters import StockConstant, StockCurriculum, StockParameter
+from entrain.unity.stock_parameters import (
+    StockConstant,
+    StockCriteria,
+    StockCurriculum,
+    StockGaussian,
+    StockLesson,
+    StockMultiRange,
+    StockParameter,
+    StockUniform,
+    StockValue,
+)
 
 _GROUP: Final = "environment_parameters"
 
@@ -14,14 +24,59 @@ def translate_parameters(draft: Draft, parameters: Mapping[str, StockParameter])
     """Set `environment_parameters` in the draft."""
     for name, parameter in parameters.items():
         path: OptionPath = (_GROUP, name)
-        if isinstance(parameter, StockConstant):
-            draft.set(path, parameter.sampler_parameters.value, "a constant sampler")
+        if isinstance(parameter, StockCurriculum):
+            draft.set(path, _curriculum(parameter), "")
         else:
-            draft.set(path, parameter, _GROUP)
+            draft.set(path, _value(parameter), "" if _is_sampler(parameter) else _GROUP)
 
 
 def missing_form(parameter: StockParameter) -> str:
     """What the parameter needs and is not built yet; "" if nothing."""
-    if isinstance(parameter, StockConstant | int | float):
-        return ""
-    return "curriculum" if isinstance(parameter, StockCurriculum) else "sampler"
+    is_curriculum = isinstance(parameter, StockCurriculum) and len(parameter.curriculum) > 1
+    return "curriculum" if is_curriculum else ""
+
+
+def _is_sampler(parameter: StockValue) -> bool:
+    return not isinstance(parameter, int | float)
+
+
+def _value(value: StockValue) -> Any:
+    """A number or a sampler."""
+    match value:
+        case StockUniform(sampler_parameters=asked):
+            sampler = {"kind": "uniform", "low": asked.min_value, "high": asked.max_value}
+        case StockGaussian(sampler_parameters=asked):
+            sampler = {
+                "kind": "gaussian",
+                "mean": asked.mean,
+                "standard_deviation": asked.st_dev,
+            }
+        case StockMultiRange(sampler_parameters=asked):
+            sampler = {"kind": "multirange", "intervals": [list(each) for each in asked.intervals]}
+        case StockConstant(sampler_parameters=asked):
+            return asked.value
+        case number:
+            return number
+    # -1 numbers samplers from the run's seed on, as is done here without one.
+    return sampler if asked.seed < 0 else {**sampler, "seed": asked.seed}
+
+
+def _curriculum(asked: StockCurriculum) -> dict[str, Any]:
+    *earlier, last = asked.curriculum
+    lessons = [_lesson(each, each.completion_criteria) for each in earlier]
+    return {"kind": "curriculum", "lessons": [*lessons, _lesson(last, None)]}
+
+
+def _lesson(asked: StockLesson, criteria: StockCriteria | None) -> dict[str, Any]:
+    lesson = {"name": asked.name, "value": _value(asked.value)}
+    if criteria is None:
+        return lesson
+    completion = {
+        "behaviour": criteria.behavior,
+        "measure": criteria.measure,
+        "threshold": criteria.threshold,
+        "min_episodes": criteria.min_lesson_length,
+        "smoothing": criteria.signal_smoothing,
+        "require_reset": criteria.require_reset,
+    }
+    return {**lesson, "completion": completion}

@@ -1,7 +1,7 @@
 """What the ML-Agents settings of one behaviour mean in the options of a policy.
 
-Numbers that ML-Agents has no key for are those of mlagents-learn 1.1.0: docs/mlagents.md says why
-each is what it is.
+Numbers that ML-Agents has no key for are those of mlagents-learn 1.1.0: docs/mlagents-numerics.md
+says what each does.
 """
 
 from typing import Final
@@ -18,6 +18,7 @@ FINAL_BETA: Final = 1e-5
 ADAM_EPSILON: Final = 1e-8
 OBSERVATION_CLIP: Final = 5.0
 ACTION_CLIP: Final = 3.0
+MAX_LOG_SIGMA_SQ: Final = 40.0
 ENTITY_FEATURES: Final = 128
 ENTITY_HEADS: Final = 4
 
@@ -36,9 +37,11 @@ def translate_trainer(draft: Draft, behaviour: str, trainer: StockPPOTrainer) ->
         ("policy_lag", int(trainer.threaded), "threaded"),
         ("normalize_observations", network.normalize, "network_settings.normalize"),
         ("observation_clip", OBSERVATION_CLIP, _OWN),
+        ("normalize_values", False, _OWN),
         ("normalize_rewards", False, _OWN),
         ("reward_scale", extrinsic.strength, "reward_signals.extrinsic.strength"),
         ("action.clip", ACTION_CLIP, _OWN),
+        ("action.max_log_sigma_sq", MAX_LOG_SIGMA_SQ, "as good as no bound, as mlagents-learn"),
     ):
         draft.set(path, value, remark, within=policy)
     _translate_network(draft, policy, trainer)
