@@ -30,7 +30,7 @@ async def test_state_does_not_grow_with_names(
         assert abs(await size_after(120) - before) < 2000
         assert run._participants.counters["sessions_joined"] == 121
         # Sessions of those who are gone are forgotten when somebody joins.
-        assert len(run._front._sessions._by_id) < 100
+        assert len(run._front._fronts["native"]._sessions._by_id) < 100
 
 
 @pytest.mark.hostile
