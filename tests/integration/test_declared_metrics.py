@@ -12,6 +12,7 @@ from toy_environments import DiscreteBandit, Endless, Toy
 
 CONFIG = """
 server: {{address: "unix:{socket}", lockstep: true}}
+environment_parameters: {parameters}
 policies:
   toy:
     total_steps: 128
@@ -20,6 +21,8 @@ policies:
     entropy: {entropy}
     ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 1}}
 """
+
+CURRICULUM = "{wind: {kind: curriculum, lessons: [{name: only, value: 1}]}}"
 
 
 def continuous(*, episode_steps: int = 7) -> Toy:
@@ -42,12 +45,17 @@ async def written(
     memory: str = "none",
     distribution: str = "gaussian",
     entropy: str = "{}",
+    parameters: str = "{}",
 ) -> set[str]:
     """The names in metrics.csv of a short run."""
     folder.mkdir()
     config = config_from(
         CONFIG.format(
-            socket=folder / "s", memory=memory, distribution=distribution, entropy=entropy
+            socket=folder / "s",
+            memory=memory,
+            distribution=distribution,
+            entropy=entropy,
+            parameters=parameters,
         ),
         folder,
     )
@@ -67,7 +75,7 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
     names = {
         "feed-forward": await written(tmp_path / "a", continuous()),
         "no episode ends": await written(tmp_path / "b", continuous(episode_steps=10**6)),
-        "LSTM": await written(tmp_path / "c", continuous(), memory="lstm"),
+        "LSTM": await written(tmp_path / "c", continuous(), memory="lstm", parameters=CURRICULUM),
         "squashed": await written(tmp_path / "d", continuous(), distribution="squashed_gaussian"),
         "categorical": await written(tmp_path / "e", choices()),
         "entropy critic": await written(

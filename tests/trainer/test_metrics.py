@@ -28,7 +28,7 @@ def test_no_two_metrics_have_one_name() -> None:
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_each_is_declared_in_whole_sentences(metric: Metric) -> None:
-    assert re.fullmatch(r"[a-z]+/[a-z_0-9]+(/N)?", metric.name)
+    assert re.fullmatch(r"[a-z]+/[a-z_0-9]+(/N|/NAME)?", metric.name)
     for text in (metric.meaning, metric.remedy):
         assert re.match(r"[A-Z0-9`]", text), text
         assert text.endswith("."), text

@@ -73,6 +73,7 @@ class FakeEpisodes:
     """Two episodes end with each rollout."""
 
     num_closed = 0
+    num_batches = 0
     longest_running = 0
 
     def __init__(self) -> None:

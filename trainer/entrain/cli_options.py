@@ -80,6 +80,16 @@ BehaviourName = Annotated[
         metavar="NAME", help="Whose episodes are waited for; without it, those of all policies."
     ),
 ]
+Lessons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lesson",
+        metavar="PARAMETER=LESSON",
+        help="Play with this lesson of an environment parameter, by name or number from 1, instead "
+        "of the one that the run has reached. May be repeated.",
+        show_default=False,
+    ),
+]
 LaunchCommand = Annotated[
     str | None,
     typer.Option(

@@ -11,11 +11,13 @@ Better: TypeAlias = Literal["more is better", "less is better", "neither more no
 NEITHER: Better = "neither more nor less is better"
 EACH = "N"
 """Stands for a number in the name of a metric that there is one of for each action dimension."""
+EACH_NAME = "NAME"
+"""Stands for a name that users choose."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One number that is measured with every update, or one for each action dimension."""
+    """One number that is measured with every update, or one for each dimension or name."""
 
     name: str
     """As in metrics.csv and TensorBoard; `policy/sigma/N` is `policy/sigma/0`, `/1` and so on."""
@@ -42,20 +44,22 @@ class Metric:
 
     @property
     def is_family(self) -> bool:
-        """Whether there is one for each action dimension."""
-        return self.name.endswith(f"/{EACH}")
+        """Whether there is one for each action dimension, or for each name."""
+        return self.name.endswith((f"/{EACH}", f"/{EACH_NAME}"))
 
     @property
     def prefix(self) -> str:
-        """The part of the name before the number, for a family of metrics."""
-        return self.name.removesuffix(EACH)
+        """The part of the name before the number or name, for a family of metrics."""
+        return self.name.removesuffix(EACH_NAME).removesuffix(EACH)
 
-    def of(self, dimension: int) -> str:
-        """Returns the name of one member of a family."""
-        return f"{self.prefix}{dimension}"
+    def of(self, member: int | str) -> str:
+        """Returns the name of one member of a family: of a dimension, or of a name."""
+        return f"{self.prefix}{member}"
 
     def has_name(self, name: str) -> bool:
         """Whether `name` is this metric or, if it is a family, one of its members."""
+        if self.name.endswith(f"/{EACH_NAME}"):
+            return name.startswith(self.prefix) and name != self.prefix
         if self.is_family:
             return name.startswith(self.prefix) and name.removeprefix(self.prefix).isdecimal()
         return name == self.name

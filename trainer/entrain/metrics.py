@@ -102,6 +102,17 @@ REWARD_PER_STEP = Metric(
     "look at `rollout/episode_return_mean`: more a step may mean that episodes are shorter.",
 )
 
+LESSONS_COMPLETED = Metric(
+    name="environment/lessons_completed/NAME",
+    unit="lessons",
+    shown=".0f",
+    meaning="How many lessons of the environment parameter NAME are completed: its curriculum is "
+    "in the lesson after these.",
+    remedy="If it stays where it is, the threshold of that lesson is not reached: compare it with "
+    "`rollout/episode_return_mean`.",
+    when="for each parameter with a curriculum",
+)
+
 LOSS_POLICY = Metric(
     name="loss/policy",
     shown=".4f",

@@ -1,5 +1,7 @@
 """Returns and lengths of episodes: who ends, who is forgotten, and that a take empties the log."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -112,8 +114,13 @@ def test_finished_episodes_are_reported_by_hand() -> None:
 class Watcher:
     """Remembers what it is told; each slot's simulator is called after it."""
 
+    due = sys.maxsize
+
     def __init__(self) -> None:
         self.noted: list[ClosedEpisodes] = []
+
+    def reach(self, env_steps: int) -> None:
+        raise AssertionError(env_steps)
 
     def simulators_of(self, slot: Int64Array) -> Names:
         return np.array([f"sim-{it}" for it in slot], np.object_)

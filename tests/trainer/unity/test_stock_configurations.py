@@ -53,11 +53,6 @@ MISSING = {
         "reward signal gail (behaviors.Pyramids)",
         "behavioral_cloning (behaviors.Pyramids)",
     ],
-    "ppo/Sorter_curriculum": ["a curriculum (environment_parameters.num_tiles)"],
-    "ppo/WallJump_curriculum": [
-        "a curriculum (environment_parameters.big_wall_height)",
-        "a curriculum (environment_parameters.small_wall_height)",
-    ],
 }
 """{file: the parts that it needs and are not built}; of sac and poca, those with more than one."""
 

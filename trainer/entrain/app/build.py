@@ -18,7 +18,6 @@ from entrain.algorithms.weights import load_weights
 from entrain.app.launcher import Launcher, plan
 from entrain.config.environment_parameters import (
     EnvironmentParameter,
-    curricula,
     values_at,
     with_seeds,
 )
@@ -68,17 +67,18 @@ def make_participants(config: RunConfig, on_new: Opener, *, prepare: Preparation
         on_new=on_new,
         prepare=prepare,
     )
-    return _make_participants(config, behaviours)
+    return _make_participants(config, behaviours, {})
 
 
 def make_evaluation_participants(
-    config: RunConfig, policies: Mapping[str, ActorCritic]
+    config: RunConfig, policies: Mapping[str, ActorCritic], lessons: Mapping[str, int]
 ) -> Participants:
     """Makes the participants of an evaluation, whose specs must be those that policies had.
 
     Args:
         config: of the run.
         policies: {behaviour: its policy}.
+        lessons: {environment parameter: index of its lesson, from 0}.
     """
     behaviours = Behaviours(
         config.server,
@@ -86,26 +86,25 @@ def make_evaluation_participants(
         policies=tuple(policies),
     )
     behaviours.admit([policy.spec for policy in policies.values()], who="the evaluation")
-    return _make_participants(config, behaviours)
+    return _make_participants(config, behaviours, lessons)
 
 
-def _make_participants(config: RunConfig, behaviours: Behaviours) -> Participants:
-    for name, curriculum in curricula(config.environment_parameters).items():
-        if len(curriculum.lessons) > 1:
-            raise ConfigError(
-                f"environment_parameters.{name} has several lessons, and no run moves from one to "
-                "the next yet; give it a number or a sampler"
-            )
-    parameters: Mapping[str, EnvironmentParameter] = config.environment_parameters
-    if config.unity is not None:
-        parameters = with_seeds(parameters, config.seed)
+def _make_participants(
+    config: RunConfig, behaviours: Behaviours, lessons: Mapping[str, int]
+) -> Participants:
     return Participants(
         config.server,
         behaviours,
         seed=config.seed,
         expect=expected_simulators(config),
-        environment_parameters=values_at(parameters, {}),
+        environment_parameters=values_at(environment_parameters(config), lessons),
     )
+
+
+def environment_parameters(config: RunConfig) -> Mapping[str, EnvironmentParameter]:
+    """Returns those of a run; for games, which draw by themselves, every sampler has a seed."""
+    parameters: Mapping[str, EnvironmentParameter] = config.environment_parameters
+    return parameters if config.unity is None else with_seeds(parameters, config.seed)
 
 
 def make_front(config: RunConfig, participants: Participants, *, run_id: str) -> Front:

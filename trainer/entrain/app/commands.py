@@ -25,6 +25,7 @@ from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.launcher import Launcher
+from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepare_process
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.starting import config_to_use, newest_if_any
@@ -109,7 +110,8 @@ def evaluate(
     restored = _load_newest(folder, config, purpose="evaluating")
     policies = load_policies(config, restored)
     prepare_process(threads=config.threads)
-    participants = make_evaluation_participants(config, policies)
+    lessons = lessons_to_play(config, restored, options.lessons)
+    participants = make_evaluation_participants(config, policies, lessons)
     with stop_on_signals("ending the evaluation") as request:
         front = make_front(config, participants, run_id=f"{folder.name}-evaluation")
         evaluation = EvaluationRun(config, policies, participants, front, options)

@@ -1,10 +1,11 @@
-"""Writes each episode of one policy into the run's table of episodes."""
+"""Passes each episode of one policy on: to the run's table of episodes, and to its curricula."""
 
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from entrain.rollout.curricula import NEVER, Curricula
 from entrain.rollout.episodes import ClosedEpisodes, Names
 from entrain.run.episode_table import EpisodeRows, EpisodeTable
 from entrain.serving.participants import Participants
@@ -23,14 +24,40 @@ class EpisodeWatch:
         behaviour: str,
         participants: Participants,
         table: EpisodeTable,
+        curricula: Curricula,
         *,
+        total_steps: int,
+        num_batches: Callable[[], int],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Watch the agents of `behaviour`; `clock` gives seconds since 1970."""
+        """Watch the agents of one behaviour.
+
+        Args:
+            behaviour: its name.
+            participants: of the run.
+            table: for a row of each episode.
+            curricula: of the run.
+            total_steps: of the policy.
+            num_batches: how many batches it has had.
+            clock: seconds since 1970.
+        """
+        self.total_steps = total_steps
+        self.due = NEVER
+        self._num_batches = num_batches
+        self._curricula = curricula
         self._behaviour = behaviour
         self._participants = participants
         self._table = table
         self._clock = clock
+
+    @property
+    def num_batches(self) -> int:
+        """See `rollout.curricula.Follower`."""
+        return self._num_batches()
+
+    def reach(self, env_steps: int) -> None:
+        """The policy has had so many env steps, which are `due`."""
+        self._curricula.reach(self._behaviour, env_steps)
 
     def simulators_of(self, slot: Int64Array) -> Names:
         """Returns the names of the simulators whose agents have these slots [N] now."""
@@ -50,3 +77,4 @@ class EpisodeWatch:
                 wall_time=self._clock(),
             )
         )
+        self._curricula.note(self._behaviour, episodes)

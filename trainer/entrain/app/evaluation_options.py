@@ -27,6 +27,9 @@ class EvaluationOptions:
     behaviour: str | None = None
     """Whose episodes count; None: those of all."""
 
+    lessons: tuple[str, ...] = ()
+    """PARAMETER=LESSON, by name or number from 1; without, those that the run has reached."""
+
     @property
     def steps_allowed(self) -> int:
         """Of all agents of a behaviour together."""

@@ -32,6 +32,7 @@ metrics.csv and TensorBoard have it, in TensorBoard as a histogram where that wa
 
 _GROUPS = {
     "rollout": "What agents experienced",
+    "environment": "How far curricula came",
     "loss": "What an update minimises",
     "policy": "How the policy changes",
     "entropy": "The weight of entropy",

@@ -28,6 +28,7 @@ from entrain.app.build import (
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.app.evaluation_results import EvaluationResult, PolicyResult
+from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepare_process
 from entrain.app.recordings import ONE_COPY, Recordings
 from entrain.app.signals import stop_on_signals
@@ -73,7 +74,8 @@ def play(
     policies = (_untrained if look.untrained else load_policies)(config, restored)
     _require_behaviour(options.behaviour, policies)
     prepare_process(threads=config.threads)
-    participants = make_evaluation_participants(config, policies)
+    lessons = lessons_to_play(config, restored, options.lessons)
+    participants = make_evaluation_participants(config, policies, lessons)
     environment_of = _environment_of(recordings)
     with stop_on_signals("ending the play") as request:
         front = make_front(config, participants, run_id=f"{folder.name}-play")

@@ -13,6 +13,7 @@ from entrain.app.episode_watch import EpisodeWatch
 from entrain.app.run_clock import RunClock
 from entrain.config.run import RunConfig
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
+from entrain.rollout.curricula import Curricula
 from entrain.rollout.return_statistics import WINDOW, ReturnStatistics
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
 from entrain.run.episode_table import EpisodeTable
@@ -25,7 +26,7 @@ from entrain.run.quantities import duration
 from entrain.run.summary import Outcome, PolicySummary, RunSummary, describe_sessions, software
 from entrain.serving.participants import Participants
 from entrain.stopwatch import Shares
-from entrain.trainer import EpisodeSource, Update
+from entrain.trainer import EpisodeSource, Trainer, Update
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ class Reporting:
     """Writes and shows what a run measures. Owned by the event loop; open while the run is."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, display: Display, participants: Participants
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        display: Display,
+        participants: Participants,
+        curricula: Curricula,
     ) -> None:
         """Report nothing yet.
 
@@ -46,11 +52,13 @@ class Reporting:
             folder: holds the files of metrics.
             display: shows how the run goes.
             participants: counts simulators, agents and the time spent on their messages.
+            curricula: of environment parameters.
         """
         self._config = config
         self._folder = folder
         self._display = display
         self._participants = participants
+        self._curricula = curricula
         self._metrics = MetricsWriter(folder)
         self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
         self._messages = Shares()
@@ -114,11 +122,22 @@ class Reporting:
             policies=policies,
             counters=counters,
             lost=self.losses,
+            lessons=self._curricula.lessons,
         )
 
-    def watch(self, behaviour: str) -> EpisodeWatch:
-        """Returns what writes the episodes of `behaviour`."""
-        return EpisodeWatch(behaviour, self._participants, self._episodes)
+    def watch(self, trainer: Trainer) -> None:
+        """Write the episodes of a new trainer, and let curricula see them."""
+        name, episodes = trainer.behaviour, trainer.episodes
+        watch = EpisodeWatch(
+            name,
+            self._participants,
+            self._episodes,
+            self._curricula,
+            total_steps=trainer.total_steps,
+            num_batches=lambda: episodes.num_batches,
+        )
+        episodes.watch(watch)
+        self._curricula.follow(name, watch)
 
     def write_episodes(self) -> None:
         """Write the episodes that are over: before a checkpoint that counts them, and often."""
@@ -132,7 +151,7 @@ class Reporting:
             seconds: wall-clock time of the run.
         """
         messages = self._messages.since_last(asdict(self._participants.timings), now_s=seconds)
-        metrics = {**update.metrics, **messages, SECONDS.name: seconds}
+        metrics = {**update.metrics, **messages, **self._curricula.metrics, SECONDS.name: seconds}
         progress = update.progress
         statistics = self._participants.statistics.take(update.behaviour)
         self._metrics.write(update.behaviour, progress.env_steps, metrics, statistics)
@@ -141,12 +160,23 @@ class Reporting:
             progress=progress,
             total_steps=update.total_steps,
             statistics={name: each.value for name, each in statistics.items()},
+            lessons=self._curricula.lessons,
         )
         self._display.update(update.behaviour, row)
         self._rows[update.behaviour] = row
         self._warn_of_no_ends(update, row)
         for warning in update.warnings:
             logger.warning("policy '%s', %s", update.behaviour, warning)
+
+    def warn_of_awaited(self) -> None:
+        """Log which lessons cannot end, because nobody has brought the behaviour that decides."""
+        for parameter, behaviour in self._curricula.awaited().items():
+            logger.warning(
+                "the lesson of environment parameter '%s' is over by what behaviour '%s' does, and "
+                "no simulator has brought that yet",
+                parameter,
+                behaviour,
+            )
 
     def _warn_of_no_ends(self, update: Update, row: DisplayRow) -> None:
         """Say once that no episode has ended for so long that there may be no ends."""

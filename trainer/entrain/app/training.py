@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from entrain.app.build import (
     checked,
+    environment_parameters,
     listened_on,
     make_front,
     make_participants,
@@ -41,6 +42,7 @@ from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import NoSimulatorError, TrainingDivergedError, ungrouped
 from entrain.policy.actor_critic import ActorCritic
+from entrain.rollout.curricula import Curricula
 from entrain.run.checkpoint import Loaded
 from entrain.run.display import Display
 from entrain.run.folder import RunFolder
@@ -100,7 +102,10 @@ class TrainingRun:
         self._checkpointing = make_checkpointing(
             config.checkpoints, folder, keeper or Unkept(), restored
         )
-        self._reporting = Reporting(config, folder, display, self._participants)
+        self._curricula = Curricula(
+            environment_parameters(config), self._participants.parameters.update
+        )
+        self._reporting = Reporting(config, folder, display, self._participants, self._curricula)
         self._over = asyncio.Event()
         self._is_complete = False
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
@@ -208,8 +213,7 @@ class TrainingRun:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
         self._trainers.make_all([behaviour.spec for behaviour in behaviours])
         for behaviour in behaviours:
-            episodes = self.trainers[behaviour.name].episodes
-            episodes.watch(self._reporting.watch(behaviour.name))
+            self._reporting.watch(self.trainers[behaviour.name])
         self._tasks.add(behaviours)
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
@@ -240,6 +244,7 @@ class TrainingRun:
             if self._participants.has_begun and not had_begun:
                 had_begun = True
                 self._trainers.warn_of_missing()
+                self._reporting.warn_of_awaited()
             self._show()
             self._checkpointing.look()
             self._save_if_due()
@@ -291,6 +296,7 @@ class TrainingRun:
             "participants": self._participants.state(),
             "front": self._front.state(),
             "policies": policies,
+            "curricula": self._curricula.state(),
         }
 
     def _load_state(self, restored: Loaded) -> None:
@@ -299,6 +305,8 @@ class TrainingRun:
         self._participants.load_state(state["participants"])
         self._front.load_state(state["front"])
         self._trainers.load_state(state["policies"])
+        if "curricula" in state:  # of before there were any, a checkpoint has none
+            self._curricula.load_state(state["curricula"])
         self._clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
         self._reporting.resume_at(

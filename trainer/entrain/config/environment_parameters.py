@@ -127,8 +127,8 @@ class CompletionConfig(Options):
     mean return; the first one before is 0. It is computed whenever episodes end."""
 
     require_reset: bool = False
-    """true: episodes that began before the next lesson do not count for it, and games that can be
-    reset are reset. false: every episode that ends counts."""
+    """true: episodes that began before simulators knew of the next lesson do not count for it.
+    false: every episode that ends counts. Episodes are played to their end in both."""
 
     @model_validator(mode="after")
     def _check(self) -> "CompletionConfig":
@@ -145,7 +145,7 @@ class LessonConfig(Options):
     name: str = Field(
         min_length=1, json_schema_extra={"patternErrorMessage": "text that is not empty"}
     )
-    """For people."""
+    """For people: in the log, the report and the option `--lesson`."""
 
     value: _Value
     """What the parameter is during the lesson: a number or a sampler."""
@@ -237,3 +237,17 @@ def values_at(
         name: it.lessons[lessons.get(name, 0)].value if isinstance(it, CurriculumConfig) else it
         for name, it in parameters.items()
     }
+
+
+def in_words(value: Value) -> str:
+    """`9.81`, or `uniform from 8 to 12`."""
+    match value:
+        case UniformSampler():
+            return f"uniform from {value.low:g} to {value.high:g}"
+        case GaussianSampler():
+            return f"gaussian around {value.mean:g} with deviation {value.standard_deviation:g}"
+        case MultirangeSampler():
+            ranges = (f"{low:g} to {high:g}" for low, high in value.intervals)
+            return f"uniform from {', '.join(ranges)}"
+        case _:
+            return f"{value:g}"

@@ -4,6 +4,7 @@ Returns are sums of raw rewards: not discounted, not scaled, whatever learning d
 Everything is an array indexed by slot; a batch costs the same statements at any size.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,9 +54,19 @@ class ClosedEpisodes:
     simulators: Names
     """[N] whose agent it was."""
 
+    began: Int64Array
+    """[N] how many batches the policy had had when it began."""
+
 
 class EpisodeWatcher(Protocol):
     """Is told of each episode of a policy."""
+
+    due: int
+    """Env steps at which it wants to be told that they are reached."""
+
+    def reach(self, env_steps: int) -> None:
+        """The policy has had so many env steps, which are `due`."""
+        ...
 
     def simulators_of(self, slot: Int64Array) -> Names:
         """Returns the names of the simulators whose agents have these slots [N] now."""
@@ -68,6 +79,11 @@ class EpisodeWatcher(Protocol):
 
 class NoWatcher:
     """Nobody watches."""
+
+    due = sys.maxsize
+
+    def reach(self, env_steps: int) -> None:
+        """Is never called."""
 
     def simulators_of(self, slot: Int64Array) -> Names:
         """Returns empty names."""
@@ -88,9 +104,12 @@ class EpisodeLog:
         self.statistics = ReturnStatistics()
         self.num_closed = 0
         """Episodes that ended or were dropped."""
+        self.num_batches = 0
+        """Whose outcomes were recorded."""
         self._watcher: EpisodeWatcher = NoWatcher()
         self._return = np.zeros(0, np.float64)
         self._length = np.zeros(0, np.int64)
+        self._began = np.zeros(0, np.int64)
         self._is_running = np.zeros(0, np.bool_)
         self._simulator: Names = np.zeros(0, np.object_)
         self._ended_returns: list[Float64Array] = []
@@ -113,6 +132,7 @@ class EpisodeLog:
         known = len(self._simulator)
         self._return = grow(self._return, num_slots)
         self._length = grow(self._length, num_slots)
+        self._began = grow(self._began, num_slots)
         self._is_running = grow(self._is_running, num_slots)
         self._simulator = grow(self._simulator, num_slots)
         self._simulator[known:] = ""
@@ -122,6 +142,7 @@ class EpisodeLog:
         self.release(slot)
         self._return[slot] = 0.0
         self._length[slot] = 0
+        self._began[slot] = self.num_batches
         self._is_running[slot] = True
         self._simulator[slot] = self._watcher.simulators_of(slot)
 
@@ -133,6 +154,7 @@ class EpisodeLog:
             step_type: [N] MID, TERMINATED or TRUNCATED.
             reward: [N] raw.
         """
+        self.num_batches += 1
         self._return[slot] += reward
         self._length[slot] += 1
         self._env_steps += len(slot)
@@ -140,6 +162,8 @@ class EpisodeLog:
         ended = slot[ends]
         if len(ended):
             self._end(ended, step_type[ends])
+        if self._env_steps >= self._watcher.due:
+            self._watcher.reach(self._env_steps)
 
     def _end(self, slot: Int64Array, ending: UInt8Array) -> None:
         self._ended_returns.append(self._return[slot])
@@ -166,6 +190,7 @@ class EpisodeLog:
             self._length[slot],
             ending,
             self._simulator[slot],
+            self._began[slot],
         )
         self.num_closed += len(slot)
         if len(slot):
@@ -204,6 +229,8 @@ class EpisodeLog:
             "return": self._return.copy(),
             "length": self._length.copy(),
             "is_running": self._is_running.copy(),
+            "began": self._began.copy(),
+            "num_batches": self.num_batches,
             "simulators": simulators.tolist(),
             "simulator": simulator.astype(np.int64),
             "ended_returns": np.concatenate([np.zeros(0, np.float64), *self._ended_returns]),
@@ -220,10 +247,14 @@ class EpisodeLog:
         return_ = read_array(state, "return", np.float64, shape=(None,))
         length = read_array(state, "length", np.int64, shape=(len(return_),))
         is_running = read_array(state, "is_running", np.bool_, shape=(len(return_),))
+        # Checkpoints of before there were curricula have none.
+        state = {"began": np.zeros(len(return_), np.int64), "num_batches": 0, **state}
+        began = read_array(state, "began", np.int64, shape=(len(return_),))
         simulator = read_array(state, "simulator", np.int64, shape=(len(return_),))
         ended_returns = read_array(state, "ended_returns", np.float64, shape=(None,))
         ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
         self._return, self._length, self._is_running = return_, length, is_running
+        self._began, self.num_batches = began, int(state["num_batches"])
         self._simulator = np.array(state["simulators"], np.object_)[simulator]
         self._ended_returns, self._ended_lengths = [ended_returns], [ended_lengths]
         self._env_steps = int(state["env_steps"])

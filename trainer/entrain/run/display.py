@@ -23,6 +23,7 @@ from entrain.run.progress import Progress
 from entrain.run.quantities import number
 
 NO_STATISTICS: Mapping[str, float] = MappingProxyType({})
+NO_LESSONS: Mapping[str, str] = MappingProxyType({})
 
 MOST_SHOWN = 5
 """Statistics of simulators that a line shows; metrics.csv has all."""
@@ -64,6 +65,14 @@ class DisplayRow:
     statistics: Mapping[str, float] = field(default_factory=dict)
     """{name: what the values came to} that simulators reported."""
 
+    lessons: Mapping[str, str] = field(default_factory=dict)
+    """{environment parameter: its lesson, in words}."""
+
+    @property
+    def lessons_text(self) -> str:
+        """`gravity in lesson 'hard' (2 of 3)`; empty without curricula."""
+        return ", ".join(f"{name} in lesson {words}" for name, words in self.lessons.items())
+
     @property
     def statistics_text(self) -> str:
         """`coins 3.2, level 2 and 5 more`; empty if nothing was reported."""
@@ -82,6 +91,7 @@ class DisplayRow:
         progress: Progress,
         total_steps: int,
         statistics: Mapping[str, float] = NO_STATISTICS,
+        lessons: Mapping[str, str] = NO_LESSONS,
     ) -> Self:
         """Makes the row of one update from its metrics."""
         sigmas = [value for name, value in metrics.items() if SIGMA.has_name(name)]
@@ -98,6 +108,7 @@ class DisplayRow:
             entropy=metrics.get(ENTROPY.name, math.nan),
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,
             statistics=statistics,
+            lessons=lessons,
         )
 
 

@@ -143,6 +143,10 @@ class LiveDisplay:
         parts: list[RenderableType] = []
         if self._policies:
             parts.append(_policy_table(self._policies, width=self._console.width))
+        # Every policy's newest row has them all; the last one is as good as any.
+        for policy in list(self._policies.values())[-1:]:
+            if policy.row.lessons:
+                parts.append(Text(policy.row.lessons_text, style="dim", overflow="fold"))
         parts += [
             Text(f"{name}: {policy.row.statistics_text}", style="dim", overflow="fold")
             for name, policy in self._policies.items()

@@ -194,7 +194,9 @@ def _folded(title: str, content: str) -> str:
 
 
 def _counts(summary: RunSummary) -> Sequence[str]:
-    """Returns lines: which simulators took part, what became of every step, which software ran."""
+    """Returns lines: which simulators took part, how far lessons came, what became of every step,
+    which software ran.
+    """
     ledgers = [
         f"steps of '{behaviour}': "
         + ", ".join(f"{n:,} {fate}" for fate, n in policy.ledger.items())
@@ -205,8 +207,13 @@ def _counts(summary: RunSummary) -> Sequence[str]:
         f"{name.replace('_', ' ')}: {count:,}" for name, count in summary.counters.items() if count
     ]
     lost = [f"lost at {counted(summary.lost.resumes, 'resume')}, and done again: {summary.lost}"]
+    lessons = [
+        f"environment parameter '{name}' is in lesson {words}"
+        for name, words in summary.lessons.items()
+    ]
     return [
         *summary.simulators,
+        *lessons,
         *ledgers,
         *counters,
         *(lost if summary.lost else []),

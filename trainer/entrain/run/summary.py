@@ -69,6 +69,9 @@ class RunSummary:
     lost: Losses = field(default_factory=Losses)
     """By going on from checkpoints that were older than a crash."""
 
+    lessons: Mapping[str, str] = field(default_factory=dict)
+    """{environment parameter: the lesson that it has reached, in words}."""
+
     @property
     def env_steps(self) -> int:
         """Over all policies."""

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 from entrain.config.source import show_path
 from entrain.errors import ConfigError
-from entrain.unity.parameter_translation import missing_form
 from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_trainer import TRAINER_TYPES, StockPPOTrainer, StockTrainer
 
@@ -27,11 +26,6 @@ def require_nothing_missing(file: StockFile, trainers: Mapping[str, StockTrainer
     ]
     if file.run.checkpoint_settings.initialize_from is not None:
         parts.append("initialize_from (checkpoint_settings)")
-    parts += [
-        f"a {form} (environment_parameters.{name})"
-        for name, parameter in file.run.environment_parameters.items()
-        if (form := missing_form(parameter))
-    ]
     if parts:
         raise ConfigError(
             f"{file.source.whole.place}: not yet in entrain: {'; '.join(parts)}. Nothing was "

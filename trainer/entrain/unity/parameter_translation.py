@@ -30,12 +30,6 @@ def translate_parameters(draft: Draft, parameters: Mapping[str, StockParameter])
             draft.set(path, _value(parameter), "" if _is_sampler(parameter) else _GROUP)
 
 
-def missing_form(parameter: StockParameter) -> str:
-    """What the parameter needs and is not built yet; "" if nothing."""
-    is_curriculum = isinstance(parameter, StockCurriculum) and len(parameter.curriculum) > 1
-    return "curriculum" if is_curriculum else ""
-
-
 def _is_sampler(parameter: StockValue) -> bool:
     return not isinstance(parameter, int | float)
 
