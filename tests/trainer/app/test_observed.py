@@ -19,12 +19,13 @@ def logged(
     caplog: pytest.LogCaptureFixture,
     *observations: ObservationSpec,
     image_encoder: ImageEncoderName | None = None,
+    is_certain: bool = False,
 ) -> list[tuple[str, str]]:
     spec = BehaviourSpec("walker", observations, ActionSpec(branches=(2,)))
     network = NetworkConfig(image_encoder=image_encoder or "auto")
     policy = ActorCritic(spec, PolicyConfig(network=network), seed=1)
     with caplog.at_level(logging.INFO):
-        log_observed(policy)
+        log_observed(policy, is_certain=is_certain)
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
@@ -55,3 +56,5 @@ def test_an_encoder_that_was_chosen_for_nothing_is_said(caplog: pytest.LogCaptur
     assert "--kind NAME=image" in line
     caplog.clear()
     assert len(logged(caplog, MAP, image_encoder="small")) == 1
+    caplog.clear()
+    assert len(logged(caplog, TABLE, image_encoder="simple", is_certain=True)) == 1

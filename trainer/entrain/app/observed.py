@@ -10,8 +10,13 @@ from entrain.quoting import listed, shortened
 logger = logging.getLogger(__name__)
 
 
-def log_observed(policy: ActorCritic) -> None:
-    """Log one line, and a warning if an image encoder was chosen and no image is observed."""
+def log_observed(policy: ActorCritic, *, is_certain: bool = False) -> None:
+    """Log one line, and a warning if an image encoder was chosen and no image is observed.
+
+    Args:
+        policy: that was just made.
+        is_certain: whether what is an image is known, and not guessed: then nothing is warned of.
+    """
     network, inputs, name = policy.config.network, policy.inputs, shortened(policy.spec.name)
     observed = listed(describe_inputs(inputs, network), between="; ")
     hidden = ""
@@ -20,7 +25,7 @@ def log_observed(policy: ActorCritic) -> None:
         hidden = f"; hidden layers {sizes}, {choose_activation(inputs, network)}"
     logger.info("policy '%s' observes %s%s", name, observed, hidden)
     is_chosen = network.image_encoder != "auto" and network.custom is None
-    if is_chosen and all(each.kind != "image" for each in inputs.observations):
+    if is_chosen and not is_certain and all(each.kind != "image" for each in inputs.observations):
         logger.warning(
             "network.image_encoder %s of policy '%s' has no effect: no observation was taken for "
             "an image; if one is, let the simulator say so (entrain-env --kind NAME=image)",

@@ -265,7 +265,8 @@ class Trainers:
         warn_of_too_few_steps(config, spec.name)
         seed = seed_of(self._config, number)
         policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
-        log_observed(policy)
+        # Games of ML-Agents say what is an image; their settings always name an encoder.
+        log_observed(policy, is_certain=not self._config.is_native)
         trainer = Trainer(
             spec.name,
             actor=make_actor(policy, seed=seed),
