@@ -109,7 +109,18 @@ def _bridge(options: argparse.Namespace) -> None:
         for index, name in enumerate(names)
     ]
     limit = int(options.max_message_mib * 2**20)
-    asyncio.run(bridge(games, host=options.host, port=options.port, max_message_bytes=limit))
+
+    async def serve() -> None:
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end(_number: int, _frame: "FrameType | None") -> None:
+            loop.call_soon_threadsafe(over.set)
+
+        _on_end_signals(end)
+        place = {"host": options.host, "port": options.port}
+        await bridge(games, over=over, **place, max_message_bytes=limit)
+
+    asyncio.run(serve())
 
 
 def _simulate(options: argparse.Namespace) -> None:

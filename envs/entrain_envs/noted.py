@@ -37,7 +37,7 @@ class NotedStatistics:
             logger.warning("%s", words)
 
     def messages(self) -> Sequence[pb.Statistic]:
-        """What is to be sent."""
+        """The noted values, as the next Step carries them."""
         return encode_statistics(self._waiting)
 
     def clear(self) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from entrain.run.summary import RunSummary
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import simulators
 from support.command import BALL, entrain, is_running, says, until, write_run
+from support.ports import free_port
 from support.unity_game import UnityGame
 from support.unity_player import dialled
 
@@ -206,13 +206,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "token").write_text("open sesame\n")
     return folder
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def secured(folder: Path) -> str:

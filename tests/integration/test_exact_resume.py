@@ -1,6 +1,5 @@
 """A run that is stopped anywhere and resumed ends exactly like one that was never stopped."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from entrain.run.folder import RunFolder
 from entrain.state import State
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import Moment, config_from, differences, newest, simulators, train
+from support.ports import free_port
 
 CONFIG = """
 seed: 7
@@ -48,13 +48,6 @@ GRU = """
       memory: {kind: gru, size: 12, sequence_length: 7, refresh_states: true}
     entropy: {objective: entropy_critic, coefficient: 0.01, target: {per_dimension: 0.5}}
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def final_state(

@@ -11,11 +11,12 @@ from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Environment
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.statistics import Statistic
 from entrain_envs.unity.bridge import BridgedGame, GameSettings
 from entrain_envs.unity.errors import GameRefusedError
-from entrain_envs.unity.side_channels import write_parameter
+from entrain_envs.unity.side_channels import write_parameter, write_statistic
 from live_run import config_from, train
-from support.unity_game import Ledger, Style, UnityGame, statistics_message
+from support.unity_game import Ledger, Style, UnityGame
 
 CONFIG = """
 server: {{address: "unix:{folder}/s"}}
@@ -56,7 +57,7 @@ async def test_every_step_of_a_bridged_game_is_counted_once(
     folder = RunFolder.create(tmp_path / "runs", "bridged")
     bridge = bridged(tmp_path)
     game = game_of(bridge, BalanceBall(count=4, behaviour="3DBall"), changes_ids=changes_ids)
-    game.statistics = statistics_message([("Score", 2.5, 0)])
+    game.statistics = write_statistic(Statistic("Score", 2.5, "mean"))
     playing = asyncio.create_task(asyncio.to_thread(game.play))
     async with asyncio.timeout(60.0):
         outcome, run = await train(config, folder)

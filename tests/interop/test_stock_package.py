@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,13 @@ import pytest
 from entrain_envs.environment import Environment
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.unity import codec, game_codec
 from entrain_envs.unity.messages import AgentRecords
-from support.unity_game import Style, UnityGame, statistics_message
+from entrain_envs.unity.side_channels import write_statistic
+from support.ports import free_port
+from support.unity_game import Style, UnityGame
 from support.unity_player import dialled
 
 pytestmark = pytest.mark.interop
@@ -39,9 +41,7 @@ def stock_python() -> str:
 @pytest.fixture
 def port() -> int:
     """One that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 class Everything:
@@ -197,7 +197,9 @@ def played(
     trainer = subprocess.Popen([python, HERE / "stock_trainer.py", str(port), str(STEPS), file])
     heard = Overheard(port)
     game = UnityGame(environment, heard, style=style)
-    game.statistics = statistics_message([("Score", 2.5, 0), ("Deaths", 1.0, 2)])
+    game.statistics = write_statistic(Statistic("Score", 2.5, "mean")) + write_statistic(
+        Statistic("Deaths", 1.0, "sum")
+    )
     try:
         game.play()
     except grpc.RpcError as error:

@@ -9,9 +9,7 @@ steps as the game sees them, to be compared with the trainer's.
 """
 
 import io
-import struct
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -277,17 +275,6 @@ def png_of(pixels: Array) -> bytes:
         Image.fromarray(part).save(file, format="PNG")
         written.append(file.getvalue())
     return b"".join(written)
-
-
-def statistics_message(values: Iterable[tuple[str, float, int]]) -> bytes:
-    """(key, value, aggregation) as the engine's statistics channel sends them."""
-    channel = uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520").bytes_le
-    parts = []
-    for key, value, aggregation in values:
-        payload = struct.pack("<i", len(key)) + key.encode("ascii")
-        payload += struct.pack("<fi", value, aggregation)
-        parts.append(channel + struct.pack("<i", len(payload)) + payload)
-    return b"".join(parts)
 
 
 def _is_chw(spec: ObservationSpec) -> bool:

@@ -17,9 +17,8 @@ import numpy as np
 
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from entrain_envs.unity.service import METHOD
 from support.unity_game import Exchange, Style, UnityGame
-
-METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
 
 
 def dialled(port: int, *, host: str = "localhost") -> tuple[Exchange, Callable[[], None]]:

@@ -5,7 +5,7 @@ could fill memory, and keep a trainer from everything else, with a message of a 
 is long enough for that is counted first, field by field, without making anything of it.
 """
 
-from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.errors import UnityMessageError, unreadable
 from entrain_envs.unity.varints import fields
 
 SHORT = 16 * 1024
@@ -50,10 +50,7 @@ def require_bounded(message: bytes) -> None:
     try:
         _walk(message)
     except (IndexError, KeyError):
-        raise UnityMessageError(
-            f"{len(message):,} bytes came that are no message of ML-Agents; let only games of "
-            "ML-Agents dial this port"
-        ) from None
+        raise unreadable(message) from None
 
 
 def _walk(message: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,12 +73,18 @@ def _look_at(answered: "asyncio.Future[bytes]") -> None:
 
 
 async def bridge(
-    games: Sequence[BridgedGame], *, host: str, port: int, max_message_bytes: int
+    games: Sequence[BridgedGame],
+    *,
+    over: asyncio.Event,
+    host: str,
+    port: int,
+    max_message_bytes: int,
 ) -> None:
-    """Serve until the trainer needs no game any more, or SIGINT or SIGTERM comes.
+    """Serve until the trainer needs no game any more, or `over` is set.
 
     Args:
         games: game i has port + i.
+        over: set from outside to end early.
         host: where to listen.
         port: of the first game; 0 takes any free ones.
         max_message_bytes: of a game.
@@ -87,7 +92,6 @@ async def bridge(
     Raises:
         OptionError: a port cannot be listened on.
     """
-    over = asyncio.Event()
 
     def note_completion() -> None:
         if all(game.is_complete for game in games):
@@ -103,7 +107,6 @@ async def bridge(
         )
         for index, game in enumerate(games)
     ]
-    _set_on_signals(over)
     try:
         for each in ports:
             await each.port.start()
@@ -113,16 +116,3 @@ async def bridge(
         raise OptionError(f"{error} with --port") from None
     finally:
         await asyncio.gather(*(each.stop() for each in ports))
-
-
-def _set_on_signals(over: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number is None:
-            continue
-        try:
-            loop.add_signal_handler(number, over.set)
-        except NotImplementedError:
-            # Windows has no such handlers; a plain one runs in the main thread, as the loop does.
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(over.set))

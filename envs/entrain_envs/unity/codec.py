@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from entrain_envs.timestep import ActionBatch, BoolArray
 from entrain_envs.unity.bounds import require_bounded
-from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.errors import unreadable
 from entrain_envs.unity.messages import (
     API_VERSION,
     STATUS_CLOSING,
@@ -25,7 +26,7 @@ from entrain_envs.unity.messages import (
     Initialization,
 )
 from entrain_envs.unity.sensors import read_sensors
-from entrain_envs.unity.varints import field, varint
+from entrain_envs.unity.varints import field, head, varint
 from entrain_envs.unity.wire import packed_pb2 as pb
 
 EVERYTHING = Capabilities()
@@ -49,10 +50,7 @@ def decode(message: bytes) -> GameMessage:
     try:
         parsed.ParseFromString(message)
     except DecodeError as error:
-        raise UnityMessageError(
-            f"{len(message):,} bytes came that are no message of ML-Agents ({error}); let only "
-            "games of ML-Agents dial this port"
-        ) from None
+        raise unreadable(message, f" ({error})") from None
     output = parsed.unity_output
     return GameMessage(
         status=parsed.header.status,
@@ -154,14 +152,15 @@ def encode_initialization(
             seed=seed,
             communication_version=communication_version,
             package_version=package_version,
-            capabilities=_capabilities(capabilities),
+            capabilities=write_capabilities(capabilities),
             num_areas=num_areas,
         )
     )
     return message.SerializeToString()
 
 
-def _capabilities(said: Capabilities) -> pb.Capabilities:
+def write_capabilities(said: Capabilities) -> pb.Capabilities:
+    """What one side understands, as it tells the other."""
     return pb.Capabilities(
         base=said.base,
         concatenated_png=said.concatenated_png,
@@ -216,26 +215,24 @@ def _action_rows(batch: ActionBatch) -> bytes:
     if discrete.size and (discrete.min() < 0 or discrete.max() >= _ONE_BYTE):
         return b"".join(map(_action_row, continuous, discrete))
     deprecated = np.concatenate([continuous, discrete.astype("<f4")], axis=1)
-    parts = [(1, deprecated.view(np.uint8)), (6, continuous.view(np.uint8))]
-    parts.append((7, discrete.astype(np.uint8)))
-    heads = [field_head(number, rows.shape[1]) for number, rows in parts if rows.shape[1]]
-    bodies = [rows for _, rows in parts if rows.shape[1]]
-    length = sum(map(len, heads)) + sum(rows.shape[1] for rows in bodies)
-    entry = field_head(1, length)
-    rows = np.empty((len(batch), len(entry) + length), np.uint8)
-    position = 0
-    for head, body in zip([entry, *heads], [None, *bodies], strict=True):
-        rows[:, position : position + len(head)] = np.frombuffer(head, np.uint8)
-        position += len(head)
-        if body is not None:
-            rows[:, position : position + body.shape[1]] = body
-            position += body.shape[1]
-    return rows.tobytes()
+    parts = (
+        (1, deprecated.view(np.uint8)),
+        (6, continuous.view(np.uint8)),
+        (7, discrete.astype(np.uint8)),
+    )
+    columns = [
+        column
+        for number, content in parts
+        if content.shape[1]
+        for column in (_repeated(head(number, content.shape[1]), len(batch)), content)
+    ]
+    length = sum(column.shape[1] for column in columns)
+    return np.concatenate([_repeated(head(1, length), len(batch)), *columns], axis=1).tobytes()
 
 
-def field_head(number: int, length: int) -> bytes:
-    """Tag and length of a length-delimited field."""
-    return varint(number << 3 | 2) + varint(length)
+def _repeated(content: bytes, count: int) -> npt.NDArray[np.uint8]:
+    """[count, bytes] the same bytes in each row."""
+    return np.broadcast_to(np.frombuffer(content, np.uint8), (count, len(content)))
 
 
 def _action_row(continuous: Any, discrete: Any) -> bytes:

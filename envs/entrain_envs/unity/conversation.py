@@ -204,7 +204,7 @@ class Conversation:
 
     def _begin(self, name: str, teams: Mapping[str, AgentRecords]) -> BehaviourSpec:
         key = min(teams)
-        sensors = sensors_of(teams[key], behaviour=name, package_version=self._package_version)
+        sensors = sensors_of(teams[key], package_version=self._package_version)
         spec = spec_of(name, self._brains[key], sensors)
         self._agents[name] = Agents(spec, sensors, most_absent=self._most_absent)
         return spec

@@ -13,3 +13,11 @@ class PortError(EntrainEnvsError):
 
 class GameRefusedError(EntrainEnvsError):
     """A game may not go on; the message says why, and reaches its log."""
+
+
+def unreadable(message: bytes, why: str = "") -> UnityMessageError:
+    """The error about bytes that no game of ML-Agents sends; `why` in brackets, if it is known."""
+    return UnityMessageError(
+        f"{len(message):,} bytes came that are no message of ML-Agents{why}; let only games of "
+        "ML-Agents dial this port"
+    )

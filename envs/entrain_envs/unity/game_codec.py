@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from entrain_envs.timestep import Float32Array, Int32Array
+from entrain_envs.unity.codec import write_capabilities
 from entrain_envs.unity.errors import UnityMessageError
 from entrain_envs.unity.messages import (
     STATUS_CLOSING,
@@ -63,21 +64,12 @@ class TrainerReply:
 def encode_hello(said: Initialization) -> bytes:
     """A game's first message."""
     message = pb.Message(header=pb.Header(status=STATUS_OK))
-    able = said.capabilities
     message.unity_output.rl_initialization_output.CopyFrom(
         pb.InitializationOutput(
             name=said.name,
             communication_version=said.communication_version,
             package_version=said.package_version,
-            capabilities=pb.Capabilities(
-                base=able.base,
-                concatenated_png=able.concatenated_png,
-                channel_mapping=able.channel_mapping,
-                hybrid_actions=able.hybrid_actions,
-                training_analytics=able.training_analytics,
-                variable_length=able.variable_length,
-                groups=able.groups,
-            ),
+            capabilities=write_capabilities(said.capabilities),
         )
     )
     return message.SerializeToString()

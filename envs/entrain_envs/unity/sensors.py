@@ -17,7 +17,7 @@ from entrain_envs.unity.varints import fields, read_varints
 from entrain_envs.unity.wire import packed_pb2 as pb
 
 MAX_SENSORS = 1_000
-"""Most observations of one behaviour."""
+"""Most observations of one behaviour. Each is an array of its own in every batch."""
 
 _GOAL = 1
 _FLOAT_DATA = 4

@@ -32,9 +32,6 @@ from entrain_envs.unity.messages import (
 MAX_NAME_LENGTH = 200
 """Characters of a name that is kept as the game gives it; names stand in logs and files."""
 
-MOST_OBSERVATIONS = 1000
-"""Of one behaviour. Each is an array of its own in every batch."""
-
 CHANNELS_FIRST_SINCE = 3
 """The first number of the package's version from which on images are [C, H, W]."""
 
@@ -124,16 +121,9 @@ class Sensor:
         return values
 
 
-def sensors_of(
-    records: AgentRecords, *, behaviour: str, package_version: str
-) -> tuple[Sensor, ...]:
+def sensors_of(records: AgentRecords, *, package_version: str) -> tuple[Sensor, ...]:
     """How each observation of a behaviour is read, by the first records of it."""
     observations = records.observations
-    if len(observations) > MOST_OBSERVATIONS:
-        raise UnityMessageError(
-            f"behaviour '{behaviour}' has {len(observations):,} sensors; expected at most "
-            f"{MOST_OBSERVATIONS:,}: put numbers of one kind into one sensor"
-        )
     names = observation_names(observation.name for observation in observations)
     return tuple(
         Sensor.of(observation, name, package_version=package_version)

@@ -28,7 +28,12 @@ def field(number: int, value: int | bytes) -> bytes:
     """A field of a message: its tag, and a varint or a byte string with its length."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
+    return head(number, len(value)) + value
+
+
+def head(number: int, length: int) -> bytes:
+    """What stands before so many bytes in a field of theirs."""
+    return varint(number << 3 | 2) + varint(length)
 
 
 def fields(message: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -18,7 +18,7 @@ from entrain_envs.unity.messages import (
     Initialization,
     Observation,
 )
-from entrain_envs.unity.varints import read_varints, varint
+from entrain_envs.unity.varints import field, read_varints, varint
 from entrain_envs.unity.wire import exchange_pb2 as wire
 
 KEYS = st.sampled_from(["Ball?team=0", "Ball?team=1", "Wörm?team=0"])
@@ -321,7 +321,7 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
 def nested(*numbers: int, content: bytes) -> bytes:
     """`content` as field numbers[-1] of a message in field numbers[-2] of ..."""
     for number in reversed(numbers):
-        content = varint(number << 3 | 2) + varint(len(content)) + content
+        content = field(number, content)
     return content
 
 

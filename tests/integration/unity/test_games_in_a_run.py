@@ -16,6 +16,7 @@ from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import config_from, differences, newest, train
+from support.ports import free_ports
 from support.unity_game import Exchange, GameOverError, Ledger, Style, UnityGame
 from support.unity_player import dialled
 
@@ -30,21 +31,6 @@ policies:
     algorithm: {{minibatch_size: 64, num_epochs: 1}}
     network: {{hidden_sizes: [8]}}
 """
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
-    while True:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            first = int(listener.getsockname()[1])
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as listener:
-                    listener.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
 
 
 def configured(

@@ -223,7 +223,13 @@ def train_in(
     _require_whole(folder)
     if is_json_logged():
         logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
-        return 0
+    else:
+        _describe(folder, outcome, console)
+    return 0
+
+
+def _describe(folder: RunFolder, outcome: Outcome, console: Console) -> None:
+    """Say what is in the folder, and how a stopped run goes on."""
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
@@ -233,7 +239,6 @@ def train_in(
             highlight=False,
             soft_wrap=True,
         )
-    return 0
 
 
 def _say_finished(folder: RunFolder, run: TrainingRun, console: Console) -> int:
