@@ -53,7 +53,8 @@ def port_of(game: Any, completed: list[str]) -> BridgePort:
 
 async def test_a_game_that_is_gone_while_it_waits_is_lost_once_its_answer_is_there() -> None:
     game = Game()
-    port = port_of(game, completed := [])
+    completed: list[str] = []
+    port = port_of(game, completed)
     call = asyncio.create_task(port._answer(b"records", "player"))
     await asyncio.to_thread(game.asked.wait, 20.0)
     call.cancel()
@@ -69,7 +70,8 @@ async def test_a_game_that_is_gone_while_it_waits_is_lost_once_its_answer_is_the
 
 async def test_the_end_of_the_bridge_ends_a_wait_for_actions() -> None:
     game = Game()
-    port = port_of(game, completed := [])
+    completed: list[str] = []
+    port = port_of(game, completed)
     call = asyncio.create_task(port._answer(b"records", "player"))
     await asyncio.to_thread(game.asked.wait, 20.0)
     game.is_complete = True
