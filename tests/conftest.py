@@ -3,6 +3,7 @@
 Shapes are checked from before any test imports the packages.
 """
 
+import logging
 from collections.abc import Iterator
 
 import jaxtyping
@@ -28,3 +29,14 @@ def unchecked_shapes() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Undo what a command does to logging."""
+    loggers = [logging.getLogger(name) for name in (None, "entrain", "entrain_envs")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers

@@ -97,6 +97,8 @@ class UnityGame:
         self.style = style
         self.side_channels: list[bytes] = []
         """What the trainer sent over it."""
+        self.told: list[tuple[bool, bytes]] = []
+        """(whether it was a reset, side channels) of replies that have one of both."""
         self.statistics = b""
         """Sent with the next records."""
         self._environment = environment
@@ -158,6 +160,8 @@ class UnityGame:
         if reply.status != STATUS_OK:
             raise GameOverError(reply.text)
         self.side_channels.append(reply.side_channel)
+        if reply.is_reset or reply.side_channel:
+            self.told.append((reply.is_reset, reply.side_channel))
         return reply
 
     def _message(self, rows: Mapping[str, TimestepBatch]) -> bytes:

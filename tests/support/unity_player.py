@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import grpc
@@ -94,6 +95,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--balls", type=int, default=12)
     parser.add_argument("--exchanges", type=int, default=None)
     parser.add_argument("--package-version", default="3.0.0")
+    parser.add_argument("--told", type=Path, help="where to write what the trainer told it")
     parser.add_argument("--timings", type=Path, help="where to write what took how long")
     arguments = parser.parse_args(words)
     if arguments.mlagents_port is None:
@@ -114,6 +116,9 @@ def main(words: Sequence[str]) -> int:
         hang_up()
         if arguments.timings is not None:
             arguments.timings.write_text(timings(game, balls, timed))
+        if arguments.told is not None:
+            told = [[is_reset, stream.hex()] for is_reset, stream in game.told]
+            arguments.told.write_text(json.dumps({"told": told, **asdict(game.ledger)}))
         if arguments.log is not None:
             arguments.log.write_text("\n".join(lines) + "\n")
     return 0

@@ -1,22 +1,10 @@
 """What several folders of tests share."""
 
-import logging
 from collections.abc import Iterator
 
 import pytest
 
 from entrain.policy import parallel_groups
-
-
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """Undo what a command does to logging."""
-    loggers = [logging.getLogger(name) for name in (None, "entrain", "entrain_envs")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="module", params=["in turn", "in parallel"])

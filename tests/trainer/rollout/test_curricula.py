@@ -35,10 +35,15 @@ class School:
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.told: list[Mapping[str, Value]] = []
-        self.curricula = Curricula(parameters, self.told.append)
+        self.resets = 0
+        self.curricula = Curricula(parameters, self._change)
         self.ball, self.walker = Follower(), Follower()
         self.curricula.follow("ball", self.ball)
         self.curricula.follow("walker", self.walker)
+
+    def _change(self, values: Mapping[str, Value], must_reset: bool) -> None:
+        self.told.append(values)
+        self.resets += must_reset
 
     def end(
         self,
@@ -165,6 +170,7 @@ def test_episodes_of_the_lesson_before_count_unless_a_reset_is_required(
     school = School({"size": curriculum(first, {"threshold": 1.0, "smoothing": False})})
     school.ball.num_batches = 5
     assert school.end(2.0, began=1) == {"size": 1}
+    assert school.resets == require_reset
     # In batch 6 an Act tells of the lesson, so that episodes from batch 7 on are played with it.
     assert school.end(2.0, began=6) == {"size": lesson}
     assert school.end(2.0, began=7) == {"size": 2}

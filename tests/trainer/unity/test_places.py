@@ -51,6 +51,8 @@ class Room:
         self.now_s = 0.0
         self.seen: list[list[int]] = []
         """Step types of each batch."""
+        self.released: list[int] = []
+        """Slots whose agents left, as batches said."""
         behaviours = Behaviours(config, accepts=lambda name: name != "Odd", policies=("*",))
         self.participants = Participants(
             config,
@@ -95,6 +97,7 @@ class Room:
         async for requests in behaviour.batcher:
             timesteps = requests.timesteps.timesteps
             self.seen.append(timesteps.step_type.tolist())
+            self.released += requests.timesteps.released.tolist()
             count = int(np.count_nonzero(timesteps.needs_action))
             actions = ActionBatch(
                 np.ones((count, 1), np.float32), np.empty((count, 0), np.int32), 0
@@ -158,6 +161,36 @@ async def test_a_parameter_that_changes_goes_out_with_the_next_actions() -> None
     (only,) = messages((await room.say(step(1))).side_channel)
     assert only[0] == ENVIRONMENT_PARAMETERS
     assert (await room.say(step(1))).side_channel == b""
+
+
+async def test_a_game_begins_anew_once_with_the_parameters_of_a_lesson_that_requires_it() -> None:
+    room = Room()
+    await room.begin()
+    await room.say(step(1, 2, is_new=True))
+    await room.say(step(1, 2))
+    assert room.participants.num_agents == 2
+    room.participants.parameters.update({"gravity": 1.0}, must_reset=True)
+    reply = await room.say(step(1, 2))
+    assert (reply.is_reset, dict(reply.actions)) == (True, {})
+    (only,) = messages(reply.side_channel)
+    assert only[0] == ENVIRONMENT_PARAMETERS
+    # Those two have no outcome any more; after the reset there are three agents.
+    reply = await room.say(step(1, 2, 3))
+    assert (reply.is_reset, reply.side_channel, len(reply.actions[BALL].continuous)) == (
+        False,
+        b"",
+        3,
+    )
+    assert room.seen[-2:] == [[StepType.MID] * 2, [StepType.FIRST] * 3]
+    assert room.released == [0, 1]
+    assert room.counted == {"sessions_joined": 1}
+
+
+async def test_a_game_that_joins_after_a_reset_is_not_reset_again() -> None:
+    room = Room()
+    room.participants.parameters.update({"gravity": 1.0}, must_reset=True)
+    await room.begin()
+    assert not (await room.say(step(1, is_new=True))).is_reset
 
 
 async def test_a_game_draws_from_a_sampler_by_itself() -> None:

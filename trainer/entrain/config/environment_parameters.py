@@ -127,8 +127,9 @@ class CompletionConfig(Options):
     mean return; the first one before is 0. It is computed whenever episodes end."""
 
     require_reset: bool = False
-    """true: episodes that began before simulators knew of the next lesson do not count for it.
-    false: every episode that ends counts. Episodes are played to their end in both."""
+    """true: episodes that began before simulators knew of the next lesson do not count for it, and
+    games of ML-Agents are reset, which drops their running episodes; other simulators play them to
+    their end. false: every episode is played to its end, and counts."""
 
     @model_validator(mode="after")
     def _check(self) -> "CompletionConfig":

@@ -109,13 +109,14 @@ class Curricula:
     def __init__(
         self,
         parameters: Mapping[str, EnvironmentParameter],
-        changed: Callable[[Mapping[str, Value]], None],
+        changed: Callable[[Mapping[str, Value], bool], None],
     ) -> None:
         """Every parameter is in its first lesson.
 
         Args:
             parameters: of the configuration.
-            changed: told {parameter: its value} of lessons that begin.
+            changed: told {parameter: its value} of lessons that begin, and whether running
+                episodes are to be given up where they can be.
         """
         self._by_name = {name: Curriculum(it) for name, it in curricula(parameters).items()}
         self._changed = changed
@@ -190,7 +191,8 @@ class Curricula:
         if not over:
             return
         completions = [it.lesson.completion for it in over.values()]
-        if any(it is not None and it.require_reset for it in completions):
+        must_reset = any(it is not None and it.require_reset for it in completions)
+        if must_reset:
             for name, follower in self._followers.items():
                 if name in self._after_batch:
                     self._after_batch[name] = follower.num_batches + _ANNOUNCE_BATCHES
@@ -205,7 +207,7 @@ class Curricula:
                 curriculum.words,
                 in_words(curriculum.lesson.value),
             )
-        self._changed({name: it.lesson.value for name, it in over.items()})
+        self._changed({name: it.lesson.value for name, it in over.items()}, must_reset)
         self._set_due()
 
     def _set_due(self) -> None:
@@ -248,7 +250,7 @@ class Curricula:
                 self._returns[behaviour].extend(state["returns"][str(index)].tolist())
                 self._after_batch[behaviour] = int(state["after_batch"][index])
         if self._by_name:
-            self._changed({name: it.lesson.value for name, it in self._by_name.items()})
+            self._changed({name: it.lesson.value for name, it in self._by_name.items()}, False)
         self._set_due()
 
 

@@ -37,6 +37,8 @@ class EnvironmentParameters:
         """{parameter: its number, or its sampler}. Replaced, never changed in place."""
         self.version = 0
         """Grows with every change of the specification."""
+        self.resets = 0
+        """How often running episodes were to be given up, where a simulator can be told so."""
         self._told: weakref.WeakSet[SimulatorParameters] = weakref.WeakSet()
 
     @property
@@ -44,8 +46,14 @@ class EnvironmentParameters:
         """Whether one of them is a sampler."""
         return any(not isinstance(value, float | int) for value in self.specification.values())
 
-    def update(self, values: Mapping[str, Value]) -> None:
-        """Set these; the others stay what they are."""
+    def update(self, values: Mapping[str, Value], must_reset: bool = False) -> None:
+        """Set these; the others stay what they are.
+
+        Args:
+            values: {parameter: number or sampler}.
+            must_reset: whether simulators that can be told so begin all episodes anew.
+        """
+        self.resets += must_reset
         self.specification = {**self.specification, **values}
         self.version += 1
         for each in self._told:

@@ -9,9 +9,39 @@ from entrain.config.environment_parameters import (
     UniformSampler,
     Value,
 )
+from entrain.serving.parameters import EnvironmentParameters
 from entrain_envs.unity import side_channels
 
 _MOST_SEED = 2**31
+
+
+class ToldParameters:
+    """What one game was told. Each method returns what it is to be told now, and notes it."""
+
+    def __init__(self, parameters: EnvironmentParameters) -> None:
+        """Nothing was told."""
+        self._parameters = parameters
+        self._known: Mapping[str, Value] = {}
+        self._resets = parameters.resets
+
+    def all(self) -> bytes:
+        """Every parameter, for episodes that all begin with them."""
+        self._resets = self._parameters.resets
+        self._known = self._parameters.specification
+        return parameter_messages(self._known)
+
+    def changes(self) -> bytes:
+        """Those that changed."""
+        known, now = self._known, self._parameters.specification
+        if known is now:
+            return b""
+        self._known = now
+        return parameter_messages(changed_since(known, now))
+
+    def take_reset(self) -> bool:
+        """Whether all episodes are to begin anew."""
+        resets, self._resets = self._resets, self._parameters.resets
+        return resets != self._resets
 
 
 def parameter_messages(values: Mapping[str, Value]) -> bytes:

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from entrain.config.environment_parameters import Value
 from entrain.config.unity import UnityConfig
 from entrain.errors import BadStepError, SimulatorError
 from entrain.serving.admission import JoinRequest
@@ -19,10 +18,10 @@ from entrain.serving.member import Presence
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain.unity.game_status import Stage
-from entrain.unity.parameter_messages import changed_since, parameter_messages
+from entrain.unity.parameter_messages import ToldParameters
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import TimestepBatch
+from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.unity.conversation import Conversation, Greeted, Left, Moved, Ready, State
 from entrain_envs.unity.messages import GameMessage
 from entrain_envs.unity.side_channels import SideChannelReader, write_engine
@@ -66,7 +65,7 @@ class Player:
         """Whether it said that it leaves."""
         self._conversation = Conversation()
         self._channels = SideChannelReader(self.label)
-        self._known_parameters: Mapping[str, Value] = {}
+        self._told = ToldParameters(participants.parameters)
         self._answer: asyncio.Future[bytes] | None = None
         self._taken: Callable[[], None] = nobody_waits
 
@@ -124,16 +123,7 @@ class Player:
 
     def _first_settings(self) -> bytes:
         """The engine's settings and all environment parameters, for the game's side channel."""
-        known = self._known_parameters = self._participants.parameters.specification
-        return write_engine(**self._options.engine.model_dump()) + parameter_messages(known)
-
-    def _changed_settings(self) -> bytes:
-        """The parameters that changed since they were told last."""
-        known, now = self._known_parameters, self._participants.parameters.specification
-        if known is now:
-            return b""
-        self._known_parameters = now
-        return parameter_messages(changed_since(known, now))
+        return write_engine(**self._options.engine.model_dump()) + self._told.all()
 
     async def _move(self, event: Moved, size: int, began_s: float) -> bytes:
         self._check(event.timesteps)
@@ -143,7 +133,7 @@ class Player:
         participant = self.participant
         if participant is None or not self._has_joined:
             # It has no agents yet.
-            return self._conversation.act({}, self._changed_settings())
+            return self._answer_to({})
         if participant.presence is Presence.DETACHED:
             self._participants.resume(participant, self._host)
         for behaviour, agent_id in event.gone.items():
@@ -208,9 +198,20 @@ class Player:
         participant = self.participant
         actions = {name: participant.answers[name] for name in participant.with_rows}
         self._taken = taken
-        self._answer.set_result(self._conversation.act(actions, self._changed_settings()))
+        self._answer.set_result(self._answer_to(actions))
         self._participants.timings.encode += time.perf_counter() - began_s
         return True
+
+    def _answer_to(self, actions: Mapping[str, ActionBatch]) -> bytes:
+        """These actions, unless a lesson that requires a reset is over: then the order to reset.
+
+        The steps that the actions opened are dropped with the game's next message.
+        """
+        must_reset, changed = self._told.take_reset(), self._told.changes()
+        if not must_reset:
+            return self._conversation.act(actions, changed)
+        logger.info("%s begins all its episodes anew, for the next lesson", self.label)
+        return self._conversation.reset(changed)
 
     def _leave(self, event: Left) -> bytes:
         self.has_left = True
