@@ -1,19 +1,23 @@
 """Processor time to read what an ML-Agents game sends and to write its actions, per message.
 
 Side by side with the same work done agent by agent with protobuf's generated classes, in turns,
-medians of processor time. The first message has a terminal record and a zero reward in it.
+medians of processor time. The first message has a terminal record and a zero reward in it. Images
+are read to pixels, those that are PNGs too: half of them are a drawn scene, half are noise.
 
     python -m benchmarks.unity_codec
 """
 
+import io
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
-from entrain_envs.timestep import ActionBatch
+from entrain_envs.timestep import ActionBatch, UInt8Array
 from entrain_envs.unity import codec, game_codec
+from entrain_envs.unity.images import read_images
 from entrain_envs.unity.messages import AgentRecords, Observation
 from entrain_envs.unity.wire import exchange_pb2 as wire
 
@@ -21,13 +25,18 @@ KEY = "Ball?team=0"
 ROUNDS = 7
 
 
-def records(count: int, shape: tuple[int, ...]) -> AgentRecords:
+def records(count: int, shape: tuple[int, ...], *, as_png: bool = False) -> AgentRecords:
     """Of so many agents with one sensor."""
     random = np.random.default_rng(1)
     done = np.zeros(count, np.bool_)
     done[0] = count > 1
     reward = random.normal(size=count).astype(np.float32)
     reward[-1] = 0.0
+    if as_png:
+        pngs = tuple(png(shape[0], is_noise=bool(row % 2)) for row in range(count))
+        sensor = Observation("sensor", shape, png=pngs)
+    else:
+        sensor = Observation("sensor", shape, values=random.random((count, *shape), np.float32))
     return AgentRecords(
         id=np.arange(count),
         reward=reward,
@@ -35,10 +44,32 @@ def records(count: int, shape: tuple[int, ...]) -> AgentRecords:
         interrupted=np.zeros(count, np.bool_),
         group_id=np.zeros(count, np.int64),
         group_reward=np.zeros(count, np.float32),
-        observations=(
-            Observation("sensor", shape, values=random.random((count, *shape), np.float32)),
-        ),
+        observations=(sensor,),
     )
+
+
+def png(side: int, *, is_noise: bool) -> bytes:
+    """A picture of side x side pixels."""
+    random = np.random.default_rng(side)
+    pixels: UInt8Array = random.integers(0, 256, (side, side, 3), np.uint8)
+    if not is_noise:
+        across, down = np.meshgrid(np.arange(side), np.arange(side))
+        pixels = np.stack([across, down, across + down], axis=2) * 127 // side
+        for left, top in random.integers(0, side - side // 8, (20, 2)):
+            pixels[top : top + side // 8, left : left + side // 8] = random.integers(0, 256, 3)
+    written = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(written, format="PNG")
+    return written.getvalue()
+
+
+def decode(message: bytes) -> int:
+    """Read a message, and the pixels of its images."""
+    total = 0
+    for said in codec.decode(message).agents.values():
+        for sensor in said.observations:
+            if sensor.png:
+                total += len(read_images(sensor, channels_first=False, where="a sensor"))
+    return total
 
 
 def decode_each(message: bytes) -> int:
@@ -48,7 +79,7 @@ def decode_each(message: bytes) -> int:
     for said in output.agentInfos.values():
         infos = list(said.value)
         sensors = [
-            np.array([each.observations[index].float_data.data for each in infos], np.float32)
+            np.array([_numbers(each.observations[index]) for each in infos], np.float32)
             for index in range(len(infos[0].observations))
         ]
         total += len(sensors)
@@ -56,6 +87,13 @@ def decode_each(message: bytes) -> int:
         total += len(np.array([each.id for each in infos], np.int64))
         total += sum(each.done for each in infos) + sum(each.max_step_reached for each in infos)
     return total
+
+
+def _numbers(seen: wire.ObservationProto) -> object:
+    """Of one agent's sensor."""
+    if seen.compression_type == wire.PNG:
+        return np.array(Image.open(io.BytesIO(seen.compressed_data)), np.float32) / 255.0
+    return seen.float_data.data
 
 
 def encode_each(actions: ActionBatch) -> bytes:
@@ -92,28 +130,31 @@ def main() -> None:
     """Print the table."""
     print("| agents | numbers each | read | read each | write | write each |")
     print("|---|---|---|---|---|---|")
-    for count, shape in (
-        (1, (8,)),
-        (12, (8,)),
-        (64, (8,)),
-        (256, (8,)),
-        (16, (256, 256, 3)),
+    for count, shape, as_png in (
+        (1, (8,), False),
+        (12, (8,), False),
+        (64, (8,), False),
+        (256, (8,), False),
+        (16, (84, 84, 3), False),
+        (16, (256, 256, 3), False),
+        (16, (84, 84, 3), True),
+        (16, (256, 256, 3), True),
     ):
-        told = " | ".join(f"{cost:,.0f} us" for cost in costs_of(count, shape))
-        numbers = int(np.prod(shape))
-        print(f"| {count} | {numbers:,} | {told} |", flush=True)
+        told = " | ".join(f"{cost:,.0f} us" for cost in costs_of(count, shape, as_png=as_png))
+        numbers = f"{int(np.prod(shape)):,}{', PNG' if as_png else ''}"
+        print(f"| {count} | {numbers} | {told} |", flush=True)
 
 
-def costs_of(count: int, shape: tuple[int, ...]) -> list[float]:
+def costs_of(count: int, shape: tuple[int, ...], *, as_png: bool) -> list[float]:
     """Read, read each, write, write each."""
-    message = game_codec.encode_records({KEY: records(count, shape)})
+    message = game_codec.encode_records({KEY: records(count, shape, as_png=as_png)})
     actions = ActionBatch(
         continuous=np.zeros((count, 2), np.float32),
         discrete=np.empty((count, 0), np.int32),
         policy_version=0,
     )
     return cost_us(
-        lambda: codec.decode(message),
+        lambda: decode(message),
         lambda: decode_each(message),
         lambda: codec.encode_actions({KEY: actions}),
         lambda: encode_each(actions),

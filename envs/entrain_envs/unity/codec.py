@@ -1,7 +1,8 @@
 """Bytes of ML-Agents messages to arrays over all agents, and back.
 
 Protobuf's compiled parser reads a schema in which packed arrays are byte strings, so that an agent
-costs Python a few attributes and none of its numbers; `sensors` reads what agents observe.
+costs Python a few attributes and none of its numbers; `sensors` reads what agents observe. Long
+arrays it is not given at all (`long_parts`).
 """
 
 import struct
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 from entrain_envs.timestep import ActionBatch, BoolArray
 from entrain_envs.unity.bounds import require_bounded
 from entrain_envs.unity.errors import unreadable
+from entrain_envs.unity.long_parts import NOTHING_LONG, LongParts
 from entrain_envs.unity.messages import (
     API_VERSION,
     STATUS_CLOSING,
@@ -45,10 +47,10 @@ def decode(message: bytes) -> GameMessage:
         UnityMessageError: it is no such message, holds far too much, or its records contradict
             each other.
     """
-    require_bounded(message)
+    parts = LongParts(message) if require_bounded(message) else NOTHING_LONG
     parsed = pb.Message()
     try:
-        parsed.ParseFromString(message)
+        parsed.ParseFromString(parts.message or message)
     except DecodeError as error:
         raise unreadable(message, f" ({error})") from None
     output = parsed.unity_output
@@ -58,7 +60,7 @@ def decode(message: bytes) -> GameMessage:
         initialization=_initialization(output) if _introduces(output) else None,
         behaviours=tuple(_brain(each) for each in output.rl_initialization_output.brain_parameters),
         agents={
-            key: _records(key, list(records.value))
+            key: _records(key, list(records.value), parts)
             for key, records in output.rl_output.agents.items()
             if records.value
         },
@@ -105,7 +107,7 @@ def _brain(said: pb.BrainParameters) -> BrainParameters:
     return BrainParameters(said.brain_name, branches=sizes)
 
 
-def _records(key: str, records: list[pb.Record]) -> AgentRecords:
+def _records(key: str, records: list[pb.Record], parts: LongParts) -> AgentRecords:
     count = len(records)
     return AgentRecords(
         id=np.array([each.id for each in records], np.int64),
@@ -114,7 +116,7 @@ def _records(key: str, records: list[pb.Record]) -> AgentRecords:
         interrupted=np.array([each.max_step_reached for each in records], np.bool_),
         group_id=np.array([each.group_id for each in records], np.int64),
         group_reward=np.array([each.group_reward for each in records], np.float32),
-        observations=read_sensors(key, [each.observations for each in records]),
+        observations=read_sensors(key, [each.observations for each in records], parts),
         mask=_mask([each.action_mask for each in records], count),
     )
 

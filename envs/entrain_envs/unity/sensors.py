@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.long_parts import NOTHING_LONG, STAND_IN_BYTES, LongParts
 from entrain_envs.unity.messages import Observation
 from entrain_envs.unity.varints import fields, read_varints
 from entrain_envs.unity.wire import packed_pb2 as pb
@@ -24,12 +25,15 @@ _FLOAT_DATA = 4
 _FLOAT_BYTES = 4
 
 
-def read_sensors(key: str, by_agent: Sequence[Sequence[bytes]]) -> tuple[Observation, ...]:
+def read_sensors(
+    key: str, by_agent: Sequence[Sequence[bytes]], parts: LongParts = NOTHING_LONG
+) -> tuple[Observation, ...]:
     """Read the observations of all agents of a behaviour.
 
     Args:
         key: of the behaviour, for what is raised.
         by_agent: of each of K agents its sensors' messages.
+        parts: what the stand-ins in them stand for.
 
     Raises:
         UnityMessageError: agents have different sensors, or one contradicts itself.
@@ -47,10 +51,12 @@ def read_sensors(key: str, by_agent: Sequence[Sequence[bytes]]) -> tuple[Observa
             f"'{key}' has {number:,} observations, and {MAX_SENSORS:,} are allowed; put numbers "
             "into one sensor"
         )
-    return tuple(_sensor(key, index, [each[index] for each in by_agent]) for index in range(number))
+    return tuple(
+        _sensor(key, index, [each[index] for each in by_agent], parts) for index in range(number)
+    )
 
 
-def _sensor(key: str, index: int, said: list[bytes]) -> Observation:
+def _sensor(key: str, index: int, said: list[bytes], parts: LongParts) -> Observation:
     first = _parsed(said[0])
     name = f"'{key}', observation {index}" + (f" ('{first.name}')" if first.name else "")
     shape = read_varints(first.shape)
@@ -62,11 +68,14 @@ def _sensor(key: str, index: int, said: list[bytes]) -> Observation:
         "mapping": read_varints(first.compressed_channel_mapping),
     }
     if not first.HasField("compressed_data"):
-        numbers = _side_by_side(said)
-        if numbers is not None and _num_bytes(shape) == numbers.shape[1]:
+        numbers, expected = _side_by_side(said), _num_bytes(shape)
+        if numbers is not None and numbers.shape[1] == STAND_IN_BYTES:
+            numbers = parts.rows(numbers, expected)
+        if numbers is not None and numbers.shape[1] == expected:
             values = np.ascontiguousarray(numbers).view("<f4").reshape(len(said), *shape)
             return Observation(**common, values=values)
-    return Observation(**common, **_one_by_one(name, shape, [_parsed(each) for each in said]))
+    each_agents = [_parsed(each) for each in said]
+    return Observation(**common, **_one_by_one(name, shape, each_agents, parts))
 
 
 def _parsed(said: bytes) -> pb.Observation:
@@ -110,7 +119,9 @@ def where_numbers_are(said: bytes) -> tuple[int, int] | None:
     return place
 
 
-def _one_by_one(name: str, shape: tuple[int, ...], said: list[pb.Observation]) -> dict[str, Any]:
+def _one_by_one(
+    name: str, shape: tuple[int, ...], said: list[pb.Observation], parts: LongParts
+) -> dict[str, Any]:
     """{"png": of each agent} or {"values": [K, *shape]}."""
     for each in said:
         if each.shape != said[0].shape:
@@ -121,14 +132,14 @@ def _one_by_one(name: str, shape: tuple[int, ...], said: list[pb.Observation]) -
             )
     is_png = [each.HasField("compressed_data") for each in said]
     if all(is_png):
-        return {"png": tuple(each.compressed_data for each in said)}
+        return {"png": tuple(parts.content(each.compressed_data) for each in said)}
     if any(is_png):
         raise UnityMessageError(
             f"{name} is compressed for some agents and not for others; set the same compression "
             "for all of them"
         )
     expected = _num_bytes(shape)
-    numbers = [each.float_data.data for each in said]
+    numbers = [parts.content(each.float_data.data) for each in said]
     wrong = next((each for each in numbers if len(each) != expected), None)
     if wrong is not None or not expected:
         came = expected if wrong is None else len(wrong)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.errors import UnityMessageError, unreadable
 
 _VARINT = 0
 _LENGTH_DELIMITED = 2
@@ -37,31 +37,46 @@ def head(number: int, length: int) -> bytes:
 
 
 def fields(message: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, first byte, byte after the last) of each field's content in a parsed message."""
+    """(number, first byte, byte after the last) of each field's content.
+
+    UnityMessageError if they are no fields, or reach beyond `end`.
+    """
     position = begin
     while position < end:
-        tag, position = _read(message, position)
+        tag = message[position]
+        position += 1
+        # Nearly all numbers have one byte, and calls would take most of the time.
+        if tag & _CONTINUES:
+            tag, position = _read(message, position - 1)
         kind = tag & 7
         if kind == _LENGTH_DELIMITED:
-            length, position = _read(message, position)
+            length = message[position] if position < end else _CONTINUES
+            position += 1
+            if length & _CONTINUES:
+                length, position = _read(message, position - 1)
         elif kind == _VARINT:
             length = _read(message, position)[1] - position
         else:
-            length = _FIXED[kind]
-        yield tag >> 3, position, position + length
-        position += length
+            # Groups have no length; games write none.
+            length = _FIXED.get(kind, end)
+        after = position + length
+        if after > end:
+            raise unreadable(message, f" (field {tag >> 3} at byte {position:,})")
+        yield tag >> 3, position, after
+        position = after
 
 
 def _read(message: bytes, position: int) -> tuple[int, int]:
-    """A varint, and the byte after it."""
+    """A varint, and the byte after it; UnityMessageError if it does not end."""
     value = shift = 0
-    while True:
-        byte = message[position]
+    # Longer ones would be numbers of megabytes, in which each addition takes a while.
+    for byte in message[position : position + _MAX_BYTES]:
         position += 1
         value |= (byte & _BITS) << shift
         if not byte & _CONTINUES:
             return value, position
         shift += 7
+    raise unreadable(message, f" (no number at byte {position:,})")
 
 
 def read_varints(packed: bytes) -> tuple[int, ...]:

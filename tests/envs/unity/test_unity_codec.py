@@ -20,97 +20,13 @@ from entrain_envs.unity.messages import (
 )
 from entrain_envs.unity.varints import field, read_varints, varint
 from entrain_envs.unity.wire import exchange_pb2 as wire
-
-KEYS = st.sampled_from(["Ball?team=0", "Ball?team=1", "Wörm?team=0"])
-FLOATS = st.floats(width=32, allow_nan=False)
-
-
-@st.composite
-def games_messages(draw: Any) -> wire.UnityMessageProto:
-    """A message as a game may write it, with sensors that the agents of a behaviour share."""
-    message = wire.UnityMessageProto(header=wire.HeaderProto(status=200))
-    output = message.unity_output.rl_output
-    output.side_channel = draw(st.binary(max_size=5))
-    for key in draw(st.sets(KEYS, max_size=2)):
-        sensors = draw(st.lists(st.sampled_from(SENSORS), max_size=3))
-        choices = draw(st.integers(0, 4))
-        for _ in range(draw(st.integers(1, 4))):
-            output.agentInfos[key].value.append(draw(records(sensors, choices)))
-    return message
-
-
-SENSORS: list[dict[str, Any]] = [
-    {"shape": [3], "name": "velocity"},
-    {"shape": [2, 200], "dimension_properties": [4, 1]},
-    {"shape": [1], "observation_type": 1, "name": "goal"},
-    {"shape": [8, 8, 3], "compression_type": 1, "compressed_channel_mapping": [0, -1, 2]},
-]
-
-
-@st.composite
-def records(draw: Any, sensors: list[dict[str, Any]], choices: int) -> wire.AgentInfoProto:
-    """One record."""
-    return wire.AgentInfoProto(
-        reward=draw(FLOATS),
-        done=draw(st.booleans()),
-        max_step_reached=draw(st.booleans()),
-        id=draw(st.integers(-(2**31), 2**31 - 1)),
-        group_id=draw(st.integers(0, 300)),
-        group_reward=draw(FLOATS),
-        action_mask=draw(st.lists(st.booleans(), min_size=choices, max_size=choices)),
-        observations=[draw(seen(sensor)) for sensor in sensors],
-    )
-
-
-@st.composite
-def seen(draw: Any, sensor: dict[str, Any]) -> wire.ObservationProto:
-    """What one agent's sensor sees."""
-    if "compression_type" in sensor:
-        return wire.ObservationProto(**sensor, compressed_data=draw(st.binary(max_size=6)))
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    data = random.normal(size=int(np.prod(sensor["shape"]))).astype(np.float32)
-    return wire.ObservationProto(
-        **sensor, float_data=wire.ObservationProto.FloatData(data=data.tolist())
-    )
+from support.drawn_messages import agrees, games_messages
 
 
 @settings(max_examples=60)
 @given(games_messages())
 def test_any_message_is_read_as_protobuf_reads_it(message: wire.UnityMessageProto) -> None:
-    read = codec.decode(message.SerializeToString())
-    output = message.unity_output.rl_output
-    assert read.side_channel == output.side_channel
-    assert set(read.agents) == set(output.agentInfos)
-    for key, said in output.agentInfos.items():
-        infos, records = list(said.value), read.agents[key]
-        assert records.id.tolist() == [each.id for each in infos]
-        assert records.reward.tolist() == [each.reward for each in infos]
-        assert records.done.tolist() == [each.done for each in infos]
-        assert records.interrupted.tolist() == [each.max_step_reached for each in infos]
-        assert records.group_id.tolist() == [each.group_id for each in infos]
-        assert records.group_reward.tolist() == [each.group_reward for each in infos]
-        masks = [list(each.action_mask) for each in infos]
-        assert (records.mask is None) == (not masks[0])
-        assert records.mask is None or records.mask.tolist() == masks
-        assert len(records.observations) == len(infos[0].observations)
-        for index, sensor in enumerate(records.observations):
-            agree(sensor, [each.observations[index] for each in infos])
-
-
-def agree(sensor: Observation, said: list[wire.ObservationProto]) -> None:
-    """Whether all agents' observations were read as they were said."""
-    first = said[0]
-    assert (sensor.name, sensor.shape) == (first.name, tuple(first.shape))
-    assert sensor.kind == ("goal" if first.observation_type == wire.GOAL_SIGNAL else "default")
-    assert sensor.dimension_properties == tuple(first.dimension_properties)
-    assert sensor.mapping == tuple(first.compressed_channel_mapping)
-    if first.compression_type == wire.PNG:
-        assert sensor.values is None
-        assert sensor.png == tuple(each.compressed_data for each in said)
-    else:
-        assert sensor.values is not None
-        numbers = [list(each.float_data.data) for each in said]
-        assert sensor.values.reshape(len(said), -1).tolist() == numbers
+    agrees(codec.decode(message.SerializeToString()), message)
 
 
 def test_a_message_written_byte_by_byte() -> None:
@@ -257,6 +173,13 @@ def numbers(*values: float) -> wire.ObservationProto.FloatData:
     return wire.ObservationProto.FloatData(data=values)
 
 
+def nested(*numbers: int, content: bytes) -> bytes:
+    """`content` as field numbers[-1] of a message in field numbers[-2] of ..."""
+    for number in reversed(numbers):
+        content = field(number, content)
+    return content
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -278,8 +201,12 @@ def numbers(*values: float) -> wire.ObservationProto.FloatData:
             of({"shape": [1], "float_data": numbers(1.0)}, {"shape": [1], "compressed_data": b""}),
             "compressed for some agents and not for others",
         ),
+        (
+            nested(2, 1, 2, 2, 1, 13, content=b"\x0a\x01\x01\x7b\x7c"),
+            r"5 bytes came that are no message of ML-Agents \(field 15 at byte 4\)",
+        ),
     ],
-    ids=["garbage", "too few", "no shape", "negative", "two shapes", "two compressions"],
+    ids=["garbage", "too few", "no shape", "negative", "two shapes", "two compressions", "group"],
 )
 def test_what_contradicts_itself_is_refused_in_words(message: bytes, words: str) -> None:
     with pytest.raises(UnityMessageError, match=words):
@@ -318,13 +245,6 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
             assert len(str(error)) < 500
 
 
-def nested(*numbers: int, content: bytes) -> bytes:
-    """`content` as field numbers[-1] of a message in field numbers[-2] of ..."""
-    for number in reversed(numbers):
-        content = field(number, content)
-    return content
-
-
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -338,6 +258,15 @@ def nested(*numbers: int, content: bytes) -> bytes:
         ),
         (nested(3, content=bytes(20_000)), "20,000 bytes of fields that a game has no use for"),
         (b"\x0b" * 20_000, "no message of ML-Agents"),
+        (b"\xff" * 2_000_000, r"no message of ML-Agents \(no number at byte 10\)"),
+        (
+            nested(2, 1, 2, 2, content=field(1, b"\x6a\x00" * 9_000) * 30),
+            "more than 200,000 fields in its records",
+        ),
+        (
+            nested(2, 1, 2, 2, content=field(1, bytes(16_000)) * 4_500),
+            "more than 67,108,864 bytes in its short records",
+        ),
     ],
     ids=[
         "records",
@@ -347,6 +276,9 @@ def nested(*numbers: int, content: bytes) -> bytes:
         "a long one",
         "another part",
         "groups",
+        "an endless number",
+        "sensors of many",
+        "many short ones",
     ],
 )
 def test_a_message_that_would_fill_memory_is_refused_unparsed(
