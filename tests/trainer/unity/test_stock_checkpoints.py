@@ -1,7 +1,6 @@
-"""A `checkpoint.pt` of mlagents-learn becomes a policy that computes the same, and runs nothing."""
+"""A `checkpoint.pt` of mlagents-learn becomes a policy that computes and learns on alike."""
 
-import os
-import zipfile
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from entrain.algorithms.optimizer import Adam
 from entrain.config.policy import PolicyConfig
 from entrain.errors import CheckpointError
 from entrain.policy.actor_critic import ActorCritic
+from entrain.unity.models.correspondence import their_moments, their_tensors
 from entrain.unity.models.stock_checkpoint import load_stock_checkpoint
-from entrain.unity.models.warm_start import apply_stock_checkpoint
+from entrain.unity.models.stock_names import ADAM, CONSTANTS, CRITIC, POLICY, STEPS
+from entrain.unity.models.warm_start import apply_stock_checkpoint, optimizer_state
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+
+RUN = Path(__file__).parents[2] / "cases" / "stock_run"
+"""Made with the classes of mlagents 1.1.0 by tests/interop/make_stock_run.py."""
 
 WIDTH, ROWS, MEMORY = 6, 9, 4
 CASES: dict[str, tuple[tuple[int, ...], int, tuple[int, ...], bool, bool]] = {
@@ -162,42 +167,157 @@ def test_a_checkpoint_without_memory_is_not_one_of_an_lstm(tmp_path: Path) -> No
         apply_stock_checkpoint(checkpoint, ours("lstm", memory={"kind": "none"}))
 
 
-class Hostile:
-    """Would run a command if it were unpickled."""
+def of_the_real_run() -> ActorCritic:
+    """A policy for RUN."""
+    config = PolicyConfig.model_validate(
+        {
+            "network": {"activation": "silu", "hidden_sizes": (8, 8)},
+            "action": {"clip": 3, "max_log_sigma_sq": 40},
+            "observation_clip": 5,
+            "normalize_values": False,
+        }
+    )
+    seen = (ObservationSpec("seen", (8,)),)
+    action = ActionSpec((-1.0,) * 2, (1.0,) * 2, ())
+    return ActorCritic(BehaviourSpec("3DBall", seen, action), config, seed=0)
 
-    def __reduce__(self) -> Any:
-        return os.mkdir, ("ran",)
+
+def computed(policy: ActorCritic) -> dict[str, Tensor]:
+    """What a policy makes of the rows of RUN, under the names of its file."""
+    rows = torch.tensor(json.loads((RUN / "expected.json").read_text())["rows"])
+    out = policy({"seen": rows.unsqueeze(0)}, torch.zeros(4, 0), torch.zeros(1, 4).bool())
+    parameters = out.distribution.parameters()
+    return {
+        "mean": parameters["action_mean"][0],
+        "log_sigma": parameters["log_sigma_sq"][0, 0] / 2.0,
+        "value": out.value[0, :, 0],
+    }
 
 
-def test_nothing_in_a_hostile_file_is_run(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"Policy": Hostile()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="holds more than tensors") as told:
-        load_stock_checkpoint(tmp_path)
-    assert "\n" not in str(told.value)
-    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.pt"]
+def expected(when: str, name: str) -> Tensor:
+    return torch.tensor(json.loads((RUN / "expected.json").read_text())[when][name])
 
 
-def test_tensors_that_feign_a_size_are_refused(tmp_path: Path) -> None:
+def test_a_real_checkpoint_computes_what_the_real_network_did() -> None:
+    policy = of_the_real_run()
+    checkpoint = load_stock_checkpoint(RUN / "3DBall")
+    assert (checkpoint.steps, checkpoint.moments.num_steps, checkpoint.others) == (400, 3, ())
+    assert len(apply_stock_checkpoint(checkpoint, policy)) == 1
+    for name, arrived in computed(policy).items():
+        torch.testing.assert_close(arrived, expected("now", name), atol=1e-6, rtol=1e-6)
+    # The first row's mean, as mlagents' own classes gave it.
+    assert computed(policy)["mean"][0].tolist() == pytest.approx([-0.6770174, 0.8014565], abs=1e-6)
+
+
+def test_the_optimizer_goes_on_where_the_real_one_was() -> None:
+    policy = of_the_real_run()
+    checkpoint = load_stock_checkpoint(RUN / "3DBall")
+    apply_stock_checkpoint(checkpoint, policy)
+    adam = Adam(policy, epsilon=1e-8, max_grad_norm=0.0)
+    adam.load_state(optimizer_state(checkpoint, policy))
+    # The loss of make_stock_run.py, whose gradient every weight has a part in.
+    now = computed(policy)
+    mean, value = now["mean"].mean(dim=0), now["value"]
+    loss = mean[0] - mean[1] + now["log_sigma"].sum() + (value - 1.0).square().mean()
+    adam.step(loss, learning_rate=0.01)
+    then = computed(policy)
+    for name in ("mean", "value"):
+        torch.testing.assert_close(then[name], expected("then", name), atol=2e-6, rtol=2e-6)
+    # Where the gradient is the same in every step, Adam moves a weight by the learning rate. Ours
+    # is the logarithm of sigma squared, theirs that of sigma.
+    moved = then["log_sigma"] - now["log_sigma"]
+    assert moved.tolist() == pytest.approx([-0.005, -0.005], abs=1e-6)
+
+
+def test_moments_that_are_not_of_the_weights_are_not_taken(tmp_path: Path) -> None:
+    content = torch.load(RUN / "3DBall" / "checkpoint.pt", weights_only=True)
+    path = tmp_path / "checkpoint.pt"
+    state = content[ADAM]["state"]
+    of_one = state[6]
+    wrong: dict[str, Any]
+    for wrong in (
+        {"state": {**state, 6: {**of_one, "exp_avg": torch.zeros(3)}}},
+        {"state": {**state, 6: {**of_one, "exp_avg_sq": torch.full((8, 8), -1.0)}}},
+        {"state": {**state, 6: {**of_one, "exp_avg": torch.full((8, 8), float("inf"))}}},
+        {"state": {**state, 6: {**of_one, "step": torch.tensor(float("nan"))}}},
+        {"state": {**state, 99: of_one}},
+        {"state": []},
+        {"param_groups": [{"params": [0]}]},
+        {"param_groups": 3},
+    ):
+        torch.save(content | {ADAM: content[ADAM] | wrong}, path)
+        assert load_stock_checkpoint(path).moments.num_steps == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_policy_in_their_form_is_that_policy_again(case: str, tmp_path: Path) -> None:
+    checkpoint = load_stock_checkpoint(Theirs(case).save(tmp_path / "checkpoint.pt"))
+    first, second = ours(case), ours(case)
+    apply_stock_checkpoint(checkpoint, first)
+    moments = {
+        kind: {name: torch.rand_like(it) + 0.1 for name, it in first.named_parameters()}
+        for kind in ("mean", "mean_square")
+    }
+    state: dict[int, dict[str, Tensor]] = {}
+    for power, (kind, name) in enumerate((("mean", "exp_avg"), ("mean_square", "exp_avg_sq")), 1):
+        for index, tensor in enumerate(their_moments(first, moments[kind], power), len(CONSTANTS)):
+            state.setdefault(index, {"step": torch.tensor(9.0)})[name] = tensor
+    tensors = their_tensors(first)
+    actor = {name: torch.zeros(1) for name in CONSTANTS} | dict(tensors[POLICY])
+    critic = actor if first.config.network.shared else tensors[CRITIC]
+    adam = {"state": state, "param_groups": [{"params": list(range(len(CONSTANTS) + len(state)))}]}
+    steps = {"step": torch.tensor([5])}
+    again = {POLICY: actor, CRITIC: critic, ADAM: adam, STEPS: steps}
+    torch.save(again, tmp_path / "again.pt")
+    loaded = load_stock_checkpoint(tmp_path / "again.pt")
+    apply_stock_checkpoint(loaded, second)
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+    arrived = optimizer_state(loaded, second)
+    assert arrived["num_steps"] == 9
+    for kind, by_name in moments.items():
+        for name, tensor in by_name.items():
+            torch.testing.assert_close(torch.from_numpy(arrived[kind][name]), tensor)
+
+
+def test_what_does_not_fit_is_left_alone_and_named_if_a_part_is_enough(tmp_path: Path) -> None:
     theirs = Theirs("continuous")
-    theirs.policy["huge"] = torch.zeros(1).expand(10**12)
-    with pytest.raises(CheckpointError, match="no tensors under 'Policy'"):
-        load_stock_checkpoint(theirs.save(tmp_path / "checkpoint.pt"))
+    theirs.policy |= theirs._linear("action_model._continuous_distribution.mu", WIDTH, 5)
+    del theirs.critic["value_heads.value_heads.extrinsic.bias"]
+    checkpoint = load_stock_checkpoint(theirs.save(tmp_path / "checkpoint.pt"))
+    policy = ours("continuous")
+    before = policy.action_head.weight.clone()
+    with pytest.raises(
+        CheckpointError, match=r"mu.weight' is \[5, 6\], this policy needs \[2, 6\]"
+    ):
+        apply_stock_checkpoint(checkpoint, policy)
+    notes = apply_stock_checkpoint(checkpoint, policy, partly=True)
+    assert [note for note in notes if note.startswith("not taken over")] == [
+        "not taken over: 'action_model._continuous_distribution.mu.weight' is [5, 6], this policy "
+        "needs [2, 6]",
+        "not taken over: 'action_model._continuous_distribution.mu.bias' is [5], this policy needs "
+        "[2]",
+        "not taken over: it has no 'value_heads.value_heads.extrinsic.bias', which this policy "
+        "needs as [1]",
+    ]
+    assert torch.equal(policy.action_head.weight, before)
+    weight = theirs.policy["network_body._body_endoder.seq_layers.2.weight"]
+    layers = policy.get_parameter("backbone.trunk.hidden_layers.layers.1.weight")
+    assert torch.equal(layers[0].T, weight)
 
 
-def test_files_that_are_none_are_refused_in_one_line(tmp_path: Path) -> None:
-    path = Theirs("continuous").save(tmp_path / "checkpoint.pt")
-    whole = path.read_bytes()
-    for content in (b"", b"rubbish", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="is damaged"):
-            load_stock_checkpoint(path)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"rubbish")
-    with pytest.raises(CheckpointError, match="or is damaged"):
-        load_stock_checkpoint(path)
-    with pytest.raises(CheckpointError, match="cannot read"):
-        load_stock_checkpoint(tmp_path / "none.pt")
-    torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match="holds a list"):
-        load_stock_checkpoint(path)
+def test_numbers_that_are_not_finite_are_refused_before_anything_is_changed(
+    tmp_path: Path,
+) -> None:
+    for spoiled in ("network_body._body_endoder.seq_layers.2.weight", PROCESSOR):
+        theirs = Theirs("continuous")
+        theirs.policy[spoiled][0] = float("nan")
+        checkpoint = load_stock_checkpoint(theirs.save(tmp_path / "checkpoint.pt"))
+        policy = ours("continuous")
+        before = [parameter.clone() for parameter in policy.parameters()]
+        with pytest.raises(CheckpointError, match=f"'{spoiled}' holds numbers that are not finite"):
+            apply_stock_checkpoint(checkpoint, policy)
+        assert all(map(torch.equal, before, policy.parameters()))
+
+
+PROCESSOR = "network_body.observation_encoder.processors.0.normalizer.running_mean"

@@ -1,11 +1,6 @@
-"""Reads a `checkpoint.pt` of mlagents-learn: tensors alone, whatever else the file may hold.
+"""Reads a `checkpoint.pt` of mlagents-learn: weights, steps, and the optimizer's moments."""
 
-Such a file is a pickle in a zip archive, so it could run code. torch's restricted loader builds
-tensors, numbers and containers and refuses everything else.
-"""
-
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +10,34 @@ from torch import Tensor
 
 from entrain.errors import CheckpointError
 from entrain.quoting import shortened
+from entrain.unity.models.stock_names import (
+    ADAM,
+    ALIASES,
+    CRITIC,
+    POLICY,
+    STATISTICS,
+    STEPS,
+    VALUES,
+)
+from entrain.unity.models.tensor_file import is_plain, read_tensor_file
 
 FILE_NAME = "checkpoint.pt"
 
-LARGEST_BYTES = 2**31
-"""Of everything in the archive, unpacked. The largest stock networks have a hundredth of this."""
+LARGEST_STEPS = 2**53
 
-POLICY, CRITIC, STEPS = "Policy", "Optimizer:critic", "global_step"
+
+@dataclass(frozen=True)
+class StockMoments:
+    """What Adam keeps of each parameter, by part and name; nothing of those that never learned."""
+
+    mean: Mapping[str, Mapping[str, Tensor]]
+    """{part: {name: mean gradient}}; empty without moments."""
+
+    mean_square: Mapping[str, Mapping[str, Tensor]]
+    """{part: {name: mean squared gradient}}."""
+
+    num_steps: int
+    """Gradient steps; 0 if the file has no moments that fit its weights."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +55,19 @@ class StockCheckpoint:
     steps: int
     """Agent steps that it had trained."""
 
+    moments: StockMoments
+
+    others: tuple[str, ...]
+    """Parts that are nothing of the above: networks of curiosity and such."""
+
     @property
     def is_shared(self) -> bool:
         """Whether actor and critic share their layers."""
-        return any(name.startswith("value_heads.") for name in self.policy)
+        return any(name.startswith(f"{VALUES}.") for name in self.policy)
+
+    def part(self, name: str) -> Mapping[str, Tensor]:
+        """The tensors of `POLICY` or `CRITIC`."""
+        return self.policy if name == POLICY else self.critic
 
 
 def load_stock_checkpoint(path: Path) -> StockCheckpoint:
@@ -52,49 +77,25 @@ def load_stock_checkpoint(path: Path) -> StockCheckpoint:
         CheckpointError: there is none, it is damaged, too large, or not of mlagents-learn's PPO.
     """
     path = path / FILE_NAME if path.is_dir() else path
-    loaded = _load(path)
+    loaded = read_tensor_file(path)
     parts = {name: _tensors(path, loaded, name) for name in (POLICY, CRITIC, STEPS)}
     step = next(iter(parts[STEPS].values()), torch.zeros(1, dtype=torch.int64))
-    if step.numel() != 1:
-        raise CheckpointError(f"{path}: '{STEPS}' is no single number; the file is damaged")
-    return StockCheckpoint(path, parts[POLICY], parts[CRITIC], int(step))
-
-
-def _load(path: Path) -> Mapping[Any, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(each.file_size for each in archive.infolist())
-        if size > LARGEST_BYTES:
-            raise CheckpointError(
-                f"{path} unpacks to {size:,} bytes; a checkpoint of mlagents-learn has at most "
-                f"{LARGEST_BYTES:,}"
-            )
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    except zipfile.BadZipFile:
-        raise CheckpointError(
-            f"{path} is no checkpoint of mlagents-learn, or is damaged: it is no zip archive"
-        ) from None
-    except Exception as error:  # a hostile file may make torch raise anything
-        reason = shortened(str(error).strip().partition("\n")[0], 200)
-        raise CheckpointError(
-            f"{path} holds more than tensors, or is damaged, and was not loaded: "
-            f"{type(error).__name__}: {reason}"
-        ) from None
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(
-            f"{path} holds a {type(loaded).__name__}; a checkpoint of mlagents-learn is a dict"
-        )
-    return loaded
+    if step.numel() != 1 or not 0 <= int(step) < LARGEST_STEPS:
+        raise CheckpointError(f"{path}: '{STEPS}' is no number of steps; the file is damaged")
+    return StockCheckpoint(
+        path,
+        parts[POLICY],
+        parts[CRITIC],
+        int(step),
+        _moments(loaded, parts),
+        tuple(shortened(str(name), 40) for name in loaded if name not in {*parts, ADAM})[:10],
+    )
 
 
 def _tensors(path: Path, loaded: Mapping[Any, Any], part: str) -> Mapping[str, Tensor]:
     tensors = loaded.get(part)
     if not isinstance(tensors, Mapping) or not all(
-        isinstance(name, str) and _is_plain(each) for name, each in tensors.items()
+        isinstance(name, str) and is_plain(each) for name, each in tensors.items()
     ):
         found = shortened(", ".join(sorted(map(str, loaded))), 200)
         raise CheckpointError(
@@ -104,11 +105,67 @@ def _tensors(path: Path, loaded: Mapping[Any, Any], part: str) -> Mapping[str, T
     return tensors
 
 
-def _is_plain(value: object) -> bool:
-    """Whether it is a tensor of numbers, as large as it says: strides of zero can feign a size."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.dtype in {torch.float32, torch.float64, torch.int64}
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
+def optimizer_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Sequence[tuple[str, str]]:
+    """[(part, name)] of every parameter, in the order in which mlagents-learn's Adam has them.
+
+    Those of the actor, as the file has them, then those of the critic if it has layers of its own.
+    """
+    is_shared = any(name.startswith(f"{VALUES}.") for name in parts[POLICY])
+    return [
+        (part, name)
+        for part in ((POLICY,) if is_shared else (POLICY, CRITIC))
+        for name in parts[part]
+        if not name.startswith(f"{ALIASES}.") and name.rpartition(".")[2] not in STATISTICS
+    ]
+
+
+def _moments(loaded: Mapping[Any, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> StockMoments:
+    """Those in the file; none at all if they are not of its weights."""
+    mean: dict[str, dict[str, Tensor]] = {POLICY: {}, CRITIC: {}}
+    mean_square: dict[str, dict[str, Tensor]] = {POLICY: {}, CRITIC: {}}
+    steps: set[int] = set()
+    order = optimizer_order(parts)
+    try:
+        adam = loaded[ADAM]
+        (group,) = adam["param_groups"]
+        if list(group["params"]) != list(range(len(order))):
+            raise ValueError("the optimizer has other parameters than the networks")
+        for (part, name), first, second, step in _kept(adam["state"], order, parts):
+            mean[part][name], mean_square[part][name] = first, second
+            steps.add(step)
+        (num_steps,) = steps
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
+        return StockMoments({}, {}, 0)
+    return StockMoments(mean, mean_square, num_steps)
+
+
+def _kept(
+    state: Any, order: Sequence[tuple[str, str]], parts: Mapping[str, Mapping[str, Tensor]]
+) -> Iterator[tuple[tuple[str, str], Tensor, Tensor, int]]:
+    """((part, name), mean, mean square, steps) of each parameter that has moments.
+
+    Raises:
+        ValueError: they are of other weights, or no moments.
+    """
+    for index, kept in state.items():
+        part, name = order[index]
+        weight = parts[part][name]
+        mean, mean_square, step = kept["exp_avg"], kept["exp_avg_sq"], int(kept["step"])
+        if not 0 < step < LARGEST_STEPS:
+            raise ValueError(f"moments of '{name}' are of {step} steps")
+        for each in (mean, mean_square):
+            if not is_plain(each) or each.shape != weight.shape:
+                raise ValueError(f"moments of '{name}' have another shape")
+            if not bool(torch.isfinite(each).all()):
+                raise ValueError(f"moments of '{name}' are not finite")
+        if bool((mean_square < 0).any()):
+            raise ValueError(f"mean squares of '{name}' are negative")
+        yield (part, name), mean, mean_square, step

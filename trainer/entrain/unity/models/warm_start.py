@@ -7,39 +7,52 @@ What a network of mlagents-learn computes is what ours do with these options:
     observation_clip: 5              network.shared: shared_critic
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from entrain.errors import CheckpointError
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.critic import REWARD_STREAM
 from entrain.policy.encoders import MixedEncoder
 from entrain.policy.goals import GoalHiddenLayers
-from entrain.policy.layers import GroupedLinear, HiddenLayers
 from entrain.policy.recurrence import RecurrentMemory
 from entrain.policy.recurrent_layers import LSTMLayer
 from entrain.policy.trunk import RecurrentBackbone, Trunk
+from entrain.quoting import shortened
+from entrain.state import State
+from entrain.unity.models.correspondence import Link, links_of
+from entrain.unity.models.observation_statistics import set_statistics, statistics_misfit
 from entrain.unity.models.stock_checkpoint import StockCheckpoint
+from entrain.unity.models.stock_names import BODY, EXTRINSIC, LSTM, VALUES
 
-PROCESSORS = "network_body.observation_encoder.processors"
-BODY = "network_body._body_endoder.seq_layers"
-LSTM = "network_body.lstm.lstm"
-ACTIONS = "action_model"
-GAUSSIAN = f"{ACTIONS}._continuous_distribution"
-BRANCHES = f"{ACTIONS}._discrete_distribution.branches"
-VALUES = "value_heads.value_heads"
-EXTRINSIC = f"{VALUES}.extrinsic"
+_SHOWN = 8
+"""Of the tensors that a message names."""
 
 
-def apply_stock_checkpoint(checkpoint: StockCheckpoint, policy: ActorCritic) -> tuple[str, ...]:
-    """Overwrite the weights of `policy`, all that are named here, or none.
+@dataclass(frozen=True)
+class Fitting:
+    """What of a checkpoint fits a policy."""
+
+    links: tuple[Link, ...]
+
+    has_statistics: bool
+    """Whether those of all observations are there and fit, or both have none."""
+
+    misfits: tuple[str, ...]
+    """What is not taken over and should be, a line for each."""
+
+
+def apply_stock_checkpoint(
+    checkpoint: StockCheckpoint, policy: ActorCritic, *, partly: bool = False
+) -> tuple[str, ...]:
+    """Overwrite the weights of `policy`: all, or those that fit.
 
     Args:
         checkpoint: of the same behaviour.
         policy: whose observations are in the order of the game's sensors.
+        partly: leave alone what does not fit, as mlagents-learn does. Without, nothing may be left.
 
     Returns:
         sentences about what was taken over and what was not.
@@ -48,25 +61,44 @@ def apply_stock_checkpoint(checkpoint: StockCheckpoint, policy: ActorCritic) -> 
         CheckpointError: the policy's networks are others; says which options would fit.
     """
     _require_same_kind(checkpoint, policy)
-    try:
-        wanted = list(_weights(checkpoint, policy))
-    except (RuntimeError, IndexError) as error:  # tensors of other dimensions
-        raise CheckpointError(
-            f"{checkpoint.path} does not fit this policy's networks: "
-            f"{str(error).partition(chr(10))[0]}; {_options_that_fit(checkpoint)}"
-        ) from None
-    for name, ours, theirs in wanted:
-        if ours.shape != theirs.shape:
-            raise CheckpointError(
-                f"{checkpoint.path}: '{name}' is {list(theirs.shape)}, and this policy needs "
-                f"{list(ours.shape)}; {_options_that_fit(checkpoint)}"
-            )
-        if not bool(torch.isfinite(theirs).all()):
-            raise CheckpointError(f"{checkpoint.path}: '{name}' holds numbers that are not finite")
+    fitting = _fitting(checkpoint, policy)
+    if not fitting.links or (fitting.misfits and not partly):
+        shown = "; ".join(fitting.misfits[:_SHOWN])
+        raise CheckpointError(f"{checkpoint.path}: {shown}; {_options_that_fit(checkpoint)}")
+    parameters = dict(policy.named_parameters())
     with torch.no_grad():
-        for _, ours, theirs in wanted:
-            ours.copy_(theirs)
-    return tuple(_notes(checkpoint, policy, len(wanted)))
+        for link in fitting.links:
+            link.piece(parameters[link.ours]).copy_(link.weight(checkpoint.part(link.part)))
+        if fitting.has_statistics:
+            set_statistics(checkpoint.policy, policy)
+        # Values are in units of the reward: the head's own scale starts at 1.
+        policy.value_head.normalizer.shift.zero_()
+        policy.value_head.normalizer.scale.fill_(1.0)
+    return tuple(_notes(checkpoint, policy, fitting))
+
+
+def optimizer_state(checkpoint: StockCheckpoint, policy: ActorCritic) -> State:
+    """The state of an `Adam` that goes on where that of the checkpoint was.
+
+    Args:
+        checkpoint: all of which fits `policy`, see `apply_stock_checkpoint`.
+        policy: of the optimizer.
+    """
+    moments = checkpoint.moments
+    state: dict[str, dict[str, Tensor]] = {
+        kind: {name: torch.zeros_like(it, device="cpu") for name, it in policy.named_parameters()}
+        for kind in ("mean", "mean_square")
+    }
+    for power, (kind, theirs) in enumerate(
+        (("mean", moments.mean), ("mean_square", moments.mean_square)), start=1
+    ):
+        for link in links_of(policy):
+            found = theirs.get(link.part, {})
+            if all(name in found for name in link.names):
+                piece = link.piece(state[kind][link.ours])
+                piece.copy_(link.moment(found, power, checkpoint.part(link.part)))
+    arrays = {kind: {k: it.numpy() for k, it in each.items()} for kind, each in state.items()}
+    return {"num_steps": moments.num_steps, **arrays}
 
 
 def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None:
@@ -87,19 +119,18 @@ def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None
             f"{path}: networks of mlagents-learn have no layer_norm, previous_action or "
             "previous_reward; set these to false"
         )
+    if policy.config.action.distribution != "gaussian":
+        raise CheckpointError(
+            f"{path}: its continuous actions are of a Gaussian; set action.distribution: gaussian"
+        )
     if trunk.hidden_layers.activation != "silu" or network.shared != checkpoint.is_shared:
         raise CheckpointError(
             f"{path} does not fit this policy's networks; {_options_that_fit(checkpoint)}"
         )
-    if _has_normalizer(checkpoint) and not policy.config.normalize_observations:
-        raise CheckpointError(
-            f"{path}: it was trained with normalize; set normalize_observations: true"
-        )
     backbone = policy.backbone
     memory = backbone.memory if isinstance(backbone, RecurrentBackbone) else None
     has_lstm = f"{LSTM}.weight_ih_l0" in checkpoint.policy
-    fits = memory is None or _is_one_lstm(memory)
-    if has_lstm != (memory is not None) or not fits:
+    if has_lstm != (memory is not None) or (memory is not None and not _is_one_lstm(memory)):
         raise CheckpointError(
             f"{path} does not fit this policy's memory; {_options_that_fit(checkpoint)}"
         )
@@ -109,8 +140,32 @@ def _is_one_lstm(memory: RecurrentMemory) -> bool:
     return len(memory.layers) == 1 and isinstance(memory.layers[0], LSTMLayer)
 
 
-def _has_normalizer(checkpoint: StockCheckpoint) -> bool:
-    return any(name.startswith(PROCESSORS) for name in checkpoint.policy)
+def _fitting(checkpoint: StockCheckpoint, policy: ActorCritic) -> Fitting:
+    """What fits; CheckpointError for weights that are no numbers."""
+    parameters = dict(policy.named_parameters())
+    misfits = {
+        link: _misfit(link, checkpoint, link.piece(parameters[link.ours]))
+        for link in links_of(policy)
+    }
+    of_statistics = statistics_misfit(checkpoint.policy, policy)
+    return Fitting(
+        links=tuple(link for link, misfit in misfits.items() if not misfit),
+        has_statistics=not of_statistics,
+        misfits=tuple(words for words in (*misfits.values(), of_statistics) if words),
+    )
+
+
+def _misfit(link: Link, checkpoint: StockCheckpoint, piece: Tensor) -> str:
+    """Why theirs cannot become our piece; "" if it can."""
+    part = checkpoint.part(link.part)
+    for name in link.names:
+        if name not in part:
+            return f"it has no '{name}', which this policy needs as {list(piece.shape)}"
+        if part[name].shape != piece.shape:
+            return f"'{name}' is {list(part[name].shape)}, this policy needs {list(piece.shape)}"
+        if not bool(torch.isfinite(part[name]).all()):
+            raise CheckpointError(f"{checkpoint.path}: '{name}' holds numbers that are not finite")
+    return ""
 
 
 def _options_that_fit(checkpoint: StockCheckpoint) -> str:
@@ -131,142 +186,27 @@ def _options_that_fit(checkpoint: StockCheckpoint) -> str:
     return f"it needs {', '.join([*words, f'network.memory: {kind}'])}, and the same observations"
 
 
-def _weights(
-    checkpoint: StockCheckpoint, policy: ActorCritic
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(mlagents-learn's name, our tensor, what is to be in it) of each tensor."""
-    parts = [checkpoint.policy]
-    if not checkpoint.is_shared:
-        parts.append(checkpoint.critic)
-    for group, part in enumerate(parts):
-        yield from _body(_Part(checkpoint, part), policy, group)
-    actor = _Part(checkpoint, parts[0])
-    yield from _head(actor, policy)
-    critic = _Part(checkpoint, parts[-1])
-    stream = policy.value_head.streams.index(REWARD_STREAM)
-    yield f"{EXTRINSIC}.weight", policy.value_head.weight[stream], critic[f"{EXTRINSIC}.weight"][0]
-    yield f"{EXTRINSIC}.bias", policy.value_head.bias[stream], critic[f"{EXTRINSIC}.bias"][0]
-    # Values are in units of the reward: the head's own scale starts at 1.
-    values = policy.value_head.normalizer
-    yield "shift of values", values.shift, torch.zeros_like(values.shift)
-    yield "scale of values", values.scale, torch.ones_like(values.scale)
-    if _has_normalizer(checkpoint):
-        yield from _statistics(actor, policy)
-
-
-class _Part:
-    """Tensors of one part of a checkpoint, by name; CheckpointError for one that is missing."""
-
-    def __init__(self, checkpoint: StockCheckpoint, tensors: Mapping[str, Tensor]) -> None:
-        self._checkpoint = checkpoint
-        self._tensors = tensors
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._tensors:
-            raise CheckpointError(
-                f"{self._checkpoint.path} has no '{name}', which this policy needs; "
-                f"{_options_that_fit(self._checkpoint)}"
-            )
-        return self._tensors[name]
-
-
-def _body(part: _Part, policy: ActorCritic, group: int) -> Iterator[tuple[str, Tensor, Tensor]]:
-    hidden = policy.backbone.trunk.hidden_layers
-    assert isinstance(hidden, HiddenLayers)
-    for index, layer in enumerate(cast("Iterable[GroupedLinear]", hidden.layers)):
-        name = f"{BODY}.{2 * index}"
-        weight = part[f"{name}.weight"]
-        order = _columns(policy)
-        if index == 0 and weight.dim() == 2 and weight.shape[1] == len(order):
-            weight = weight[:, order]
-        yield f"{name}.weight", layer.weight[group], weight.t()
-        yield f"{name}.bias", layer.bias[group, 0], part[f"{name}.bias"]
-    if isinstance(policy.backbone, RecurrentBackbone):
-        memory = policy.backbone.memory.layers[0]
-        assert isinstance(memory, LSTMLayer)
-        yield f"{LSTM}.weight_ih_l0", memory.weight_input[group], part[f"{LSTM}.weight_ih_l0"]
-        yield f"{LSTM}.weight_hh_l0", memory.weight_recurrent[group], part[f"{LSTM}.weight_hh_l0"]
-        # Ours has one bias where torch's module has two, which are only ever added.
-        bias = part[f"{LSTM}.bias_ih_l0"] + part[f"{LSTM}.bias_hh_l0"]
-        yield f"{LSTM}.bias_ih_l0", memory.bias[group, 0], bias
-
-
-def _columns(policy: ActorCritic) -> list[int]:
-    """[F] where mlagents-learn, in the order of the sensors, has each of our features."""
-    starts, start = {}, 0
-    for observation in policy.spec.observations:
-        starts[observation.name] = start
-        start += observation.size
-    sizes = policy.normalizer.size_by_name
-    return [starts[name] + i for name, size in sizes.items() for i in range(size)]
-
-
-def _head(part: _Part, policy: ActorCritic) -> Iterator[tuple[str, Tensor, Tensor]]:
-    action, head = policy.spec.action, policy.action_head
-    rows = [(f"{GAUSSIAN}.mu", action.continuous_size)] if action.continuous_size else []
-    rows += [(f"{BRANCHES}.{index}", size) for index, size in enumerate(action.branches)]
-    start = 0
-    for name, size in rows:
-        own = slice(start, start + size)
-        yield f"{name}.weight", head.weight[own], part[f"{name}.weight"]
-        yield f"{name}.bias", head.bias[own], part[f"{name}.bias"]
-        start += size
-    if head.spread is not None:
-        name = f"{GAUSSIAN}.log_sigma"
-        log_sigma = part[name]
-        if log_sigma.dim() == 2:
-            log_sigma = log_sigma[0]
-        options = policy.config.action
-        low, high = options.min_log_sigma_sq, options.max_log_sigma_sq
-        yield name, head.spread.parameter, _spread(2.0 * log_sigma.double(), low, high)
-
-
-def _spread(log_sigma_sq: Tensor, low: float, high: float) -> Tensor:
-    """The parameter of `BoundedLogSigmaSq` whose value this is, within the bounds."""
-    room = 1e-3 * (high - low)
-    x = log_sigma_sq.clamp(low + room, high - room)
-    return x + torch.log(-torch.expm1(low - x)) - torch.log(-torch.expm1(x - high))
-
-
-def _statistics(part: _Part, policy: ActorCritic) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Of observations; theirs has, as ours, a count, a mean and a sum of squared deviations."""
-    ours = policy.normalizer
-    index = {it.name: number for number, it in enumerate(policy.spec.observations)}
-    sizes = list(ours.size_by_name.values())
-    pieces = zip(
-        ours.size_by_name,
-        torch.split(ours.mean, sizes),
-        torch.split(ours.squares, sizes),
-        torch.split(ours.shift, sizes),
-        torch.split(ours.scale, sizes),
-        strict=True,
+def _notes(checkpoint: StockCheckpoint, policy: ActorCritic, fitting: Fitting) -> Iterator[str]:
+    yield (
+        f"{len(fitting.links)} tensors taken over from {checkpoint.path}, after "
+        f"{checkpoint.steps:,} steps"
     )
-    count = torch.ones(())
-    for name, mean, squares, shift, scale in pieces:
-        prefix = f"{PROCESSORS}.{index[name]}.normalizer"
-        count = part[f"{prefix}.normalization_steps"].double()
-        their_mean = part[f"{prefix}.running_mean"].double()
-        their_squares = part[f"{prefix}.running_variance"].double()
-        yield f"{prefix}.running_mean", mean, their_mean
-        yield f"{prefix}.running_mean", shift, their_mean
-        yield f"{prefix}.running_variance", squares, their_squares
-        yield f"{prefix}.running_variance", scale, (their_squares / count + 1e-8).rsqrt()
-    yield "normalization_steps", ours.count, count
-
-
-def _notes(checkpoint: StockCheckpoint, policy: ActorCritic, number: int) -> Iterator[str]:
-    yield f"{number} parts taken over from {checkpoint.path}, after {checkpoint.steps:,} steps"
-    yield "not taken over: the optimizer's state, and the statistics of episodes"
-    others = [
+    for misfit in fitting.misfits[:_SHOWN]:
+        yield f"not taken over: {misfit}"
+    if len(fitting.misfits) > _SHOWN:
+        yield f"not taken over: {len(fitting.misfits) - _SHOWN} more that do not fit"
+    others = {
         name.split(".")[2]
         for name in (*checkpoint.policy, *checkpoint.critic)
-        if name.startswith(f"{VALUES}.") and not name.startswith(EXTRINSIC)
-    ]
+        if name.startswith(f"{VALUES}.") and not name.startswith(f"{EXTRINSIC}.")
+    }
     if others:
-        yield f"not taken over: values of {', '.join(sorted(set(others)))}, which are not built yet"
+        streams = shortened(", ".join(sorted(others)), 80)
+        yield f"not taken over: values of {streams}, which are not built yet"
+    for part in checkpoint.others:
+        yield f"not taken over: '{part}', which is of a part that is not built yet"
     if policy.spec.action.continuous_size and policy.config.action.clip != 3.0:
         yield f"action.clip is {policy.config.action.clip:g}; mlagents-learn's networks need 3"
-    if _has_normalizer(checkpoint) and policy.config.observation_clip != 5.0:
+    keeps_any = fitting.has_statistics and policy.config.normalize_observations
+    if keeps_any and policy.config.observation_clip != 5.0:
         yield f"observation_clip is {policy.config.observation_clip:g}; mlagents-learn's is 5"
-    if not _has_normalizer(checkpoint) and policy.config.normalize_observations:
-        yield "it was trained without normalize; set normalize_observations: false"

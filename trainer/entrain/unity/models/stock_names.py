@@ -1,0 +1,35 @@
+"""What mlagents-learn calls the parts of a checkpoint and the tensors in them."""
+
+from typing import Final
+
+POLICY, CRITIC, STEPS = "Policy", "Optimizer:critic", "global_step"
+"""The actor, the critic, and how many steps both were trained."""
+
+ADAM = "Optimizer:value_optimizer"
+"""Moments of actor and critic; those of curiosity and others are nowhere kept."""
+
+CONSTANTS: Final = (
+    "version_number",
+    "is_continuous_int_deprecated",
+    "continuous_act_size_vector",
+    "discrete_act_size_vector",
+    "act_size_vector_deprecated",
+    "memory_size_vector",
+)
+"""Parameters of an actor that no gradient reaches; they come before all others."""
+
+PROCESSORS = "network_body.observation_encoder.processors"
+"""One for each sensor, by its number."""
+
+ALIASES = "network_body.processors"
+"""The same tensors once more."""
+
+STATISTICS: Final = ("normalization_steps", "running_mean", "running_variance")
+"""Of a sensor; they are no parameters."""
+
+BODY = "network_body._body_endoder.seq_layers"
+LSTM = "network_body.lstm.lstm"
+GAUSSIAN = "action_model._continuous_distribution"
+BRANCHES = "action_model._discrete_distribution.branches"
+VALUES = "value_heads.value_heads"
+EXTRINSIC = f"{VALUES}.extrinsic"
