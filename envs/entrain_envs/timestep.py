@@ -173,9 +173,10 @@ class TimestepBatch:
                 "it must be 1 FIRST, 2 MID, 3 TERMINATED or 4 TRUNCATED"
             )
         if not is_finite(self.reward):
-            check_finite(self.reward, f"behaviour '{spec.name}', reward")
+            check_finite(self.reward, f"behaviour '{spec.name}', reward", self.agent_id)
         if self.group_reward is not None:
-            check_finite(self.group_reward, f"behaviour '{spec.name}', group_reward")
+            where = f"behaviour '{spec.name}', group_reward"
+            check_finite(self.group_reward, where, self.agent_id)
         if self.observation.keys() != set(spec.observation_names):
             raise SpecError(
                 f"behaviour '{spec.name}' was given observations "
@@ -183,7 +184,8 @@ class TimestepBatch:
                 f"expected {', '.join(observation.name for observation in spec.observations)}"
             )
         for observation in spec.observations:
-            check_observation(spec.name, observation, self.observation[observation.name], rows=rows)
+            values = self.observation[observation.name]
+            check_observation(spec.name, observation, values, rows=rows, agent_id=self.agent_id)
         if spec.action.branches and not self.action_mask.all():
             self._check_mask(spec)
 
@@ -219,7 +221,12 @@ class ActionBatch:
 
 
 def check_observation(
-    behaviour: str, spec: ObservationSpec, values: npt.NDArray[np.generic], *, rows: int
+    behaviour: str,
+    spec: ObservationSpec,
+    values: npt.NDArray[np.generic],
+    *,
+    rows: int,
+    agent_id: Int64Array | None = None,
 ) -> None:
     """Raise SpecError unless `values` are `rows` observations that fit `spec`, all finite.
 
@@ -228,6 +235,7 @@ def check_observation(
         spec: of this observation.
         values: [rows, *shape] of the spec's dtype.
         rows: how many timesteps the message has.
+        agent_id: [rows] for the message, if they are known.
     """
     if values.shape != (rows, *spec.shape) or values.dtype != spec.numpy_dtype:
         raise SpecError(
@@ -235,7 +243,7 @@ def check_observation(
             f"{values.dtype}{list(values.shape)}, expected {spec.dtype}{[rows, *spec.shape]}"
         )
     if spec.dtype != "uint8" and not is_finite(values):
-        check_finite(values, f"behaviour '{behaviour}', observation '{spec.name}'")
+        check_finite(values, f"behaviour '{behaviour}', observation '{spec.name}'", agent_id)
 
 
 def _of_each(
@@ -247,21 +255,27 @@ def _of_each(
 
 def is_finite(values: npt.NDArray[np.generic]) -> bool:
     """Whether all float32 `values` are finite."""
-    # One reduction instead of a boolean array: float32 cannot overflow a float64 sum, so the
-    # sum is finite only if every term is. An inf plus a -inf must not cause a warning.
-    with np.errstate(invalid="ignore"):
-        return math.isfinite(np.add.reduce(values, axis=None, dtype=np.float64))
+    numbers = values.reshape(-1)
+    # The sum of squares is finite only if every number is, and takes the least time. Squares of
+    # huge numbers overflow where those do not: float32 cannot overflow a float64 sum.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(numbers.dot(numbers)):
+            return True
+        return math.isfinite(np.add.reduce(numbers, dtype=np.float64))
 
 
-def check_finite(values: npt.NDArray[np.generic], where: str) -> None:
-    """Raise SpecError naming the first row of `values` that is NaN or infinite."""
+def check_finite(
+    values: npt.NDArray[np.generic], where: str, agent_id: Int64Array | None = None
+) -> None:
+    """Raise SpecError naming the first row of `values`, and its agent, that is not finite."""
     bad = ~np.isfinite(values.astype(np.float64)).reshape(len(values), -1)
     if bad.any():
         row = int(bad.any(axis=1).argmax())
         flat = values.reshape(len(values), -1)[row]
         number = flat[int(bad[row].argmax())]
+        agent = "" if agent_id is None else f" (agent {agent_id[row]})"
         raise SpecError(
-            f"{where}, row {row} holds {number}; all numbers must be finite: find where the "
+            f"{where}, row {row}{agent} holds {number}; all numbers must be finite: find where the "
             f"simulator divides by zero, lets a body leave the world, or exceeds what float32 "
             f"holds (3.4e38){_swapped(values)}"
         )

@@ -200,7 +200,7 @@ def test_arrays_of_any_memory_order_are_written_row_by_row() -> None:
 
 def test_a_batch_that_does_not_fit_is_never_written(rows_of: RowsOf) -> None:
     reward = np.array([np.nan], np.float32)
-    with pytest.raises(SpecError, match="reward, row 0 holds nan"):
+    with pytest.raises(SpecError, match=r"reward, row 0 \(agent 0\) holds nan"):
         encode_timesteps(CHOOSER, replace(rows_of(CHOOSER, FIRST), reward=reward))
 
 
@@ -252,8 +252,16 @@ def test_too_few_observations_are_refused_with_those_of_the_handshake(
     ("field", "content", "complaint"),
     [
         ("step_type", b"\x01\x09", "step_type holds"),
-        ("reward", np.array([0.0, np.inf], "<f4").tobytes(), "reward, row 1 holds inf"),
-        ("observations", np.full(6, np.nan, "<f4").tobytes(), "'joints', row 0 holds nan"),
+        (
+            "reward",
+            np.array([0.0, np.inf], "<f4").tobytes(),
+            r"reward, row 1 \(agent 1\) holds inf",
+        ),
+        (
+            "observations",
+            np.full(6, np.nan, "<f4").tobytes(),
+            r"'joints', row 0 \(agent 0\) holds nan",
+        ),
         ("action_mask", bytes(10), "allows none of the 2 choices of branch 0"),
     ],
 )

@@ -84,13 +84,13 @@ def test_a_step_type_that_there_is_not_is_refused(number: int, rows_of: RowsOf) 
 
 def test_a_reward_that_is_not_finite_is_refused_with_its_row(rows_of: RowsOf) -> None:
     reward = np.array([0.0, np.nan], np.float32)
-    with pytest.raises(SpecError, match="'point', reward, row 1 holds nan"):
+    with pytest.raises(SpecError, match=r"'point', reward, row 1 \(agent 1\) holds nan"):
         replace(rows_of(POINT, FIRST, MID), reward=reward).check(POINT)
 
 
 def test_an_observation_that_is_not_finite_is_refused_with_its_row(rows_of: RowsOf) -> None:
     observation = {"place": np.array([[0.0], [0.0], [np.inf]], np.float32)}
-    with pytest.raises(SpecError, match="observation 'place', row 2 holds inf"):
+    with pytest.raises(SpecError, match=r"observation 'place', row 2 \(agent 2\) holds inf"):
         replace(rows_of(POINT, FIRST, MID, MID), observation=observation).check(POINT)
 
 

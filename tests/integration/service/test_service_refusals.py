@@ -54,8 +54,8 @@ def missing_observation(part: pb.BehaviourStep) -> None:
     ("spoil", "words"),
     [
         (short_observation, ["observation 'eyes' has 4 bytes", "expected 8: float32[1, 2]"]),
-        (nan_observation, ["observation 'eyes', row 0 holds nan", "must be finite"]),
-        (infinite_reward, ["reward, row 0 holds inf", "must be finite"]),
+        (nan_observation, ["observation 'eyes', row 0 (agent 1) holds nan", "must be finite"]),
+        (infinite_reward, ["reward, row 0 (agent 1) holds inf", "must be finite"]),
         (unknown_step_type, ["step_type holds [9]", "1 FIRST, 2 MID"]),
         (unknown_behaviour, ["behaviour 'fish'", "which has: walker", "declare every"]),
         (missing_observation, ["with 0 observations", "expected 1", "eyes: float32[2]"]),

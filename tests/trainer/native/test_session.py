@@ -137,7 +137,8 @@ def test_nan_is_refused_with_simulator_field_and_row(
     part = codec.encode_timesteps(walker, rows((7, FIRST), (8, FIRST)))
     part.observations[0] = np.array([0, 0, np.nan, 0], np.float32).tobytes()
     with pytest.raises(
-        BadStepError, match=r"walker-sim@10.0.0.7: .*'walker', observation 'eyes', row 1 holds nan"
+        BadStepError,
+        match=r"walker-sim@10.0.0.7: .*'walker', observation 'eyes', row 1 \(agent 8\) holds nan",
     ):
         world.join().send(step=pb.Step(sequence=1, behaviours=[part]))
 

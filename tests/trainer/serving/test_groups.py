@@ -68,7 +68,7 @@ def test_a_field_of_the_wrong_length_names_what_was_expected(rows: Rows) -> None
 
 def test_a_groups_reward_keeps_the_limits_of_rewards(rows: Rows) -> None:
     nan = grouped(rows((1, MID)), [1], [np.nan])
-    with pytest.raises(SpecError, match=r"group_reward, row 0 holds nan"):
+    with pytest.raises(SpecError, match=r"group_reward, row 0 \(agent 1\) holds nan"):
         nan.check(WALKER)
     codec = BehaviourCodec(WALKER, Magnitudes(reward=1e15))
     large = encode_timesteps(WALKER, grouped(rows((1, MID)), [1], [1e20]))

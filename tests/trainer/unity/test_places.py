@@ -122,10 +122,12 @@ def step(
     key: str = BALL,
     is_new: bool = False,
     reward: float = 1.0,
+    seen: Sequence[float] = (),
     side_channel: bytes = b"",
 ) -> bytes:
+    """Records of these agents. Each sees its number of `seen`, or 0."""
     count = len(ids)
-    seen = Observation("eyes", (2,), values=np.zeros((count, 2), np.float32))
+    values = np.repeat(np.array(seen or [0.0] * count, np.float32), 2).reshape(count, 2)
     records = AgentRecords(
         id=np.array(ids, np.int64),
         reward=np.full(count, reward, np.float32),
@@ -133,7 +135,7 @@ def step(
         interrupted=np.zeros(count, np.bool_),
         group_id=np.zeros(count, np.int64),
         group_reward=np.zeros(count, np.float32),
-        observations=(seen,),
+        observations=(Observation("eyes", (2,), values=values),),
     )
     brains: Sequence[BrainParameters] = [BrainParameters(key, 1)] if is_new else []
     return game_codec.encode_records({key: records}, behaviours=brains, side_channel=side_channel)
@@ -329,12 +331,22 @@ async def test_what_cannot_be_learned_from_is_refused_with_the_reason() -> None:
     room = Room()
     await room.begin()
     await room.say(step(1, is_new=True))
-    with pytest.raises(GameRefusedError, match="reward, row 0 holds nan"):
+    words = r"game-0@127.0.0.1: behaviour 'Ball', reward, row 0 \(agent 1\) holds nan"
+    with pytest.raises(GameRefusedError, match=words):
         await room.say(step(1, reward=float("nan")))
     assert room.counted["steps_refused"] == 1
     await room.begin()
     with pytest.raises(GameRefusedError, match="this run has no policy for it"):
         await room.say(step(1, key="Odd?team=0", is_new=True))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+async def test_an_observation_that_is_not_finite_is_refused_with_its_agent(number: float) -> None:
+    room = Room()
+    await room.begin()
+    words = rf"'Ball', observation 'eyes', row 1 \(agent 1300\) holds {number}; all numbers must"
+    with pytest.raises(GameRefusedError, match=words):
+        await room.say(step(40, 1300, is_new=True, seen=[0.0, number]))
 
 
 async def test_a_game_of_another_major_version_is_refused_with_both() -> None:
