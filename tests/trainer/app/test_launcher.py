@@ -392,3 +392,30 @@ async def test_a_program_for_another_processor_is_told_as_that(tmp_path: Path) -
     launcher = Launcher([Simulator("sim-0", (str(program),), tmp_path / "log")], environment={})
     with pytest.raises(ConfigError, match="built for another system or processor"):
         await launcher.start()
+
+
+async def test_a_simulator_that_was_killed_on_windows_is_told_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There a killed process ends with exit code 1.
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); "
+    launcher = launcher_of(tmp_path, f"{code} print('up', flush=True); time.sleep(60)")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(asyncio.subprocess.Process, "kill", asyncio.subprocess.Process.terminate)
+    await launcher.start()
+    async with asyncio.timeout(30):
+        while "up" not in (tmp_path / "sim-0.log").read_text():
+            await asyncio.sleep(0.01)
+        launcher.end("sim-0", "it was silent for 60 s")
+        while "sim-0 was killed: it was silent for 60 s" not in caplog.text:
+            await asyncio.sleep(0.01)
+    await launcher.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(3, "exit code 3"), (0xC0000005, "exit code 0xC0000005")]
+)
+def test_codes_of_crashes_on_windows_are_told_in_the_form_they_are_known_by(
+    code: int, words: str, tmp_path: Path
+) -> None:
+    assert launcher_of(tmp_path, "")._ending_of("sim-0", code) == f"sim-0 ended with {words}"

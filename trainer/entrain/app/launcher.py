@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from entrain.app.process_groups import all_ended, end_of, is_alive, tell
+from entrain.app.process_groups import all_ended, end_of, is_alive, may_be_killed, tell
 from entrain.app.restarts import Again, CrashRestarts, Exit, Finished, Restarts
 from entrain.app.simulator_lines import SimulatorLines
 from entrain.config.run import LaunchConfig
@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 TAIL_BYTES = 64 * 1024
 """Length of the end of a log in which its last line is looked for."""
+
+LARGEST_CODE = 0xFFFF
+"""Exit codes that programs choose are smaller."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +276,7 @@ class Launcher:
 
     def _ending_of(self, name: str, code: int) -> str:
         because = self._kills.pop(name, None)
-        if because is None or code >= 0:
+        if because is None or not may_be_killed(code):
             return f"{name} ended with {_describe(code)}"
         return f"{name} was killed: {because}"
 
@@ -356,4 +359,7 @@ def _describe(code: int) -> str:
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"signal {signal.Signals(-code).name}"
+    if code > LARGEST_CODE:
+        # What Windows says of a crash is known by this form: 0xC0000005 is an access violation.
+        return f"exit code 0x{code:08X}"
     return f"exit code {code}"

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 LOOK_S = 0.05
 """Time between two looks whether the processes that a simulator started have ended."""
 
+CODE_OF_KILLED = 1
+"""Exit code of a process that was killed on Windows, where there are no signals."""
+
 
 def tell(process: asyncio.subprocess.Process, *, kill: bool) -> bool:
     """Tell a simulator and all processes that it started to end; returns whether any was running.
@@ -43,6 +46,11 @@ def is_alive(process: asyncio.subprocess.Process) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def may_be_killed(code: int) -> bool:
+    """Returns whether a process that was killed may end with this exit code."""
+    return code < 0 or (sys.platform == "win32" and code == CODE_OF_KILLED)
 
 
 async def all_ended(processes: Sequence[asyncio.subprocess.Process], *, within_s: float) -> None:
