@@ -61,6 +61,7 @@ def _add_gymnasium(commands: Any) -> None:
         help="show only these numbers of a vector observation, counted from 0; hide the others",
     )
     _add_about_environment(command)
+    _add_info(command)
     _add_subtract(command)
     _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
 
@@ -82,6 +83,7 @@ def _add_pettingzoo(commands: Any) -> None:
     )
     _add_wrapper(command)
     _add_about_environment(command)
+    _add_info(command)
     _add_subtract(command)
     _add_common(
         command,
@@ -172,6 +174,36 @@ def _add_about_environment(command: argparse.ArgumentParser) -> None:
         help=f"what an observation is ({', '.join(KINDS)}), if it is not what the trainer's log "
         f"says; one without a name is '{SINGLE_NAME}'; may be given several times",
     )
+
+
+def _add_info(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--info",
+        type=_info_key,
+        action="append",
+        default=[],
+        metavar="KEY[@end][=HOW]",
+        help="report values of info[KEY] to the trainer, which shows them beside the return; "
+        "HOW is mean (without it), last, sum or histogram, of the values between two updates; "
+        "@end takes only those of an episode's last step; episode/r is info['episode']['r']; "
+        "may be given several times",
+    )
+
+
+def _info_key(text: str) -> tuple[str, str, bool]:
+    from entrain_envs.errors import SpecError  # noqa: PLC0415
+    from entrain_envs.statistics import check_statistic  # noqa: PLC0415
+
+    key, _, how = text.partition("=")
+    name = key.removesuffix("@end")
+    try:
+        check_statistic(name, how if "=" in text else "mean")
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text[:_MOST_SHOWN]}': {error}; write KEY, KEY=HOW or KEY@end=HOW, such as "
+            "is_success@end=mean"
+        ) from None
+    return name, how or "mean", name != key
 
 
 def _add_subtract(command: argparse.ArgumentParser) -> None:

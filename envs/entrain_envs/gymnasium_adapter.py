@@ -35,9 +35,11 @@ from entrain_envs.gymnasium_spaces import (
     observation_layout,
     without_bounds,
 )
+from entrain_envs.info_statistics import InfoKey, InfoStatistics
 from entrain_envs.precision import Precision, Subtraction
 from entrain_envs.rows import TimestepRows
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class GymnasiumEnvironment:
         count: int = 1,
         subtract: Sequence[Subtraction] = (),
         kinds: Mapping[str, str] = NO_KINDS,
+        info: Sequence[InfoKey] = (),
     ) -> None:
         """Make the copies.
 
@@ -77,6 +80,7 @@ class GymnasiumEnvironment:
             count: how many copies.
             subtract: from observations, before they are rounded to float32.
             kinds: {observation: kind}, where they are not what they look like.
+            info: keys whose values are reported as statistics.
 
         Raises:
             CertainFaultError, FaultyEnvironmentError: the environment raised an exception.
@@ -105,6 +109,7 @@ class GymnasiumEnvironment:
         self._read = action.read
         self._flatten = mask_flattener(acted)
         self._precision = Precision(observation.specs, subtract, where=where)
+        self._info = InfoStatistics(info, where=where) if info else None
         self._options: dict[str, Any] | None = None
         self._is_new = True
         check_first(first, "reset", reset_fault, where=where)
@@ -118,6 +123,10 @@ class GymnasiumEnvironment:
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
         """Pass these as options to each copy's next resets."""
         self._options = dict(parameters) or None
+
+    def take_statistics(self) -> Sequence[Statistic]:
+        """Values of `info` since the last call; see `environment.ReportsStatistics`."""
+        return () if self._info is None else self._info.take()
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
         """Begin an episode in every copy, each with its own seed."""
@@ -144,6 +153,8 @@ class GymnasiumEnvironment:
                 outcome = _ASKED
                 outcome = copy.step(action)
                 observation, reward, terminated, truncated, info = outcome
+                if self._info is not None:
+                    self._info.note(info, is_end=terminated or truncated)
                 if not (terminated or truncated):
                     mask = masks[agent](observation) if masks else info.get(MASK)
                     rows.add(agent, _MID, reward, observation, mask)
@@ -164,6 +175,8 @@ class GymnasiumEnvironment:
         try:
             outcome = copy.reset(seed=seed, options=self._options)
             observation, info = outcome
+            if self._info is not None:
+                self._info.note(info, is_end=False)
             mask = self._masks[agent](observation) if self._masks else info.get(MASK)
         except EntrainEnvsError:
             raise

@@ -8,6 +8,7 @@ from typing import Any
 from entrain_envs.environment import Environment
 from entrain_envs.errors import CertainFaultError, MissingExtraError, OptionError
 from entrain_envs.faults import blaming_the_start
+from entrain_envs.info_statistics import InfoKey
 from entrain_envs.recorded_copies import (
     ball_painter,
     corridor_painter,
@@ -16,6 +17,16 @@ from entrain_envs.recorded_copies import (
     pettingzoo_copies,
 )
 from entrain_envs.wrapper_text import WrapperText
+
+
+def _info_keys(options: argparse.Namespace) -> Sequence[InfoKey]:
+    """Those of --info, each once."""
+    keys = [InfoKey(*each) for each in options.info]
+    names = [key.name for key in keys]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"--info names '{name}' twice; it is aggregated in one way: keep one")
+    return keys
 
 
 def make_environment(options: argparse.Namespace) -> Environment:
@@ -57,6 +68,7 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
         count=options.count,
         subtract=options.subtract,
         kinds=dict(options.kinds),
+        info=_info_keys(options),
     )
 
 
@@ -89,6 +101,7 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
         count=options.count,
         subtract=options.subtract,
         kinds=dict(options.kinds),
+        info=_info_keys(options),
     )
 
 

@@ -109,9 +109,9 @@ class PettingZooEnvironment(PettingZooCopies):
         for agent in copy.agents:
             if agent not in observations:
                 raise FaultyEnvironmentError(f"{WHERE}: `reset` observes nothing for {agent}")
-            needs_action |= self._add_live(
-                (index, agent), 0.0, observations[agent], details.get(agent)
-            )
+            info = details.get(agent)
+            self._note_info(info, is_end=False)
+            needs_action |= self._add_live((index, agent), 0.0, observations[agent], info)
         return needs_action
 
     def _add_outcome(self, index: int, acted: set[str], outcome: Any) -> bool:
@@ -129,6 +129,7 @@ class PettingZooEnvironment(PettingZooCopies):
             actor = (index, agent)
             info = details.get(agent)
             is_over = terminations[agent] or truncations[agent]
+            self._note_info(info, is_end=is_over)
             if not is_over:
                 needs_action |= self._add_live(actor, rewards[agent], observation, info)
             elif actor in self._open:

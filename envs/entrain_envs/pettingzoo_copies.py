@@ -10,9 +10,11 @@ from entrain_envs.errors import OptionError
 from entrain_envs.faults import blaming_the_start, close_all
 from entrain_envs.first_calls import pass_what_is_taken
 from entrain_envs.gymnasium_spaces import NO_KINDS
+from entrain_envs.info_statistics import InfoKey, InfoStatistics
 from entrain_envs.pettingzoo_agents import Actor, Agents
 from entrain_envs.precision import Subtraction
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.statistics import Statistic
 
 WHERE = "the PettingZoo environment"
 """Begins messages about an environment, which has no name of its own here."""
@@ -30,6 +32,7 @@ class PettingZooCopies:
         count: int = 1,
         subtract: Sequence[Subtraction] = (),
         kinds: Mapping[str, str] = NO_KINDS,
+        info: Sequence[InfoKey] = (),
     ) -> None:
         """Make the copies.
 
@@ -41,6 +44,7 @@ class PettingZooCopies:
             count: how many copies.
             subtract: from observations, before they are rounded to float32.
             kinds: {observation: kind}, where they are not what they look like.
+            info: keys whose values, of each agent, are reported as statistics.
         """
         self._copies = make_copies(make, count)
         self._agents = Agents(
@@ -53,6 +57,7 @@ class PettingZooCopies:
         self._open: set[Actor] = set()
         """Who has got an action in its episode, so that an outcome is still to come."""
 
+        self._info = InfoStatistics(info, where=WHERE) if info else None
         self._options: dict[str, Any] | None = None
 
     @property
@@ -63,6 +68,15 @@ class PettingZooCopies:
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
         """Pass these as options to each copy's next resets."""
         self._options = dict(parameters) or None
+
+    def take_statistics(self) -> Sequence[Statistic]:
+        """Values of `info` since the last call; see `environment.ReportsStatistics`."""
+        return () if self._info is None else self._info.take()
+
+    def _note_info(self, info: Any, *, is_end: bool) -> None:
+        """Look at what an agent was told beside its observation."""
+        if self._info is not None:
+            self._info.note(info, is_end=is_end)
 
     def close(self) -> None:
         """Close every copy."""

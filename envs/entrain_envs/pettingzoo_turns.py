@@ -76,6 +76,7 @@ class TurnsEnvironment(PettingZooCopies):
             if words:
                 raise FaultyEnvironmentError(f"{WHERE}: {words}")
             observation, reward, terminated, truncated, info = outcome
+            self._note_info(info, is_end=terminated or truncated)
             actor = (index, agent)
             mask = self._agents.mask(actor, observation, info)
             if not (terminated or truncated):

@@ -1,0 +1,61 @@
+"""`entrain-env gymnasium --info`: values of a real environment, wherever a run shows them."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from entrain.run.folder import RunFolder
+from entrain.run.plots import draw_statistics
+from entrain.run.table import read_metrics
+from entrain_envs import command_line
+from entrain_envs.making import make_environment
+from live_run import config_from, simulators, train
+
+CONFIG = """
+server: {{address: "unix:{folder}/s"}}
+policies:
+  FrozenLake-v1:
+    total_steps: 400
+    network: {{hidden_sizes: [8]}}
+    rollout_steps: 200
+    algorithm: {{minibatch_size: 100, num_epochs: 1}}
+"""
+
+COMMAND = """gymnasium FrozenLake-v1 --count 2 --connect unix:{folder}/s
+--wrapper gymnasium.wrappers:RecordEpisodeStatistics
+--info prob --info episode/l=histogram --info episode/r@end=sum"""
+
+
+async def test_they_are_in_tensorboard_the_table_the_log_and_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = config_from(CONFIG.format(folder=tmp_path), tmp_path)
+    folder = RunFolder.create(tmp_path / "runs", "lake")
+    options = command_line.parser().parse_args(COMMAND.format(folder=tmp_path).split())
+    lake = make_environment(options)
+    with simulators(f"unix:{tmp_path}/s", {"lake": lake}):
+        outcome, _ = await train(config, folder)
+    assert outcome == "completed"
+
+    series = read_metrics(folder.metrics)["FrozenLake-v1"]
+    prob, length = (series.columns[f"statistics/{name}"] for name in ("prob", "episode/l"))
+    # A step slips sideways in two of three cases; a reset is certain.
+    assert ((prob > 1 / 3) & (prob < 1)).all()
+    np.testing.assert_allclose(length, series.columns["rollout/episode_length_mean"])
+    returns = series.columns["rollout/episode_return_mean"] * series.columns["rollout/episodes"]
+    np.testing.assert_allclose(series.columns["statistics/episode/r"], returns)
+
+    shown = EventAccumulator(str(folder.events("FrozenLake-v1")), {"histograms": 0})
+    shown.Reload()
+    assert [it.value for it in shown.Scalars("statistics/prob")] == pytest.approx(prob.tolist())
+    counts = [it.histogram_value.num for it in shown.Histograms("statistics/episode/l")]
+    assert counts == series.columns["rollout/episodes"].tolist()
+
+    (first, *_) = [text for text in caplog.messages if text.startswith("update 1")]
+    assert f"prob {prob[0]:.4g}" in first
+    titles = {plot.title for plot in draw_statistics(series)}
+    assert titles == {"prob", "episode/l", "episode/r"}
