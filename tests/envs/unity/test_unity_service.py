@@ -62,6 +62,17 @@ async def test_a_refusal_reaches_the_game_in_words() -> None:
         assert raised.value.details() == "because of this"
 
 
+async def test_a_message_of_many_large_cameras_is_taken() -> None:
+    async def measured(message: bytes, _peer: str) -> bytes:
+        return str(len(message)).encode()
+
+    port = ExchangePort(measured, port=0, max_message_bytes=13 << 20)
+    await port.start()
+    # 16 agents, each with a picture of floats; the limit of gRPC itself is 4 MiB.
+    assert await exchanged(port.port, bytes(16 * 256 * 256 * 3 * 4)) == b"12582912"
+    await port.stop()
+
+
 async def test_a_message_that_grpc_refuses_is_known_to_have_been_lost() -> None:
     clock = Clock()
     async with listening(clock) as port:
