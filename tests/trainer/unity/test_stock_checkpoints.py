@@ -297,8 +297,8 @@ def test_what_does_not_fit_is_left_alone_and_named_if_a_part_is_enough(tmp_path:
         "needs [2, 6]",
         "not taken over: 'action_model._continuous_distribution.mu.bias' is [5], this policy needs "
         "[2]",
-        "not taken over: it has no 'value_heads.value_heads.extrinsic.bias', which this policy "
-        "needs as [1]",
+        "not taken over: the critic's 'value_heads.value_heads.extrinsic.bias' is not there, this "
+        "policy needs it as [1]",
     ]
     assert torch.equal(policy.action_head.weight, before)
     weight = theirs.policy["network_body._body_endoder.seq_layers.2.weight"]

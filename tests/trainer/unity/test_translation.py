@@ -228,12 +228,6 @@ behaviors:
             "started; train without these parts, or with mlagents-learn",
         ),
         (
-            "behaviors: {A: {init_path: a.pt}}\ncheckpoint_settings: {initialize_from: old}",
-            "config.yaml: not yet in entrain: init_path (behaviors.A); initialize_from "
-            "(checkpoint_settings). Nothing was started; train without these parts, or with "
-            "mlagents-learn",
-        ),
-        (
             "default_settings: {trainer_type: sac}\nbehaviors: {A: {trainer_type: ppo}}",
             "config.yaml: not yet in entrain: trainer_type sac (default_settings). Nothing was "
             "started; train without these parts, or with mlagents-learn",
@@ -259,6 +253,28 @@ def test_what_cannot_be_done_is_named_before_anything_starts(
     tmp_path: Path, text: str, words: str
 ) -> None:
     assert refusal(tmp_path, text) == words
+
+
+@pytest.mark.parametrize(
+    ("init_path", "initialize_from", "expected"),
+    [
+        ("null", "null", None),
+        ("a.pt", "null", "a.pt"),
+        ("null", "old", "results/old"),
+        ("A-500.pt", "old", "results/old/A/A-500.pt"),
+        ("elsewhere/a.pt", "old", "elsewhere/a.pt"),
+    ],
+)
+def test_a_policy_begins_with_the_file_that_mlagents_learn_would_read(
+    tmp_path: Path, init_path: str, initialize_from: str, expected: str | None
+) -> None:
+    text = (
+        f"behaviors: {{A: {{init_path: {init_path}}}}}\n"
+        f"checkpoint_settings: {{initialize_from: {initialize_from}}}"
+    )
+    options = translated(tmp_path, text).config.policies["A"]
+    assert options.initial_weights == (None if expected is None else Path(expected))
+    assert not options.initial_progress
 
 
 def test_convert_prints_settings_that_mean_the_same(

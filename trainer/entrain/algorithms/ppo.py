@@ -303,6 +303,10 @@ class PPO:
     def _all_or_nothing(self) -> AbstractContextManager[None]:
         return all_or_nothing(self._optimizer, self._generator, self._policy.value_head.normalizer)
 
+    def load_moments(self, state: State) -> None:
+        """Let the optimizer go on from `state`, one of `Adam.state`; weights stay as they are."""
+        self._optimizer.load_state(state)
+
     def state(self) -> State:
         """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""
         return {

@@ -45,6 +45,8 @@ from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
+_PRIOR = "entropy.prior"
+
 TLS_CA = "ENTRAIN_TLS_CA"
 """Environment variable with the certificate authority that simulators trust."""
 
@@ -307,7 +309,7 @@ def require_priors(config: RunConfig) -> None:
     """
     for behaviour, options in config.policies.items():
         if options.entropy.prior is not None:
-            policies = _policies_of(options.entropy.prior, behaviour)
+            policies = trained_policies(options.entropy.prior, behaviour, option=_PRIOR)
             if behaviour != "*":
                 _named(policies, options.entropy.prior, behaviour)
 
@@ -324,13 +326,20 @@ def make_regularizer(policy: ActorCritic) -> Regularizer:
     path, behaviour = policy.config.entropy.prior, policy.spec.name
     if path is None:
         return entropy_of(policy.config.entropy)
-    prior = _named(_policies_of(path, behaviour), path, behaviour)
+    policies = trained_policies(path, behaviour, option=_PRIOR)
+    prior = _named(policies, path, behaviour)
     logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
     return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
 
 
-def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
-    """{behaviour: its policy} of the run in folder `path`, by its newest checkpoint."""
+def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str, ActorCritic]:
+    """Returns {behaviour: its policy} of the run in folder `path`, by its newest checkpoint.
+
+    Args:
+        path: that `option` of `behaviour` names.
+        behaviour: for messages.
+        option: likewise.
+    """
     try:
         folder = RunFolder.existing(path)
         # That run may have learned on a device that this machine lacks; loading needs none.
@@ -339,7 +348,7 @@ def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
         return load_policies(config, store.load_newest())
     except EntrainError as error:
         raise ConfigError(
-            f"entropy.prior of '{behaviour}' cannot be used: {error}. A relative path starts "
+            f"{option} of '{behaviour}' cannot be used: {error}. A relative path starts "
             "at the directory in which the trainer was started"
         ) from error
 
@@ -347,7 +356,7 @@ def _policies_of(path: Path, behaviour: str) -> Mapping[str, ActorCritic]:
 def _named(policies: Mapping[str, ActorCritic], path: Path, behaviour: str) -> ActorCritic:
     if behaviour not in policies:
         raise ConfigError(
-            f"entropy.prior {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "
+            f"{_PRIOR} {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "
             "name the folder of a run that trained this behaviour"
         )
     return policies[behaviour]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from entrain.app import commands
 from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.initial_weights import is_run
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.unity.stock_file import StockFile
+from entrain.unity.stock_progress import is_stock_run, with_stock_progress
 from entrain.unity.stock_run import StockRun
 from entrain.unity.translation import translate
 
@@ -48,9 +50,11 @@ def learn(file: StockFile, *, deterministic: bool) -> int:
         return _act(path, config, deterministic=deterministic or _is_deterministic(file.run))
     if deterministic:
         logger.warning("--deterministic has no effect without --inference: learning explores")
-    if asked.resume:
-        return _go_on(path, config, has_seed=file.run.env_settings.seed >= 0)
-    return _begin(path, config)
+    if not asked.resume:
+        return _begin(path, config)
+    if not is_run(path) and is_stock_run(path):
+        return _go_on_from_stock(path, config)
+    return _go_on(path, config, has_seed=file.run.env_settings.seed >= 0)
 
 
 def _with_a_game_for_each(file: StockFile) -> StockFile:
@@ -80,15 +84,29 @@ def _require_run(path: Path, run: StockRun) -> None:
             "of their run"
         )
     if asked.resume:
-        if not (path / "config.yaml").is_file():
-            raise ConfigError(
-                f"there is no run of entrain in {path} to resume; give the --run-id of one, or "
-                "leave --resume out to begin it"
-            )
+        _require_run_to_resume(path, acts=asked.inference)
     elif path.is_dir() and any(path.iterdir()) and not asked.force:
         raise ConfigError(
             f"{path} holds an earlier run; go on with it with --resume, overwrite it with "
             "--force, or give another --run-id"
+        )
+
+
+def _require_run_to_resume(path: Path, *, acts: bool) -> None:
+    if is_run(path):
+        return
+    if not is_stock_run(path):
+        if (path / "config.yaml").is_file():
+            return  # what is wrong with its checkpoints is said when they are read
+        raise ConfigError(
+            f"there is no run of entrain in {path} to resume, and none of mlagents-learn with a "
+            "checkpoint.pt; give the --run-id of one, or leave --resume out to begin it"
+        )
+    if acts:
+        raise ConfigError(
+            f"{path} holds a run of mlagents-learn that entrain has not gone on with yet, and "
+            "--inference acts with checkpoints of entrain: give the command without --inference, "
+            "stop it with Ctrl+C once the game plays, then give it again"
         )
 
 
@@ -116,6 +134,15 @@ def _go_on(path: Path, config: RunConfig, *, has_seed: bool) -> int:
         restored = store.load_newest()
         logger.info("going on from %s", restored.path)
         return commands.train_in(folder, config, lock, restored=restored)
+
+
+def _go_on_from_stock(path: Path, config: RunConfig) -> int:
+    """Go on where mlagents-learn was, in the same folder; its own files stay as they are."""
+    logger.info("going on from what mlagents-learn left in %s", path)
+    folder, _ = RunFolder.named(path.parent, path.name)
+    with folder.lock() as lock:
+        config = with_stock_progress(config, path)
+        return commands.train_in(folder, config, lock, restored=None)
 
 
 def _is_deterministic(run: StockRun) -> bool:

@@ -24,7 +24,10 @@ def lessons_to_play(config: RunConfig, restored: Loaded, asked: Iterable[str]) -
     there = curricula(config.environment_parameters)
     reached = reached_lessons(restored.state.get("curricula", {}))
     # The settings may have been given fewer lessons since.
-    lessons = {name: min(reached.get(name, 0), len(it.lessons) - 1) for name, it in there.items()}
+    lessons = {
+        name: min(reached.get(name, it.completed), len(it.lessons) - 1)
+        for name, it in there.items()
+    }
     for text in asked:
         name, equals, lesson = text.rpartition("=")
         if not equals or name not in there:

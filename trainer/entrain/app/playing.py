@@ -28,6 +28,7 @@ from entrain.app.build import (
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.app.evaluation_results import EvaluationResult, PolicyResult
+from entrain.app.initial_weights import begin
 from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepare_process
 from entrain.app.recordings import ONE_COPY, Recordings
@@ -134,12 +135,13 @@ def _environment_of(recordings: Recordings | None) -> Callable[[str], Mapping[st
 
 def _untrained(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCritic]:
     """Returns {behaviour: its policy with the weights that it began with}."""
-    return {
-        spec.name: ActorCritic(
-            spec, policy_options(config, spec.name), seed=seed_of(config, number)
-        ).to(device(config))
-        for number, (spec, _) in enumerate(policy_states(restored.state["policies"]))
-    }
+    policies = {}
+    for number, (spec, _) in enumerate(policy_states(restored.state["policies"])):
+        options = policy_options(config, spec.name)
+        policy = ActorCritic(spec, options, seed=seed_of(config, number))
+        begin(policy, is_named=spec.name in config.named_behaviours)
+        policies[spec.name] = policy.to(device(config))
+    return policies
 
 
 def _require_behaviour(behaviour: str | None, policies: Mapping[str, ActorCritic]) -> None:

@@ -23,6 +23,7 @@ from entrain.app.build import (
     within_memory,
 )
 from entrain.app.idle_policies import IdlePolicies, Standing
+from entrain.app.initial_weights import Beginning, begin
 from entrain.app.observed import log_observed
 from entrain.config.run import RunConfig
 from entrain.errors import (
@@ -54,14 +55,23 @@ class Made:
 class Trainers:
     """Makes trainers and holds them in the order in which they came. Owned by the event loop."""
 
-    def __init__(self, config: RunConfig, *, learners: Executor, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        learners: Executor,
+        recorder: Recorder,
+        begun: Set[str] = frozenset(),
+    ) -> None:
         """Begin without any.
 
         Args:
             config: of the run.
             learners: run the updates of all trainers.
             recorder: is told of every update.
+            begun: behaviours of whose policies `load_state` will be given the weights.
         """
+        self._begun = begun
         self._config = config
         self._learners = learners
         self._recorder = recorder
@@ -264,14 +274,20 @@ class Trainers:
         check_size(spec, config, self._config.server)
         warn_of_too_few_steps(config, spec.name)
         seed = seed_of(self._config, number)
-        policy = ActorCritic(spec, config, seed=seed).to(device(self._config))
+        policy = ActorCritic(spec, config, seed=seed)
+        is_new = spec.name not in self._begun
+        is_named = spec.name in self._config.named_behaviours
+        beginning = begin(policy, is_named=is_named) if is_new else Beginning()
+        policy = policy.to(device(self._config))
         # Games of ML-Agents say what is an image; their settings always name an encoder.
         log_observed(policy, is_certain=not self._config.is_native)
+        algorithm, collector = make_algorithm(policy, seed=seed), make_collector(policy)
+        beginning.pass_on(algorithm, collector)
         trainer = Trainer(
             spec.name,
             actor=make_actor(policy, seed=seed),
-            collector=make_collector(policy),
-            algorithm=make_algorithm(policy, seed=seed),
+            collector=collector,
+            algorithm=algorithm,
             diagnostics=Diagnostics(config, spec.action),
             recorder=self._recorder,
             learners=self._learners,

@@ -32,6 +32,7 @@ from entrain.app.checkpointing import make_checkpointing
 from entrain.app.folder_keeper import Keeper, Unkept
 from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
+from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
@@ -87,15 +88,17 @@ class TrainingRun:
         Raises:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
+        begun = begun_behaviours(restored)
         require_networks(config)
         require_priors(config)
+        require_initial_weights(config, begun=begun)
         require_build(config)
         self._config = config
         self._folder = folder
         self._make_launcher = launcher
         self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
-        self._trainers = Trainers(config, learners=self._learners, recorder=self)
+        self._trainers = Trainers(config, learners=self._learners, recorder=self, begun=begun)
         self._tasks = ServingTasks(self._trainers, guard=self._until_failure, announced=self._show)
         self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
         self._front = make_front(config, self._participants, run_id=folder.name)

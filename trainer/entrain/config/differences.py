@@ -13,6 +13,8 @@ _OF_THE_FOLDER: Final = {("name",), ("runs_directory",)}
 
 _OF_ANOTHER_RUN: Final = (
     ("seed",),
+    ("policies", "*", "initial_weights"),
+    ("policies", "*", "initial_progress"),
     ("policies", "*", "network"),
     ("policies", "*", "action", "distribution"),
     ("policies", "*", "action", "clip"),

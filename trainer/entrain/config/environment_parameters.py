@@ -164,6 +164,9 @@ class CurriculumConfig(Options):
     lessons: tuple[LessonConfig, ...]
     """From the first to the last, which stays until the run ends."""
 
+    completed: CountOrZero = 0
+    """How many lessons are over when the run begins: 0 begins with the first."""
+
     @model_validator(mode="after")
     def _check(self) -> "CurriculumConfig":
         if not self.lessons:
@@ -180,6 +183,11 @@ class CurriculumConfig(Options):
             raise ValueError(
                 f"lessons has a completion for '{last.name}', which is the last, so no lesson "
                 "follows; delete it"
+            )
+        if self.completed >= len(self.lessons):
+            raise ValueError(
+                f"completed is {self.completed} of {len(self.lessons)} lessons; the last one never "
+                "ends, so it must be less"
             )
         return self
 
@@ -232,10 +240,13 @@ def values_at(
 
     Args:
         parameters: the entries of `environment_parameters`.
-        lessons: {parameter: index of its lesson, from 0}; the first where there is none.
+        lessons: {parameter: index of its lesson, from 0}; where there is none, the one that a run
+            begins with.
     """
     return {
-        name: it.lessons[lessons.get(name, 0)].value if isinstance(it, CurriculumConfig) else it
+        name: it.lessons[lessons.get(name, it.completed)].value
+        if isinstance(it, CurriculumConfig)
+        else it
         for name, it in parameters.items()
     }
 

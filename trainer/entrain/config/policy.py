@@ -249,6 +249,18 @@ class PolicyConfig(Options):
     """Updates that the acting policy may be behind. 0: exactly on-policy, simulators wait for each
     update. 1: the next rollout is collected while the update runs."""
 
+    initial_weights: Path | None = None
+    """Where the first weights and statistics of observations come from, instead of chance: the run
+    folder of a trained policy of the same behaviour, of which the newest checkpoint counts, or, of
+    mlagents-learn, a checkpoint.pt or results/RUN_ID. What does not fit keeps weights of chance,
+    and is named in a warning. Relative to the directory in which the trainer is started. Has no
+    effect once the run has a checkpoint."""
+
+    initial_progress: bool = False
+    """Go on where `initial_weights` was: all of it must fit, and env steps and the optimizer's
+    moments are taken over too. Of checkpoints of mlagents-learn only: runs of entrain are
+    resumed."""
+
     network: NetworkConfig = NetworkConfig()
     action: ActionConfig = ActionConfig()
 
@@ -279,3 +291,12 @@ class PolicyConfig(Options):
     entropy: EntropyConfig = EntropyConfig()
     algorithm: Algorithm = PPOConfig()
     """How the policy learns. Its options depend on `kind`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "PolicyConfig":
+        if self.initial_progress and self.initial_weights is None:
+            raise ValueError(
+                "initial_progress is true and initial_weights is not given; name the checkpoint.pt "
+                "to go on from"
+            )
+        return self

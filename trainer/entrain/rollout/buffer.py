@@ -100,6 +100,10 @@ class RolloutBuffer:
         """[slots] true where a step awaits its outcome. Not to be written."""
         return self._is_open
 
+    def begin_at(self, env_steps: int) -> None:
+        """Count so many steps as opened and closed; before the first of its own."""
+        self._opened = self._closed = env_steps
+
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
         if num_slots <= len(self._length):

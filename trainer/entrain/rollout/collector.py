@@ -136,6 +136,10 @@ class RolloutCollector:
         """Whether the total steps are reached."""
         return self.env_steps >= self._total_steps
 
+    def begin_at(self, env_steps: int) -> None:
+        """Count on from so many steps, which another program has collected and learned from."""
+        self._buffer.begin_at(env_steps)
+
     def receive(self, evaluation: Evaluation) -> Rollout | None:
         """See `Collector.receive`."""
         if self._outcomes is not None:

@@ -57,7 +57,7 @@ class Curriculum:
 
     def __init__(self, config: CurriculumConfig) -> None:
         self.lessons: Sequence[LessonConfig] = config.lessons
-        self.index = 0
+        self.index = config.completed
         """Of the present lesson: how many are completed."""
         self.smoothed = 0.0
         """What was compared with a threshold last, if it is smoothed."""
@@ -111,7 +111,7 @@ class Curricula:
         parameters: Mapping[str, EnvironmentParameter],
         changed: Callable[[Mapping[str, Value], bool], None],
     ) -> None:
-        """Every parameter is in its first lesson.
+        """Every parameter is in the lesson that a run begins with.
 
         Args:
             parameters: of the configuration.

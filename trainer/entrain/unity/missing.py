@@ -24,8 +24,6 @@ def require_nothing_missing(file: StockFile, trainers: Mapping[str, StockTrainer
         for name, trainer in trainers.items()
         for part in _missing_parts(trainer)
     ]
-    if file.run.checkpoint_settings.initialize_from is not None:
-        parts.append("initialize_from (checkpoint_settings)")
     if parts:
         raise ConfigError(
             f"{file.source.whole.place}: not yet in entrain: {'; '.join(parts)}. Nothing was "
@@ -51,8 +49,6 @@ def _missing_parts(trainer: StockTrainer) -> Iterator[str]:
         yield "self_play"
     if trainer.behavioral_cloning is not None:
         yield "behavioral_cloning"
-    if trainer.init_path is not None:
-        yield "init_path"
 
 
 def _plugin(name: str) -> str:

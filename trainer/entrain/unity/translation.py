@@ -66,6 +66,7 @@ def translate(
     for name, trainer in trainers.items():
         assert isinstance(trainer, StockPPOTrainer)  # others are missing
         translate_trainer(draft, name, trainer)
+        _translate_initial_weights(draft, name, trainer, file.run)
     return Translation(_validated(draft, file), draft.remarks, tuple(draft.notes))
 
 
@@ -98,6 +99,32 @@ def _translate_checkpoint_settings(draft: Draft, run: StockRun) -> None:
     folder = PurePath(asked.results_dir, run_id.parent)
     draft.set("name", run_id.name, "run_id")
     draft.set("runs_directory", str(folder), "results_dir")
+
+
+def _translate_initial_weights(
+    draft: Draft, behaviour: str, trainer: StockTrainer, run: StockRun
+) -> None:
+    """Of initialize_from, the folder of a run; of init_path, a file in it or anywhere."""
+    asked, file = run.checkpoint_settings, trainer.init_path
+    policy: OptionPath = ("policies", behaviour)
+    if asked.initialize_from is None:
+        if file is not None:
+            draft.set("initial_weights", file, "init_path", within=policy)
+        return
+    folder = PurePath(asked.results_dir, asked.initialize_from)
+    if file is None:
+        draft.set("initial_weights", str(folder), "initialize_from", within=policy)
+    elif PurePath(file).name != file:
+        draft.set("initial_weights", file, "init_path", within=policy)
+    elif behaviour != "*":
+        path = folder / behaviour / file
+        draft.set("initial_weights", str(path), "initialize_from, init_path", within=policy)
+    else:
+        draft.set("initial_weights", str(folder), "initialize_from", within=policy)
+        draft.notes.append(
+            f"init_path {file} of default_settings counts for behaviors that the file names; for "
+            "others it is checkpoint.pt"
+        )
 
 
 def _translate_torch_settings(draft: Draft, file: StockFile) -> None:

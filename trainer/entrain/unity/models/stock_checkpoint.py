@@ -70,6 +70,15 @@ class StockCheckpoint:
         return self.policy if name == POLICY else self.critic
 
 
+def stock_file_in(path: Path, behaviour: str) -> Path | None:
+    """The file that `path` names: itself, or that of `behaviour` in the results of a run."""
+    if path.is_file():
+        return path
+    # Behaviours are named by strangers, and may not lead out of the folder.
+    file = path / behaviour / FILE_NAME
+    return file if file.is_file() and file.parent.parent == path and behaviour != ".." else None
+
+
 def load_stock_checkpoint(path: Path) -> StockCheckpoint:
     """Read the file, or `checkpoint.pt` in the folder of a behaviour; nothing in it is run.
 

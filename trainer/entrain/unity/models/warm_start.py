@@ -25,7 +25,7 @@ from entrain.state import State
 from entrain.unity.models.correspondence import Link, links_of
 from entrain.unity.models.observation_statistics import set_statistics, statistics_misfit
 from entrain.unity.models.stock_checkpoint import StockCheckpoint
-from entrain.unity.models.stock_names import BODY, EXTRINSIC, LSTM, VALUES
+from entrain.unity.models.stock_names import BODY, CRITIC, EXTRINSIC, LSTM, VALUES
 
 _SHOWN = 8
 """Of the tensors that a message names."""
@@ -157,14 +157,17 @@ def _fitting(checkpoint: StockCheckpoint, policy: ActorCritic) -> Fitting:
 
 def _misfit(link: Link, checkpoint: StockCheckpoint, piece: Tensor) -> str:
     """Why theirs cannot become our piece; "" if it can."""
-    part = checkpoint.part(link.part)
+    part, needed = checkpoint.part(link.part), list(piece.shape)
+    whose = "the critic's " if link.part == CRITIC else ""
     for name in link.names:
         if name not in part:
-            return f"it has no '{name}', which this policy needs as {list(piece.shape)}"
+            return f"{whose}'{name}' is not there, this policy needs it as {needed}"
         if part[name].shape != piece.shape:
-            return f"'{name}' is {list(part[name].shape)}, this policy needs {list(piece.shape)}"
+            return f"{whose}'{name}' is {list(part[name].shape)}, this policy needs {needed}"
         if not bool(torch.isfinite(part[name]).all()):
-            raise CheckpointError(f"{checkpoint.path}: '{name}' holds numbers that are not finite")
+            raise CheckpointError(
+                f"{checkpoint.path}: {whose}'{name}' holds numbers that are not finite"
+            )
     return ""
 
 

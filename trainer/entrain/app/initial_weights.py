@@ -1,0 +1,177 @@
+"""What a new policy begins with, if `initial_weights` names a trained one of its behaviour.
+
+That is a run of entrain, or a checkpoint that mlagents-learn has left.
+"""
+
+import logging
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from entrain.algorithms.ppo import PPO
+from entrain.app.build import checked, policy_states, trained_policies
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
+from entrain.errors import CheckpointError, ConfigError
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.transfer import take_over
+from entrain.quoting import shortened
+from entrain.rollout.collector import RolloutCollector
+from entrain.run.checkpoint import Loaded
+from entrain.state import State
+from entrain.unity.models.stock_checkpoint import (
+    StockCheckpoint,
+    load_stock_checkpoint,
+    stock_file_in,
+)
+from entrain.unity.models.warm_start import apply_stock_checkpoint, optimizer_state
+
+logger = logging.getLogger(__name__)
+
+OPTION: Final = "initial_weights"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a policy begins, beside its weights."""
+
+    env_steps: int = 0
+
+    optimizer: State = field(default_factory=dict)
+    """See `Adam.state`; empty for moments of zero."""
+
+    def pass_on(self, algorithm: PPO, collector: RolloutCollector) -> None:
+        """Let the parts that were made for the policy begin there."""
+        if self.optimizer:
+            algorithm.load_moments(self.optimizer)
+        collector.begin_at(self.env_steps)
+
+
+def begun_behaviours(restored: Loaded | None) -> Set[str]:
+    """Returns the behaviours whose policies are in a checkpoint of the run, if it goes on."""
+    if restored is None:
+        return frozenset()
+    with checked(restored.path):
+        return frozenset(spec.name for spec, _ in policy_states(restored.state["policies"]))
+
+
+def require_initial_weights(config: RunConfig, *, begun: Set[str]) -> None:
+    """Check that what is named can be read, before the run waits for simulators.
+
+    Args:
+        config: of the run.
+        begun: behaviours whose policies a checkpoint of the run holds.
+
+    Raises:
+        ConfigError: it is not there, or damaged.
+    """
+    for behaviour, options in config.policies.items():
+        path = options.initial_weights
+        if path is None or behaviour in begun:
+            continue
+        if behaviour != "*":
+            _trained(path, behaviour, options)
+        elif not path.exists():
+            raise ConfigError(f"{OPTION} of '*' is {path}, which is not there")
+
+
+def begin(policy: ActorCritic, *, is_named: bool) -> Beginning:
+    """Give a new policy the weights that its options name, if they do.
+
+    Args:
+        policy: not yet taken over by an algorithm.
+        is_named: whether the options are those of its behaviour alone. If they are those of "*",
+            weights of chance are kept where there is no such policy.
+
+    Raises:
+        ConfigError: there is no such policy, it is damaged, or does not fit.
+    """
+    path, behaviour = policy.config.initial_weights, policy.spec.name
+    if path is None:
+        return Beginning()
+    try:
+        trained = _trained(path, behaviour, policy.config)
+    except _NotThereError as error:
+        if is_named:
+            raise
+        logger.warning("%s; it begins with weights of chance", error)
+        return Beginning()
+    beginning = Beginning()
+    if isinstance(trained, ActorCritic):
+        taken, left = take_over(trained, policy)
+        _say(behaviour, [f"{taken} tensors taken over from {path}", *left])
+    elif policy.config.initial_progress:
+        _say(behaviour, _apply(trained, policy, partly=False))
+        beginning = Beginning(trained.steps, optimizer_state(trained, policy))
+        _say_where(behaviour, beginning, policy.config)
+    else:
+        _say(behaviour, _apply(trained, policy, partly=True))
+    return beginning
+
+
+def _say(behaviour: str, notes: Sequence[str]) -> None:
+    """Log what was taken over, which is the first note, and what was not."""
+    for level, note in zip([logging.INFO, *[logging.WARNING] * len(notes)], notes, strict=False):
+        logger.log(level, "policy '%s': %s", behaviour, note)
+
+
+def _say_where(behaviour: str, beginning: Beginning, options: PolicyConfig) -> None:
+    if not beginning.optimizer["num_steps"]:
+        logger.warning(
+            "policy '%s': not taken over: the optimizer's moments, which are not there or not of "
+            "these weights; they begin at zero",
+            behaviour,
+        )
+    logger.info(
+        "policy '%s' goes on after %s of %s env steps and %s gradient steps",
+        behaviour,
+        f"{beginning.env_steps:,}",
+        f"{options.total_steps:,}",
+        f"{beginning.optimizer['num_steps']:,}",
+    )
+
+
+class _NotThereError(ConfigError):
+    """Nothing of that behaviour is there."""
+
+
+def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorCritic | StockCheckpoint:
+    """The policy of `behaviour` in `path`."""
+    file = stock_file_in(path, behaviour)
+    # A run that goes on where mlagents-learn was is in the same folder, and may have no checkpoint.
+    if is_run(path) and not (file is not None and options.initial_progress):
+        if options.initial_progress:
+            raise ConfigError(
+                f"{OPTION} of '{behaviour}' is {path}, a run of entrain; to go on with it, resume "
+                "it, or set initial_progress: false to begin with its weights"
+            )
+        policies = trained_policies(path, behaviour, option=OPTION)
+        if behaviour not in policies:
+            raise _NotThereError(
+                f"{OPTION}: {path} has no policy '{behaviour}' (it has: {', '.join(policies)})"
+            )
+        return policies[behaviour]
+    if file is None:
+        raise _NotThereError(
+            f"{OPTION} of '{behaviour}' is {path}, which is neither the folder of a run with "
+            f"checkpoints nor a checkpoint.pt of mlagents-learn, and holds no "
+            f"{shortened(behaviour, 80)}/checkpoint.pt; a relative path starts at the directory in "
+            "which the trainer was started"
+        )
+    try:
+        return load_stock_checkpoint(file)
+    except CheckpointError as error:
+        raise ConfigError(f"{OPTION} of '{behaviour}' cannot be used: {error}") from error
+
+
+def is_run(path: Path) -> bool:
+    """Returns whether a run of entrain has left checkpoints in the folder."""
+    return (path / "config.yaml").is_file() and any((path / "checkpoints").glob("*-step-*"))
+
+
+def _apply(checkpoint: StockCheckpoint, policy: ActorCritic, *, partly: bool) -> tuple[str, ...]:
+    try:
+        return apply_stock_checkpoint(checkpoint, policy, partly=partly)
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
