@@ -1,5 +1,6 @@
 """`entrain-env gymnasium --info`: values of a real environment, wherever a run shows them."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from entrain.run.episode_table import read_episodes
 from entrain.run.folder import RunFolder
 from entrain.run.plots import draw_statistics
 from entrain.run.table import read_metrics
@@ -24,12 +26,12 @@ policies:
     algorithm: {{minibatch_size: 100, num_epochs: 1}}
 """
 
-COMMAND = """gymnasium FrozenLake-v1 --count 2 --connect unix:{folder}/s
+COMMAND = """gymnasium FrozenLake-v1 --connect unix:{folder}/s
 --wrapper gymnasium.wrappers:RecordEpisodeStatistics
 --info prob --info episode/l=histogram --info episode/r@end=sum"""
 
 
-async def test_they_are_in_tensorboard_the_table_the_log_and_the_report(
+async def test_they_are_in_tensorboard_both_tables_the_log_and_the_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -54,6 +56,12 @@ async def test_they_are_in_tensorboard_the_table_the_log_and_the_report(
     assert [it.value for it in shown.Scalars("statistics/prob")] == pytest.approx(prob.tolist())
     counts = [it.histogram_value.num for it in shown.Histograms("statistics/episode/l")]
     assert counts == series.columns["rollout/episodes"].tolist()
+
+    # One copy, so what it reported last when an episode ended is of that episode.
+    rows = [row for row in read_episodes(folder.episodes) if row["ending"] != "dropped"]
+    reported = [json.loads(row["statistics"]) for row in rows]
+    assert [it["episode/l"] for it in reported] == [float(row["length"]) for row in rows]
+    assert [it["episode/r"] for it in reported] == [float(row["return"]) for row in rows]
 
     (first, *_) = [text for text in caplog.messages if text.startswith("update 1")]
     assert f"prob {prob[0]:.4g}" in first

@@ -64,6 +64,7 @@ class School:
                 np.full(count, ending, np.uint8),
                 np.full(count, "sim", np.object_),
                 np.full(count, began, np.int64),
+                np.full(count, "", np.object_),
             ),
         )
         return self.lessons
@@ -215,6 +216,11 @@ def test_a_log_tells_when_an_episode_began_and_when_steps_are_reached() -> None:
     noted: list[ClosedEpisodes] = []
 
     class Watcher(Follower):
+        has_reports = False
+
+        def reported_by(self, slot: Any) -> Any:
+            raise AssertionError(slot)
+
         def simulators_of(self, slot: Any) -> Any:
             return np.full(len(slot), "sim", np.object_)
 

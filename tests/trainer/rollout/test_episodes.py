@@ -118,12 +118,18 @@ class Watcher:
 
     def __init__(self) -> None:
         self.noted: list[ClosedEpisodes] = []
+        self.has_reports = False
+        self.coins = 0
+        """What simulators reported last."""
 
     def reach(self, env_steps: int) -> None:
         raise AssertionError(env_steps)
 
     def simulators_of(self, slot: Int64Array) -> Names:
         return np.array([f"sim-{it}" for it in slot], np.object_)
+
+    def reported_by(self, slot: Int64Array) -> Names:
+        return np.array([f"sim-{it}: {self.coins}" for it in slot], np.object_)
 
     def note(self, episodes: ClosedEpisodes) -> None:
         self.noted.append(episodes)
@@ -161,6 +167,23 @@ def test_each_episode_that_is_over_is_told_with_its_number_and_how_it_ended() ->
         (3, 12.0, 2, MID, "sim-2", 4),
     ]
     assert (log.num_closed, log.statistics.count) == (3, 2)
+
+
+def test_an_episode_has_what_was_reported_when_its_end_came_however_late_it_is_recorded() -> None:
+    log, watcher = log_of(3), Watcher()
+    log.watch(watcher)
+    log.begin(np.array([0, 1, 2]))
+    record(log, (0, TERMINATED, 0.0))
+    watcher.has_reports = True
+    log.begin(np.array([0]))
+    ends = (np.array([0, 1, 2]), np.array([TERMINATED, MID, TRUNCATED], np.uint8))
+    log.expect(*ends)
+    watcher.coins = 5
+    log.record(*ends, np.zeros(3, np.float32))
+    log.expect(np.array([1]), np.array([MID], np.uint8))
+    record(log, (1, MID, 0.0))
+    log.release(np.array([1]))
+    assert [it.reported.tolist() for it in watcher.noted] == [[""], ["sim-0: 0", "sim-2: 0"], [""]]
 
 
 def test_a_log_that_was_stopped_still_knows_whose_episodes_run() -> None:

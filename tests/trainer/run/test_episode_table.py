@@ -1,5 +1,6 @@
 """Rows of episodes: appended, bounded by rotation, and cut back exactly when a run is resumed."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.run.episode_table import COLUMNS, EpisodeRows, EpisodeTable, older_path, read_episodes
+from entrain.run.episode_table import (
+    COLUMNS,
+    LONGEST_CELL,
+    EpisodeRows,
+    EpisodeTable,
+    older_path,
+    read_episodes,
+    statistics_cell,
+)
 
 
 def rows(
-    *returns: float, first: int = 1, policy: str = "walker", simulator: str = "sim-0"
+    *returns: float,
+    first: int = 1,
+    policy: str = "walker",
+    simulator: str = "sim-0",
+    statistics: str = "",
 ) -> EpisodeRows:
     count = len(returns)
     return EpisodeRows(
@@ -23,6 +36,7 @@ def rows(
         simulators=np.full(count, simulator, np.object_),
         env_steps=4096,
         wall_time=1763638811.25,
+        statistics=np.full(count, statistics, np.object_),
     )
 
 
@@ -41,12 +55,53 @@ def test_each_episode_is_a_row_below_one_header(tmp_path: Path) -> None:
         table.flush()
         table.flush()
     assert (tmp_path / "episodes.csv").read_text().splitlines() == [
-        "policy,episode,return,length,ending,simulator,env_steps,wall_time",
-        "walker,1,1.5,7,terminated,sim-0,4096,1763638811.250",
-        "walker,2,-2.0,7,terminated,sim-0,4096,1763638811.250",
-        "walker,3,1.5,7,terminated,sim-0,4096,1763638811.250",
-        "walker,4,-2.0,7,terminated,sim-0,4096,1763638811.250",
+        "policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics",
+        "walker,1,1.5,7,terminated,sim-0,4096,1763638811.250,",
+        "walker,2,-2.0,7,terminated,sim-0,4096,1763638811.250,",
+        "walker,3,1.5,7,terminated,sim-0,4096,1763638811.250,",
+        "walker,4,-2.0,7,terminated,sim-0,4096,1763638811.250,",
     ]
+
+
+def test_statistics_are_json_of_any_name_whenever_it_comes(tmp_path: Path) -> None:
+    table = table_at(tmp_path)
+    values = [{"coins": 3.0}, {"coins": 0.1, 'a "b", ü': -1e-9}]
+    for number, each in enumerate(values, start=1):
+        table.add(rows(0.0, first=number, statistics=statistics_cell(each)))
+    table.flush()
+    read = [row["statistics"] for row in read_episodes(tmp_path / "episodes.csv")]
+    assert [json.loads(text) for text in read] == values
+    assert "ü" in read[1]
+    assert statistics_cell({}) == ""
+
+
+def test_of_very_many_statistics_the_first_stay_and_are_still_json() -> None:
+    values = {f"{number:03}{'x' * 80}": float(number) for number in range(100)}
+    text = statistics_cell(values)
+    kept = json.loads(text)
+    assert list(kept.items()) == list(values.items())[: len(kept)]
+    assert LONGEST_CELL - 100 < len(text) <= LONGEST_CELL
+    fitting = {"x" * 190 + str(number): 0.5 for number in range(9)}
+    assert json.loads(statistics_cell(fitting)) == fitting
+    assert statistics_cell({"x" * LONGEST_CELL: 0.0}) == "{}"
+
+
+def test_a_file_of_before_there_were_statistics_is_read_and_gets_their_column(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "episodes.csv"
+    old = "walker,{},1.5,7,terminated,sim-0,4096,1763638811.250"
+    lines = [",".join(COLUMNS[:-1]), old.format(1), old.format(2)]
+    path.write_text("\n".join(lines) + "\n")
+    assert [row["statistics"] for row in read_episodes(path)] == ["", ""]
+    table = table_at(tmp_path)
+    table.drop_rows_beyond({"walker": 1})
+    table.add(rows(0.0, first=2, statistics="{}"))
+    table.flush()
+    header, *written = path.read_text().splitlines()
+    assert header == ",".join(COLUMNS)
+    assert [row.count(",") for row in written] == [header.count(",")] * 2
+    assert numbers(tmp_path) == [1, 2]
 
 
 def test_names_may_be_anything(tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ import numpy as np
 
 from entrain.rollout.curricula import NEVER, Curricula
 from entrain.rollout.episodes import ClosedEpisodes, Names
-from entrain.run.episode_table import EpisodeRows, EpisodeTable
+from entrain.run.episode_table import EpisodeRows, EpisodeTable, statistics_cell
+from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
 from entrain_envs.timestep import Int64Array, StepType
 
 _ENDINGS = np.full(max(StepType) + 1, "dropped", np.object_)
 _ENDINGS[StepType.TERMINATED] = "terminated"
 _ENDINGS[StepType.TRUNCATED] = "truncated"
+
+
+def _reported(participant: Participant) -> str:
+    return statistics_cell(participant.reports.latest(until=participant.step_number))
 
 
 class EpisodeWatch:
@@ -63,6 +68,15 @@ class EpisodeWatch:
         """Returns the names of the simulators whose agents have these slots [N] now."""
         return self._participants.simulators_of(self._behaviour, slot)
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether a simulator has reported any statistics."""
+        return self._participants.statistics.are_reported
+
+    def reported_by(self, slot: Int64Array) -> Names:
+        """Returns as JSON what the simulators of these slots [N] reported last."""
+        return self._participants.told_by(self._behaviour, slot, _reported)
+
     def note(self, episodes: ClosedEpisodes) -> None:
         """Add a row for each of them."""
         self._table.add(
@@ -73,6 +87,7 @@ class EpisodeWatch:
                 lengths=episodes.lengths,
                 endings=_ENDINGS[episodes.endings],
                 simulators=episodes.simulators,
+                statistics=episodes.reported,
                 env_steps=episodes.env_steps,
                 wall_time=self._clock(),
             )

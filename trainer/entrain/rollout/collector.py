@@ -150,6 +150,7 @@ class RolloutCollector:
         if len(batch.released):
             self.release(batch.released)
         outcomes = self._outcomes = Outcomes.of(evaluation)
+        self.episodes.expect(outcomes.slot, batch.timesteps.step_type[outcomes.rows])
         is_full = self._buffer.num_closed + len(outcomes.slot) >= self._rollout_steps
         if is_full or self.is_complete:
             # What is told of the last update counts episodes, too: those that end here as well.
@@ -257,11 +258,9 @@ class EpisodeCollector:
         self._episodes.grow(batch.num_slots)
         self._episodes.release(batch.released)
         outcomes = Outcomes.of(evaluation)
-        self._episodes.record(
-            outcomes.slot,
-            batch.timesteps.step_type[outcomes.rows],
-            batch.timesteps.earned[outcomes.rows],
-        )
+        step_type = batch.timesteps.step_type[outcomes.rows]
+        self._episodes.expect(outcomes.slot, step_type)
+        self._episodes.record(outcomes.slot, step_type, batch.timesteps.earned[outcomes.rows])
 
     def record(self, evaluation: Evaluation, actions: Sampled) -> None:
         """Begin the episodes that begin."""

@@ -57,6 +57,9 @@ class ClosedEpisodes:
     began: Int64Array
     """[N] how many batches the policy had had when it began."""
 
+    reported: Names
+    """[N] the watcher's words for what its simulator had reported last; "" of dropped ones."""
+
 
 class EpisodeWatcher(Protocol):
     """Is told of each episode of a policy."""
@@ -72,6 +75,15 @@ class EpisodeWatcher(Protocol):
         """Returns the names of the simulators whose agents have these slots [N] now."""
         ...
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether a simulator has reported any statistics."""
+        ...
+
+    def reported_by(self, slot: Int64Array) -> Names:
+        """Returns words for what the simulators of these slots [N] reported last."""
+        ...
+
     def note(self, episodes: ClosedEpisodes) -> None:
         """Some episodes are over."""
         ...
@@ -81,16 +93,26 @@ class NoWatcher:
     """Nobody watches."""
 
     due = sys.maxsize
+    has_reports = False
 
     def reach(self, env_steps: int) -> None:
         """Is never called."""
 
     def simulators_of(self, slot: Int64Array) -> Names:
         """Returns empty names."""
-        return np.full(len(slot), "", np.object_)
+        return nameless(slot)
+
+    def reported_by(self, slot: Int64Array) -> Names:
+        """Returns empty words."""
+        return nameless(slot)
 
     def note(self, episodes: ClosedEpisodes) -> None:
         """Forgets them."""
+
+
+def nameless(slot: Int64Array) -> Names:
+    """Returns "" for each of these slots [N]."""
+    return np.full(len(slot), "", np.object_)
 
 
 class EpisodeLog:
@@ -112,6 +134,8 @@ class EpisodeLog:
         self._began = np.zeros(0, np.int64)
         self._is_running = np.zeros(0, np.bool_)
         self._simulator: Names = np.zeros(0, np.object_)
+        self._reported: Names | None = None
+        """Of the episodes that end with the next outcomes to be recorded, if anything is."""
         self._ended_returns: list[Float64Array] = []
         self._ended_lengths: list[Int64Array] = []
         self._env_steps = 0
@@ -146,6 +170,15 @@ class EpisodeLog:
         self._is_running[slot] = True
         self._simulator[slot] = self._watcher.simulators_of(slot)
 
+    def expect(self, slot: Int64Array, step_type: UInt8Array) -> None:
+        """These outcomes came and are recorded next: note what simulators had reported by then.
+
+        Later they may have reported more. The arguments are those of `record`.
+        """
+        if self._watcher.has_reports:
+            ended = slot[step_type > _MID]
+            self._reported = self._watcher.reported_by(ended) if len(ended) else None
+
     def record(self, slot: Int64Array, step_type: UInt8Array, reward: Float32Array) -> None:
         """Add the outcomes of actions to their episodes.
 
@@ -169,15 +202,16 @@ class EpisodeLog:
         self._ended_returns.append(self._return[slot])
         self._ended_lengths.append(self._length[slot])
         self.statistics.add(self._return[slot])
-        self._close(slot, ending)
+        reported, self._reported = self._reported, None
+        self._close(slot, ending, nameless(slot) if reported is None else reported)
 
     def release(self, slot: Int64Array) -> None:
         """Drop the episodes that run in these slots [N]."""
         dropped = slot[self._is_running[slot]]
         if len(dropped):
-            self._close(dropped, np.full(len(dropped), _MID, np.uint8))
+            self._close(dropped, np.full(len(dropped), _MID, np.uint8), nameless(dropped))
 
-    def _close(self, slot: Int64Array, ending: UInt8Array) -> None:
+    def _close(self, slot: Int64Array, ending: UInt8Array, reported: Names) -> None:
         """Tell the watcher of episodes that are over, but of no dropped one without a step."""
         self._is_running[slot] = False
         self._unmeasured_reward += float(self._return[slot].sum())
@@ -191,6 +225,7 @@ class EpisodeLog:
             ending,
             self._simulator[slot],
             self._began[slot],
+            reported[lived],
         )
         self.num_closed += len(slot)
         if len(slot):

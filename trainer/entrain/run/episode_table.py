@@ -1,15 +1,17 @@
 """episodes.csv: one row per episode, of any policy. The older rows are in episodes.1.csv.
 
-    policy,episode,return,length,ending,simulator,env_steps,wall_time
-    walker,1,212.4,180,terminated,walker-sim-0,4096,1763638811.250
+    policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics
+    walker,1,212.4,180,terminated,walker-sim-0,4096,1763638811.250,"{""coins"": 3.0}"
 
-A policy's episodes are numbered from 1. Rows are written a few times a second, not one by one. Once
-the file has its size it becomes the older one, whose rows are then forgotten.
+A policy's episodes are numbered from 1. What simulators report is one column of JSON, because names
+may be new at any time. Rows are written a few times a second, not one by one. Once the file has its
+size it becomes the older one, whose rows are then forgotten.
 """
 
 import csv
 import io
 import itertools
+import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,10 +26,23 @@ from entrain.run.durable import replace_file
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("policy", "episode", "return", "length", "ending", "simulator", "env_steps", "wall_time")
+COLUMNS = (
+    "policy",
+    "episode",
+    "return",
+    "length",
+    "ending",
+    "simulator",
+    "env_steps",
+    "wall_time",
+    "statistics",
+)
 
 MOST_WAITING = 10_000
 """Batches of rows that wait in memory; while the file cannot be written, the newest ones."""
+
+LONGEST_CELL = 2000
+"""Characters of one episode's statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +71,9 @@ class EpisodeRows:
 
     wall_time: float
     """Seconds since 1970."""
+
+    statistics: NDArray[np.object_]
+    """[N] cells; see `statistics_cell`."""
 
 
 class EpisodeTable:
@@ -160,10 +178,25 @@ def _text(waiting: Iterable[EpisodeRows]) -> str:
             rows.simulators.tolist(),
             itertools.repeat(rows.env_steps),
             itertools.repeat(f"{rows.wall_time:.3f}"),
+            rows.statistics.tolist(),
         )
         # Not strict: four of the columns have no end.
         writer.writerows(zip(*columns, strict=False))
     return text.getvalue()
+
+
+def statistics_cell(values: Mapping[str, float]) -> str:
+    """Returns finite values by name as JSON, "" if there are none.
+
+    Of very many the first, as far as they fit into LONGEST_CELL characters.
+    """
+    text = json.dumps(dict(values), ensure_ascii=False) if values else ""
+    if len(text) <= LONGEST_CELL:
+        return text
+    # Each entry brings two brackets here, and in the whole a comma and a blank.
+    lengths = (len(json.dumps({name: value}, ensure_ascii=False)) for name, value in values.items())
+    fitting = sum(total <= LONGEST_CELL for total in itertools.accumulate(lengths))
+    return json.dumps(dict(itertools.islice(values.items(), fitting)), ensure_ascii=False)
 
 
 def older_path(path: Path) -> Path:
@@ -194,7 +227,8 @@ def _keep(path: Path, numbers: Mapping[str, int]) -> None:
 def _whole_rows(path: Path) -> Iterator[list[str]]:
     text = path.read_bytes().decode(errors="replace")
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    next(lines, None)
+    # A file of an earlier version lacks the last columns.
+    lacking = [""] * (len(COLUMNS) - len(next(lines, COLUMNS)))
     for cells in lines:
-        if len(cells) == len(COLUMNS) and cells[1].isdecimal():
-            yield cells
+        if len(cells) + len(lacking) == len(COLUMNS) and cells[1].isdecimal():
+            yield [*cells, *lacking]

@@ -121,7 +121,8 @@ class Participant(Member):
         self._held_bytes = 0
         self._answer_bytes = 0
         self._has_forgotten = False
-        self._reports = reports
+        self.reports = reports
+        """What it reported beside its rows."""
 
     def __repr__(self) -> str:
         return f"<Participant {self.label}: {self.presence.value}>"
@@ -152,7 +153,7 @@ class Participant(Member):
 
     def note_values(self, values: Iterable[StatisticValues]) -> None:
         """The same, by name."""
-        self._reports.note(
+        self.reports.note(
             values, who=self.label, behaviours=tuple(self._agents), step_number=self.step_number + 1
         )
 
@@ -314,7 +315,7 @@ class Participant(Member):
             "with_rows": list(self.with_rows),
             "has_forgotten": self._has_forgotten,
             "parameter_draws": self.parameters.draws,
-            "reports": self._reports.state(),
+            "reports": self.reports.state(),
             "agents": {
                 str(index): agents.state(self.id, self.answers.get(name))
                 for index, (name, agents) in enumerate(self._agents.items())
@@ -330,7 +331,7 @@ class Participant(Member):
         # Checkpoints of before there were samplers have none.
         self.parameters.go_on_after(state.get("parameter_draws", 0))
         if "reports" in state:
-            self._reports.load_state(state["reports"])
+            self.reports.load_state(state["reports"])
         for index, (name, agents) in enumerate(self._agents.items()):
             part = state["agents"][str(index)]
             agents.order = StepOrder.from_state(part["order"])

@@ -124,15 +124,20 @@ class Participants(Attendance):
 
     def simulators_of(self, behaviour: str, slot: Int64Array) -> NDArray[np.object_]:
         """[N] names of the simulators whose agents have these slots [N]; "" of one that left."""
+        return self.told_by(behaviour, slot, lambda participant: participant.identity.simulator)
+
+    def told_by(
+        self, behaviour: str, slot: Int64Array, ask: Callable[[Participant], str]
+    ) -> NDArray[np.object_]:
+        """[N] what `ask` returns of the participants whose agents have these slots [N]; "" of one
+        that left.
+        """
         owners, position = np.unique(
             self.behaviours[behaviour].slots.owners(slot), return_inverse=True
         )
-        names = np.array([self._simulator(owner) for owner in owners], np.object_)
-        return names[position]
-
-    def _simulator(self, participant_id: str) -> str:
-        participant = self.get(participant_id)
-        return "" if participant is None else participant.identity.simulator
+        participants = map(self.get, owners)
+        told = ["" if participant is None else ask(participant) for participant in participants]
+        return np.array(told, np.object_)[position]
 
     def add_behaviours(self, participant: Participant, specs: Sequence[BehaviourSpec]) -> None:
         """A participant brings more kinds of agents than it joined with; those it has stay.

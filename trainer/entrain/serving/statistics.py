@@ -54,6 +54,11 @@ class Statistics:
         return f"<Statistics: {len(self._names)} names of {self.most_names}>"
 
     @property
+    def are_reported(self) -> bool:
+        """Whether any name was ever reported."""
+        return bool(self._names)
+
+    @property
     def most_of_one(self) -> int:
         """Names that one simulator may bring."""
         return max(1, self.most_names // 2)
@@ -204,7 +209,7 @@ class Reports:
 
     def latest(self, *, until: int) -> Mapping[str, float]:
         """{name: the value reported last}, up to a step: the newest or the one before."""
-        return MappingProxyType(dict(self._latest if until >= self._step_number else self._before))
+        return MappingProxyType(self._latest if until >= self._step_number else self._before)
 
     def state(self) -> State:
         """What was reported last."""
