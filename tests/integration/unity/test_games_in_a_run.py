@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from entrain.app.training import TrainingRun
-from entrain.config.run import RunConfig
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig, SimulatorsConfig
 from entrain.errors import ServeError
 from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
@@ -221,6 +222,13 @@ async def test_a_run_goes_on_after_a_stop_with_new_games(tmp_path: Path) -> None
 
 async def test_the_end_of_a_run_reaches_a_game_that_waits(tmp_path: Path) -> None:
     config = configured(tmp_path, total_steps=300)
+    # A file of ML-Agents may name the behaviors of other games, too.
+    config = config.model_copy(
+        update={
+            "simulators": SimulatorsConfig(bring_all=False),
+            "policies": {**config.policies, "Elsewhere": PolicyConfig()},
+        }
+    )
     ledgers: list[Ledger] = []
 
     def play() -> None:

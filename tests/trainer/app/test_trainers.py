@@ -8,7 +8,7 @@ import pytest
 
 from entrain.app.trainers import Trainers
 from entrain.config.load import load_config
-from entrain.trainer import Update
+from entrain.trainer import Trainer, Update
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 
@@ -24,8 +24,9 @@ def learners() -> Iterator[Executor]:
         yield executor
 
 
-def trainers_of(learners: Executor, *policies: str) -> Trainers:
-    config = load_config(None, [f"policies.{name}.total_steps=10000" for name in policies])
+def trainers_of(learners: Executor, *policies: str, bring_all: bool = True) -> Trainers:
+    steps = [f"policies.{name}.total_steps=10000" for name in policies]
+    config = load_config(None, [f"simulators.bring_all={str(bring_all).lower()}", *steps])
     trainers = Trainers(config, learners=learners, recorder=NoRecorder())
     observation = ObservationSpec("seen", (2,))
     trainers.make_all([BehaviourSpec("walker", (observation,), ActionSpec(branches=(2,)))])
@@ -64,3 +65,23 @@ def test_nothing_is_said_if_every_named_policy_has_a_simulator(
     with caplog.at_level(logging.WARNING):
         trainers.warn_of_missing()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("bring_all", "words"),
+    [(True, "The run does not end before this policy is trained"), (False, "does not wait for it")],
+)
+def test_a_policy_that_nobody_brings_is_waited_for_only_if_the_file_says_so(
+    bring_all: bool,
+    words: str,
+    learners: Executor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainers = trainers_of(learners, "walker", "zebra", bring_all=bring_all)
+    trainers.warn_of_missing()
+    assert words in caplog.text
+    assert not trainers.are_all_complete()
+    monkeypatch.setattr(Trainer, "is_complete", True)
+    assert trainers.are_all_complete() is not bring_all
+    assert ("the run waits" in caplog.text) is bring_all

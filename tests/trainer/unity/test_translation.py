@@ -156,6 +156,7 @@ def test_without_a_build_the_editor_is_waited_for_at_its_port(tmp_path: Path) ->
     assert config.unity is not None
     assert (config.unity.port, config.unity.launch) == (5004, None)
     assert config.simulators.wait_s == 7 * 24 * 3600
+    assert not config.simulators.bring_all
 
 
 def test_a_seed_of_minus_one_is_drawn_or_left_out(tmp_path: Path) -> None:

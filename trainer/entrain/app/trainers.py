@@ -177,7 +177,7 @@ class Trainers:
 
     def _is_anybody_learning(self) -> bool:
         """Whether a policy learns, or one that the configuration names is to come."""
-        return bool(self._missing()) or not all(each.is_complete for each in self._by_name.values())
+        return bool(self._awaited()) or not all(each.is_complete for each in self._by_name.values())
 
     def warn_of_missing(self) -> None:
         """Log which policies of the file no simulator has brought, with the likeliest reason."""
@@ -186,18 +186,24 @@ class Trainers:
             near = difflib.get_close_matches(name, self._by_name, n=1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             logger.warning(
-                "no simulator has brought the behaviour of policy '%s' yet (they brought: %s)%s "
-                "The run does not end before this policy is trained, too",
+                "no simulator has brought the behaviour of policy '%s' yet (they brought: %s)%s %s",
                 name,
                 brought,
                 meant or ".",
+                "The run does not end before this policy is trained, too"
+                if self._config.simulators.bring_all
+                else "The run does not wait for it",
             )
+
+    def _awaited(self) -> list[str]:
+        """The policies whose behaviours are still to come before the run may end."""
+        return self._missing() if self._config.simulators.bring_all else []
 
     def _missing(self) -> list[str]:
         return [name for name in self._config.named_behaviours if name not in self._by_name]
 
     def are_all_complete(self) -> bool:
-        """Returns whether every policy that the configuration names has its total steps.
+        """Returns whether every policy that is waited for has its total steps.
 
         Idle guests do not count, if anything was finished. Logs once which behaviours are missing,
         if the others are complete, and what is not waited for.
@@ -205,7 +211,7 @@ class Trainers:
         unfinished = {name for name, each in self._by_name.items() if not each.is_complete}
         if not unfinished <= self._idle_guests or len(unfinished) == len(self._by_name):
             return False
-        missing = self._missing()
+        missing = self._awaited()
         if missing and missing != self._asked_for:
             self._asked_for = missing
             logger.warning(

@@ -177,6 +177,11 @@ class SimulatorsConfig(Options):
     simulators are gone or send nothing. Then it ends without. Policies that the file names are
     waited for without end; this is for those that simulators brought under "*"."""
 
+    bring_all: bool = True
+    """Whether the run waits for every policy that the file names. false: those whose behaviour no
+    simulator has brought by the time the others are done are left out, as in a file for several
+    games of which one is played."""
+
     close_s: NonNegative = 10.0
     """How long launched simulators may take to end by themselves once the run is over: to close
     windows, and finish files and recordings. Then they get SIGTERM."""

@@ -163,6 +163,7 @@ def _translate_environment(draft: Draft, run: StockRun) -> None:
     else:
         draft.set("unity.port", EDITOR_PORT, "the Editor's port")
         draft.set("simulators.wait_s", EDITOR_WAIT_S, "the Editor may be stopped for long")
+    draft.set("simulators.bring_all", False, "as mlagents-learn does")
     draft.set("unity.games", asked.num_envs, "env_settings.num_envs")
     draft.set("unity.timeout_s", asked.timeout_wait, "env_settings.timeout_wait")
     draft.set("unity.num_areas", asked.num_areas, "env_settings.num_areas")
