@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from entrain.app.launcher import Launcher
+from entrain.app.observing import RunObserver
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
@@ -42,6 +43,7 @@ async def train(
     stop_at: Moment | None = None,
     resumed: bool = False,
     look_s: float = 0.0,
+    observer: RunObserver | None = None,
 ) -> tuple[Outcome, TrainingRun]:
     """One sitting of a run, until it is complete or the moment to stop has come.
 
@@ -51,6 +53,7 @@ async def train(
         stop_at: says when to stop.
         resumed: whether it goes on from the newest checkpoint.
         look_s: how often `stop_at` is asked at most; 0 asks whenever nothing else is to be done.
+        observer: is told what happens.
     """
     restored = newest(folder) if resumed else None
     run = TrainingRun(
@@ -59,6 +62,7 @@ async def train(
         LogDisplay(),
         launcher=lambda _address: Launcher([], environment={}),
         restored=restored,
+        observer=observer,
     )
     stop = asyncio.Event()
     watcher = asyncio.create_task(_set_at(run, stop_at, stop, look_s))

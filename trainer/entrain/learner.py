@@ -209,6 +209,12 @@ class Learner:
         """Let a running update give up: weights go back to what they were before it."""
         self._gives_up.set()
 
+    def learned(self) -> State | None:
+        """The algorithm's state after the newest update; None while an update changes it."""
+        if not self.has_state:
+            return None
+        return self._algorithm.state() if self._before is None else self._before
+
     def state(self) -> State:
         """The algorithm's state, what is still to be learned from, and the weights that act.
 
@@ -218,7 +224,7 @@ class Learner:
             raise RuntimeError("state() was called during an update; wait for it or interrupt it")
         is_published = self._policy.version == self._version
         return {
-            "algorithm": self._algorithm.state() if self._before is None else self._before,
+            "algorithm": self.learned(),
             "acting": None
             if is_published
             else {"version": self._policy.version, "weights": self._policy.weights.state()},

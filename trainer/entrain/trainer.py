@@ -268,6 +268,10 @@ class Trainer:
             if not self._collector.is_complete:
                 self._loop.collector = self._collector.ended()
 
+    def learned(self) -> State | None:
+        """The algorithm's state after the newest update; None while an update changes it."""
+        return self._learner.learned()
+
     def interrupt(self) -> None:
         """Let a running update give up.
 

@@ -20,10 +20,14 @@ class Calls:
 
     def __init__(self) -> None:
         self.trained: list[tuple[Path, RunConfig, bool]] = []
+        self.others: dict[str, Any] = {}
         self.evaluated: list[tuple[Path, list[str], EvaluationOptions]] = []
 
-    def train_in(self, folder: RunFolder, config: RunConfig, lock: Any, *, restored: Any) -> int:
+    def train_in(
+        self, folder: RunFolder, config: RunConfig, lock: Any, *, restored: Any, **others: Any
+    ) -> int:
         self.trained.append((folder.path, config, restored is not None))
+        self.others = others
         folder.write_config(to_yaml(config))
         return 0
 
@@ -55,6 +59,7 @@ def test_the_command_of_mlagents_learn_trains_in_the_folder_of_the_run_id(calls:
     assert config.unity is not None and config.unity.launch is not None
     assert (config.unity.games, config.unity.port) == (4, 5005)
     assert config.unity.launch.arguments == ("--level", "3", "--seed=9")
+    assert calls.others["resumed_with"].endswith(" --run-id=walker --resume")
 
 
 def test_every_flag_sets_its_key(calls: Calls) -> None:

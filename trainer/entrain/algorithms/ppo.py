@@ -67,6 +67,7 @@ from entrain.algorithms.telemetry import (
     explained_variances,
     exploration_metrics,
     mean_over_epochs,
+    mean_value,
 )
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
@@ -178,6 +179,7 @@ class PPO:
             metrics.ENTROPY_COEFFICIENT.name: alpha,
             **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
             **exploration_metrics(self._policy, steps),
+            **mean_value(self._policy.value_head.streams, steps.value),
             **explained_variances(
                 self._policy.value_head.streams,
                 self._policy.value_head.normalizer.normalized(steps.value),

@@ -28,6 +28,7 @@ from entrain.metrics import (
     LOSS_POLICY,
     LOSS_VALUE,
     SIGMA,
+    VALUE_MEAN,
 )
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.critic import ENTROPY_STREAM, REWARD_STREAM
@@ -179,6 +180,18 @@ def explained_variances(streams: Sequence[str], value: Tensor, return_: Tensor) 
         ).item()
         for index, name in enumerate(streams)
     }
+
+
+def mean_value(streams: Sequence[str], value: Tensor) -> Metrics:
+    """The mean predicted reward to come over the steps of a rollout.
+
+    Args:
+        streams: V names, in the order of the critic's outputs.
+        value: [1, N, V] in units of the reward.
+    """
+    if value.numel() == 0:
+        return {}
+    return {VALUE_MEAN.name: value[..., streams.index(REWARD_STREAM)].mean().item()}
 
 
 def non_finite(metrics: Mapping[str, float]) -> str:

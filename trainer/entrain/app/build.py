@@ -205,15 +205,19 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
     policies = {}
     with checked(restored.path):
         for spec, trainer in policy_states(restored.state["policies"]):
-            options = policy_options(config, spec.name)
-            with within_memory(options):
-                policy = ActorCritic(spec, options, seed=0)
-                weights = trainer["algorithm"]["policy"]
-                load_weights(policy, completed(weights, policy.num_values))
-                policies[spec.name] = policy.to(device(config))
+            policies[spec.name] = policy_of(config, spec, trainer["algorithm"])
     if not policies:
         raise CheckpointError(f"{restored.path} has no policy: no simulator had joined yet")
     return policies
+
+
+def policy_of(config: RunConfig, spec: BehaviourSpec, algorithm: State) -> ActorCritic:
+    """Returns the policy that the state of its algorithm holds."""
+    options = policy_options(config, spec.name)
+    with within_memory(options):
+        policy = ActorCritic(spec, options, seed=0)
+        load_weights(policy, completed(algorithm["policy"], policy.num_values))
+        return policy.to(device(config))
 
 
 @contextmanager

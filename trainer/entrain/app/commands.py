@@ -26,6 +26,7 @@ from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.launcher import Launcher
 from entrain.app.lessons import lessons_to_play
+from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.starting import config_to_use, newest_if_any
@@ -179,7 +180,13 @@ def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
 
 
 def train_in(
-    folder: RunFolder, config: RunConfig, lock: RunLock, *, restored: Loaded | None
+    folder: RunFolder,
+    config: RunConfig,
+    lock: RunLock,
+    *,
+    restored: Loaded | None,
+    observer: RunObserver | None = None,
+    resumed_with: str = "",
 ) -> int:
     """Train in a folder that is locked, until the run is complete or asked to stop.
 
@@ -188,6 +195,8 @@ def train_in(
         config: every option.
         lock: of the folder.
         restored: what the run goes on from; None begins it.
+        observer: is told what happens.
+        resumed_with: the command that goes on with a stopped run; "" for `entrain resume`.
     """
     prepare_process(threads=config.threads)
     console = Console()
@@ -203,6 +212,7 @@ def train_in(
             launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
+            observer=observer,
         )
         if run.is_finished:
             return _say_finished(folder, run, console)
@@ -224,17 +234,17 @@ def train_in(
     if is_json_logged():
         logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
     else:
-        _describe(folder, outcome, console)
+        _describe(folder, outcome, console, resumed_with or f"entrain resume {folder.path}")
     return 0
 
 
-def _describe(folder: RunFolder, outcome: Outcome, console: Console) -> None:
+def _describe(folder: RunFolder, outcome: Outcome, console: Console, resumed_with: str) -> None:
     """Say what is in the folder, and how a stopped run goes on."""
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
         console.print(
-            f"stopped; go on with: entrain resume {folder.path}\n"
+            f"stopped; go on with: {resumed_with}\n"
             f"its policies as they are, as ONNX: entrain export {folder.path}",
             highlight=False,
             soft_wrap=True,

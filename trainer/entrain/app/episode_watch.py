@@ -1,10 +1,13 @@
-"""Passes each episode of one policy on: to the run's table of episodes, and to its curricula."""
+"""Passes each episode of one policy on: to the run's table of episodes, its curricula and its
+observer.
+"""
 
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from entrain.app.observing import BehaviourObserver
 from entrain.rollout.curricula import NEVER, Curricula
 from entrain.rollout.episodes import ClosedEpisodes, Names
 from entrain.run.episode_table import EpisodeRows, EpisodeTable, statistics_cell
@@ -30,6 +33,7 @@ class EpisodeWatch:
         participants: Participants,
         table: EpisodeTable,
         curricula: Curricula,
+        observer: BehaviourObserver,
         *,
         total_steps: int,
         num_batches: Callable[[], int],
@@ -42,12 +46,14 @@ class EpisodeWatch:
             participants: of the run.
             table: for a row of each episode.
             curricula: of the run.
+            observer: of the behaviour.
             total_steps: of the policy.
             num_batches: how many batches it has had.
             clock: seconds since 1970.
         """
         self.total_steps = total_steps
-        self.due = NEVER
+        self._lesson_due = NEVER
+        self._observer = observer
         self._num_batches = num_batches
         self._curricula = curricula
         self._behaviour = behaviour
@@ -60,9 +66,22 @@ class EpisodeWatch:
         """See `rollout.curricula.Follower`."""
         return self._num_batches()
 
+    @property
+    def due(self) -> int:
+        """Env steps at which curricula or the observer want to be told that they are reached."""
+        return min(self._lesson_due, self._observer.due)
+
+    @due.setter
+    def due(self, env_steps: int) -> None:
+        """Set what curricula want; the observer says for itself."""
+        self._lesson_due = env_steps
+
     def reach(self, env_steps: int) -> None:
         """The policy has had so many env steps, which are `due`."""
-        self._curricula.reach(self._behaviour, env_steps)
+        if env_steps >= self._lesson_due:
+            self._curricula.reach(self._behaviour, env_steps)
+        if env_steps >= self._observer.due:
+            self._observer.reach(env_steps)
 
     def simulators_of(self, slot: Int64Array) -> Names:
         """Returns the names of the simulators whose agents have these slots [N] now."""
@@ -93,3 +112,6 @@ class EpisodeWatch:
             )
         )
         self._curricula.note(self._behaviour, episodes)
+        ended = episodes.endings != int(StepType.MID)
+        if ended.any():
+            self._observer.note_episodes(episodes.returns[ended], episodes.lengths[ended])

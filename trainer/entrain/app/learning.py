@@ -11,15 +11,19 @@ from pathlib import Path
 
 from entrain.app import commands
 from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.game_results import make_results
 from entrain.app.initial_weights import is_run
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError
-from entrain.run.checkpoint import CheckpointStore
+from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
+from entrain.run.lock import RunLock
+from entrain.unity.results.recorder import ResultsRecorder
+from entrain.unity.results.tree import LOGS
 from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_progress import is_stock_run, with_stock_progress
-from entrain.unity.stock_run import StockRun
+from entrain.unity.stock_run import StockCheckpoint, StockRun
 from entrain.unity.translation import translate
 
 logger = logging.getLogger(__name__)
@@ -51,10 +55,10 @@ def learn(file: StockFile, *, deterministic: bool) -> int:
     if deterministic:
         logger.warning("--deterministic has no effect without --inference: learning explores")
     if not asked.resume:
-        return _begin(path, config)
+        return _begin(path, config, file)
     if not is_run(path) and is_stock_run(path):
-        return _go_on_from_stock(path, config)
-    return _go_on(path, config, has_seed=file.run.env_settings.seed >= 0)
+        return _go_on_from_stock(path, config, file)
+    return _go_on(path, config, file)
 
 
 def _with_a_game_for_each(file: StockFile) -> StockFile:
@@ -110,39 +114,71 @@ def _require_run_to_resume(path: Path, *, acts: bool) -> None:
         )
 
 
-def _begin(path: Path, config: RunConfig) -> int:
+def _begin(path: Path, config: RunConfig, file: StockFile) -> int:
     folder, is_new = RunFolder.named(path.parent, path.name)
+    folder.keep_logs_in(LOGS)
     try:
         with folder.lock() as lock:
             if not is_new:
                 folder.clear()
-            return commands.train_in(folder, config, lock, restored=None)
+            results = make_results(folder, lock, config, file.run, goes_on=False)
+            return _train(folder, config, lock, results, file.run)
     except EntrainError:
         if is_new:
             folder.remove_if_nothing_came_of_it()
         raise
 
 
-def _go_on(path: Path, config: RunConfig, *, has_seed: bool) -> int:
+def _go_on(path: Path, config: RunConfig, file: StockFile) -> int:
     """Resume with the settings that are given now, but for a seed that nobody gave."""
     folder = RunFolder.existing(path)
-    if not has_seed:
+    folder.keep_logs_in(LOGS)
+    if file.run.env_settings.seed < 0:
         seed = load_config(folder.config, []).seed
         config = config.model_copy(update={"seed": seed})
     with folder.lock() as lock:
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         restored = store.load_newest()
         logger.info("going on from %s", restored.path)
-        return commands.train_in(folder, config, lock, restored=restored)
+        results = make_results(folder, lock, config, file.run, goes_on=True, is_restored=True)
+        return _train(folder, config, lock, results, file.run, restored=restored)
 
 
-def _go_on_from_stock(path: Path, config: RunConfig) -> int:
+def _command_that_resumes(run: StockRun) -> str:
+    asked = run.checkpoint_settings
+    is_usual = asked.results_dir == StockCheckpoint().results_dir
+    where = "" if is_usual else f" --results-dir={asked.results_dir}"
+    return f"entrain learn (the same file and flags) --run-id={asked.run_id}{where} --resume"
+
+
+def _go_on_from_stock(path: Path, config: RunConfig, file: StockFile) -> int:
     """Go on where mlagents-learn was, in the same folder; its own files stay as they are."""
     logger.info("going on from what mlagents-learn left in %s", path)
     folder, _ = RunFolder.named(path.parent, path.name)
+    folder.keep_logs_in(LOGS)
     with folder.lock() as lock:
         config = with_stock_progress(config, path)
-        return commands.train_in(folder, config, lock, restored=None)
+        results = make_results(folder, lock, config, file.run, goes_on=True)
+        return _train(folder, config, lock, results, file.run)
+
+
+def _train(
+    folder: RunFolder,
+    config: RunConfig,
+    lock: RunLock,
+    results: ResultsRecorder,
+    run: StockRun,
+    *,
+    restored: Loaded | None = None,
+) -> int:
+    return commands.train_in(
+        folder,
+        config,
+        lock,
+        restored=restored,
+        observer=results,
+        resumed_with=_command_that_resumes(run),
+    )
 
 
 def _is_deterministic(run: StockRun) -> bool:

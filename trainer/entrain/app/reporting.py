@@ -10,6 +10,7 @@ from typing import Self
 
 from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
+from entrain.app.observing import BehaviourObserver, NoObserver, RunObserver
 from entrain.app.run_clock import RunClock
 from entrain.config.run import RunConfig
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
@@ -27,6 +28,7 @@ from entrain.run.summary import Outcome, PolicySummary, RunSummary, describe_ses
 from entrain.serving.participants import Participants
 from entrain.stopwatch import Shares
 from entrain.trainer import EpisodeSource, Trainer, Update
+from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Reporting:
         display: Display,
         participants: Participants,
         curricula: Curricula,
+        *,
+        observer: RunObserver | None = None,
     ) -> None:
         """Report nothing yet.
 
@@ -53,12 +57,15 @@ class Reporting:
             display: shows how the run goes.
             participants: counts simulators, agents and the time spent on their messages.
             curricula: of environment parameters.
+            observer: is told what happens, too.
         """
         self._config = config
         self._folder = folder
         self._display = display
         self._participants = participants
         self._curricula = curricula
+        self._observer = observer or NoObserver()
+        self._observers: dict[str, BehaviourObserver] = {}
         self._metrics = MetricsWriter(folder)
         self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
         self._messages = Shares()
@@ -78,6 +85,7 @@ class Reporting:
     ) -> None:
         self._metrics.close()
         self._episodes.flush()
+        self._observer.close()
 
     def resume_at(
         self,
@@ -96,6 +104,7 @@ class Reporting:
             earlier: what was lost before.
         """
         lost = self._metrics.resume_at(env_steps)
+        self._observer.resume_at(env_steps)
         self._episodes.drop_rows_beyond(episodes)
         self.losses = earlier + lost
         if lost:
@@ -125,14 +134,21 @@ class Reporting:
             lessons=self._curricula.lessons,
         )
 
-    def watch(self, trainer: Trainer) -> None:
-        """Write the episodes of a new trainer, and let curricula see them."""
+    def watch(self, trainer: Trainer, spec: BehaviourSpec) -> None:
+        """Write the episodes of a new trainer, and let curricula and the observer see them."""
         name, episodes = trainer.behaviour, trainer.episodes
+        self._observers[name] = self._observer.follow(
+            spec,
+            trainer.learned,
+            lambda: trainer.progress.env_steps,
+            lambda: self._curricula.completed,
+        )
         watch = EpisodeWatch(
             name,
             self._participants,
             self._episodes,
             self._curricula,
+            self._observers[name],
             total_steps=trainer.total_steps,
             num_batches=lambda: episodes.num_batches,
         )
@@ -155,6 +171,9 @@ class Reporting:
         progress = update.progress
         statistics = self._participants.statistics.take(update.behaviour)
         self._metrics.write(update.behaviour, progress.env_steps, metrics, statistics)
+        self._observers[update.behaviour].note_update(
+            metrics, statistics, env_steps=progress.env_steps
+        )
         row = DisplayRow.from_metrics(
             metrics,
             progress=progress,

@@ -34,6 +34,7 @@ from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
+from entrain.app.observing import RunObserver
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
 from entrain.app.serving_tasks import ServingTasks
@@ -72,6 +73,7 @@ class TrainingRun:
         launcher: Callable[[str], Launcher],
         restored: Loaded | None = None,
         keeper: Keeper | None = None,
+        observer: RunObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build what can be built before a simulator says what it is.
@@ -83,6 +85,7 @@ class TrainingRun:
             launcher: makes the launcher of simulators, given the address that they dial.
             restored: the checkpoint to go on from.
             keeper: looks after the folder; without one, it is left as it is.
+            observer: is told what happens.
             clock: seconds.
 
         Raises:
@@ -108,7 +111,9 @@ class TrainingRun:
         self._curricula = Curricula(
             environment_parameters(config), self._participants.parameters.update
         )
-        self._reporting = Reporting(config, folder, display, self._participants, self._curricula)
+        self._reporting = Reporting(
+            config, folder, display, self._participants, self._curricula, observer=observer
+        )
         self._over = asyncio.Event()
         self._is_complete = False
         self._failure: NoSimulatorError | TrainingDivergedError | None = None
@@ -216,7 +221,7 @@ class TrainingRun:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
         self._trainers.make_all([behaviour.spec for behaviour in behaviours])
         for behaviour in behaviours:
-            self._reporting.watch(self.trainers[behaviour.name])
+            self._reporting.watch(self.trainers[behaviour.name], behaviour.spec)
         self._tasks.add(behaviours)
 
     async def _until_failure(self, work: Coroutine[None, None, None]) -> None:

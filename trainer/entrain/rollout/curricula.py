@@ -148,7 +148,12 @@ class Curricula:
     @property
     def metrics(self) -> Mapping[str, float]:
         """{metric: how many lessons are completed} for each parameter."""
-        return {LESSONS_COMPLETED.of(name): float(it.index) for name, it in self._by_name.items()}
+        return {LESSONS_COMPLETED.of(name): float(it) for name, it in self.completed.items()}
+
+    @property
+    def completed(self) -> Mapping[str, int]:
+        """{parameter: how many of its lessons are completed}."""
+        return {name: it.index for name, it in self._by_name.items()}
 
     def awaited(self) -> Mapping[str, str]:
         """{parameter: behaviour} of lessons whose end a behaviour decides that nobody brought."""

@@ -9,7 +9,10 @@ from types import MappingProxyType
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.histogram_pb2 import HistogramProto
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from entrain.serving.aggregates import Histogram
@@ -80,6 +83,19 @@ class EventFile:
             Summary.Value(tag=name, histo=_histogram(each)) for name, each in histograms.items()
         ]
         self._add(Event(wall_time=wall_time, step=step, summary=Summary(value=values)))
+
+    def add_text(self, tag: str, text: str, *, step: int, wall_time: float) -> None:
+        """Add a text, in Markdown, which TensorBoard shows as `tag`."""
+        plugin = SummaryMetadata.PluginData(plugin_name="text")
+        tensor = TensorProto(
+            dtype=DT_STRING,
+            string_val=[text.encode()],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+        )
+        value = Summary.Value(
+            tag=f"{tag}/text_summary", metadata=SummaryMetadata(plugin_data=plugin), tensor=tensor
+        )
+        self._add(Event(wall_time=wall_time, step=step, summary=Summary(value=[value])))
 
     def flush(self) -> None:
         """Write what was added to the file, where TensorBoard can read it."""

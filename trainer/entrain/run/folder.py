@@ -35,7 +35,7 @@ class RunFolder:
         self.recordings = path / "recordings"
         """Animations of the agents, which the report shows."""
         self.simulators = path / "simulators"
-        """Holds the output of launched simulators: NAME.log."""
+        """Holds the output of launched simulators: NAME.log. See `keep_logs_in`."""
         self._behaviours = BehaviourNames(path / "behaviours.json")
 
     def __repr__(self) -> str:
@@ -80,6 +80,10 @@ class RunFolder:
     def name(self) -> str:
         """The name of the folder, without its parents."""
         return self.path.resolve().name
+
+    def keep_logs_in(self, name: str) -> None:
+        """Let the output of launched simulators go to the folder NAME in this one."""
+        self.simulators = self.path / name
 
     def make_parts(self) -> None:
         """Make what is missing of this folder and those in it."""

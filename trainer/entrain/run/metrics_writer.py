@@ -3,26 +3,19 @@
 What the names mean is declared in `entrain.metrics`; this module only writes them.
 """
 
-import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Self
 
 from entrain.metrics import require_declared
-from entrain.run.events import EventFile
+from entrain.run.event_files import EventFiles
 from entrain.run.folder import RunFolder
 from entrain.run.losses import Losses
 from entrain.run.table import STATISTICS, MetricsTable
 from entrain.serving.aggregates import Summary
 
-logger = logging.getLogger(__name__)
-
 NO_STATISTICS: Mapping[str, Summary] = MappingProxyType({})
-
-RETRY_S = 30.0
-"""Time between two tries to write events where a file was lost."""
 
 
 class MetricsWriter:
@@ -37,10 +30,7 @@ class MetricsWriter:
         self._folder = folder
         self._table = MetricsTable(folder.metrics)
         self._clock = clock
-        self._files: dict[str, EventFile] = {}
-        self._opened: set[str] = set()
-        self._tried_s = -math.inf
-        self._purge_steps: dict[str, int] | None = None
+        self._events = EventFiles(folder.events)
 
     def __repr__(self) -> str:
         return f"<MetricsWriter {self._table}>"
@@ -65,9 +55,7 @@ class MetricsWriter:
         Returns:
             What is lost.
         """
-        self._close_files()
-        self._purge_steps = {name: steps + 1 for name, steps in env_steps.items()}
-        self._opened = set()
+        self._events.resume_at(env_steps)
         return Losses.of_rows(self._table.drop_rows_beyond(env_steps), env_steps)
 
     def write(
@@ -93,47 +81,15 @@ class MetricsWriter:
             name: each.histogram for name, each in reported.items() if each.histogram is not None
         }
         scalars = {name: value for name, value in row.items() if name not in histograms}
-        file = self._file(behaviour, wall_time)
-        file.add(scalars, histograms, step=env_steps, wall_time=wall_time)
+        self._events.add(behaviour, scalars, histograms, step=env_steps, wall_time=wall_time)
         self.flush()
 
     def flush(self) -> None:
         """Let readers see all that was written."""
         self._table.flush()
-        for file in self._files.values():
-            file.flush()
+        self._events.flush()
 
     def close(self) -> None:
         """Flush, and close the files; a later `write` opens new ones."""
         self._table.flush()
-        self._close_files()
-
-    def _close_files(self) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files = {}
-
-    def _file(self, behaviour: str, wall_time: float) -> EventFile:
-        file = self._files.get(behaviour)
-        is_again = file is not None and file.is_lost
-        if file is not None and not (is_again and wall_time - self._tried_s >= RETRY_S):
-            return file
-        if file is not None:
-            file.close()
-        self._tried_s = wall_time
-        new = self._files[behaviour] = EventFile(
-            self._folder.events(behaviour),
-            wall_time=wall_time,
-            purge_step=self._purge_step(behaviour),
-            complains=not is_again,
-        )
-        self._opened.add(behaviour)
-        if is_again and not new.is_lost:
-            logger.info("TensorBoard events of '%s' are written again", behaviour)
-        return new
-
-    def _purge_step(self, behaviour: str) -> int | None:
-        """Returns the step from which earlier events are void, once after a resume; or None."""
-        if self._purge_steps is None or behaviour in self._opened:
-            return None
-        return self._purge_steps.get(behaviour, 0)
+        self._events.close()

@@ -34,6 +34,22 @@ class Histogram:
     counts: NDArray[np.int64]
     """[B] values in each bucket."""
 
+    def joined(self, other: "Histogram") -> "Histogram":
+        """Returns how the values of both are distributed."""
+        limits = np.union1d(self.limits, other.limits)
+        counts = np.zeros(len(limits), np.int64)
+        for each in (self, other):
+            counts[np.searchsorted(limits, each.limits)] += each.counts
+        return Histogram(
+            least=min(self.least, other.least),
+            most=max(self.most, other.most),
+            count=self.count + other.count,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            limits=limits,
+            counts=counts,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -42,7 +58,26 @@ class Summary:
     value: float
     """By their aggregation; the mean of a histogram's values."""
 
+    aggregation: Aggregation = "mean"
+
+    count: int = 1
+
     histogram: Histogram | None = None
+
+    def followed_by(self, later: "Summary") -> "Summary":
+        """Returns what these values and later ones of the same name come to together."""
+        kind, count = later.aggregation, self.count + later.count
+        if kind != self.aggregation:
+            return later
+        if kind == "sum":
+            return Summary(value=self.value + later.value, aggregation=kind, count=count)
+        if kind == "last":
+            return Summary(value=later.value, aggregation=kind, count=count)
+        mean = self.value + (later.value - self.value) * later.count / count
+        histogram = later.histogram
+        if histogram is not None and self.histogram is not None:
+            histogram = self.histogram.joined(histogram)
+        return Summary(value=mean, aggregation=kind, count=count, histogram=histogram)
 
 
 class Aggregate:
@@ -81,13 +116,15 @@ class Aggregate:
     @property
     def summary(self) -> Summary:
         """What the values came to. There must be some."""
-        if self._aggregation == "histogram":
-            return Summary(value=self._total / self._count, histogram=self._histogram())
-        if self._aggregation == "sum":
-            return Summary(value=self._total)
-        if self._aggregation == "last":
-            return Summary(value=self._last)
-        return Summary(value=self._total / self._count)
+        kind, count = self._aggregation, self._count
+        if kind == "histogram":
+            mean = self._total / count
+            return Summary(value=mean, aggregation=kind, count=count, histogram=self._histogram())
+        if kind == "sum":
+            return Summary(value=self._total, aggregation=kind, count=count)
+        if kind == "last":
+            return Summary(value=self._last, aggregation=kind, count=count)
+        return Summary(value=self._total / count, count=count)
 
     def _histogram(self) -> Histogram:
         assert self._buckets is not None

@@ -202,7 +202,7 @@ def _translate_engine(draft: Draft, run: StockRun) -> None:
 
 
 def _translate_checkpoints(draft: Draft, trainers: Mapping[str, StockTrainer]) -> None:
-    intervals = {name: _interval(trainer) for name, trainer in trainers.items()}
+    intervals = {name: checkpoint_interval(trainer) for name, trainer in trainers.items()}
     kept = {trainer.keep_checkpoints for trainer in trainers.values()}
     draft.set("checkpoints.every_steps", min(intervals.values()), "checkpoint_interval")
     draft.set("checkpoints.keep", max(kept), "keep_checkpoints")
@@ -213,7 +213,8 @@ def _translate_checkpoints(draft: Draft, trainers: Mapping[str, StockTrainer]) -
         )
 
 
-def _interval(trainer: StockTrainer) -> int:
+def checkpoint_interval(trainer: StockTrainer) -> int:
+    """Returns the steps between two checkpoints of a behaviour."""
     if trainer.even_checkpoints:
         return max(1, trainer.max_steps // trainer.keep_checkpoints)
     return trainer.checkpoint_interval

@@ -1,0 +1,76 @@
+"""Makes what keeps the results tree of ML-Agents beside a run, and writes policies into it."""
+
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from entrain import __version__
+from entrain.app.build import policy_of
+from entrain.config.run import RunConfig
+from entrain.run.folder import RunFolder
+from entrain.run.lock import RunLock
+from entrain.unity.models.export import export_model
+from entrain.unity.results.checkpoints import Policy
+from entrain.unity.results.recorder import Outputs, ResultsRecorder
+from entrain.unity.results.status import MLAGENTS_VERSION, TrainingStatus
+from entrain.unity.results.tree import ResultsTree
+from entrain.unity.stock_run import StockRun
+
+
+class FileWriter:
+    """See `unity.results.checkpoints.PolicyWriter`."""
+
+    def __init__(self, config: RunConfig, *, run: str) -> None:
+        """Write policies of a run.
+
+        Args:
+            config: of the run.
+            run: its name.
+        """
+        self._config = config.model_copy(update={"device": "cpu"})
+        self._run = run
+
+    def export(self, policy: Policy, path: Path) -> None:
+        """See `PolicyWriter.export`."""
+        network = policy_of(self._config, policy.spec, policy.algorithm)
+        about = {
+            "run": self._run,
+            "behaviour": policy.spec.name,
+            "env_steps": str(policy.steps),
+        }
+        export_model(network, path, metadata=about)
+
+
+def make_results(
+    folder: RunFolder,
+    lock: RunLock,
+    config: RunConfig,
+    run: StockRun,
+    *,
+    goes_on: bool,
+    is_restored: bool = False,
+) -> ResultsRecorder:
+    """Makes the recorder of a run that `entrain learn` begins or resumes.
+
+    Args:
+        folder: of the run, which the tree lies in.
+        lock: of the folder.
+        config: of the run.
+        run: the same, as settings of ML-Agents.
+        goes_on: whether files of the tree that are there are those of an earlier sitting.
+        is_restored: whether the run goes on from a checkpoint of ours.
+    """
+    tree = ResultsTree(folder.path, stem=folder.stem, check=lambda: lock.check(reads=False))
+    status = TrainingStatus(torch_version=torch.__version__, entrain_version=__version__)
+    if goes_on:
+        status.load(tree.status)
+    about = {
+        "mlagents_version": MLAGENTS_VERSION,
+        "entrain_version": __version__,
+        "pytorch_version": torch.__version__,
+        "numpy_version": metadata.version("numpy"),
+    }
+    writer = FileWriter(config, run=folder.name)
+    outputs = Outputs(tree, writer, status, about=about)
+    return ResultsRecorder(run, outputs, clears=not goes_on, waits=is_restored)

@@ -1,0 +1,99 @@
+"""The seam for those who watch a run beside its own reporting, and write files of another form.
+
+Nothing here knows which form. What an observer is told of is over; it can change nothing.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from entrain.rollout.episodes import Float64Array
+from entrain.serving.aggregates import Summary
+from entrain.state import State
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import Int64Array
+
+
+class BehaviourObserver(Protocol):
+    """Watches one behaviour. Called on the event loop; never raises, and never waits."""
+
+    due: int
+    """Env steps at which it wants to be told that they are reached."""
+
+    def reach(self, env_steps: int) -> None:
+        """The policy has had so many env steps, which are `due`."""
+        ...
+
+    def note_episodes(self, returns: Float64Array, lengths: Int64Array) -> None:
+        """[N] episodes ended, with these sums of raw rewards and these steps."""
+        ...
+
+    def note_update(
+        self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
+    ) -> None:
+        """An update is done: its metrics, and what simulators reported since the one before."""
+        ...
+
+
+class RunObserver(Protocol):
+    """Watches a run. Called on the event loop; never raises."""
+
+    def follow(
+        self,
+        spec: BehaviourSpec,
+        take: Callable[[], State | None],
+        env_steps: Callable[[], int],
+        lessons: Callable[[], Mapping[str, int]],
+    ) -> BehaviourObserver:
+        """A new behaviour takes part.
+
+        Args:
+            spec: of the behaviour.
+            take: its algorithm's state after the newest update; None while an update changes it.
+            env_steps: of its policy by now.
+            lessons: {environment parameter with a curriculum: lessons completed} by now.
+        """
+        ...
+
+    def resume_at(self, env_steps: Mapping[str, int]) -> None:
+        """The run goes on from a checkpoint with these env steps of each behaviour."""
+        ...
+
+    def close(self) -> None:
+        """The run ends, in whatever way; its policies are as they will stay."""
+        ...
+
+
+class _NoBehaviourObserver:
+    due = sys.maxsize
+
+    def reach(self, env_steps: int) -> None:
+        """Is never called."""
+
+    def note_episodes(self, returns: Float64Array, lengths: Int64Array) -> None:
+        """Forgets them."""
+
+    def note_update(
+        self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
+    ) -> None:
+        """Forgets it."""
+
+
+class NoObserver:
+    """Nobody watches."""
+
+    def follow(
+        self,
+        spec: BehaviourSpec,  # noqa: ARG002 - see RunObserver
+        take: Callable[[], State | None],  # noqa: ARG002
+        env_steps: Callable[[], int],  # noqa: ARG002
+        lessons: Callable[[], Mapping[str, int]],  # noqa: ARG002
+    ) -> BehaviourObserver:
+        """Returns one that forgets everything."""
+        return _NoBehaviourObserver()
+
+    def resume_at(self, env_steps: Mapping[str, int]) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing was opened."""
