@@ -228,3 +228,14 @@ def test_reward_per_step_counts_every_step_once_also_of_episodes_that_never_end(
         assert metrics["rollout/reward_per_step"] == 7.0
         assert metrics["rollout/episode_return_last_100"] == 9.0
         assert "rollout/reward_per_step" not in each.measure()
+
+
+def test_a_policy_that_another_program_trained_counts_on_from_its_steps() -> None:
+    log, watcher = log_of(1), Watcher()
+    log.watch(watcher)
+    log.begin_at(1000)
+    log.begin(np.array([0]))
+    record(log, (0, TERMINATED, 5.0))
+    assert watcher.rows == [(1, 5.0, 1, TERMINATED, "sim-0", 1001)]
+    # Of one step, not of a thousand.
+    assert log.measure()["rollout/reward_per_step"] == 5.0

@@ -139,6 +139,7 @@ class RolloutCollector:
     def begin_at(self, env_steps: int) -> None:
         """Count on from so many steps, which another program has collected and learned from."""
         self._buffer.begin_at(env_steps)
+        self.episodes.begin_at(env_steps)
 
     def receive(self, evaluation: Evaluation) -> Rollout | None:
         """See `Collector.receive`."""

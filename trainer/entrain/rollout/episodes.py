@@ -147,6 +147,10 @@ class EpisodeLog:
     def __repr__(self) -> str:
         return f"<EpisodeLog: {self.statistics.count} ended>"
 
+    def begin_at(self, env_steps: int) -> None:
+        """Count on from so many steps, which another program has collected."""
+        self._env_steps = self._measured_steps = env_steps
+
     def watch(self, watcher: EpisodeWatcher) -> None:
         """Tell `watcher` of each episode from now on."""
         self._watcher = watcher
