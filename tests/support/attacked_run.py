@@ -15,9 +15,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from entrain.app.training import TrainingRun
 from entrain.config.load import to_yaml
@@ -52,6 +53,28 @@ LONGEST_WAIT_S = 5.0
 MIB = 2**20
 
 
+class GoodOne(Protocol):
+    """Somebody who keeps the rules, in a thread, and counts; `Citizen`, or a game."""
+
+    longest_wait_s: float
+
+    @property
+    def exchanges(self) -> int: ...
+
+    @property
+    def opened(self) -> int: ...
+
+    @property
+    def closed(self) -> int: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    def start(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
 @dataclass
 class AttackedRun:
     """A run on the test's event loop, while it is attacked."""
@@ -59,7 +82,7 @@ class AttackedRun:
     run: TrainingRun
     folder: RunFolder
     address: str
-    citizen: Citizen
+    citizen: GoodOne
 
     async def until(self, is_true: Callable[[], bool], *, within_s: float = 20.0) -> None:
         """Wait until it is; an assertion fails if that takes too long."""
@@ -94,6 +117,7 @@ async def attacked_run(
     token: str = "",
     citizen_dials: str = "",
     citizen_options: Mapping[str, Any] = MappingProxyType({}),
+    make_citizen: Callable[[str], GoodOne] | None = None,
 ) -> AsyncIterator[AttackedRun]:
     """A run, which the block attacks. After the block, the citizen's counts must be the run's.
 
@@ -105,7 +129,10 @@ async def attacked_run(
         token: that the citizen shows.
         citizen_dials: another address than the run's; empty: the run's.
         citizen_options: of its client.
+        make_citizen: another one, given what it may dial.
     """
+    if make_citizen is None:
+        make_citizen = partial(Citizen, token=token, options=citizen_options)
     text = config.format(folder=folder, server=f", {server}" if server else "") + more
     options = config_from(text, folder)
     run_folder = RunFolder.create(folder / "runs", "attacked")
@@ -120,7 +147,7 @@ async def attacked_run(
     address = f"unix:{folder}/s"
     with logging_to(run_folder.log):
         running = asyncio.create_task(train(options, run_folder, stop_at=moment, look_s=0.02))
-        citizen = Citizen(citizen_dials or address, token=token, options=citizen_options)
+        citizen = make_citizen(citizen_dials or address)
         citizen.start()
         try:
             while not started or not citizen.exchanges:
@@ -139,7 +166,7 @@ async def attacked_run(
     assert (ledger.dropped, ledger.open) == (citizen.dropped, 0)
 
 
-def check_counts(ledger: dict[str, int], citizen: Citizen) -> None:
+def check_counts(ledger: dict[str, int], citizen: GoodOne) -> None:
     """Hold the run's count of the policy `ball` against that of its only simulator."""
     assert (ledger["opened"], ledger["closed"]) == (citizen.opened, citizen.closed)
     assert citizen.closed > 0
@@ -153,7 +180,7 @@ class AttackedProgram:
     process: subprocess.Popen[bytes]
     folder: RunFolder
     address: str
-    citizen: Citizen
+    citizen: GoodOne
 
     @property
     def peak_mib(self) -> float:
@@ -178,7 +205,13 @@ class AttackedProgram:
 
 @contextlib.contextmanager
 def attacked_program(
-    folder: Path, *, server: str = "", more: str = "", config: str = CONFIG, memory_mib: int = 12000
+    folder: Path,
+    *,
+    server: str = "",
+    more: str = "",
+    config: str = CONFIG,
+    memory_mib: int = 12000,
+    make_citizen: Callable[[str], GoodOne] = Citizen,
 ) -> Iterator[AttackedProgram]:
     """The same as `attacked_run`, for the program. It may map `memory_mib` (torch alone: 5,000)."""
     text = config.format(folder=folder, server=f", {server}" if server else "") + more
@@ -193,7 +226,9 @@ def attacked_program(
         )
     resource.prlimit(process.pid, resource.RLIMIT_AS, (memory_mib * MIB,) * 2)
     try:
-        with Citizen(address) as citizen:
+        citizen = make_citizen(address)
+        citizen.start()
+        try:
             while not citizen.exchanges:
                 assert process.poll() is None, (folder / "stdout.txt").read_text()
                 time.sleep(0.02)
@@ -201,6 +236,7 @@ def attacked_program(
             attacked = AttackedProgram(process, run_folder, address, citizen)
             yield attacked
             attacked.citizen_goes_on()
+        finally:
             citizen.leave()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60.0) == 0, (folder / "stdout.txt").read_text()

@@ -260,6 +260,34 @@ async def test_a_newcomer_is_refused_if_who_plays_speaks_and_else_takes_the_plac
     assert room.counted == {"sessions_joined": 1, "sessions_refused": 1}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [step(1), step(7, key="Other?team=0", is_new=True), game_codec.encode_leaving("gone")],
+    ids=["records", "other records", "leaving"],
+)
+async def test_what_another_connection_says_is_not_taken_for_the_players(words: bytes) -> None:
+    room = Room(takeover_s=30.0)
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    stranger = asyncio.create_task(room.place.answer(words, TWO))
+    await asyncio.sleep(0)
+    await room.say(step(1))
+    with pytest.raises(GameRefusedError, match="another game plays on this port"):
+        await stranger
+    await room.say(step(1))
+    assert room.seen == [[StepType.FIRST], [StepType.MID], [StepType.MID]]
+
+
+async def test_a_game_that_dials_again_without_a_word_goes_on() -> None:
+    room = Room()
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    await room.say(step(1), TWO)
+    assert room.seen == [[StepType.FIRST], [StepType.MID]]
+    with pytest.raises(GameRefusedError, match="another game plays on this port"):
+        await room.say(step(1))
+
+
 async def test_who_lost_its_place_is_told_so() -> None:
     room = Room()
     await room.begin()

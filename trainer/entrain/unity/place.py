@@ -118,8 +118,8 @@ class Place:
             message = decode(content)
         except UnityMessageError as error:
             raise self._refused(peer, str(error)) from None
-        if message.initialization is not None and not self._closing:
-            await self._admit(peer)
+        if not self._closing and (message.initialization is not None or peer != self._peer):
+            await self._meet(peer, is_new=message.initialization is not None)
             began_s = time.perf_counter()
         if self._closing:
             self._told.set()
@@ -142,6 +142,19 @@ class Place:
         error = UnexpectedMessageError(f"a game@{host_of(peer)}: {words}")
         self._participants.refuse_join(error, simulator="")
         return GameRefusedError(words)
+
+    async def _meet(self, peer: str, *, is_new: bool) -> None:
+        """Somebody speaks who says who it is, or on a connection that is not the player's.
+
+        A game that was paused for long dials again without a word. So does one that was left over
+        by another run, or a stranger: if the player speaks meanwhile, it was not the player.
+        """
+        if is_new:
+            await self._admit(peer)
+        elif self._is_taken and not self._is_answering and peer not in self._former:
+            if self._spoke is not None:
+                raise self._unexpected(peer, TAKEN)
+            await self._wait_for_player(peer)
 
     async def _admit(self, peer: str) -> None:
         """Let a game that says who it is have the place; GameRefusedError if another one has it."""

@@ -1,0 +1,157 @@
+"""Strangers on the ports of games: garbage, bombs, floods, beside a game that keeps the rules."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from support.attacked_run import AttackedProgram, AttackedRun
+from support.attackers import attack
+from support.game_attacks import (
+    call_without_reading,
+    fall_silent,
+    report_game_statistics,
+    send_bombs,
+    send_game_noise,
+    send_long,
+)
+from support.good_game import GoodGame
+from support.ports import free_ports
+
+Attacked = Callable[..., AbstractAsyncContextManager[AttackedRun]]
+Program = Callable[..., AbstractContextManager[AttackedProgram]]
+
+REFUSED, TOO_LONG = "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"
+
+
+class Ports:
+    """Of a game that keeps the rules, and one that nobody plays on."""
+
+    def __init__(self) -> None:
+        self.first = free_ports(2)
+        self.options: dict[str, Any] = {
+            "more": f"simulators: {{expect: 1}}\nunity: {{port: {self.first}, games: 2}}\n",
+            "make_citizen": lambda _: GoodGame(self.first),
+        }
+
+    @property
+    def good(self) -> str:
+        return f"localhost:{self.first}"
+
+    @property
+    def other(self) -> str:
+        return f"localhost:{self.first + 1}"
+
+
+@pytest.fixture
+def ports() -> Ports:
+    return Ports()
+
+
+async def test_damaged_messages_are_answered_or_refused_in_words(
+    attacked: Attacked, ports: Ports
+) -> None:
+    async with attacked(**ports.options) as scene:
+        for address, seed in ((ports.other, 1), (ports.good, 2)):
+            statuses = await scene.in_thread(send_game_noise, address, games=15, seed=seed)
+            assert statuses.keys() <= {"OK", REFUSED}, statuses
+            assert statuses[REFUSED] > 10
+        assert len(scene.log) < 40_000
+
+
+async def test_messages_that_hold_far_too_much_are_refused_at_once(
+    attacked: Attacked, ports: Ports
+) -> None:
+    async with attacked(**ports.options) as scene:
+        ends = await scene.in_thread(send_long, ports.other, mib=2.0)
+        assert set(ends.values()) == {REFUSED}, ends
+        await scene.citizen_goes_on()
+
+
+async def test_pictures_that_are_bombs_are_never_unpacked(attacked: Attacked, ports: Ports) -> None:
+    async with attacked(**ports.options) as scene:
+        ends = await scene.in_thread(send_bombs, ports.other)
+        assert set(ends.values()) == {REFUSED}, ends
+
+
+async def test_names_that_a_game_reports_are_bounded(attacked: Attacked, ports: Ports) -> None:
+    async with attacked(server="max_statistics: 20", **ports.options) as scene:
+        run: Any = scene.run
+        told = await scene.in_thread(report_game_statistics, ports.other, steps=30, names=30)
+        assert told == {"OK": 30}
+        assert len(run._participants.statistics.state()["names"]) <= 20
+        assert len(scene.log) < 10_000
+
+
+async def test_nobody_waits_for_a_game_that_fell_silent(attacked: Attacked, ports: Ports) -> None:
+    async with attacked(**ports.options) as scene:
+        silent = scene.in_thread(fall_silent, ports.other, lasting_s=0.5)
+        assert await silent == {"OK": 4}
+        await scene.citizen_goes_on(50)
+
+
+async def test_calls_that_do_not_wait_for_answers_are_refused(
+    attacked: Attacked, ports: Ports
+) -> None:
+    async with attacked(**ports.options) as scene:
+        statuses = await scene.in_thread(call_without_reading, ports.other, calls=50, mib=0.01)
+        assert statuses.keys() <= {"OK", REFUSED, TOO_LONG}, statuses
+        assert statuses.get("OK", 0) < 5
+
+
+@pytest.mark.hostile
+def test_much_noise_is_answered_or_refused(program: Program, ports: Ports) -> None:
+    with program(**ports.options) as scene:
+        for seed, address in enumerate((ports.other, ports.good, ports.other)):
+            options: dict[str, Any] = {"games": 400, "seed": seed, "seconds": 300.0}
+            statuses = attack(send_game_noise, address, **options)
+            assert statuses.keys() <= {"OK", REFUSED}, statuses
+            assert statuses[REFUSED] > 300
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 1000
+        assert len(scene.log) < 1_000_000
+
+
+@pytest.mark.hostile
+def test_the_longest_messages_take_little_memory(program: Program, ports: Ports) -> None:
+    with program(**ports.options) as scene:
+        for mib in (20.0, 250.0):
+            ends = attack(send_long, ports.other, mib=mib, seconds=300.0)
+            assert set(ends.values()) == {REFUSED}, ends
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 3000
+
+
+@pytest.mark.hostile
+def test_bombs_take_little_memory(program: Program, ports: Ports) -> None:
+    with program(**ports.options) as scene:
+        for _ in range(3):
+            ends = attack(send_bombs, ports.other, seconds=120.0)
+            assert set(ends.values()) == {REFUSED}, ends
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 1500
+
+
+@pytest.mark.hostile
+def test_hundreds_of_thousands_of_names_leave_the_program_small(
+    program: Program, ports: Ports
+) -> None:
+    with program(**ports.options) as scene:
+        report = partial(attack, report_game_statistics, ports.other, steps=300, names=300)
+        for part in range(3):
+            assert report(first=part * 10**6, seconds=120.0) == {"OK": 300}
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 1000
+        assert len(scene.log) < 100_000
+
+
+@pytest.mark.hostile
+def test_floods_of_calls_take_little_memory(program: Program, ports: Ports) -> None:
+    with program(**ports.options) as scene:
+        for calls, mib in ((2000, 0.1), (100, 20.0)):
+            statuses = attack(call_without_reading, ports.other, calls=calls, mib=mib, seconds=200)
+            assert statuses.get("OK", 0) < 5
+            scene.citizen_goes_on(200)
+        assert scene.peak_mib < 3000
