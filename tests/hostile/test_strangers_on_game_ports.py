@@ -50,55 +50,27 @@ def ports() -> Ports:
     return Ports()
 
 
-async def test_damaged_messages_are_answered_or_refused_in_words(
+async def test_whatever_strangers_send_is_answered_or_refused_in_words(
     attacked: Attacked, ports: Ports
 ) -> None:
-    async with attacked(**ports.options) as scene:
-        for address, seed in ((ports.other, 1), (ports.good, 2)):
-            statuses = await scene.in_thread(send_game_noise, address, games=15, seed=seed)
-            assert statuses.keys() <= {"OK", REFUSED}, statuses
-            assert statuses[REFUSED] > 10
-        assert len(scene.log) < 40_000
-
-
-async def test_messages_that_hold_far_too_much_are_refused_at_once(
-    attacked: Attacked, ports: Ports
-) -> None:
-    async with attacked(**ports.options) as scene:
-        ends = await scene.in_thread(send_long, ports.other, mib=2.0)
-        assert set(ends.values()) == {REFUSED}, ends
-        await scene.citizen_goes_on()
-
-
-async def test_pictures_that_are_bombs_are_never_unpacked(attacked: Attacked, ports: Ports) -> None:
-    async with attacked(**ports.options) as scene:
-        ends = await scene.in_thread(send_bombs, ports.other)
-        assert set(ends.values()) == {REFUSED}, ends
-
-
-async def test_names_that_a_game_reports_are_bounded(attacked: Attacked, ports: Ports) -> None:
     async with attacked(server="max_statistics: 20", **ports.options) as scene:
-        run: Any = scene.run
-        told = await scene.in_thread(report_game_statistics, ports.other, steps=30, names=30)
-        assert told == {"OK": 30}
-        assert len(run._participants.statistics.state()["names"]) <= 20
-        assert len(scene.log) < 10_000
-
-
-async def test_nobody_waits_for_a_game_that_fell_silent(attacked: Attacked, ports: Ports) -> None:
-    async with attacked(**ports.options) as scene:
-        silent = scene.in_thread(fall_silent, ports.other, lasting_s=0.5)
-        assert await silent == {"OK": 4}
+        for address, seed in ((ports.other, 1), (ports.good, 2)):
+            statuses = await scene.in_thread(send_game_noise, address, games=8, seed=seed)
+            assert statuses.keys() <= {"OK", REFUSED}, statuses
+            assert statuses[REFUSED] > 5
+        for attacker, mib in ((send_long, 0.5), (send_bombs, 10)):
+            ends = await scene.in_thread(attacker, ports.other, mib=mib)
+            assert set(ends.values()) == {REFUSED}, ends
+        calls = await scene.in_thread(call_without_reading, ports.other, calls=30, mib=0.01)
+        assert calls.keys() <= {"OK", REFUSED}, calls
+        assert calls.get("OK", 0) < 5
+        told = await scene.in_thread(report_game_statistics, ports.other, steps=10, names=30)
+        assert told == {"OK": 10}
+        statistics = scene.run._participants.statistics
+        assert len(statistics.state()["names"]) <= 20
+        assert await scene.in_thread(fall_silent, ports.other, lasting_s=0.1) == {"OK": 4}
         await scene.citizen_goes_on(50)
-
-
-async def test_calls_that_do_not_wait_for_answers_are_refused(
-    attacked: Attacked, ports: Ports
-) -> None:
-    async with attacked(**ports.options) as scene:
-        statuses = await scene.in_thread(call_without_reading, ports.other, calls=50, mib=0.01)
-        assert statuses.keys() <= {"OK", REFUSED, TOO_LONG}, statuses
-        assert statuses.get("OK", 0) < 5
+        assert len(scene.log) < 40_000
 
 
 @pytest.mark.hostile
@@ -127,8 +99,8 @@ def test_the_longest_messages_take_little_memory(program: Program, ports: Ports)
 @pytest.mark.hostile
 def test_bombs_take_little_memory(program: Program, ports: Ports) -> None:
     with program(**ports.options) as scene:
-        for _ in range(3):
-            ends = attack(send_bombs, ports.other, seconds=120.0)
+        for mib in (30, 200):
+            ends = attack(send_bombs, ports.other, mib=mib, seconds=120.0)
             assert set(ends.values()) == {REFUSED}, ends
             scene.citizen_goes_on(200)
         assert scene.peak_mib < 1500

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -38,13 +38,14 @@ def calling(address: str, *, seconds: float = 20.0) -> Iterator[Call]:
     """A connection of its own."""
     options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, options) as channel:
-        exchange: Any = channel.unary_unary(METHOD)
+        raw: Any = channel
+        exchange = raw.unary_unary(METHOD)
 
         def call(message: bytes) -> str:
             try:
                 exchange(message, timeout=seconds, wait_for_ready=True)
             except grpc.RpcError as error:
-                return str(error.code().name)  # type: ignore[attr-defined]
+                return str(error.code().name)
             return "OK"
 
         yield call
@@ -155,15 +156,20 @@ def _in_records(content: bytes) -> bytes:
     return field(2, field(1, field(2, field(1, KEY.encode()) + field(2, content))))
 
 
-def send_bombs(address: str) -> dict[str, str]:
-    """Send small files that are, or say that they are, huge pictures; {what: how it ended}."""
-    sensors = 60
-    bomb = png(8192)
-    many = tuple(Observation(f"eye-{i}", (8192, 8192, 3), png=(bomb,)) for i in range(sensors))
+def send_bombs(address: str, mib: float) -> dict[str, str]:
+    """Send small files that are, or say that they are, pictures of such a size or larger.
+
+    Returns {what: how its call ended}.
+    """
+    size = int(mib * 2**20)
+    side = int((size / 3) ** 0.5)
+    bomb = png(side)
+    sensors = 300 * 2**20 // size
+    many = tuple(Observation(f"eye-{i}", (side, side, 3), png=(bomb,)) for i in range(sensors))
     bombs = {
         "a header that lies": ((64, 64, 3), made_png(30_000, 30_000, zlib.compress(bytes(10)))),
-        "pixels without an end": ((64, 64, 3), made_png(64, 64, zlib.compress(bytes(2**28), 9))),
-        "a text without an end": ((64, 64, 3), made_png(64, 64, b"", text=bytes(2**28))),
+        "pixels without an end": ((64, 64, 3), made_png(64, 64, zlib.compress(bytes(size), 9))),
+        "a text without an end": ((64, 64, 3), made_png(64, 64, b"", text=bytes(size))),
         "a zip": ((64, 64, 3), b"PK\x03\x04" + bytes(1000)),
         "no pixels": ((64, 64, 3), made_png(64, 64, b"")),
         "huge pictures": ((16_000, 16_000, 3), made_png(16_000, 16_000, b"")),
@@ -205,6 +211,7 @@ def report_game_statistics(address: str, steps: int, names: int, first: int = 0)
             begin = first + step * names
             said = [Statistic(f"name-{n}", 1.0, "mean") for n in range(begin, begin + names)]
             statuses[call(records(side_channel=b"".join(map(write_statistic, said))))] += 1
+        call(game_codec.encode_leaving())
     return dict(statuses)
 
 
@@ -221,8 +228,12 @@ def call_without_reading(address: str, calls: int, mib: float) -> dict[str, int]
     message = records(side_channel=bytes(int(mib * 2**20)))
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(address, options) as channel:
-        exchange: Any = channel.unary_unary(METHOD)
+        raw: Any = channel
+        exchange = raw.unary_unary(METHOD)
         exchange(HELLO)
         exchange(NOTHING)
         begun = [exchange.future(message, timeout=60.0) for _ in range(calls)]
-        return dict(Counter(each.code().name for each in begun))
+        statuses = Counter(each.code().name for each in begun)
+        with suppress(grpc.RpcError):
+            exchange(game_codec.encode_leaving())
+        return dict(statuses)

@@ -23,6 +23,7 @@ from entrain_envs.unity.codec import (
     encode_reset,
 )
 from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.images import check_pixels
 from entrain_envs.unity.messages import (
     API_VERSION,
     STATUS_OK,
@@ -169,6 +170,7 @@ class Conversation:
         self._brains[brain.key] = brain
 
     def _move(self, message: GameMessage) -> Moved:
+        check_pixels(each for its in message.agents.values() for each in its.observations)
         for brain in message.behaviours:
             self._learn(brain)
         teams: dict[str, dict[str, AgentRecords]] = {}

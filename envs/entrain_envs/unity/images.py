@@ -6,7 +6,8 @@ Without a mapping, one channel is the mean of red, green and blue; otherwise the
 those beyond the last are dropped. Pixels are uint8; float32 in 0..1 where some are averaged.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,33 @@ from entrain_envs.unity.errors import UnityMessageError
 from entrain_envs.unity.messages import Observation
 from entrain_envs.unity.png import Png, split_pngs
 
-MOST_BYTES = 1 << 30
-"""Memory that the unpacked images of one sensor of one message may take."""
+MOST_BYTES = 1 << 28
+"""Memory that the unpacked images of one message may take."""
 
 _COLOURS = 3
 _LARGEST = np.float32(255)
 
 Pixels = npt.NDArray[np.uint8 | np.float32]
+
+
+def check_pixels(observations: Iterable[Observation], *, most_bytes: int = MOST_BYTES) -> None:
+    """Raise UnityMessageError if the images of a message take more than that unpacked.
+
+    A file of some kilobytes can be a picture of many megabytes, and a message has room for many.
+    """
+    needed = 0
+    for each in observations:
+        if not each.png or len(each.shape) != 3 or min(each.shape) < 1:
+            continue
+        # Of one channel, and of channels that are averaged, pixels become float32.
+        size = 4 if each.mapping or 1 in each.shape else 1
+        needed += len(each.png) * math.prod(each.shape) * size
+        if needed > most_bytes:
+            raise UnityMessageError(
+                f"the images of a message, the last of them {len(each.png):,} of "
+                f"{list(each.shape)}, take {needed:,} bytes; expected at most {most_bytes:,} at "
+                "once: make the images smaller, or let fewer agents decide at once"
+            )
 
 
 def read_images(
@@ -32,7 +53,6 @@ def read_images(
     channels_first: bool,
     where: str,
     agents: Int64Array | Sequence[int] = (),
-    most_bytes: int = MOST_BYTES,
 ) -> Pixels:
     """[K, H, W, C] what K agents see.
 
@@ -41,7 +61,6 @@ def read_images(
         channels_first: whether that shape is [C, H, W], and not [H, W, C].
         where: names the sensor, for what is raised.
         agents: [K] ids, for the same.
-        most_bytes: that all images together may take.
 
     Raises:
         UnityMessageError: a PNG is damaged, or has not the declared size or channels. Nothing was
@@ -49,15 +68,9 @@ def read_images(
         MissingExtraError: Pillow is not installed.
     """
     form = _form(observation, channels_first=channels_first, where=where)
-    count = len(observation.png)
-    needed = count * form.num_bytes
-    if needed > most_bytes:
-        raise UnityMessageError(
-            f"{where}: {count:,} images of {list(observation.shape)} take {needed:,} bytes; "
-            f"expected at most {most_bytes:,} at once: make the images smaller, or let fewer "
-            "agents decide at once"
-        )
-    images: Pixels = np.empty((count, form.height, form.width, form.channels), form.dtype)
+    check_pixels([observation])
+    shape = len(observation.png), form.height, form.width, form.channels
+    images: Pixels = np.empty(shape, form.dtype)
     for row, content in enumerate(observation.png):
         try:
             images[row] = form.image(content)
@@ -94,11 +107,6 @@ class _Form:
     def dtype(self) -> type[np.uint8] | type[np.float32]:
         """Of the pixels."""
         return np.float32 if self.is_averaged else np.uint8
-
-    @property
-    def num_bytes(self) -> int:
-        """Of one image."""
-        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
 
     def image(self, content: bytes) -> Pixels:
         """[H, W, C] of one agent's PNGs."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from entrain_envs.errors import MissingExtraError
 from entrain_envs.unity.errors import UnityMessageError
-from entrain_envs.unity.images import read_images
+from entrain_envs.unity.images import check_pixels, read_images
 from entrain_envs.unity.messages import Observation
 from entrain_envs.unity.png import SIGNATURE
 
@@ -155,7 +155,9 @@ def test_declarations_that_do_not_fit(
         read(png(PICTURE[:, :, :3]), shape=shape, mapping=mapping)
 
 
-def test_small_files_that_are_huge_pictures_are_never_unpacked() -> None:
+def test_small_files_that_are_huge_pictures_are_never_unpacked(
+    request: pytest.FixtureRequest,
+) -> None:
     declared = 20_000
     bomb = made_png(declared, declared, data=zlib.compress(bytes(1_000_000)))
     row = bytes(1 + 3 * 4)
@@ -165,18 +167,22 @@ def test_small_files_that_are_huge_pictures_are_never_unpacked() -> None:
         4, 3, data=zlib.compress(row * 3 + bytes(30_000_000)), more=chunk(b"zTXt", text)
     )
     tracemalloc.start()
+    request.addfinalizer(tracemalloc.stop)
     with pytest.raises(UnityMessageError, match="take 1,200,000,000 bytes"):
         read(bomb, shape=(declared, declared, 3))
     with pytest.raises(UnityMessageError, match="declares 20000 x 20000"):
         read(bomb)
     assert not read(hidden).any()
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
-    tracemalloc.stop()
 
 
 def test_images_that_are_too_many_are_refused() -> None:
-    with pytest.raises(UnityMessageError, match=r"2 images of \[3, 4, 3\] take 72 bytes; expected"):
-        read(*[png(PICTURE[:, :, :3])] * 2, most_bytes=71)
+    eye = Observation("eye", (3, 4, 3), png=(b"", b""))
+    mean = Observation("mean", (3, 4, 1), png=(b"",))
+    floats = Observation("ray", (9000,), values=np.zeros((1, 9000), np.float32))
+    check_pixels([eye, floats, mean], most_bytes=120)
+    with pytest.raises(UnityMessageError, match=r"1 of \[3, 4, 1\], take 120 bytes; expected at m"):
+        check_pixels([eye, floats, mean], most_bytes=119)
 
 
 def test_a_missing_pillow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def decode_in_parts(message: bytes) -> GameMessage:
         return codec.decode(message)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(games_messages())
 def test_any_message_is_read_as_protobuf_reads_it(message: wire.UnityMessageProto) -> None:
     agrees(decode_in_parts(message.SerializeToString()), message)
@@ -44,7 +44,7 @@ def plain(value: Any) -> Any:
     return {key: plain(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(games_messages(), st.data())
 def test_a_damaged_message_is_read_alike_or_refused(
     message: wire.UnityMessageProto, data: st.DataObject

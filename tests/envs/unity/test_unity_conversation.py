@@ -1,6 +1,7 @@
 """Which message of a game may come when, and what it is answered with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,3 +226,10 @@ def test_a_game_describes_only_so_many_behaviours() -> None:
         it.receive(moved({}, *(f"b{first + each}?team=0" for each in range(100))))
     with pytest.raises(UnityMessageError, match="more than 1,000 behaviours and teams"):
         it.receive(moved({}, "one more?team=0"))
+
+
+def test_pictures_of_many_sensors_are_refused_before_one_is_unpacked() -> None:
+    it = playing()
+    eyes = tuple(Observation(f"eye-{i}", (8000, 8000, 3), png=(b"no PNG",)) for i in range(2))
+    with pytest.raises(UnityMessageError, match="take 384,000,000 bytes; expected at most 268,435"):
+        it.receive(moved({BALL: replace(records([1]), observations=eyes)}, BALL))
