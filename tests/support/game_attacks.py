@@ -146,9 +146,7 @@ def send_long(address: str, mib: float) -> dict[str, str]:
         with calling(address) as call:
             call(HELLO)
             call(NOTHING)
-            began_s = time.monotonic()
             ends[what] = call(message)
-            assert time.monotonic() - began_s < 5.0, f"{what}: {time.monotonic() - began_s:.1f} s"
     return ends
 
 

@@ -24,6 +24,9 @@ LATE_S = 2.0
 MOST_REASON_CHARACTERS = 2000
 """Of a refusal; of a much longer one gRPC shows the game nothing."""
 
+MOST_CALLS = 4
+"""Of one connection at once; those of whoever makes more wait or fail."""
+
 MAX_INT32 = 2**31 - 1
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -100,6 +103,8 @@ class ExchangePort:
                     min(2 * self._max_message_bytes, MAX_INT32),
                 ),
                 ("grpc.max_send_message_length", MAX_INT32),
+                # Each call's message is held while it is answered; a game makes one call at a time.
+                ("grpc.max_concurrent_streams", MOST_CALLS),
                 # Two trainers that share a port by accident would each see half of the messages.
                 ("grpc.so_reuseport", 0),
             ]

@@ -11,7 +11,7 @@ import pytest
 
 from entrain_envs.unity.errors import GameRefusedError, PortError
 from entrain_envs.unity.ports import host_of, hosts_of
-from entrain_envs.unity.service import LATE_S, METHOD, ExchangePort
+from entrain_envs.unity.service import LATE_S, METHOD, MOST_CALLS, ExchangePort
 
 
 class Clock:
@@ -101,6 +101,34 @@ async def test_a_game_may_wait_for_long_and_is_told_when_the_port_closes() -> No
     answers.set_result(b"at last")
     await port.stop()
     assert await asking == b"at last"
+
+
+async def test_one_connection_has_few_calls_at_once() -> None:
+    is_enough = asyncio.Event()
+    under_way: list[int] = []
+
+    async def slowly(message: bytes, _peer: str) -> bytes:
+        under_way.append(under_way[-1] + 1 if under_way else 1)
+        await is_enough.wait()
+        under_way.append(under_way[-1] - 1)
+        return message
+
+    port = ExchangePort(slowly, port=0, max_message_bytes=1000)
+    await port.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port.port}") as channel:
+        call = channel.unary_unary(METHOD, None, None)
+        is_enough.set()
+        await call(b"who I am")
+        is_enough.clear()
+        calls = [asyncio.ensure_future(call(b"hello")) for _ in range(3 * MOST_CALLS)]
+        while not under_way or under_way[-1] < MOST_CALLS:
+            await asyncio.sleep(0.01)
+        is_enough.set()
+        # Of those that are too many some wait, and some fail.
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert answers.count(b"hello") >= MOST_CALLS
+    assert max(under_way) == MOST_CALLS
+    await port.stop()
 
 
 async def test_a_busy_port_is_refused_by_its_number() -> None:
