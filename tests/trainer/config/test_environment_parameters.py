@@ -184,6 +184,10 @@ KINDS = f"{OF}uniform, gaussian, multirange, curriculum"
             "{kind: curriculum, lessons: [{name: a, value: 1, completion: {behaviour: x}}]}",
             ".lessons has a completion for 'a', which is the last, so no lesson follows; delete it",
         ),
+        (
+            "{kind: curriculum, lessons: [{name: a, value: 1}], completed: 1}",
+            ".completed is 1 of 1 lessons; the last one never ends, so it must be less",
+        ),
     ],
 )
 def test_a_wrong_form_is_told_in_one_sentence(tmp_path: Path, written: str, expected: str) -> None:
@@ -231,6 +235,15 @@ def test_values_are_those_of_the_lessons_that_are_reached() -> None:
     assert values_at(PARAMETERS, {size: 1})[size] == 5.0
     assert values_at(PARAMETERS, {size: 2})[size] == UniformSampler(low=3.0, high=5.0)
     assert values_at(PARAMETERS, {size: 2})["gravity"] == 9.81
+
+
+def test_a_curriculum_begins_behind_the_lessons_that_are_completed() -> None:
+    size = "platform_size"
+    curriculum = PARAMETERS[size]
+    assert isinstance(curriculum, CurriculumConfig)
+    later = curriculum.model_copy(update={"completed": 1})
+    assert values_at({size: later}, {})[size] == 5.0
+    assert values_at({size: later}, {size: 0})[size] == 8.0
 
 
 def test_seeds_are_numbered_over_numbers_samplers_and_lessons() -> None:

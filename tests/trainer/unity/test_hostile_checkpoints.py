@@ -86,6 +86,18 @@ def test_an_archive_that_unpacks_to_more_than_itself_is_not_unpacked(tmp_path: P
         load_stock_checkpoint(archive(path, bytes(2**22 + 1), {}))
 
 
+def test_a_list_of_parts_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        # Empty parts, and 5 MB of words about them, which are read with the list.
+        for number in range(80):
+            part = zipfile.ZipInfo(f"archive/data/{number}")
+            part.comment = bytes(65535)
+            file.writestr(part, b"")
+    with pytest.raises(CheckpointError, match=r"it lists its parts in 5,2\d\d,\d\d\d bytes"):
+        load_stock_checkpoint(path)
+
+
 def test_a_tensor_that_claims_more_than_its_record_holds_is_refused(tmp_path: Path) -> None:
     torch.save({"Policy": {"a": torch.arange(4.0)}}, tmp_path / "small.pt")
     with zipfile.ZipFile(tmp_path / "small.pt") as small:

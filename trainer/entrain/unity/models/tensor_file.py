@@ -5,6 +5,7 @@ searched for names before torch's restricted loader reads it, so that nothing is
 makes a tensor; and it must not unpack to more than its own size, as torch.save writes it.
 """
 
+import io
 import pickletools
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ LARGEST_BYTES: Final = 2**31
 """Of a file. The largest stock networks have a hundredth of this."""
 
 LARGEST_PICKLE: Final = 2**22
-"""Of the part that says which tensors there are."""
+"""Of the part that says which tensors there are, and of the list of all parts."""
 
 MOST_RECORDS: Final = 20_000
 
@@ -55,9 +56,10 @@ def read_tensor_file(path: Path) -> Mapping[Any, Any]:
         raise
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    except zipfile.BadZipFile:
+    except zipfile.BadZipFile as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of mlagents-learn, or is damaged: it is no zip archive"
+            f"{path} is no checkpoint of mlagents-learn, or is damaged: it is no zip archive that "
+            f"torch.save wrote ({shortened(str(error), 100)})"
         ) from None
     except Exception as error:  # a hostile file may make torch raise anything
         reason = shortened(str(error).strip().partition("\n")[0], 200)
@@ -82,6 +84,16 @@ def is_plain(value: object) -> bool:
     )
 
 
+class _WithSmallDirectory(io.FileIO):
+    """A file of which no part above a bound is read at once: the list of what is in an archive."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As a file does; BadZipFile if more is asked for."""
+        if size is not None and size > LARGEST_PICKLE:
+            raise zipfile.BadZipFile(f"it lists its parts in {size:,} bytes")
+        return super().read(size)
+
+
 def _require_plain_archive(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise CheckpointError(f"cannot read {path}: it is no file")
@@ -91,7 +103,7 @@ def _require_plain_archive(path: Path) -> None:
             f"{path} has {size:,} bytes; a checkpoint of mlagents-learn has at most "
             f"{LARGEST_BYTES:,}"
         )
-    with zipfile.ZipFile(path) as archive:
+    with _WithSmallDirectory(path) as file, zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         unpacked = sum(each.file_size for each in records)
         if unpacked > size or len(records) > MOST_RECORDS:
