@@ -53,8 +53,9 @@ class FakeCommands(types.ModuleType):
         *,
         table: Path | None,
         as_json: bool,
+        address: str | None,
     ) -> int:
-        return self._called("evaluate", run, overrides, options, table, as_json)
+        return self._called("evaluate", run, overrides, options, table, as_json, address)
 
     def export(self, run: Path, output: Path | None, *, for_unity: bool) -> int:
         return self._called("export", run, output, for_unity)
@@ -205,18 +206,18 @@ def test_resume_hands_over_run_and_settings(commands: FakeCommands) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], ([], EvaluationOptions(), None, False)),
+        ([], ([], EvaluationOptions(), None, False, None)),
         (
             ["--sample", "--episodes", "3"],
-            ([], EvaluationOptions(episodes=3, deterministic=False), None, False),
+            ([], EvaluationOptions(episodes=3, deterministic=False), None, False, None),
         ),
         (
             ["--deterministic", "--set", "threads=2", "--address", "unix:s"],
-            (["threads=2", 'server.address="unix:s"'], EvaluationOptions(), None, False),
+            (["threads=2"], EvaluationOptions(), None, False, "unix:s"),
         ),
         (
             ["--max-steps", "9", "--max-seconds", "2.5", "--json", "--csv", "it.csv"],
-            ([], EvaluationOptions(max_steps=9, max_seconds=2.5), Path("it.csv"), True),
+            ([], EvaluationOptions(max_steps=9, max_seconds=2.5), Path("it.csv"), True, None),
         ),
     ],
 )

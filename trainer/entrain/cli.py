@@ -152,7 +152,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
 
     code = commands.evaluate(
         run,
-        [*(settings or ()), *_set_options({"server.address": address})],
+        settings or [],
         EvaluationOptions(
             episodes=episodes,
             deterministic=deterministic,
@@ -162,6 +162,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
         ),
         table=table,
         as_json=as_json,
+        address=address,
     )
     raise typer.Exit(code)
 

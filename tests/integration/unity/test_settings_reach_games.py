@@ -1,17 +1,25 @@
-"""`entrain learn` with a build: what settings and flags say reaches the game, lesson by lesson."""
+"""What settings and flags say reaches the game: of `learn`, `evaluate` and `play`."""
 
 import json
 import os
+import shutil
+import socket
 import struct
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, playing
+from entrain.app.acting_games import config_to_act
+from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.cli import main
+from entrain.config.load import load_config
+from entrain.errors import ConfigError
 from entrain.run.summary import RunSummary
+from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.unity.side_channels import (
     ENGINE_CONFIGURATION,
     ENVIRONMENT_PARAMETERS,
@@ -21,11 +29,15 @@ from entrain_envs.unity.side_channels import (
     write_sampler,
 )
 from support.ports import free_ports
+from support.unity_game import Ledger, Style, UnityGame
+from support.unity_player import dialled
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="a shell script stands in for a build"),
     pytest.mark.usefixtures("logging_as_before"),
 ]
+
+ONE = EvaluationOptions(episodes=1)
 
 TESTS = Path(__file__).parents[2]
 
@@ -81,26 +93,35 @@ def contents(*written: bytes) -> set[bytes]:
     return {content for each in written for _, content in messages(each)}
 
 
-def learned(folder: Path, *flags: str) -> Any:
-    """A run of the stand-in; returns what it was told and counted."""
+def told(folder: Path) -> Any:
+    """What the build was told last, and counted."""
+    return json.loads((folder / "told.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `entrain learn`: in `ppo`."""
+    folder = tmp_path_factory.mktemp("balls")
     (folder / "ball.yaml").write_text(SETTINGS)
     build = folder / "Ball.x86_64"
     build.write_text(BUILD.format(tests=TESTS, python=sys.executable))
     build.chmod(0o755)
     words = ["learn", f"{folder}/ball.yaml", f"--env={build}", f"--results-dir={folder}"]
+    flags = [f"--base-port={free_ports(1)}", "--seed=70", "--width=320", "--time-scale=2"]
     game = ["--env-args", "--balls", "3", "--told", f"{folder}/told.json"]
-    assert main([*words, *flags, *game]) == 0
-    return json.loads((folder / "told.json").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        # What takes longer than all the rest, and has tests of its own.
+        patch.setattr("entrain.run.report.draw_plots", lambda _series: [])
+        patch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
+        assert main([*words, *flags, *game]) == 0
+    shutil.copy(folder / "told.json", folder / "learned.json")
+    return folder
 
 
 def test_engine_and_parameters_come_with_the_reset_and_a_lesson_may_reset_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learned: Path,
 ) -> None:
-    # What takes longer than all the rest, and has tests of its own.
-    monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
-    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
-    flags = ("--seed=70", "--width=320", "--time-scale=2")
-    said = learned(tmp_path, f"--base-port={free_ports(1)}", *flags)
+    said = json.loads((learned / "learned.json").read_text())
     (is_reset, first), (is_reset_again, second) = said["told"]
     assert (is_reset, is_reset_again) == (True, True)
     # Flags count more than the file.
@@ -114,8 +135,98 @@ def test_engine_and_parameters_come_with_the_reset_and_a_lesson_may_reset_again(
     assert engine_of(bytes.fromhex(second)) == {}
     assert parameters_of(bytes.fromhex(second)) == contents(write_parameter("size", 3.0))
 
-    ledger = RunSummary.load(tmp_path / "ppo" / "summary.json").policies["3DBall"].ledger
+    ledger = RunSummary.load(learned / "ppo" / "summary.json").policies["3DBall"].ledger
     # The game never got the three actions whose answer became the reset.
     assert ledger["opened"] == said["opened"] + 3
     assert ledger["closed"] == said["closed"] == 600
     assert ledger["opened"] == ledger["closed"] + ledger["dropped"]
+
+
+def test_an_evaluation_launches_the_build_at_a_free_port_in_the_lesson_that_was_reached(
+    learned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (learned / "told.json").unlink()
+    trained_at = load_config(learned / "ppo" / "config.yaml", []).unity
+    assert trained_at is not None
+    # The run may still be training there.
+    with socket.create_server(("127.0.0.1", trained_at.port)):
+        assert commands.evaluate(learned / "ppo", [], EvaluationOptions(episodes=3)) == 0
+    assert "over 3 episodes" in capsys.readouterr().out
+    ((is_reset, stream),) = told(learned)["told"]
+    assert is_reset
+    assert engine_of(bytes.fromhex(stream))[2] == (2.0,)
+    assert contents(write_parameter("size", 3.0)) < parameters_of(bytes.fromhex(stream))
+
+
+def test_a_play_is_in_real_time_and_in_a_window(
+    learned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (learned / "told.json").unlink()
+    overrides = ["unity.engine.height=900"]
+    assert playing.play(learned / "ppo", overrides, ONE, PlayOptions()) == 0
+    ((_, stream),) = told(learned)["told"]
+    engine = {0: (1280, 900), 1: (3,), 2: (1.0,), 3: (60,), 4: (0,)}
+    assert engine_of(bytes.fromhex(stream)) == engine
+    out = capsys.readouterr().out
+    assert "when training began, it lasted" in out
+    assert "next, returns over many episodes: entrain evaluate" in out
+    with pytest.raises(ConfigError, match="leave --record out, and record the window"):
+        playing.play(learned / "ppo", [], ONE, PlayOptions(record=learned / "a.gif"))
+
+
+def test_a_game_that_somebody_starts_may_dial_the_address_that_was_given(
+    learned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with Play in the Editor."""
+    port = free_ports(1)
+    ledgers: list[Ledger] = []
+
+    def play() -> None:
+        exchange, hang_up = dialled(port)
+        game = UnityGame(
+            BalanceBall(count=3, behaviour="3DBall"), exchange, style=Style(one_sensor=True)
+        )
+        ledgers.append(game.play())
+        hang_up()
+
+    game = threading.Thread(target=play)
+    game.start()
+    address = f"localhost:{port}"
+    options = EvaluationOptions(episodes=3)
+    run, overrides = learned / "ppo", ["unity.launch=null"]
+    assert commands.evaluate(run, overrides, options, address=address) == 0
+    game.join()
+    assert "over 3 episodes" in capsys.readouterr().out
+    assert ledgers[0].episodes >= 3
+    with pytest.raises(ConfigError, match=r"dial a port; give HOST:PORT"):
+        commands.evaluate(run, overrides, options, address="unix:/s")
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "is_there"),
+    [
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ""}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("win32", {}, True),
+        ("darwin", {}, True),
+    ],
+)
+def test_a_build_without_graphics_is_shown_where_a_window_can_be(
+    platform: str,
+    environ: dict[str, str],
+    is_there: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(os, "environ", environ)
+    path = tmp_path / "config.yaml"
+    path.write_text("unity: {port: 5005, launch: {path: B, no_graphics: true}}")
+    shown = config_to_act(path, [], address=None, is_watched=True).unity
+    evaluated = config_to_act(path, [], address=None).unity
+    assert shown is not None and shown.launch is not None
+    assert evaluated is not None and evaluated.launch is not None
+    assert (shown.launch.no_graphics, evaluated.launch.no_graphics) == (not is_there, True)
+    assert (evaluated.engine.width, evaluated.port) == (84, 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from entrain.app.acting import serve_policies
+from entrain.app.acting_games import config_to_act
 from entrain.app.build import (
     load_policies,
     make_evaluation_participants,
@@ -94,6 +95,7 @@ def evaluate(
     *,
     table: Path | None = None,
     as_json: bool = False,
+    address: str | None = None,
 ) -> int:
     """Let the trained policies of folder `run` act in simulators, and print what they came to.
 
@@ -103,11 +105,13 @@ def evaluate(
         options: how to act, and when to end.
         table: file for a row of each episode; None takes the one in the run's folder.
         as_json: print for programs, not for people.
+        address: where to listen; None: where the run does, and at free ports for games that it
+            launches.
     """
     folder = RunFolder.existing(run)
     if table is not None and not table.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {table}: {table.parent} is no folder; make it first")
-    config = load_config(folder.config, overrides)
+    config = config_to_act(folder.config, overrides, address=address)
     restored = _load_newest(folder, config, purpose="evaluating")
     policies = load_policies(config, restored)
     prepare_process(threads=config.threads)

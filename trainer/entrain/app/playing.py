@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from entrain.app.acting import serve_policies
+from entrain.app.acting_games import config_to_act
 from entrain.app.build import (
     device,
     load_policies,
@@ -33,7 +34,6 @@ from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepare_process
 from entrain.app.recordings import ONE_COPY, Recordings
 from entrain.app.signals import stop_on_signals
-from entrain.config.load import load_config
 from entrain.config.run import LaunchConfig, RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_LENGTH_MEAN, EPISODE_RETURN_MEAN
@@ -67,7 +67,10 @@ def play(
         address: where to listen; None takes a free port if simulators are launched.
     """
     folder = RunFolder.existing(run)
-    config = _to_look_at(load_config(folder.config, overrides), look.launch, address)
+    # Games are told of it here; of simulators that are launched instead, below.
+    of_games = address if look.launch is None else None
+    config = config_to_act(folder.config, overrides, address=of_games, is_watched=True)
+    config = _to_look_at(config, look.launch, address)
     recordings = _recordings(folder, config, options, look)
     store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
     restored = store.load_newest()
@@ -89,7 +92,7 @@ def play(
     console = Console()
     for line in _lines(folder, evaluation.result, look):
         console.out(line, highlight=False)
-    for line in _ending(folder, recordings):
+    for line in _ending(folder, config, recordings):
         console.out(line, highlight=False)
     if recordings is not None:
         recordings.require_all(folder.simulators)
@@ -112,7 +115,9 @@ def _to_look_at(config: RunConfig, launch: str | None, address: str | None) -> R
         # The run itself may still be training, at the port that it was given.
         listen = configured.at(configured.host, 0)
     server = config.server.model_copy(update={"address": listen})
-    unity = config.unity and config.unity.model_copy(update={"games": 1})
+    # Simulators that the user names take the place of games.
+    plays = config.unity if launch is None else None
+    unity = plays and plays.model_copy(update={"games": 1})
     return config.model_copy(update={"simulators": simulators, "server": server, "unity": unity})
 
 
@@ -121,6 +126,11 @@ def _recordings(
 ) -> Recordings | None:
     if look.record is None:
         return None
+    if config.unity is not None and not config.simulators.launch:
+        raise ConfigError(
+            f"--record {look.record}: a game of ML-Agents shows what it draws in its own window, "
+            "and writes no recording; leave --record out, and record the window"
+        )
     if look.record.absolute().parent == folder.recordings.absolute():
         folder.recordings.mkdir(exist_ok=True)
     launch = config.simulators.launch
@@ -205,8 +215,11 @@ def _number(value: float) -> str:
     return f"{value:,.1f}" if value == 0.0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-def _ending(folder: RunFolder, recordings: Recordings | None) -> Iterator[str]:
+def _ending(folder: RunFolder, config: RunConfig, recordings: Recordings | None) -> Iterator[str]:
     """Yields which files were written, and what to do next."""
+    if config.unity is not None and not config.simulators.launch:
+        yield f"next, returns over many episodes: entrain evaluate {folder.path}"
+        return
     if recordings is None:
         yield f"to see it: entrain play {folder.path} --record play.gif"
         return
