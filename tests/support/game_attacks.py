@@ -34,7 +34,7 @@ Call = Callable[[bytes], str]
 
 
 @contextmanager
-def calling(address: str, *, seconds: float = 20.0) -> Iterator[Call]:
+def calling(address: str, *, seconds: float = 60.0) -> Iterator[Call]:
     """A connection of its own."""
     options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, options) as channel:
