@@ -19,6 +19,7 @@ from entrain.app.game_results import make_results
 from entrain.app.training import TrainingRun
 from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
+from entrain.unity.models.stock_checkpoint import load_stock_checkpoint
 from entrain.unity.results.tree import LOGS
 from entrain.unity.stock_file import load_stock
 from entrain.unity.translation import translate
@@ -110,7 +111,10 @@ async def test_a_run_leaves_the_tree_of_mlagents_learn_and_goes_on_in_it(
         "configuration.yaml",
         "3DBall.onnx",
         "3DBall/3DBall-756.onnx",
+        "3DBall/3DBall-756.pt",
         "3DBall/3DBall-960.onnx",
+        "3DBall/3DBall-960.pt",
+        "3DBall/checkpoint.pt",
         "3DBall/events.out.tfevents",
         "run_logs/Player-0.log",
         "run_logs/game-0.log",
@@ -131,6 +135,9 @@ async def test_a_run_leaves_the_tree_of_mlagents_learn_and_goes_on_in_it(
     assert settings["behaviors"]["3DBall"]["max_steps"] == 960
     assert "'-logFile'" in (results / LOGS / "Player-0.log").read_text()
     _check_model(results / "3DBall.onnx", run)
+    checkpoint = load_stock_checkpoint(results / "3DBall")
+    # Four updates of 240 steps: three minibatches of 64 and one of 48.
+    assert (checkpoint.steps, checkpoint.moments.num_steps) == (960, 16)
 
     outcome, _ = await one_sitting(tmp_path, max_steps=1200, resumed=True)
     assert outcome == "completed"
@@ -174,6 +181,8 @@ def _check_status(results: Path) -> None:
     status = json.loads((results / LOGS / "training_status.json").read_text())
     ball = status["3DBall"]
     assert [each["steps"] for each in ball["checkpoints"]] == [756, 960]
+    aside = ball["checkpoints"][0]["auxillary_file_paths"]
+    assert aside == [str(results / "3DBall" / "3DBall-756.pt")]
     assert ball["checkpoints"][1]["file_path"] == str(results / "3DBall" / "3DBall-960.onnx")
     assert ball["final_checkpoint"]["file_path"] == str(results / "3DBall.onnx")
     assert isinstance(ball["final_checkpoint"]["reward"], float)

@@ -15,6 +15,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.unity.models.correspondence import their_moments, their_tensors
 from entrain.unity.models.stock_checkpoint import load_stock_checkpoint
 from entrain.unity.models.stock_names import ADAM, CONSTANTS, CRITIC, POLICY, STEPS
+from entrain.unity.models.stock_writing import save_stock_checkpoint, writing_misfit
 from entrain.unity.models.warm_start import apply_stock_checkpoint, optimizer_state
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -172,6 +173,7 @@ def of_the_real_run() -> ActorCritic:
     config = PolicyConfig.model_validate(
         {
             "network": {"activation": "silu", "hidden_sizes": (8, 8)},
+            "algorithm": {"adam_epsilon": 1e-8},
             "action": {"clip": 3, "max_log_sigma_sq": 40},
             "observation_clip": 5,
             "normalize_values": False,
@@ -321,3 +323,82 @@ def test_numbers_that_are_not_finite_are_refused_before_anything_is_changed(
 
 
 PROCESSOR = "network_body.observation_encoder.processors.0.normalizer.running_mean"
+
+
+def flat(content: Any, path: str = "") -> dict[str, Any]:
+    """{path: tensor or plain value} of nested dicts and lists."""
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if not isinstance(content, dict):
+        return {path: content}
+    pairs = content.items()
+    return {name: it for key, each in pairs for name, it in flat(each, f"{path}/{key}").items()}
+
+
+def test_a_policy_is_written_as_the_real_checkpoint_was(tmp_path: Path) -> None:
+    policy = of_the_real_run()
+    checkpoint = load_stock_checkpoint(RUN / "3DBall")
+    apply_stock_checkpoint(checkpoint, policy)
+    moments = optimizer_state(checkpoint, policy)
+    save_stock_checkpoint(policy, moments, tmp_path / "checkpoint.pt", steps=400)
+    real = flat(torch.load(RUN / "3DBall" / "checkpoint.pt", weights_only=True))
+    written = flat(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    # Its version of torch has one option more than those that mlagents-learn is pinned to; the rate
+    # is set before each step.
+    group = "/Optimizer:value_optimizer/param_groups/0"
+    for content in (real, written):
+        content.pop(f"{group}/decoupled_weight_decay", None)
+        content.pop(f"{group}/lr")
+    assert list(written) == list(real)
+    for name, wanted in real.items():
+        arrived = written[name]
+        if isinstance(wanted, Tensor):
+            assert (arrived.dtype, arrived.shape) == (wanted.dtype, wanted.shape), name
+            torch.testing.assert_close(arrived, wanted, atol=1e-6, rtol=1e-5)
+        else:
+            assert arrived == wanted, name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_written_is_read_as_the_same_policy(case: str, tmp_path: Path) -> None:
+    first, second = ours_as_translated(case), ours_as_translated(case)
+    apply_stock_checkpoint(
+        load_stock_checkpoint(Theirs(case).save(tmp_path / "checkpoint.pt")), first
+    )
+    first.value_head.normalizer.normalizes = False
+    assert writing_misfit(first) == ""
+    adam = Adam(first, epsilon=1e-8, max_grad_norm=0.0)
+    for _ in range(2):
+        adam.step(
+            sum((it.square().sum() for it in first.parameters()), torch.zeros(())),
+            learning_rate=0.01,
+        )
+    save_stock_checkpoint(first, adam.state(), tmp_path / "written.pt", steps=55)
+    checkpoint = load_stock_checkpoint(tmp_path / "written.pt")
+    assert (checkpoint.steps, checkpoint.moments.num_steps, checkpoint.others) == (55, 2, ())
+    apply_stock_checkpoint(checkpoint, second)
+    for (name, one), other in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(other, one, msg=name, atol=1e-5, rtol=1e-5)
+    read, wanted = optimizer_state(checkpoint, second), adam.state()
+    for kind in ("mean", "mean_square"):
+        for name, moment in wanted[kind].items():
+            arrived = torch.from_numpy(read[kind][name])
+            torch.testing.assert_close(arrived, torch.from_numpy(moment), msg=name)
+
+
+def ours_as_translated(case: str) -> ActorCritic:
+    """As settings of ML-Agents mean it."""
+    policy = ours(case)
+    config = policy.config.model_copy(update={"normalize_values": False})
+    return ActorCritic(policy.spec, config, seed=3)
+
+
+def test_what_mlagents_learn_has_no_network_for_is_not_written() -> None:
+    assert "normalize_values" in writing_misfit(ours("continuous"))
+    policy = ours_as_translated("continuous")
+    network = policy.config.network.model_copy(update={"hidden_sizes": (4, 8)})
+    config = policy.config.model_copy(update={"network": network})
+    assert "of one size" in writing_misfit(ActorCritic(policy.spec, config, seed=0))
+    seen = (ObservationSpec("camera", (12, 12, 3), "uint8"),)
+    spec = BehaviourSpec("Ball", seen, policy.spec.action)
+    assert "images" in writing_misfit(ActorCritic(spec, policy.config, seed=0))

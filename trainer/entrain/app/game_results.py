@@ -1,5 +1,6 @@
 """Makes what keeps the results tree of ML-Agents beside a run, and writes policies into it."""
 
+import logging
 from importlib import metadata
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
 from entrain.run.lock import RunLock
 from entrain.unity.models.export import export_model
+from entrain.unity.models.stock_writing import save_stock_checkpoint, writing_misfit
 from entrain.unity.results.checkpoints import Policy
 from entrain.unity.results.recorder import Outputs, ResultsRecorder
 from entrain.unity.results.status import MLAGENTS_VERSION, TrainingStatus
 from entrain.unity.results.tree import ResultsTree
 from entrain.unity.stock_run import StockRun
+
+logger = logging.getLogger(__name__)
 
 
 class FileWriter:
@@ -30,6 +34,7 @@ class FileWriter:
         """
         self._config = config.model_copy(update={"device": "cpu"})
         self._run = run
+        self._unsaved: set[str] = set()
 
     def export(self, policy: Policy, path: Path) -> None:
         """See `PolicyWriter.export`."""
@@ -40,6 +45,19 @@ class FileWriter:
             "env_steps": str(policy.steps),
         }
         export_model(network, path, metadata=about)
+
+    def save(self, policy: Policy, path: Path) -> bool:
+        """See `PolicyWriter.save`."""
+        name = policy.spec.name
+        network = policy_of(self._config, policy.spec, policy.algorithm)
+        misfit = writing_misfit(network)
+        if not misfit:
+            optimizer = policy.algorithm["optimizer"]
+            save_stock_checkpoint(network, optimizer, path, steps=policy.steps)
+        elif name not in self._unsaved:
+            self._unsaved.add(name)
+            logger.info("policy '%s': no .pt is written for mlagents-learn: %s", name, misfit)
+        return not misfit
 
 
 def make_results(

@@ -104,25 +104,10 @@ def optimizer_state(checkpoint: StockCheckpoint, policy: ActorCritic) -> State:
 def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None:
     trunk, network = policy.backbone.trunk, policy.config.network
     path = checkpoint.path
-    if not isinstance(trunk, Trunk) or isinstance(trunk.encoder, MixedEncoder):
-        raise CheckpointError(
-            f"{path}: the policy sees images or entities, or has a network of its own, and these "
-            "layers compute otherwise in mlagents-learn; only policies of vectors can be taken over"
-        )
-    if isinstance(trunk.hidden_layers, GoalHiddenLayers):
-        raise CheckpointError(
-            f"{path}: hypernetworks of goals compute otherwise in mlagents-learn; only its "
-            "goal_conditioning_type none can be taken over, with goal_conditioning: concatenate"
-        )
-    if network.previous_action or network.previous_reward or network.layer_norm:
-        raise CheckpointError(
-            f"{path}: networks of mlagents-learn have no layer_norm, previous_action or "
-            "previous_reward; set these to false"
-        )
-    if policy.config.action.distribution != "gaussian":
-        raise CheckpointError(
-            f"{path}: its continuous actions are of a Gaussian; set action.distribution: gaussian"
-        )
+    misfit = network_misfit(policy)
+    if misfit:
+        raise CheckpointError(f"{path}: {misfit}")
+    assert isinstance(trunk, Trunk)
     if trunk.hidden_layers.activation != "silu" or network.shared != checkpoint.is_shared:
         raise CheckpointError(
             f"{path} does not fit this policy's networks; {_options_that_fit(checkpoint)}"
@@ -130,10 +115,36 @@ def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None
     backbone = policy.backbone
     memory = backbone.memory if isinstance(backbone, RecurrentBackbone) else None
     has_lstm = f"{LSTM}.weight_ih_l0" in checkpoint.policy
-    if has_lstm != (memory is not None) or (memory is not None and not _is_one_lstm(memory)):
+    if has_lstm != (memory is not None):
         raise CheckpointError(
             f"{path} does not fit this policy's memory; {_options_that_fit(checkpoint)}"
         )
+
+
+def network_misfit(policy: ActorCritic) -> str:
+    """Why mlagents-learn has no such network, whatever its sizes; "" if it has."""
+    trunk, network = policy.backbone.trunk, policy.config.network
+    if not isinstance(trunk, Trunk) or isinstance(trunk.encoder, MixedEncoder):
+        return (
+            "the policy sees images or entities, or has a network of its own, and these layers "
+            "compute otherwise in mlagents-learn; only policies of vectors can be taken over"
+        )
+    if isinstance(trunk.hidden_layers, GoalHiddenLayers):
+        return (
+            "hypernetworks of goals compute otherwise in mlagents-learn; only its "
+            "goal_conditioning_type none can be taken over, with goal_conditioning: concatenate"
+        )
+    if network.previous_action or network.previous_reward or network.layer_norm:
+        return (
+            "networks of mlagents-learn have no layer_norm, previous_action or previous_reward; "
+            "set these to false"
+        )
+    if policy.config.action.distribution != "gaussian":
+        return "its continuous actions are of a Gaussian; set action.distribution: gaussian"
+    backbone = policy.backbone
+    if isinstance(backbone, RecurrentBackbone) and not _is_one_lstm(backbone.memory):
+        return "its memory is one layer of an LSTM; set network.memory: {kind: lstm, layers: 1}"
+    return ""
 
 
 def _is_one_lstm(memory: RecurrentMemory) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from entrain.state import State
 from entrain.unity.results.status import TrainingStatus, checkpoint_entry
-from entrain.unity.results.tree import ResultsTree
+from entrain.unity.results.tree import CHECKPOINT, ResultsTree
 from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,10 @@ class PolicyWriter(Protocol):
 
     def export(self, policy: Policy, path: Path) -> None:
         """Write it as the .onnx file that a game loads."""
+        ...
+
+    def save(self, policy: Policy, path: Path) -> bool:
+        """Write it as the .pt file that mlagents-learn goes on from; False if it cannot be one."""
         ...
 
 
@@ -102,10 +106,12 @@ class Checkpoints:
         words = f"policy '{name}' is not written for games"
         if not tree.try_to(words, partial(self._writer.export, policy, path), at=path):
             return
+        saved = path.with_suffix(".pt")
+        others = (str(saved),) if self._save(policy, saved) else ()
         entry = checkpoint_entry(
             steps=policy.steps,
             model=str(path),
-            others=(),
+            others=others,
             reward=policy.reward,
             created_s=self._clock(),
         )
@@ -114,7 +120,27 @@ class Checkpoints:
         self._status.set_lessons(policy.lessons)
         if is_final:
             model = tree.model(name)
-            tree.try_to(words, partial(copyfile, path, model), at=model)
+            tree.try_to(words, partial(replace_copy, path, model), at=model)
             self._status.set_final(name, entry, str(model))
             logger.info("policy '%s' for games: %s", name, model)
         tree.write(tree.status, self._status.text())
+
+    def _save(self, policy: Policy, path: Path) -> bool:
+        tree, name = self._tree, policy.spec.name
+        is_saved = False
+
+        def save() -> None:
+            nonlocal is_saved
+            is_saved = self._writer.save(policy, path)
+            if is_saved:
+                replace_copy(path, path.with_name(CHECKPOINT))
+
+        words = f"policy '{name}' is not written for mlagents-learn"
+        return tree.try_to(words, save, at=path) and is_saved
+
+
+def replace_copy(path: Path, other: Path) -> None:
+    """Copy a file; readers of the other one see the old content or the new."""
+    temporary = other.with_name(f".{other.name}.new")
+    copyfile(path, temporary)
+    temporary.replace(other)

@@ -1,8 +1,8 @@
 """The files of mlagents-learn in results/RUN_ID: their paths, and writing that never fails a run.
 
     configuration.yaml              NAME.onnx                   run_logs/timers.json
-    NAME/NAME-STEP.onnx             run_logs/Player-N.log       run_logs/training_status.json
-    NAME/events.out.tfevents.*
+    NAME/NAME-STEP.onnx, .pt        NAME/checkpoint.pt          run_logs/training_status.json
+    NAME/events.out.tfevents.*                                  run_logs/Player-N.log
 
 NAME is a behaviour. The files of our own run folder lie beside them.
 """
