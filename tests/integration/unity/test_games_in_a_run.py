@@ -280,5 +280,8 @@ async def test_a_busy_port_is_refused_with_its_number_and_its_owner(tmp_path: Pa
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port_of(config)))
         listener.listen()
-        with pytest.raises(ServeError, match=rf":{port_of(config)}, which games dial, is in use"):
+        with pytest.raises(
+            ServeError,
+            match=rf":{port_of(config)}, which games dial, is in use .* unity.port, or --base-port",
+        ):
             await train(config, RunFolder.create(tmp_path, "run"))

@@ -64,6 +64,7 @@ class Play:
     casts: tuple[Cast, ...]
     version: str = "3.0.0"
     memory: str = "none"
+    ticks: int = 32
 
 
 RUNNER = Cast("Vectors?team=0", continuous=2, sensors=(entities, goal, vector))
@@ -91,7 +92,8 @@ PLAYS = {
                     camera("stacked", (7, 8, 10), png=True),
                 ),
             ),
-        )
+        ),
+        ticks=16,
     ),
     "images, channels last": Play(
         (
@@ -106,8 +108,9 @@ PLAYS = {
             ),
         ),
         version="2.3.0-exp.3",
+        ticks=16,
     ),
-    "memory": Play((RUNNER, CHOOSER), memory="lstm"),
+    "memory": Play((RUNNER, named("Seldom", CHOOSER, count=4, period=3)), memory="lstm"),
     "agents": Play(
         (
             named("Hybrid", CHOOSER, continuous=2, branches=(4,)),
@@ -126,8 +129,6 @@ PLAYS = {
     ),
 }
 
-TICKS = 32
-
 
 async def played(play: Play, folder: Path) -> tuple[UnityScene, TrainingRun]:
     """A run of that game, which leaves at its end; then the run is stopped."""
@@ -140,7 +141,7 @@ async def played(play: Play, folder: Path) -> tuple[UnityScene, TrainingRun]:
 
     def run_the_scene() -> None:
         try:
-            scene.play(TICKS)
+            scene.play(play.ticks)
         finally:
             hang_up()
             is_over.set()

@@ -57,5 +57,5 @@ def test_nothing_is_planned_for_games_that_others_start(tmp_path: Path) -> None:
 
 
 def test_a_build_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unity.launch.path: there is no game"):
+    with pytest.raises(ConfigError, match=r"--env \(unity.launch.path\): there is no game"):
         plan_games(config_of(tmp_path / "Bal"), ports=[5005], logs=tmp_path)

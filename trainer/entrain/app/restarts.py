@@ -138,13 +138,15 @@ class QuotaRestarts:
         if self._most != UNLIMITED and self._count >= self._most:
             return GivenUp(
                 f"and was restarted {counted(self._count, 'time')} already: it is not restarted "
-                f"any more (unity.launch.max_lifetime_restarts {self._most}; -1: no limit)"
+                "any more (--max-lifetime-restarts, unity.launch.max_lifetime_restarts: "
+                f"{self._most}; -1: no limit)"
             )
         if self._most_in_period != UNLIMITED and len(self._recent_s) >= self._most_in_period:
             times = counted(len(self._recent_s), "time")
             return GivenUp(
                 f"and was restarted {times} in the last {self._period_s:g} s: it is not restarted "
-                f"any more (unity.launch.restarts_rate_limit {self._most_in_period}; -1: no limit)"
+                "any more (--restarts-rate-limit-n, unity.launch.restarts_rate_limit: "
+                f"{self._most_in_period}; -1: no limit)"
             )
         self._count += 1
         if self._most_in_period != UNLIMITED:

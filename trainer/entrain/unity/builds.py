@@ -44,8 +44,8 @@ def find_build(path: Path, *, platform: str = sys.platform) -> Path:
     program = candidates[0].absolute()
     if platform != "win32" and not os.access(program, os.X_OK):
         raise ConfigError(
-            f"unity.launch.path: {program} may not be executed by this user; allow it with: "
-            f"chmod +x '{program}'"
+            f"--env (unity.launch.path): {program} may not be executed by this user; allow it "
+            f"with: chmod +x '{program}'"
         )
     return program
 
@@ -74,7 +74,7 @@ def _is_ours(program: Path) -> bool:
 
 def _not_found(path: Path, stem: Path, platform: str) -> str:
     """A message: what was looked for, and what is there instead."""
-    said = f"unity.launch.path: there is no game {path}"
+    said = f"--env (unity.launch.path): there is no game {path}"
     others = [
         f"{each} (a build for {maker})"
         for ending, maker in MAKERS.items()

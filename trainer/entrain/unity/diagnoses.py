@@ -162,7 +162,8 @@ def _never_connected(game: GameStatus, launched: LaunchedGame, timeout_s: float)
     if cause:
         return f"{begin}: {cause}"
     return (
-        f"{begin}. Usual causes: it still loads (unity.timeout_s says when this is told); it is no "
-        "build with ML-Agents, or no agent in its scene has Behavior Type Default; it waits for a "
-        f"click. Its last words in {launched.logs[0]}: {last_words(launched.logs)}"
+        f"{begin}. Usual causes: it still loads (--timeout-wait, unity.timeout_s, says when this "
+        "is told); it is no build with ML-Agents, or no agent in its scene has Behavior Type "
+        f"Default; it waits for a click. Its last words in {launched.logs[0]}: "
+        f"{last_words(launched.logs)}"
     )
