@@ -1,5 +1,6 @@
 """`entrain-env gymnasium --info`: values of a real environment, wherever a run shows them."""
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from entrain.app import commands
+from entrain.app.evaluation_options import EvaluationOptions
 from entrain.run.episode_table import read_episodes
 from entrain.run.folder import RunFolder
 from entrain.run.plots import draw_statistics
 from entrain.run.table import read_metrics
 from entrain_envs import command_line
+from entrain_envs.environment import Environment
 from entrain_envs.making import make_environment
 from live_run import config_from, simulators, train
 
@@ -31,16 +35,20 @@ COMMAND = """gymnasium FrozenLake-v1 --connect unix:{folder}/s
 --info prob --info episode/l=histogram --info episode/r@end=sum"""
 
 
-async def test_they_are_in_tensorboard_both_tables_the_log_and_the_report(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def lake_of(folder: Path) -> Environment:
+    """As the command makes it."""
+    options = command_line.parser().parse_args(COMMAND.format(folder=folder).split())
+    return make_environment(options)
+
+
+def test_they_are_in_tensorboard_both_tables_the_log_the_report_and_evaluations(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)
     config = config_from(CONFIG.format(folder=tmp_path), tmp_path)
     folder = RunFolder.create(tmp_path / "runs", "lake")
-    options = command_line.parser().parse_args(COMMAND.format(folder=tmp_path).split())
-    lake = make_environment(options)
-    with simulators(f"unix:{tmp_path}/s", {"lake": lake}):
-        outcome, _ = await train(config, folder)
+    with simulators(f"unix:{tmp_path}/s", {"lake": lake_of(tmp_path)}):
+        outcome, _ = asyncio.run(train(config, folder))
     assert outcome == "completed"
 
     series = read_metrics(folder.metrics)["FrozenLake-v1"]
@@ -67,3 +75,11 @@ async def test_they_are_in_tensorboard_both_tables_the_log_and_the_report(
     assert f"prob {prob[0]:.4g}" in first
     titles = {plot.title for plot in draw_statistics(series)}
     assert titles == {"prob", "episode/l", "episode/r"}
+
+    folder.write_config((tmp_path / "config.yaml").read_text())
+    with simulators(f"unix:{tmp_path}/s", {"lake": lake_of(tmp_path)}):
+        options = EvaluationOptions(episodes=3)
+        assert commands.evaluate(folder.path, [], options, as_json=True) == 0
+    evaluated = json.loads(capsys.readouterr().out)["policies"]["FrozenLake-v1"]
+    assert list(evaluated["statistics"]) == ["prob", "episode/l", "episode/r"]
+    assert 1 / 3 < evaluated["statistics"]["prob"] < 1

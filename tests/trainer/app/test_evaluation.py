@@ -8,7 +8,7 @@ import pytest
 
 from entrain.app.episode_quota import EpisodeQuota, Scores, no_names
 from entrain.app.evaluation import EvaluationProgress
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult, PolicyResult
 from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import StepType, TimestepBatch
@@ -243,7 +243,9 @@ def half_done() -> EvaluationResult:
     count = EpisodeQuota(episodes=2)
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, END, 4.0), (1, MID, 2.0)))
-    result = PolicyResult(ended=count.scores, unfinished=count.unfinished, env_steps=2)
+    result = PolicyResult(
+        ended=count.scores, unfinished=count.unfinished, env_steps=2, statistics={"coins": 3.25}
+    )
     return EvaluationResult(reason="max_seconds", seconds=4.0, policies={"ball": result})
 
 
@@ -251,6 +253,7 @@ def test_people_are_told_what_ended_what_did_not_and_why_it_is_over() -> None:
     assert list(half_done().lines()) == [
         "ball: return 4.00 +- 0.00 (least 4.00, most 4.00), length 1.0, over 1 episode",
         "ball: 1 unfinished episode: return 2.00 +- 0.00 so far, length 1.0, reward 2 per step",
+        "ball: coins 3.25",
         "not complete: the limit on time was reached (--max-seconds), after 0:04",
     ]
 
@@ -262,12 +265,18 @@ def test_programs_are_told_the_same_as_json_and_null_where_there_is_no_number() 
     assert (ball["episodes"], ball["return_mean"], ball["env_steps_per_second"]) == (1, 4.0, 0.5)
     assert ball["unfinished"]["return_mean"] == 2.0
     assert ball["unfinished"]["reward_per_step"] == 2.0
+    assert ball["statistics"] == {"coins": 3.25}
     empty = EpisodeQuota(episodes=2)
-    result = PolicyResult(ended=empty.scores, unfinished=empty.unfinished, env_steps=0)
+    result = PolicyResult(
+        ended=empty.scores, unfinished=empty.unfinished, env_steps=0, statistics={}
+    )
     nothing = EvaluationResult(reason="stopped", seconds=0.0, policies={"ball": result})
     told = json.loads(json.dumps(nothing.for_programs(), allow_nan=False))
     assert told["policies"]["ball"]["return_mean"] is None
-    assert next(iter(nothing.lines())) == "ball: no episode ended"
+    assert list(nothing.lines()) == [
+        "ball: no episode ended",
+        "not complete: stopped on request, after 0:00",
+    ]
 
 
 def test_the_table_has_a_row_for_each_episode_and_the_unfinished_ones_last() -> None:
@@ -292,6 +301,14 @@ def test_progress_tells_episodes_rate_and_since_when_none_has_ended() -> None:
         "0.00 so far, length 1.0, reward 2 per step; none has ended for 0:09"
     ]
     assert "simulators have sent no step since the line before" in progress.lines(20.0)[0]
+
+
+def test_progress_without_an_end_tells_no_number_of_episodes_to_come() -> None:
+    count = EpisodeQuota(episodes=ENDLESS)
+    progress = EvaluationProgress({"ball": count}, now_s=0.0)
+    count.take_in(batch((0, FIRST, 0.0), num_slots=1))
+    count.take_in(batch((0, END, 4.0), num_slots=1))
+    assert progress.lines(1.0)[0].startswith("ball: 1 episode ended; 1 step, ")
 
 
 @pytest.mark.parametrize(("max_steps", "allowed"), [(None, 216_000), (7, 7)])

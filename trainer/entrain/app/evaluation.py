@@ -13,7 +13,7 @@ from typing import Never
 
 from entrain.app.build import expected_simulators, make_actor
 from entrain.app.episode_quota import EpisodeQuota
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.evaluation_results import (
     EvaluationResult,
     PolicyResult,
@@ -82,17 +82,22 @@ class EvaluationRun:
         self._reason: Reason = "failed"
         self._began_s = clock()
         self._ended_s: float | None = None
+        self._statistics: dict[str, Mapping[str, float]] = {}
+        """{behaviour: what its simulators reported}, once it is over."""
 
     @property
     def result(self) -> EvaluationResult:
-        """What the policies did, until now."""
+        """What the policies did, until now; statistics only once it is over."""
         now_s = self._clock() if self._ended_s is None else self._ended_s
         return EvaluationResult(
             reason=self._reason,
             seconds=now_s - self._began_s,
             policies={
                 name: PolicyResult(
-                    ended=quota.scores, unfinished=quota.unfinished, env_steps=quota.env_steps
+                    ended=quota.scores,
+                    unfinished=quota.unfinished,
+                    env_steps=quota.env_steps,
+                    statistics=self._statistics.get(name, {}),
                 )
                 for name, quota in self._counted.items()
             },
@@ -122,6 +127,9 @@ class EvaluationRun:
                 await self._serve_until(stop, launcher, address, games)
         finally:
             self._ended_s = self._clock()
+            for name in self._counted:
+                reported = self._participants.statistics.take(name)
+                self._statistics[name] = {key: each.value for key, each in reported.items()}
             await self._front.stop(Ending.COMPLETED, "the evaluation is over")
 
     async def _serve_until(
@@ -241,8 +249,11 @@ class EvaluationProgress:
 
     def _line(self, name: str, quota: EpisodeQuota, *, rate: float, now_s: float) -> str:
         total = quota.num_ended + quota.num_owed
+        ended = f"{quota.num_ended:,} of {counted(total, 'episode')} ended"
+        if total >= ENDLESS:
+            ended = f"{counted(quota.num_ended, 'episode')} ended"
         facts = [
-            f"{quota.num_ended:,} of {counted(total, 'episode')} ended",
+            ended,
             f"{counted(quota.env_steps, 'step')}, {rate:,.0f} steps/s",
         ]
         if not quota.env_steps:

@@ -7,6 +7,9 @@ STEPS_PER_EPISODE = 108_000
 """Steps allowed for each episode asked for, unless a limit is given. So many frames is the longest
 that an Atari game may last, so no usual task is cut."""
 
+ENDLESS = 10**9
+"""Episodes that stand for any number, until somebody stops it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:

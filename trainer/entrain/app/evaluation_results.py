@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from entrain.app.episode_quota import Scores
+from entrain.run.display import statistics_text
 from entrain.run.quantities import counted, duration
 from entrain_envs.timestep import StepType
 
@@ -22,6 +23,9 @@ _REASONS: Mapping[Reason, str] = {
     "stalled": "no episode ended for an hour (--max-seconds allows more)",
     "failed": "ended by an error",
 }
+
+MOST_STATISTICS = 20
+"""That people are shown; JSON has all."""
 
 COLUMNS = ("policy", "episode", "return", "length", "ending", "simulator")
 """Of the table of episodes."""
@@ -45,11 +49,16 @@ class PolicyResult:
     env_steps: int
     """Of all its agents, those that were not counted included."""
 
+    statistics: Mapping[str, float]
+    """What its simulators reported as long as it lasted: {name: what the values came to}."""
+
     def lines(self, behaviour: str) -> Iterator[str]:
         """Yields what people read."""
         yield f"{behaviour}: {self.ended if len(self.ended) else 'no episode ended'}"
         if len(self.unfinished):
             yield f"{behaviour}: {unfinished_text(self.unfinished)}"
+        if self.statistics:
+            yield f"{behaviour}: {statistics_text(self.statistics, most=MOST_STATISTICS)}"
 
     def for_programs(self, seconds: float) -> dict[str, object]:
         """Returns it as JSON has it."""
@@ -58,6 +67,7 @@ class PolicyResult:
             "env_steps": self.env_steps,
             "env_steps_per_second": _finite(self.env_steps / seconds if seconds else math.nan),
             "unfinished": _statistics(self.unfinished),
+            "statistics": dict(self.statistics),
         }
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrain.app import commands
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
 from entrain.app.initial_weights import is_run
 from entrain.config.load import load_config
@@ -196,5 +196,5 @@ def _act(path: Path, config: RunConfig, *, deterministic: bool) -> int:
     return commands.evaluate(
         path,
         [f"{name}={json.dumps(value)}" for name, value in settings.items()],
-        EvaluationOptions(episodes=10**9, deterministic=deterministic, max_seconds=_ENDLESS_S),
+        EvaluationOptions(episodes=ENDLESS, deterministic=deterministic, max_seconds=_ENDLESS_S),
     )

@@ -29,6 +29,21 @@ MOST_SHOWN = 5
 """Statistics of simulators that a line shows; metrics.csv has all."""
 
 
+def statistics_text(statistics: Mapping[str, float], *, most: int = MOST_SHOWN) -> str:
+    """`coins 3.2, level 2 and 5 more`; empty if nothing was reported.
+
+    Args:
+        statistics: {name: value}.
+        most: that are shown.
+    """
+    shown = [
+        f"{shortened(name, 40)} {number(value, '.4g')}"
+        for name, value in list(statistics.items())[:most]
+    ]
+    more = len(statistics) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DisplayRow:
     """One policy after an update. A number that is not known is NaN."""
@@ -76,12 +91,7 @@ class DisplayRow:
     @property
     def statistics_text(self) -> str:
         """`coins 3.2, level 2 and 5 more`; empty if nothing was reported."""
-        shown = [
-            f"{shortened(name, 40)} {number(value, '.4g')}"
-            for name, value in list(self.statistics.items())[:MOST_SHOWN]
-        ]
-        more = len(self.statistics) - len(shown)
-        return ", ".join(shown) + (f" and {more} more" if more else "")
+        return statistics_text(self.statistics)
 
     @classmethod
     def from_metrics(
