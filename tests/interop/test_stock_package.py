@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.unity import codec, game_codec
-from entrain_envs.unity.messages import AgentRecords
+from entrain_envs.unity.images import read_images
+from entrain_envs.unity.messages import AgentRecords, Observation
 from entrain_envs.unity.side_channels import write_statistic
 from support.ports import free_port
-from support.unity_game import Style, UnityGame
+from support.unity_game import GameOverError, Style, UnityGame
 from support.unity_player import dialled
+from support.unity_scene import Cast, UnityScene, camera, entities, goal
 
 pytestmark = pytest.mark.interop
 
@@ -135,6 +139,39 @@ def test_both_decode_the_same(
     environment: Environment, changes_ids: bool, stock_python: str, port: int, tmp_path: Path
 ) -> None:
     seen, heard = played(environment, Style(changes_ids=changes_ids), stock_python, port, tmp_path)
+    require_same(heard, seen)
+    assert seen["statistics"] == {"Score": [[2.5, 0]], "Deaths": [[1.0, 2]]}
+
+
+def test_both_decode_images_teams_groups_and_agents_that_ask_seldom_as_the_same(
+    stock_python: str, port: int, tmp_path: Path
+) -> None:
+    acting = Cast("Seeing?team=0", continuous=1, branches=(3, 2), forbids=True)
+    casts = (
+        replace(
+            acting,
+            sensors=(
+                camera("floats", (3, 20, 22)),
+                camera("grey", (1, 20, 20), png=True),
+                camera("colours", (3, 20, 22), png=True),
+                camera("stacked", (7, 20, 22), png=True),
+            ),
+        ),
+        replace(acting, key="Group?team=0", group=1, sensors=(entities, goal)),
+        replace(acting, key="Group?team=1", group=2, sensors=(entities, goal), pause=1),
+        replace(acting, key="Seldom?team=3", period=3, begins=5),
+    )
+    file = tmp_path / "seen.json"
+    with stock_trainer(stock_python, port, file), overheard(port) as heard:
+        scene = UnityScene(casts, heard)
+        with pytest.raises((grpc.RpcError, GameOverError)):
+            scene.play(10 * STEPS)
+    require_same(heard, json.loads(file.read_text()))
+    assert all(tally.episodes for tally in scene.tallies.values())
+
+
+def require_same(heard: Overheard, seen: Mapping[str, Any]) -> None:
+    """Both decoded the same of each message with records."""
     read = [message.agents for message in map(codec.decode, heard.requests) if message.agents]
     assert len(read) >= STEPS
     for ours, stock in zip(read, seen["steps"], strict=False):
@@ -144,7 +181,6 @@ def test_both_decode_the_same(
             ends = np.flatnonzero(records.done)
             same(records, ends, stock[key]["ends"])
             assert records.interrupted[ends].tolist() == stock[key]["ends"]["interrupted"]
-    assert seen["statistics"] == {"Score": [[2.5, 0]], "Deaths": [[1.0, 2]]}
 
 
 def test_the_game_acts_alike_on_both_replies(stock_python: str, port: int, tmp_path: Path) -> None:
@@ -181,12 +217,39 @@ def same(records: AgentRecords, rows: Any, stock: Mapping[str, Any]) -> None:
     assert records.group_id[rows].tolist() == stock["group_id"]
     assert records.group_reward[rows].tolist() == stock["group_reward"]
     for ours, theirs in zip(records.observations, stock["observations"], strict=True):
-        assert ours.values is not None
-        assert np.array_equal(
-            ours.values[rows], np.array(theirs, np.float32).reshape(-1, *ours.shape)
-        )
+        expected = np.array(theirs, np.float32).reshape(-1, *ours.shape)
+        np.testing.assert_allclose(values_of(ours)[rows], expected, atol=1e-6)
     if stock["mask"] is not None and records.mask is not None:
         assert records.mask[rows].tolist() == stock["mask"]
+
+
+def values_of(observation: Observation) -> Any:
+    """[K, *shape] as floats, those of images too."""
+    if observation.values is not None:
+        return observation.values
+    pixels = read_images(observation, channels_first=True, where=observation.name)
+    scale = 255.0 if pixels.dtype == np.uint8 else 1.0
+    return np.moveaxis(pixels, 3, 1) / scale
+
+
+@contextmanager
+def stock_trainer(python: str, port: int, file: Path) -> Iterator[None]:
+    """The other package as a trainer, which writes down what it decodes."""
+    trainer = subprocess.Popen([python, HERE / "stock_trainer.py", str(port), str(STEPS), file])
+    try:
+        yield
+    finally:
+        assert trainer.wait(timeout=60) == 0
+
+
+@contextmanager
+def overheard(port: int) -> Iterator[Overheard]:
+    """An exchange on that port, which is ended before its trainer."""
+    heard = Overheard(port)
+    try:
+        yield heard
+    finally:
+        heard.hang_up()
 
 
 def played(
@@ -194,18 +257,14 @@ def played(
 ) -> tuple[Mapping[str, Any], Overheard]:
     """What the other package decoded of a game, and what was said."""
     file = folder / "seen.json"
-    trainer = subprocess.Popen([python, HERE / "stock_trainer.py", str(port), str(STEPS), file])
-    heard = Overheard(port)
-    game = UnityGame(environment, heard, style=style)
-    game.statistics = write_statistic(Statistic("Score", 2.5, "mean")) + write_statistic(
-        Statistic("Deaths", 1.0, "sum")
-    )
-    try:
-        game.play()
-    except grpc.RpcError as error:
-        # It stops its server at once when it has said that it ends.
-        assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    finally:
-        heard.hang_up()
-        assert trainer.wait(timeout=60) == 0
+    with stock_trainer(python, port, file), overheard(port) as heard:
+        game = UnityGame(environment, heard, style=style)
+        game.statistics = write_statistic(Statistic("Score", 2.5, "mean")) + write_statistic(
+            Statistic("Deaths", 1.0, "sum")
+        )
+        try:
+            game.play()
+        except grpc.RpcError as error:
+            # It stops its server at once when it has said that it ends.
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     return json.loads(file.read_text()), heard

@@ -22,7 +22,7 @@ from entrain_envs.unity.messages import (
     Observation,
     ObservationKind,
 )
-from support.unity_game import Exchange, png_of
+from support.unity_game import Exchange, GameOverError, png_of
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Shower = Callable[[npt.NDArray[np.int64]], Observation]
@@ -158,7 +158,8 @@ class UnityScene:
 
     def _said(self, message: bytes) -> game_codec.TrainerReply:
         reply = game_codec.decode_reply(self._exchange(message))
-        assert reply.status == STATUS_OK, reply.text
+        if reply.status != STATUS_OK:
+            raise GameOverError(reply.text)
         return reply
 
     def _play(self, tick: int) -> None:
