@@ -28,6 +28,7 @@ CASES: dict[str, tuple[tuple[int, ...], int, tuple[int, ...], bool, bool]] = {
     "discrete": ((4,), 0, (3, 2), False, False),
     "hybrid with shared layers": ((4,), 2, (3,), True, True),
     "lstm": ((4,), 2, (), False, True),
+    "goal before a vector": ((2, 3), 2, (), False, True),
 }
 """{name: (sizes of observations, dimensions, branches, shared, normalised)}."""
 
@@ -103,6 +104,9 @@ class Theirs:
 def ours(case: str, **options: Any) -> ActorCritic:
     sizes, dimensions, branches, shared, normalised = CASES[case]
     network: dict[str, Any] = {"activation": "silu", "hidden_sizes": (WIDTH,) * 2, "shared": shared}
+    is_goal = case == "goal before a vector"
+    if is_goal:
+        network["goal_conditioning"] = "concatenate"
     if case == "lstm":
         network["memory"] = {"kind": "lstm", "size": MEMORY}
     config = PolicyConfig.model_validate(
@@ -113,7 +117,10 @@ def ours(case: str, **options: Any) -> ActorCritic:
             "normalize_observations": normalised,
         }
     )
-    observations = tuple(ObservationSpec(f"obs {i}", (n,)) for i, n in enumerate(sizes))
+    observations = tuple(
+        ObservationSpec(f"obs {i}", (n,), kind="goal" if is_goal and not i else "vector")
+        for i, n in enumerate(sizes)
+    )
     action = ActionSpec((-1.0,) * dimensions, (1.0,) * dimensions, branches)
     return ActorCritic(BehaviourSpec("Ball", observations, action), config, seed=0)
 

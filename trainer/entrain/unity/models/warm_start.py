@@ -154,15 +154,15 @@ def _is_one_lstm(memory: RecurrentMemory) -> bool:
 def _fitting(checkpoint: StockCheckpoint, policy: ActorCritic) -> Fitting:
     """What fits; CheckpointError for weights that are no numbers."""
     parameters = dict(policy.named_parameters())
-    misfits = {
-        link: _misfit(link, checkpoint, link.piece(parameters[link.ours]))
+    misfits = [
+        (link, _misfit(link, checkpoint, link.piece(parameters[link.ours])))
         for link in links_of(policy)
-    }
+    ]
     of_statistics = statistics_misfit(checkpoint.policy, policy)
     return Fitting(
-        links=tuple(link for link, misfit in misfits.items() if not misfit),
+        links=tuple(link for link, misfit in misfits if not misfit),
         has_statistics=not of_statistics,
-        misfits=tuple(words for words in (*misfits.values(), of_statistics) if words),
+        misfits=tuple(words for words in (*(it for _, it in misfits), of_statistics) if words),
     )
 
 
