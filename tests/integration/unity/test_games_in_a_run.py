@@ -25,12 +25,24 @@ CONFIG = """
 seed: 3
 server: {{max_wait_s: 60, lockstep: {lockstep}}}
 unity: {{port: {port}, games: {games}}}
+environment_parameters: {parameters}
 policies:
   Ball:
     total_steps: {total_steps}
     rollout_steps: {rollout_steps}
     algorithm: {{minibatch_size: 64, num_epochs: 1}}
     network: {{hidden_sizes: [8]}}
+"""
+
+
+RESETTING = """
+  size:
+    kind: curriculum
+    lessons:
+    - name: large
+      value: 8
+      completion: {behaviour: Ball, measure: progress, threshold: 0.4, require_reset: true}
+    - {name: small, value: 4}
 """
 
 
@@ -41,6 +53,7 @@ def configured(
     lockstep: bool = False,
     rollout_steps: int = 100_000,
     total_steps: int = 1_000_000,
+    parameters: str = "{}",
 ) -> RunConfig:
     folder.mkdir(exist_ok=True)
     text = CONFIG.format(
@@ -49,6 +62,7 @@ def configured(
         lockstep=str(lockstep).lower(),
         rollout_steps=rollout_steps,
         total_steps=total_steps,
+        parameters=parameters,
     )
     return config_from(text, folder)
 
@@ -174,21 +188,30 @@ async def test_a_game_that_is_killed_costs_its_open_steps_and_comes_back(tmp_pat
     assert counters["sessions_lost"] == 1
 
 
-async def test_two_seeded_runs_in_lockstep_are_the_same_bit_for_bit(tmp_path: Path) -> None:
+async def test_two_seeded_runs_in_lockstep_are_the_same_bit_for_bit_also_where_games_are_reset(
+    tmp_path: Path,
+) -> None:
     async def state_of(folder: Path) -> object:
-        config = configured(folder, games=2, lockstep=True, rollout_steps=128, total_steps=512)
+        sizes = {"rollout_steps": 128, "total_steps": 512}
+        config = configured(folder, games=2, lockstep=True, parameters=RESETTING, **sizes)
+        ledgers: list[Ledger] = []
 
         def play() -> None:
             games = [
-                threading.Thread(target=played, args=(port_of(config, game),)) for game in (1, 0)
+                threading.Thread(target=lambda at=port: ledgers.append(played(at)))
+                for port in (port_of(config, 1), port_of(config, 0))
             ]
             for game in games:
                 game.start()
             for game in games:
                 game.join()
 
-        outcome, _ = await trained(config, folder, play)
+        outcome, run = await trained(config, folder, play)
         assert outcome == "completed"
+        opened, closed, _ = ledger_of(run)
+        # Three balls of each game got an order to reset instead of their actions.
+        assert opened == sum(each.opened for each in ledgers) + 2 * 3
+        assert closed == sum(each.closed for each in ledgers)
         return newest(RunFolder(folder / "run")).state["policies"]
 
     lines = differences(await state_of(tmp_path / "a"), await state_of(tmp_path / "b"))
