@@ -1,5 +1,6 @@
 """`entrain learn`: which run it begins, goes on with or refuses, and how arguments are read."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
+
+STOCK_RUN = Path(__file__).parents[2] / "cases" / "stock_run"
 
 
 class Calls:
@@ -128,6 +131,37 @@ def test_resume_goes_on_with_the_settings_of_now_and_the_seed_of_then(calls: Cal
     assert (folder, restored, config.seed) == (Path("results/ppo"), True, 42)
     assert config.policies["Walker"].total_steps == 7
     assert load_config(folder / "config.yaml", []) == config
+
+
+def test_nothing_is_removed_if_the_weights_to_begin_with_are_not_there_or_go_with_it(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", "config.yaml", "--run-id=old"]) == 0
+    kept = Path("results/old/metrics.csv")
+    kept.write_text("old")
+    force = ["learn", "config.yaml", "--run-id=old", "--force"]
+    assert main([*force, "--initialize-from=older"]) == 2
+    assert "results/older, which is neither the folder of a run" in capsys.readouterr().err
+    shutil.copytree(STOCK_RUN / "3DBall", "results/old/Walker")
+    assert main([*force, "--initialize-from=old"]) == 2
+    assert "results/old is overwritten by the run that would begin" in capsys.readouterr().err
+    assert kept.read_text() == "old"
+    assert len(calls.trained) == 1
+
+
+def test_resume_goes_on_with_what_mlagents_learn_left_until_there_is_a_checkpoint(
+    calls: Calls,
+) -> None:
+    shutil.copytree(STOCK_RUN / "3DBall", "results/ppo/Walker")
+    for has_checkpoint in (False, False, True):
+        if has_checkpoint:
+            Path("results/ppo/checkpoints/0001-step-5").mkdir()
+        assert main(["learn", "config.yaml", "--resume"]) == 0
+        _, config, restored = calls.trained[-1]
+        assert restored is has_checkpoint
+        options = config.policies["Walker"]
+        assert options.initial_progress is not has_checkpoint
+        assert options.initial_weights == (None if has_checkpoint else Path("results/ppo"))
 
 
 def test_inference_acts_until_it_is_stopped(

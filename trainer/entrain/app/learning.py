@@ -12,7 +12,7 @@ from pathlib import Path
 from entrain.app import commands
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
-from entrain.app.initial_weights import is_run
+from entrain.app.initial_weights import is_run, require_initial_weights
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError
@@ -114,7 +114,23 @@ def _require_run_to_resume(path: Path, *, acts: bool) -> None:
         )
 
 
+def _require_sources(path: Path, config: RunConfig) -> None:
+    """ConfigError if weights to begin with are not there, or go with the run that is overwritten.
+
+    Called before anything is removed.
+    """
+    require_initial_weights(config, begun=frozenset())
+    for options in config.policies.values():
+        source = options.initial_weights
+        if source is not None and source.resolve().is_relative_to(path.resolve()):
+            raise ConfigError(
+                f"{source} is overwritten by the run that would begin with its weights; give that "
+                "run another --run-id, or go on with --resume"
+            )
+
+
 def _begin(path: Path, config: RunConfig, file: StockFile) -> int:
+    _require_sources(path, config)
     folder, is_new = RunFolder.named(path.parent, path.name)
     folder.keep_logs_in(LOGS)
     try:
