@@ -12,6 +12,7 @@ from support.attackers import attack
 from support.game_attacks import (
     call_without_reading,
     fall_silent,
+    read_noise,
     report_game_statistics,
     send_bombs,
     send_game_noise,
@@ -71,6 +72,14 @@ async def test_whatever_strangers_send_is_answered_or_refused_in_words(
         assert await scene.in_thread(fall_silent, ports.other, lasting_s=0.1) == {"OK": 4}
         await scene.citizen_goes_on(50)
         assert len(scene.log) < 40_000
+
+
+@pytest.mark.hostile
+def test_noise_is_read_or_refused_in_little_memory() -> None:
+    for seed in range(3):
+        limits: dict[str, Any] = {"seconds": 200.0, "memory_mib": 700}
+        told = attack(read_noise, "", games=10_000, seed=seed, **limits)
+        assert min(told["read"], told["refused"]) > 5_000, told
 
 
 @pytest.mark.hostile

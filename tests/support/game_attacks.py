@@ -17,17 +17,19 @@ import grpc
 import numpy as np
 from PIL import Image
 
+from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.statistics import Statistic
 from entrain_envs.unity import game_codec
+from entrain_envs.unity.codec import decode
+from entrain_envs.unity.conversation import Conversation, Moved
 from entrain_envs.unity.messages import AgentRecords, BrainParameters, Initialization, Observation
 from entrain_envs.unity.png import SIGNATURE
 from entrain_envs.unity.service import METHOD
-from entrain_envs.unity.side_channels import write_statistic
+from entrain_envs.unity.side_channels import SideChannelReader, write_statistic
 from entrain_envs.unity.varints import field, head, varint
 
 HELLO = game_codec.encode_hello(Initialization("AcademySingleton", "1.5.0", "3.0.0"))
 NOTHING = game_codec.encode_nothing()
-KEY = "fly?team=0"
 
 Call = Callable[[bytes], str]
 """Sends a message and returns the status that ended the call."""
@@ -51,8 +53,9 @@ def calling(address: str, *, seconds: float = 60.0) -> Iterator[Call]:
         yield call
 
 
-def records(*, count: int = 2, eye: Observation | None = None, **changes: Any) -> bytes:
-    """A message of so many agents that see two numbers, and the eye."""
+def records(name: str, *, count: int = 2, eye: Observation | None = None, **changes: Any) -> bytes:
+    """A message of so many agents of a behaviour, which see two numbers, and the eye."""
+    key = f"{name}?team=0"
     numbers = Observation("speed", (2,), values=np.zeros((count, 2), np.float32))
     fields: dict[str, Any] = {
         "id": np.arange(count),
@@ -66,8 +69,8 @@ def records(*, count: int = 2, eye: Observation | None = None, **changes: Any) -
     }
     side_channel = changes.pop("side_channel", b"")
     return game_codec.encode_records(
-        {KEY: AgentRecords(**{**fields, **changes})},
-        behaviours=[BrainParameters(KEY, 1, (3,))],
+        {key: AgentRecords(**{**fields, **changes})},
+        behaviours=[BrainParameters(key, 1, (3,))],
         side_channel=side_channel,
     )
 
@@ -81,35 +84,62 @@ def png(side: int) -> bytes:
 
 def send_game_noise(address: str, games: int, seed: int) -> dict[str, int]:
     """As so many games, one after the other, say a few things of which most are damaged."""
-    draw = random.Random(seed)
-    statistic = write_statistic(Statistic("Score", 1.0, "mean"))
-    eye = Observation("eye", (64, 64, 3), png=(png(64),) * 2)
-    floats = Observation("eye", (40, 40, 3), values=np.zeros((2, 40, 40, 3), np.float32))
-    sound = [
-        HELLO,
-        NOTHING,
-        records(side_channel=statistic),
-        records(eye=eye),
-        records(eye=floats),
-    ]
+    draw, sound = random.Random(seed), sound_messages()
     statuses: Counter[str] = Counter()
     for _ in range(games):
         with calling(address) as call:
             if draw.random() < 0.8:
                 statuses.update([call(HELLO), call(NOTHING)])
+            usual = draw.choice(sound)
             for _ in range(4):
-                statuses[call(damaged(draw.choice(sound), draw))] += 1
+                statuses[call(damaged(usual, draw))] += 1
             # The next one would wait whether this one has gone.
             call(game_codec.encode_leaving())
     return dict(statuses)
 
 
+def sound_messages() -> list[bytes]:
+    """Such as games send."""
+    statistic = write_statistic(Statistic("Score", 1.0, "mean"))
+    eye = Observation("eye", (64, 64, 3), png=(png(64),) * 2)
+    floats = Observation("eye", (40, 40, 3), values=np.zeros((2, 40, 40, 3), np.float32))
+    return [
+        records("fly", side_channel=statistic),
+        records("spider", eye=eye),
+        records("bird", eye=floats),
+    ]
+
+
+def read_noise(_address: str, games: int, seed: int) -> dict[str, int]:
+    """Read what so many games say, of which most is damaged, without a network."""
+    draw, sound = random.Random(seed), sound_messages()
+    told: Counter[str] = Counter()
+    for _ in range(games):
+        game, channels = Conversation(), SideChannelReader("a game")
+        try:
+            for message in (HELLO, NOTHING):
+                game.receive(decode(message))
+            game.reset()
+            usual = draw.choice(sound)
+            for _ in range(4):
+                event = game.receive(decode(damaged(usual, draw)))
+                if isinstance(event, Moved):
+                    channels.read(event.side_channel)
+                told["read"] += 1
+        except EntrainEnvsError as error:
+            assert len(str(error)) < 2000, str(error)
+            told["refused"] += 1
+    return dict(told)
+
+
 def damaged(message: bytes, draw: random.Random) -> bytes:
-    """A message of which some bytes are others, are missing, or come twice; or mere noise."""
+    """A message of which some bytes are others, are missing, or come twice; or another one."""
     content = bytearray(message)
-    for _ in range(draw.randrange(4)):
+    if draw.random() < 0.05:
+        return draw.choice((HELLO, NOTHING, draw.randbytes(draw.randrange(300))))
+    for _ in range(draw.choice((0, 1, 1, 1, 3))):
         at = draw.randrange(max(1, len(content)))
-        match draw.randrange(5):
+        match draw.choice((0, 0, 0, 0, 0, 0, 1, 2, 3, 4)):
             case 0:
                 content[at : at + 1] = draw.randbytes(1)
             case 1:
@@ -120,7 +150,7 @@ def damaged(message: bytes, draw: random.Random) -> bytes:
                 content[at:at] = varint(draw.choice([2**31 - 1, 2**31, 2**63, 2**64 - 1]))
             case _:
                 content = content[:at]
-    return bytes(content) if draw.random() < 0.95 else draw.randbytes(draw.randrange(300))
+    return bytes(content)
 
 
 def send_long(address: str, mib: float) -> dict[str, str]:
@@ -139,7 +169,7 @@ def send_long(address: str, mib: float) -> dict[str, str]:
         "nested fields": field(2, deep),
         "a length of 2 GiB": field(2, head(1, 2**31 - 1) + bytes(size)),
         "a text": field(1, field(2, b"x" * size)),
-        "a side channel": records(side_channel=bytes(size)),
+        "a side channel": records("fly", side_channel=bytes(size)),
     }
     ends = {}
     for what, message in messages.items():
@@ -151,7 +181,7 @@ def send_long(address: str, mib: float) -> dict[str, str]:
 
 
 def _in_records(content: bytes) -> bytes:
-    return field(2, field(1, field(2, field(1, KEY.encode()) + field(2, content))))
+    return field(2, field(1, field(2, field(1, b"fly?team=0") + field(2, content))))
 
 
 def send_bombs(address: str, mib: float) -> dict[str, str]:
@@ -173,10 +203,12 @@ def send_bombs(address: str, mib: float) -> dict[str, str]:
         "huge pictures": ((16_000, 16_000, 3), made_png(16_000, 16_000, b"")),
     }
     messages = {
-        what: records(eye=Observation("eye", shape, png=(content, content)))
+        what: records("spider", eye=Observation("eye", shape, png=(content, content)))
         for what, (shape, content) in bombs.items()
     }
-    messages["pictures of many sensors"] = records(count=1, observations=many, group_id=[1])
+    messages["pictures of many sensors"] = records(
+        "spiders", count=1, observations=many, group_id=[1]
+    )
     ends = {}
     for what, message in messages.items():
         with calling(address) as call:
@@ -208,7 +240,9 @@ def report_game_statistics(address: str, steps: int, names: int, first: int = 0)
         for step in range(steps):
             begin = first + step * names
             said = [Statistic(f"name-{n}", 1.0, "mean") for n in range(begin, begin + names)]
-            statuses[call(records(side_channel=b"".join(map(write_statistic, said))))] += 1
+            statuses[
+                call(records("reporter", side_channel=b"".join(map(write_statistic, said))))
+            ] += 1
         call(game_codec.encode_leaving())
     return dict(statuses)
 
@@ -216,14 +250,16 @@ def report_game_statistics(address: str, steps: int, names: int, first: int = 0)
 def fall_silent(address: str, lasting_s: float) -> dict[str, int]:
     """Take part, and then neither call nor end for so long."""
     with calling(address) as call:
-        statuses = Counter([call(HELLO), call(NOTHING), call(records()), call(records())])
+        statuses = Counter(
+            [call(HELLO), call(NOTHING), call(records("sloth")), call(records("sloth"))]
+        )
         time.sleep(lasting_s)
     return dict(statuses)
 
 
 def call_without_reading(address: str, calls: int, mib: float) -> dict[str, int]:
     """Begin so many calls of that size each, and look at no answer until all were begun."""
-    message = records(side_channel=bytes(int(mib * 2**20)))
+    message = records("fly", side_channel=bytes(int(mib * 2**20)))
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(address, options) as channel:
         raw: Any = channel
