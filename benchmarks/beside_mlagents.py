@@ -11,6 +11,7 @@ up (mean return of 30 episodes above 90). mlagents-learn needs a Python of its o
 import argparse
 import json
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -61,6 +62,8 @@ class Played:
 
     opened: int
     seconds: float
+    trainer_s: float  # of processor time, from its start to its end
+    game_s: float
     exchange_ms: Sequence[float]
     ended: Sequence[tuple[float, float]]
 
@@ -111,7 +114,8 @@ def told(played: Played, steps: int) -> str:
     middle = statistics.median(played.exchange_ms)
     unused = 1.0 - steps / max(steps, played.opened)
     return (
-        f"{played.rate:,.0f} agent steps/s, exchange {middle:.2f} ms, {unused:.0%} of "
+        f"{played.rate:,.0f} agent steps/s, exchange {middle:.2f} ms, processor time "
+        f"{played.trainer_s:.1f} s (trainer), {played.game_s:.1f} s (game), {unused:.0%} of "
         f"{played.opened:,} not learned from, {solved}"
     )
 
@@ -136,21 +140,35 @@ def run(command: Sequence[str], arguments: argparse.Namespace, *, seed: int) -> 
             f"--balls={arguments.balls}",
             f"--timings={timings}",
         ]
+        before_s = spent_s()
         with (folder / "log.txt").open("w") as log:
             code = subprocess.run(
                 words, cwd=folder, stdout=log, stderr=log, timeout=LIMIT_S, check=False
             ).returncode
         if code or not timings.exists():
             sys.exit(f"{command[0]} ended with {code}:\n{(folder / 'log.txt').read_text()[-3000:]}")
-        return read(timings)
+        return read(timings, processor_s=spent_s() - before_s)
 
 
-def read(timings: Path) -> Played:
-    """What the game wrote down."""
+def spent_s() -> float:
+    """Processor time of the programs that have ended, and of the programs that they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def read(timings: Path, *, processor_s: float) -> Played:
+    """What the game wrote down.
+
+    Args:
+        timings: the file.
+        processor_s: of the trainer and the game together.
+    """
     said: dict[str, Any] = json.loads(timings.read_text())
     return Played(
         opened=said["opened"],
         seconds=said["seconds"],
+        trainer_s=processor_s - said["processor_s"],
+        game_s=said["processor_s"],
         exchange_ms=said["exchange_ms"],
         ended=[(second, value) for second, value in said["ended"]],
     )

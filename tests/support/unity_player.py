@@ -75,6 +75,7 @@ def timings(game: UnityGame, balls: BallsOfReturns, timed: Timed) -> str:
             "opened": game.ledger.opened,
             "closed": game.ledger.closed,
             "seconds": times_s[-1] - times_s[0] if times_s else 0.0,
+            "processor_s": time.process_time(),
             "exchange_ms": sorted(1e3 * each for each in np.diff(times_s).tolist()),
             "ended": [
                 [times_s[step - 1] - times_s[0], value]
