@@ -97,10 +97,16 @@ class PriorDivergence:
         _require_comparable(prior, policy)
         self._prior = prior.requires_grad_(False)
 
+    @property
+    def log_sigma_sq(self) -> Tensor:
+        """[D] of the prior's continuous dimensions."""
+        return self._prior.log_sigma_sq
+
     @torch.no_grad()
-    def _distribution(
+    def distribution(
         self, observation: Mapping[str, Tensor], action_mask: Tensor
     ) -> ActionDistribution:
+        """The prior's, masked; arguments are those of `__call__`."""
         leading = action_mask.shape[:2]
         output = self._prior(
             {spec.name: observation[spec.name] for spec in self._prior.inputs.observations},
@@ -117,7 +123,7 @@ class PriorDivergence:
         action_mask: Tensor,
     ) -> Tensor:
         """[T, B] nats."""
-        return -kl_divergence(distribution, self._distribution(observation, action_mask))
+        return -kl_divergence(distribution, self.distribution(observation, action_mask))
 
 
 @torch.no_grad()

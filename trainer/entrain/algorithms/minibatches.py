@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from entrain.experience import (
 )
 from entrain.policy.actor_critic import ActorCritic
 from entrain.ranks import ALONE, Ranks
+from entrain_envs.timestep import Int64Array
 
 MAX_GATHERED_BYTES = 256 * 2**20
 """How much of a rollout is copied, in its new order, at a time. Vectors of a whole epoch are far
@@ -120,8 +122,22 @@ class StepMinibatches:
 
     def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
         """Every valid step once, in an order that `generator` decides."""
-        order = torch.randperm(self.all_steps.mask.shape[1], generator=generator)
+        order = self._order(generator)
         return _gather(self.all_steps, order.unsqueeze(0).tensor_split(self._count, dim=1))
+
+    def order(self, generator: torch.Generator) -> tuple[Int64Array, Int64Array]:
+        """The order of the next epoch, in place of `epoch`.
+
+        Returns:
+            order: [N] which of `all_steps` comes when.
+            starts: [K + 1] where each of K minibatches starts in it, then N.
+        """
+        order = self._order(generator).numpy()
+        sizes = [len(part) for part in np.array_split(order, self._count)]
+        return order, np.cumsum([0, *sizes])
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(self.all_steps.mask.shape[1], generator=generator)
 
 
 class SequenceMinibatches:

@@ -88,9 +88,13 @@ class Adam:
         Returns:
             [] length of the gradient before it was clipped.
         """
-        gradient = self._flat.gradient.zero_()
+        self.gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
-        gradient = self._ranks.mean(gradient, weight=weight)
+        return self.descend(learning_rate=learning_rate, weight=weight)
+
+    def descend(self, *, learning_rate: float, weight: int = 1) -> Tensor:
+        """Go one step down `gradient`, as `step` does down that of a loss."""
+        gradient = self._ranks.mean(self.gradient, weight=weight)
         norm = self._clip(gradient)
         self._num_steps += 1
         self._mean.lerp_(gradient, 1.0 - BETA_1)
@@ -119,9 +123,30 @@ class Adam:
 
     def _shorten(self, gradient: Tensor) -> Tensor:
         norm: Tensor = torch.linalg.vector_norm(gradient)
-        if self._max_grad_norm > 0.0:
+        if self._max_grad_norm > 0.0 and gradient.is_cuda:
+            # Without waiting for the device.
             gradient.mul_((self._max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+        elif self._max_grad_norm > 0.0:
+            factor = self._max_grad_norm / (norm.item() + 1e-6)
+            # NaN is passed on.
+            if not factor >= 1.0:
+                gradient.mul_(factor)
         return norm
+
+    @property
+    def gradient(self) -> Tensor:
+        """[P] the gradient of the next step, to be overwritten; in the order of `weights`."""
+        return self._flat.gradient
+
+    @property
+    def named_weights(self) -> Mapping[str, Tensor]:
+        """{name: weights}, views of `weights`."""
+        return self._flat.named(self._flat.weights)
+
+    @property
+    def named_gradient(self) -> Mapping[str, Tensor]:
+        """{name: gradient}, views of `gradient`."""
+        return self._flat.named(self._flat.gradient)
 
     @property
     def weights(self) -> Tensor:

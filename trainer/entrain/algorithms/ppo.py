@@ -8,7 +8,7 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
 2016, "Learning values across many orders of magnitude" (arXiv:1602.07714). [P18] Pardo et al. 2018,
 "Time limits in RL" (arXiv:1712.00378).
 
-    in this file and in `ppo_loss`
+    in this file, in `gradient_steps`, and in `ppo_loss` (`fast` is the same by hand)
     - clipped surrogate on the probability ratio of the joint action, or on
       that of each dimension and branch                           surrogates  [S17 eq. 7; H22 8]
     - advantages and returns estimated once per rollout, by GAE               [S17 eq. 11; H22 5]
@@ -45,6 +45,7 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
     - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -52,18 +53,19 @@ from dataclasses import replace
 import torch
 
 from entrain import metrics
-from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.algorithms.algorithm import Metrics, never
 from entrain.algorithms.all_or_nothing import all_or_nothing
 from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_temperature
 from entrain.algorithms.entropy import Regularizer, entropy_of, regularize
+from entrain.algorithms.fast.epochs import PlainGradientSteps, is_plain
 from entrain.algorithms.finiteness import FiniteGuard, left_out
+from entrain.algorithms.gradient_steps import GradientSteps, TorchSteps
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
 from entrain.algorithms.objective import Objective, make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import (
-    EpochLog,
     explained_variances,
     exploration_metrics,
     mean_over_epochs,
@@ -72,12 +74,15 @@ from entrain.algorithms.telemetry import (
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
-from entrain.experience import Estimate, Minibatch, Rollout
+from entrain.experience import Estimate, Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.value_normalization import completed
 from entrain.policy.weights import PolicyWeights
+from entrain.quoting import shortened
 from entrain.ranks import ALONE, Ranks
 from entrain.state import State
+
+logger = logging.getLogger(__name__)
 
 LATER_PARTS = ("normalizes_rewards", "num_mixed", "reward_scale", "surrogate")
 """Of its state; a checkpoint may be older."""
@@ -129,6 +134,7 @@ class PPO:
             policy, config, self._regularizer, is_soft=self._objective.is_soft, ranks=ranks
         )
         """Of a minibatch."""
+        self._gradient_steps = self._make_gradient_steps()
         self._guard = FiniteGuard(policy, config, ranks=ranks)
         self._version = 0
         self._num_mixed = 0
@@ -188,6 +194,21 @@ class PPO:
             metrics.EPOCHS.name: float(len(epochs)),
             metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),
         }
+
+    def _make_gradient_steps(self) -> GradientSteps:
+        is_by_hand = self._config.update == "auto" and is_plain(self._policy, self._regularizer)
+        name, by = shortened(self._policy.spec.name), "hand (numpy)" if is_by_hand else "torch"
+        logger.info("policy '%s' learns with gradients by %s", name, by)
+        if not is_by_hand:
+            return TorchSteps(self.loss, self._optimizer, ranks=self._ranks)
+        return PlainGradientSteps(
+            self._policy,
+            self._config,
+            self._regularizer,
+            self._optimizer,
+            is_soft=self._objective.is_soft,
+            ranks=self._ranks,
+        )
 
     def estimate(self, rollout: Rollout, *, entropy_coefficient: float) -> Estimate:
         """Estimate advantages and targets; the weights must still be those that acted.
@@ -268,13 +289,10 @@ class PPO:
         if self._num_mixed:
             self._policy.value_head.normalizer.forget()
         minibatches = self._minibatches(rollout, estimate)
+        steps = self._gradient_steps.over(minibatches, coefficients)
         epochs: list[Metrics] = []
         for _ in range(num_epochs):
-            log = EpochLog()
-            for minibatch in minibatches.epoch(self._generator):
-                if self._ranks.any(cancelled()):
-                    raise UpdateCancelled
-                self._descend(minibatch, coefficients, log)
+            log = steps.run(self._generator, cancelled)
             epochs.append(log.metrics(clip_range=coefficients.clip_range, ranks=self._ranks))
             self._guard.require_epoch(
                 epochs,
@@ -285,22 +303,6 @@ class PPO:
             if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
         return minibatches, epochs
-
-    def _descend(self, minibatch: Minibatch, coefficients: Coefficients, log: EpochLog) -> None:
-        """One gradient step. A rank whose part is empty takes part in it without a gradient."""
-        rate, num_steps = coefficients.learning_rate, minibatch.num_steps
-        if num_steps == 0:
-            self.loss.scaled_advantage(minibatch)
-            nothing = torch.zeros((), device=self._device, requires_grad=True)
-            log.add_empty(self._optimizer.step(nothing, learning_rate=rate, weight=0))
-            return
-        terms = self.loss.terms(minibatch, coefficients)
-        mask = minibatch.padding_mask
-        if log.critic_share is None:
-            log.critic_share = self.loss.critic_share(terms, mask, coefficients)
-        loss = self.loss(terms, mask, coefficients)
-        norm = self._optimizer.step(loss, learning_rate=rate, weight=num_steps)
-        log.add(terms, minibatch.mask, norm)
 
     def _all_or_nothing(self) -> AbstractContextManager[None]:
         return all_or_nothing(self._optimizer, self._generator, self._policy.value_head.normalizer)

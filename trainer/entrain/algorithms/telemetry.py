@@ -89,6 +89,26 @@ class EpochLog:
         self.critic_share: Tensor | None = None
         """[] of the epoch's first minibatch; None until then. See `PPOLoss.critic_share`."""
 
+    @classmethod
+    def of(
+        cls, terms: Mapping[str, Tensor], gradient_norms: Sequence[Tensor], *, critic_share: float
+    ) -> "EpochLog":
+        """All of one epoch at once.
+
+        Args:
+            terms: {name: [1, N, ...]} those of `KEPT`, of the N valid steps of all minibatches.
+            gradient_norms: [] each, of the minibatches.
+            critic_share: of the first minibatch that has steps.
+        """
+        log = cls()
+        log._gradient_norms = list(gradient_norms)
+        policy = terms["policy"]
+        if policy.numel():
+            log._terms.append(terms)
+            log._masks.append(torch.ones(policy.shape, dtype=torch.bool))
+            log.critic_share = policy.new_tensor(critic_share)
+        return log
+
     def add(self, terms: LossTerms, mask: Tensor, gradient_norm: Tensor) -> None:
         """Keep one minibatch: terms and mask [L, M], norm [], which is the same on all ranks."""
         self._terms.append({name: getattr(terms, name) for name in KEPT})

@@ -88,6 +88,10 @@ class PPOConfig(Options):
     advantage_normalization: Literal["minibatch", "rollout", "none"] = "minibatch"
     """Over which steps advantages are normalised to mean 0 and standard deviation 1."""
 
+    update: Literal["auto", "torch"] = "auto"
+    """auto computes gradients by hand where that is quicker: for vectors through hidden layers on a
+    CPU, without memory. torch never does. Both take the same steps, up to rounding."""
+
     target_kl: NonNegative = 0.0
     """Stop an update early once the policy has moved this far (KL, in nats); 0 never does."""
 

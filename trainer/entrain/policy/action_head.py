@@ -94,14 +94,14 @@ class BoundedLogSigmaSq(nn.Module):
             - math.log(-math.expm1(initial - maximum))
         )
         self.parameter = nn.Parameter(torch.full((size,), parameter))
-        self._maximum = maximum
+        self.maximum = maximum
         self.minimum: Tensor
         self.register_buffer("minimum", torch.tensor(minimum), persistent=False)
 
     def forward(self) -> Float[Tensor, " D"]:
         """[D] the effective log_sigma_sq."""
         above_floor = torch.logaddexp(self.parameter, self.minimum)
-        return above_floor - functional.softplus(self.parameter - self._maximum)
+        return above_floor - functional.softplus(self.parameter - self.maximum)
 
 
 def _spread(spec: ActionSpec, config: ActionConfig) -> BoundedLogSigmaSq:

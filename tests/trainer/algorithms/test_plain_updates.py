@@ -1,0 +1,193 @@
+"""Gradients by hand: every update is that of torch, whatever the policy and its objective."""
+
+import logging
+from typing import Any, Literal
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from entrain.algorithms.entropy import PriorDivergence
+from entrain.algorithms.fast import epochs
+from entrain.algorithms.fast.epochs import is_plain
+from entrain.algorithms.ppo import PPO
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig
+from entrain.experience import PerDimensionRollout, Rollout
+from entrain.policy.actor_critic import ActorCritic
+from entrain_envs.spec import ActionSpec
+from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
+from recurrent_cases import in_float64
+
+CPU = torch.device("cpu")
+EVEN = ActionSpec(branches=(3, 3))
+ONE_SIDED = ActionSpec(low=(-1.0, 0.0), high=(1.0, float("inf")), branches=(2, 4))
+LENGTHS = (20, 0, 33, 9)
+
+OBJECTIVES = ("bonus", "soft_return", "entropy_critic")
+
+
+def policies(case: dict[str, Any], *, seed: int = 0) -> ActorCritic:
+    """One policy of a case; the same one each time."""
+    return made_policy(
+        case["action"],
+        seed=seed,
+        distribution=case["distribution"],
+        initial_log_sigma_sq=-0.5,
+        entropy=EntropyConfig(
+            coefficient=case["coefficient"],
+            objective=case["objective"],
+            dimensions=case["dimensions"],
+        ),
+        network=NetworkConfig(
+            hidden_sizes=case["hidden"], shared=case["shared"], activation=case["activation"]
+        ),
+        normalize_values=case["normalizes_values"],
+    )
+
+
+def updated(
+    case: dict[str, Any], update: Literal["auto", "torch"], *, num_updates: int = 2
+) -> tuple[PPO, list[Any]]:
+    """A learner after its updates, and their metrics, in float64."""
+    acting = policies(case)
+    learning = policies(case).double()
+    prior = policies(case, seed=7).double() if case["prior"] else None
+    ppo = PPO(
+        learning,
+        PPOConfig(
+            update=update,
+            minibatch_size=case["minibatch_size"],
+            num_epochs=2,
+            learning_rate=1e-3,
+            surrogate=case["surrogate"],
+            clip_range=0.05,
+            value_clip_range=case["value_clip_range"],
+            advantage_normalization=case["advantages"],
+            clip_gradients=case["clip_gradients"],
+        ),
+        discount=0.9,
+        seed=3,
+        device=CPU,
+        regularizer=PriorDivergence(prior, learning) if prior is not None else None,
+    )
+    rollout_type = PerDimensionRollout if case["surrogate"] == "per_dimension" else Rollout
+    metrics = []
+    for seed in range(num_updates):
+        rollout = made_rollout(acting, LENGTHS, seed=seed, filler=1e9, rollout_type=rollout_type)
+        if case["masks"]:
+            rollout = with_masks(rollout, case["action"], seed=seed)
+        metrics.append(ppo.update(in_float64(rollout), progress=0.25 * seed))
+    return ppo, metrics
+
+
+def with_masks(rollout: Rollout, action: ActionSpec, *, seed: int) -> Rollout:
+    """Some choices forbidden that were not taken."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(rollout.action_mask.shape, generator=generator) < 0.5
+    first = 0
+    for branch, size in enumerate(action.branches):
+        chosen = rollout.action["discrete"][..., branch].clamp(0, size - 1)
+        mask[..., first : first + size].scatter_(-1, chosen.unsqueeze(-1), value=True)
+        first += size
+    rollout.action_mask.copy_(mask)
+    return rollout
+
+
+def weights(ppo: PPO) -> torch.Tensor:
+    """All of a learner's."""
+    return ppo.weights.parameters.clone()
+
+
+cases = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from([CONTINUOUS, DISCRETE, HYBRID, EVEN, ONE_SIDED]),
+        "distribution": st.sampled_from(["gaussian", "squashed_gaussian"]),
+        "coefficient": st.sampled_from([0.0, 0.05]),
+        "objective": st.sampled_from(OBJECTIVES),
+        "dimensions": st.sampled_from(["sum", "mean"]),
+        "hidden": st.sampled_from([(), (8,), (8, 5)]),
+        "shared": st.booleans(),
+        "activation": st.sampled_from(["tanh", "relu", "elu", "silu"]),
+        "normalizes_values": st.booleans(),
+        "minibatch_size": st.sampled_from([8, 62]),
+        "surrogate": st.sampled_from(["joint", "per_dimension"]),
+        "value_clip_range": st.sampled_from([0.0, 0.1]),
+        "advantages": st.sampled_from(["minibatch", "rollout", "none"]),
+        "clip_gradients": st.sampled_from(["together", "apart"]),
+        "prior": st.booleans(),
+        "masks": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases)
+def test_updates_by_hand_are_those_of_torch(case: dict[str, Any]) -> None:
+    by_hand, its_metrics = updated(case, "auto")
+    by_torch, metrics = updated(case, "torch")
+
+    torch.testing.assert_close(weights(by_hand), weights(by_torch), rtol=1e-10, atol=1e-10)
+    for one, other in zip(its_metrics, metrics, strict=True):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
+
+
+PLAIN: dict[str, Any] = {
+    "action": HYBRID,
+    "distribution": "gaussian",
+    "coefficient": 0.05,
+    "objective": "bonus",
+    "dimensions": "sum",
+    "hidden": (8,),
+    "shared": False,
+    "activation": "tanh",
+    "normalizes_values": True,
+    "minibatch_size": 600,
+    "surrogate": "joint",
+    "value_clip_range": 0.0,
+    "advantages": "minibatch",
+    "clip_gradients": "together",
+    "prior": False,
+    "masks": False,
+}
+
+
+def test_a_minibatch_that_is_done_in_pieces_is_one_gradient_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epochs, "CHUNK", 7)
+    test_updates_by_hand_are_those_of_torch.hypothesis.inner_test(PLAIN)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("update", "network", "by"),
+    [
+        ("auto", NetworkConfig(hidden_sizes=(8,)), "by hand (numpy)"),
+        ("torch", NetworkConfig(hidden_sizes=(8,)), "by torch"),
+        ("auto", NetworkConfig(hidden_sizes=(8,), layer_norm=True), "by torch"),
+        (
+            "auto",
+            NetworkConfig(hidden_sizes=(8,), memory=MemoryConfig(kind="gru", size=4)),
+            "by torch",
+        ),
+    ],
+)
+def test_the_log_says_how_gradients_are_computed(
+    update: Literal["auto", "torch"],
+    network: NetworkConfig,
+    by: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    PPO(made_policy(network=network), PPOConfig(update=update), discount=0.9, seed=0, device=CPU)
+
+    assert f"policy 'walker' learns with gradients {by}" in caplog.text
+
+
+def test_a_regularizer_of_its_own_is_left_to_torch() -> None:
+    def bounded(distribution: Any, observation: Any, action_mask: Any) -> torch.Tensor:
+        del observation, action_mask
+        return torch.tanh(distribution.entropy())
+
+    assert not is_plain(made_policy(), bounded)

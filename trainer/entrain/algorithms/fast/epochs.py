@@ -1,0 +1,230 @@
+"""Epochs of PPO over a plain policy's steps, with gradients by hand.
+
+Shapes: N steps of a rollout, R rows of a chunk, K minibatches.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrain.algorithms.algorithm import UpdateCancelled
+from entrain.algorithms.coefficients import Coefficients
+from entrain.algorithms.entropy import Entropy, MeanEntropy, PriorDivergence, Regularizer
+from entrain.algorithms.fast.actions import make_parts
+from entrain.algorithms.fast.advantages import normalized_by_minibatch
+from entrain.algorithms.fast.arrays import FloatArray, quiet, view
+from entrain.algorithms.fast.loss import OutputGradients, PlainLoss, Terms
+from entrain.algorithms.fast.network import PlainNetwork
+from entrain.algorithms.fast.steps import PlainSteps, plain_steps
+from entrain.algorithms.minibatches import Minibatches, StepMinibatches
+from entrain.algorithms.optimizer import Adam
+from entrain.algorithms.telemetry import EpochLog
+from entrain.config.algorithm import PPOConfig
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.layers import HiddenLayers
+from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.trunk import RecurrentBackbone, Trunk
+from entrain.ranks import Ranks
+
+CHUNK = 512
+"""Rows whose activations are computed at once: those of two layers of 64 stay in a processor's
+cache."""
+
+
+def is_plain(policy: ActorCritic, regularizer: Regularizer) -> bool:
+    """Whether `PlainSteps` can take the gradient steps of this policy."""
+    trunk = policy.backbone.trunk
+    return (
+        policy.action_head.weight.device.type == "cpu"
+        and isinstance(trunk, Trunk)
+        and isinstance(trunk.encoder, ObservationNormalizer)
+        and isinstance(trunk.hidden_layers, HiddenLayers)
+        and not policy.config.network.layer_norm
+        and not isinstance(policy.backbone, RecurrentBackbone)
+        and isinstance(regularizer, (Entropy, MeanEntropy, PriorDivergence))
+    )
+
+
+class PlainGradientSteps:
+    """Moves the weights of a policy that `is_plain`; see `GradientSteps`."""
+
+    def __init__(
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        regularizer: Regularizer,
+        optimizer: Adam,
+        *,
+        is_soft: bool,
+        ranks: Ranks,
+    ) -> None:
+        """Take the parts of a `PPO`; `is_soft` is its objective's."""
+        weights, gradient = optimizer.named_weights, optimizer.named_gradient
+        is_squashed = policy.config.action.distribution == "squashed_gaussian"
+        self._policy = policy
+        self._regularizer = regularizer
+        self._normalizes = config.advantage_normalization == "minibatch"
+        self._is_soft = is_soft
+        self._optimizer = optimizer
+        self._ranks = ranks
+        self._gradient = view(optimizer.gradient)
+        self._network = PlainNetwork(policy, weights, gradient)
+        self._parts = make_parts(
+            policy.action_head,
+            weights,
+            gradient,
+            is_squashed=is_squashed,
+            prior_log_sigma_sq=_prior_log_sigma_sq(regularizer),
+        )
+        self._loss = PlainLoss(config, self._parts, regularizer, is_squashed=is_squashed)
+
+    def over(self, minibatches: Minibatches, coefficients: Coefficients) -> "PlainEpochs":
+        """See `GradientSteps.over`."""
+        assert isinstance(minibatches, StepMinibatches)
+        steps = plain_steps(minibatches.all_steps, self._policy, self._regularizer)
+        return PlainEpochs(self, steps, minibatches, coefficients, self._ranks)
+
+    def in_order(
+        self, steps: PlainSteps, starts: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    ) -> tuple[PlainSteps, FloatArray]:
+        """Steps with advantages as the loss takes them, and what regularizers are divided by.
+
+        Args:
+            steps: in the order of an epoch.
+            starts: [K + 1] where its minibatches start, and N.
+
+        Returns:
+            The steps, and [K] a scale for each minibatch.
+        """
+        ones = np.ones(len(starts) - 1)
+        if not self._normalizes:
+            return steps, ones
+        advantage, scale = normalized_by_minibatch(steps.advantage, starts, ranks=self._ranks)
+        return steps.with_advantage(advantage), scale if self._is_soft else ones
+
+    @quiet
+    def descend(
+        self,
+        minibatch: PlainSteps,
+        coefficients: Coefficients,
+        terms: Terms,
+        *,
+        first: int,
+        scale: float,
+        share: "CriticShare | None",
+    ) -> Tensor:
+        """One gradient step; a rank whose part is empty takes part in it without a gradient.
+
+        Args:
+            minibatch: its steps.
+            coefficients: of the loss.
+            terms: of the epoch, where those of the minibatch are written.
+            first: of its rows there.
+            scale: by which its regularizer is divided.
+            share: what to add the gradients of both heads to.
+
+        Returns:
+            [] length of the gradient before it was clipped.
+        """
+        count = len(minibatch.advantage)
+        for part in self._parts:
+            part.begin()
+        if count == 0:
+            self._gradient.fill(0.0)
+        for start in range(0, count, CHUNK):
+            rows = minibatch if count <= CHUNK else minibatch[start : start + CHUNK]
+            outputs, value = self._network.forward(rows.features)
+            of_rows, gradients = self._loss(
+                outputs, value, rows, coefficients, count=count, scale=scale
+            )
+            terms.put(slice(first + start, first + start + len(outputs)), of_rows)
+            if share is not None and self._network.has_hidden_layers:
+                share.add(self._network, gradients)
+            self._network.backward(gradients.action, gradients.value, adds=start > 0)
+        if count:
+            for part in self._parts:
+                part.end()
+        return self._optimizer.descend(learning_rate=coefficients.learning_rate, weight=count)
+
+
+class CriticShare:
+    """See `PPOLoss.critic_share`."""
+
+    def __init__(self) -> None:
+        self._critic = self._policy = 0.0
+
+    def add(self, network: PlainNetwork, gradients: OutputGradients) -> None:
+        """Count the gradients of some rows."""
+        self._critic += _square(network.of_critic(gradients.value))
+        self._policy += _square(network.of_policy(gradients.action))
+
+    def __float__(self) -> float:
+        total = self._critic + self._policy
+        return self._critic / total if self._policy > 0.0 else 0.0
+
+
+class PlainEpochs:
+    """Epochs over one rollout; see `Epochs`."""
+
+    def __init__(
+        self,
+        gradient_steps: PlainGradientSteps,
+        steps: PlainSteps,
+        minibatches: StepMinibatches,
+        coefficients: Coefficients,
+        ranks: Ranks,
+    ) -> None:
+        self._ranks = ranks
+        self._gradient_steps = gradient_steps
+        self._steps = steps
+        self._minibatches = minibatches
+        self._coefficients = coefficients
+
+    def run(self, generator: torch.Generator, cancelled: Callable[[], bool]) -> EpochLog:
+        """See `Epochs.run`."""
+        order, starts = self._minibatches.order(generator)
+        steps, scales = self._gradient_steps.in_order(self._steps[order], starts)
+        terms = Terms.empty(len(order), steps.log_prob.shape[1], steps.log_prob.dtype)
+        norms: list[Tensor] = []
+        share: CriticShare | None = None
+        for first, last, scale in zip(starts[:-1], starts[1:], scales, strict=True):
+            if self._ranks.any(cancelled()):
+                raise UpdateCancelled
+            counts_share = share is None and last > first
+            if counts_share:
+                share = CriticShare()
+            norm = self._gradient_steps.descend(
+                steps[first:last],
+                self._coefficients,
+                terms,
+                first=first,
+                scale=float(scale),
+                share=share if counts_share else None,
+            )
+            norms.append(norm)
+        return EpochLog.of(
+            {name: _tensor(array) for name, array in vars(terms).items()},
+            norms,
+            critic_share=0.0 if share is None else float(share),
+        )
+
+
+def _tensor(terms: FloatArray) -> Tensor:
+    """[1, N], or [1, N, A]."""
+    tensor = torch.from_numpy(terms).unsqueeze(0)
+    return tensor.squeeze(-1) if tensor.dim() > 2 and tensor.shape[-1] == 1 else tensor
+
+
+def _square(gradient: FloatArray) -> float:
+    numbers = gradient.astype(np.float64).ravel()
+    return float(numbers @ numbers)
+
+
+def _prior_log_sigma_sq(regularizer: Regularizer) -> FloatArray | None:
+    if not isinstance(regularizer, PriorDivergence):
+        return None
+    with torch.no_grad():
+        log_sigma_sq: FloatArray = view(regularizer.log_sigma_sq)
+    return log_sigma_sq

@@ -1,0 +1,149 @@
+"""Hidden layers and the two heads of a plain policy: forward, and backward into its gradient.
+
+Shapes: R rows; G groups (policy and critic, or both as one); F features; O outputs of the action
+head, V values.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+from torch import Tensor
+
+from entrain.algorithms.fast.activations import ACTIVATION_FUNCTIONS
+from entrain.algorithms.fast.arrays import FloatArray, view
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.layers import HiddenLayers
+from entrain.policy.trunk import Trunk
+
+HIDDEN = "backbone.trunk.hidden_layers.layers"
+"""Of the names of the hidden layers' weights."""
+
+
+class PlainNetwork:
+    """Views of a policy's weights and of their gradient; owned by what learns.
+
+    A forward is followed by at most one backward, which uses up what the forward kept.
+    """
+
+    def __init__(
+        self, policy: ActorCritic, weights: Mapping[str, Tensor], gradient: Mapping[str, Tensor]
+    ) -> None:
+        """Take views.
+
+        Args:
+            policy: a plain one.
+            weights: {name of a parameter: its memory}.
+            gradient: {name of a parameter: where its gradient goes}.
+        """
+        trunk = cast("Trunk", policy.backbone.trunk)
+        layers = cast("HiddenLayers", trunk.hidden_layers)
+        self._activation = ACTIVATION_FUNCTIONS[layers.activation]
+        self._groups = layers.groups
+        self._hidden = [
+            _Layer(weights, gradient, f"{HIDDEN}.{index}") for index in range(len(layers.layers))
+        ]
+        self._action = _Layer(weights, gradient, "action_head")
+        self._value = _Layer(weights, gradient, "value_head")
+        self._inputs: list[FloatArray] = []
+        self._kept: list[FloatArray] = []
+
+    def forward(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """[R, F] normalised observations to [R, O] and [R, V] normalised values."""
+        hidden = features[np.newaxis]
+        self._inputs, self._kept = [hidden], []
+        for layer in self._hidden:
+            x = np.matmul(hidden, layer.weight)
+            x += layer.bias
+            hidden, kept = self._activation.forward(x)
+            self._inputs.append(hidden)
+            self._kept.append(kept)
+        outputs = hidden[0] @ self._action.weight.T
+        outputs += self._action.bias
+        value = hidden[-1] @ self._value.weight.T
+        value += self._value.bias
+        return outputs, value
+
+    def backward(self, outputs: FloatArray, value: FloatArray, *, adds: bool) -> None:
+        """Add to the gradient of every weight, or replace it.
+
+        Args:
+            outputs: [R, O] gradient of the loss with respect to the action head's outputs.
+            value: [R, V] with respect to the normalised values.
+            adds: whether to what is there already.
+        """
+        last = self._inputs[-1]
+        _into_head(self._action, outputs, last[0], adds=adds)
+        _into_head(self._value, value, last[-1], adds=adds)
+        if not self._hidden:
+            return
+        gradient = self._of_features(outputs, value)
+        ones = np.ones((1, len(outputs)), gradient.dtype)
+        for index in range(len(self._hidden) - 1, -1, -1):
+            layer, before = self._hidden[index], self._inputs[index]
+            gradient = self._activation.backward(
+                gradient, self._inputs[index + 1], self._kept[index]
+            )
+            # A sum over rows, which a product with ones is quicker at.
+            _multiply(ones, gradient, layer.bias_gradient, adds=adds)
+            _multiply(before.transpose(0, 2, 1), gradient, layer.weight_gradient, adds=adds)
+            if index:
+                gradient = np.matmul(gradient, layer.weight.transpose(0, 2, 1))
+
+    def _of_features(self, outputs: FloatArray, value: FloatArray) -> FloatArray:
+        """[G, R, F] gradient with respect to what the heads read."""
+        policy, critic = self._action.weight, self._value.weight
+        gradient = np.empty((self._groups, len(outputs), policy.shape[1]), policy.dtype)
+        np.matmul(outputs, policy, out=gradient[0])
+        if self._groups == 1:
+            gradient[0] += value @ critic
+        else:
+            np.matmul(value, critic, out=gradient[1])
+        return gradient
+
+    @property
+    def has_hidden_layers(self) -> bool:
+        """Whether what the heads read depends on weights."""
+        return bool(self._hidden)
+
+    def of_policy(self, outputs: FloatArray) -> FloatArray:
+        """[R, F] gradient with respect to what the action head reads, from [R, O]."""
+        gradient: FloatArray = outputs @ self._action.weight
+        return gradient
+
+    def of_critic(self, value: FloatArray) -> FloatArray:
+        """[R, F] gradient with respect to what the value head reads, from [R, V]."""
+        gradient: FloatArray = value @ self._value.weight
+        return gradient
+
+
+class _Layer:
+    """Weight and bias of a linear layer, and their gradients."""
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], gradient: Mapping[str, Tensor], name: str
+    ) -> None:
+        self.weight: FloatArray = view(weights[f"{name}.weight"])
+        self.bias: FloatArray = view(weights[f"{name}.bias"])
+        self.weight_gradient: FloatArray = view(gradient[f"{name}.weight"])
+        self.bias_gradient: FloatArray = view(gradient[f"{name}.bias"])
+
+
+def _into_head(layer: _Layer, outputs: FloatArray, features: FloatArray, *, adds: bool) -> None:
+    """Of a head: [R, O] gradient of its outputs, [R, F] what it read."""
+    _multiply(outputs.T, features, layer.weight_gradient, adds=adds)
+    _put(layer.bias_gradient, outputs.sum(axis=0), adds=adds)
+
+
+def _multiply(left: FloatArray, right: FloatArray, out: FloatArray, *, adds: bool) -> None:
+    if adds:
+        out += np.matmul(left, right)
+    else:
+        np.matmul(left, right, out=out)
+
+
+def _put(out: FloatArray, gradient: FloatArray, *, adds: bool) -> None:
+    if adds:
+        out += gradient
+    else:
+        out[...] = gradient
