@@ -50,6 +50,7 @@ def test_metrics_have_their_standard_names_and_are_finite() -> None:
         "policy/sigma/0",
         "policy/entropy/0",
         "value/explained_variance",
+        "value/mean",
         "value/gradient_share",
         "update/epochs",
         "update/minibatches",
