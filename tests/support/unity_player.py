@@ -17,8 +17,10 @@ import grpc
 import numpy as np
 
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.unity.service import METHOD
+from entrain_envs.unity.side_channels import write_statistic
 from support.unity_game import Exchange, Style, UnityGame
 
 
@@ -97,6 +99,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--exchanges", type=int, default=None)
     parser.add_argument("--package-version", default="3.0.0")
     parser.add_argument("--told", type=Path, help="where to write what the trainer told it")
+    parser.add_argument("--score", type=float, help="a statistic to report once")
     parser.add_argument("--timings", type=Path, help="where to write what took how long")
     arguments = parser.parse_args(words)
     if arguments.mlagents_port is None:
@@ -106,6 +109,8 @@ def main(words: Sequence[str]) -> int:
     game = UnityGame(
         balls, timed, style=Style(package_version=arguments.package_version, one_sensor=True)
     )
+    if arguments.score is not None:
+        game.statistics = write_statistic(Statistic("Score", arguments.score, "mean"))
     lines = [f"started with {list(words)}"]
     try:
         ledger = game.play(exchanges=arguments.exchanges)

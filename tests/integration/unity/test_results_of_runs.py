@@ -49,7 +49,8 @@ environment_parameters:
         completion_criteria: {{behavior: 3DBall, measure: progress, threshold: 0.3}}
       - {{name: high, value: 2.0}}
 checkpoint_settings: {{run_id: balls, results_dir: {results}}}
-env_settings: {{env_path: {build}, base_port: {port}, env_args: [--balls, "12"], seed: 4}}
+env_settings:
+  {{env_path: {build}, base_port: {port}, seed: 4, env_args: [--balls, "12", --score, "2.5"]}}
 """
 
 
@@ -162,6 +163,7 @@ def _check_tags(results: Path) -> None:
         "Policy/Extrinsic Reward",
         "Policy/Extrinsic Value Estimate",
         "Policy/Learning Rate",
+        "Score",
     }
     assert tags["histograms"] == ["Environment/Cumulative Reward_hist"]
     reward = events.Scalars("Environment/Cumulative Reward")
@@ -171,6 +173,8 @@ def _check_tags(results: Path) -> None:
     assert [each.value for each in extrinsic] == pytest.approx(halves)
     lessons = events.Scalars("Environment/Lesson Number/gravity")
     assert [each.value for each in lessons] == [0.0, 1.0, 1.0, 1.0]
+    # A game's own numbers come with the update that follows them.
+    assert [(each.step, each.value) for each in events.Scalars("Score")] == [(400, 2.5)]
     # The first update is after 240 steps, the last before a summary after 720.
     assert [each.step for each in events.Scalars("Policy/Beta")] == [400, 600, 800]
     text = events.Tensors("Hyperparameters/text_summary")[0].tensor_proto.string_val[0]

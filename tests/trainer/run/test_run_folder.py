@@ -170,5 +170,18 @@ def test_what_is_not_there_is_not_shown(tmp_path: Path) -> None:
     assert len(folder.describe()) == 2
 
 
+def test_logs_of_simulators_may_lie_elsewhere_and_are_cleared_there(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "walk")
+    folder.keep_logs_in("run_logs")
+    (tmp_path / "walk" / "run_logs").mkdir()
+    (tmp_path / "walk" / "run_logs" / "Player-0.log").write_text("hello")
+    (tmp_path / "walk" / "walker.onnx").write_text("a model")
+    shown = [line.split() for line in folder.describe()[1:]]
+    assert shown[0] == ["walker.onnx", "the", "model", "to", "put", "into", "the", "game"]
+    assert shown[1][0] == "run_logs/"
+    folder.clear()
+    assert not (tmp_path / "walk" / "run_logs").exists()
+
+
 def test_its_text_is_its_path(tmp_path: Path) -> None:
     assert repr(RunFolder(tmp_path)) == f"<RunFolder {tmp_path}>"

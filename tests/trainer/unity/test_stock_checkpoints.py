@@ -382,6 +382,16 @@ def test_what_is_written_is_read_as_the_same_policy(case: str, tmp_path: Path) -
         )
     save_stock_checkpoint(first, adam.state(), tmp_path / "written.pt", steps=55)
     checkpoint = load_stock_checkpoint(tmp_path / "written.pt")
+    said = [checkpoint.policy[name].tolist() for name in CONSTANTS]
+    assert (
+        said
+        == {
+            "continuous": [[3.0], [1.0], [2.0], [[]], [2.0], [0.0]],
+            "discrete": [[3.0], [0.0], [0.0], [[3.0, 2.0]], [5.0], [0.0]],
+            "hybrid with shared layers": [[3.0], [0.0], [2.0], [[3.0]], [5.0], [0.0]],
+            "lstm": [[3.0], [1.0], [2.0], [[]], [2.0], [2.0 * MEMORY]],
+        }[case]
+    )
     assert (checkpoint.steps, checkpoint.moments.num_steps, checkpoint.others) == (55, 2, ())
     apply_stock_checkpoint(checkpoint, second)
     for (name, one), other in zip(first.named_parameters(), second.parameters(), strict=True):

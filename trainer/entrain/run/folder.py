@@ -157,6 +157,7 @@ class RunFolder:
     def describe(self) -> tuple[str, ...]:
         """Returns lines for people: the folder, then each file in it with what it is for."""
         parts = [
+            *((path, "the model to put into the game") for path in _sorted(self.path, "*.onnx")),
             (self.report, "open it in a browser: curves, outcome, configuration"),
             (self.plots, _files("picture", self.plots, "*.png")),
             (self.metrics, "one row per update; entrain metrics explains the columns"),
