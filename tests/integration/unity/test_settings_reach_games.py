@@ -156,6 +156,10 @@ def test_an_evaluation_launches_the_build_at_a_free_port_in_the_lesson_that_was_
     assert is_reset
     assert engine_of(bytes.fromhex(stream))[2] == (2.0,)
     assert contents(write_parameter("size", 3.0)) < parameters_of(bytes.fromhex(stream))
+    # Logs of the run's own game are left alone.
+    logs = [path.relative_to(learned) for path in learned.rglob("Player-0*.log")]
+    assert len(logs) == 2
+    assert Path("ppo/evaluation/simulators/Player-0.log") in logs
 
 
 def test_a_play_is_in_real_time_and_in_a_window(

@@ -112,6 +112,7 @@ def evaluate(
     if table is not None and not table.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {table}: {table.parent} is no folder; make it first")
     config = config_to_act(folder.config, overrides, address=address)
+    folder.keep_logs_of_evaluation()
     restored = _load_newest(folder, config, purpose="evaluating")
     policies = load_policies(config, restored)
     prepare_process(threads=config.threads)

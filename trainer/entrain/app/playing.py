@@ -71,6 +71,7 @@ def play(
     of_games = address if look.launch is None else None
     config = config_to_act(folder.config, overrides, address=of_games, is_watched=True)
     config = _to_look_at(config, look.launch, address)
+    folder.keep_logs_of_evaluation()
     recordings = _recordings(folder, config, options, look)
     store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
     restored = store.load_newest()

@@ -85,6 +85,10 @@ class RunFolder:
         """Let the output of launched simulators go to the folder NAME in this one."""
         self.simulators = self.path / name
 
+    def keep_logs_of_evaluation(self) -> None:
+        """Let it go where evaluations write: the run itself may still be training."""
+        self.simulators = self.evaluation_episodes.parent / "simulators"
+
     def make_parts(self) -> None:
         """Make what is missing of this folder and those in it."""
         for part in (self.checkpoints, self.policies, self.tensorboard):
