@@ -98,13 +98,33 @@ def test_steps_and_moments_reach_collector_and_algorithm() -> None:
 
 def test_progress_needs_all_to_fit_and_is_none_of_a_run_of_entrain(tmp_path: Path) -> None:
     wider: dict[str, Any] = {"network": {"activation": "silu", "hidden_sizes": (9, 9)}}
-    with pytest.raises(ConfigError, match=r"needs \[9, 8\].*network\.hidden_sizes: \[8, 8\]"):
+    with pytest.raises(ConfigError, match=r"needs \[9, 8\].*8 more.*hidden_sizes: \[8, 8\]"):
         begin(policy(initial_weights=str(STOCK), initial_progress=True, **wider), is_named=True)
     run = saved_run(tmp_path / "run", policy())
     with pytest.raises(ConfigError, match="a run of entrain; to go on with it, resume it"):
         begin(policy(initial_weights=str(run), initial_progress=True), is_named=True)
     with pytest.raises(ValueError, match="initial_weights is not given"):
         PolicyConfig(initial_progress=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("observation_encoder.processors.0.conv_layers.0.weight", "sees images or entities"),
+        ("observation_encoder.rsa.fc_q.weight", "sees images or entities"),
+        ("_body_endoder.layers.2.hypernet.0.weight", "goals act by a hypernetwork"),
+    ],
+)
+def test_a_checkpoint_with_layers_that_are_none_of_ours_is_refused_before_the_run(
+    tmp_path: Path, layer: str, words: str
+) -> None:
+    content = torch.load(STOCK / "3DBall" / "checkpoint.pt", weights_only=True)
+    content["Policy"][f"network_body.{layer}"] = torch.zeros(2, 2)
+    torch.save(content, tmp_path / "a.pt")
+    options = policy(initial_weights=str(tmp_path / "a.pt")).config
+    config = load_config(None, []).model_copy(update={"policies": {"3DBall": options}})
+    with pytest.raises(ConfigError, match=rf"a\.pt: .*{words}"):
+        require_initial_weights(config, begun=frozenset())
 
 
 def test_what_a_checkpoint_holds_already_needs_no_file(tmp_path: Path) -> None:

@@ -25,7 +25,11 @@ from entrain.unity.models.stock_checkpoint import (
     load_stock_checkpoint,
     stock_file_in,
 )
-from entrain.unity.models.warm_start import apply_stock_checkpoint, optimizer_state
+from entrain.unity.models.warm_start import (
+    apply_stock_checkpoint,
+    checkpoint_misfit,
+    optimizer_state,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +164,15 @@ def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorCritic |
             "which the trainer was started"
         )
     try:
-        return load_stock_checkpoint(file)
+        checkpoint = load_stock_checkpoint(file)
     except CheckpointError as error:
         raise ConfigError(f"{OPTION} of '{behaviour}' cannot be used: {error}") from error
+    if misfit := checkpoint_misfit(checkpoint):
+        raise ConfigError(
+            f"{OPTION} of '{behaviour}' cannot be used: {file}: {misfit}; leave the option out to "
+            "begin with weights of chance"
+        )
+    return checkpoint
 
 
 def is_run(path: Path) -> bool:

@@ -32,7 +32,7 @@ def statistics_misfit(theirs: Mapping[str, Tensor], policy: ActorCritic) -> str:
         theirs: tensors of an actor, with its statistics if it keeps any.
         policy: may keep some.
     """
-    has_any = any(name.startswith(f"{PROCESSORS}.") for name in theirs)
+    has_any = any(name.startswith(PROCESSORS) and ".normalizer." in name for name in theirs)
     keeps_any = policy.config.normalize_observations and policy.normalizer.feature_size > 0
     if has_any != keeps_any:
         trained, remedy = ("with", "true") if has_any else ("without", "false")

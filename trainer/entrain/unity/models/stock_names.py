@@ -18,7 +18,8 @@ CONSTANTS: Final = (
 )
 """Parameters of an actor that no gradient reaches; they come before all others."""
 
-PROCESSORS = "network_body.observation_encoder.processors"
+ENCODER = "network_body.observation_encoder"
+PROCESSORS = f"{ENCODER}.processors"
 """One for each sensor, by its number."""
 
 ALIASES = "network_body.processors"
@@ -28,6 +29,7 @@ STATISTICS: Final = ("normalization_steps", "running_mean", "running_variance")
 """Of a sensor; they are no parameters."""
 
 BODY = "network_body._body_endoder.seq_layers"
+CONDITIONED_BODY = "network_body._body_endoder.layers"
 LSTM = "network_body.lstm.lstm"
 GAUSSIAN = "action_model._continuous_distribution"
 BRANCHES = "action_model._discrete_distribution.branches"

@@ -25,10 +25,18 @@ from entrain.state import State
 from entrain.unity.models.correspondence import Link, links_of
 from entrain.unity.models.observation_statistics import set_statistics, statistics_misfit
 from entrain.unity.models.stock_checkpoint import StockCheckpoint
-from entrain.unity.models.stock_names import BODY, CRITIC, EXTRINSIC, LSTM, VALUES
+from entrain.unity.models.stock_names import (
+    BODY,
+    CONDITIONED_BODY,
+    CRITIC,
+    ENCODER,
+    EXTRINSIC,
+    LSTM,
+    VALUES,
+)
 
-_SHOWN = 8
-"""Of the tensors that a message names."""
+_SHOWN, _SHOWN_OF_MANY = 8, 2
+"""Of the tensors that are named: in a line each, and all in one message."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,9 @@ def apply_stock_checkpoint(
     _require_same_kind(checkpoint, policy)
     fitting = _fitting(checkpoint, policy)
     if not fitting.links or (fitting.misfits and not partly):
-        shown = "; ".join(fitting.misfits[:_SHOWN])
-        raise CheckpointError(f"{checkpoint.path}: {shown}; {_options_that_fit(checkpoint)}")
+        shown, more = fitting.misfits[:_SHOWN_OF_MANY], len(fitting.misfits) - _SHOWN_OF_MANY
+        words = "; ".join([*shown, *([f"{more} more tensors do not fit"] if more > 0 else [])])
+        raise CheckpointError(f"{checkpoint.path}: {words}; {_options_that_fit(checkpoint)}")
     parameters = dict(policy.named_parameters())
     with torch.no_grad():
         for link in fitting.links:
@@ -119,6 +128,19 @@ def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None
         raise CheckpointError(
             f"{path} does not fit this policy's memory; {_options_that_fit(checkpoint)}"
         )
+
+
+def checkpoint_misfit(checkpoint: StockCheckpoint) -> str:
+    """What of a checkpoint no policy of ours computes; "" if there is nothing such."""
+    for name in checkpoint.policy:
+        if name.startswith(f"{ENCODER}.") and ".normalizer." not in name:
+            return "it is of a policy that sees images or entities; only those of vectors are read"
+        if name.startswith(f"{CONDITIONED_BODY}."):
+            return (
+                "it is of a policy whose goals act by a hypernetwork; only goal_conditioning_type "
+                "none can be read"
+            )
+    return ""
 
 
 def network_misfit(policy: ActorCritic) -> str:
@@ -186,17 +208,18 @@ def _options_that_fit(checkpoint: StockCheckpoint) -> str:
     sizes: list[int] = []
     while (name := f"{BODY}.{2 * len(sizes)}.weight") in checkpoint.policy:
         sizes.append(next(iter(checkpoint.policy[name].shape), 0))
+    shared = str(checkpoint.is_shared).lower()
     words = [
         "network.activation: silu",
-        f"network.hidden_sizes: {sizes}",
-        f"network.shared: {str(checkpoint.is_shared).lower()}",
+        f"network.hidden_sizes: {sizes} (hidden_units: {sizes[0] if sizes else 0}, num_layers: "
+        f"{len(sizes)})",
+        f"network.shared: {shared} (shared_critic: {shared})",
     ]
     recurrent = checkpoint.policy.get(f"{LSTM}.weight_hh_l0")
-    kind = (
-        "none"
-        if recurrent is None or not recurrent.dim()
-        else f"{{kind: lstm, size: {recurrent.shape[-1]}}}"
-    )
+    kind = "none"
+    if recurrent is not None and recurrent.dim():
+        size = recurrent.shape[-1]
+        kind = f"{{kind: lstm, size: {size}}} (memory_size: {2 * size})"
     return f"it needs {', '.join([*words, f'network.memory: {kind}'])}, and the same observations"
 
 
