@@ -8,7 +8,8 @@ import asyncio
 import csv
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from entrain.algorithms.ppo import PPO
 from entrain.app.training import TrainingRun
 from entrain.experience import Rollout
 from entrain.run.folder import RunFolder
+from entrain_envs.client import TrainerClient
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.unity.bridge import BridgedGame, GameSettings
 from live_run import config_from, train
 from support.ports import free_port
+from support.unity_game import Exchange
 from support.unity_player import dialled
 from support.unity_scene import (
     CODE,
@@ -37,7 +42,7 @@ from support.unity_scene import (
 )
 
 CONFIG = """
-unity: {{port: {port}}}
+{front}
 policies:
   "*":
     total_steps: 1000000
@@ -64,7 +69,7 @@ class Play:
     casts: tuple[Cast, ...]
     version: str = "3.0.0"
     memory: str = "none"
-    ticks: int = 32
+    ticks: int = 25
 
 
 RUNNER = Cast("Vectors?team=0", continuous=2, sensors=(entities, goal, vector))
@@ -123,19 +128,50 @@ PLAYS = {
             # They are switched off, and come back under new ids: later, or in the same message.
             named("Renewed", RUNNER, count=3, pause=2),
             named("Renewed", RUNNER, team=1, pause=0),
-            named("Late", CHOOSER, begins=9),
-            named("Later", RUNNER, team=3, begins=20),
+            named("Late", CHOOSER, begins=5),
+            named("Later", RUNNER, team=3, begins=12),
         )
     ),
 }
 
 
-async def played(play: Play, folder: Path) -> tuple[UnityScene, TrainingRun]:
-    """A run of that game, which leaves at its end; then the run is stopped."""
+@contextmanager
+def direct(folder: Path) -> Iterator[tuple[str, Exchange]]:
+    """The trainer's own port for games: its options, and the way there."""
     port = free_port()
-    text = CONFIG.format(port=port, memory=play.memory, rollout_steps=ROLLOUT_STEPS)
-    config = config_from(text, folder)
     exchange, hang_up = dialled(port)
+    try:
+        yield f"unity: {{port: {port}}}", exchange
+    finally:
+        hang_up()
+
+
+@contextmanager
+def through_a_bridge(folder: Path) -> Iterator[tuple[str, Exchange]]:
+    """To a trainer that knows no games of ML-Agents, through a bridge."""
+    address = f"unix:{folder}/s"
+
+    def client(behaviours: Sequence[BehaviourSpec]) -> TrainerClient:
+        return TrainerClient(address, behaviours, simulator="game-0")
+
+    bridge = BridgedGame(client, GameSettings(seed=3), name="game-0")
+    yield f'server: {{address: "{address}"}}', lambda request: bridge.answer(request, "player")
+
+
+Way = Callable[[Path], AbstractContextManager[tuple[str, Exchange]]]
+
+
+async def played(play: Play, folder: Path, way: Way) -> tuple[UnityScene, TrainingRun]:
+    """A run of that game, which leaves at its end; then the run is stopped."""
+    with way(folder) as (front, exchange):
+        return await played_on(play, folder, front, exchange)
+
+
+async def played_on(
+    play: Play, folder: Path, front: str, exchange: Exchange
+) -> tuple[UnityScene, TrainingRun]:
+    text = CONFIG.format(front=front, memory=play.memory, rollout_steps=ROLLOUT_STEPS)
+    config = config_from(text, folder)
     scene = UnityScene(play.casts, exchange, package_version=play.version)
     is_over = threading.Event()
 
@@ -143,7 +179,6 @@ async def played(play: Play, folder: Path) -> tuple[UnityScene, TrainingRun]:
         try:
             scene.play(play.ticks)
         finally:
-            hang_up()
             is_over.set()
 
     playing = asyncio.create_task(asyncio.to_thread(run_the_scene))
@@ -169,12 +204,19 @@ def rollouts(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, list[Rollout]]:
     return learned
 
 
-@pytest.mark.parametrize("name", PLAYS)
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        *((name, direct) for name in PLAYS),
+        ("images, channels first", through_a_bridge),
+        ("agents", through_a_bridge),
+    ],
+)
 async def test_every_step_is_counted_once_and_each_row_agrees_with_itself(
-    name: str, tmp_path: Path, rollouts: Mapping[str, list[Rollout]]
+    name: str, way: Way, tmp_path: Path, rollouts: Mapping[str, list[Rollout]]
 ) -> None:
     play = PLAYS[name]
-    scene, run = await played(play, tmp_path)
+    scene, run = await played(play, tmp_path, way)
     policies = run.summary("stopped").policies
     assert set(policies) == set(scene.tallies)
     for behaviour, tally in scene.tallies.items():
