@@ -218,6 +218,23 @@ def test_a_resumed_run_goes_on_with_summaries_and_checkpoints(tmp_path: Path) ->
     assert [it["steps"] for it in status_of(tmp_path)["Ball"]["checkpoints"]] == [25, 50]
 
 
+@pytest.mark.parametrize("is_of_mlagents", [True, False])
+def test_what_mlagents_learn_trained_after_us_is_told_of_before_it_is_overwritten(
+    is_of_mlagents: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run" / "run_logs" / "training_status.json"
+    path.parent.mkdir(parents=True)
+    about = {"mlagents_version": "1.1.0"} | ({} if is_of_mlagents else {"entrain_version": "0"})
+    entry = {"steps": 5019, "file_path": "results/run/Ball/Ball-5019.onnx"}
+    path.write_text(json.dumps({"Ball": {"checkpoints": [entry]}, "metadata": about}))
+    recorder = recorder_in(tmp_path, clears=False, waits=True)
+    Played(recorder)
+    recorder.resume_at({"Ball": 4008})
+    recorder.close()
+    told = "mlagents-learn has trained it here to 5,019 steps, and entrain goes on from its own"
+    assert (told in caplog.text) == is_of_mlagents
+
+
 def test_a_run_that_begins_anew_removes_what_was_there_of_its_behaviours(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "Ball"
     folder.mkdir(parents=True)

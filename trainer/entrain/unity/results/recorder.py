@@ -51,6 +51,8 @@ class Outputs:
             wall_clock: seconds since 1970.
         """
         self.tree = tree
+        self.status = status
+        """As an earlier sitting left it; the thread of the checkpoints changes it."""
         self.checkpoints = Checkpoints(tree, writer, status, clock=wall_clock)
         self.events = EventFiles(tree.folder)
         self._clock, self.wall_clock = clock, wall_clock
@@ -238,7 +240,23 @@ class ResultsRecorder:
         self._outputs.events.resume_at(env_steps)
         for name, recorder in self._by_name.items():
             recorder.resume_at(env_steps.get(name, 0))
+            self._warn_of_mlagents(name, env_steps.get(name, 0))
         self._begin(list(self._by_name.values()))
+
+    def _warn_of_mlagents(self, behaviour: str, env_steps: int) -> None:
+        """Say that what mlagents-learn trained in this folder, after us, is not gone on from."""
+        status = self._outputs.status
+        theirs = status.newest_steps(behaviour)
+        if status.is_of_mlagents and theirs > env_steps:
+            logger.warning(
+                "policy '%s': mlagents-learn has trained it here to %s steps, and entrain goes on "
+                "from its own checkpoint, at %s; to take theirs, stop this, remove %s and give the "
+                "command again",
+                behaviour,
+                f"{theirs:,}",
+                f"{env_steps:,}",
+                self._outputs.tree.path / "checkpoints",
+            )
 
     def _begin(self, recorders: Sequence[BehaviourRecorder]) -> None:
         tree, self._has_begun = self._outputs.tree, True

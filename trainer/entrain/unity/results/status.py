@@ -27,6 +27,8 @@ class TrainingStatus:
             "entrain_version": entrain_version,
         }
         self._parts: dict[str, dict[str, Any]] = {}
+        self.is_of_mlagents = False
+        """Whether mlagents-learn wrote the file that was loaded."""
 
     def load(self, path: Path) -> None:
         """Go on with what an earlier sitting wrote; if that cannot be read, begin anew."""
@@ -39,12 +41,19 @@ class TrainingStatus:
             return
         except (OSError, ValueError, TypeError, RecursionError) as error:
             logger.warning("%s cannot be read (%s); it is written anew", path, error)
-        self._parts.pop("metadata", None)
+        about = self._parts.pop("metadata", None)
+        self.is_of_mlagents = about is not None and "entrain_version" not in about
 
     @property
     def behaviours(self) -> tuple[str, ...]:
         """Those that have checkpoints."""
         return tuple(name for name, part in self._parts.items() if "checkpoints" in part)
+
+    def newest_steps(self, behaviour: str) -> int:
+        """Steps of the newest checkpoint of `behaviour`; 0 if there is none."""
+        entries = _entries(self._parts.get(behaviour, {}).get("checkpoints"))
+        found = [it["steps"] for it in entries if type(it.get("steps")) is int]
+        return max(found, default=0)
 
     def add_checkpoint(
         self, behaviour: str, checkpoint: Mapping[str, Any], *, keep: int
