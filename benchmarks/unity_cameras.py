@@ -88,12 +88,16 @@ class Served:
     count: int
     seconds: float
     parts: Mapping[str, float]
-    """Seconds of the server's time, warm-up included."""
+    """Seconds of the server's time, and of its processor time under `processor`."""
 
     @property
     def rate(self) -> float:
         """Exchanges a second."""
         return self.count / self.seconds
+
+    def each_ms(self, part: str) -> float:
+        """Milliseconds of one exchange."""
+        return 1e3 * self.parts[part] / self.count
 
 
 def main() -> None:
@@ -114,8 +118,8 @@ def main() -> None:
 
 def compare(seconds: float, rounds: int) -> None:
     """Print the trainer without learning beside the bare handler, and where its time goes."""
-    print("| image | MB | bare/s | MB/s | serving/s | MB/s | agent steps/s | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| image | MB | bare/s | MB/s | serving/s | MB/s | agent steps/s | ratio | processor |")
+    print("|---|---|---|---|---|---|---|---|---|")
     splits = []
     for form in FORMS:
         messages = form.messages()
@@ -129,7 +133,7 @@ def compare(seconds: float, rounds: int) -> None:
         )
         print(
             f"| {form} | {mb:.2f} | {bare:,.0f} | {mb * bare:,.0f} | {ours:,.0f} | "
-            f"{mb * ours:,.0f} | {AGENTS * ours:,.0f} | {ours / bare:.2f} |",
+            f"{mb * ours:,.0f} | {AGENTS * ours:,.0f} | {ours / bare:.2f} | {processor(played)} |",
             flush=True,
         )
         splits.append(f"| {form} | {split(played['serving'])} |")
@@ -138,12 +142,20 @@ def compare(seconds: float, rounds: int) -> None:
     print("\n".join(splits))
 
 
+def processor(played: Mapping[str, Sequence[Served]]) -> str:
+    """Processor time of one exchange with each server, which other programs hardly change."""
+    bare, serving = (
+        statistics.median(each.each_ms("processor") for each in rounds)
+        for rounds in played.values()
+    )
+    return f"{bare:.1f} ms, {serving:.1f} ms"
+
+
 def split(rounds: Sequence[Served]) -> str:
     """Milliseconds of an exchange, by what the server did."""
     middle = sorted(rounds, key=lambda each: each.rate)[len(rounds) // 2]
     exchange = 1e3 / middle.rate
-    count = middle.count + WARM_UP + 1
-    parts = [1e3 * middle.parts[name] / count for name in ("decode", "act", "record", "encode")]
+    parts = [middle.each_ms(name) for name in ("decode", "act", "record", "encode")]
     return " | ".join(f"{each:.2f}" for each in (exchange, *parts, exchange - sum(parts)))
 
 
@@ -156,6 +168,10 @@ def served(kind: str, messages: tuple[bytes, bytes], seconds: float) -> Served:
     try:
         with dialled(int(process.stdout.readline())) as exchange:
             begin(exchange, messages[0])
+            for _ in range(WARM_UP):
+                exchange(messages[1])
+            process.stdin.write("count\n")
+            process.stdin.flush()
             times = timed(exchange, messages[1], seconds)
             process.stdin.close()
             return Served(len(times), sum(times), json.loads(process.stdout.readline()))
@@ -183,9 +199,7 @@ def begin(exchange: Exchange, first: bytes) -> None:
 
 
 def timed(exchange: Exchange, message: bytes, seconds: float) -> list[float]:
-    """Seconds of each exchange, after a warm-up."""
-    for _ in range(WARM_UP):
-        exchange(message)
+    """Seconds of each exchange."""
     times = []
     before = time.perf_counter()
     end = before + seconds
@@ -213,8 +227,10 @@ async def serve_bare() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    began_s = time.process_time()
     await asyncio.to_thread(sys.stdin.read)
-    print("{}", flush=True)
+    print(json.dumps({"processor": time.process_time() - began_s}), flush=True)
 
 
 async def serve_policy() -> None:
@@ -241,11 +257,9 @@ async def serve_policy() -> None:
     config = ServerConfig(address="localhost:0")
     policy = PolicyConfig.model_validate({"network": yaml.safe_load(NETWORK)})
     loops: list[PolicyLoop[Any]] = []
-    made_s: list[float] = []
 
     def serve_all(new: Sequence[Behaviour]) -> None:
         for behaviour in new:
-            made_s.append(time.perf_counter())
             actor = make_actor(ActorCritic(behaviour.spec, policy, seed=1), seed=1)
             loops.append(PolicyLoop(actor, EpisodeCollector(EpisodeLog()), NothingToLearn()))
             serving.append(asyncio.create_task(loops[-1].run(behaviour.batcher)))
@@ -261,21 +275,20 @@ async def serve_policy() -> None:
     front = UnityFront(participants, UnityConfig(port=0), seed=1)
     await front.start()
     print(front.ports[0].port, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    watch, before = loops[0].stopwatch, replace(participants.timings)
+    watch.metrics(0)
+    began_s, processor_s = time.perf_counter(), time.process_time()
     await asyncio.to_thread(sys.stdin.read)
-    watch, timings = loops[0].stopwatch, participants.timings
-    seconds = time.perf_counter() - made_s[0]
-    shares = watch.metrics(0)
-    print(
-        json.dumps(
-            {
-                "decode": timings.decode,
-                "encode": timings.encode,
-                "act": seconds * (shares["time/observe"] + shares["time/act"]),
-                "record": seconds * shares["time/record"],
-            }
-        ),
-        flush=True,
-    )
+    seconds, shares = time.perf_counter() - began_s, watch.metrics(0)
+    parts = {
+        "processor": time.process_time() - processor_s,
+        "decode": participants.timings.decode - before.decode,
+        "encode": participants.timings.encode - before.encode,
+        "act": seconds * (shares["time/observe"] + shares["time/act"]),
+        "record": seconds * shares["time/record"],
+    }
+    print(json.dumps(parts), flush=True)
 
 
 def learn(steps: int) -> None:

@@ -78,8 +78,8 @@ async def test_whatever_strangers_send_is_answered_or_refused_in_words(
 def test_noise_is_read_or_refused_in_little_memory() -> None:
     for seed in range(3):
         limits: dict[str, Any] = {"seconds": 200.0, "memory_mib": 700}
-        told = attack(read_noise, "", games=10_000, seed=seed, **limits)
-        assert min(told["read"], told["refused"]) > 5_000, told
+        told = attack(read_noise, "", games=4_000, seed=seed, **limits)
+        assert min(told["read"], told["refused"]) > 2_000, told
 
 
 @pytest.mark.hostile
