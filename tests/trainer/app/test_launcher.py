@@ -338,7 +338,7 @@ async def test_a_game_that_was_closed_is_started_again_within_its_quota(
     await launcher.stop()
     assert (tmp_path / "lives").read_text() == "life 7\n" * 3
     assert launcher.last_words == ". game-0 ended with exit code 0; its last words: closed by hand"
-    assert f"restarts 2; -1: no limit); its last words in {own}: closed by hand" in caplog.text
+    assert f"restarts: 2; -1: no limit); its last words in {own}: closed by hand" in caplog.text
     assert (tmp_path / "Player-0-prev.log").read_text() == "closed by hand\n"
     assert launcher.logs == [own]
 

@@ -390,6 +390,7 @@ def test_what_is_written_is_read_as_the_same_policy(case: str, tmp_path: Path) -
             "discrete": [[3.0], [0.0], [0.0], [[3.0, 2.0]], [5.0], [0.0]],
             "hybrid with shared layers": [[3.0], [0.0], [2.0], [[3.0]], [5.0], [0.0]],
             "lstm": [[3.0], [1.0], [2.0], [[]], [2.0], [2.0 * MEMORY]],
+            "goal before a vector": [[3.0], [1.0], [2.0], [[]], [2.0], [0.0]],
         }[case]
     )
     assert (checkpoint.steps, checkpoint.moments.num_steps, checkpoint.others) == (55, 2, ())
