@@ -41,7 +41,12 @@ class Loop:
     """The limit: see the module."""
 
     def __init__(self) -> None:
-        shapes: list[tuple[int, ...]] = [(2, SEEN, UNITS), (2, 1, UNITS), (2, UNITS, UNITS), (2, 1, UNITS)]
+        shapes: list[tuple[int, ...]] = [
+            (2, SEEN, UNITS),
+            (2, 1, UNITS),
+            (2, UNITS, UNITS),
+            (2, 1, UNITS),
+        ]
         shapes += [(DIMENSIONS, UNITS), (DIMENSIONS,), (1, UNITS), (1,), (DIMENSIONS,)]
         sizes = [int(np.prod(shape)) for shape in shapes]
         generator = np.random.default_rng(0)

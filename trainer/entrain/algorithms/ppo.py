@@ -134,7 +134,7 @@ class PPO:
             policy, config, self._regularizer, is_soft=self._objective.is_soft, ranks=ranks
         )
         """Of a minibatch."""
-        self._gradient_steps = self._make_gradient_steps()
+        self._gradient_steps = _gradient_steps(self.loss, self._optimizer, ranks=ranks)
         self._guard = FiniteGuard(policy, config, ranks=ranks)
         self._version = 0
         self._num_mixed = 0
@@ -194,21 +194,6 @@ class PPO:
             metrics.EPOCHS.name: float(len(epochs)),
             metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),
         }
-
-    def _make_gradient_steps(self) -> GradientSteps:
-        is_by_hand = self._config.update == "auto" and is_plain(self._policy, self._regularizer)
-        name, by = shortened(self._policy.spec.name), "hand (numpy)" if is_by_hand else "torch"
-        logger.info("policy '%s' learns with gradients by %s", name, by)
-        if not is_by_hand:
-            return TorchSteps(self.loss, self._optimizer, ranks=self._ranks)
-        return PlainGradientSteps(
-            self._policy,
-            self._config,
-            self._regularizer,
-            self._optimizer,
-            is_soft=self._objective.is_soft,
-            ranks=self._ranks,
-        )
 
     def estimate(self, rollout: Rollout, *, entropy_coefficient: float) -> Estimate:
         """Estimate advantages and targets; the weights must still be those that acted.
@@ -344,6 +329,16 @@ class PPO:
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._temperature.load_state(state["temperature"])
         self._version = int(state["version"])
+
+
+def _gradient_steps(loss: PPOLoss, optimizer: Adam, *, ranks: Ranks) -> GradientSteps:
+    """By hand where that is quicker and wanted; the log says which."""
+    is_by_hand = loss.config.update == "auto" and is_plain(loss.policy, loss.regularizer)
+    name, by = shortened(loss.policy.spec.name), "hand (numpy)" if is_by_hand else "torch"
+    logger.info("policy '%s' learns with gradients by %s", name, by)
+    if is_by_hand:
+        return PlainGradientSteps(loss, optimizer, ranks=ranks)
+    return TorchSteps(loss, optimizer, ranks=ranks)
 
 
 def _objective(policy: ActorCritic, config: PPOConfig, *, discount: float) -> Objective:

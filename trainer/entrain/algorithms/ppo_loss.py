@@ -46,11 +46,11 @@ class PPOLoss:
         ranks: Ranks,
     ) -> None:
         """Take the parts of a `PPO`; `is_soft` is its objective's."""
-        self._policy = policy
-        self._config = config
+        self.policy = policy
+        self.config = config
         self._surrogate = make_surrogate(config)
-        self._regularizer = regularizer
-        self._is_soft = is_soft
+        self.regularizer = regularizer
+        self.is_soft = is_soft
         self._ranks = ranks
 
     def terms(self, minibatch: Minibatch, coefficients: Coefficients) -> LossTerms:
@@ -60,8 +60,8 @@ class PPOLoss:
         advantage, scale = self.scaled_advantage(minibatch)
         state = minibatch.initial_state
         if minibatch.has_burn_in:
-            state = run_burn_in(self._policy, minibatch)
-        output = self._policy(steps.observation, state, steps.reset)
+            state = run_burn_in(self.policy, minibatch)
+        output = self.policy(steps.observation, state, steps.reset)
         distribution = output.distribution.masked(steps.action_mask)
         log_ratio = self._surrogate.log_ratio(distribution, minibatch)
         regularization, entropy = self._regularization_and_entropy(
@@ -81,7 +81,7 @@ class PPOLoss:
 
     def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
         """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
-        loss = torch.add(terms.policy, terms.value, alpha=self._config.value_coefficient)
+        loss = torch.add(terms.policy, terms.value, alpha=self.config.value_coefficient)
         return masked_mean(self._regularized(loss, terms, coefficients), mask)
 
     def critic_share(
@@ -96,7 +96,7 @@ class PPOLoss:
         where the policy has none, as when all advantages are equal: nothing is taken from it.
         """
         of_policy = masked_mean(self._regularized(terms.policy, terms, coefficients), mask)
-        of_critic = masked_mean(terms.value, mask) * self._config.value_coefficient
+        of_critic = masked_mean(terms.value, mask) * self.config.value_coefficient
         squares = [
             _gradient(part, terms.features).double().square().sum()
             for part in (of_critic, of_policy)
@@ -114,17 +114,17 @@ class PPOLoss:
     def scaled_advantage(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """[L, M] as the loss takes it, and the [] scale by which the explicit term is divided."""
         advantage = minibatch.estimate.advantage
-        if self._config.advantage_normalization != "minibatch":
+        if self.config.advantage_normalization != "minibatch":
             return advantage, ONE
         advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
-        return advantage, scale if self._is_soft else ONE
+        return advantage, scale if self.is_soft else ONE
 
     def _value_error(self, value: Tensor, minibatch: Minibatch, *, clip_range: float) -> Tensor:
         """[L, M] of all value streams together, of normalised values."""
         return_ = minibatch.estimate.return_
         if clip_range == 0.0:
             return value_error(value, return_).sum(dim=-1)
-        normalizer, said = self._policy.value_head.normalizer, minibatch.steps.value
+        normalizer, said = self.policy.value_head.normalizer, minibatch.steps.value
         error = clipped_value_error(
             value, normalizer.normalized(said), return_, clip_range=clip_range
         )
@@ -141,12 +141,12 @@ class PPOLoss:
         Without weight both are the entropy; where it has no closed form, as it was sampled.
         """
         observation, action_mask = steps.observation, steps.action_mask
-        if is_weighted and isinstance(self._regularizer, Entropy):
-            regularization = self._regularizer(distribution, observation, action_mask)
+        if is_weighted and isinstance(self.regularizer, Entropy):
+            regularization = self.regularizer(distribution, observation, action_mask)
             return regularization, regularization.detach()
         with torch.no_grad():
-            is_squashed = self._policy.config.action.distribution == "squashed_gaussian"
+            is_squashed = self.policy.config.action.distribution == "squashed_gaussian"
             entropy = -steps.log_prob if is_squashed else distribution.entropy()
         if not is_weighted:
             return entropy, entropy
-        return self._regularizer(distribution, observation, action_mask), entropy
+        return self.regularizer(distribution, observation, action_mask), entropy

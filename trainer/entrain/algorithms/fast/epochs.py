@@ -20,8 +20,8 @@ from entrain.algorithms.fast.network import PlainNetwork
 from entrain.algorithms.fast.steps import PlainSteps, plain_steps
 from entrain.algorithms.minibatches import Minibatches, StepMinibatches
 from entrain.algorithms.optimizer import Adam
+from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import EpochLog
-from entrain.config.algorithm import PPOConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
@@ -50,23 +50,15 @@ def is_plain(policy: ActorCritic, regularizer: Regularizer) -> bool:
 class PlainGradientSteps:
     """Moves the weights of a policy that `is_plain`; see `GradientSteps`."""
 
-    def __init__(
-        self,
-        policy: ActorCritic,
-        config: PPOConfig,
-        regularizer: Regularizer,
-        optimizer: Adam,
-        *,
-        is_soft: bool,
-        ranks: Ranks,
-    ) -> None:
-        """Take the parts of a `PPO`; `is_soft` is its objective's."""
+    def __init__(self, loss: PPOLoss, optimizer: Adam, *, ranks: Ranks) -> None:
+        """Take the parts of a `PPO`."""
+        policy, config, regularizer = loss.policy, loss.config, loss.regularizer
         weights, gradient = optimizer.named_weights, optimizer.named_gradient
         is_squashed = policy.config.action.distribution == "squashed_gaussian"
         self._policy = policy
         self._regularizer = regularizer
         self._normalizes = config.advantage_normalization == "minibatch"
-        self._is_soft = is_soft
+        self._is_soft = loss.is_soft
         self._optimizer = optimizer
         self._ranks = ranks
         self._gradient = view(optimizer.gradient)
