@@ -22,7 +22,7 @@ from entrain_envs.unity.codec import (
     encode_initialization,
     encode_reset,
 )
-from entrain_envs.unity.errors import UnityMessageError
+from entrain_envs.unity.errors import UnityMessageError, one_line
 from entrain_envs.unity.images import check_pixels
 from entrain_envs.unity.messages import (
     API_VERSION,
@@ -130,7 +130,7 @@ class Conversation:
         """
         if message.status != STATUS_OK:
             self.state = State.OVER
-            return Left(message.text)
+            return Left(one_line(message.text))
         if message.initialization is not None:
             return self._greet(message.initialization)
         if self.state is State.PLAYING:

@@ -2,9 +2,27 @@
 
 from entrain_envs.errors import EntrainEnvsError, WireError
 
+MOST_CHARACTERS = 1000
+"""Of what is said about a message: names in it may be as long as the message."""
+
+MOST_QUOTED = 200
+"""Of what a game wrote, where it is quoted alone."""
+
+
+def one_line(text: str, most: int = MOST_QUOTED) -> str:
+    """What a game wrote as it may stand in a log: short, without line breaks and the like."""
+    if len(text) > most:
+        begin, end = most * 2 // 3, most // 3
+        left_out = len(text) - begin - end
+        text = f"{text[:begin]} ... ({left_out:,} characters left out) ... {text[-end:]}"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
 
 class UnityMessageError(WireError):
     """A message of a game cannot be read, or its records contradict each other."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(one_line(words, MOST_CHARACTERS))
 
 
 class PortError(EntrainEnvsError):

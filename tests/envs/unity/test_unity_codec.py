@@ -213,6 +213,18 @@ def test_what_contradicts_itself_is_refused_in_words(message: bytes, words: str)
         codec.decode(message)
 
 
+def test_names_of_any_length_are_said_in_one_short_line() -> None:
+    name = "a\n" * 50_000 + "\u202e"
+    with pytest.raises(UnityMessageError) as refusal:
+        codec.decode(of({"shape": [2], "name": name, "float_data": numbers(1.0)}))
+    words = str(refusal.value)
+    assert words.startswith("'Ball?team=0', observation 0 ('a\\na\\n")
+    assert words.endswith("write as many numbers as the sensor declares")
+    assert "characters left out" in words
+    assert len(words) < 2000
+    assert words.isprintable()
+
+
 def test_agents_of_one_behaviour_have_the_same_sensors() -> None:
     message = wire.UnityMessageProto(header=wire.HeaderProto(status=200))
     infos = message.unity_output.rl_output.agentInfos["Ball?team=0"].value

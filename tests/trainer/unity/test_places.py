@@ -1,6 +1,7 @@
 """Who plays on a port, and what the run is told of it: without sockets, by calling a method."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -139,6 +140,18 @@ def step(
     )
     brains: Sequence[BrainParameters] = [BrainParameters(key, 1)] if is_new else []
     return game_codec.encode_records({key: records}, behaviours=brains, side_channel=side_channel)
+
+
+async def test_what_a_game_says_of_itself_is_logged_in_one_short_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    room = Room()
+    words = "3.0\nINFO  a forged line" + "!" * 10_000
+    with caplog.at_level(logging.INFO):
+        await room.say(game_codec.encode_hello(Initialization("Academy", "1.5.0", words)))
+        await room.say(game_codec.encode_leaving(words))
+    assert [len(each.splitlines()) for each in caplog.messages] == [1, 1]
+    assert max(map(len, caplog.messages)) < 400
 
 
 async def test_a_game_is_told_its_seed_its_areas_its_engine_and_the_parameters() -> None:

@@ -23,6 +23,7 @@ from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.unity.conversation import Conversation, Greeted, Left, Moved, Ready, State
+from entrain_envs.unity.errors import one_line
 from entrain_envs.unity.messages import GameMessage
 from entrain_envs.unity.side_channels import SideChannelReader, write_engine
 
@@ -114,7 +115,8 @@ class Player:
             raise BadStepError(f"{self.label}: {error}") from None
         if isinstance(event, Greeted):
             said = event.initialization
-            logger.info("%s connected: ML-Agents package %s", self.label, said.package_version)
+            package = one_line(said.package_version)
+            logger.info("%s connected: ML-Agents package %s", self.label, package)
             areas = self._options.num_areas
             return self._conversation.greeting(seed=self._seed, num_areas=areas)
         if isinstance(event, Ready):
