@@ -190,6 +190,22 @@ def test_a_run_without_a_step_leaves_no_model(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_fails_is_not_hidden_by_a_policy_that_cannot_be_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Played) -> None:
+        raise RuntimeError("the device is lost")
+
+    recorder = recorder_in(tmp_path)
+    Played(recorder).play(5)
+    monkeypatch.setattr(Played, "take", lost)
+    ball = Played(recorder, "Cube")
+    ball.play(5)
+    recorder.close()
+    assert "the last models for games are not written: RuntimeError: the device" in caplog.text
+    assert (tmp_path / "run" / "run_logs" / "timers.json").is_file()
+
+
 def test_nobody_who_joined_leaves_nothing(tmp_path: Path) -> None:
     recorder_in(tmp_path).close()
     assert not (tmp_path / "run").exists()

@@ -266,10 +266,14 @@ class ResultsRecorder:
 
     def close(self) -> None:
         """See `app.observing.RunObserver`."""
-        outputs = self._outputs
-        last = [recorder.last_policy() for recorder in self._by_name.values()]
-        outputs.checkpoints.finish([policy for policy in last if policy is not None])
+        outputs, words = self._outputs, "the last models for games are not written"
+        if self._by_name:
+            outputs.tree.try_to(words, self._write_last, at=outputs.tree.status)
         outputs.events.close()
         if self._has_begun:
             timers = outputs.timers.tree(now_s=outputs.now_s, ended_at=outputs.wall_clock())
             outputs.tree.write(outputs.tree.timers, json.dumps(timers, indent=4))
+
+    def _write_last(self) -> None:
+        last = [recorder.last_policy() for recorder in self._by_name.values()]
+        self._outputs.checkpoints.finish([policy for policy in last if policy is not None])
