@@ -36,6 +36,9 @@ MOST_ABSENT = 10_000
 """Messages after which an agent that is not heard of is taken for gone. Games of before 2020 switch
 agents off without a word; where agents take turns, one may be silent for long."""
 
+MOST_MASK_BYTES = 1 << 28
+"""Memory that the masks of a message's agents may take; the game need not send them."""
+
 
 class Agents:
     """See the module. Owned by the conversation that it belongs to."""
@@ -242,6 +245,14 @@ class Agents:
 
     def _allowed(self, count: int) -> BoolArray:
         """A mask that allows everything, read-only: one serves many messages."""
+        needed = count * self.spec.action.num_choices
+        if needed > MOST_MASK_BYTES:
+            raise UnityMessageError(
+                f"behaviour '{self.spec.name}' has {count:,} agents with "
+                f"{self.spec.action.num_choices:,} choices each, whose masks take {needed:,} "
+                f"bytes; expected at most {MOST_MASK_BYTES:,}: use fewer agents in a game, or "
+                "split one choice into several branches"
+            )
         mask = np.ones((count, self.spec.action.num_choices), np.bool_)
         mask.flags.writeable = False
         return mask

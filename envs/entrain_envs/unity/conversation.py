@@ -43,6 +43,9 @@ OLD_PACKAGE_VERSION = "0.20.0"
 MOST_KEYS = 1000
 """Behaviours and teams that one game may describe."""
 
+MOST_CONTINUOUS, MOST_BRANCHES, MOST_CHOICES = 10_000, 1_000, 1_000_000
+"""Continuous and discrete actions of one agent, and choices of all its discrete ones."""
+
 
 class State(Enum):
     """Where a conversation stands."""
@@ -167,6 +170,7 @@ class Conversation:
                 f"the game has more than {MOST_KEYS:,} behaviours and teams; give agents that are "
                 "alike one Behavior Name"
             )
+        _check_actions(brain)
         self._brains[brain.key] = brain
 
     def _move(self, message: GameMessage) -> Moved:
@@ -252,6 +256,20 @@ class Conversation:
         """An answer to anything: nothing more will be said."""
         self.state = State.OVER
         return encode_closing(text)
+
+
+def _check_actions(brain: BrainParameters) -> None:
+    """Raise UnityMessageError if it has more actions than any game; a few bytes can say so."""
+    for count, most, what in (
+        (brain.num_continuous, MOST_CONTINUOUS, "continuous actions"),
+        (len(brain.branches), MOST_BRANCHES, "discrete branches"),
+        (sum(brain.branches), MOST_CHOICES, "choices in its discrete branches"),
+    ):
+        if count > most:
+            raise UnityMessageError(
+                f"behaviour '{brain.key}' has {count:,} {what}; expected at most {most:,}: give "
+                "its agents fewer, or split one choice into several branches"
+            )
 
 
 def _act_alike(one: BrainParameters, other: BrainParameters) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from entrain_envs.spec import MAX_DIMENSIONS
 from entrain_envs.unity.errors import UnityMessageError
 from entrain_envs.unity.long_parts import NOTHING_LONG, STAND_IN_BYTES, LongParts
 from entrain_envs.unity.messages import Observation
@@ -60,6 +61,10 @@ def _sensor(key: str, index: int, said: list[bytes], parts: LongParts) -> Observ
     first = _parsed(said[0])
     name = f"'{key}', observation {index}" + (f" ('{first.name}')" if first.name else "")
     shape = read_varints(first.shape)
+    if len(shape) > MAX_DIMENSIONS:
+        raise UnityMessageError(
+            f"{name} has {len(shape):,} dimensions; expected at most {MAX_DIMENSIONS}: flatten some"
+        )
     common: dict[str, Any] = {
         "name": first.name,
         "shape": shape,

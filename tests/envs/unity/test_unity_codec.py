@@ -189,6 +189,7 @@ def nested(*numbers: int, content: bytes) -> bytes:
             r"'Ball\?team=0', observation 0 \('v'\) has shape \[2\], which takes 2 numbers, and 1",
         ),
         (of({"shape": [], "float_data": numbers()}), r"has shape \[\]"),
+        (of({"shape": [1] * 100, "float_data": numbers(1.0)}), "has 100 dimensions; expected at m"),
         (of({"shape": [-1], "float_data": numbers()}), r"has shape \[-1\], which takes 0 numbers"),
         (
             of(
@@ -206,7 +207,16 @@ def nested(*numbers: int, content: bytes) -> bytes:
             r"5 bytes came that are no message of ML-Agents \(field 15 at byte 4\)",
         ),
     ],
-    ids=["garbage", "too few", "no shape", "negative", "two shapes", "two compressions", "group"],
+    ids=[
+        "garbage",
+        "too few",
+        "no shape",
+        "dimensions",
+        "negative",
+        "two shapes",
+        "two compressions",
+        "group",
+    ],
 )
 def test_what_contradicts_itself_is_refused_in_words(message: bytes, words: str) -> None:
     with pytest.raises(UnityMessageError, match=words):

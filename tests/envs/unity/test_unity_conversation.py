@@ -233,3 +233,24 @@ def test_pictures_of_many_sensors_are_refused_before_one_is_unpacked() -> None:
     eyes = tuple(Observation(f"eye-{i}", (8000, 8000, 3), png=(b"no PNG",)) for i in range(2))
     with pytest.raises(UnityMessageError, match="take 384,000,000 bytes; expected at most 268,435"):
         it.receive(moved({BALL: replace(records([1]), observations=eyes)}, BALL))
+
+
+@pytest.mark.parametrize(
+    ("brain", "words"),
+    [
+        (BrainParameters(BALL, 2**31 - 1), "2,147,483,647 continuous actions; expected at most 10"),
+        (BrainParameters(BALL, branches=(2,) * 1001), "1,001 discrete branches; expected at most"),
+        (BrainParameters(BALL, branches=(2**31 - 1,)), "2,147,483,647 choices in its discrete b"),
+    ],
+    ids=["continuous", "branches", "choices"],
+)
+def test_actions_that_would_fill_memory_are_refused(brain: BrainParameters, words: str) -> None:
+    with pytest.raises(UnityMessageError, match=words):
+        playing().receive(GameMessage(behaviours=(brain,), agents={BALL: records([1])}))
+
+
+def test_masks_that_would_fill_memory_are_refused() -> None:
+    brain = BrainParameters(BALL, branches=(1_000_000,))
+    it = playing()
+    with pytest.raises(UnityMessageError, match="whose masks take 269,000,000 bytes; expected at"):
+        it.receive(GameMessage(behaviours=(brain,), agents={BALL: records(range(269))}))
