@@ -40,12 +40,31 @@ def test_time_before_the_start_of_a_lap_belongs_to_no_part() -> None:
     assert stopwatch.metrics(10)["time/wait"] == 0.5
 
 
+def test_credited_seconds_are_taken_from_the_lap_that_goes_on() -> None:
+    now_s = [0.0]
+    stopwatch = Stopwatch(lambda: now_s[0])
+    now_s[0] = 3.0
+    stopwatch.credit("checkpoint", 1.0)
+    now_s[0] = 4.0
+    stopwatch.lap("wait")
+    # 4 s in all: the checkpoint took 1, so 3 are left to wait.
+    assert stopwatch.metrics(4) == {
+        "time/env_steps_per_second": 1.0,
+        "time/checkpoint": 0.25,
+        "time/wait": 0.75,
+    }
+
+
 def test_shares_of_running_counts_are_of_the_time_since_they_were_last_asked_for() -> None:
-    shares = Shares()
-    assert shares.since_last({"decode": 1.0, "encode": 0.0}, now_s=4.0) == pytest.approx(
+    now_s = [1.0]
+    shares = Shares({"decode": 0.25, "encode": 0.5}, clock=lambda: now_s[0])
+    now_s[0] = 4.0
+    # 3 s later: decode grew by 0.75.
+    assert shares.since_last({"decode": 1.0, "encode": 0.5}) == pytest.approx(
         {"time/decode": 0.25, "time/encode": 0.0}
     )
+    now_s[0] = 6.0
     # 2 s later: decode grew by 1.0, encode by 0.5.
-    assert shares.since_last({"decode": 2.0, "encode": 0.5}, now_s=6.0) == pytest.approx(
+    assert shares.since_last({"decode": 2.0, "encode": 1.0}) == pytest.approx(
         {"time/decode": 0.5, "time/encode": 0.25}
     )

@@ -8,6 +8,7 @@ run in lockstep repeats.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -20,6 +21,7 @@ from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.errors import UnlearnableRolloutError
 from entrain.experience import Rollout, rollout_of
 from entrain.policy.weights import PolicyWeights
+from entrain.round_metrics import UPDATE_SECONDS
 from entrain.run.progress import Progress
 from entrain.state import State
 
@@ -79,6 +81,7 @@ class Learner:
         total_steps: int,
         policy_lag: int,
         note_update: Callable[[Lesson, Metrics], None],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Begin with nothing to learn from.
 
@@ -89,6 +92,7 @@ class Learner:
             total_steps: of the run, for schedules.
             policy_lag: how many lessons may be left undone while the next one is collected.
             note_update: told of each update that is done.
+            clock: seconds; read by the threads, too.
         """
         self._algorithm = algorithm
         self._policy = policy
@@ -96,6 +100,7 @@ class Learner:
         self._total_steps = total_steps
         self._policy_lag = policy_lag
         self._note_update = note_update
+        self._clock = clock
         self._version = algorithm.version
         self._lessons: deque[Lesson] = deque()
         self._running: asyncio.Future[Metrics] | None = None
@@ -177,13 +182,16 @@ class Learner:
         lesson = self._lessons[0]
         self._running = asyncio.get_running_loop().run_in_executor(
             self._executor,
-            partial(
-                self._algorithm.update,
-                lesson.rollout,
-                progress=self.progress_before(lesson),
-                cancelled=self._gives_up.is_set,
-            ),
+            partial(self._update, lesson.rollout, progress=self.progress_before(lesson)),
         )
+
+    def _update(self, rollout: Rollout, *, progress: float) -> Metrics:
+        """Learn, in the thread that calls this, and measure how long that takes."""
+        began_s = self._clock()
+        metrics = self._algorithm.update(
+            rollout, progress=progress, cancelled=self._gives_up.is_set
+        )
+        return {**metrics, UPDATE_SECONDS.name: self._clock() - began_s}
 
     async def _end(self, *, publishes: bool) -> None:
         """Wait for the update that runs, and note it."""

@@ -8,17 +8,7 @@ files or simulators.
 from collections.abc import Iterable
 
 from entrain.metric import Metric
-
-
-def _share(part: str, *, meaning: str, remedy: str) -> Metric:
-    return Metric(
-        name=f"time/{part}",
-        unit="0 to 1",
-        shown=".2f",
-        meaning=meaning,
-        remedy=remedy,
-    )
-
+from entrain.round_metrics import ROUND_METRICS
 
 EPISODES = Metric(
     name="rollout/episodes",
@@ -323,48 +313,6 @@ STEPS_PER_SECOND = Metric(
     remedy="`time/wait`, `time/learn` and the other shares say where the time goes. If it falls "
     "over a run, simulators become slower: look at their logs.",
 )
-TIME_WAIT = _share(
-    "wait",
-    meaning="Share of the time since the update before in which answers were written and this "
-    "policy waited for simulators.",
-    remedy="Near 1, the simulators are the bottleneck: start more of them (`simulators.launch`), "
-    "or put more agents into each. Near 0, the trainer is; look at `time/learn`.",
-)
-TIME_OBSERVE = _share(
-    "observe",
-    meaning="Share of the time in which the policy was evaluated on observations.",
-    remedy="If it is large, the network is large for this processor: choose a smaller one, or "
-    "`device: cuda`.",
-)
-TIME_LEARN = _share(
-    "learn",
-    meaning="Share of the time in which simulators waited for an update.",
-    remedy="Near 1, updates are the bottleneck: lower `num_epochs`, raise `minibatch_size`, or "
-    "choose a smaller network or `device: cuda`. More simulators do not help. In between, "
-    "`policy_lag` 1 lets simulators go on during updates.",
-)
-TIME_ACT = _share(
-    "act",
-    meaning="Share of the time in which actions were sampled.",
-    remedy="It should be small. If it is not, batches are very small: put more agents into each "
-    "simulator.",
-)
-TIME_RECORD = _share(
-    "record",
-    meaning="Share of the time in which steps were stored for learning, while simulators compute.",
-    remedy="It slows simulators down only if they compute a step in less time than this takes.",
-)
-TIME_DECODE = _share(
-    "decode",
-    meaning="Share of the time in which messages of all simulators were read and checked.",
-    remedy="If it is large, observations are large: send smaller images, as uint8.",
-)
-TIME_ENCODE = _share(
-    "encode",
-    meaning="Share of the time in which answers to all simulators were written.",
-    remedy="It should be small. If it is not, put more agents into each simulator: one message "
-    "serves all of them.",
-)
 SECONDS = Metric(
     name="time/seconds",
     unit="seconds",
@@ -373,8 +321,11 @@ SECONDS = Metric(
     remedy="It only grows.",
 )
 
-METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Metric))
-"""All that are declared above, in that order."""
+METRICS = (
+    *(each for each in list(vars().values()) if isinstance(each, Metric)),
+    *ROUND_METRICS,
+)
+"""All that are declared above and in `round_metrics`, in that order."""
 
 
 def find_metric(name: str) -> Metric | None:

@@ -1,5 +1,6 @@
 """Measures which parts of a loop take how much of its time."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ class Stopwatch:
         self._seconds[part] = self._seconds.get(part, 0.0) + now_s - self._last_s
         self._last_s = now_s
 
+    def credit(self, part: str, seconds: float) -> None:
+        """Let the last so many seconds belong to `part` instead of the lap that goes on."""
+        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
+        self._last_s += seconds
+
     def metrics(self, env_steps: int) -> Mapping[str, float]:
         """Returns steps per second and each part's share of the time, since the last call.
 
@@ -39,17 +45,25 @@ class Stopwatch:
 class Shares:
     """Turns running counts of seconds into shares of the time that passed. Owned by its caller."""
 
-    def __init__(self) -> None:
-        self._before: Mapping[str, float] = {}
-        self._before_s = 0.0
-
-    def since_last(self, seconds: Mapping[str, float], *, now_s: float) -> Mapping[str, float]:
-        """Returns {"time/part": share} since the last call, at first since 0.
+    def __init__(
+        self, seconds: Mapping[str, float], *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Begin now.
 
         Args:
             seconds: {part: seconds spent on it so far}.
-            now_s: time.
+            clock: seconds.
         """
+        self._clock = clock
+        self._before, self._before_s = dict(seconds), clock()
+
+    def since_last(self, seconds: Mapping[str, float]) -> Mapping[str, float]:
+        """Returns {"time/part": share} since the last call, at first since the beginning.
+
+        Args:
+            seconds: {part: seconds spent on it so far}.
+        """
+        now_s = self._clock()
         before, elapsed_s = self._before, max(now_s - self._before_s, 1e-9)
         self._before, self._before_s = dict(seconds), now_s
         return {

@@ -23,12 +23,16 @@ from entrain.rollout.collector import Collector
 from entrain.rollout.episodes import EpisodeWatcher
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.return_statistics import ReturnStatistics
+from entrain.round_metrics import TIME_CHECKPOINT, TIME_REPORT
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
 from entrain_envs.timestep import Int64Array
 
 logger = logging.getLogger(__name__)
+
+_RARE: Metrics = {TIME_REPORT.name: 0.0, TIME_CHECKPOINT.name: 0.0}
+"""What a round need not have had."""
 
 MOST_WARNINGS = 100
 """Warnings kept for the report: the newest ones."""
@@ -179,6 +183,7 @@ class Trainer:
             total_steps=total_steps,
             policy_lag=policy_lag,
             note_update=self._note_update,
+            clock=clock,
         )
         self._loop = PolicyLoop(actor, collector, self, clock=clock)
         self._findings = Findings(diagnostics)
@@ -267,6 +272,7 @@ class Trainer:
             # A complete one is still to record the batch that completed it; its loop ends it then.
             if not self._collector.is_complete:
                 self._loop.collector = self._collector.ended()
+        self._loop.stopwatch.lap("learn")
 
     def learned(self) -> State | None:
         """The algorithm's state after the newest update; None while an update changes it."""
@@ -313,6 +319,7 @@ class Trainer:
         metrics = {
             **lesson.episodes,
             **learned,
+            **_RARE,
             **self._loop.stopwatch.metrics(lesson.rollout.num_steps),
         }
         done = self._learner.progress_before(lesson)
@@ -327,6 +334,11 @@ class Trainer:
                 warnings=warnings,
             )
         )
+        self._loop.stopwatch.lap("report")
+
+    def note_checkpoint(self, seconds: float) -> None:
+        """All policies have just stood still for so long while a checkpoint's state was taken."""
+        self._loop.stopwatch.credit("checkpoint", seconds)
 
     def summary(self) -> PolicySummary:
         """How far this policy came."""

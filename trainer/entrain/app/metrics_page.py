@@ -12,7 +12,7 @@ from entrain.metrics import METRICS, find_metric
 _INTRODUCTION = """\
 # Metrics
 
-<!-- Written by `entrain metrics --markdown`; edit trainer/entrain/metrics.py instead. -->
+<!-- Written by `entrain metrics --markdown`; edit trainer/entrain/*metrics.py instead. -->
 
 Each update writes these numbers to `metrics.csv` and to TensorBoard, one row for each behaviour.
 The report draws the most important ones. `entrain metrics policy/kl` prints what is said of one.

@@ -68,7 +68,7 @@ class Reporting:
         self._observers: dict[str, BehaviourObserver] = {}
         self._metrics = MetricsWriter(folder)
         self._episodes = EpisodeTable(folder.episodes, max_bytes=int(config.episodes_mib * 2**20))
-        self._messages = Shares()
+        self._messages: dict[str, Shares] = {}
         self.losses = Losses()
         """What resumes have lost so far."""
         self._rows: dict[str, DisplayRow] = {}
@@ -137,6 +137,7 @@ class Reporting:
     def watch(self, trainer: Trainer, spec: BehaviourSpec) -> None:
         """Write the episodes of a new trainer, and let curricula and the observer see them."""
         name, episodes = trainer.behaviour, trainer.episodes
+        self._messages[name] = Shares(asdict(self._participants.timings))
         self._observers[name] = self._observer.follow(
             spec,
             trainer.learned,
@@ -166,7 +167,7 @@ class Reporting:
             update: of one policy.
             seconds: wall-clock time of the run.
         """
-        messages = self._messages.since_last(asdict(self._participants.timings), now_s=seconds)
+        messages = self._messages[update.behaviour].since_last(asdict(self._participants.timings))
         metrics = {**update.metrics, **messages, **self._curricula.metrics, SECONDS.name: seconds}
         progress = update.progress
         statistics = self._participants.statistics.take(update.behaviour)

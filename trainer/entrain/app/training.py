@@ -265,7 +265,15 @@ class TrainingRun:
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
         if self._trainers.have_state:
-            self._checkpointing.save_if_due(self.env_steps, self.state)
+            self._checkpointing.save_if_due(self.env_steps, self._take_state)
+
+    def _take_state(self) -> State:
+        """Returns `state()`; how long the policies stood still for it is part of their rounds."""
+        began_s = time.perf_counter()
+        state = self.state()
+        for trainer in self.trainers.values():
+            trainer.note_checkpoint(time.perf_counter() - began_s)
+        return state
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""

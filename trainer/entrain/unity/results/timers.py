@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from entrain import metrics
+from entrain import round_metrics as metrics
 from entrain.metric import Metric
 from entrain.unity.results.summaries import Tagged
 
