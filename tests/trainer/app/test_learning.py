@@ -160,8 +160,35 @@ def test_resume_goes_on_with_what_mlagents_learn_left_until_there_is_a_checkpoin
         _, config, restored = calls.trained[-1]
         assert restored is has_checkpoint
         options = config.policies["Walker"]
-        assert options.initial_progress is not has_checkpoint
-        assert options.initial_weights == (None if has_checkpoint else Path("results/ppo"))
+        assert options.initial_progress
+        assert options.initial_weights == Path("results/ppo")
+
+
+def test_inference_first_makes_a_checkpoint_of_what_mlagents_learn_left(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(STOCK_RUN / "3DBall", "results/ppo/Walker")
+    assert main(["learn", "config.yaml", "--resume", "--inference"]) == 0
+    ((folder, config, restored),) = calls.trained
+    assert (folder, restored) == (Path("results/ppo"), False)
+    # It has its total steps as soon as the game has joined.
+    options = config.policies["Walker"]
+    assert (options.total_steps, options.initial_progress) == (1, True)
+    assert "the game is ended once it has joined, and then started again" in capsys.readouterr().err
+    ((acts, _, _),) = calls.evaluated
+    assert acts == Path("results/ppo")
+
+
+def test_weights_to_begin_with_count_until_a_game_has_joined(calls: Calls) -> None:
+    shutil.copytree(STOCK_RUN / "3DBall", "results/ppo/Walker")
+    assert main(["learn", "config.yaml", "--resume"]) == 0
+    # It was stopped before: there is a checkpoint, and no policy in it.
+    Path("results/ppo/checkpoints/0001-step-0").mkdir()
+    assert main(["learn", "config.yaml", "--resume"]) == 0
+    _, config, restored = calls.trained[-1]
+    assert restored
+    options = config.policies["Walker"]
+    assert (options.initial_weights, options.initial_progress) == (Path("results/ppo"), True)
 
 
 def test_inference_acts_until_it_is_stopped(

@@ -127,11 +127,12 @@ def _say_where(behaviour: str, beginning: Beginning, options: PolicyConfig) -> N
             "these weights; they begin at zero",
             behaviour,
         )
+    is_unfinished = beginning.env_steps < options.total_steps
     logger.info(
-        "policy '%s' goes on after %s of %s env steps and %s gradient steps",
+        "policy '%s' goes on after %s%s env steps and %s gradient steps",
         behaviour,
         f"{beginning.env_steps:,}",
-        f"{options.total_steps:,}",
+        f" of {options.total_steps:,}" if is_unfinished else "",
         f"{beginning.optimizer['num_steps']:,}",
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from entrain.app import commands
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
-from entrain.app.initial_weights import is_run, require_initial_weights
+from entrain.app.initial_weights import begun_behaviours, is_run, require_initial_weights
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError
@@ -88,7 +88,7 @@ def _require_run(path: Path, run: StockRun) -> None:
             "of their run"
         )
     if asked.resume:
-        _require_run_to_resume(path, acts=asked.inference)
+        _require_run_to_resume(path)
     elif path.is_dir() and any(path.iterdir()) and not asked.force:
         raise ConfigError(
             f"{path} holds an earlier run; go on with it with --resume, overwrite it with "
@@ -96,21 +96,12 @@ def _require_run(path: Path, run: StockRun) -> None:
         )
 
 
-def _require_run_to_resume(path: Path, *, acts: bool) -> None:
-    if is_run(path):
-        return
-    if not is_stock_run(path):
-        if (path / "config.yaml").is_file():
-            return  # what is wrong with its checkpoints is said when they are read
+def _require_run_to_resume(path: Path) -> None:
+    # What is wrong with checkpoints of ours is said when they are read.
+    if not is_run(path) and not is_stock_run(path) and not (path / "config.yaml").is_file():
         raise ConfigError(
             f"there is no run of entrain in {path} to resume, and none of mlagents-learn with a "
             "checkpoint.pt; give the --run-id of one, or leave --resume out to begin it"
-        )
-    if acts:
-        raise ConfigError(
-            f"{path} holds a run of mlagents-learn that entrain has not gone on with yet, and "
-            "--inference acts with checkpoints of entrain: give the command without --inference, "
-            "stop it with Ctrl+C once the game plays, then give it again"
         )
 
 
@@ -149,15 +140,29 @@ def _go_on(path: Path, config: RunConfig, file: StockFile) -> int:
     """Resume with the settings that are given now, but for a seed that nobody gave."""
     folder = RunFolder.existing(path)
     folder.keep_logs_in(LOGS)
+    before = load_config(folder.config, [])
     if file.run.env_settings.seed < 0:
-        seed = load_config(folder.config, []).seed
-        config = config.model_copy(update={"seed": seed})
+        config = config.model_copy(update={"seed": before.seed})
+    config = _with_beginnings_of(before, config)
     with folder.lock() as lock:
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
         restored = store.load_newest()
         logger.info("going on from %s", restored.path)
         results = make_results(folder, lock, config, file.run, goes_on=True, is_restored=True)
         return _train(folder, config, lock, results, file.run, restored=restored)
+
+
+def _with_beginnings_of(before: RunConfig, config: RunConfig) -> RunConfig:
+    """The settings with the initial weights of then.
+
+    They count for policies that no game had brought when the run was stopped.
+    """
+    policies = dict(config.policies)
+    for name, options in before.policies.items():
+        if name in policies and options.initial_weights is not None:
+            kept = {key: getattr(options, key) for key in ("initial_weights", "initial_progress")}
+            policies[name] = policies[name].model_copy(update=kept)
+    return config.model_copy(update={"policies": policies})
 
 
 def _command_that_resumes(run: StockRun) -> str:
@@ -197,6 +202,34 @@ def _train(
     )
 
 
+def _take_over_stock(path: Path, config: RunConfig) -> None:
+    """Let a checkpoint of ours hold the policies that mlagents-learn left.
+
+    What a game sees, and with it a policy's form, is known once it has joined: so it plays until
+    then, in a run that has its total steps.
+    """
+    logger.info(
+        "a checkpoint is made of what mlagents-learn left in %s: the game is ended once it has "
+        "joined, and then started again (in the Editor, press Play again)",
+        path,
+    )
+    config = with_stock_progress(config, path)
+    policies = {
+        name: it.model_copy(update={"total_steps": 1}) for name, it in config.policies.items()
+    }
+    folder, _ = RunFolder.named(path.parent, path.name)
+    folder.keep_logs_in(LOGS)
+    with folder.lock() as lock:
+        made = config.model_copy(update={"policies": policies})
+        commands.train_in(folder, made, lock, restored=None)
+
+
+def _holds_policies(path: Path) -> bool:
+    """Whether a game had joined before the run's newest checkpoint of ours."""
+    store = CheckpointStore(RunFolder(path).checkpoints, keep=1)
+    return is_run(path) and bool(begun_behaviours(store.load_newest()))
+
+
 def _is_deterministic(run: StockRun) -> bool:
     trainers = [*run.behaviors.values(), run.default_settings]
     return any(it.network_settings.deterministic for it in trainers if it is not None)
@@ -204,6 +237,8 @@ def _is_deterministic(run: StockRun) -> bool:
 
 def _act(path: Path, config: RunConfig, *, deterministic: bool) -> int:
     """Let the policies of the run in `path` act until Ctrl+C."""
+    if is_stock_run(path) and not _holds_policies(path):
+        _take_over_stock(path, config)
     settings = {
         "unity": config.unity.model_dump(mode="json") if config.unity else None,
         "simulators": config.simulators.model_dump(mode="json"),
