@@ -100,7 +100,7 @@ def configured(folder: Path, text: str = CONFIG, **flags: Any) -> RunConfig:
 
 
 async def played(
-    config: RunConfig, folder: RunFolder, game: Rows, *, exchanges: int
+    config: RunConfig, folder: RunFolder, game: Rows, *, exchanges: int, resumed: bool = False
 ) -> TrainingRun:
     """One sitting of a run while the game plays so long."""
     assert config.unity is not None
@@ -117,7 +117,9 @@ async def played(
     folder.write_config(to_yaml(config))
     playing = asyncio.create_task(asyncio.to_thread(play))
     async with asyncio.timeout(60):
-        _, run = await train(config, folder, stop_at=lambda _: is_over.is_set(), look_s=0.01)
+        _, run = await train(
+            config, folder, stop_at=lambda _: is_over.is_set(), look_s=0.01, resumed=resumed
+        )
     await playing
     return run
 
@@ -172,6 +174,18 @@ async def test_a_run_goes_on_where_mlagents_learn_was(tmp_path: Path) -> None:
     # The run goes on from its own checkpoint now, in which all of this is.
     restored = await resumed(config, folder)
     assert restored.trainers["3DBall"].progress.env_steps == 440
+
+
+async def test_a_run_that_was_stopped_before_a_game_joined_still_goes_on_there(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(STOCK_RUN, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    config = with_stock_progress(configured(tmp_path), folder.path)
+    folder.write_config(to_yaml(config))
+    await train(config, folder, stop_at=lambda _: True)
+    run = await played(config, folder, Rows(), exchanges=3, resumed=True)
+    assert run.env_steps == 400 + 2 * 4
 
 
 CURRICULUM = """
