@@ -98,7 +98,7 @@ def test_much_noise_is_answered_or_refused(program: Program, ports: Ports) -> No
 @pytest.mark.hostile
 def test_the_longest_messages_take_little_memory(program: Program, ports: Ports) -> None:
     with program(**ports.options) as scene:
-        for mib in (20.0, 250.0):
+        for mib in (20.0, 100.0):
             ends = attack(send_long, ports.other, mib=mib, seconds=300.0)
             assert set(ends.values()) == {REFUSED}, ends
             scene.citizen_goes_on(200)

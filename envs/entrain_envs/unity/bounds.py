@@ -23,6 +23,9 @@ MOST_LONG_FIELDS = 200_000
 MOST_DESCRIPTIONS = 2**20
 """Bytes that say how behaviours act."""
 
+MOST_SIDE_CHANNEL = 16 * 2**20
+"""Bytes of all side channels in one message."""
+
 MOST_SHORT_BYTES = 64 * 2**20
 """Of all records that are short. Parsing them can take eight times as much."""
 
@@ -89,6 +92,7 @@ class _Walk:
         for number, first, last in fields(self._message, begin, end):
             self._others.take()
             if number != _AGENTS:
+                _require_short(last - first, "side channels", MOST_SIDE_CHANNEL)
                 continue
             for part, entry, entry_end in fields(self._message, first, last):
                 self._others.take()
@@ -122,5 +126,5 @@ def _require_short(size: int, what: str, most: int = SHORT) -> None:
     if size > most:
         raise UnityMessageError(
             f"a message holds {size:,} bytes of {what}; expected at most {most:,}: let only games "
-            "of ML-Agents dial this port"
+            "of ML-Agents dial this port, and let them send less at once"
         )
