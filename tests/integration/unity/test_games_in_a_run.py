@@ -305,6 +305,6 @@ async def test_a_busy_port_is_refused_with_its_number_and_its_owner(tmp_path: Pa
         listener.listen()
         with pytest.raises(
             ServeError,
-            match=rf":{port_of(config)}, which games dial, is in use .* unity.port, or --base-port",
+            match=rf":{port_of(config)}, which games dial, is in use .* unity.port, .* --base-port",
         ):
             await train(config, RunFolder.create(tmp_path, "run"))

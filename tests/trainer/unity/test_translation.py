@@ -12,15 +12,18 @@ from entrain.config.environment_parameters import (
     GaussianSampler,
     MultirangeSampler,
     UniformSampler,
+    with_seeds,
 )
 from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.unity.conversion import native_yaml
 from entrain.unity.draft import Draft
+from entrain.unity.parameter_messages import parameter_messages
 from entrain.unity.parameter_translation import translate_parameters
 from entrain.unity.stock_file import load_stock
 from entrain.unity.translation import Translation, translate
+from entrain_envs.unity.side_channels import Gaussian, write_sampler
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -188,6 +191,46 @@ environment_parameters:
         "mass": UniformSampler(low=0.5, high=10.0),
         "wind": GaussianSampler(mean=3.0, standard_deviation=0.3, seed=7),
         "size": MultirangeSampler(intervals=((7.0, 10.0), (15.0, 20.0))),
+    }
+
+
+def test_samplers_have_the_seeds_that_mlagents_learn_gives_them(tmp_path: Path) -> None:
+    text = """
+behaviors: {A: {}}
+env_settings: {seed: 70}
+environment_parameters:
+  gravity: 9.81
+  fixed: {sampler_type: constant, sampler_parameters: {value: 2, seed: 5}}
+  mass: {sampler_type: uniform, sampler_parameters: {min_value: 1, max_value: 2}}
+  wind: {sampler_type: gaussian, sampler_parameters: {seed: -5}}
+  platform:
+    curriculum:
+      - name: a
+        value: {sampler_type: constant, sampler_parameters: {value: 2, seed: -7}}
+        completion_criteria: {behavior: A, threshold: 1}
+      - name: b
+        value: {sampler_type: uniform, sampler_parameters: {min_value: 1, max_value: 2}}
+  last: {sampler_type: uniform, sampler_parameters: {min_value: 1, max_value: 2}}
+"""
+    config = translated(tmp_path, text).config
+    parameters: Any = with_seeds(config.environment_parameters, config.seed)
+    # As its EnvironmentParameterManager numbers them: gravity has 70, constants with seeds none.
+    assert (parameters["mass"].seed, parameters["last"].seed) == (71, 73)
+    assert parameters["platform"].lessons[1].value.seed == 72
+    wind = parameter_messages({"wind": parameters["wind"]})
+    assert wind == write_sampler("wind", Gaussian(1.0, 1.0), seed=-5)
+
+
+def test_samplers_are_left_to_the_runs_seed_unless_a_constant_has_one(tmp_path: Path) -> None:
+    text = """
+behaviors: {A: {}}
+environment_parameters:
+  fixed: {sampler_type: constant, sampler_parameters: {value: 2, seed: -1}}
+  mass: {sampler_type: uniform, sampler_parameters: {min_value: 1, max_value: 2}}
+"""
+    assert translated(tmp_path, text).config.environment_parameters == {
+        "fixed": 2.0,
+        "mass": UniformSampler(low=1.0, high=2.0),
     }
 
 

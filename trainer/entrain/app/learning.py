@@ -142,7 +142,7 @@ def _go_on(path: Path, config: RunConfig, file: StockFile) -> int:
     folder.keep_logs_in(LOGS)
     before = load_config(folder.config, [])
     if file.run.env_settings.seed < 0:
-        config = config.model_copy(update={"seed": before.seed})
+        config = translate(file, seed=before.seed).config
     config = _with_beginnings_of(before, config)
     with folder.lock() as lock:
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)

@@ -12,7 +12,7 @@ from entrain.config.environment_parameters import (
 from entrain.serving.parameters import EnvironmentParameters
 from entrain_envs.unity import side_channels
 
-_MOST_SEED = 2**31
+_HALF = 2**31
 
 
 class ToldParameters:
@@ -57,7 +57,8 @@ def changed_since(known: Mapping[str, Value], now: Mapping[str, Value]) -> Mappi
 def _message(name: str, value: Value) -> bytes:
     if isinstance(value, float | int):
         return side_channels.write_parameter(name, value)
-    seed = (value.seed or 0) % _MOST_SEED
+    # Of 32 bits; the larger half are the negative ones.
+    seed = ((value.seed or 0) + _HALF) % (2 * _HALF) - _HALF
     return side_channels.write_sampler(name, _sampler(value), seed=seed)
 
 

@@ -1,10 +1,13 @@
 """What ML-Agents' `environment_parameters` mean in ours."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from entrain.config.run import RunConfig
 from entrain.config.source import OptionPath
 from entrain.unity.draft import Draft
+from entrain.unity.stock_fields import StockOptions
 from entrain.unity.stock_parameters import (
     StockConstant,
     StockCriteria,
@@ -13,30 +16,64 @@ from entrain.unity.stock_parameters import (
     StockLesson,
     StockMultiRange,
     StockParameter,
+    StockSampler,
     StockUniform,
     StockValue,
 )
 
 _GROUP: Final = "environment_parameters"
 
+_NO_SEED: Final = -1
+"""Of a sampler that is numbered from the run's seed on."""
+
 
 def translate_parameters(draft: Draft, parameters: Mapping[str, StockParameter]) -> None:
-    """Set `environment_parameters` in the draft."""
+    """Set `environment_parameters` in the draft, which has the run's seed if it is known."""
+    seeds = _seeds(draft, parameters.values())
     for name, parameter in parameters.items():
         path: OptionPath = (_GROUP, name)
         if isinstance(parameter, StockCurriculum):
-            draft.set(path, _curriculum(parameter), "")
+            draft.set(path, _curriculum(parameter, seeds), "")
         else:
-            draft.set(path, _value(parameter), "" if _is_sampler(parameter) else _GROUP)
+            draft.set(path, _value(parameter, seeds), "" if _is_sampler(parameter) else _GROUP)
+
+
+def _seeds(draft: Draft, parameters: Iterable[StockParameter]) -> Iterator[int | None]:
+    """The seed of each value that has none of its own; None leaves it to the run.
+
+    ML-Agents numbers such values from the run's seed on, and so does a run here, where constants
+    have no seeds. If one has, it is left out of the numbers, which are therefore given now.
+    """
+    values = itertools.chain.from_iterable(map(_values, parameters))
+    if not any(_has_seed(value) for value in values if isinstance(value, StockConstant)):
+        return itertools.repeat(None)
+    return itertools.count(draft.values.get("seed", RunConfig.model_fields["seed"].default))
+
+
+def _values(parameter: StockParameter) -> Iterable[StockValue]:
+    if isinstance(parameter, StockCurriculum):
+        return [lesson.value for lesson in parameter.curriculum]
+    return [parameter]
 
 
 def _is_sampler(parameter: StockValue) -> bool:
     return not isinstance(parameter, int | float)
 
 
-def _value(value: StockValue) -> Any:
-    """A number or a sampler."""
+def _has_seed(sampler: StockSampler) -> bool:
+    return sampler.sampler_parameters.seed != _NO_SEED
+
+
+def _value(value: StockValue, seeds: Iterator[int | None]) -> Any:
+    """A number or a sampler, with the next of `seeds` if it has none of its own."""
+    if not isinstance(value, StockOptions):
+        next(seeds)
+        return value
+    # Games take 32 bits, in which a negative seed is a large one.
+    seed = value.sampler_parameters.seed % 2**32 if _has_seed(value) else next(seeds)
     match value:
+        case StockConstant(sampler_parameters=asked):
+            return asked.value
         case StockUniform(sampler_parameters=asked):
             sampler = {"kind": "uniform", "low": asked.min_value, "high": asked.max_value}
         case StockGaussian(sampler_parameters=asked):
@@ -47,22 +84,19 @@ def _value(value: StockValue) -> Any:
             }
         case StockMultiRange(sampler_parameters=asked):
             sampler = {"kind": "multirange", "intervals": [list(each) for each in asked.intervals]}
-        case StockConstant(sampler_parameters=asked):
-            return asked.value
-        case number:
-            return number
-    # -1 numbers samplers from the run's seed on, as is done here without one.
-    return sampler if asked.seed < 0 else {**sampler, "seed": asked.seed}
+    return sampler if seed is None else {**sampler, "seed": seed}
 
 
-def _curriculum(asked: StockCurriculum) -> dict[str, Any]:
+def _curriculum(asked: StockCurriculum, seeds: Iterator[int | None]) -> dict[str, Any]:
     *earlier, last = asked.curriculum
-    lessons = [_lesson(each, each.completion_criteria) for each in earlier]
-    return {"kind": "curriculum", "lessons": [*lessons, _lesson(last, None)]}
+    lessons = [_lesson(each, each.completion_criteria, seeds) for each in earlier]
+    return {"kind": "curriculum", "lessons": [*lessons, _lesson(last, None, seeds)]}
 
 
-def _lesson(asked: StockLesson, criteria: StockCriteria | None) -> dict[str, Any]:
-    lesson = {"name": asked.name, "value": _value(asked.value)}
+def _lesson(
+    asked: StockLesson, criteria: StockCriteria | None, seeds: Iterator[int | None]
+) -> dict[str, Any]:
+    lesson = {"name": asked.name, "value": _value(asked.value, seeds)}
     if criteria is None:
         return lesson
     completion = {
