@@ -42,7 +42,8 @@ def learn(context: typer.Context) -> None:
     with interruptible():
         from entrain.app import learning
 
-    raise typer.Exit(learning.learn(file, deterministic=DETERMINISTIC in given))
+    own = {flag: given[flag.name] for flag in FLAGS if flag.option and flag.name in given}
+    raise typer.Exit(learning.learn(file, deterministic=DETERMINISTIC in given, own=own))
 
 
 def convert(

@@ -100,7 +100,8 @@ def check_length(message: bytes, most: int) -> None:
     if len(message) > most:
         raise UnityMessageError(
             f"the game sent a message of {len(message):,} bytes, and {most:,} are taken; raise "
-            "server.max_message_mib of the trainer, or use smaller images or fewer agents in a game"
+            "server.max_message_mib of the trainer (--receive-mib of entrain learn), or use "
+            "smaller images or fewer agents in a game"
         )
 
 

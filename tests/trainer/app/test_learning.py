@@ -103,6 +103,47 @@ def test_every_flag_sets_its_key(calls: Calls) -> None:
     }
 
 
+def test_flags_of_our_own_set_the_editors_port_and_the_longest_message(calls: Calls) -> None:
+    flags = ["--editor-port=5010", "--receive-mib=512"]
+    assert main(["learn", "config.yaml", *flags]) == 0
+    config = calls.trained[0][1]
+    assert config.unity is not None
+    assert (config.unity.port, config.server.max_message_mib) == (5010, 512.0)
+    assert main(["learn", "config.yaml", "--resume", *flags]) == 0
+    assert calls.trained[1][1] == config
+    assert main(["learn", "config.yaml", "--inference", "--resume", "--editor-port=5011"]) == 0
+    acting = load_config(Path("results/ppo/config.yaml"), calls.evaluated[0][1])
+    assert acting.unity is not None
+    assert (acting.unity.port, acting.server.max_message_mib) == (5011, 512.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--env=B", "--editor-port=5010"], "which dials --base-port; leave one of the two out"),
+        (["--editor-port=70000"], "--editor-port: unity.port is 70000; it must be an integer"),
+        (["--receive-mib=0"], "--receive-mib: server.max_message_mib is 0"),
+    ],
+)
+def test_flags_of_our_own_that_make_no_sense_are_refused(
+    flags: list[str], words: str, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", "config.yaml", *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not calls.trained
+
+
+def test_a_port_for_builds_has_no_effect_on_the_editor_and_that_is_said(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", "config.yaml", "--base-port=6000"]) == 0
+    config = calls.trained[0][1]
+    assert config.unity is not None and config.unity.port == 5004
+    assert "--base-port has no effect without --env: the Editor dials 5004" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_run_that_is_there_is_neither_overwritten_nor_mixed_up(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:

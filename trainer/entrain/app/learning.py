@@ -6,6 +6,7 @@ It decides what the run begins with, as mlagents-learn does; the training is tha
 import json
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from entrain.errors import ConfigError, EntrainError
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.run.lock import RunLock
+from entrain.unity.flags import EDITOR_PORT, Flag
 from entrain.unity.results.recorder import ResultsRecorder
 from entrain.unity.results.tree import LOGS
 from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_progress import is_stock_run, with_stock_progress
 from entrain.unity.stock_run import StockCheckpoint, StockRun
-from entrain.unity.translation import translate
+from entrain.unity.translation import DEFAULT_EDITOR_PORT, NO_FLAGS, translate
 
 logger = logging.getLogger(__name__)
 
@@ -34,31 +36,36 @@ LARGEST_SEED = 9999
 _ENDLESS_S = 10 * 365 * 24 * 3600.0
 
 
-def learn(file: StockFile, *, deterministic: bool) -> int:
+def learn(
+    file: StockFile, *, deterministic: bool, own: Mapping[Flag, int | float] = NO_FLAGS
+) -> int:
     """Train, go on, or act without learning, as the settings ask; returns the exit code.
 
     Args:
         file: of ML-Agents settings, with what the command line changed.
         deterministic: acting without learning, take the most likely actions.
+        own: {flag that mlagents-learn does not have: its value}.
     """
     asked = file.run.checkpoint_settings
     file = _with_a_game_for_each(file)
+    _require_right_port(file, own)
     seed = random.randint(0, LARGEST_SEED)
-    translation = translate(file, seed=seed)
+    translation = translate(file, seed=seed, own=own)
     config = translation.config
     path = Path(config.runs_directory, config.name)
     _require_run(path, file.run)
     for note in translation.notes:
         logger.info("%s", note)
     if asked.inference:
-        return _act(path, config, deterministic=deterministic or _is_deterministic(file.run))
+        is_deterministic = deterministic or _is_deterministic(file.run)
+        return _act(path, config, deterministic=is_deterministic, own=own)
     if deterministic:
         logger.warning("--deterministic has no effect without --inference: learning explores")
     if not asked.resume:
         return _begin(path, config, file)
     if not is_run(path) and is_stock_run(path):
         return _go_on_from_stock(path, config, file)
-    return _go_on(path, config, file)
+    return _go_on(path, config, file, own)
 
 
 def _with_a_game_for_each(file: StockFile) -> StockFile:
@@ -77,6 +84,31 @@ def _with_a_game_for_each(file: StockFile) -> StockFile:
     logger.warning("%s: %s", place, words)
     one = asked.model_copy(update={"num_envs": 1})
     return replace(file, run=file.run.model_copy(update={"env_settings": one}))
+
+
+def _require_right_port(file: StockFile, own: Mapping[Flag, int | float]) -> None:
+    """Games that are started dial one port, and the Editor dials another.
+
+    Raises:
+        ConfigError: the Editor's is given, and a build.
+    """
+    if file.run.env_settings.env_path is not None:
+        if EDITOR_PORT in own:
+            raise ConfigError(
+                f"{EDITOR_PORT.name} is where the Editor dials, and --env names a build, which "
+                "dials --base-port; leave one of the two out"
+            )
+        return
+    place = file.place(("env_settings", "base_port"))
+    if place.startswith("--"):
+        port = own.get(EDITOR_PORT, DEFAULT_EDITOR_PORT)
+        logger.warning(
+            "%s has no effect without --env: the Editor dials %g; if its project's ML-Agents "
+            "settings name another Editor Port, give that with %s",
+            place,
+            port,
+            EDITOR_PORT.name,
+        )
 
 
 def _require_run(path: Path, run: StockRun) -> None:
@@ -136,13 +168,13 @@ def _begin(path: Path, config: RunConfig, file: StockFile) -> int:
         raise
 
 
-def _go_on(path: Path, config: RunConfig, file: StockFile) -> int:
+def _go_on(path: Path, config: RunConfig, file: StockFile, own: Mapping[Flag, int | float]) -> int:
     """Resume with the settings that are given now, but for a seed that nobody gave."""
     folder = RunFolder.existing(path)
     folder.keep_logs_in(LOGS)
     before = load_config(folder.config, [])
     if file.run.env_settings.seed < 0:
-        config = translate(file, seed=before.seed).config
+        config = translate(file, seed=before.seed, own=own).config
     config = _with_beginnings_of(before, config)
     with folder.lock() as lock:
         store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
@@ -235,7 +267,9 @@ def _is_deterministic(run: StockRun) -> bool:
     return any(it.network_settings.deterministic for it in trainers if it is not None)
 
 
-def _act(path: Path, config: RunConfig, *, deterministic: bool) -> int:
+def _act(
+    path: Path, config: RunConfig, *, deterministic: bool, own: Mapping[Flag, int | float]
+) -> int:
     """Let the policies of the run in `path` act until Ctrl+C."""
     if is_stock_run(path) and not _holds_policies(path):
         _take_over_stock(path, config)
@@ -243,6 +277,7 @@ def _act(path: Path, config: RunConfig, *, deterministic: bool) -> int:
         "unity": config.unity.model_dump(mode="json") if config.unity else None,
         "simulators": config.simulators.model_dump(mode="json"),
         "device": config.device,
+        **{flag.option: value for flag, value in own.items()},
     }
     return commands.evaluate(
         path,

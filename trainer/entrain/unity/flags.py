@@ -1,4 +1,4 @@
-"""The flags of mlagents-learn, and which key of the YAML file each one sets.
+"""The flags of mlagents-learn, which key of the YAML file each one sets, and two of our own.
 
 Quick to import: the command line reads it before anything else.
 """
@@ -34,10 +34,18 @@ class Flag:
     outdated: str = ""
     """what to say to those who still give it"""
 
+    option: str = ""
+    """what it sets of our own options, where ML-Agents has no key for that"""
+
     @property
     def name(self) -> str:
         """As it is given: --base-port"""
         return self.other_name or f"--{self.key.rpartition('.')[2].replace('_', '-')}"
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Of its option"""
+        return tuple(self.option.split("."))
 
     @property
     def metavar(self) -> str:
@@ -47,8 +55,26 @@ class Flag:
 
 _CHECKPOINT, _ENV, _ENGINE = "checkpoint_settings", "env_settings", "engine_settings"
 _OF_ENGINE: Final = "engine"
+_OURS: Final = "of entrain only"
 _OLD: Final = "of older scripts"
 _NO_EFFECT: Final = "has no effect: there is one framework"
+
+EDITOR_PORT: Final = Flag(
+    "",
+    int,
+    "Editor Port of the project's ML-Agents settings [5004]",
+    "--editor-port",
+    _OURS,
+    option="unity.port",
+)
+MAX_MESSAGE: Final = Flag(
+    "",
+    float,
+    "longest message taken from a game, in MiB [256]",
+    "--receive-mib",
+    _OURS,
+    option="server.max_message_mib",
+)
 
 FLAGS: Final = (
     Flag(f"{_ENV}.env_path", str, "build to start; without it, press Play in the Editor", "--env"),
@@ -77,6 +103,8 @@ FLAGS: Final = (
     Flag(f"{_ENGINE}.capture_frame_rate", int, "of the game's clock [60]", panel=_OF_ENGINE),
     Flag(f"{_ENGINE}.no_graphics", bool, "start builds without graphics", panel=_OF_ENGINE),
     Flag(f"{_ENGINE}.no_graphics_monitor", bool, "all but the first", panel=_OF_ENGINE),
+    EDITOR_PORT,
+    MAX_MESSAGE,
     Flag(
         f"{_CHECKPOINT}.load_model",
         bool,

@@ -100,7 +100,10 @@ class UnityFront:
             for port in self.ports:
                 await port.start()
         except PortError as error:
-            raise ServeError(f"{error}: unity.port, or --base-port for builds") from None
+            raise ServeError(
+                f"{error}: unity.port, or of entrain learn --base-port for builds and "
+                "--editor-port for the Editor"
+            ) from None
         self._participants.renew_deadlines()
         self._looking = asyncio.create_task(self._look())
         for place, port in enumerate(self.ports):

@@ -41,7 +41,8 @@ _CAUSES = (
     ),
     (
         r"RESOURCE_EXHAUSTED|ResourceExhausted|larger than max",
-        "its message was longer than the trainer takes; raise server.max_message_mib",
+        "its message was longer than the trainer takes; raise server.max_message_mib "
+        "(--receive-mib of entrain learn)",
     ),
     (
         r"InitializeEngineGraphics failed|Failed to initialize graphics|no suitable renderer"

@@ -7,6 +7,7 @@ A behaviour's part is in `policy_translation`, and that of environment parameter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from entrain.config.run import RunConfig
 from entrain.config.source import OptionPath, Origin, Source
 from entrain.errors import ConfigError
 from entrain.unity.draft import Draft
+from entrain.unity.flags import Flag
 from entrain.unity.missing import require_nothing_missing
 from entrain.unity.parameter_translation import translate_parameters
 from entrain.unity.policy_translation import translate_trainer
@@ -23,8 +25,10 @@ from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_run import StockRun
 from entrain.unity.stock_trainer import StockPPOTrainer, StockTrainer
 
-EDITOR_PORT: Final = 5004
+DEFAULT_EDITOR_PORT: Final = 5004
 """The Unity Editor dials it, whatever base_port says."""
+
+NO_FLAGS: Final[Mapping[Flag, int | float]] = MappingProxyType({})
 
 EDITOR_WAIT_S: Final = 7 * 24 * 3600.0
 """A week: whoever pressed Stop in the Editor presses Play again when the change is made."""
@@ -44,7 +48,11 @@ class Translation:
 
 
 def translate(
-    file: StockFile, *, seed: int | None = None, behaviours: Sequence[str] = ()
+    file: StockFile,
+    *,
+    seed: int | None = None,
+    behaviours: Sequence[str] = (),
+    own: Mapping[Flag, int | float] = NO_FLAGS,
 ) -> Translation:
     """Translate settings; ConfigError names every part that is not built yet.
 
@@ -52,6 +60,7 @@ def translate(
         file: of ML-Agents settings.
         seed: in the place of -1, which asks for another one in each run; None: the default.
         behaviours: those whose policies are wanted; empty for all.
+        own: {flag of ours: its value}.
     """
     trainers = _trainers(file, behaviours)
     require_nothing_missing(file, trainers)
@@ -67,7 +76,9 @@ def translate(
         assert isinstance(trainer, StockPPOTrainer)  # others are missing
         translate_trainer(draft, name, trainer)
         _translate_initial_weights(draft, name, trainer, file.run)
-    return Translation(_validated(draft, file), draft.remarks, tuple(draft.notes))
+    for flag, value in own.items():
+        draft.set(flag.option, value, flag.name)
+    return Translation(_validated(draft, file, own), draft.remarks, tuple(draft.notes))
 
 
 def _trainers(file: StockFile, wanted: Sequence[str]) -> Mapping[str, StockTrainer]:
@@ -161,7 +172,7 @@ def _translate_environment(draft: Draft, run: StockRun) -> None:
     if is_launched:
         draft.set("unity.port", asked.base_port, "env_settings.base_port")
     else:
-        draft.set("unity.port", EDITOR_PORT, "the Editor's port")
+        draft.set("unity.port", DEFAULT_EDITOR_PORT, "the Editor's port")
         draft.set("simulators.wait_s", EDITOR_WAIT_S, "the Editor may be stopped for long")
     draft.set("simulators.bring_all", False, "as mlagents-learn does")
     draft.set("unity.games", asked.num_envs, "env_settings.num_envs")
@@ -220,10 +231,13 @@ def checkpoint_interval(trainer: StockTrainer) -> int:
     return trainer.checkpoint_interval
 
 
-def _validated(draft: Draft, file: StockFile) -> RunConfig:
+def _validated(draft: Draft, file: StockFile, own: Mapping[Flag, int | float]) -> RunConfig:
     try:
         return RunConfig.model_validate(draft.values)
     except ValidationError as error:
         # What ML-Agents allows and we do not; its words for it are in the message's path.
         place = Origin(f"{file.source.whole.place}, translated", (0, 0), "")
-        raise config_error(error, Source(draft.values, place)) from None
+        given: dict[OptionPath, Origin] = {
+            flag.path: Origin(flag.name, (1, 0), str(value)) for flag, value in own.items()
+        }
+        raise config_error(error, Source(draft.values, place, given)) from None
