@@ -1,12 +1,13 @@
-"""Exchanges/s of an ML-Agents game with cameras, beside a bare gRPC handler of the same messages.
+"""Exchanges/s of an ML-Agents game, beside a bare gRPC handler of the same messages.
 
-One game of 16 agents that see an image each, as floats or as PNGs, sends the same records again and
-again: what it takes to draw and write them is not measured. `bare` reads the bytes and answers as
-many as actions take: the limit that unary gRPC in Python sets. `serving` is the trainer with an
-untrained policy that learns nothing, in turns with `bare`; then the time of one exchange is split.
-`learning` is `entrain train`, with the shares that its metrics.csv has.
+One game sends the same records again and again: those of 12 or 64 agents that see 8 numbers each,
+or of 16 that see an image each, as floats or as PNGs. What it takes to write them is not measured.
+`bare` reads the bytes and answers as many as actions take: the limit that unary gRPC in Python
+sets. `serving` is the trainer with an untrained policy that learns nothing, in turns with `bare`;
+then the time of one exchange is split. `learning` is `entrain train`, with the shares that its
+metrics.csv has.
 
-    python -m benchmarks.unity_cameras --seconds 5 --rounds 3 --steps 768
+    python -m benchmarks.unity_serving --seconds 5 --rounds 3 --steps 768
 """
 
 import argparse
@@ -34,11 +35,10 @@ from entrain_envs.unity import game_codec
 from entrain_envs.unity.messages import STATUS_OK, BrainParameters, Initialization
 from entrain_envs.unity.service import METHOD
 
-AGENTS = 16
 KEY = "Eye?team=0"
 NETWORK = "{image_encoder: simple, image_features: 64, hidden_sizes: [64]}"
-ACTIONS_BYTES = 450
-"""Of the answer to 16 agents with two continuous actions each."""
+ACTIONS_BYTES = 28
+"""Of the answer to one agent with two continuous actions."""
 
 SETTINGS = """
 runs_directory: {folder}
@@ -63,22 +63,31 @@ Exchange = Callable[[bytes], bytes]
 class Form:
     """What agents see."""
 
-    side: int
-    as_png: bool
+    agents: int
+    shape: tuple[int, ...]
+    as_png: bool = False
 
     def __str__(self) -> str:
-        return f"{self.side} x {self.side} x 3 {'PNG' if self.as_png else 'floats'}"
+        size = " x ".join(map(str, self.shape))
+        return f"{self.agents} agents, {size} {'PNG' if self.as_png else 'floats'}"
 
     def messages(self) -> tuple[bytes, bytes]:
         """The first records, which tell of the behaviour, and all that follow."""
-        said = records(AGENTS, (self.side, self.side, 3), as_png=self.as_png)
+        said = records(self.agents, self.shape, as_png=self.as_png)
         agents = {KEY: replace(said, done=said.interrupted)}
         brain = BrainParameters(KEY, num_continuous=2)
         first = game_codec.encode_records(agents, behaviours=[brain])
         return first, game_codec.encode_records(agents)
 
 
-FORMS = (Form(84, False), Form(256, False), Form(84, True), Form(256, True))
+FORMS = (
+    Form(12, (8,)),
+    Form(64, (8,)),
+    Form(16, (84, 84, 3)),
+    Form(16, (256, 256, 3)),
+    Form(16, (84, 84, 3), as_png=True),
+    Form(16, (256, 256, 3), as_png=True),
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=768, help="to learn from; 0: none")
     parser.add_argument("--serve", choices=["serving", "bare"], help=argparse.SUPPRESS)
+    parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(serve_policy() if arguments.serve == "serving" else serve_bare())
+        is_bare = arguments.serve == "bare"
+        asyncio.run(serve_bare(arguments.answer) if is_bare else serve_policy())
         return
     compare(arguments.seconds, arguments.rounds)
     if arguments.steps:
@@ -118,26 +129,26 @@ def main() -> None:
 
 def compare(seconds: float, rounds: int) -> None:
     """Print the trainer without learning beside the bare handler, and where its time goes."""
-    print("| image | MB | bare/s | MB/s | serving/s | MB/s | agent steps/s | ratio | processor |")
+    print("| seen | MB | bare/s | MB/s | serving/s | MB/s | agent steps/s | ratio | processor |")
     print("|---|---|---|---|---|---|---|---|---|")
     splits = []
     for form in FORMS:
-        messages = form.messages()
-        mb = len(messages[1]) / 1e6
+        mb = len(form.messages()[1]) / 1e6
         played: dict[str, list[Served]] = {"bare": [], "serving": []}
         for _ in range(rounds):
             for kind, each in played.items():
-                each.append(served(kind, messages, seconds))
+                each.append(served(kind, form, seconds))
         bare, ours = (
             statistics.median(one.rate for one in played[kind]) for kind in ("bare", "serving")
         )
         print(
-            f"| {form} | {mb:.2f} | {bare:,.0f} | {mb * bare:,.0f} | {ours:,.0f} | "
-            f"{mb * ours:,.0f} | {AGENTS * ours:,.0f} | {ours / bare:.2f} | {processor(played)} |",
+            f"| {form} | {mb:.3f} | {bare:,.0f} | {mb * bare:,.1f} | {ours:,.0f} | "
+            f"{mb * ours:,.1f} | {form.agents * ours:,.0f} | {ours / bare:.2f} | "
+            f"{processor(played)} |",
             flush=True,
         )
         splits.append(f"| {form} | {split(played['serving'])} |")
-    print("\n| image | exchange | decode | act | record | encode | wire and the rest, ms |")
+    print("\n| seen | exchange | decode | act | record | encode | wire and the rest, ms |")
     print("|---|---|---|---|---|---|---|")
     print("\n".join(splits))
 
@@ -159,9 +170,11 @@ def split(rounds: Sequence[Served]) -> str:
     return " | ".join(f"{each:.2f}" for each in (exchange, *parts, exchange - sum(parts)))
 
 
-def served(kind: str, messages: tuple[bytes, bytes], seconds: float) -> Served:
+def served(kind: str, form: Form, seconds: float) -> Served:
     """Exchange for so long with a server in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.unity_cameras", "--serve", kind]
+    messages, answer = form.messages(), str(ACTIONS_BYTES * form.agents)
+    command = [sys.executable, "-m", "benchmarks.unity_serving", "--serve", kind]
+    command += ["--answer", answer]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -211,9 +224,9 @@ def timed(exchange: Exchange, message: bytes, seconds: float) -> list[float]:
     return times
 
 
-async def serve_bare() -> None:
-    """Read the bytes of each message, and answer a constant."""
-    answer = bytes(ACTIONS_BYTES)
+async def serve_bare(size: int) -> None:
+    """Read the bytes of each message, and answer so many."""
+    answer = bytes(size)
 
     async def exchange(_message: bytes, _context: object) -> bytes:
         return answer
@@ -294,17 +307,19 @@ async def serve_policy() -> None:
 def learn(steps: int) -> None:
     """Print how fast a run learns, and where its time goes."""
     parts = ("wait", "decode", "observe", "act", "record", "learn", "encode")
-    print(f"\n| image | agent steps/s | MB/s | {' | '.join(parts)} |")
+    print(f"\n| seen | agent steps/s | MB/s | {' | '.join(parts)} |")
     print(f"|{'---|' * (3 + len(parts))}")
     for form in FORMS:
         messages = form.messages()
-        rate, shares = learned(messages, steps)
+        rate, shares = learned(form, messages, steps)
         told = " | ".join(f"{shares[part]:.1%}" for part in parts)
-        mb = rate / AGENTS * len(messages[1]) / 1e6
+        mb = rate / form.agents * len(messages[1]) / 1e6
         print(f"| {form} | {rate:,.0f} | {mb:,.1f} | {told} |", flush=True)
 
 
-def learned(messages: tuple[bytes, bytes], steps: int) -> tuple[float, Mapping[str, float]]:
+def learned(
+    form: Form, messages: tuple[bytes, bytes], steps: int
+) -> tuple[float, Mapping[str, float]]:
     """Agent steps a second of a whole run, and which share of its time was spent on what."""
     from entrain.run.table import read_metrics
 
@@ -334,7 +349,7 @@ def learned(messages: tuple[bytes, bytes], steps: int) -> tuple[float, Mapping[s
             for name, values in series.columns.items()
             if name.startswith("time/")
         }
-    return AGENTS * len(times) / sum(times), shares
+    return form.agents * len(times) / sum(times), shares
 
 
 def play(port: int, messages: tuple[bytes, bytes]) -> list[float]:
