@@ -26,6 +26,7 @@ from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic
 from entrain.run.folder import RunFolder
+from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.table import read_metrics
 from entrain.unity.stock_file import load_stock
 from entrain.unity.stock_progress import with_stock_progress
@@ -186,6 +187,28 @@ async def test_a_run_that_was_stopped_before_a_game_joined_still_goes_on_there(
     await train(config, folder, stop_at=lambda _: True)
     run = await played(config, folder, Rows(), exchanges=3, resumed=True)
     assert run.env_steps == 400 + 2 * 4
+
+
+async def test_rows_of_metrics_up_to_a_checkpoint_of_that_form_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(STOCK_RUN, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    with MetricsWriter(folder) as writer:
+        for steps in (200, 400, 440, 480):
+            writer.write("3DBall", steps, {"loss/value": 1.0})
+    for name in ("3DBall", "*"):
+        text = CONFIG.replace("behaviors:\n  3DBall", f"behaviors:\n  {name}")
+        if name == "*":
+            text = text.replace("behaviors:\n  *:", "default_settings:")
+        config = with_stock_progress(configured(tmp_path, text), folder.path)
+        await train(config, folder, stop_at=lambda _: True)
+        assert read_metrics(folder.metrics)["3DBall"].env_steps.tolist() == [200, 400]
+    lost = [it.getMessage() for it in caplog.records if "lost since" in it.getMessage()]
+    assert lost == [
+        "lost since checkpoint.pt of '3DBall', 400 env steps: at least 80 env steps and 2 updates "
+        "(2 rows of metrics.csv); they are done again"
+    ]
 
 
 CURRICULUM = """

@@ -205,6 +205,23 @@ def test_resume_goes_on_with_what_mlagents_learn_left_until_there_is_a_checkpoin
         assert options.initial_weights == Path("results/ppo")
 
 
+def test_resume_without_our_checkpoints_says_what_is_lost(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(STOCK_RUN / "3DBall", "results/ppo/Walker")
+    resume = ["learn", "config.yaml", "--resume"]
+    assert main(resume) == 0
+    assert "going on from what mlagents-learn left in results/ppo" in capsys.readouterr().err
+    status = Path("results/ppo/run_logs/training_status.json")
+    status.parent.mkdir()
+    status.write_text('{"metadata": {"entrain_version": "0.2.0"}}')
+    assert main(resume) == 0
+    told = capsys.readouterr().err
+    assert "results/ppo has no checkpoint of entrain any more" in told
+    assert "What was collected and not learned from is lost" in told
+    assert "what mlagents-learn left" not in told
+
+
 def test_inference_first_makes_a_checkpoint_of_what_mlagents_learn_left(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,8 +3,9 @@
 That is a run of entrain, or a checkpoint that mlagents-learn has left.
 """
 
+import contextlib
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,26 @@ def begun_behaviours(restored: Loaded | None) -> Set[str]:
         return frozenset()
     with checked(restored.path):
         return frozenset(spec.name for spec, _ in policy_states(restored.state["policies"]))
+
+
+def initial_steps(config: RunConfig, behaviours: Iterable[str]) -> Mapping[str, int]:
+    """{behaviour: env steps that its policy goes on from} of a run without a checkpoint of its own.
+
+    Args:
+        config: of the run.
+        behaviours: those to look at; policies that begin at 0 are not in what is returned.
+    """
+    found = {}
+    for name in behaviours:
+        options = config.policies.get(name, config.policies.get("*"))
+        if options is None or options.initial_weights is None or not options.initial_progress:
+            continue
+        file = stock_file_in(options.initial_weights, name)
+        if file is not None:
+            # One that cannot be read is refused when its behaviour comes.
+            with contextlib.suppress(CheckpointError):
+                found[name] = load_stock_checkpoint(file).steps
+    return found
 
 
 def require_initial_weights(config: RunConfig, *, begun: Set[str]) -> None:

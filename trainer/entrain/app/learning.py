@@ -24,7 +24,7 @@ from entrain.unity.flags import EDITOR_PORT, Flag
 from entrain.unity.results.recorder import ResultsRecorder
 from entrain.unity.results.tree import LOGS
 from entrain.unity.stock_file import StockFile
-from entrain.unity.stock_progress import is_stock_run, with_stock_progress
+from entrain.unity.stock_progress import is_of_entrain, is_stock_run, with_stock_progress
 from entrain.unity.stock_run import StockCheckpoint, StockRun
 from entrain.unity.translation import DEFAULT_EDITOR_PORT, NO_FLAGS, translate
 
@@ -206,7 +206,16 @@ def _command_that_resumes(run: StockRun) -> str:
 
 def _go_on_from_stock(path: Path, config: RunConfig, file: StockFile) -> int:
     """Go on where mlagents-learn was, in the same folder; its own files stay as they are."""
-    logger.info("going on from what mlagents-learn left in %s", path)
+    if is_of_entrain(path):
+        logger.warning(
+            "%s has no checkpoint of entrain any more, so policies go on from their checkpoint.pt: "
+            "weights, statistics of observations, Adam's moments and env steps. What was collected "
+            "and not learned from is lost, and episodes.csv, random numbers and the run's "
+            "time begin anew",
+            path,
+        )
+    else:
+        logger.info("going on from what mlagents-learn left in %s", path)
     folder, _ = RunFolder.named(path.parent, path.name)
     folder.keep_logs_in(LOGS)
     with folder.lock() as lock:
@@ -241,7 +250,7 @@ def _take_over_stock(path: Path, config: RunConfig) -> None:
     then, in a run that has its total steps.
     """
     logger.info(
-        "a checkpoint is made of what mlagents-learn left in %s: the game is ended once it has "
+        "a checkpoint is made of each checkpoint.pt in %s: the game is ended once it has "
         "joined, and then started again (in the Editor, press Play again)",
         path,
     )

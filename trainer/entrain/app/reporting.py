@@ -10,10 +10,12 @@ from typing import Self
 
 from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
+from entrain.app.initial_weights import initial_steps
 from entrain.app.observing import BehaviourObserver, NoObserver, RunObserver
 from entrain.app.run_clock import RunClock
 from entrain.config.run import RunConfig
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
+from entrain.quoting import listed
 from entrain.rollout.curricula import Curricula
 from entrain.rollout.return_statistics import WINDOW, ReturnStatistics
 from entrain.run.display import Display, DisplayRow, SimulatorsRow
@@ -25,6 +27,7 @@ from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.quantities import duration
 from entrain.run.summary import Outcome, PolicySummary, RunSummary, describe_sessions, software
+from entrain.run.table import read_metrics
 from entrain.serving.participants import Participants
 from entrain.stopwatch import Shares
 from entrain.trainer import EpisodeSource, Trainer, Update
@@ -111,9 +114,14 @@ class Reporting:
             logger.warning("lost since %s: %s; they are done again", since, lost)
 
     def begin_anew(self) -> None:
-        """Remove what a sitting measured that ended before its first checkpoint."""
-        if self._folder.metrics.is_file() or self._folder.episodes.is_file():
-            self.resume_at({}, {}, since="the beginning", earlier=Losses())
+        """Remove what a sitting without a checkpoint measured, behind where policies begin."""
+        folder = self._folder
+        if not (folder.metrics.is_file() or folder.episodes.is_file()):
+            return
+        known = read_metrics(folder.metrics) if folder.metrics.is_file() else ()
+        begin_at = initial_steps(self._config, known)
+        since = [f"checkpoint.pt of '{name}', {it:,} env steps" for name, it in begin_at.items()]
+        self.resume_at(begin_at, {}, since=listed(since) or "the beginning", earlier=Losses())
 
     def summary(
         self, outcome: Outcome, clock: RunClock, policies: Mapping[str, PolicySummary]

@@ -27,6 +27,12 @@ def is_stock_run(path: Path) -> bool:
     return path.is_dir() and any(path.glob(f"*/{CHECKPOINT}"))
 
 
+def is_of_entrain(path: Path) -> bool:
+    """Whether entrain wrote the checkpoints in the folder, in the form of mlagents-learn."""
+    about = _status(path / STATUS).get("metadata")
+    return isinstance(about, dict) and "entrain_version" in about
+
+
 def with_stock_progress(config: RunConfig, path: Path) -> RunConfig:
     """The options with which every policy and curriculum goes on where the run in `path` was.
 
@@ -61,6 +67,13 @@ def _gone_on(config: RunConfig, reached: Mapping[str, int]) -> Mapping[str, Curr
 
 def _reached(path: Path) -> Mapping[str, int]:
     """{environment parameter: number of its lesson, from 0}, as far as the file says so."""
+    status = _status(path)
+    numbers = {name: it.get("lesson_num") for name, it in status.items() if isinstance(it, dict)}
+    return {name: it for name, it in numbers.items() if type(it) is int and it >= 0}
+
+
+def _status(path: Path) -> Mapping[str, Any]:
+    """What the file says; nothing if it is not there or cannot be read."""
     if not path.is_file():
         return {}
     try:
@@ -73,5 +86,4 @@ def _reached(path: Path) -> Mapping[str, int]:
         reason = shortened(str(error), 100)
         logger.warning("%s cannot be read: %s; lessons begin with the first", path, reason)
         return {}
-    numbers = {name: it.get("lesson_num") for name, it in status.items() if isinstance(it, dict)}
-    return {name: it for name, it in numbers.items() if type(it) is int and it >= 0}
+    return status
