@@ -62,7 +62,17 @@ def test_the_command_of_mlagents_learn_trains_in_the_folder_of_the_run_id(calls:
     assert config.unity is not None and config.unity.launch is not None
     assert (config.unity.games, config.unity.port) == (4, 5005)
     assert config.unity.launch.arguments == ("--level", "3", "--seed=9")
-    assert calls.others["resumed_with"].endswith(" --run-id=walker --resume")
+    assert calls.others["words"].resume.endswith(" --run-id=walker --resume")
+
+
+def test_messages_say_what_to_change_in_a_file_of_mlagents_learn(calls: Calls) -> None:
+    assert main(["learn", "config.yaml", "--results-dir=r"]) == 0
+    words = calls.others["words"]
+    assert words.another_policy("Odd") == "add behaviors.Odd or default_settings to config.yaml"
+    assert (
+        words.train_on == "raise max_steps in config.yaml, and give the same command with --resume"
+    )
+    assert words.resume.endswith(" --run-id=ppo --results-dir=r --resume")
 
 
 def test_every_flag_sets_its_key(calls: Calls) -> None:

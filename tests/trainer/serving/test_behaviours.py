@@ -57,6 +57,23 @@ def test_another_spec_of_a_known_name_is_refused_with_what_differs(
     assert "\n" not in words
 
 
+def test_a_behaviour_without_a_policy_is_refused_with_what_its_command_says(
+    walker: BehaviourSpec,
+) -> None:
+    known = Behaviours(
+        ServerConfig(),
+        accepts=lambda _: False,
+        policies=("bird",),
+        remedy=lambda name: f"add behaviors.{name} to stock.yaml",
+    )
+    with pytest.raises(BadHelloError) as refusal:
+        known.check(walker, who="game-0")
+    assert str(refusal.value) == (
+        "game-0 has behaviour 'walker', and this run has no policy for it (it has: 'bird'); "
+        "rename the behaviour, or add behaviors.walker to stock.yaml"
+    )
+
+
 def test_a_run_takes_so_many_behaviours_and_no_more(
     walker: BehaviourSpec, bird: BehaviourSpec
 ) -> None:

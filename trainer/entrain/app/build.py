@@ -54,18 +54,26 @@ BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowe
 """Parts of torch's messages about tensors that are too large; these errors have no own class."""
 
 
-def make_participants(config: RunConfig, on_new: Opener, *, prepare: Preparation) -> Participants:
+def make_participants(
+    config: RunConfig,
+    on_new: Opener,
+    *,
+    prepare: Preparation,
+    another_policy: Callable[[str], str],
+) -> Participants:
     """Makes the participants of a run, whose behaviours must have policies in `config`.
 
     Args:
         config: of the run.
         on_new: prepares the run for new behaviours.
         prepare: makes beforehand what `on_new` would take long for.
+        another_policy: what gives a behaviour a policy, in words.
     """
     behaviours = Behaviours(
         config.server,
         accepts=lambda behaviour: config.policy_for(behaviour) is not None,
         policies=tuple(config.policies),
+        remedy=another_policy,
         on_new=on_new,
         prepare=prepare,
     )
@@ -86,6 +94,7 @@ def make_evaluation_participants(
         config.server,
         accepts=lambda behaviour: behaviour in policies,
         policies=tuple(policies),
+        remedy=lambda _: "train a run with it first",
     )
     behaviours.admit([policy.spec for policy in policies.values()], who="the evaluation")
     return _make_participants(config, behaviours, lessons)

@@ -21,6 +21,7 @@ from entrain.app.build import (
     make_front,
     make_launcher,
 )
+from entrain.app.command_words import CommandWords, words_of_entrain
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
@@ -191,7 +192,7 @@ def train_in(
     *,
     restored: Loaded | None,
     observer: RunObserver | None = None,
-    resumed_with: str = "",
+    words: CommandWords | None = None,
 ) -> int:
     """Train in a folder that is locked, until the run is complete or asked to stop.
 
@@ -201,9 +202,10 @@ def train_in(
         lock: of the folder.
         restored: what the run goes on from; None begins it.
         observer: is told what happens.
-        resumed_with: the command that goes on with a stopped run; "" for `entrain resume`.
+        words: of the command; None for those of `entrain train`.
     """
     prepare_process(threads=config.threads)
+    words = words or words_of_entrain(folder.path)
     console = Console()
     with (
         stop_on_signals() as request,
@@ -218,51 +220,46 @@ def train_in(
             restored=restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
             observer=observer,
+            another_policy=words.another_policy,
         )
         if run.is_finished:
-            return _say_finished(folder, run, console)
+            return _say_finished(folder, run, console, words)
         # Only now: a configuration that does not fit the checkpoint must not replace the old one.
         _write_config(folder, config)
-        try:
-            outcome = asyncio.run(_run_until_asked(run, request))
-        except (DiskError, InUseError):
-            # There is no room for results, or the folder is another trainer's.
-            raise
-        except EntrainError:
-            if run.trainers:
-                _write_results(folder, run, "failed")
-            raise
-        what = "the report" if outcome == "stopped" else "the report and the policies"
-        display.message(f"writing {what}")
+        outcome = _run_until_asked(run, request, folder)
+        policies = "" if outcome == "stopped" else " and the policies"
+        display.message(f"writing the report{policies}")
         _write_results(folder, run, outcome)
     _require_whole(folder)
-    if is_json_logged():
-        logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
-    else:
-        _describe(folder, outcome, console, resumed_with or f"entrain resume {folder.path}")
+    _describe(folder, outcome, console, words)
     return 0
 
 
-def _describe(folder: RunFolder, outcome: Outcome, console: Console, resumed_with: str) -> None:
+def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: CommandWords) -> None:
     """Say what is in the folder, and how a stopped run goes on."""
+    if is_json_logged():
+        logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
+        return
     for line in folder.describe():
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
         console.print(
-            f"stopped; go on with: {resumed_with}\n"
+            f"stopped; go on with: {words.resume}\n"
             f"its policies as they are, as ONNX: entrain export {folder.path}",
             highlight=False,
             soft_wrap=True,
         )
 
 
-def _say_finished(folder: RunFolder, run: TrainingRun, console: Console) -> int:
+def _say_finished(
+    folder: RunFolder, run: TrainingRun, console: Console, words: CommandWords
+) -> int:
     """Start nothing; write what is missing, if the run was killed after its last checkpoint."""
     if not _is_complete(folder):
         _write_results(folder, run, "completed")
     console.print(
         f"{folder.path} is finished: {run.env_steps:,} env steps, nothing is left to do\n"
-        f"to train on: entrain resume {folder.path} --set policies.NAME.total_steps=MORE",
+        f"to train on: {words.train_on}",
         highlight=False,
         soft_wrap=True,
     )
@@ -292,8 +289,21 @@ def _write_config(folder: RunFolder, config: RunConfig) -> None:
         folder.write_config(to_yaml(config))
 
 
-async def _run_until_asked(run: TrainingRun, request: StopRequest) -> Outcome:
-    return await run.run(request.event())
+def _run_until_asked(run: TrainingRun, request: StopRequest, folder: RunFolder) -> Outcome:
+    """Train; if that fails, leave the results of what was learned before."""
+
+    async def train() -> Outcome:
+        return await run.run(request.event())
+
+    try:
+        return asyncio.run(train())
+    except (DiskError, InUseError):
+        # There is no room for results, or the folder is another trainer's.
+        raise
+    except EntrainError:
+        if run.trainers:
+            _write_results(folder, run, "failed")
+        raise
 
 
 def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:

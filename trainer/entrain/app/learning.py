@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrain.app import commands
+from entrain.app.command_words import CommandWords
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
 from entrain.app.initial_weights import begun_behaviours, is_run, require_initial_weights
@@ -58,7 +59,7 @@ def learn(
         logger.info("%s", note)
     if asked.inference:
         is_deterministic = deterministic or _is_deterministic(file.run)
-        return _act(path, config, deterministic=is_deterministic, own=own)
+        return _act(path, config, file, deterministic=is_deterministic, own=own)
     if deterministic:
         logger.warning("--deterministic has no effect without --inference: learning explores")
     if not asked.resume:
@@ -161,7 +162,7 @@ def _begin(path: Path, config: RunConfig, file: StockFile) -> int:
             if not is_new:
                 folder.clear()
             results = make_results(folder, lock, config, file.run, goes_on=False)
-            return _train(folder, config, lock, results, file.run)
+            return _train(folder, config, lock, results, file)
     except EntrainError:
         if is_new:
             folder.remove_if_nothing_came_of_it()
@@ -181,7 +182,7 @@ def _go_on(path: Path, config: RunConfig, file: StockFile, own: Mapping[Flag, in
         restored = store.load_newest()
         logger.info("going on from %s", restored.path)
         results = make_results(folder, lock, config, file.run, goes_on=True, is_restored=True)
-        return _train(folder, config, lock, results, file.run, restored=restored)
+        return _train(folder, config, lock, results, file, restored=restored)
 
 
 def _with_beginnings_of(before: RunConfig, config: RunConfig) -> RunConfig:
@@ -197,11 +198,18 @@ def _with_beginnings_of(before: RunConfig, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"policies": policies})
 
 
-def _command_that_resumes(run: StockRun) -> str:
-    asked = run.checkpoint_settings
+def _words(file: StockFile) -> CommandWords:
+    asked = file.run.checkpoint_settings
+    settings = file.source.whole.place if file.is_given else "a file of settings"
     is_usual = asked.results_dir == StockCheckpoint().results_dir
     where = "" if is_usual else f" --results-dir={asked.results_dir}"
-    return f"entrain learn (the same file and flags) --run-id={asked.run_id}{where} --resume"
+    return CommandWords(
+        resume=f"entrain learn (the same file and flags) --run-id={asked.run_id}{where} --resume",
+        train_on=f"raise max_steps in {settings}, and give the same command with --resume",
+        another_policy=lambda behaviour: (
+            f"add behaviors.{behaviour} or default_settings to {settings}"
+        ),
+    )
 
 
 def _go_on_from_stock(path: Path, config: RunConfig, file: StockFile) -> int:
@@ -221,7 +229,7 @@ def _go_on_from_stock(path: Path, config: RunConfig, file: StockFile) -> int:
     with folder.lock() as lock:
         config = with_stock_progress(config, path)
         results = make_results(folder, lock, config, file.run, goes_on=True)
-        return _train(folder, config, lock, results, file.run)
+        return _train(folder, config, lock, results, file)
 
 
 def _train(
@@ -229,7 +237,7 @@ def _train(
     config: RunConfig,
     lock: RunLock,
     results: ResultsRecorder,
-    run: StockRun,
+    file: StockFile,
     *,
     restored: Loaded | None = None,
 ) -> int:
@@ -239,11 +247,11 @@ def _train(
         lock,
         restored=restored,
         observer=results,
-        resumed_with=_command_that_resumes(run),
+        words=_words(file),
     )
 
 
-def _take_over_stock(path: Path, config: RunConfig) -> None:
+def _take_over_stock(path: Path, config: RunConfig, file: StockFile) -> None:
     """Let a checkpoint of ours hold the policies that mlagents-learn left.
 
     What a game sees, and with it a policy's form, is known once it has joined: so it plays until
@@ -262,7 +270,7 @@ def _take_over_stock(path: Path, config: RunConfig) -> None:
     folder.keep_logs_in(LOGS)
     with folder.lock() as lock:
         made = config.model_copy(update={"policies": policies})
-        commands.train_in(folder, made, lock, restored=None)
+        commands.train_in(folder, made, lock, restored=None, words=_words(file))
 
 
 def _holds_policies(path: Path) -> bool:
@@ -277,11 +285,16 @@ def _is_deterministic(run: StockRun) -> bool:
 
 
 def _act(
-    path: Path, config: RunConfig, *, deterministic: bool, own: Mapping[Flag, int | float]
+    path: Path,
+    config: RunConfig,
+    file: StockFile,
+    *,
+    deterministic: bool,
+    own: Mapping[Flag, int | float],
 ) -> int:
     """Let the policies of the run in `path` act until Ctrl+C."""
     if is_stock_run(path) and not _holds_policies(path):
-        _take_over_stock(path, config)
+        _take_over_stock(path, config, file)
     settings = {
         "unity": config.unity.model_dump(mode="json") if config.unity else None,
         "simulators": config.simulators.model_dump(mode="json"),

@@ -17,7 +17,7 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from entrain.app.build import (
     checked,
@@ -29,6 +29,7 @@ from entrain.app.build import (
     require_priors,
 )
 from entrain.app.checkpointing import make_checkpointing
+from entrain.app.command_words import add_policy
 from entrain.app.folder_keeper import Keeper, Unkept
 from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
@@ -37,12 +38,13 @@ from entrain.app.launcher import Launcher
 from entrain.app.observing import RunObserver
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
+from entrain.app.run_end import RunEnd
 from entrain.app.serving_tasks import ServingTasks
 from entrain.app.threads import available_processors, make_learners
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
-from entrain.errors import NoSimulatorError, TrainingDivergedError, ungrouped
+from entrain.errors import ungrouped
 from entrain.policy.actor_critic import ActorCritic
 from entrain.rollout.curricula import Curricula
 from entrain.run.checkpoint import Loaded
@@ -61,6 +63,19 @@ LOOK_AROUND_S = 0.5
 """How often the display is told who is connected, and a due checkpoint is looked for."""
 
 
+def _begun_if_whole(config: RunConfig, restored: Loaded | None) -> Set[str]:
+    """Returns the behaviours that a checkpoint holds.
+
+    ConfigError if something that the configuration names is not there, or cannot be used.
+    """
+    begun = begun_behaviours(restored)
+    require_networks(config)
+    require_priors(config)
+    require_initial_weights(config, begun=begun)
+    require_build(config)
+    return begun
+
+
 class TrainingRun:
     """The parts of one run and the order in which they begin and end. Owned by the event loop."""
 
@@ -74,6 +89,7 @@ class TrainingRun:
         restored: Loaded | None = None,
         keeper: Keeper | None = None,
         observer: RunObserver | None = None,
+        another_policy: Callable[[str], str] = add_policy,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build what can be built before a simulator says what it is.
@@ -86,43 +102,32 @@ class TrainingRun:
             restored: the checkpoint to go on from.
             keeper: looks after the folder; without one, it is left as it is.
             observer: is told what happens.
+            another_policy: see `CommandWords`.
             clock: seconds.
 
         Raises:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
-        begun = begun_behaviours(restored)
-        require_networks(config)
-        require_priors(config)
-        require_initial_weights(config, begun=begun)
-        require_build(config)
-        self._config = config
-        self._folder = folder
+        begun = _begun_if_whole(config, restored)
+        self._config, self._folder, self._address = config, folder, ""
         self._make_launcher = launcher
         self._clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self, begun=begun)
-        self._tasks = ServingTasks(self._trainers, guard=self._until_failure, announced=self._show)
-        self._participants = make_participants(config, self._open, prepare=self._trainers.prepared)
-        self._front = make_front(config, self._participants, run_id=folder.name)
+        participants = self._participants = make_participants(
+            config, self._open, prepare=self._trainers.prepared, another_policy=another_policy
+        )
+        self._front = make_front(config, participants, run_id=folder.name)
+        end = self._run_end = RunEnd(self._trainers, pause=self._front.pause)
+        self._tasks = ServingTasks(self._trainers, guard=end.until_failure, announced=self._show)
         self._checkpointing = make_checkpointing(
             config.checkpoints, folder, keeper or Unkept(), restored
         )
-        self._curricula = Curricula(
-            environment_parameters(config), self._participants.parameters.update
-        )
+        self._curricula = Curricula(environment_parameters(config), participants.parameters.update)
         self._reporting = Reporting(
-            config, folder, display, self._participants, self._curricula, observer=observer
+            config, folder, display, participants, self._curricula, observer=observer
         )
-        self._over = asyncio.Event()
-        self._is_complete = False
-        self._failure: NoSimulatorError | TrainingDivergedError | None = None
-        self._address = ""
-        if restored is not None:
-            with checked(restored.path):
-                self._load_state(restored)
-        else:
-            self._reporting.begin_anew()
+        self._begin_at(restored)
 
     @property
     def seconds(self) -> float:
@@ -165,8 +170,8 @@ class TrainingRun:
                 raise
         episodes = {name: trainer.episodes for name, trainer in self.trainers.items()}
         self._reporting.conclude(outcome, episodes, env_steps=self.env_steps, seconds=self.seconds)
-        if self._failure is not None and outcome == "failed":
-            raise self._failure
+        if outcome == "failed":
+            self._run_end.raise_failure()
         return outcome
 
     async def _serve(self, stop: asyncio.Event, to_dial: str) -> Outcome:
@@ -193,15 +198,13 @@ class TrainingRun:
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
             with self._tasks.within(trainers):
                 watching = self._watch(watchers, launcher, games)
-                await any_of(stop, self._over)
+                await any_of(stop, self._run_end.over)
             for task in watching:
                 task.cancel()
             self._front.pause()
             await self._tasks.drain(timeout_s=self._config.stop_timeout_s)
         self._show()
-        if self._is_complete and not self._has_diverged:
-            return "completed"
-        return "stopped" if stop.is_set() and not self._has_diverged else "failed"
+        return self._run_end.outcome(is_asked=stop.is_set())
 
     def _watch(
         self, group: asyncio.TaskGroup, launcher: Launcher, games: GameWatcher | None
@@ -210,12 +213,8 @@ class TrainingRun:
         patience = watch_simulators(
             self._participants, self._config, launcher, self._address, games=games
         )
-        tasks = [self._look_around(), self._until_failure(patience)]
+        tasks = [self._look_around(), self._run_end.until_failure(patience)]
         return [group.create_task(task) for task in [*tasks, *([games.run()] if games else [])]]
-
-    @property
-    def _has_diverged(self) -> bool:
-        return isinstance(self._failure, TrainingDivergedError)
 
     def _open(self, behaviours: Sequence[Behaviour]) -> None:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
@@ -224,25 +223,9 @@ class TrainingRun:
             self._reporting.watch(self.trainers[behaviour.name], behaviour.spec)
         self._tasks.add(behaviours)
 
-    async def _until_failure(self, work: Coroutine[None, None, None]) -> None:
-        """Do `work`; end the run, and save it, if no simulator is left or no policy learns."""
-        try:
-            await work
-        except NoSimulatorError as error:
-            self._failure = self._failure or error
-            self._over.set()
-        except TrainingDivergedError:
-            self._failure = self._trainers.divergence
-            self._over.set()
-
     def note_completion(self) -> None:
-        """End the run once every policy has its total steps, or has diverged."""
-        if self._trainers.are_all_complete():
-            self._is_complete = True
-            self._failure = self._trainers.divergence or self._failure
-            # Now: the number of steps after the end must not depend on who is faster.
-            self._front.pause()
-            self._over.set()
+        """End the run if all of its policies are done."""
+        self._run_end.note_completion()
 
     async def _look_around(self) -> None:
         """Show who is connected, and save when it is time, again and again."""
@@ -284,7 +267,7 @@ class TrainingRun:
         self._tasks.release()
         # A run that diverges as soon as it is resumed must not push older checkpoints out.
         has_steps = self.env_steps > self._checkpointing.saved_at
-        is_new = has_steps or self._trainers.leave_out or not self._has_diverged
+        is_new = has_steps or self._trainers.leave_out or not self._run_end.has_diverged
         if outcome != "failed" or (self.trainers and is_new):
             await self._checkpointing.save_last(self.env_steps, self.state)
         else:
@@ -314,6 +297,13 @@ class TrainingRun:
             "policies": policies,
             "curricula": self._curricula.state(),
         }
+
+    def _begin_at(self, restored: Loaded | None) -> None:
+        if restored is None:
+            self._reporting.begin_anew()
+            return
+        with checked(restored.path):
+            self._load_state(restored)
 
     def _load_state(self, restored: Loaded) -> None:
         state = restored.state

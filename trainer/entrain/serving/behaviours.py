@@ -85,6 +85,7 @@ class Behaviours:
         *,
         accepts: Callable[[str], bool],
         policies: Sequence[str],
+        remedy: Callable[[str], str] = lambda behaviour: f"give it a policy '{behaviour}'",
         on_new: Opener = open_nothing,
         prepare: Preparation = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
@@ -96,6 +97,7 @@ class Behaviours:
             config: limits and batching.
             accepts: whether the run has a policy for a behaviour of that name.
             policies: the names it has policies for, for messages.
+            remedy: given a behaviour without a policy, how it gets one, in words.
             on_new: given new behaviours before anyone may send rows of them.
             prepare: makes beforehand what `on_new` would take long for.
             clock: seconds.
@@ -104,6 +106,7 @@ class Behaviours:
         self._config = config
         self._accepts = accepts
         self._policies = tuple(policies)
+        self._remedy = remedy
         self._on_new = on_new
         self._prepare = prepare
         self._turn = asyncio.Lock()
@@ -128,7 +131,7 @@ class Behaviours:
             names = listed([f"'{name}'" for name in self._policies])
             raise BadHelloError(
                 f"{who} has behaviour '{spec.name}', and this run has no policy for it (it has: "
-                f'{names}); rename the behaviour, or add policies.{spec.name} or "*"'
+                f"{names}); rename the behaviour, or {self._remedy(spec.name)}"
             )
         check_row(spec, limit=max_message_bytes(self._config), who=who)
         known = self._by_name.get(spec.name)
