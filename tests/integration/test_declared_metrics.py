@@ -1,7 +1,11 @@
 """What runs of every kind write is what is declared, and nothing is declared that none writes."""
 
+from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
+from entrain.app.profile import profile_of
 from entrain.metrics import METRICS, find_metric
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
@@ -21,6 +25,9 @@ policies:
     entropy: {entropy}
     ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 1}}
 """
+
+PARTS_OF_A_ROUND = ("wait", "observe", "act", "record", "learn", "report", "checkpoint")
+"""What a policy's loop does one after the other."""
 
 CURRICULUM = "{wind: {kind: curriculum, lessons: [{name: only, value: 1}]}}"
 
@@ -66,6 +73,12 @@ async def written(
     assert outcome == "completed"
     series = read_metrics(run_folder.metrics)["toy"]
     assert len(series.env_steps) == 2
+    # The first update's row has the time before the first batch, too.
+    parts = sum(float(series.columns[f"time/{part}"][1]) for part in PARTS_OF_A_ROUND)
+    assert parts == pytest.approx(1.0, abs=1e-6)
+    profile = profile_of(run_folder.path, updates=20)
+    assert sum(asdict(profile.shares["toy"]).values()) == pytest.approx(1.0)
+    assert 0.0 < profile.rounds["toy"].update_share < 1.0
     return set(series.columns)
 
 

@@ -30,6 +30,18 @@ def test_metrics_begin_anew_each_time() -> None:
     assert stopwatch.metrics(10) == {"time/env_steps_per_second": 5.0, "time/wait": 1.0}
 
 
+def test_time_after_the_last_lap_belongs_to_the_metrics_that_come_next() -> None:
+    now_s = [0.0]
+    stopwatch = Stopwatch(lambda: now_s[0])
+    now_s[0] = 1.0
+    stopwatch.lap("act")
+    now_s[0] = 2.0
+    assert stopwatch.metrics(1) == {"time/env_steps_per_second": 1.0, "time/act": 1.0}
+    now_s[0] = 5.0
+    stopwatch.lap("wait")
+    assert stopwatch.metrics(4) == {"time/env_steps_per_second": 1.0, "time/wait": 1.0}
+
+
 def test_time_before_the_start_of_a_lap_belongs_to_no_part() -> None:
     now_s = [0.0]
     stopwatch = Stopwatch(lambda: now_s[0])

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from entrain import __version__, cli_unity
+from entrain import __version__, cli_profile, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, start_logging
 from entrain.app.printing import print_without_failing, write_text
@@ -334,6 +334,7 @@ def _print_version(wanted: bool) -> None:
 
 
 cli_unity.register(app)
+cli_profile.register(app)
 
 
 @app.callback()

@@ -31,13 +31,14 @@ class Stopwatch:
     def metrics(self, env_steps: int) -> Mapping[str, float]:
         """Returns steps per second and each part's share of the time, since the last call.
 
+        The time is that up to the end of the last lap, so that the shares add up to 1.
+
         Args:
             env_steps: done since the last call.
         """
-        now_s = self._clock()
-        elapsed_s = max(now_s - self._begin_s, 1e-9)
+        elapsed_s = max(self._last_s - self._begin_s, 1e-9)
         shares = {f"time/{part}": seconds / elapsed_s for part, seconds in self._seconds.items()}
-        self._begin_s = now_s
+        self._begin_s = self._last_s
         self._seconds = {}
         return {"time/env_steps_per_second": env_steps / elapsed_s, **shares}
 

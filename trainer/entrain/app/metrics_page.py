@@ -26,7 +26,7 @@ metrics.csv and TensorBoard have it, in TensorBoard as a histogram where that wa
 | the return does not rise | `policy/entropy`, `policy/kl`, `value/explained_variance` |
 | the return rises and then falls | `policy/kl`, `policy/clip_fraction`, `policy/gradient_norm` |
 | no return at all | `rollout/episodes` |
-| training is slow | `time/wait`, `time/learn` |
+| training is slow | `entrain profile` ([profile.md](profile.md)): `time/wait`, `time/learn` |
 | a warning of entropy, sigma or pinned actions | [entropy.md](entropy.md#what-to-watch) |
 """
 

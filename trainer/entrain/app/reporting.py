@@ -11,6 +11,7 @@ from typing import Self
 from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
 from entrain.app.initial_weights import initial_steps
+from entrain.app.limits import round_words
 from entrain.app.observing import BehaviourObserver, NoObserver, RunObserver
 from entrain.app.run_clock import RunClock
 from entrain.config.run import RunConfig
@@ -26,6 +27,7 @@ from entrain.run.log_display import last_episodes
 from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.quantities import duration
+from entrain.run.round_shares import RunRounds
 from entrain.run.summary import Outcome, PolicySummary, RunSummary, describe_sessions, software
 from entrain.run.table import read_metrics
 from entrain.serving.participants import Participants
@@ -74,6 +76,7 @@ class Reporting:
         self._messages: dict[str, Shares] = {}
         self.losses = Losses()
         """What resumes have lost so far."""
+        self._rounds = RunRounds()
         self._rows: dict[str, DisplayRow] = {}
         self._endless: set[str] = set()
 
@@ -189,6 +192,9 @@ class Reporting:
             total_steps=update.total_steps,
             statistics={name: each.value for name, each in statistics.items()},
             lessons=self._curricula.lessons,
+            round_words=round_words(
+                self._config, self._rounds.add(update.behaviour, metrics, now_s=seconds)
+            ),
         )
         self._display.update(update.behaviour, row)
         self._rows[update.behaviour] = row

@@ -44,6 +44,28 @@ def statistics_text(statistics: Mapping[str, float], *, most: int = MOST_SHOWN) 
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
+@dataclass(frozen=True)
+class RoundWords:
+    """Where the time of a run's newest rounds went, over all policies; empty if it is not known."""
+
+    shares: str = ""
+    """`simulators 71%, acting 9%` and so on."""
+
+    limit: str = ""
+    """`simulators are the limit`."""
+
+    remedy: str = ""
+    """What to change; empty if there is nothing."""
+
+    @property
+    def sentence(self) -> str:
+        """`simulators are the limit: start more simulators`."""
+        return f"{self.limit}: {self.remedy}" if self.remedy else self.limit
+
+
+NO_ROUND = RoundWords()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DisplayRow:
     """One policy after an update. A number that is not known is NaN."""
@@ -83,6 +105,8 @@ class DisplayRow:
     lessons: Mapping[str, str] = field(default_factory=dict)
     """{environment parameter: its lesson, in words}."""
 
+    round: RoundWords = NO_ROUND
+
     @property
     def lessons_text(self) -> str:
         """`gravity in lesson 'hard' (2 of 3)`; empty without curricula."""
@@ -102,6 +126,7 @@ class DisplayRow:
         total_steps: int,
         statistics: Mapping[str, float] = NO_STATISTICS,
         lessons: Mapping[str, str] = NO_LESSONS,
+        round_words: RoundWords = NO_ROUND,
     ) -> Self:
         """Makes the row of one update from its metrics."""
         sigmas = [value for name, value in metrics.items() if SIGMA.has_name(name)]
@@ -119,6 +144,7 @@ class DisplayRow:
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,
             statistics=statistics,
             lessons=lessons,
+            round=round_words,
         )
 
 

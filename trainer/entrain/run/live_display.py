@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from entrain.metrics import ENTROPY, EPISODE_RETURN_LAST, SIGMA, STEPS_PER_SECOND
-from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.display import Display, DisplayRow, RoundWords, SimulatorsRow
 from entrain.run.log_display import LogDisplay, is_update
 from entrain.run.log_lines import LineFormatter
 from entrain.run.quantities import compact, counted, duration
@@ -147,6 +147,7 @@ class LiveDisplay:
         for policy in list(self._policies.values())[-1:]:
             if policy.row.lessons:
                 parts.append(Text(policy.row.lessons_text, style="dim", overflow="fold"))
+            parts += _round_lines(policy.row.round, width=self._console.width)
         parts += [
             Text(f"{name}: {policy.row.statistics_text}", style="dim", overflow="fold")
             for name, policy in self._policies.items()
@@ -226,6 +227,9 @@ _COLUMNS = (
     _Column("left", lambda policy: duration(policy.left_s), 40),
 )
 
+_SHARES_FROM_WIDTH = 60
+"""Below it, the shares of time would take several lines."""
+
 _BAR_FROM_WIDTH = 70
 """Below it, the bar would leave no room for a policy's name."""
 
@@ -248,6 +252,14 @@ def _policy_table(policies: Mapping[str, _Policy], *, width: int) -> Table:
         bar = [_bar(policy)] if has_bar else []
         table.add_row(Text(behaviour), *bar, *(column.text(policy) for column in columns))
     return table
+
+
+def _round_lines(words: RoundWords, *, width: int) -> Sequence[Text]:
+    """Where the time goes; in a narrow terminal only what is the limit."""
+    if not words.limit:
+        return ()
+    lines = (f"time: {words.shares}", words.sentence) if width >= _SHARES_FROM_WIDTH else ()
+    return [Text(line, style="dim", overflow="fold") for line in lines or (words.limit,)]
 
 
 def _bar(policy: _Policy) -> ProgressBar:

@@ -1,0 +1,206 @@
+"""What limits how fast a run learns, in a sentence, and the options of the run that change that."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from entrain.app.build import expected_simulators
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
+from entrain.config.source import show_path
+from entrain.run.display import RoundWords
+from entrain.run.round_shares import Limit, RoundShares
+
+MOST_NAMED = 3
+"""Entries of `simulators.launch` whose counts are named."""
+
+WORTH_IT = 0.1
+"""Share of the time that updates must take before it is worth letting them run beside."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What limits a run."""
+
+    limit: Limit
+
+    words: str
+    """Say so in short."""
+
+    facts: str
+    """The shares of the time that show it."""
+
+    ways: Sequence[str]
+    """What to change, the most promising first; each begins with a verb."""
+
+    @property
+    def sentence(self) -> str:
+        """Words and facts, without a full stop."""
+        return f"{self.words}: {self.facts}"
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """A policy, as far as the speed of learning goes."""
+
+    path: tuple[str, ...]
+    """Of its options."""
+
+    options: PolicyConfig
+    shares: RoundShares
+
+    def named(self, *names: str) -> str:
+        return show_path((*self.path, *names))
+
+
+def find_limit(config: RunConfig, policies: Mapping[str, RoundShares]) -> Finding:
+    """Returns what limits a run.
+
+    Args:
+        config: of the run.
+        policies: {behaviour: where the time of its rounds goes}; at least one.
+    """
+    run = RoundShares.of_all(list(policies.values()))
+    limit = run.limit
+    ways = {
+        "simulators": _more_simulators(config),
+        "updates": _shorter_updates(config, policies),
+        "acting": _less_acting(config, policies, run),
+        "other": _less_beside(config, policies),
+        "none": _more_of_what_there_is(config, policies, run),
+    }[limit]
+    return Finding(limit, _WORDS[limit], _facts(run), tuple(ways))
+
+
+def round_words(config: RunConfig, policies: Mapping[str, RoundShares]) -> RoundWords:
+    """Returns the same for a display, in few words."""
+    finding = find_limit(config, policies)
+    percents = RoundShares.of_all(list(policies.values())).percents
+    shares = (f"{_SHORT.get(name, name)} {share}%" for name, share in percents.items())
+    return RoundWords(", ".join(shares), finding.words, next(iter(finding.ways), ""))
+
+
+_SHORT = {"waiting": "simulators"}
+
+_WORDS: Mapping[Limit, str] = {
+    "simulators": "simulators are the limit",
+    "updates": "updates are the limit",
+    "acting": "acting is the limit",
+    "other": "neither simulators nor updates are the limit",
+    "none": "nothing is the limit alone",
+}
+
+
+def _facts(run: RoundShares) -> str:
+    waiting, updates, serving, other = map(
+        percent, (run.waiting, run.updates, run.serving, run.other)
+    )
+    return {
+        "simulators": f"the trainer waits for them {waiting} of the time",
+        "updates": f"simulators wait for them {updates} of the time",
+        "acting": f"serving batches takes the trainer {serving} of the time",
+        "other": f"checkpoints, files and the time before the first batch take {other}",
+        "none": f"simulators take {waiting} of the time, updates {updates}, acting {serving}",
+    }[run.limit]
+
+
+def percent(share: float) -> str:
+    """Returns `71%`."""
+    return f"{100 * share:.0f}%"
+
+
+def _more_simulators(config: RunConfig) -> Iterator[str]:
+    launched = config.simulators.launch
+    free = "while processors are free"
+    for number, launch in enumerate(launched[:MOST_NAMED]):
+        path = show_path(("simulators", "launch", number, "count"))
+        yield f"raise {path} (now {launch.count}), {free}"
+    if config.unity is not None:
+        started = "" if config.unity.launch else " and start as many"
+        yield f"raise unity.games (now {config.unity.games}){started}, {free}"
+        yield f"raise unity.engine.time_scale (now {config.unity.engine.time_scale:g})"
+    elif not launched:
+        yield f"start more simulators, {free}"
+    if config.is_native:
+        yield "put more agents into each, which share one message: entrain-env has --count"
+    if config.server.lockstep and expected_simulators(config) > 1:
+        yield "set server.lockstep to false: every batch waits for the slowest simulator"
+
+
+def _shorter_updates(config: RunConfig, policies: Mapping[str, RoundShares]) -> Iterator[str]:
+    """Ways of the policy whose updates take most."""
+    for it in _greatest(config, policies, "updates"):
+        yield from _beside(it)
+        algorithm, rollout = it.options.algorithm, it.options.rollout_steps
+        if algorithm.minibatch_size < rollout:
+            path = it.named("algorithm", "minibatch_size")
+            yield f"raise {path} (now {algorithm.minibatch_size})"
+        if algorithm.num_epochs > 1:
+            yield f"lower {it.named('algorithm', 'num_epochs')} (now {algorithm.num_epochs})"
+        if algorithm.update == "torch":
+            yield f"set {it.named('algorithm', 'update')} to auto"
+        network = it.options.network
+        if network.memory.kind != "none" and not network.shared:
+            yield f"set {it.named('network', 'shared')} to true, so that one memory serves both"
+    if config.device == "cpu":
+        yield "set device to cuda, or raise update_threads, if networks are large or see images"
+
+
+def _beside(it: _Learning) -> Iterator[str]:
+    """Updates beside the collecting, if they are waited for now and it is worth it."""
+    waited = it.shares.updates
+    if it.options.policy_lag == 0 and waited >= WORTH_IT:
+        # A round takes as long as the longer of the two then.
+        faster = 1 / max(waited, 1 - waited)
+        yield (
+            f"set {it.named('policy_lag')} to 1: the next rollout is collected during the update "
+            f"(at most {faster:.1f} x as fast)"
+        )
+
+
+def _less_acting(
+    config: RunConfig, policies: Mapping[str, RoundShares], run: RoundShares
+) -> Iterator[str]:
+    yield "put more agents into each simulator: a batch of many costs little more than one of few"
+    if run.messages > run.acting:
+        yield "send smaller observations: images as uint8, and no larger than the policy needs"
+    else:
+        for it in _greatest(config, policies, "acting"):
+            sizes = list(it.options.network.hidden_sizes)
+            yield f"choose a smaller network: {it.named('network', 'hidden_sizes')} (now {sizes})"
+    if config.device == "cpu" and run.acting >= run.messages:
+        yield "set device to cuda if networks are large or see images"
+
+
+def _less_beside(config: RunConfig, policies: Mapping[str, RoundShares]) -> Iterator[str]:
+    yield "look again after some more updates: the time before the first batch counts once"
+    yield f"raise checkpoints.every_steps (now {config.checkpoints.every_steps:,})"
+    for it in _greatest(config, policies, "other"):
+        yield f"raise {it.named('rollout_steps')} (now {it.options.rollout_steps:,})"
+
+
+def _more_of_what_there_is(
+    config: RunConfig, policies: Mapping[str, RoundShares], run: RoundShares
+) -> Iterator[str]:
+    """First what lets all go on at once, then the ways of what takes most."""
+    beside = [way for it in _greatest(config, policies, "updates") for way in _beside(it)]
+    yield from beside
+    shares = {"simulators": run.waiting, "updates": run.updates, "acting": run.serving}
+    if max(shares, key=shares.__getitem__) == "simulators":
+        others = _more_simulators(config)
+    elif run.updates >= run.serving:
+        others = _shorter_updates(config, policies)
+    else:
+        others = _less_acting(config, policies, run)
+    yield from (way for way in others if way not in beside)
+
+
+def _greatest(
+    config: RunConfig, policies: Mapping[str, RoundShares], part: str
+) -> Sequence[_Learning]:
+    """The one policy, of those with options, of whose rounds this part takes most."""
+    learning = [
+        _Learning(("policies", behaviour if behaviour in config.policies else "*"), options, it)
+        for behaviour, it in policies.items()
+        if (options := config.policy_for(behaviour)) is not None
+    ]
+    return sorted(learning, key=lambda it: -getattr(it.shares, part))[:1]
