@@ -54,6 +54,12 @@ _ASKED = object()
 GymnasiumEnv = gymnasium.Env[Any, Any]
 
 
+def _spaces(env: GymnasiumEnv, *, where: str) -> tuple[Any, Any]:
+    """The spaces of its observations and actions; None for one that it lacks."""
+    with blaming_the_start(f"{where}: its spaces"):
+        return getattr(env, "observation_space", None), getattr(env, "action_space", None)
+
+
 class GymnasiumEnvironment:
     """Copies of one Gymnasium environment, as an `environment.Environment`.
 
@@ -92,9 +98,7 @@ class GymnasiumEnvironment:
         with blaming_the_start(f"{where} cannot be made: it"):
             self._copies = [make() for _ in range(count)]
         first = self._copies[0]
-        with blaming_the_start(f"{where}: its spaces"):
-            observed: Any = getattr(first, "observation_space", None)
-            acted: Any = getattr(first, "action_space", None)
+        observed, acted = _spaces(first, where=where)
         action = action_layout(acted, where=where)
         for copy in self._copies:
             pass_what_is_taken(copy, where=where, says=copy is first)

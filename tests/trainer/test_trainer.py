@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.algorithms.findings import MOST_WARNINGS
 from entrain.errors import TrainingDivergedError
 from entrain.experience import Rollout
 from entrain.policy.weights import PolicyWeights
@@ -22,7 +23,7 @@ from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.state import State
-from entrain.trainer import MOST_WARNINGS, Trainer, Update
+from entrain.trainer import Trainer, Update
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 

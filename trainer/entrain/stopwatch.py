@@ -43,6 +43,24 @@ class Stopwatch:
         return {"time/env_steps_per_second": env_steps / elapsed_s, **shares}
 
 
+class Lasted:
+    """How long something has lasted, over all sittings of a run."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """It begins now; `clock` gives seconds."""
+        self._clock = clock
+        self._began_s = clock()
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self._clock() - self._began_s
+
+    def go_on_after(self, seconds: float) -> None:
+        """It had lasted so long when its first moment here came; time between does not count."""
+        self._began_s -= seconds
+
+
 class Shares:
     """Turns running counts of seconds into shares of the time that passed. Owned by its caller."""
 

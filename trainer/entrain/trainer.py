@@ -6,7 +6,6 @@ still learn. Collaborators are Protocols: nothing here knows of gRPC, files or n
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
+from entrain.algorithms.findings import Diagnostics, Findings
 from entrain.errors import TrainingDivergedError
 from entrain.experience import Rollout
 from entrain.learner import Learner, Lesson
@@ -27,15 +27,13 @@ from entrain.round_metrics import TIME_CHECKPOINT, TIME_REPORT
 from entrain.run.progress import Progress
 from entrain.run.summary import PolicySummary
 from entrain.state import State, Stateful
+from entrain.stopwatch import Lasted
 from entrain_envs.timestep import Int64Array
 
 logger = logging.getLogger(__name__)
 
 _RARE: Metrics = {TIME_REPORT.name: 0.0, TIME_CHECKPOINT.name: 0.0}
 """What a round need not have had."""
-
-MOST_WARNINGS = 100
-"""Warnings kept for the report: the newest ones."""
 
 
 class EpisodeSource(Protocol):
@@ -64,12 +62,6 @@ class CollectorPart(Collector[Rollout], Stateful, Protocol):
     def env_steps(self) -> int: ...
 
 
-class Diagnostics(Stateful, Protocol):
-    """Finds what is wrong with how a policy learns. See `algorithms.diagnostics`."""
-
-    def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
-
-
 class Recorder(Protocol):
     """Writes and shows what happened, for people."""
 
@@ -94,44 +86,6 @@ class Update:
 
     warnings: Sequence[str]
     """What set in with this update, each in a line that begins with the update's number."""
-
-
-class Findings:
-    """The findings about one policy's updates, over all sittings."""
-
-    def __init__(self, diagnostics: Diagnostics) -> None:
-        self._diagnostics = diagnostics
-        self._lines: deque[str] = deque(maxlen=MOST_WARNINGS)
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """Each begins with its update's number; the newest ones, if there are many."""
-        return tuple(self._lines)
-
-    def of(self, metrics: Metrics, *, update: int, progress: float) -> Sequence[str]:
-        """Returns the findings that set in with this update."""
-        found = self._diagnostics.findings(metrics, progress=progress)
-        lines = [f"update {update}: {words}" for words in found]
-        self._lines.extend(lines)
-        return lines
-
-    def of_left_out(self, num_steps: int, *, update: int) -> str:
-        """Adds that a rollout of so many steps was left out at a resume; returns the line."""
-        line = (
-            f"update {update}: the rollout of {num_steps:,} env steps that no setting can learn "
-            "from is left out; the steps stay counted"
-        )
-        self._lines.append(line)
-        return line
-
-    def state(self) -> State:
-        """Everything that decides which findings come next."""
-        return {"diagnostics": self._diagnostics.state(), "warnings": list(self._lines)}
-
-    def load_state(self, state: State) -> None:
-        """Go on where `state` was taken."""
-        self._diagnostics.load_state(state["diagnostics"])
-        self._lines.extend(state["warnings"])
 
 
 class Trainer:
@@ -186,11 +140,9 @@ class Trainer:
             clock=clock,
         )
         self._loop = PolicyLoop(actor, collector, self, clock=clock)
-        self._findings = Findings(diagnostics)
+        self._findings = Findings(behaviour, diagnostics)
         self._recorder = recorder
-        self._clock = clock
-        self._began_s = clock()
-        self._earlier = Progress()
+        self._lasted = Lasted(clock)
 
     def __repr__(self) -> str:
         return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
@@ -202,7 +154,7 @@ class Trainer:
             env_steps=self._collector.env_steps,
             updates=self._learner.version,
             episodes=self.episodes.statistics.count,
-            seconds=self._earlier.seconds + self._clock() - self._began_s,
+            seconds=self._lasted.seconds,
         )
 
     @property
@@ -316,12 +268,8 @@ class Trainer:
 
     def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
         self._loop.stopwatch.lap("learn")
-        metrics = {
-            **lesson.episodes,
-            **learned,
-            **_RARE,
-            **self._loop.stopwatch.metrics(lesson.rollout.num_steps),
-        }
+        times = self._loop.stopwatch.metrics(lesson.rollout.num_steps)
+        metrics = {**lesson.episodes, **learned, **_RARE, **times}
         done = self._learner.progress_before(lesson)
         warnings = self._findings.of(metrics, update=self._learner.version, progress=done)
         self._recorder.record(
@@ -368,25 +316,20 @@ class Trainer:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; a batch that was not answered is evaluated again."""
-        self._earlier = Progress.from_state(state["progress"])
+        self._lasted.go_on_after(Progress.from_state(state["progress"]).seconds)
         self._actor.load_state(state["actor"])
         # First what learns: it says best what does not fit.
         self._learner.load_state(state)
         self._collector.load_state(state["collector"])
         self._findings.load_state(state)
-        if self._learner.was_left_out:
-            words = self._findings.of_left_out(
-                self._learner.was_left_out, update=self._learner.version + 1
-            )
-            logger.warning("policy '%s', %s", self.behaviour, words)
+        left_out = self._learner.was_left_out
+        if left_out:
+            self._findings.note_left_out(left_out, update=self._learner.version + 1)
         if not state["collects"]:
             self._end_or_begin_again()
         unanswered = state["unanswered"]
-        self._loop.evaluation = (
-            None
-            if unanswered is None
-            else self._actor.evaluate(SlotTimesteps.from_state(unanswered))
-        )
+        if unanswered is not None:
+            self._loop.evaluation = self._actor.evaluate(SlotTimesteps.from_state(unanswered))
 
     def _end_or_begin_again(self) -> None:
         """The run had its total steps; it may have been resumed with more."""

@@ -71,6 +71,19 @@ class Agents:
         self.behaviour.agents.take(count - self.claimed, who=who)
         self.claimed = count
 
+    def order_after(self, timesteps: TimestepBatch, *, who: str) -> StepOrder:
+        """Which await an outcome once these rows are answered; BadStepError if they cannot come."""
+        try:
+            return self.order.after(timesteps)
+        except BadStepError as error:
+            name = self.behaviour.name
+            raise BadStepError(f"{who}: behaviour '{name}', {error}") from None
+
+    def forget(self, *, who: str) -> None:
+        """None of them awaits an outcome any more."""
+        self.order, self.asked = StepOrder(), None
+        self.claim(0, who=who)
+
     def state(self, owner: str, answer: ActionBatch | None) -> State:
         """Their part of a checkpoint.
 
@@ -84,6 +97,14 @@ class Agents:
             "asked": self.asked.state() if self.asked is not None and is_owed else None,
             "answer": None if answer is None else actions_state(answer),
         }
+
+    def load_state(self, state: State, *, who: str) -> ActionBatch | None:
+        """Go on where `state` was taken; returns the answer to the newest step, if it is known."""
+        self.order = StepOrder.from_state(state["order"])
+        if state["asked"] is not None:
+            self.asked = StepOrder.from_state(state["asked"])
+        self.claim(len(self.order if self.asked is None else self.asked), who=who)
+        return None if state["answer"] is None else ActionBatch(**state["answer"])
 
 
 class Participant(Member):
@@ -220,19 +241,13 @@ class Participant(Member):
                 and not timesteps.step_type.tobytes().strip(MID_BYTE)
             )
             if not is_usual:
-                order = self._order_after(name, timesteps)
+                order = agents.order_after(timesteps, who=self.label)
                 num_actions = int(np.count_nonzero(timesteps.needs_action))
             request = Request(
                 self.id, self, self._rank, name, step_number, timesteps, num_actions, is_usual
             )
             asked.append((agents, order, request))
         return asked
-
-    def _order_after(self, name: str, timesteps: TimestepBatch) -> StepOrder:
-        try:
-            return self._agents[name].order.after(timesteps)
-        except BadStepError as error:
-            raise BadStepError(f"{self.label}: behaviour '{name}', {error}") from None
 
     def _submit(self, asked: list[tuple[Agents, StepOrder, Request]], size: int) -> None:
         answer_bytes = 0
@@ -282,8 +297,7 @@ class Participant(Member):
         self.answers = {}
         self.is_waiting = False
         for agents in self._agents.values():
-            agents.order, agents.asked = StepOrder(), None
-            agents.claim(0, who=self.label)
+            agents.forget(who=self.label)
 
     def keep_unread(self, size: int) -> None:
         """A step of so many bytes waits to be read; 0: none does any more.
@@ -333,15 +347,9 @@ class Participant(Member):
         if "reports" in state:
             self.reports.load_state(state["reports"])
         for index, (name, agents) in enumerate(self._agents.items()):
-            part = state["agents"][str(index)]
-            agents.order = StepOrder.from_state(part["order"])
-            if part["asked"] is not None:
-                agents.asked = StepOrder.from_state(part["asked"])
-            if part["answer"] is not None:
-                self.answers[name] = ActionBatch(**part["answer"])
-            agents.claim(
-                len(agents.order if agents.asked is None else agents.asked), who=self.label
-            )
+            answer = agents.load_state(state["agents"][str(index)], who=self.label)
+            if answer is not None:
+                self.answers[name] = answer
         self.is_waiting = len(self.answers) < len(self._wanted)
         self.detach(deadline_s=deadline_s)
 

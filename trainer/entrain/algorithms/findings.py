@@ -1,0 +1,65 @@
+"""What was found wrong with how a policy learns, over all sittings of a run."""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from entrain.algorithms.algorithm import Metrics
+from entrain.state import State, Stateful
+
+logger = logging.getLogger(__name__)
+
+MOST_WARNINGS = 100
+"""Warnings kept for the report: the newest ones."""
+
+
+class Diagnostics(Stateful, Protocol):
+    """Finds what is wrong with how a policy learns. See `diagnostics`."""
+
+    def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
+
+
+class Findings:
+    """The findings about one policy's updates, over all sittings."""
+
+    def __init__(self, behaviour: str, diagnostics: Diagnostics) -> None:
+        """There are none.
+
+        Args:
+            behaviour: whose policy it is.
+            diagnostics: finds them.
+        """
+        self._behaviour = behaviour
+        self._diagnostics = diagnostics
+        self._lines: deque[str] = deque(maxlen=MOST_WARNINGS)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Each begins with its update's number; the newest ones, if there are many."""
+        return tuple(self._lines)
+
+    def of(self, metrics: Metrics, *, update: int, progress: float) -> Sequence[str]:
+        """Returns the findings that set in with this update."""
+        found = self._diagnostics.findings(metrics, progress=progress)
+        lines = [f"update {update}: {words}" for words in found]
+        self._lines.extend(lines)
+        return lines
+
+    def note_left_out(self, num_steps: int, *, update: int) -> None:
+        """Adds that a rollout of so many steps was left out at a resume, and logs it."""
+        line = (
+            f"update {update}: the rollout of {num_steps:,} env steps that no setting can learn "
+            "from is left out; the steps stay counted"
+        )
+        self._lines.append(line)
+        logger.warning("policy '%s', %s", self._behaviour, line)
+
+    def state(self) -> State:
+        """Everything that decides which findings come next."""
+        return {"diagnostics": self._diagnostics.state(), "warnings": list(self._lines)}
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self._diagnostics.load_state(state["diagnostics"])
+        self._lines.extend(state["warnings"])
