@@ -1,5 +1,6 @@
 """What runs of every kind write is what is declared, and nothing is declared that none writes."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -83,8 +84,9 @@ async def written(
 
 
 async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_written(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="entrain.app.reporting")
     names = {
         "feed-forward": await written(tmp_path / "a", continuous()),
         "no episode ends": await written(tmp_path / "b", continuous(episode_steps=10**6)),
@@ -101,6 +103,7 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
             tmp_path / "h", choices(), entropy=f"{{coefficient: 0.1, prior: {tmp_path}/e/run}}"
         ),
     }
+    assert sum(line.startswith("time: simulators ") for line in caplog.messages) == len(names)
     for kind, of_kind in names.items():
         assert [name for name in of_kind if find_metric(name) is None] == [], kind
     for metric in METRICS:

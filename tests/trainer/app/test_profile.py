@@ -1,6 +1,8 @@
 """`entrain profile`: what it prints of a run's files, for people and for programs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,11 @@ def test_the_command_prints_lines_and_json(
     }
     assert told["limit"] == "simulators"
     assert told["ways"][0].startswith("start more simulators")
+
+
+def test_it_answers_without_loading_torch() -> None:
+    program = "import sys, entrain.cli, entrain.app.profile; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_json_of_a_run_without_updates_has_nulls(

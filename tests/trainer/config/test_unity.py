@@ -3,7 +3,6 @@
 import pytest
 from pydantic import ValidationError
 
-from entrain.app.build import expected_simulators
 from entrain.config import LaunchConfig, RunConfig, SimulatorsConfig, UnityConfig
 
 
@@ -31,9 +30,9 @@ def test_a_port_is_a_number(lookalike: object) -> None:
 
 def test_games_are_expected_beside_launched_simulators() -> None:
     launch = SimulatorsConfig(launch=(LaunchConfig(command="x", count=2),))
-    assert expected_simulators(RunConfig()) == 1
-    assert expected_simulators(RunConfig(unity=UnityConfig(games=3))) == 3
-    assert expected_simulators(RunConfig(unity=UnityConfig(games=3), simulators=launch)) == 5
+    assert RunConfig().expected_simulators == 1
+    assert RunConfig(unity=UnityConfig(games=3)).expected_simulators == 3
+    assert RunConfig(unity=UnityConfig(games=3), simulators=launch).expected_simulators == 5
 
 
 def test_more_games_than_sessions_are_refused() -> None:

@@ -107,7 +107,7 @@ def _make_participants(
         config.server,
         behaviours,
         seed=config.seed,
-        expect=expected_simulators(config),
+        expect=config.expected_simulators,
         environment_parameters=values_at(environment_parameters(config), lessons),
     )
 
@@ -175,12 +175,6 @@ def make_launcher(
         environment={"ENTRAIN_ADDRESS": address, **environment},
         environment_of=environment_of,
     )
-
-
-def expected_simulators(config: RunConfig) -> int:
-    """Returns how many simulators must have joined before the first batch."""
-    launched = sum(options.count for options in config.simulators.launch)
-    return config.simulators.expect or launched + config.num_games or 1
 
 
 def device(config: RunConfig) -> torch.device:

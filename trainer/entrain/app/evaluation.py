@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Never
 
-from entrain.app.build import expected_simulators, make_actor
+from entrain.app.build import make_actor
 from entrain.app.episode_quota import EpisodeQuota
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.evaluation_results import (
@@ -206,7 +206,7 @@ class EvaluationRun:
     def _lines(self, progress: "EvaluationProgress", address: str, now_s: float) -> list[str]:
         if self._participants.has_begun and self._participants.num_running:
             return progress.lines(now_s)
-        expected, here = expected_simulators(self._config), self._participants.num_running
+        expected, here = self._config.expected_simulators, self._participants.num_running
         wait_s = self._config.simulators.wait_s
         return [
             f"waiting for simulators on {address}, {here} of {expected} are here "

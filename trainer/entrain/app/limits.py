@@ -1,9 +1,11 @@
-"""What limits how fast a run learns, in a sentence, and the options of the run that change that."""
+"""What limits how fast a run learns, in a sentence, and the options of the run that change that.
+
+Nothing here needs torch, so that `entrain profile` answers at once.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from entrain.app.build import expected_simulators
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.config.source import show_path
@@ -122,7 +124,7 @@ def _more_simulators(config: RunConfig) -> Iterator[str]:
         yield f"start more simulators, {free}"
     if config.is_native:
         yield "put more agents into each, which share one message: entrain-env has --count"
-    if config.server.lockstep and expected_simulators(config) > 1:
+    if config.server.lockstep and config.expected_simulators > 1:
         yield "set server.lockstep to false: every batch waits for the slowest simulator"
 
 

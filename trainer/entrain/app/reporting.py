@@ -8,7 +8,6 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
-from entrain.app.build import expected_simulators
 from entrain.app.episode_watch import EpisodeWatch
 from entrain.app.initial_weights import initial_steps
 from entrain.app.limits import round_words
@@ -19,7 +18,7 @@ from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS
 from entrain.quoting import listed
 from entrain.rollout.curricula import Curricula
 from entrain.rollout.return_statistics import WINDOW, ReturnStatistics
-from entrain.run.display import Display, DisplayRow, SimulatorsRow
+from entrain.run.display import NO_ROUND, Display, DisplayRow, SimulatorsRow
 from entrain.run.episode_table import EpisodeTable
 from entrain.run.folder import RunFolder
 from entrain.run.json_lines import fields
@@ -77,6 +76,7 @@ class Reporting:
         self.losses = Losses()
         """What resumes have lost so far."""
         self._rounds = RunRounds()
+        self._round_words = NO_ROUND
         self._rows: dict[str, DisplayRow] = {}
         self._endless: set[str] = set()
 
@@ -186,15 +186,15 @@ class Reporting:
         self._observers[update.behaviour].note_update(
             metrics, statistics, env_steps=progress.env_steps
         )
+        shares = self._rounds.add(update.behaviour, metrics, now_s=seconds)
+        self._round_words = round_words(self._config, shares)
         row = DisplayRow.from_metrics(
             metrics,
             progress=progress,
             total_steps=update.total_steps,
             statistics={name: each.value for name, each in statistics.items()},
             lessons=self._curricula.lessons,
-            round_words=round_words(
-                self._config, self._rounds.add(update.behaviour, metrics, now_s=seconds)
-            ),
+            round_words=self._round_words,
         )
         self._display.update(update.behaviour, row)
         self._rows[update.behaviour] = row
@@ -236,7 +236,7 @@ class Reporting:
         env_steps: int,
         seconds: float,
     ) -> None:
-        """Say how the run ended, how long it took, and how well each policy does.
+        """Say how the run ended, how long it took, how well each policy does, and what limits it.
 
         Args:
             outcome: of the run.
@@ -268,13 +268,19 @@ class Reporting:
                 ),
             )
 
+        words = self._round_words
+        if words is not NO_ROUND:
+            logger.info(
+                "%s; %s", words.shares_line, words.sentence, extra=fields(limit=words.limit)
+            )
+
     def show(self, address: str, env_steps: Mapping[str, int]) -> None:
         """Show who is connected to `address`, and the env steps of each behaviour so far."""
         self.write_episodes()
         row = SimulatorsRow(
             address=address,
             connected=self._participants.num_running,
-            expected=expected_simulators(self._config),
+            expected=self._config.expected_simulators,
             agents=self._participants.num_agents,
         )
         self._display.serving(row, {**dict.fromkeys(self._config.named_behaviours, 0), **env_steps})

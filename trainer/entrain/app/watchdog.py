@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from entrain.app.build import expected_simulators
 from entrain.app.game_watch import GameWatcher
 from entrain.app.launcher import Launcher
 from entrain.config.run import RunConfig
@@ -110,7 +109,7 @@ def too_few_came(config: RunConfig, address: str, came: int, *, cause: str = "")
     behaviours = "of any behaviour"
     if "*" not in config.policies:
         behaviours = "with behaviour " + ", ".join(f"'{name}'" for name in config.policies)
-    expected = expected_simulators(config)
+    expected = config.expected_simulators
     missing = (
         f"only {came} of the {expected} expected simulators joined within"
         if came

@@ -291,6 +291,12 @@ class RunConfig(Options):
         return 0 if self.unity is None else self.unity.games
 
     @property
+    def expected_simulators(self) -> int:
+        """How many simulators must have joined before the first batch."""
+        launched = sum(options.count for options in self.simulators.launch)
+        return self.simulators.expect or launched + self.num_games or 1
+
+    @property
     def is_native(self) -> bool:
         """Whether `server.address` is listened on for simulators of entrain's own wire."""
         return self.unity is None or self.unity.native or bool(self.simulators.launch)

@@ -58,6 +58,11 @@ class RoundWords:
     """What to change; empty if there is nothing."""
 
     @property
+    def shares_line(self) -> str:
+        """`time: simulators 71%, acting 9%` and so on."""
+        return f"time: {self.shares}"
+
+    @property
     def sentence(self) -> str:
         """`simulators are the limit: start more simulators`."""
         return f"{self.limit}: {self.remedy}" if self.remedy else self.limit

@@ -258,7 +258,7 @@ def _round_lines(words: RoundWords, *, width: int) -> Sequence[Text]:
     """Where the time goes; in a narrow terminal only what is the limit."""
     if not words.limit:
         return ()
-    lines = (f"time: {words.shares}", words.sentence) if width >= _SHARES_FROM_WIDTH else ()
+    lines = (words.shares_line, words.sentence) if width >= _SHARES_FROM_WIDTH else ()
     return [Text(line, style="dim", overflow="fold") for line in lines or (words.limit,)]
 
 
