@@ -144,7 +144,8 @@ class ExchangePort:
         return (
             f"a call came on {self.address} and its message did not: the game ended meanwhile, or "
             f"its message is longer than {2 * self._max_message_bytes:,} bytes, which gRPC tells "
-            "only the game (RESOURCE_EXHAUSTED); if so, raise server.max_message_mib"
+            "only the game (RESOURCE_EXHAUSTED); if so, raise server.max_message_mib "
+            "(--receive-mib of entrain learn)"
         )
 
 

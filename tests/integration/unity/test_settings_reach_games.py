@@ -234,3 +234,19 @@ def test_a_build_without_graphics_is_shown_where_a_window_can_be(
     assert evaluated is not None and evaluated.launch is not None
     assert (shown.launch.no_graphics, evaluated.launch.no_graphics) == (not is_there, True)
     assert (evaluated.engine.width, evaluated.port) == (84, 0)
+
+
+def test_a_behaviour_that_the_file_lacks_is_refused_in_the_words_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "walker.yaml").write_text("behaviors: {Walker: {trainer_type: ppo}}")
+    build = tmp_path / "Ball.x86_64"
+    build.write_text(BUILD.format(tests=TESTS, python=sys.executable))
+    build.chmod(0o755)
+    words = ["learn", f"{tmp_path}/walker.yaml", f"--env={build}", f"--results-dir={tmp_path}"]
+    flags = [f"--base-port={free_ports(1)}", "--max-lifetime-restarts=0"]
+    assert main([*words, *flags, "--env-args", "--balls", "1"]) == 5
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has behaviour '3DBall', and this run has no policy for it (it has: 'Walker')" in said
+    assert "add behaviors.3DBall or default_settings to" in said
+    assert "policies.3DBall" not in said
