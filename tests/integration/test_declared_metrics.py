@@ -77,6 +77,9 @@ async def written(
     # The first update's row has the time before the first batch, too.
     parts = sum(float(series.columns[f"time/{part}"][1]) for part in PARTS_OF_A_ROUND)
     assert parts == pytest.approx(1.0, abs=1e-6)
+    # The first update was written down, and its checkpoint taken, in the second one's round.
+    assert series.columns["time/report"][1] > 0
+    assert series.columns["time/checkpoint"][1] > 0
     profile = profile_of(run_folder.path, updates=20)
     assert sum(asdict(profile.shares["toy"]).values()) == pytest.approx(1.0)
     assert 0.0 < profile.rounds["toy"].update_share < 1.0
