@@ -9,6 +9,8 @@ import json
 import logging
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,9 +102,17 @@ def _bridge(options: argparse.Namespace) -> None:
         options.name if options.games == 1 else f"{options.name}-{index}"
         for index in range(options.games)
     ]
+    is_over = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if is_over.wait(seconds):
+            raise KeyboardInterrupt
+
+    # What cannot be read is refused now, and not when the first game dials.
+    _require_readable(options)
     games = [
         BridgedGame(
-            partial(_client_of, name, options),
+            partial(_client_of, name, options, sleep=sleep),
             GameSettings(seed=options.seed + index, num_areas=options.num_areas, engine=engine),
             name=name,
         )
@@ -114,6 +124,7 @@ def _bridge(options: argparse.Namespace) -> None:
         over, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def end(_number: int, _frame: "FrameType | None") -> None:
+            is_over.set()
             loop.call_soon_threadsafe(over.set)
 
         _on_end_signals(end)
@@ -169,7 +180,11 @@ def _write_ledger(path: Path, simulator: str, report: "Report") -> None:
 
 
 def _client_of(
-    name: str, options: argparse.Namespace, behaviours: "Sequence[BehaviourSpec]"
+    name: str,
+    options: argparse.Namespace,
+    behaviours: "Sequence[BehaviourSpec]",
+    *,
+    sleep: "Callable[[float], None]" = time.sleep,
 ) -> "TrainerClient":
     from entrain_envs.client import TrainerClient  # noqa: PLC0415
 
@@ -177,14 +192,32 @@ def _client_of(
         options.connect,
         behaviours,
         simulator=name,
-        token="" if options.token_file is None else _first_line(options.token_file),
+        token=_token(options),
         tls_ca=options.tls_ca,
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
         connect_s=options.connect_s,
         reconnect_s=options.reconnect_s,
         max_message_mib=options.max_message_mib,
+        sleep=sleep,
     )
+
+
+def _require_readable(options: argparse.Namespace) -> None:
+    """OptionError if a file that a client needs cannot be read."""
+    from entrain_envs.connection import Destination  # noqa: PLC0415
+
+    Destination(
+        address=options.connect,
+        token=_token(options),
+        tls_ca=options.tls_ca,
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+    )
+
+
+def _token(options: argparse.Namespace) -> str:
+    return "" if options.token_file is None else _first_line(options.token_file)
 
 
 def _first_line(path: Path) -> str:

@@ -106,6 +106,9 @@ class Destination:
                 "a client certificate is given without the authority that signed the trainer's "
                 "own; give that as tls_ca"
             )
+        for path in (self.tls_ca, self.tls_certificate, self.tls_key):
+            if path is not None:
+                _content(path)
 
     def open(self) -> Connection:
         """Start a stream. If no trainer is there, the first `receive` raises."""

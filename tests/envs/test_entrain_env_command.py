@@ -521,6 +521,8 @@ def test_a_constructor_that_raises_is_one_line(
             "cannot read token file",
         ),
         (["balance-ball", "--connect", "a:1", "--token-file", os.devnull], "is empty"),
+        (["bridge", "--connect", "a:1", "--token-file", "/no/such"], "cannot read"),
+        (["bridge", "--connect", "a:1", "--tls-ca", "/no/such"], "cannot read /no/such"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(

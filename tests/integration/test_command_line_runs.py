@@ -265,6 +265,21 @@ def test_a_game_of_ml_agents_is_trained_through_a_bridge_over_tls(
     assert len(game.side_channels[1]) > 5 * 20
 
 
+def test_a_bridge_that_waits_for_its_trainer_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    words = ["bridge", "--connect", f"localhost:{free_port()}", "--port", str(port)]
+    with log.open("w") as file:
+        bridge = subprocess.Popen([sys.executable, "-m", "entrain_envs", *words], stderr=file)
+    exchange, hang_up = dialled(port)
+    playing = threading.Thread(target=UnityGame(BalanceBall(count=1), exchange).play)
+    playing.start()
+    until(lambda: says(log, "dialling again"))
+    bridge.send_signal(signal.SIGTERM)
+    assert bridge.wait(20.0) == 0
+    playing.join(20.0)
+    hang_up()
+
+
 def test_launched_simulators_trust_the_certificate_unless_the_user_names_an_authority(
     tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

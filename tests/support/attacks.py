@@ -78,39 +78,36 @@ def greet_with_length(address: str, mib: float) -> dict[str, str]:
     return greet(address, hello_of(simulator="x" * int(mib * 2**20)))
 
 
-def never_read(address: str, agents: int, dimensions: int, lasting_s: float) -> dict[str, Any]:
-    """Send Step after Step and read no Act; returns how the stream ends, and how much was sent."""
+def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[str, Any]:
+    """Send so many Steps and read no Act; returns how the stream ends."""
     spec = BehaviourSpec(
         "octopus",
         (ObservationSpec("eye", (1,)),),
         ActionSpec((-1.0,) * dimensions, (1.0,) * dimensions),
     )
     stream = RawStream(address)
-    sent = 0
-    ended: list[bool] = []
+    are_sent = threading.Event()
 
     def messages() -> Iterator[pb.ConnectRequest]:
-        nonlocal sent
         yield pb.ConnectRequest(hello=hello_of(spec))
-        until_s = time.monotonic() + lasting_s
-        while time.monotonic() < until_s and not ended:
+        for sequence in range(1, steps + 1):
             # Slowly enough for the Act before to be ready: one unanswered Step is allowed.
             time.sleep(0.05)
-            sent += 1
             rows = TimestepBatch.of(
                 spec,
                 agent_id=range(agents),
-                step_type=1 if sent == 1 else 2,
+                step_type=1 if sequence == 1 else 2,
                 reward=0.0,
                 observation={"eye": np.zeros((agents, 1))},
             )
-            step = pb.Step(sequence=sent, behaviours=[encode_timesteps(spec, rows)])
+            step = pb.Step(sequence=sequence, behaviours=[encode_timesteps(spec, rows)])
             yield pb.ConnectRequest(step=step)
+        are_sent.set()
 
     stream.open(messages())
-    stream.call.add_callback(lambda: ended.append(True))
-    time.sleep(lasting_s)
-    return {**stream.end(), "sent": sent}
+    # Nothing is heard of an end before what came earlier is read.
+    are_sent.wait(60.0)
+    return stream.end()
 
 
 def send_too_large(address: str, reward: float = 0.0, eye: float = 0.0) -> dict[str, Any]:

@@ -23,7 +23,12 @@ from toy_environments import Follow
 PLAIN = {"hidden_sizes": (8,)}
 SHARED = {"hidden_sizes": (8,), "shared": True}
 LSTM = {"hidden_sizes": (6,), "memory": {"kind": "lstm", "size": 4, "sequence_length": 5}}
-IN_UNITS_OF_REWARD = ("rollout/episode_return", "rollout/reward", "entropy/coefficient")
+IN_UNITS_OF_REWARD = (
+    "rollout/episode_return",
+    "rollout/reward",
+    "entropy/coefficient",
+    "value/mean",
+)
 
 
 class Scaled(Follow):

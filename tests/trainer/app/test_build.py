@@ -1,12 +1,17 @@
 """What a run is built of: where it listens, in words for people, and networks beyond all memory."""
 
+import logging
+
 import pytest
 
-from entrain.app.build import listened_on, within_memory
+from entrain.app.build import listened_on, make_front, within_memory
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import RunConfig, ServerConfig
+from entrain.config.unity import UnityConfig
 from entrain.errors import ConfigError
 from entrain.policy.actor_critic import ActorCritic
+from entrain.serving.behaviours import Behaviours
+from entrain.serving.participants import Participants
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 SPEC = BehaviourSpec("ball", (ObservationSpec("seen", (4,)),), ActionSpec((-1.0,), (1.0,)))
@@ -27,6 +32,30 @@ def test_people_are_told_where_the_server_listens_not_what_simulators_here_dial(
 ) -> None:
     config = RunConfig(server=ServerConfig(address=address, insecure=True))
     assert listened_on(config, to_dial) == listened
+
+
+@pytest.mark.parametrize(
+    ("address", "native", "warns"),
+    [
+        ("localhost:50161", False, True),
+        ("localhost:50161", True, False),
+        (ServerConfig().address, False, False),
+    ],
+)
+async def test_an_address_that_nothing_listens_on_is_warned_of(
+    address: str, native: bool, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    config = RunConfig(server=ServerConfig(address=address), unity=UnityConfig(native=native))
+    participants = Participants(
+        config.server,
+        Behaviours(config.server, accepts=lambda _: True, policies=("*",), on_new=lambda _: None),
+        seed=1,
+        expect=1,
+        environment_parameters={},
+    )
+    make_front(config, participants, run_id="run")
+    assert ("server.address localhost:50161 has no effect" in caplog.text) is warns
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from entrain.config.environment_parameters import (
 )
 from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
-from entrain.config.run import RunConfig
+from entrain.config.run import RunConfig, ServerConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.inference.policy import make_inference_policy
 from entrain.native.address import UnixAddress, parse_address
@@ -129,6 +129,13 @@ def make_front(config: RunConfig, participants: Participants, *, run_id: str) ->
     fronts: dict[str, Front] = {}
     if config.is_native:
         fronts["native"] = NativeFront(participants, run_id=run_id)
+    elif config.server.address != ServerConfig().address:
+        logger.warning(
+            "server.address %s has no effect: this run serves games of ML-Agents on ports of "
+            "theirs; to let simulators dial it too, entrain-env bridge among them, set "
+            "unity.native true, or leave the section unity out",
+            config.server.address,
+        )
     if config.unity is not None:
         fronts["unity"] = UnityFront(participants, config.unity, seed=config.seed)
     return Fronts(fronts)

@@ -15,6 +15,10 @@ class CommandWords:
     train_on: str
     """What lets a finished run go on."""
 
+    export: str
+    """The command that writes a stopped run's policies, on a line of its own; "" where it would be
+    none that games load."""
+
     another_policy: Callable[[str], str]
     """Given a behaviour, what gives it a policy: `add policies.walker or "*"`."""
 
@@ -25,6 +29,7 @@ def words_of_entrain(run: Path) -> CommandWords:
     return CommandWords(
         resume=resume,
         train_on=f"{resume} --set policies.NAME.total_steps=MORE",
+        export=f"\nits policies as they are, as ONNX: entrain export {run}",
         another_policy=add_policy,
     )
 

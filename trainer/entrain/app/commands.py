@@ -244,8 +244,7 @@ def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: Comm
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
         console.print(
-            f"stopped; go on with: {words.resume}\n"
-            f"its policies as they are, as ONNX: entrain export {folder.path}",
+            f"stopped; go on with: {words.resume}{words.export}",
             highlight=False,
             soft_wrap=True,
         )

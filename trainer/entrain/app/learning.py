@@ -206,6 +206,7 @@ def _words(file: StockFile) -> CommandWords:
     return CommandWords(
         resume=f"entrain learn (the same file and flags) --run-id={asked.run_id}{where} --resume",
         train_on=f"raise max_steps in {settings}, and give the same command with --resume",
+        export="",
         another_policy=lambda behaviour: (
             f"add behaviors.{behaviour} or default_settings to {settings}"
         ),
