@@ -214,10 +214,10 @@ async def test_two_behaviours_stopped_between_batches_end_bit_for_bit_the_same(
 async def test_two_behaviours_stopped_in_updates_given_up_end_bit_for_bit_the_same(
     tmp_path: Path,
 ) -> None:
-    # 15 epochs of 4 minibatches take long enough to be caught in the middle.
-    _, straight = await pets_run(tmp_path / "straight", [], num_epochs=15)
+    # 60 epochs of 4 minibatches take long enough to be caught in the middle.
+    _, straight = await pets_run(tmp_path / "straight", [], num_epochs=60)
     stops = [learning("cat", 1), learning("dog", 1), learning("cat", 3), learning("dog", 4)]
-    _, resumed = await pets_run(tmp_path / "resumed", stops, num_epochs=15, stop_timeout_s=0.001)
+    _, resumed = await pets_run(tmp_path / "resumed", stops, num_epochs=60, stop_timeout_s=0.001)
     assert differences(policies_of(straight), policies_of(resumed)) == []
 
 
