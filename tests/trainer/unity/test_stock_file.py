@@ -113,6 +113,13 @@ behaviors:
     assert a.network_settings.normalize
 
 
+def test_a_mistake_beside_a_trainer_that_is_not_built_does_not_hide_it(tmp_path: Path) -> None:
+    text = "behaviors:\n A:\n  trainer_type: sac\n  hyperparameters:\n   beta: 3"
+    said = complaint(tmp_path, text)
+    assert "config.yaml:5: behaviors.A.hyperparameters has no key 'beta'" in said
+    assert said.endswith("; besides, trainer_type sac is not yet in entrain")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -120,6 +127,10 @@ behaviors:
             "behaviors:\n A:\n  trainer_type: ppo\n  hyperparameters:\n   batchsize: 3",
             "config.yaml:5: behaviors.A.hyperparameters has no key 'batchsize'; did you mean "
             "'batch_size'?",
+        ),
+        (
+            "behaviors:\n A: {trainer_type: [sac]}",
+            "config.yaml:2: behaviors.A.trainer_type is a list; it must be text",
         ),
         (
             "behaviors:\n A:\n  batch_size: 3",

@@ -20,7 +20,7 @@ from entrain.unity.flags import name_of
 from entrain.unity.stock_messages import meant, stock_error, unknown_keys, written_path
 from entrain.unity.stock_parameters import StockCurriculum
 from entrain.unity.stock_run import StockCheckpoint, StockRun
-from entrain.unity.stock_trainer import AnyStockTrainer, StockTrainer
+from entrain.unity.stock_trainer import TRAINER_TYPES, AnyStockTrainer, StockTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def load_stock(path: Path | None, flags: Mapping[str, Any]) -> StockFile:
     try:
         run = _validated(source)
     except ValidationError as error:
-        raise stock_error(error, source) from None
+        raise ConfigError(f"{stock_error(error, source)}{_missing_too(source)}") from None
     source.values = written
     run = run.model_copy(update={"checkpoint_settings": _prioritized(run, flags)})
     file = StockFile(run, source, is_given=path is not None)
@@ -101,6 +101,18 @@ def _require_trainer_types(source: Source) -> None:
                 f"{source.origin(path).place}: {show_path(path)} has hyperparameters and no "
                 "trainer_type, which says whose they are; add 'trainer_type: ppo'"
             )
+
+
+def _missing_too(source: Source) -> str:
+    """What else stands in the way of a file with mistakes: whoever mends them should know it."""
+    behaviours = source.values.get("behaviors")
+    groups = [source.value(_DEFAULTS)]
+    groups += behaviours.values() if isinstance(behaviours, dict) else []
+    named = [group.get("trainer_type") for group in groups if isinstance(group, dict)]
+    missing = [name for name in TRAINER_TYPES if name != "ppo" and name in named]
+    if not missing:
+        return ""
+    return f"; besides, trainer_type {' and '.join(missing)} is not yet in entrain"
 
 
 def _validated(source: Source) -> StockRun:
