@@ -27,6 +27,7 @@ from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain.ranks import Ranks
+from entrain_envs.timestep import Int64Array
 
 CHUNK = 512
 """Rows whose activations are computed at once: those of two layers of 64 stay in a processor's
@@ -78,9 +79,7 @@ class PlainGradientSteps:
         steps = plain_steps(minibatches.all_steps, self._policy, self._regularizer)
         return PlainEpochs(self, steps, minibatches, coefficients, self._ranks)
 
-    def in_order(
-        self, steps: PlainSteps, starts: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    ) -> tuple[PlainSteps, FloatArray]:
+    def in_order(self, steps: PlainSteps, starts: Int64Array) -> tuple[PlainSteps, FloatArray]:
         """Steps with advantages as the loss takes them, and what regularizers are divided by.
 
         Args:
