@@ -343,6 +343,26 @@ async def test_a_game_that_was_closed_is_started_again_within_its_quota(
     assert launcher.logs == [own]
 
 
+async def test_a_game_that_ends_because_the_run_is_over_is_not_started_again(
+    tmp_path: Path,
+) -> None:
+    game = Simulator(
+        "game-0",
+        python(f"open(r'{tmp_path / 'lives'}', 'a').write('life '); input()"),
+        tmp_path / "game-0.log",
+        restarts=lambda: QuotaRestarts(most=-1, most_in_period=-1, period_s=60.0, pause_s=0.0),
+    )
+    launcher = Launcher([game], environment={})
+    await launcher.start()
+    await launcher.start_no_more()
+    assert launcher.is_exhausted
+    async with asyncio.timeout(30):
+        while launcher.is_running("game-0"):
+            await asyncio.sleep(0.01)
+    await launcher.stop()
+    assert (tmp_path / "lives").read_text() == "life "
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 async def test_a_game_whose_script_ended_well_is_not_started_twice(tmp_path: Path) -> None:
     command = ("sh", "-c", f"sleep 60 & echo $! > {tmp_path / 'pid'}")

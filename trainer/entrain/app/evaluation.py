@@ -130,6 +130,7 @@ class EvaluationRun:
             for name in self._counted:
                 reported = self._participants.statistics.take(name)
                 self._statistics[name] = {key: each.value for key, each in reported.items()}
+            await launcher.start_no_more()
             await self._front.stop(Ending.COMPLETED, "the evaluation is over")
 
     async def _serve_until(

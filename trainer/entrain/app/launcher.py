@@ -98,7 +98,7 @@ def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[S
 
 
 class Launcher:
-    """Keeps the planned simulators running until `stop`. Owned by the event loop.
+    """Keeps the planned simulators running until `start_no_more`. Owned by the event loop.
 
     Whether one that ended is started again is decided by its `Restarts`.
     """
@@ -168,6 +168,10 @@ class Launcher:
         if self._simulators:
             self._following = asyncio.create_task(self._lines.follow())
 
+    async def start_no_more(self) -> None:
+        """Start none again: the run is over, and simulators that are told so end by themselves."""
+        await _cancelled(self._watchers)
+
     async def stop(self, *, grace_s: float = 0.0, patience_s: float = 5.0) -> None:
         """End the simulators that still run.
 
@@ -176,10 +180,8 @@ class Launcher:
                 and may be closing windows and files.
             patience_s: after which those that were asked to end (SIGTERM) are killed.
         """
-        tasks = [*self._watchers, *([self._following] if self._following else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.start_no_more()
+        await _cancelled([self._following] if self._following else [])
         self._lines.look()
         await all_ended(list(self._processes.values()), within_s=grace_s)
         processes = [p for p in self._processes.values() if tell(p, kill=False)]
@@ -285,6 +287,12 @@ class Launcher:
         if not is_alive(process):
             # Days later its process id may be another program's, which `stop` must not end.
             del self._processes[name]
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _opened(path: Path) -> BinaryIO:

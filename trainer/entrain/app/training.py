@@ -186,6 +186,7 @@ class TrainingRun:
             outcome = await self._train(stop, launcher, games)
             if len(self._participants):
                 grace_s = self._config.simulators.close_s
+            await launcher.start_no_more()
             await self._end(outcome)
         finally:
             await launcher.stop(grace_s=grace_s)
