@@ -86,6 +86,19 @@ def test_a_new_run_has_neither_progress_nor_checkpoints(folder: RunFolder) -> No
     assert lines[-5].strip() == "stopped; entrain resume " + f"{folder.path} goes on"
 
 
+def test_a_run_of_entrain_learn_is_told_in_its_words(folder: RunFolder) -> None:
+    (folder.path / "configuration.yaml").write_text("behaviors: {}")
+    model = folder.path / "walker" / "walker-10.onnx"
+    model.parent.mkdir()
+    model.write_text("a model")
+    lines = list(describe_run(folder.path))
+    assert lines[1].split()[:3] == ["walker/", "1", "checkpoint"]
+    stopped = next(line for line in lines if line.strip().startswith("stopped; "))
+    assert stopped.endswith(
+        f" --run-id={folder.name} --results-dir={folder.path.parent} --resume goes on"
+    )
+
+
 def test_progress_is_told_of_every_behaviour(folder: RunFolder) -> None:
     folder.metrics.write_text(METRICS, encoding="utf-8")
     lines = list(describe_run(folder.path))
@@ -223,7 +236,7 @@ def test_a_folder_without_runs_says_so_and_one_that_is_not_there_ends_with_2(
 def test_of_the_checkpoints_the_one_to_go_on_from_is_told(folder: RunFolder) -> None:
     older, newer = save(folder, 100, 200)
     assert list(describe_run(folder.path))[-2:] == [
-        f"  {newer.name}  whole; entrain resume goes on from it",
+        f"  {newer.name}  whole; the run goes on from it",
         f"  {older.name}  whole",
     ]
 
@@ -233,7 +246,7 @@ def test_a_damaged_checkpoint_is_told_with_the_reason(folder: RunFolder) -> None
     (newer / "state.json").unlink()
     assert list(describe_run(folder.path))[-2:] == [
         f"  {newer.name}  state.json is missing",
-        f"  {older.name}  whole; entrain resume goes on from it",
+        f"  {older.name}  whole; the run goes on from it",
     ]
 
 

@@ -170,15 +170,26 @@ def test_what_is_not_there_is_not_shown(tmp_path: Path) -> None:
     assert len(folder.describe()) == 2
 
 
+def test_files_of_another_form_come_first_and_may_mean_otherwise(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "walk")
+    fill(folder)
+    others = {folder.path / "walker.onnx": "a model", folder.policies: "other models"}
+    others[folder.path / "not there"] = "nothing"
+    (folder.path / "walker.onnx").write_text("content")
+    lines = [line.split(maxsplit=1) for line in folder.describe(resume="type this", others=others)]
+    assert lines[1:3] == [["walker.onnx", "a model"], ["policies/", "other models"]]
+    assert ["checkpoints/", "type this goes on from the newest"] in lines
+    assert [name for name, _ in lines[1:]].count("policies/") == 1
+    assert not any(name == "not" for name, _ in lines[1:])
+
+
 def test_logs_of_simulators_may_lie_elsewhere_and_are_cleared_there(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "walk")
     folder.keep_logs_in("run_logs")
     (tmp_path / "walk" / "run_logs").mkdir()
     (tmp_path / "walk" / "run_logs" / "Player-0.log").write_text("hello")
-    (tmp_path / "walk" / "walker.onnx").write_text("a model")
     shown = [line.split() for line in folder.describe()[1:]]
-    assert shown[0] == ["walker.onnx", "the", "model", "to", "put", "into", "the", "game"]
-    assert shown[1][0] == "run_logs/"
+    assert shown[0][0] == "run_logs/"
     folder.clear()
     assert not (tmp_path / "walk" / "run_logs").exists()
 

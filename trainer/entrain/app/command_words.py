@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from entrain.unity.results.listing import is_of_learn
+from entrain.unity.stock_run import StockCheckpoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommandWords:
@@ -32,6 +35,33 @@ def words_of_entrain(run: Path) -> CommandWords:
         export=f"\nits policies as they are, as ONNX: entrain export {run}",
         another_policy=add_policy,
     )
+
+
+def words_of_learn(run_id: str, *, results_dir: Path, settings: str) -> CommandWords:
+    """Those of `entrain learn`.
+
+    Args:
+        run_id: of the run.
+        results_dir: which the run lies in.
+        settings: the file that was given, for messages.
+    """
+    is_usual = results_dir == Path(StockCheckpoint().results_dir)
+    where = "" if is_usual else f" --results-dir={results_dir}"
+    return CommandWords(
+        resume=f"entrain learn (the same file and flags) --run-id={run_id}{where} --resume",
+        train_on=f"raise max_steps in {settings}, and give the same command with --resume",
+        export="",
+        another_policy=lambda behaviour: (
+            f"add behaviors.{behaviour} or default_settings to {settings}"
+        ),
+    )
+
+
+def words_of_run(run: Path) -> CommandWords:
+    """Those of the command that the run in this folder was begun with, or went on with."""
+    if is_of_learn(run):
+        return words_of_learn(run.name, results_dir=run.parent, settings="its file of settings")
+    return words_of_entrain(run)
 
 
 def add_policy(behaviour: str) -> str:

@@ -55,6 +55,7 @@ from entrain.run.log_lines import logging_to
 from entrain.run.report import write_report
 from entrain.run.summary import Outcome, RunSummary
 from entrain.unity.models.export import export_model
+from entrain.unity.results.listing import files_of_learn
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +241,8 @@ def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: Comm
     if is_json_logged():
         logger.info("%s is the run's folder", folder.path, extra=fields(run=str(folder.path)))
         return
-    for line in folder.describe():
+    others = files_of_learn(folder.path)
+    for line in folder.describe(resume=words.resume, others=others):
         console.print(line, highlight=False, soft_wrap=True)
     if outcome == "stopped":
         console.print(

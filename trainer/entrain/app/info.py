@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from entrain import __version__
+from entrain.app.command_words import words_of_run
 from entrain.app.run_status import PolicyStatus, RunStatus, runs_in, status_of
 from entrain.config.load import load_config
 from entrain.errors import ConfigError
@@ -20,6 +21,7 @@ from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.log_lines import utc
 from entrain.run.quantities import compact, counted, duration
+from entrain.unity.results.listing import files_of_learn
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
 
@@ -40,9 +42,10 @@ def describe_run(path: Path, *, clock: Callable[[], float] = time.time) -> Itera
     ConfigError if there is none. `clock` gives seconds since 1970.
     """
     folder, status = _read(path, clock)
-    yield from folder.describe()
+    resume = words_of_run(path).resume
+    yield from folder.describe(resume=resume, others=files_of_learn(path))
     yield "state"
-    yield from (f"  {line}" for line in _state(status, clock()))
+    yield from (f"  {line}" for line in _state(status, resume, clock()))
     yield "progress"
     yield from (f"  {line}" for line in _progress(status))
     yield "checkpoints"
@@ -122,13 +125,13 @@ def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunStatus]
     return folder, status_of(folder, load_config(folder.config, []), clock=clock)
 
 
-def _state(status: RunStatus, now_s: float) -> Iterator[str]:
+def _state(status: RunStatus, resume: str, now_s: float) -> Iterator[str]:
     words = {
         "running": f"running ({status.owner})",
-        "dead": f"dead: its trainer ended without saving ({status.owner}); entrain resume "
-        f"{status.path} goes on from the newest checkpoint",
-        "stopped": f"stopped; entrain resume {status.path} goes on",
-        "failed": f"ended by an error (see log.txt); entrain resume {status.path} goes on",
+        "dead": f"dead: its trainer ended without saving ({status.owner}); {resume} "
+        "goes on from the newest checkpoint",
+        "stopped": f"stopped; {resume} goes on",
+        "failed": f"ended by an error (see log.txt); {resume} goes on",
         "completed": "completed",
     }
     yield words[status.state]
@@ -196,7 +199,7 @@ def _checkpoints(folder: RunFolder) -> Iterator[str]:
         yield "none"
     newest = next((path for path, problem in problems.items() if not problem), None)
     for path, problem in problems.items():
-        meaning = "whole; entrain resume goes on from it" if path == newest else "whole"
+        meaning = "whole; the run goes on from it" if path == newest else "whole"
         yield f"{path.name}  {problem or meaning}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrain.app import commands
-from entrain.app.command_words import CommandWords
+from entrain.app.command_words import CommandWords, words_of_learn
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
 from entrain.app.initial_weights import begun_behaviours, is_run, require_initial_weights
@@ -26,7 +26,7 @@ from entrain.unity.results.recorder import ResultsRecorder
 from entrain.unity.results.tree import LOGS
 from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_progress import is_of_entrain, is_stock_run, with_stock_progress
-from entrain.unity.stock_run import StockCheckpoint, StockRun
+from entrain.unity.stock_run import StockRun
 from entrain.unity.translation import DEFAULT_EDITOR_PORT, NO_FLAGS, translate
 
 logger = logging.getLogger(__name__)
@@ -200,16 +200,10 @@ def _with_beginnings_of(before: RunConfig, config: RunConfig) -> RunConfig:
 
 def _words(file: StockFile) -> CommandWords:
     asked = file.run.checkpoint_settings
-    settings = file.source.whole.place if file.is_given else "a file of settings"
-    is_usual = asked.results_dir == StockCheckpoint().results_dir
-    where = "" if is_usual else f" --results-dir={asked.results_dir}"
-    return CommandWords(
-        resume=f"entrain learn (the same file and flags) --run-id={asked.run_id}{where} --resume",
-        train_on=f"raise max_steps in {settings}, and give the same command with --resume",
-        export="",
-        another_policy=lambda behaviour: (
-            f"add behaviors.{behaviour} or default_settings to {settings}"
-        ),
+    return words_of_learn(
+        asked.run_id,
+        results_dir=Path(asked.results_dir),
+        settings=file.source.whole.place if file.is_given else "a file of settings",
     )
 
 

@@ -2,15 +2,18 @@
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Final, Self
 
 from entrain.errors import ConfigError, DiskError, EntrainError
 from entrain.run.disk import refused, remedy
 from entrain.run.durable import replace_file
 from entrain.run.lock import RunLock
 from entrain.run.names import BehaviourNames
+
+NOTHING: Final[Mapping[Path, str]] = MappingProxyType({})
 
 
 class RunFolder:
@@ -158,23 +161,31 @@ class RunFolder:
         """Returns how all file names of `behaviour` begin; every file system accepts it."""
         return self._behaviours.stem(behaviour)
 
-    def describe(self) -> tuple[str, ...]:
-        """Returns lines for people: the folder, then each file in it with what it is for."""
-        parts = [
-            *((path, "the model to put into the game") for path in _sorted(self.path, "*.onnx")),
+    def describe(
+        self, *, resume: str = "", others: Mapping[Path, str] = NOTHING
+    ) -> tuple[str, ...]:
+        """Returns lines for people: the folder, then each file in it with what it is for.
+
+        Args:
+            resume: the command that goes on with the run; "" for that of a native run.
+            others: {file or folder that no native run has, or means otherwise: what it is for}.
+        """
+        resume = resume or f"entrain resume {self.path}"
+        own = [
             (self.report, "open it in a browser: curves, outcome, configuration"),
             (self.plots, _files("picture", self.plots, "*.png")),
             (self.metrics, "one row per update; entrain metrics explains the columns"),
             (self.episodes, "one row per episode, of which simulator, and how it ended"),
             (self.tensorboard, f"tensorboard --logdir {self.tensorboard}"),
             (self.policies, _names(self.policies, "*.onnx")),
-            (self.checkpoints, f"entrain resume {self.path} goes on from the newest"),
+            (self.checkpoints, f"{resume} goes on from the newest"),
             (self.config, "every option of this run"),
             (self.log, "everything that was logged, with times"),
             (self.evaluation_episodes.parent, "each episode of the last evaluation"),
             (self.recordings, "animations of the agents; the report shows them"),
             (self.simulators, "what the launched simulators printed"),
         ]
+        parts = [*others.items(), *(part for part in own if part[0] not in others)]
         rows = [(part, meaning) for part, meaning in parts if _has_content(part)]
         width = max((len(_label(part)) for part, _ in rows), default=0)
         return (

@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 
 LOGS: Final = "run_logs"
 CHECKPOINT: Final = "checkpoint.pt"
+CONFIGURATION: Final = "configuration.yaml"
 
-_OUR_FOLDERS: Final = frozenset(
+OUR_FOLDERS: Final = frozenset(
     {
         "checkpoints",
         "evaluation",
@@ -56,7 +57,7 @@ class ResultsTree:
             check: raises InUseError if the folder is another trainer's now.
         """
         self.path = path
-        self.configuration = path / "configuration.yaml"
+        self.configuration = path / CONFIGURATION
         self.status = path / LOGS / "training_status.json"
         self.timers = path / LOGS / "timers.json"
         self._stem = stem
@@ -69,7 +70,7 @@ class ResultsTree:
     def name(self, behaviour: str) -> str:
         """Returns what the files of `behaviour` are called; seldom another name than its own."""
         stem = self._stem(behaviour)
-        return f"{stem}%-behavior" if stem.lower() in _OUR_FOLDERS else stem
+        return f"{stem}%-behavior" if stem.lower() in OUR_FOLDERS else stem
 
     def folder(self, behaviour: str) -> Path:
         """Returns the folder of `behaviour`."""
