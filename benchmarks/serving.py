@@ -48,7 +48,7 @@ def main() -> None:
         asyncio.run(serve_entrain() if arguments.serve == "entrain" else serve_echo())
         return
     print("agents  entrain/s  p50 us   echo/s  p50 us  ratio  agent-steps/s")
-    with serving("entrain") as trainer, serving("echo") as echo:
+    with serving("entrain") as (_, trainer), serving("echo") as (_, echo):
         for agents in AGENTS:
             ours, bare = [], []
             for _ in range(arguments.rounds):
@@ -73,13 +73,13 @@ def line(agents: int, ours: list[list[float]], bare: list[list[float]]) -> str:
 
 
 @contextmanager
-def serving(kind: str) -> Iterator[str]:
-    """A server in a process of its own; its address."""
+def serving(kind: str) -> Iterator[tuple[int, str]]:
+    """A server in a process of its own: its id and address."""
     command = [sys.executable, "-m", "benchmarks.serving", "--serve", kind]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().strip()
+        yield process.pid, process.stdout.readline().strip()
     finally:
         process.kill()
         process.wait()
@@ -110,18 +110,24 @@ def echo_times(address: str, agents: int, seconds: float) -> list[float]:
     """Seconds of each round trip of the same bytes with the echo stream, after a warm-up."""
     part = encode_timesteps(SPEC, timesteps(agents, StepType.MID))
     message = pb.ConnectRequest(step=pb.Step(sequence=1, behaviours=[part])).SerializeToString()
+    with echoed(address) as round_trip:
+        return timed(lambda: round_trip(message), seconds)
+
+
+@contextmanager
+def echoed(address: str) -> Iterator[Callable[[bytes], None]]:
+    """What carries a message to the echo stream and back."""
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with grpc.insecure_channel(address) as channel:
         call = channel.stream_stream(METHOD, None, None)(iter(requests.get, None))
 
-        def round_trip() -> None:
+        def round_trip(message: bytes) -> None:
             requests.put(message)
             next(call)  # type: ignore[call-overload]
 
-        times = timed(round_trip, seconds)
+        yield round_trip
         requests.put(None)
         call.cancel()  # type: ignore[no-untyped-call]
-    return times
 
 
 def timed(round_trip: Callable[[], object], seconds: float) -> list[float]:

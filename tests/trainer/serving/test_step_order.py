@@ -36,6 +36,47 @@ def test_it_allows_and_refuses_what_a_slow_table_does(messages: list[Message]) -
         assert len(awaiting) == len(slow)
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_the_usual_rows_are_those_that_leave_it_as_it_is(data: st.DataObject) -> None:
+    agents = data.draw(st.permutations(range(4)))
+    awaiting = StepOrder().after(batch([(agent, FIRST) for agent in (*agents, 9)]))
+    awaiting = awaiting.after(batch([(agent, MID) for agent in agents]))
+    types = data.draw(st.lists(st.sampled_from(StepType), min_size=4, max_size=4))
+    outcomes = list(zip(agents, types, strict=True))
+    begun = [(agent, FIRST) for agent, step_type in outcomes if step_type >= TERMINATED]
+    message: Message = data.draw(
+        st.sampled_from([outcomes + begun, outcomes + begun[::-1], outcomes + begun[1:]])
+    )
+    try:
+        after = awaiting.after(batch(message))
+    except BadStepError:
+        assert not awaiting.stays_after(batch(message))
+        return
+    is_usual = message == outcomes + begun
+    assert awaiting.stays_after(batch(message)) is is_usual
+    if is_usual:
+        assert after.agent_id.tolist() == awaiting.agent_id.tolist()
+        assert after.recent == awaiting.recent
+        assert awaiting.num_recent == 4
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(StepType)), max_size=5),
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(StepType)), max_size=5),
+)
+def test_rows_are_called_usual_only_if_they_are_allowed_and_change_nothing(
+    first: Message, second: Message
+) -> None:
+    try:
+        awaiting = StepOrder().after(batch(first))
+    except BadStepError:
+        return
+    if awaiting.stays_after(batch(second)):
+        assert awaiting.after(batch(second)).agent_id.tolist() == awaiting.agent_id.tolist()
+
+
 def test_an_episode_from_its_first_row_to_its_last(rows: Rows) -> None:
     awaiting = StepOrder().after(rows((5, FIRST))).after(rows((5, MID))).after(rows((5, MID)))
     assert awaiting.agent_id.tolist() == [5]

@@ -66,7 +66,7 @@ class Request:
     """Rows that need an action."""
 
     is_usual: bool = False
-    """True if every row is MID, so that no agent began or ended."""
+    """True if it is known that no agent left: each whose episode ended begins the next one."""
 
 
 @dataclass(frozen=True, eq=False)

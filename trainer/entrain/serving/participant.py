@@ -18,7 +18,7 @@ from entrain.serving.limits import Limit
 from entrain.serving.member import Identity, Member, Presence
 from entrain.serving.parameters import SimulatorParameters
 from entrain.serving.statistics import Reports
-from entrain.serving.step_order import MID_BYTE, StepOrder
+from entrain.serving.step_order import StepOrder
 from entrain.state import State
 from entrain_envs.statistics import Statistic, StatisticValues, grouped
 from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
@@ -233,14 +233,11 @@ class Participant(Member):
             timesteps = rows.get(name, agents.behaviour.no_rows)
             if self._has_forgotten:
                 timesteps = agents.order.welcome_strays(timesteps)
-            order, num_actions = agents.order, len(timesteps.agent_id)
-            # The usual step, MID for the agents that were given an action. Compared as bytes: for
-            # a few agents numpy's comparisons cost more than all else here.
-            is_usual = (
-                timesteps.agent_id.tobytes() == order.recent
-                and not timesteps.step_type.tobytes().strip(MID_BYTE)
-            )
-            if not is_usual:
+            order = agents.order
+            is_usual = order.stays_after(timesteps)
+            if is_usual:
+                num_actions = order.num_recent
+            else:
                 order = agents.order_after(timesteps, who=self.label)
                 num_actions = int(np.count_nonzero(timesteps.needs_action))
             request = Request(

@@ -15,8 +15,7 @@ from entrain_envs.timestep import BoolArray, Int64Array, StepType, TimestepBatch
 
 # Plain numbers: looking up a member of an Enum costs as much as a small array operation.
 _FIRST, _MID, _TERMINATED = int(StepType.FIRST), int(StepType.MID), int(StepType.TERMINATED)
-MID_BYTE = bytes([_MID])
-"""A row's step type in the usual message; see `StepOrder.recent`."""
+_FIRST_BYTE, _MID_BYTE = bytes([_FIRST]), bytes([_MID])
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +26,38 @@ class StepOrder:
     """[N] ascending, each once."""
 
     recent: bytes = b""
-    """The ids of those given an action by the last message, in its order. The usual next message,
-    MID for the same agents, needs no search: the order after it is the same as before."""
+    """The ids of those given an action by the last message, in the order in which it named them.
+    The usual next message is of the same agents and needs no search: see `stays_after`."""
 
     def __len__(self) -> int:
         return len(self.agent_id)
+
+    @property
+    def num_recent(self) -> int:
+        """How many agents were given an action by the last message."""
+        return len(self.recent) // self.agent_id.itemsize
+
+    def stays_after(self, timesteps: TimestepBatch) -> bool:
+        """Whether this is the state after these rows, too, because they are the usual ones.
+
+        Those are an outcome for each agent of the last message, in its order, and behind them
+        FIRST for every one whose episode ended, in the same order. Of any other rows it says
+        false. Rows are compared as bytes: for a few agents numpy's comparisons cost more than all
+        else that is done with a message.
+        """
+        recent, agent_id = self.recent, timesteps.agent_id.tobytes()
+        step_type = timesteps.step_type.tobytes()
+        if len(agent_id) == len(recent):
+            return agent_id == recent and not step_type.strip(_MID_BYTE)
+        count = self.num_recent
+        if (
+            not agent_id.startswith(recent)
+            or step_type.find(_FIRST_BYTE, 0, count) >= 0
+            or step_type[count:].strip(_FIRST_BYTE)
+        ):
+            return False
+        ended = timesteps.step_type[:count] > _MID
+        return timesteps.agent_id[:count][ended].tobytes() == agent_id[len(recent) :]
 
     def after(self, timesteps: TimestepBatch) -> "StepOrder":
         """The state once these rows are answered; BadStepError if their order is wrong.
@@ -47,13 +73,15 @@ class StepOrder:
         position, awaits = find(self.agent_id, sorted_id)
         self._check(sorted_id, sorted_type, is_second, awaits, order)
 
-        is_last = ~np.append(is_second[1:], False)
+        is_last = np.ones(len(order), np.bool_)
+        is_last[:-1] = ~is_second[1:]
         staying = np.ones(len(self.agent_id), np.bool_)
         staying[position[awaits]] = False
-        acting = sorted_id[is_last & (sorted_type <= _MID)]
+        acts = sorted_type[is_last] <= _MID
+        first_row = np.sort(order[~is_second][acts])
         return StepOrder(
-            agent_id=np.sort(np.concatenate([self.agent_id[staying], acting])),
-            recent=agent_id[step_type <= _MID].tobytes(),
+            agent_id=np.sort(np.concatenate([self.agent_id[staying], sorted_id[is_last][acts]])),
+            recent=agent_id[first_row].tobytes(),
         )
 
     def without(self, agent_id: Int64Array) -> "StepOrder":
