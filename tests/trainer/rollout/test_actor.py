@@ -262,6 +262,7 @@ def test_noise_is_drawn_while_simulators_compute(
         return np.full((len(slot), size), 0.5)
 
     monkeypatch.setattr(action_noise, "uniform_noise", noise)
+    monkeypatch.setattr(action_noise, "MOST_ACTIONS_AHEAD", 1)
     actor = make_actor(make_policy(), rollout_steps=9)
     actor.observe(batch((0, FIRST, 0.0, 1.0), (1, FIRST, 0.0, 1.0)))
     actor.act()

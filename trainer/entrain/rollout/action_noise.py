@@ -1,7 +1,7 @@
 """The noise that actions are sampled with: a stream of numbers for each slot.
 
 Noise is a pure function of (seed, slot, actions given to it), so it can be drawn before it is
-needed: while simulators compute, for the slots of the last batch, usually those of the next.
+needed: for several actions of a slot at once, and while simulators compute.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,12 @@ from entrain.policy.noise import uniform_noise
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
 from entrain_envs.timestep import Int64Array
+
+MOST_ACTIONS_AHEAD = 32
+"""Drawing noise for so many actions of a few slots takes hardly longer than for one action."""
+
+MOST_NUMBERS_AHEAD = 2**18
+"""Of all slots together: where there are many agents, one call for each action costs little."""
 
 
 class ActionNoise:
@@ -34,28 +40,58 @@ class ActionNoise:
         self._prepare = prepare
         self._actions_given = np.zeros(0, np.int64)
         self._slot = np.zeros(0, np.int64)
-        self._ahead: Noise | None = None
+        """Of the last batch."""
+        self._drawn_from = np.zeros(0, np.int64)
+        """[slots] how many actions had been given when noise was last drawn for a slot; so many
+        below zero that none of it is left if it never was."""
+        self._num_ahead = 1
+        self._ahead: Noise = np.zeros((1, 0, size))
+        """[actions, slots, size] noise of the next actions from then on."""
+        self._is_due = False
 
     def grow(self, num_slots: int) -> None:
         """Make room for slots below `num_slots`."""
         self._actions_given = grow(self._actions_given, num_slots)
+        self._forget_drawn()
 
     def draw(self, slot: Int64Array, acting: Int64Array) -> Noise:
         """[K, size] noise of the rows of `slot`, [K]; only the slots `acting`, [N], move on."""
-        noise, self._ahead = self._ahead, None
-        if noise is None or not np.array_equal(slot, self._slot):
-            noise = self._drawn(slot)
-        self._actions_given[acting] += 1
         self._slot = slot
+        used = self._actions_given[slot] - self._drawn_from[slot]
+        most = used.max(initial=0)
+        if most >= self._num_ahead:
+            self._draw_for(slot)
+            used[:] = most = 0
+        self._actions_given[acting] += 1
+        self._is_due = most + 1 >= self._num_ahead
+        noise: Noise = self._ahead[used, slot]
         return noise
 
     def draw_ahead(self) -> None:
-        """Draw what `draw` returns if the same slots ask next."""
-        if self._ahead is None:
-            self._ahead = self._drawn(self._slot)
+        """See to it that noise is there if the slots of the last batch ask next."""
+        if self._is_due:
+            self._is_due = False
+            self._draw_for(self._slot)
 
-    def _drawn(self, slot: Int64Array) -> Noise:
-        return self._prepare(uniform_noise(self._seed, slot, self._actions_given[slot], self._size))
+    def _draw_for(self, slot: Int64Array) -> None:
+        """Draw for the next actions of these slots, one of which has none left."""
+        given = self._actions_given[slot]
+        count = np.add.outer(np.arange(self._num_ahead), given)
+        each = np.tile(slot, self._num_ahead)
+        noise = self._prepare(uniform_noise(self._seed, each, count.reshape(-1), self._size))
+        if noise.dtype != self._ahead.dtype:
+            self._ahead = self._ahead.astype(noise.dtype)
+        self._ahead[:, slot] = noise.reshape(self._num_ahead, len(slot), self._size)
+        self._drawn_from[slot] = given
+
+    def _forget_drawn(self) -> None:
+        """Nothing is drawn for any slot: their number, or where they stand, has changed."""
+        slots = len(self._actions_given)
+        most = MOST_NUMBERS_AHEAD // max(1, slots * self._size)
+        self._num_ahead = min(max(1, most), MOST_ACTIONS_AHEAD)
+        self._ahead = np.zeros((self._num_ahead, slots, self._size), self._ahead.dtype)
+        self._drawn_from = self._actions_given - self._num_ahead
+        self._is_due = False
 
     def state(self) -> State:
         """The position in every stream."""
@@ -65,4 +101,4 @@ class ActionNoise:
         """Go on where `state` was taken; CheckpointError if it is of another number of slots."""
         self._actions_given = read_array(state, "actions_given", np.int64, shape=(num_slots,))
         self._seed = int(state["seed"])
-        self._ahead = None
+        self._forget_drawn()
