@@ -11,10 +11,16 @@ COVERAGE ?=
 MEASURED := --cov --cov-report=term --cov-fail-under=$(FLOOR)
 # Where `make interop` installs ML-Agents' own package.
 STOCK  := .build/mlagents
+# Each in .build/peers. ML-Agents is none of them: see benchmarks/README.md.
+PEERS  := sb3 sbx skrl sb3-contrib rl_games
+# Options of `make bench`: QUICK=yes, ROWS=cheetah-64,update, PAIRS=8.
+QUICK  ?=
+ROWS   ?=
+PAIRS  ?=
 # The run of `make demo`.
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 
-.PHONY: demo test check hostile interop learn bench docs proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile interop learn bench peers docs proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -47,12 +53,16 @@ learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m learning --timeout 10800 tests/learning
 
-bench: setup  ## Beside peers and limits, in turns; about twenty minutes.
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m benchmarks.beside_sb3
-	$(BIN)/python -m benchmarks.beside_recurrent
-	$(BIN)/python -m benchmarks.serving
-	$(BIN)/python -m benchmarks.soak
+bench: setup peers  ## One table and one picture: peers, limits and us; QUICK=yes in five minutes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.table $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
+	    $(if $(PAIRS),--pairs $(PAIRS)) --json .build/bench.json --picture .build/bench.png
+
+peers: $(PEERS:%=.build/peers/%/installed)  ## What `make bench` compares with, each in an environment of its own.
+
+# Rows of a peer that cannot be installed here say so; the others are measured all the same.
+.build/peers/%/installed: benchmarks/peers/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@ || echo "$* is left out"
 
 check: setup proto-check  ## Style, types, layers, wire contract.
 	$(BIN)/ruff check .

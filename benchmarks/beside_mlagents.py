@@ -50,10 +50,33 @@ behaviors:
     max_steps: {steps}
     time_horizon: 1000
     summary_freq: 12000
+    threaded: {threaded}
 """
 
 MEMORY = """
       memory: {sequence_length: 64, memory_size: 128}"""
+
+
+OURS = (sys.executable, "-m", "entrain", "learn")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is played and learned."""
+
+    balls: int
+    steps: int
+    memory: bool = False
+    """Learn with an LSTM."""
+
+    threaded: bool = False
+    """Collect while learning, with a policy that is one update old."""
+
+    def settings(self) -> str:
+        """A settings file of ML-Agents."""
+        memory = MEMORY if self.memory else ""
+        threaded = str(self.threaded).lower()
+        return SETTINGS.format(steps=self.steps, memory=memory, threaded=threaded)
 
 
 @dataclass(frozen=True)
@@ -91,13 +114,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--memory", action="store_true", help="with an LSTM")
     arguments = parser.parse_args()
-    commands = {"entrain": [sys.executable, "-m", "entrain", "learn"]}
+    commands: dict[str, Sequence[str]] = {"entrain": OURS}
     if arguments.stock is not None:
-        commands["mlagents-learn"] = [str(arguments.stock.parent / "mlagents-learn")]
+        commands["mlagents-learn"] = (str(arguments.stock.parent / "mlagents-learn"),)
+    task = Task(balls=arguments.balls, steps=arguments.steps, memory=arguments.memory)
     runs: dict[str, list[Played]] = {who: [] for who in commands}
     for pair in range(arguments.pairs):
         for who, command in commands.items():
-            played = run(command, arguments, seed=pair + 1)
+            played = run(command, task, seed=pair + 1)
             runs[who].append(played)
             print(f"pair {pair}: {who} {told(played, arguments.steps)}", flush=True)
     for who, finished in runs.items():
@@ -120,13 +144,12 @@ def told(played: Played, steps: int) -> str:
     )
 
 
-def run(command: Sequence[str], arguments: argparse.Namespace, *, seed: int) -> Played:
+def run(command: Sequence[str], task: Task, *, seed: int) -> Played:
     """Train once, with a game that the trainer starts."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         settings = folder / "3DBall.yaml"
-        memory = MEMORY if arguments.memory else ""
-        settings.write_text(SETTINGS.format(steps=arguments.steps, memory=memory))
+        settings.write_text(task.settings())
         timings = folder / "timings.json"
         words = [
             *command,
@@ -137,7 +160,7 @@ def run(command: Sequence[str], arguments: argparse.Namespace, *, seed: int) -> 
             f"--results-dir={folder / 'results'}",
             f"--base-port={free_port()}",
             "--env-args",
-            f"--balls={arguments.balls}",
+            f"--balls={task.balls}",
             f"--timings={timings}",
         ]
         before_s = spent_s()

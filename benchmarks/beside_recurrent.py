@@ -10,13 +10,13 @@ critic's own LSTM in a second thread. Runs in turns; the figures are ratios of m
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.contenders import MissingError, peer_rate
 from benchmarks.runs import FinishedRun, print_time_shares, train
 
 CONFIG = Path(__file__).parent / "configs" / "cartpole_lstm_8x256.yaml"
@@ -31,7 +31,7 @@ class Pair:
     """Whether policy and critic share the LSTM."""
 
     wanted: float
-    """The ratio that we claim."""
+    """The ratio that we want."""
 
     ours: list[FinishedRun] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
@@ -44,13 +44,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40960)
     parser.add_argument("--peer-steps", type=int, default=12288)
     arguments = parser.parse_args()
-    pairs = [Pair("sb3-contrib", shared=False, wanted=8), Pair("rl_games", shared=True, wanted=3)]
+    pairs = [
+        Pair("sb3-contrib", shared=False, wanted=4.5),
+        Pair("rl_games", shared=True, wanted=0.9),
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(arguments.rounds):
             for pair in pairs:
                 folder = Path(scratch) / f"{pair.peer}-{turn}"
                 pair.ours.append(our_run(folder, shared=pair.shared, steps=arguments.steps))
-                pair.theirs.append(peer_rate(pair.peer, steps=arguments.peer_steps))
+                try:
+                    pair.theirs.append(peer_rate(pair.peer, arguments.peer_steps))
+                except MissingError as error:
+                    sys.exit(str(error))
                 print(
                     f"turn {turn}: entrain {pair.ours[-1].steady_rate():,.0f}, "
                     f"{pair.peer} {pair.theirs[-1]:,.0f} env steps/s",
@@ -68,12 +74,6 @@ def our_run(folder: Path, *, shared: bool, steps: int) -> FinishedRun:
         f"policies.CartPole-v1.total_steps={steps}",
         f"policies.CartPole-v1.network.shared={str(shared).lower()}",
     )
-
-
-def peer_rate(peer: str, *, steps: int) -> float:
-    """Median env steps/s, from a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.recurrent_peers", peer, "--steps", str(steps)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def report(pairs: Sequence[Pair]) -> None:

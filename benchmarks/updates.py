@@ -10,7 +10,7 @@ recorded there, no option asked for, no number checked. Processor time of whole 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -192,23 +192,40 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 512, 2048])
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    rollout = made_rollout()
     for size in arguments.sizes:
-        loop = Loop()
-        learners = {update: make_ppo(size, update) for update in ("auto", "torch")}
-        taken: dict[str, list[float]] = {}
-        for _ in range(arguments.pairs):
-            taken.setdefault("loop", []).append(timed(partial(loop.update, size)))
-            for name, ppo in learners.items():
-                taken.setdefault(name, []).append(timed(partial(updated, ppo, rollout)))
-        loop_us, auto_us, torch_us = (statistics.median(each) for each in taken.values())
+        loop_us, auto_us, torch_us = (
+            statistics.median(each) for each in compare(size, arguments.pairs).values()
+        )
         print(
             f"minibatch {size}: loop {loop_us:,.0f} us, by hand {auto_us:,.0f} us, by torch "
             f"{torch_us:,.0f} us; ratio {auto_us / loop_us:.2f} of the loop, "
             f"{torch_us / auto_us:.2f} times as quick as torch",
             flush=True,
         )
+
+
+def compare(
+    size: int, pairs: int, updates: Sequence[str] = ("auto", "torch")
+) -> Mapping[str, Sequence[float]]:
+    """Measure in turns.
+
+    Args:
+        size: of a minibatch.
+        pairs: so many turns.
+        updates: which of our ways to compute gradients.
+
+    Returns:
+        {"loop" or one of `updates`: microseconds of a gradient step, one for each turn}.
+    """
+    torch.set_num_threads(1)
+    loop, rollout = Loop(), made_rollout()
+    learners = {update: make_ppo(size, update) for update in updates}
+    taken: dict[str, list[float]] = {name: [] for name in ("loop", *updates)}
+    for _ in range(pairs):
+        taken["loop"].append(timed(partial(loop.update, size)))
+        for name, ppo in learners.items():
+            taken[name].append(timed(partial(updated, ppo, rollout)))
+    return taken
 
 
 def updated(ppo: PPO, rollout: Rollout) -> int:
