@@ -196,11 +196,6 @@ class Minibatch:
         return self.steps.valid
 
     @property
-    def has_burn_in(self) -> bool:
-        """Whether any of its sequences has one."""
-        return len(self.burn_in.sequence) > 0
-
-    @property
     def num_steps(self) -> int:
         """Steps that are no padding."""
         mask = self.steps.valid

@@ -1,6 +1,7 @@
 """Gradients by hand: every update is that of torch, whatever the policy and its objective."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
@@ -23,9 +24,10 @@ from recurrent_cases import in_float64
 CPU = torch.device("cpu")
 EVEN = ActionSpec(branches=(3, 3))
 ONE_SIDED = ActionSpec(low=(-1.0, 0.0), high=(1.0, float("inf")), branches=(2, 4))
-LENGTHS = (20, 0, 33, 9)
+LENGTHS = (14, 0, 23, 7)
 
 OBJECTIVES = ("bonus", "soft_return", "entropy_critic")
+NO_MEMORY = MemoryConfig()
 
 
 def policies(case: dict[str, Any], *, seed: int = 0) -> ActorCritic:
@@ -41,19 +43,35 @@ def policies(case: dict[str, Any], *, seed: int = 0) -> ActorCritic:
             dimensions=case["dimensions"],
         ),
         network=NetworkConfig(
-            hidden_sizes=case["hidden"], shared=case["shared"], activation=case["activation"]
+            hidden_sizes=case["hidden"],
+            shared=case["shared"],
+            activation=case["activation"],
+            memory=case["memory"],
         ),
         normalize_values=case["normalizes_values"],
     )
 
 
-def updated(
-    case: dict[str, Any], update: Literal["auto", "torch"], *, num_updates: int = 2
-) -> tuple[PPO, list[Any]]:
-    """A learner after its updates, and their metrics, in float64."""
+def rollouts(case: dict[str, Any]) -> list[Rollout]:
+    """What a case's policy did, in float64, for two updates."""
     acting = policies(case)
+    rollout_type = PerDimensionRollout if case["surrogate"] == "per_dimension" else Rollout
+    made = []
+    for seed in range(2):
+        rollout = made_rollout(acting, LENGTHS, seed=seed, filler=1e9, rollout_type=rollout_type)
+        if case["masks"]:
+            rollout = with_masks(rollout, case["action"], seed=seed)
+        made.append(in_float64(rollout))
+    return made
+
+
+def updated(
+    case: dict[str, Any], update: Literal["auto", "torch"], learned_from: Sequence[Rollout]
+) -> tuple[PPO, list[Any]]:
+    """A learner after its updates, and their metrics."""
     learning = policies(case).double()
-    prior = policies(case, seed=7).double() if case["prior"] else None
+    without_memory = {**case, "memory": NO_MEMORY}
+    prior = policies(without_memory, seed=7).double() if case["prior"] else None
     ppo = PPO(
         learning,
         PPOConfig(
@@ -72,13 +90,9 @@ def updated(
         device=CPU,
         regularizer=PriorDivergence(prior, learning) if prior is not None else None,
     )
-    rollout_type = PerDimensionRollout if case["surrogate"] == "per_dimension" else Rollout
-    metrics = []
-    for seed in range(num_updates):
-        rollout = made_rollout(acting, LENGTHS, seed=seed, filler=1e9, rollout_type=rollout_type)
-        if case["masks"]:
-            rollout = with_masks(rollout, case["action"], seed=seed)
-        metrics.append(ppo.update(in_float64(rollout), progress=0.25 * seed))
+    metrics = [
+        ppo.update(rollout, progress=0.25 * index) for index, rollout in enumerate(learned_from)
+    ]
     return ppo, metrics
 
 
@@ -111,22 +125,38 @@ cases = st.fixed_dictionaries(
         "shared": st.booleans(),
         "activation": st.sampled_from(["tanh", "relu", "elu", "silu"]),
         "normalizes_values": st.booleans(),
-        "minibatch_size": st.sampled_from([8, 62]),
+        "minibatch_size": st.sampled_from([8, 44]),
         "surrogate": st.sampled_from(["joint", "per_dimension"]),
         "value_clip_range": st.sampled_from([0.0, 0.1]),
         "advantages": st.sampled_from(["minibatch", "rollout", "none"]),
         "clip_gradients": st.sampled_from(["together", "apart"]),
         "prior": st.booleans(),
         "masks": st.booleans(),
+        "layers": st.integers(1, 2),
+        "sequence_length": st.sampled_from([1, 6, 50]),
+        "burn_in": st.integers(0, 1),
+        "refresh_states": st.booleans(),
     }
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("kind", ["none", "lstm", "gru"])
+@settings(max_examples=16, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases)
-def test_updates_by_hand_are_those_of_torch(case: dict[str, Any]) -> None:
-    by_hand, its_metrics = updated(case, "auto")
-    by_torch, metrics = updated(case, "torch")
+def test_updates_by_hand_are_those_of_torch(
+    kind: Literal["none", "lstm", "gru"], case: dict[str, Any]
+) -> None:
+    # Episodes end every fourth step, so sequences hold resets, and columns end in padding.
+    names = ("layers", "sequence_length", "burn_in", "refresh_states")
+    options = {} if kind == "none" else {name: case[name] for name in names}
+    require_same_updates({**case, "memory": MemoryConfig(kind=kind, size=3, **options)})
+
+
+def require_same_updates(case: dict[str, Any]) -> None:
+    """Both ways, from the same rollouts."""
+    learned_from = rollouts(case)
+    by_hand, its_metrics = updated(case, "auto", learned_from)
+    by_torch, metrics = updated(case, "torch", learned_from)
 
     torch.testing.assert_close(weights(by_hand), weights(by_torch), rtol=1e-10, atol=1e-10)
     for one, other in zip(its_metrics, metrics, strict=True):
@@ -150,6 +180,7 @@ PLAIN: dict[str, Any] = {
     "clip_gradients": "together",
     "prior": False,
     "masks": False,
+    "memory": NO_MEMORY,
 }
 
 
@@ -157,7 +188,16 @@ def test_a_minibatch_that_is_done_in_pieces_is_one_gradient_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(epochs, "CHUNK", 7)
-    test_updates_by_hand_are_those_of_torch.hypothesis.inner_test(PLAIN)  # type: ignore[attr-defined]
+    require_same_updates(PLAIN)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("size", [20, 600])
+def test_sequences_with_burn_in_resets_and_padding_are_learned_by_hand(
+    kind: Literal["lstm", "gru"], size: int
+) -> None:
+    memory = MemoryConfig(kind=kind, size=4, sequence_length=8, burn_in=3, refresh_states=True)
+    require_same_updates({**PLAIN, "memory": memory, "minibatch_size": size})
 
 
 @pytest.mark.parametrize(
@@ -169,7 +209,7 @@ def test_a_minibatch_that_is_done_in_pieces_is_one_gradient_step(
         (
             "auto",
             NetworkConfig(hidden_sizes=(8,), memory=MemoryConfig(kind="gru", size=4)),
-            "by torch",
+            "by hand (numpy)",
         ),
     ],
 )

@@ -159,13 +159,14 @@ def burnt_in_states(case: Case) -> Tensor:
     """[M, S] before all sequences of a case, as its own weights have them."""
     ppo = case.ppo()
     acting_policy = case.policy().double()
-    return run_burn_in(acting_policy, whole(ppo, case.rollout()))
+    minibatch = whole(ppo, case.rollout())
+    return run_burn_in(acting_policy, minibatch.burn_in, minibatch.initial_state)
 
 
 def test_burn_in_is_of_the_present_weights_and_only_where_there_is_any() -> None:
     ppo = Case(LENGTHS, burn_in=3).ppo()
     minibatch = whole(ppo, Case(LENGTHS, burn_in=3).rollout())
-    state = run_burn_in(policy_of(ppo), minibatch)
+    state = run_burn_in(policy_of(ppo), minibatch.burn_in, minibatch.initial_state)
     is_burnt_in = torch.zeros(7, dtype=torch.bool)
     is_burnt_in[minibatch.burn_in.sequence] = True
     assert int(is_burnt_in.sum()) == 4
@@ -182,4 +183,5 @@ def test_without_burn_in_nothing_is_run() -> None:
     minibatch = whole(ppo, Case(LENGTHS).rollout())
     policy = policy_of(ppo)
     policy.register_forward_pre_hook(refuse)
-    assert torch.equal(run_burn_in(policy, minibatch), minibatch.initial_state)
+    state = minibatch.initial_state
+    assert torch.equal(run_burn_in(policy, minibatch.burn_in, state), state)

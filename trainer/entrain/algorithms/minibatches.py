@@ -7,7 +7,7 @@ Shapes: T steps, B columns of the rollout; N valid steps; C sequences of L steps
 before a sequence; M sequences of one minibatch; S numbers of recurrent state.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -49,6 +49,41 @@ class Minibatches(Protocol):
     def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
         """Every valid step once, in an order that `generator` decides."""
         ...
+
+    def order(self, generator: torch.Generator) -> "EpochOrder":
+        """The order of the next epoch, in place of `epoch`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Where the steps of one minibatch lie in its sequences, and what those start from."""
+
+    rows: Tensor
+    """[L, M] int64, of the N steps, on the CPU; any of them in padding."""
+
+    mask: Tensor
+    """[L, M] bool, false in padding, on the CPU."""
+
+    state: Tensor
+    """[M, S] before the burn-in or, without one, the first step."""
+
+    burn_in: BurnIn
+    """Steps that are run first."""
+
+
+@dataclass(frozen=True)
+class EpochOrder:
+    """What one epoch does when."""
+
+    steps: Int64Array
+    """[N] which of all steps comes when; a minibatch's row by row of its sequences."""
+
+    starts: Int64Array
+    """[K + 1] where each of K minibatches starts in it, then N."""
+
+    sequences: Iterable[Sequences | None]
+    """K, made when they are asked for; None without memory."""
 
 
 def make_minibatches(
@@ -125,16 +160,11 @@ class StepMinibatches:
         order = self._order(generator)
         return _gather(self.all_steps, order.unsqueeze(0).tensor_split(self._count, dim=1))
 
-    def order(self, generator: torch.Generator) -> tuple[Int64Array, Int64Array]:
-        """The order of the next epoch, in place of `epoch`.
-
-        Returns:
-            order: [N] which of `all_steps` comes when.
-            starts: [K + 1] where each of K minibatches starts in it, then N.
-        """
+    def order(self, generator: torch.Generator) -> EpochOrder:
+        """The order of the next epoch, in place of `epoch`."""
         order = self._order(generator).numpy()
         sizes = [len(part) for part in np.array_split(order, self._count)]
-        return order, np.cumsum([0, *sizes])
+        return EpochOrder(order, np.cumsum([0, *sizes]), [None] * self._count)
 
     def _order(self, generator: torch.Generator) -> Tensor:
         return torch.randperm(self.all_steps.mask.shape[1], generator=generator)
@@ -194,29 +224,50 @@ class SequenceMinibatches:
 
     def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
         """Every valid step once, in sequences whose order `generator` decides."""
-        order = torch.randperm(len(self._cuts.sequence), generator=generator)
-        cuts = self._cuts.reordered(order)
-        states = self._sequence_state().to(self._device).flatten(0, 1)
-        states = states.index_select(0, cuts.sequence.to(self._device))
-        masks = cuts.mask.tensor_split(self._count, dim=1)
+        cuts = self._shuffled(generator)
         rows = cuts.rows.tensor_split(self._count, dim=1)
-        for minibatch, mask, state, burn_in in zip(
-            _gather(self.all_steps, rows),
-            masks,
-            states.tensor_split(self._count),
-            self._burn_ins(cuts),
-            strict=True,
+        for minibatch, sequences in zip(
+            _gather(self.all_steps, rows), self._sequences(cuts), strict=True
         ):
             yield Minibatch(
                 replace(
                     minibatch.steps,
-                    valid=mask.to(self._device),
-                    sequence_state=state.unsqueeze(0),
+                    valid=sequences.mask.to(self._device),
+                    sequence_state=sequences.state.unsqueeze(0),
                 ),
                 minibatch.estimate,
-                burn_in,
-                is_padded=not bool(mask.all()),
+                sequences.burn_in,
+                is_padded=not bool(sequences.mask.all()),
             )
+
+    def order(self, generator: torch.Generator) -> EpochOrder:
+        """The order of the next epoch, in place of `epoch`."""
+        cuts = self._shuffled(generator)
+        parts = zip(
+            cuts.rows.tensor_split(self._count, dim=1),
+            cuts.mask.tensor_split(self._count, dim=1),
+            strict=True,
+        )
+        steps = [rows[mask].numpy() for rows, mask in parts]
+        starts = np.cumsum([0, *map(len, steps)])
+        return EpochOrder(np.concatenate(steps), starts, self._sequences(cuts))
+
+    def _shuffled(self, generator: torch.Generator) -> "Cuts":
+        order = torch.randperm(len(self._cuts.sequence), generator=generator)
+        return self._cuts.reordered(order)
+
+    def _sequences(self, cuts: "Cuts") -> Iterator[Sequences]:
+        """Of each minibatch of an epoch, in which `cuts` are in order."""
+        states = self._sequence_state().to(self._device).flatten(0, 1)
+        states = states.index_select(0, cuts.sequence.to(self._device))
+        for rows, mask, state, burn_in in zip(
+            cuts.rows.tensor_split(self._count, dim=1),
+            cuts.mask.tensor_split(self._count, dim=1),
+            states.tensor_split(self._count),
+            self._burn_ins(cuts),
+            strict=True,
+        ):
+            yield Sequences(rows, mask, state, burn_in)
 
     def _burn_ins(self, cuts: "Cuts") -> Iterator[BurnIn]:
         """Of each minibatch of an epoch, in which `cuts` are in order."""

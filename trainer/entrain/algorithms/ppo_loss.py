@@ -58,9 +58,7 @@ class PPOLoss:
         minibatch = minibatch.cleaned()
         steps = minibatch.steps
         advantage, scale = self.scaled_advantage(minibatch)
-        state = minibatch.initial_state
-        if minibatch.has_burn_in:
-            state = run_burn_in(self.policy, minibatch)
+        state = run_burn_in(self.policy, minibatch.burn_in, minibatch.initial_state)
         output = self.policy(steps.observation, state, steps.reset)
         distribution = output.distribution.masked(steps.action_mask)
         log_ratio = self._surrogate.log_ratio(distribution, minibatch)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from entrain.experience import Minibatch, Rollout
+from entrain.experience import BurnIn, Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 
 MAX_STEPS = 2**14
@@ -70,12 +70,16 @@ def refresh_states(policy: ActorCritic, rollout: Rollout) -> Tensor:
 
 
 @torch.no_grad()
-def run_burn_in(policy: ActorCritic, minibatch: Minibatch) -> Tensor:
+def run_burn_in(policy: ActorCritic, burn_in: BurnIn, state: Tensor) -> Tensor:
     """[M, S] the state before each sequence of a minibatch, a constant.
 
     For sequences with burn-in, the present weights compute it from the steps before.
+
+    Args:
+        policy: with the present weights.
+        burn_in: of the minibatch.
+        state: [M, S] before the burn-in or, without one, the first step.
     """
-    burn_in, state = minibatch.burn_in, minibatch.initial_state
     if len(burn_in.sequence) == 0:
         return state
     before = state.index_select(0, burn_in.sequence)

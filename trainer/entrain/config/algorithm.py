@@ -90,7 +90,8 @@ class PPOConfig(Options):
 
     update: Literal["auto", "torch"] = "auto"
     """auto computes gradients by hand where that is quicker: for vectors through hidden layers on a
-    CPU, without memory. torch never does. Both take the same steps, up to rounding."""
+    CPU; those of a memory are torch's. torch never does. Both take the same steps, up to
+    rounding."""
 
     target_kl: NonNegative = 0.0
     """Stop an update early once the policy has moved this far (KL, in nats); 0 never does."""

@@ -16,16 +16,18 @@ from entrain.algorithms.fast.actions import make_parts
 from entrain.algorithms.fast.advantages import normalized_by_minibatch
 from entrain.algorithms.fast.arrays import FloatArray, quiet, view
 from entrain.algorithms.fast.loss import OutputGradients, PlainLoss, Terms
+from entrain.algorithms.fast.memory import PlacedSteps
 from entrain.algorithms.fast.network import PlainNetwork
 from entrain.algorithms.fast.steps import PlainSteps, plain_steps
-from entrain.algorithms.minibatches import Minibatches, StepMinibatches
+from entrain.algorithms.minibatches import Minibatches, Sequences
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import EpochLog
+from entrain.algorithms.unrolling import run_burn_in
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy.trunk import RecurrentBackbone, Trunk
+from entrain.policy.trunk import Trunk
 from entrain.ranks import Ranks
 from entrain_envs.timestep import Int64Array
 
@@ -43,7 +45,6 @@ def is_plain(policy: ActorCritic, regularizer: Regularizer) -> bool:
         and isinstance(trunk.encoder, ObservationNormalizer)
         and isinstance(trunk.hidden_layers, HiddenLayers)
         and not policy.config.network.layer_norm
-        and not isinstance(policy.backbone, RecurrentBackbone)
         and isinstance(regularizer, (Entropy, MeanEntropy, PriorDivergence))
     )
 
@@ -75,9 +76,10 @@ class PlainGradientSteps:
 
     def over(self, minibatches: Minibatches, coefficients: Coefficients) -> "PlainEpochs":
         """See `GradientSteps.over`."""
-        assert isinstance(minibatches, StepMinibatches)
         steps = plain_steps(minibatches.all_steps, self._policy, self._regularizer)
-        return PlainEpochs(self, steps, minibatches, coefficients, self._ranks)
+        return PlainEpochs(
+            self, steps, minibatches, coefficients, policy=self._policy, ranks=self._ranks
+        )
 
     def in_order(self, steps: PlainSteps, starts: Int64Array) -> tuple[PlainSteps, FloatArray]:
         """Steps with advantages as the loss takes them, and what regularizers are divided by.
@@ -99,6 +101,7 @@ class PlainGradientSteps:
     def descend(
         self,
         minibatch: PlainSteps,
+        placed: PlacedSteps | None,
         coefficients: Coefficients,
         terms: Terms,
         *,
@@ -110,6 +113,7 @@ class PlainGradientSteps:
 
         Args:
             minibatch: its steps.
+            placed: where they lie in sequences, if the policy has a memory.
             coefficients: of the loss.
             terms: of the epoch, where those of the minibatch are written.
             first: of its rows there.
@@ -120,18 +124,19 @@ class PlainGradientSteps:
             [] length of the gradient before it was clipped.
         """
         count = len(minibatch.advantage)
+        size = max(1, count) if self._network.has_memory else CHUNK
         for part in self._parts:
             part.begin()
         if count == 0:
             self._gradient.fill(0.0)
-        for start in range(0, count, CHUNK):
-            rows = minibatch if count <= CHUNK else minibatch[start : start + CHUNK]
-            outputs, value = self._network.forward(rows.features)
+        for start in range(0, count, size):
+            rows = minibatch if count <= size else minibatch[start : start + size]
+            outputs, value = self._network.forward(rows.features, placed)
             of_rows, gradients = self._loss(
                 outputs, value, rows, coefficients, count=count, scale=scale
             )
             terms.put(slice(first + start, first + start + len(outputs)), of_rows)
-            if share is not None and self._network.has_hidden_layers:
+            if share is not None and self._network.reads_weights:
                 share.add(self._network, gradients)
             self._network.backward(gradients.action, gradients.value, adds=start > 0)
         if count:
@@ -163,10 +168,13 @@ class PlainEpochs:
         self,
         gradient_steps: PlainGradientSteps,
         steps: PlainSteps,
-        minibatches: StepMinibatches,
+        minibatches: Minibatches,
         coefficients: Coefficients,
+        *,
+        policy: ActorCritic,
         ranks: Ranks,
     ) -> None:
+        self._policy = policy
         self._ranks = ranks
         self._gradient_steps = gradient_steps
         self._steps = steps
@@ -175,12 +183,15 @@ class PlainEpochs:
 
     def run(self, generator: torch.Generator, cancelled: Callable[[], bool]) -> EpochLog:
         """See `Epochs.run`."""
-        order, starts = self._minibatches.order(generator)
-        steps, scales = self._gradient_steps.in_order(self._steps[order], starts)
-        terms = Terms.empty(len(order), steps.log_prob.shape[1], steps.log_prob.dtype)
+        order = self._minibatches.order(generator)
+        starts = order.starts
+        steps, scales = self._gradient_steps.in_order(self._steps[order.steps], starts)
+        terms = Terms.empty(len(order.steps), steps.log_prob.shape[1], steps.log_prob.dtype)
         norms: list[Tensor] = []
         share: CriticShare | None = None
-        for first, last, scale in zip(starts[:-1], starts[1:], scales, strict=True):
+        for first, last, scale, sequences in zip(
+            starts[:-1], starts[1:], scales, order.sequences, strict=True
+        ):
             if self._ranks.any(cancelled()):
                 raise UpdateCancelled
             counts_share = share is None and last > first
@@ -188,6 +199,7 @@ class PlainEpochs:
                 share = CriticShare()
             norm = self._gradient_steps.descend(
                 steps[first:last],
+                None if sequences is None else self._placed(sequences),
                 self._coefficients,
                 terms,
                 first=first,
@@ -200,6 +212,12 @@ class PlainEpochs:
             norms,
             critic_share=0.0 if share is None else float(share),
         )
+
+    def _placed(self, sequences: Sequences) -> PlacedSteps:
+        """With states as of the present weights."""
+        reset = self._minibatches.all_steps.steps.reset[0][sequences.rows]
+        state = run_burn_in(self._policy, sequences.burn_in, sequences.state)
+        return PlacedSteps.of(sequences.mask, reset, state)
 
 
 def _tensor(terms: FloatArray) -> Tensor:

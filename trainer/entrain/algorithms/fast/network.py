@@ -1,4 +1,4 @@
-"""Hidden layers and the two heads of a plain policy: forward, and backward into its gradient.
+"""Hidden layers, memory and heads of a plain policy: forward, and backward into its gradient.
 
 Shapes: R rows; G groups (policy and critic, or both as one); F features; O outputs of the action
 head, V values.
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from entrain.algorithms.fast.activations import ACTIVATION_FUNCTIONS
 from entrain.algorithms.fast.arrays import FloatArray, view
+from entrain.algorithms.fast.memory import PlacedSteps, PlainMemory
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
-from entrain.policy.trunk import Trunk
+from entrain.policy.trunk import RecurrentBackbone, Trunk
 
 HIDDEN = "backbone.trunk.hidden_layers.layers"
 """Of the names of the hidden layers' weights."""
@@ -45,11 +46,22 @@ class PlainNetwork:
         ]
         self._action = _Layer(weights, gradient, "action_head")
         self._value = _Layer(weights, gradient, "value_head")
+        self._memory: PlainMemory | None = None
+        if isinstance(policy.backbone, RecurrentBackbone):
+            self._memory = PlainMemory(policy.backbone.memory, gradient)
         self._inputs: list[FloatArray] = []
         self._kept: list[FloatArray] = []
+        self._read: FloatArray = np.zeros((0, 0, 0))
 
-    def forward(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """[R, F] normalised observations to [R, O] and [R, V] normalised values."""
+    def forward(
+        self, features: FloatArray, steps: PlacedSteps | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """[R, F] normalised observations to [R, O] and [R, V] normalised values.
+
+        Args:
+            features: of steps, with a memory of all steps of a minibatch.
+            steps: where they lie in sequences, if there is a memory.
+        """
         hidden = features[np.newaxis]
         self._inputs, self._kept = [hidden], []
         for layer in self._hidden:
@@ -58,6 +70,10 @@ class PlainNetwork:
             hidden, kept = self._activation.forward(x)
             self._inputs.append(hidden)
             self._kept.append(kept)
+        if self._memory is not None:
+            assert steps is not None
+            hidden = self._memory.forward(hidden, steps, groups=self._groups)
+        self._read = hidden
         outputs = hidden[0] @ self._action.weight.T
         outputs += self._action.bias
         value = hidden[-1] @ self._value.weight.T
@@ -70,14 +86,15 @@ class PlainNetwork:
         Args:
             outputs: [R, O] gradient of the loss with respect to the action head's outputs.
             value: [R, V] with respect to the normalised values.
-            adds: whether to what is there already.
+            adds: whether to what is there already; false with a memory.
         """
-        last = self._inputs[-1]
-        _into_head(self._action, outputs, last[0], adds=adds)
-        _into_head(self._value, value, last[-1], adds=adds)
-        if not self._hidden:
+        _into_head(self._action, outputs, self._read[0], adds=adds)
+        _into_head(self._value, value, self._read[-1], adds=adds)
+        if not self.reads_weights:
             return
         gradient = self._of_features(outputs, value)
+        if self._memory is not None:
+            gradient = self._memory.backward(gradient)
         ones = np.ones((1, len(outputs)), gradient.dtype)
         for index in range(len(self._hidden) - 1, -1, -1):
             layer, before = self._hidden[index], self._inputs[index]
@@ -102,9 +119,14 @@ class PlainNetwork:
         return gradient
 
     @property
-    def has_hidden_layers(self) -> bool:
+    def has_memory(self) -> bool:
+        """Whether it needs all steps of a minibatch at once, in their places."""
+        return self._memory is not None
+
+    @property
+    def reads_weights(self) -> bool:
         """Whether what the heads read depends on weights."""
-        return bool(self._hidden)
+        return bool(self._hidden) or self.has_memory
 
     def of_policy(self, outputs: FloatArray) -> FloatArray:
         """[R, F] gradient with respect to what the action head reads, from [R, O]."""
