@@ -346,8 +346,9 @@ def test_a_resumed_simulator_keeps_its_seed(world: Any) -> None:
 
 class TestRestoredParticipants:
     def test_waits_for_its_sessions_and_releases_those_that_stay_away(
-        self, world: Any, make_world: Make
+        self, world: Any, make_world: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level(logging.INFO)
         left, right = world.join("left"), world.join("right")
         for simulator in (left, right):
             simulator.step(1, (1, FIRST))
@@ -367,6 +368,18 @@ class TestRestoredParticipants:
             "sessions_resumed": 1,
             "sessions_lost": 1,
         }
+        # Nothing unusual has happened: every stop costs what was under way.
+        assert (
+            "entrain.serving.attendance",
+            logging.INFO,
+            "right@10.0.0.7: 1 of its steps were under way at the checkpoint that the run goes on "
+            "from; they are dropped, as always",
+        ) in caplog.record_tuples
+        # Of one that came back, it would be unusual.
+        again.stream.end()
+        after.timers.now_s += 30.0
+        after.participants.expire()
+        assert caplog.records[-1].levelno == logging.WARNING
 
     def test_has_the_grace_time_from_when_the_trainer_listens(
         self, world: Any, make_world: Make

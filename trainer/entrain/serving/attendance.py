@@ -147,6 +147,14 @@ class Attendance:
             agents = f", with {slots:,} agent{'' if slots == 1 else 's'}" if slots else ""
             logger.info("%s%s", words, agents)
             return
+        if participant.is_of_checkpoint:
+            logger.info(
+                "%s: %s of its steps were under way at the checkpoint that the run goes on from; "
+                "they are dropped, as always",
+                participant.label,
+                f"{open_steps:,}",
+            )
+            return
         logger.warning(
             "%s: %s slots released, %s open steps dropped", words, f"{slots:,}", f"{open_steps:,}"
         )

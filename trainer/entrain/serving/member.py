@@ -44,6 +44,9 @@ class Member:
         self.presence = Presence.RUNNING
         self.deadline_s = float("inf")
         """When it is given up, if it is detached."""
+        self.is_of_checkpoint = False
+        """Whether it took part when the checkpoint was written that the run went on from, and has
+        not come back since."""
 
     @property
     def label(self) -> str:
@@ -60,6 +63,7 @@ class Member:
         self.peer = peer
         self.presence = Presence.RUNNING
         self.deadline_s = float("inf")
+        self.is_of_checkpoint = False
 
     def detach(self, *, deadline_s: float) -> None:
         """Its connection broke. What waits goes on waiting, and is kept for when it comes back."""

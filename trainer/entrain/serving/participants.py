@@ -258,5 +258,6 @@ class Participants(Attendance):
         behaviours = [self.behaviours[name] for name in state["behaviours"]]
         participant = self._make_participant(identity, behaviours, state["peer"])
         participant.load_state(state, deadline_s=self._clock() + self.config.grace_s)
+        participant.is_of_checkpoint = True
         for behaviour in behaviours:
             behaviour.batcher.restore(identity.id)
