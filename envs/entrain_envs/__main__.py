@@ -28,6 +28,7 @@ from entrain_envs.errors import (
 )
 from entrain_envs.exit_codes import FAILURE, MISFIT, SUCCESS, USAGE
 from entrain_envs.grpc_lines import silence
+from entrain_envs.log_lines import log_to_stderr
 
 # Commands import everything heavy themselves, so that --help answers at once.
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     silence()
     options = command_line.parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)-5s %(message)s")
+    log_to_stderr()
     # A module named on the command line may be in the current folder.
     sys.path.insert(0, str(Path.cwd()))
     _interrupt_on_termination()

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -596,7 +597,9 @@ def test_sigterm_says_goodbye_and_exits_with_0(serve: Serve, tmp_path: Path) -> 
     process.terminate()
     _, error = process.communicate(timeout=30.0)
     assert process.returncode == 0, error
-    assert "Traceback" not in error
+    # As the trainer's lines, so that both can be sorted into one log.
+    for line in error.splitlines():
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO |WARN |ERROR) ", line), line
     assert trainer.has_heard_goodbye.wait(5.0)
     counted = json.loads(ledger.read_text())
     assert counted["opened"] == counted["closed"] + counted["unanswered"] + counted["dropped"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from entrain.app.simulator_lines import MOST_BYTES, MOST_FOLLOWED, MOST_LINES, SimulatorLines
+from entrain_envs import log_lines
 
 MASKED = "INFO  environment 'chess': actions are masked by info['action_mask']\n"
 
@@ -26,15 +27,19 @@ def test_a_line_about_an_environment_is_repeated_once_with_its_level(
     logs = [tmp_path / "game-0.log", tmp_path / "game-1.log"]
     lines = SimulatorLines(logs)
     lines.look()
+    formatter = log_lines.LineFormatter(with_time=True)
+    record = logging.makeLogRecord({"levelname": "WARNING", "msg": "behaviour 'cow': farther"})
     for log in logs:
         write(log, f"INFO  host:1: joined run 'x'\n{MASKED}plain\n")
         write(log, "WARNING behaviour 'cat': far off\n")
+        write(log, f"{formatter.format(record)}\n")
     lines.look()
     lines.look()
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert said == [
         ("INFO", "game-0 says: environment 'chess': actions are masked by info['action_mask']"),
         ("WARNING", "game-0 says: behaviour 'cat': far off"),
+        ("WARNING", "game-0 says: behaviour 'cow': farther"),
     ]
 
 

@@ -19,9 +19,9 @@ from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, STEPS_PER_SECOND
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
-from entrain.run.log_lines import utc
 from entrain.run.quantities import compact, counted, duration
 from entrain.unity.results.listing import files_of_learn
+from entrain_envs.log_lines import utc
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
 
@@ -128,6 +128,7 @@ def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunStatus]
 def _state(status: RunStatus, resume: str, now_s: float) -> Iterator[str]:
     words = {
         "running": f"running ({status.owner})",
+        "ending": f"training has ended; the report and the policies are written ({status.owner})",
         "dead": f"dead: its trainer ended without saving ({status.owner}); {resume} "
         "goes on from the newest checkpoint",
         "stopped": f"stopped; {resume} goes on",

@@ -29,8 +29,10 @@ MOST_BYTES = 64 * 1024
 MOST_CHARACTERS = 600
 """Of a line that is repeated."""
 
-# As entrain_envs writes them: the level, then whose environment or agents it is about.
-_LINE = re.compile(r"(INFO|WARNING) +((?:the PettingZoo )?(?:environment|behaviour)\b.*)")
+# As entrain_envs writes them: time (since 0.2), level, whose environment or agents it is about.
+_LINE = re.compile(
+    r"(?:\S+Z )?(INFO|WARN|WARNING) +((?:the PettingZoo )?(?:environment|behaviour)\b.*)"
+)
 
 
 class SimulatorLines:

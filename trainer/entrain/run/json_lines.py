@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping
 
 from entrain.quoting import shortened
-from entrain.run.log_lines import MOST_LINE, level_word, utc
+from entrain.run.log_lines import MOST_LINE
+from entrain_envs.log_lines import level_word, utc
 
 _FIELDS = "fields"
 

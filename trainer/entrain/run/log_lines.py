@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from entrain.quoting import shortened
+from entrain_envs import log_lines
 
 MOST_LINE = 10_000
 """Characters of one record."""
@@ -21,40 +21,9 @@ MOST_LOG_BYTES = 16 * 2**20
 OLD_LOGS = 3
 """Files that were moved aside and are kept."""
 
-_LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
-
-def utc(seconds: float) -> str:
-    """Returns seconds since 1970 as `2026-10-31T13:03:22.123Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def level_word(record: logging.LogRecord) -> str:
-    """Returns INFO, WARN, ERROR or DEBUG."""
-    return _LEVELS.get(record.levelname, record.levelname)
-
-
-class LineFormatter(logging.Formatter):
-    """One line a record: level, then text; below it the traceback, if there is one."""
-
-    def __init__(self, *, with_time: bool = False) -> None:
-        super().__init__(
-            "%(asctime)s %(word)-5s %(message)s" if with_time else "%(word)-5s %(message)s"
-        )
-
-    def formatTime(  # noqa: N802 - logging's name
-        self,
-        record: logging.LogRecord,
-        datefmt: str | None = None,  # noqa: ARG002 - logging's signature
-    ) -> str:
-        """Returns `2026-10-31T13:03:22.123Z`, so that lines of several machines can be sorted."""
-        return utc(record.created)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line of one record."""
-        record.word = level_word(record)
-        return super().format(record)
+class LineFormatter(log_lines.LineFormatter):
+    """Also keeps lines short, and free of what a terminal might obey."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Returns the line without a traceback."""
