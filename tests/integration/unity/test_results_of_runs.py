@@ -126,7 +126,7 @@ async def test_a_run_leaves_the_tree_of_mlagents_learn_and_goes_on_in_it(
         "run_logs/training_status.json",
     }
     lines = [line for line in caplog.messages if line.startswith("3DBall. Step: ")]
-    assert [int(line.split()[2].rstrip(".")) for line in lines] == [200, 400, 600, 800]
+    assert [int(line.split()[2].rstrip(".")) for line in lines] == [200, 400, 600, 800, 960]
     assert lines[0].endswith(" s. No episode was completed since last summary. Training.")
     pattern = (
         r"3DBall\. Step: 400\. Time Elapsed: \d+\.\d{3} s\. "
@@ -173,16 +173,16 @@ def _check_tags(results: Path) -> None:
     }
     assert tags["histograms"] == ["Environment/Cumulative Reward_hist"]
     reward = events.Scalars("Environment/Cumulative Reward")
-    assert [each.step for each in reward] == [400, 600, 800]
+    assert [each.step for each in reward] == [400, 600, 800, 960]
     extrinsic = events.Scalars("Policy/Extrinsic Reward")
     halves = [0.5 * each.value for each in reward]
     assert [each.value for each in extrinsic] == pytest.approx(halves)
     lessons = events.Scalars("Environment/Lesson Number/gravity")
-    assert [each.value for each in lessons] == [0.0, 1.0, 1.0, 1.0]
+    assert [each.value for each in lessons] == [0.0, 1.0, 1.0, 1.0, 1.0]
     # A game's own numbers come with the update that follows them.
     assert [(each.step, each.value) for each in events.Scalars("Score")] == [(400, 2.5)]
-    # The first update is after 240 steps, the last before a summary after 720.
-    assert [each.step for each in events.Scalars("Policy/Beta")] == [400, 600, 800]
+    # The first update is after 240 steps. The last, at the end, has a summary of its own.
+    assert [each.step for each in events.Scalars("Policy/Beta")] == [400, 600, 800, 960]
     text = events.Tensors("Hyperparameters/text_summary")[0].tensor_proto.string_val[0]
     assert b"summary_freq: 200" in text
 
@@ -199,7 +199,7 @@ def _check_status(results: Path) -> None:
     assert status["gravity"] == {"lesson_num": 1}
     timers = json.loads((results / LOGS / "timers.json").read_text())
     assert timers["children"]["TrainerController.start_learning"]["total"] == timers["total"]
-    assert timers["gauges"]["3DBall.Environment.CumulativeReward.mean"]["count"] == 3
+    assert timers["gauges"]["3DBall.Environment.CumulativeReward.mean"]["count"] == 4
 
 
 def _check_model(path: Path, run: TrainingRun) -> None:

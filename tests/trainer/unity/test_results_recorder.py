@@ -117,6 +117,23 @@ def test_summaries_are_at_multiples_of_their_frequency_however_steps_come(tmp_pa
     assert summaries(tmp_path) == [(10, 1.0), (20, 3.0)]
 
 
+def test_updates_after_the_last_summary_are_in_one_at_the_end(tmp_path: Path) -> None:
+    recorder = recorder_in(tmp_path)
+    ball, cube = Played(recorder), Played(recorder, "Cube")
+    ball.play(10)
+    ball.update()
+    ball.end(5.0)
+    ball.play(4)
+    cube.end(1.0)
+    cube.play(3)
+    recorder.close()
+    events = EventAccumulator(str(tmp_path / "run" / "Ball")).Reload()
+    assert [(it.step, it.value) for it in events.Scalars("Policy/Learning Rate")] == [(14, 0.5)]
+    assert summaries(tmp_path) == [(14, 5.0)]
+    # Without an update there is none, as in mlagents-learn.
+    assert not EventAccumulator(str(tmp_path / "run" / "Cube")).Reload().Tags()["scalars"]
+
+
 def test_models_are_written_at_their_interval_and_at_the_end_and_the_newest_stay(
     tmp_path: Path,
 ) -> None:

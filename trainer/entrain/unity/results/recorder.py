@@ -158,6 +158,12 @@ class BehaviourRecorder:
         )
         self._outputs.events.flush()
 
+    def finish(self) -> None:
+        """Write what the last updates came to, if the run ends before the next summary is due."""
+        if self._gathering.has_update:
+            env_steps = self._env_steps()
+            self._write_summary(env_steps, env_steps)
+
     def last_policy(self) -> Policy | None:
         """Returns the policy as the run ends; None if no step was done, or an update was lost."""
         env_steps = self._env_steps()
@@ -267,6 +273,8 @@ class ResultsRecorder:
     def close(self) -> None:
         """See `app.observing.RunObserver`."""
         outputs, words = self._outputs, "the last models for games are not written"
+        for recorder in self._by_name.values() if self._has_begun else ():
+            recorder.finish()
         if self._by_name:
             outputs.tree.try_to(words, self._write_last, at=outputs.tree.status)
         outputs.events.close()

@@ -75,6 +75,11 @@ class Gathering:
         self._updates: dict[str, tuple[float, int]] = {}
         self._statistics: dict[str, Summary] = {}
 
+    @property
+    def has_update(self) -> bool:
+        """Whether an update was done since values were last taken."""
+        return bool(self._updates)
+
     def add_episodes(self, returns: NDArray[np.float64], lengths: NDArray[np.int64]) -> None:
         """[N] episodes ended, with these sums of rewards and these steps; N is at least 1."""
         self._returns.add("histogram", returns)
