@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,18 @@ def test_a_run_that_runs_tells_its_rate_the_time_left_and_the_last_update(
     assert any(
         line.endswith("over the last 100 episodes, 1,000 steps/s, 0:05 left") for line in lines
     )
+
+
+def test_a_run_whose_report_is_being_written_is_ending_and_not_running(folder: RunFolder) -> None:
+    folder.metrics.write_text(METRICS, encoding="utf-8")
+    # A sitting before left a summary, which says nothing of the one that goes on.
+    save_summary(folder, "stopped", ended_at=1004.0)
+    with folder.lock():
+        assert state_of(folder)[0].startswith("running (")
+        save_summary(folder, "completed", ended_at=time.time())
+        state, times, _ = state_of(folder)
+    assert state.startswith("training has ended; the report and the policies are written (process")
+    assert times == "started 1970-01-01T00:16:40Z, trained for 0:04"
 
 
 @pytest.mark.parametrize("outcome", ["completed", "stopped", "failed"])

@@ -19,8 +19,9 @@ from entrain.run.lock_probe import Hold, LockLook, look_at
 from entrain.run.summary import RunSummary
 from entrain.run.table import Series, read_metrics
 
-State: TypeAlias = Literal["running", "completed", "stopped", "failed", "dead"]
-"""dead: its trainer ended without saving; `resume` goes on from the newest checkpoint."""
+State: TypeAlias = Literal["running", "ending", "completed", "stopped", "failed", "dead"]
+"""ending: its trainer is done with training, and writes the report and the policies.
+dead: its trainer ended without saving; `resume` goes on from the newest checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,9 @@ def status_of(
     series = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
     updated_at = max((float(each.wall_time[-1]) for each in series.values()), default=-math.inf)
     lock = look_at(folder.lock_file)
-    summary = None if lock.hold is Hold.HELD else _last_summary(folder, updated_at)
+    summary = _last_summary(folder, updated_at)
+    if lock.hold is Hold.HELD and not _is_of_this_sitting(summary, lock):
+        summary = None
     started_at, seconds = _times(series, summary, lock, now_s=clock())
     return RunStatus(
         name=folder.name,
@@ -151,9 +154,14 @@ def _last_summary(folder: RunFolder, updated_at: float) -> RunSummary | None:
     return summary if summary.ended_at >= updated_at else None
 
 
+def _is_of_this_sitting(summary: RunSummary | None, lock: LockLook) -> bool:
+    """Whether the trainer that has the lock has written the summary: as its training had ended."""
+    return summary is not None and summary.ended_at >= lock.since_s
+
+
 def _state(lock: LockLook, summary: RunSummary | None) -> State:
     if lock.hold is Hold.HELD:
-        return "running"
+        return "running" if summary is None else "ending"
     if lock.hold is Hold.LEFT:
         return "dead"
     return "stopped" if summary is None else summary.outcome

@@ -6,8 +6,10 @@ The heartbeat is written every few seconds; the file's time of change is what co
 of the file system's one clock, whatever the clocks of its machines say.
 """
 
+import calendar
 import contextlib
 import json
+import math
 import os
 import secrets
 import socket
@@ -22,6 +24,8 @@ LENGTH = 1024
 even a full disk has room."""
 
 _LONGEST = 200
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,14 @@ class Owner:
         return replace(self, heartbeat=_now())
 
     @property
+    def started_s(self) -> float:
+        """When it took the lock, in seconds since 1970; NaN if what is written is no time."""
+        with contextlib.suppress(ValueError):
+            moment = time.strptime(self.started_at, _TIME)
+            return float(calendar.timegm(moment))
+        return math.nan
+
+    @property
     def is_on_this_machine(self) -> bool:
         """Whether it runs, or ran since the machine was started, under this operating system."""
         return self.machine == _machine()
@@ -107,7 +119,7 @@ _KINDS = {
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(_TIME, time.gmtime())
 
 
 def _machine() -> str:

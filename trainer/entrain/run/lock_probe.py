@@ -35,6 +35,9 @@ class LockLook:
     owner: str
     """Who has it, or had it last, for people; "" if nobody."""
 
+    since_s: float = math.nan
+    """When that one took it, in seconds since 1970; NaN if it is not known."""
+
 
 def look_at(path: Path, *, clock: Callable[[], float] = time.time) -> LockLook:
     """Returns what the lock at `path` says. The file is not changed.
@@ -49,7 +52,8 @@ def look_at(path: Path, *, clock: Callable[[], float] = time.time) -> LockLook:
     owner = Owner.read(content)
     is_held = _is_held(path, owner, silent_s=clock() - written_s)
     name = "another trainer" if owner is None else f"process {owner.pid} on {owner.host}"
-    return LockLook(Hold.HELD if is_held else Hold.LEFT, name)
+    since_s = math.nan if owner is None else owner.started_s
+    return LockLook(Hold.HELD if is_held else Hold.LEFT, name, since_s)
 
 
 def _is_held(path: Path, owner: Owner | None, *, silent_s: float) -> bool:
