@@ -160,7 +160,7 @@ async def test_two_behaviours_of_one_simulator_learn_at_the_same_time(
     monkeypatch.setattr(commands, "export_policy", lambda _policy, path, **_: path.touch())
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
     run, folder = await pets_run(tmp_path, [])
-    commands._write_results(folder, run, "completed")
+    commands._write_results(folder, run, "completed", exports=True)
     cat, dog = run.trainers["cat"].progress, run.trainers["dog"].progress
     assert (cat.updates, dog.updates) == (4, 4)
     assert cat.env_steps >= 400

@@ -21,7 +21,7 @@ except BaseException as error:
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("library", ["typer", "torch"])
-def test_a_signal_in_the_middle_of_an_import_ends_the_command_with_130_and_no_word(
+def test_a_signal_in_the_middle_of_an_import_ends_the_command_with_130_and_one_line(
     tmp_path: Path, library: str, number: str
 ) -> None:
     (tmp_path / f"{library}.py").write_text(LIBRARY.format(signal=number))
@@ -33,7 +33,8 @@ def test_a_signal_in_the_middle_of_an_import_ends_the_command_with_130_and_no_wo
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "")
+    assert (done.returncode, done.stdout) == (INTERRUPTED, "")
+    assert done.stderr == "entrain: interrupted before it had begun\n"
     assert not (tmp_path / "runs").exists()
 
 

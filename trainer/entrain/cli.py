@@ -16,7 +16,7 @@ import typer
 
 from entrain import __version__, cli_profile, cli_unity
 from entrain.app.completion import complete_run
-from entrain.app.log_setup import print_error, start_logging
+from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing, write_text
 from entrain.cli_options import (
     Address,
@@ -361,7 +361,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _signals_as_interrupts():
             app(args=None if arguments is None else list(arguments), prog_name="entrain")
     except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        if code == INTERRUPTED:  # typer makes this of an interrupt
+            print_interruption()
+        return code
     except EntrainError as error:
         print_error(error)
         return error.exit_code

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STDERR = 2
+
 INTERRUPTED = 130
 """Exit code of a command that is interrupted before it has begun."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the block, either signal ends the process at once, without a message.
+    """Within the block, either signal ends the process at once, and says so.
 
     No exception is raised: a library that is being imported might turn it into another one, such as
     an ImportError.
@@ -30,4 +32,6 @@ def interruptible() -> Iterator[None]:
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    # Python's own streams may be in the middle of a line.
+    os.write(STDERR, b"entrain: interrupted before it had begun\n")
     os._exit(INTERRUPTED)

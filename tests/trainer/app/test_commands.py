@@ -185,6 +185,22 @@ def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_no_policy_is_exported_where_others_write_the_models(
+    tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[Any] = []
+    run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
+    monkeypatch.setattr(commands, "export_policy", lambda *it, **_: exported.append(it))
+    folder = RunFolder.create(tmp_path, "run")
+    for exports, number in ((False, 0), (True, 1)):
+        with folder.lock() as lock:
+            assert (
+                commands.train_in(folder, config(tmp_path), lock, restored=None, exports=exports)
+                == 0
+            )
+        assert len(exported) == number
+
+
 def test_of_policies_that_cannot_be_exported_each_is_told(
     tmp_path: Path,
     run: type[FakeRun],
@@ -342,7 +358,9 @@ def test_where_nothing_may_or_can_be_written_no_results_are(
 def test_a_folder_that_is_deleted_as_the_run_ends_is_an_error(
     tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "_write_results", lambda folder, *_: shutil.rmtree(folder.path))
+    monkeypatch.setattr(
+        commands, "_write_results", lambda folder, *_, **__: shutil.rmtree(folder.path)
+    )
     with pytest.raises(DiskError, match="was deleted, at least in part, as the run ended"):
         commands.train(config(tmp_path))
     assert run.ends_with == "completed"

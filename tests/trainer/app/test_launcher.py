@@ -315,8 +315,22 @@ def test_the_last_line_with_words_is_the_last_word(tmp_path: Path) -> None:
     log.write_text("x" * TAIL_BYTES + "\nthe end of a long log\n")
     assert last_line(log) == "the end of a long log"
     log.write_text("")
-    assert last_line(log) == "(nothing)"
+    assert last_line(log) == ""
     assert last_line(tmp_path / "absent") == "(not readable)"
+
+
+async def test_a_simulator_without_last_words_is_told_as_such(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    launch = LaunchConfig(command=(sys.executable, "-c", "raise SystemExit(2)"), count=1)
+    launcher = Launcher(plan([launch], address="", logs=tmp_path), environment={})
+    await launcher.start()
+    async with asyncio.timeout(30):
+        while not launcher.is_exhausted:
+            await asyncio.sleep(0.01)
+    await launcher.stop()
+    assert launcher.last_words == ". simulator-0 ended with exit code 2 and wrote nothing"
+    assert f"and wrote nothing in {tmp_path / 'simulator-0.log'}" in caplog.text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="uses a POSIX shell")
@@ -401,7 +415,7 @@ async def test_one_simulator_is_killed_for_a_reason_that_the_log_tells(
         while lives.read_text() != "xx":
             await asyncio.sleep(0.01)
     await launcher.stop()
-    assert "sim-0 was killed: it was silent for 60 s; its last words in" in caplog.text
+    assert "sim-0 was killed: it was silent for 60 s and wrote nothing in" in caplog.text
     assert not launcher.is_running("sim-0")
 
 

@@ -169,9 +169,27 @@ def test_a_run_that_is_there_is_neither_overwritten_nor_mixed_up(
     )
     Path("results/ppo/mine.txt").write_text("the user's own")
     assert main(["learn", "config.yaml", "--force"]) == 0
+    assert "--force: the run that was in results/ppo is removed\n" in capsys.readouterr().err
     assert not old.exists()
     assert Path("results/ppo/mine.txt").exists()
     assert [restored for *_, restored in calls.trained] == [False, False]
+
+
+def test_force_says_what_becomes_of_a_run_of_mlagents_learn_and_nothing_of_an_empty_folder(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("results/empty").mkdir(parents=True)
+    assert main(["learn", "config.yaml", "--run-id=empty", "--force"]) == 0
+    assert "--force" not in capsys.readouterr().err
+    shutil.copytree(STOCK_RUN, "results/stock")
+    assert main(["learn", "config.yaml", "--run-id=stock", "--force"]) == 0
+    said = capsys.readouterr().err
+    assert "--force: models and curves that are in results/stock are removed where" in said
+
+
+def test_a_run_of_games_writes_no_models_that_no_game_loads(calls: Calls) -> None:
+    assert main(["learn", "config.yaml"]) == 0
+    assert calls.others["exports"] is False
 
 
 def test_resume_goes_on_with_the_settings_of_now_and_the_seed_of_then(calls: Calls) -> None:

@@ -58,3 +58,6 @@ def test_an_encoder_that_was_chosen_for_nothing_is_said(caplog: pytest.LogCaptur
     assert len(logged(caplog, MAP, image_encoder="small")) == 1
     caplog.clear()
     assert len(logged(caplog, TABLE, image_encoder="simple", is_certain=True)) == 1
+    caplog.clear()
+    # No vector could be an image: a file converted from ML-Agents always names an encoder.
+    assert len(logged(caplog, JOINTS, image_encoder="simple")) == 1

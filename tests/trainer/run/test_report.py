@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import subprocess
 import sys
 import time
 from base64 import b64decode
@@ -502,3 +503,9 @@ def test_a_damaged_summary_is_a_clear_error(tmp_path: Path, content: str) -> Non
     (tmp_path / "summary.json").write_text(content)
     with pytest.raises(ConfigError, match=r"summary\.json cannot be read"):
         RunSummary.load(tmp_path / "summary.json")
+
+
+def test_a_run_is_started_without_what_draws_its_pictures() -> None:
+    script = "import sys, entrain.run.report; assert 'matplotlib' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

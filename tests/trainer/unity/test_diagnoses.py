@@ -50,6 +50,11 @@ def test_a_launched_game_that_does_not_connect_is_told_with_its_last_words(tmp_p
     assert "has run for 60 s and not connected to localhost:5005. Usual causes:" in finding.words
     assert finding.words.endswith(f"Its last words in {log}: Loading level 1")
     assert not finding.is_frozen  # it may still be loading
+    log.write_text("")
+    watch = watch_of((log,))
+    look(watch, GAME, 0.0)
+    (finding,) = look(watch, GAME, 60.0)
+    assert finding.words.endswith(f"It has written nothing in {log}")
 
 
 def test_a_launched_game_that_says_why_it_does_not_connect_is_quoted_in_plain_words(

@@ -337,6 +337,18 @@ def test_convert_prints_settings_that_mean_the_same(
     assert "no behavior 'Wall' (it has: BigWallJump, SmallWallJump)" in capsys.readouterr().err
 
 
+def test_convert_says_where_the_name_of_the_run_is_from(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    remarks = {
+        "": "name: ppo                                         # no run_id is given; choose a name",
+        "{run_id: walk}": "name: walk                                        # run_id",
+    }
+    for asked, line in remarks.items():
+        path.write_text(f"behaviors: {{A: {{}}}}\ncheckpoint_settings: {asked or '{}'}")
+        file = load_stock(path, {})
+        assert line in native_yaml(translate(file), file).split("\n")
+
+
 def test_convert_says_in_comments_what_has_no_equal(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(

@@ -194,6 +194,7 @@ def train_in(
     restored: Loaded | None,
     observer: RunObserver | None = None,
     words: CommandWords | None = None,
+    exports: bool = True,
 ) -> int:
     """Train in a folder that is locked, until the run is complete or asked to stop.
 
@@ -204,6 +205,8 @@ def train_in(
         restored: what the run goes on from; None begins it.
         observer: is told what happens.
         words: of the command; None for those of `entrain train`.
+        exports: whether the policies of a run that is complete are written as ONNX, in the form
+            of `entrain export`; that takes seconds.
     """
     prepare_process(threads=config.threads)
     words = words or words_of_entrain(folder.path)
@@ -224,13 +227,14 @@ def train_in(
             another_policy=words.another_policy,
         )
         if run.is_finished:
-            return _say_finished(folder, run, console, words)
+            return _say_finished(folder, run, console, words, exports=exports)
         # Only now: a configuration that does not fit the checkpoint must not replace the old one.
         _write_config(folder, config)
-        outcome = _run_until_asked(run, request, folder)
-        policies = "" if outcome == "stopped" else " and the policies"
-        display.message(f"writing the report{policies}")
-        _write_results(folder, run, outcome)
+        outcome = _run_until_asked(run, request, folder, exports=exports)
+        # A user who stops a run waits for it, and the run will go on.
+        exports = exports and outcome != "stopped"
+        display.message(f"writing the report{' and the policies' if exports else ''}")
+        _write_results(folder, run, outcome, exports=exports)
     _require_whole(folder)
     _describe(folder, outcome, console, words)
     return 0
@@ -253,11 +257,11 @@ def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: Comm
 
 
 def _say_finished(
-    folder: RunFolder, run: TrainingRun, console: Console, words: CommandWords
+    folder: RunFolder, run: TrainingRun, console: Console, words: CommandWords, *, exports: bool
 ) -> int:
     """Start nothing; write what is missing, if the run was killed after its last checkpoint."""
     if not _is_complete(folder):
-        _write_results(folder, run, "completed")
+        _write_results(folder, run, "completed", exports=exports)
     console.print(
         f"{folder.path} is finished: {run.env_steps:,} env steps, nothing is left to do\n"
         f"to train on: {words.train_on}",
@@ -290,7 +294,9 @@ def _write_config(folder: RunFolder, config: RunConfig) -> None:
         folder.write_config(to_yaml(config))
 
 
-def _run_until_asked(run: TrainingRun, request: StopRequest, folder: RunFolder) -> Outcome:
+def _run_until_asked(
+    run: TrainingRun, request: StopRequest, folder: RunFolder, *, exports: bool
+) -> Outcome:
     """Train; if that fails, leave the results of what was learned before."""
 
     async def train() -> Outcome:
@@ -303,7 +309,7 @@ def _run_until_asked(run: TrainingRun, request: StopRequest, folder: RunFolder) 
         raise
     except EntrainError:
         if run.trainers:
-            _write_results(folder, run, "failed")
+            _write_results(folder, run, "failed", exports=exports)
         raise
 
 
@@ -314,16 +320,13 @@ def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopR
     return launcher
 
 
-def _write_results(folder: RunFolder, run: TrainingRun, outcome: Outcome) -> None:
+def _write_results(folder: RunFolder, run: TrainingRun, outcome: Outcome, *, exports: bool) -> None:
     """Write report and exports. Best effort: failures are logged, never raised."""
     try:
         write_report(folder, run.summary(outcome))
     except Exception as error:
         _log_failure("no report", error)
-    if outcome == "stopped":
-        # Exporting takes long, a user who stops a run waits for it, and the run will go on.
-        return
-    for behaviour, policy in run.policies.items():
+    for behaviour, policy in run.policies.items() if exports else ():
         steps = run.trainers[behaviour].progress.env_steps
         try:
             _export_policy(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)

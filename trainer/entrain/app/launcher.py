@@ -69,7 +69,7 @@ class Simulator:
         return next((log for log in self.logs if _size(log)), self.log)
 
     def words(self) -> str:
-        """Returns the end of its logs, on one line."""
+        """Returns the end of its logs, on one line; "" if they are empty."""
         return (self.last_words or _last_of)(self.logs)
 
 
@@ -252,7 +252,7 @@ class Launcher:
             now_s = self._clock()
             ending = self._ending_of(simulator.name, code)
             words = simulator.words()
-            told = f"{ending}; its last words: {words}"
+            told = f"{ending}{_quoted(words)}"
             decision = restarts.after(Exit(code, now_s - began_s, now_s, told))
             if isinstance(decision, Finished):
                 self._finish(simulator.name, process)
@@ -267,7 +267,7 @@ class Launcher:
                 ending = f"{ending} {decision.why}"
             level = logging.WARNING if isinstance(decision, Again) else logging.ERROR
             log = simulator.telling_log
-            logger.log(level, "%s; its last words in %s: %s", ending, log, words)
+            logger.log(level, "%s%s", ending, _quoted(words, log))
             if not isinstance(decision, Again):
                 return
             await asyncio.sleep(decision.pause_s)
@@ -335,6 +335,12 @@ def _last_of(logs: Sequence[Path]) -> str:
     return last_line(logs[0])
 
 
+def _quoted(words: str, log: Path | None = None) -> str:
+    """The end of a sentence that says how a simulator ended."""
+    where = f" in {log}" if log is not None else ""
+    return f"; its last words{where}: {words}" if words else f" and wrote nothing{where}"
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -343,7 +349,7 @@ def _size(path: Path) -> int:
 
 
 def last_line(path: Path) -> str:
-    """Returns the last line of a file that is not empty; a word in brackets if there is none.
+    """Returns the last line of a file that is not empty; "" if there is none.
 
     Control characters, which a terminal might obey, are written as escapes.
     """
@@ -353,7 +359,7 @@ def last_line(path: Path) -> str:
             lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return "(not readable)"
-    line = next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 

@@ -160,13 +160,27 @@ def _begin(path: Path, config: RunConfig, file: StockFile) -> int:
     try:
         with folder.lock() as lock:
             if not is_new:
-                folder.clear()
+                _remove(folder)
             results = make_results(folder, lock, config, file.run, goes_on=False)
             return _train(folder, config, lock, results, file)
     except EntrainError:
         if is_new:
             folder.remove_if_nothing_came_of_it()
         raise
+
+
+def _remove(folder: RunFolder) -> None:
+    """Make way for a run, as --force asks; an empty folder needs none."""
+    is_of_entrain, is_empty = folder.config.is_file(), not any(folder.path.glob("*/*"))
+    folder.clear()
+    if is_of_entrain:
+        logger.info("--force: the run that was in %s is removed", folder.path)
+    elif not is_empty:
+        logger.info(
+            "--force: models and curves that are in %s are removed where this run writes its own; "
+            "other files stay",
+            folder.path,
+        )
 
 
 def _go_on(path: Path, config: RunConfig, file: StockFile, own: Mapping[Flag, int | float]) -> int:
@@ -236,6 +250,7 @@ def _train(
     *,
     restored: Loaded | None = None,
 ) -> int:
+    # The results have the models that games load; entrain's own are written by `entrain export`.
     return commands.train_in(
         folder,
         config,
@@ -243,6 +258,7 @@ def _train(
         restored=restored,
         observer=results,
         words=_words(file),
+        exports=False,
     )
 
 
@@ -265,7 +281,8 @@ def _take_over_stock(path: Path, config: RunConfig, file: StockFile) -> None:
     folder.keep_logs_in(LOGS)
     with folder.lock() as lock:
         made = config.model_copy(update={"policies": policies})
-        commands.train_in(folder, made, lock, restored=None, words=_words(file))
+        words = _words(file)
+        commands.train_in(folder, made, lock, restored=None, words=words, exports=False)
 
 
 def _holds_policies(path: Path) -> bool:

@@ -18,6 +18,14 @@ def print_error(error: EntrainError) -> None:
         print(f"entrain: {error}", file=sys.stderr)  # noqa: T201 - it is the command's last word
 
 
+def print_interruption() -> None:
+    """Say on stderr that a signal ended the command, which had nothing to save."""
+    if is_json_logged():
+        logger.info("interrupted")
+    else:
+        print("entrain: interrupted", file=sys.stderr)  # noqa: T201 - it is the command's last word
+
+
 def start_logging(*, verbose: bool, log_format: str = "text") -> None:
     """Log to stderr, one line for each event; results go to stdout.
 

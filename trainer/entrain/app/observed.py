@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 def log_observed(policy: ActorCritic, *, is_certain: bool = False) -> None:
     """Log one line, and a warning if an image encoder was chosen and no image is observed.
 
+    Not where only vectors are observed, none of which could be an image.
+
     Args:
         policy: that was just made.
         is_certain: whether what is an image is known, and not guessed: then nothing is warned of.
@@ -25,7 +27,9 @@ def log_observed(policy: ActorCritic, *, is_certain: bool = False) -> None:
         hidden = f"; hidden layers {sizes}, {choose_activation(inputs, network)}"
     logger.info("policy '%s' observes %s%s", name, observed, hidden)
     is_chosen = network.image_encoder != "auto" and network.custom is None
-    if is_chosen and not is_certain and all(each.kind != "image" for each in inputs.observations):
+    may_be_one = any(len(each.shape) > 1 for each in inputs.observations)
+    is_none = all(each.kind != "image" for each in inputs.observations)
+    if is_chosen and not is_certain and may_be_one and is_none:
         logger.warning(
             "network.image_encoder %s of policy '%s' has no effect: no observation was taken for "
             "an image; if one is, let the simulator say so (entrain-env --kind NAME=image)",

@@ -8,11 +8,9 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from entrain.metric import Metric
 from entrain.metrics import (
@@ -30,6 +28,11 @@ from entrain.metrics import (
 from entrain.quoting import shortened
 from entrain.run.quantities import compact
 from entrain.run.table import STATISTICS, Float64Array, Series
+
+# Matplotlib is imported where pictures are drawn: whoever starts a run waits for no picture.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _INK, _FAINT, _LINE = "#24292f", "#d8dee4", "#1f6feb"
 _PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#bf3989", "#7d5a1e")
@@ -66,7 +69,7 @@ class _Curve:
     y: Float64Array
 
 
-Draw = Callable[[Axes, Series], bool]
+Draw = Callable[["Axes", Series], bool]
 """Draws on the axes; returns false if there was nothing to draw."""
 
 
@@ -93,21 +96,23 @@ def draw_statistics(series: Series) -> Iterator[Plot]:
         yield _finished(figure, axes, f"statistic-{number}", title, caption)
 
 
-def _canvas() -> tuple[Figure, Axes]:
+def _canvas() -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     figure = Figure(figsize=(5.8, 3.1), dpi=160, facecolor="white")
     # The same margins everywhere: axes of pictures side by side are in line.
     figure.subplots_adjust(left=0.11, right=0.97, top=0.88, bottom=0.16)
     return figure, figure.add_subplot()
 
 
-def _finished(figure: Figure, axes: Axes, name: str, title: str, caption: str) -> Plot:
+def _finished(figure: "Figure", axes: "Axes", name: str, title: str, caption: str) -> Plot:
     _dress(axes, title)
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Title": title})
     return Plot(name, title, caption, png.getvalue())
 
 
-def _return(axes: Axes, series: Series) -> bool:
+def _return(axes: "Axes", series: Series) -> bool:
     """Draw the mean over the episodes that ended, in a band of one standard deviation."""
     mean = _curve(series, EPISODE_RETURN_MEAN.name)
     if mean is None:
@@ -126,7 +131,7 @@ def _return(axes: Axes, series: Series) -> bool:
 def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
     """Returns what draws one metric, from zero up unless some of it is negative."""
 
-    def draw(axes: Axes, series: Series) -> bool:
+    def draw(axes: "Axes", series: Series) -> bool:
         curve = _curve(series, metric.name)
         if curve is None:
             return False
@@ -140,7 +145,7 @@ def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
     return draw
 
 
-def _entropy(axes: Axes, series: Series) -> bool:
+def _entropy(axes: "Axes", series: Series) -> bool:
     """Draw the entropy of the whole policy, and of each of its dimensions if it was measured."""
     dimensions = _by_dimension(series, ENTROPY_OF_DIMENSION)
     _plot_dimensions(axes, dimensions)
@@ -152,7 +157,7 @@ def _entropy(axes: Axes, series: Series) -> bool:
     return total is not None or bool(dimensions)
 
 
-def _sigma(axes: Axes, series: Series) -> bool:
+def _sigma(axes: "Axes", series: Series) -> bool:
     dimensions = _by_dimension(series, SIGMA)
     _plot_dimensions(axes, dimensions)
     if 1 < len(dimensions) <= len(_PALETTE):
@@ -197,7 +202,7 @@ def _by_dimension(series: Series, metric: Metric) -> Mapping[str, _Curve]:
     return {name: curve for name, curve in curves.items() if curve is not None}
 
 
-def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
+def _plot_dimensions(axes: "Axes", dimensions: Mapping[str, _Curve]) -> None:
     """Draw each in its own colour; if they are too many, all faintly with their mean in front."""
     few = len(dimensions) <= len(_PALETTE)
     for (name, curve), colour in zip(
@@ -215,7 +220,7 @@ def _plot_dimensions(axes: Axes, dimensions: Mapping[str, _Curve]) -> None:
             _legend(axes)
 
 
-def _plot(axes: Axes, curve: _Curve, colour: str, label: str | None = None) -> None:
+def _plot(axes: "Axes", curve: _Curve, colour: str, label: str | None = None) -> None:
     """Draw few points with marks, many faintly with their running mean in front."""
     if len(curve.y) < _SMOOTH_FROM:
         axes.plot(
@@ -238,11 +243,11 @@ def _smooth(y: Float64Array) -> Float64Array:
     return mean
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: "Axes") -> None:
     axes.legend(fontsize=8, frameon=False, ncols=2, labelcolor=_INK, loc="best")
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _dress(axes: "Axes", title: str) -> None:
     # A simulator's name for a number may hold a dollar sign, which is no formula.
     axes.set_title(title, fontsize=10.5, color=_INK, loc="left", pad=8, parse_math=False)
     axes.set_xlabel("env steps", fontsize=9, color=_INK)
@@ -250,6 +255,8 @@ def _dress(axes: Axes, title: str) -> None:
     axes.grid(visible=True, color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlim(left=0)
+    from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
+
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_steps_label))
     for side, spine in axes.spines.items():

@@ -161,9 +161,10 @@ def _never_connected(game: GameStatus, launched: LaunchedGame, timeout_s: float)
     begin = f"has run for {timeout_s:g} s and not connected to {game.address}"
     if cause:
         return f"{begin}: {cause}"
+    words, log = last_words(launched.logs), launched.logs[0]
+    end = f"Its last words in {log}: {words}" if words else f"It has written nothing in {log}"
     return (
         f"{begin}. Usual causes: it still loads (--timeout-wait, unity.timeout_s, says when this "
         "is told); it is no build with ML-Agents, or no agent in its scene has Behavior Type "
-        f"Default; it waits for a click. Its last words in {launched.logs[0]}: "
-        f"{last_words(launched.logs)}"
+        f"Default; it waits for a click. {end}"
     )

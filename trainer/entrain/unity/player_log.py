@@ -80,6 +80,8 @@ def cause_in(logs: Sequence[Path]) -> str:
 def last_words(logs: Sequence[Path]) -> str:
     """Returns what the logs end with, on one line: those of the last lines that tell of trouble.
 
+    "" if they are empty.
+
     Control characters, which a terminal might obey, are left out.
 
     Args:
@@ -91,7 +93,7 @@ def last_words(logs: Sequence[Path]) -> str:
         chosen = telling[-MOST_LINES:] or lines[-1:]
         if chosen:
             return listed([shortened(line, MOST_CHARACTERS) for line in chosen], between=" | ")
-    return "(nothing)"
+    return ""
 
 
 def _cleaned(line: str) -> str:

@@ -108,7 +108,8 @@ def _translate_checkpoint_settings(draft: Draft, run: StockRun) -> None:
     asked = run.checkpoint_settings
     run_id = PurePath(asked.run_id)
     folder = PurePath(asked.results_dir, run_id.parent)
-    draft.set("name", run_id.name, "run_id")
+    is_named = "run_id" in asked.model_fields_set
+    draft.set("name", run_id.name, "run_id" if is_named else "no run_id is given; choose a name")
     draft.set("runs_directory", str(folder), "results_dir")
 
 
