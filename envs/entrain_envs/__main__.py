@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("entrain_envs")
 
 _SEASONED = 2
-"""Exchanges after which a reset and a step have worked, so that a fault may be one of many."""
+"""Exchanges of each group after which a reset and a step have worked, so that a fault may be one of
+many."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,23 +137,26 @@ def _bridge(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from entrain_envs.making import make_environment  # noqa: PLC0415
+    from entrain_envs.making import make_groups  # noqa: PLC0415
 
     try:
-        environment = make_environment(options)
+        groups = make_groups(options)
     except SpecError as error:
         raise OptionError(f"this environment cannot be a simulator: {error}") from error
     try:
-        _drive(environment, options)
+        _drive(groups, options)
     finally:
-        environment.close()
+        for group in groups:
+            group.close()
 
 
-def _drive(environment: "Environment", options: argparse.Namespace) -> None:
+def _drive(groups: "Sequence[Environment]", options: argparse.Namespace) -> None:
     from entrain_envs.environment import Driver  # noqa: PLC0415
 
-    client = _client_of(options.name, options, environment.behaviours)
-    driver = Driver(environment, client, episodes=options.episodes, seed=options.seed)
+    client = _client_of(
+        options.name, options, groups[0].behaviours, max_unanswered_steps=len(groups)
+    )
+    driver = Driver(groups, client, episodes=options.episodes, seed=options.seed)
 
     def interrupt(number: int, frame: "FrameType | None") -> None:
         if not client.leave():
@@ -162,7 +166,8 @@ def _drive(environment: "Environment", options: argparse.Namespace) -> None:
     try:
         driver.run()
     except (SpecError, FaultyEnvironmentError) as error:
-        raise (_certain(error) if driver.report.exchanges < _SEASONED else error) from error
+        is_new = driver.report.exchanges < _SEASONED * len(groups)
+        raise (_certain(error) if is_new else error) from error
     finally:
         if options.ledger is not None:
             _write_ledger(options.ledger, options.name, driver.report)
@@ -185,6 +190,7 @@ def _client_of(
     options: argparse.Namespace,
     behaviours: "Sequence[BehaviourSpec]",
     *,
+    max_unanswered_steps: int = 1,
     sleep: "Callable[[float], None]" = time.sleep,
 ) -> "TrainerClient":
     from entrain_envs.client import TrainerClient  # noqa: PLC0415
@@ -200,6 +206,7 @@ def _client_of(
         connect_s=options.connect_s,
         reconnect_s=options.reconnect_s,
         max_message_mib=options.max_message_mib,
+        max_unanswered_steps=max_unanswered_steps,
         sleep=sleep,
     )
 

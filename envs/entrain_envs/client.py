@@ -13,12 +13,14 @@ from types import MappingProxyType, TracebackType
 
 import numpy as np
 
-from entrain_envs.codec import decode_actions, encode_spec, encode_timesteps
+from entrain_envs.beside_rows import BesideRows, by_name
+from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.dialling import Dialler
 from entrain_envs.errors import (
     BrokenStreamError,
-    MisfitError,
+    OptionError,
+    OutOfTurnError,
     RefusedError,
     SilentStreamError,
     SpecError,
@@ -26,19 +28,17 @@ from entrain_envs.errors import (
     WireError,
 )
 from entrain_envs.greeting import Welcome, write_hello
-from entrain_envs.noted import NotedStatistics
 from entrain_envs.patience import Patience, usual_reconnect_s
-from entrain_envs.session import Session
+from entrain_envs.session import Sent, Session
 from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.statistics import Aggregation
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
 
-class TrainerClient:
+class TrainerClient(BesideRows):
     """One simulator's connection to a trainer. Owned by one thread.
 
         with TrainerClient("localhost:50051", [spec], simulator="walker-sim") as client:
@@ -64,6 +64,9 @@ class TrainerClient:
             $ENTRAIN_RECONNECT_S, which a trainer sets for what it launches, or else 60.
         max_message_mib: largest message in either direction.
         max_agents: most agents alive at once, 0 if unknown.
+        max_unanswered_steps: how many steps this simulator would like to send before the first of
+            them is answered: 2, to simulate one half of its agents while the other half's actions
+            are chosen. The property of that name says how many the trainer allows.
         silence_s: how long a step may stay unanswered before the trainer is asked, on a second
             connection, whether it has the step. If it has, the client waits on, however long an
             update takes; otherwise it dials again. Infinite: it never asks.
@@ -87,6 +90,7 @@ class TrainerClient:
         reconnect_s: float | None = None,
         max_message_mib: float = 256.0,
         max_agents: int = 0,
+        max_unanswered_steps: int = 1,
         silence_s: float = SILENCE_S,
         answer_s: float = ANSWER_S,
         open_connection: Callable[[], Connection] | None = None,
@@ -94,6 +98,10 @@ class TrainerClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Prepare the client. Nothing is dialled before `connect`."""
+        if max_unanswered_steps < 1:
+            raise OptionError(
+                f"max_unanswered_steps is {max_unanswered_steps}; it must be at least 1"
+            )
         destination = Destination(
             address=address,
             token=token,
@@ -102,20 +110,22 @@ class TrainerClient:
             tls_key=tls_key,
             max_message_mib=max_message_mib,
         )
-        self._specs = _by_name(behaviours)
-        self._undeclared: list[BehaviourSpec] = []
-        self._noted = NotedStatistics()
-        self._has_beside_rows = False
-        """Whether any of these two go with the next Step."""
+        specs = by_name(behaviours)
+        self.wanted_unanswered_steps = max_unanswered_steps
+        """How many the trainer is asked for."""
         if reconnect_s is None:
             reconnect_s = usual_reconnect_s()
         dialler = Dialler(
             address,
-            write_hello(behaviours, simulator=simulator, max_agents=max_agents),
+            write_hello(
+                behaviours,
+                simulator=simulator,
+                max_agents=max_agents,
+                max_unanswered_steps=max_unanswered_steps,
+            ),
             open_connection=open_connection or destination.open,
             can_wait=reconnect_s > 0.0,
         )
-        self._dialler = dialler
         self._session = _Exchanges(
             dialler,
             connect_s=connect_s,
@@ -123,6 +133,7 @@ class TrainerClient:
             patience=partial(Patience, clock=clock, sleep=sleep),
             silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
+        super().__init__(specs, dialler, self._session)
 
     def __repr__(self) -> str:
         return f"<TrainerClient {self._session}>"
@@ -140,14 +151,14 @@ class TrainerClient:
         return isinstance(error, TrainerClosed)
 
     @property
-    def behaviours(self) -> Sequence[BehaviourSpec]:
-        """Every kind of agent this simulator may send."""
-        return tuple(self._specs.values())
-
-    @property
     def welcome(self) -> Welcome:
         """The latest Welcome; its session id is empty if not connected."""
         return self._session.welcome
+
+    @property
+    def max_unanswered_steps(self) -> int:
+        """How many steps may be sent before the first is answered; 1 if not connected."""
+        return self._session.welcome.max_unanswered_steps
 
     @property
     def environment_parameters(self) -> Mapping[str, float]:
@@ -187,6 +198,46 @@ class TrainerClient:
             MisfitError: the step is longer than the trainer takes; nothing was sent.
             RefusedError, ConnectionLostError, WireError: see `errors`.
         """
+        if self._session.unanswered:
+            raise OutOfTurnError(
+                f"exchange was called while {len(self._session.unanswered)} steps have no actions "
+                "yet; receive those first"
+            )
+        self._send(timesteps)
+        act, rows = self._session.receive()
+        if self._has_beside_rows:
+            self._clear_beside_rows()
+        return self._decoded(act, rows)
+
+    def send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
+        """Send the timesteps of each behaviour; `receive` returns the actions for them.
+
+        As many may be sent before the first is received as `max_unanswered_steps` says. No agent
+        may be in two of them: what it does next depends on its action.
+
+        Args:
+            timesteps: as of `exchange`.
+
+        Raises:
+            OutOfTurnError: so many are unanswered already; nothing was sent.
+            SpecError, MisfitError: as of `exchange`; nothing was sent.
+        """
+        self._send(timesteps)
+        if self._has_beside_rows:
+            self._clear_beside_rows()
+
+    def receive(self) -> Mapping[str, ActionBatch]:
+        """Wait for the actions for what was sent first and has none yet.
+
+        Returns and raises what `exchange` does. After an exception nothing is unanswered any more:
+        after SessionLostError reset all agents.
+
+        Raises:
+            OutOfTurnError: nothing was sent.
+        """
+        return self._decoded(*self._session.receive())
+
+    def _send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
         session = self._session
         if session.connection is None:
             session.join()
@@ -205,71 +256,15 @@ class TrainerClient:
                 sent = batch if knows_groups else batch.without_groups()
                 request.step.behaviours.append(encode_timesteps(spec, sent))
                 longest += len(batch.agent_id) * spec.row_bytes
-        act = session.answer(request, longest=longest)
-        if self._has_beside_rows:
-            self._undeclared.clear()
-            self._noted.clear()
-            self._has_beside_rows = False
+        session.send((request, longest, rows))
+
+    def _decoded(self, act: pb.Act, rows: Mapping[str, int]) -> Mapping[str, ActionBatch]:
         parts = {part.behaviour: part for part in act.behaviours}
         nothing = pb.BehaviourAct()
         return {
             name: decode_actions(self._specs[name], parts.get(name, nothing), count)
             for name, count in rows.items()
         }
-
-    def add_behaviours(self, behaviours: Sequence[BehaviourSpec]) -> None:
-        """Declare more kinds of agents; the next `exchange` may send rows of them.
-
-        The trainer makes their policies before it answers that exchange. A behaviour that is
-        declared already may be among them.
-
-        Raises:
-            SpecError: one of that name has another spec.
-            MisfitError: the trainer is too old; declare all behaviours when the client is made.
-        """
-        new = [spec for spec in behaviours if self._specs.get(spec.name) != spec]
-        for spec in new:
-            if spec.name in self._specs:
-                raise SpecError(
-                    f"behaviour '{spec.name}' was declared otherwise before: "
-                    f"{self._specs[spec.name]}, now {spec}; give it another name"
-                )
-        if new and self._session.connection is not None and self.welcome.revision < 1:
-            raise MisfitError(
-                f"'{self._dialler.simulator}' brings behaviour '{new[0].name}' after it has "
-                "joined, which this trainer is too old for; declare every behaviour when the "
-                "client is made, or upgrade the trainer"
-            )
-        self._specs = {**self._specs, **_by_name(new)} if new else self._specs
-        self._dialler.declare(new)
-        self._undeclared.extend(new)
-        self._has_beside_rows = True
-
-    def note(self, name: str, value: float, aggregation: Aggregation = "mean") -> None:
-        """Report a number for people: the trainer shows it beside its metrics.
-
-        It goes with the next `exchange`. A value that is not finite, or too many for one exchange,
-        is left out, which is logged once. A trainer that is too old shows none.
-
-        Args:
-            name: such as `coins` or `player/speed`.
-            value: one of any number of values.
-            aggregation: what becomes of all values between two updates: their mean, their sum, the
-                last of them, or how they are distributed (`histogram`).
-
-        Raises:
-            SpecError: `name` or `aggregation` is not allowed.
-        """
-        self._noted.add(name, value, aggregation)
-        self._has_beside_rows = True
-
-    def _add_beside_rows(self, step: pb.Step) -> int:
-        """Put what is not rows into a Step; returns at most how many bytes."""
-        if self.welcome.revision < 1:
-            return 0
-        step.new_behaviours.extend(map(encode_spec, self._undeclared))
-        step.statistics.extend(self._noted.messages())
-        return step.ByteSize()
 
     def leave(self) -> bool:
         """From a signal handler: say Goodbye while `exchange` waits, which ends that wait.
@@ -289,46 +284,90 @@ class TrainerClient:
 
 
 class _Exchanges(Session):
-    """Sends Steps and waits for their Acts."""
+    """Sends Steps and waits for their Acts. Those without an Act are kept, and sent again in their
+    order where a stream broke.
+    """
 
-    def answer(self, request: pb.ConnectRequest, *, longest: int) -> pb.Act:
-        """Send the Step in `request`, at most `longest` bytes, until it is answered."""
-        request.step.sequence = self._sequence + 1
-        patience: Patience | None = None
-        while True:
+    def send(self, step: Sent) -> None:
+        """Send a Step; `receive` returns its Act."""
+        unanswered, welcome = self.unanswered, self.welcome
+        if len(unanswered) >= welcome.max_unanswered_steps:
+            raise OutOfTurnError(
+                f"a step was sent while {len(unanswered)} had no actions, and {self._address} "
+                f"allows {welcome.max_unanswered_steps} at a time; receive those of the first one "
+                "before, or ask for more with max_unanswered_steps"
+            )
+        request, longest, _ = step
+        request.step.sequence = self._sequence + len(unanswered) + 1
+        if 0 < welcome.max_message_bytes < longest:
+            welcome.check_length(request, who=self._dialler.simulator)
+        assert self.connection is not None
+        self.connection.send(request)
+        unanswered.append(step)
+        self._num_sent += 1
+
+    def receive(self) -> tuple[pb.Act, Mapping[str, int]]:
+        """The Act of the first Step that has none, and the Step's rows.
+
+        It may take several streams.
+        """
+        if not self.unanswered:
+            raise OutOfTurnError("actions were to be received, and no step was sent before")
+        try:
             try:
-                act = self._try(request, longest)
-                break
+                response = self._hear()
             except BrokenStreamError as error:
-                logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
-                if patience is None or isinstance(error, SilentStreamError):
-                    patience = self._patience(self._reconnect_s)
-                self._resume(patience, error)
+                response = self._hear_elsewhere(error)
+            if not response.HasField("act"):
+                raise WireError(f"{self._address} sent a second Welcome; expected one per stream")
+            act = response.act
+            if act.sequence != self._sequence + 1:
+                raise WireError(
+                    f"{self._address} answered step {act.sequence} when step "
+                    f"{self._sequence + 1} was asked; an Act carries the sequence of its Step"
+                )
+        except BaseException:
+            self._forget_unanswered()
+            raise
+        _, _, rows = self.unanswered.popleft()
+        self._num_sent -= 1
         self._sequence += 1
         if act.changed_environment_parameters:
             self.parameters = MappingProxyType(
                 {**self.parameters, **act.changed_environment_parameters}
             )
-        return act
+        if self._num_sent < len(self.unanswered):
+            self._send_unsent()
+        return act, rows
 
-    def _try(self, request: pb.ConnectRequest, longest: int) -> pb.Act:
-        """Send a Step on the current stream and wait for its Act."""
-        if 0 < self.welcome.max_message_bytes < longest:
-            self.welcome.check_length(request, who=self._dialler.simulator)
-        response = self._ask(request)
-        if not response.HasField("act"):
-            raise WireError(f"{self._address} sent a second Welcome; expected one per stream")
-        if response.act.sequence != request.step.sequence:
-            raise WireError(
-                f"{self._address} answered step {response.act.sequence} when step "
-                f"{request.step.sequence} was asked; an Act carries the sequence of its Step"
-            )
-        return response.act
-
-    def _ask(self, request: pb.ConnectRequest) -> pb.ConnectResponse:
-        """Send a message on the current stream and wait for its answer. A Close is raised."""
+    def _send_unsent(self) -> None:
+        """Of the Steps without an Act, send as many as may be unanswered on this stream."""
         assert self.connection is not None
-        self.connection.send(request)
+        while self._num_sent < min(len(self.unanswered), self.welcome.max_unanswered_steps):
+            request, longest, _ = self.unanswered[self._num_sent]
+            if 0 < self.welcome.max_message_bytes < longest:
+                self.welcome.check_length(request, who=self._dialler.simulator)
+            self.connection.send(request)
+            self._num_sent += 1
+
+    def _hear_elsewhere(self, error: BrokenStreamError) -> pb.ConnectResponse:
+        """What the trainer says next, on another stream than the one that broke by `error`."""
+        patience: Patience | None = None
+        while True:
+            logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
+            if patience is None or isinstance(error, SilentStreamError):
+                patience = self._patience(self._reconnect_s)
+            self._resume(patience, error)
+            self._num_sent = 0
+            self._send_unsent()
+            try:
+                return self._hear()
+            except BrokenStreamError as another:
+                error = another
+
+    def _hear(self) -> pb.ConnectResponse:
+        """Wait for the next message on the current stream. A Close is raised."""
+        assert self.connection is not None
         self._is_waiting = True
         try:
             response = self.connection.receive()
@@ -350,14 +389,3 @@ class _Exchanges(Session):
                 self.end(reason="the trainer closed the session")
             raise closed
         return response
-
-
-def _by_name(behaviours: Sequence[BehaviourSpec]) -> Mapping[str, BehaviourSpec]:
-    """{name: spec}; SpecError if there are none, or two of one name."""
-    specs = {spec.name: spec for spec in behaviours}
-    if len(specs) != len(behaviours) or not behaviours:
-        raise SpecError(
-            f"a simulator needs behaviours of different names, at least one; "
-            f"it was given {[spec.name for spec in behaviours]}"
-        )
-    return specs

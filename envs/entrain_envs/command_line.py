@@ -63,6 +63,7 @@ def _add_gymnasium(commands: Any) -> None:
     _add_about_environment(command)
     _add_info(command)
     _add_subtract(command)
+    _add_groups(command)
     _add_common(command, count=1, behaviour="", behaviour_help="default: the environment's id")
 
 
@@ -85,6 +86,7 @@ def _add_pettingzoo(commands: Any) -> None:
     _add_about_environment(command)
     _add_info(command)
     _add_subtract(command)
+    _add_groups(command)
     _add_common(
         command,
         count=1,
@@ -219,10 +221,23 @@ def _add_subtract(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_groups(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--groups",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="2: simulate one half of the copies while the trainer chooses the other half's "
+        "actions, so that both are busy at the same time; in messages of half the size (1)",
+    )
+
+
 def _add_common(
     command: argparse.ArgumentParser, *, count: int, behaviour: str, behaviour_help: str
 ) -> None:
     add = command.add_argument
+    if command.get_default("groups") is None:
+        command.set_defaults(groups=1)
     add(
         "--count",
         type=_copies,

@@ -11,12 +11,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from entrain_envs.client import TrainerClient
-from entrain_envs.errors import SessionLostError, TrainerClosed
+from entrain_envs.errors import OptionError, SessionLostError, TrainerClosed
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 logger = logging.getLogger(__name__)
+
+MOST_GROUPS = 2
+"""Of agents whose steps are unanswered at a time."""
 
 _NUM_TYPES = int(StepType.TRUNCATED) + 1
 
@@ -98,12 +101,27 @@ class Report:
     """Episodes that ended with a closed step."""
 
 
+class _Group:
+    """Agents that step together, and how far their behaviours are declared."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.num_behaviours = len(environment.behaviours)
+        self.take_statistics = (
+            environment.take_statistics if isinstance(environment, ReportsStatistics) else None
+        )
+
+
 class Driver:
-    """Runs one environment with one trainer, from joining to leaving, and counts."""
+    """Runs one environment with one trainer, from joining to leaving, and counts.
+
+    It may be given two halves of an environment, two groups: while one is simulated, the actions of
+    the other are chosen.
+    """
 
     def __init__(
         self,
-        environment: Environment,
+        environment: Environment | Sequence[Environment],
         client: TrainerClient,
         *,
         episodes: int = 0,
@@ -112,19 +130,28 @@ class Driver:
         """Prepare the loop. Nothing is dialled before `run`.
 
         Args:
-            environment: has the same behaviours as the client.
-            client: not yet connected.
+            environment: has the same behaviours as the client; or one or two groups, without an
+                agent's number in common. Both are reset with the same seed, so groups that should
+                differ make each its own of it.
+            client: not yet connected. For two groups, its `max_unanswered_steps` is 2.
             episodes: leave after this many episodes; 0 stays until the trainer closes.
             seed: replaces the seed from the trainer.
         """
-        self._environment = environment
+        environments = environment if isinstance(environment, Sequence) else (environment,)
+        if not 1 <= len(environments) <= MOST_GROUPS:
+            raise OptionError(
+                f"{len(environments)} groups of agents were given; expected 1 or {MOST_GROUPS}"
+            )
+        if client.wanted_unanswered_steps < len(environments):
+            raise OptionError(
+                f"{len(environments)} groups of agents were given, and the client asks for "
+                f"{client.wanted_unanswered_steps} unanswered step; make it with "
+                f"max_unanswered_steps={len(environments)}"
+            )
+        self._groups = [_Group(each) for each in environments]
         self._client = client
-        self._num_behaviours = len(client.behaviours)
         self._episodes = episodes
         self._seed = seed
-        self._take_statistics = (
-            environment.take_statistics if isinstance(environment, ReportsStatistics) else None
-        )
         self._parameters: Mapping[str, float] = {}
         self._exchanges = 0
         self._opened = 0
@@ -149,59 +176,113 @@ class Driver:
         with self._client:
             try:
                 self._client.connect()
-                self._serve()
+                while not self._serve():
+                    pass
             except TrainerClosed as closed:
                 logger.info("%s", closed)
         return self.report
 
-    def _serve(self) -> None:
-        timesteps = self._reset()
+    def _serve(self) -> bool:
+        """Simulate in one session; returns whether the episodes are done, or else it is lost."""
+        if len(self._groups) > self._client.max_unanswered_steps:
+            self._join_groups()
+        self._parameters = self._client.environment_parameters
+        try:
+            if len(self._groups) == 1:
+                self._serve_together(self._groups[0])
+            else:
+                self._serve_in_turns()
+        except SessionLostError as lost:
+            logger.warning("%s", lost)
+            return False
+        return True
+
+    def _join_groups(self) -> None:
+        """Go on as one group."""
+        logger.warning(
+            "the trainer allows %d unanswered step of a simulator, so both groups of agents step "
+            "together; let server.max_unanswered_steps of the trainer be 2, or upgrade it",
+            self._client.max_unanswered_steps,
+        )
+        from entrain_envs.joined_environments import JoinedEnvironments  # noqa: PLC0415
+
+        self._groups = [_Group(JoinedEnvironments([each.environment for each in self._groups]))]
+
+    def _serve_together(self, group: _Group) -> None:
+        timesteps = self._reset(group)
         while True:
-            try:
-                actions = self._exchange(timesteps)
-            except SessionLostError as lost:
-                logger.warning("%s", lost)
-                timesteps = self._reset()
-                continue
+            needing, outcomes, ended = self._count_sent(group, timesteps)
+            actions = self._client.exchange(timesteps)
+            self._count_answered(needing, outcomes, ended)
             if self._episodes and self._ended >= self._episodes:
                 return
             if self._client.environment_parameters is not self._parameters:
-                self._parameters = self._client.environment_parameters
-                self._environment.set_parameters(self._parameters)
-            timesteps = self._environment.step(actions)
+                self._pass_parameters()
+            timesteps = group.environment.step(actions)
 
-    def _reset(self) -> Mapping[str, TimestepBatch]:
-        self._parameters = self._client.environment_parameters
+    def _serve_in_turns(self) -> None:
+        """The groups' steps alternate, in an order that does not depend on speed."""
+        client, groups = self._client, self._groups
+        counts = []
+        for group in groups:
+            timesteps = self._reset(group)
+            counts.append(self._count_sent(group, timesteps))
+            client.send(timesteps)
+        while True:
+            for index, group in enumerate(groups):
+                actions = client.receive()
+                self._count_answered(*counts[index])
+                if self._episodes and self._ended >= self._episodes:
+                    return
+                if client.environment_parameters is not self._parameters:
+                    self._pass_parameters()
+                timesteps = group.environment.step(actions)
+                counts[index] = self._count_sent(group, timesteps)
+                client.send(timesteps)
+
+    def _reset(self, group: _Group) -> Mapping[str, TimestepBatch]:
         seed = self._client.welcome.seed if self._seed is None else self._seed
-        return self._environment.reset(seed=seed, parameters=self._parameters)
+        return group.environment.reset(seed=seed, parameters=self._parameters)
 
-    def _exchange(self, timesteps: Mapping[str, TimestepBatch]) -> Mapping[str, ActionBatch]:
+    def _pass_parameters(self) -> None:
+        self._parameters = self._client.environment_parameters
+        for group in self._groups:
+            group.environment.set_parameters(self._parameters)
+
+    def _count_sent(
+        self, group: _Group, timesteps: Mapping[str, TimestepBatch]
+    ) -> tuple[int, int, int]:
+        """Note what is about to be sent; returns rows that need an action, outcomes, ends."""
         count = np.zeros(_NUM_TYPES, np.int64)
         for batch in timesteps.values():
             count += np.bincount(batch.step_type, minlength=_NUM_TYPES)
         _, first, mid, terminated, truncated = count.tolist()
-        outcomes = mid + terminated + truncated
+        ended = terminated + truncated
         # Until the answer arrives, this side cannot know whether the trainer counted them.
-        self._unanswered += outcomes
-        if len(self._environment.behaviours) > self._num_behaviours:
-            self._declare()
-        if self._take_statistics is not None:
-            for each in self._take_statistics():
+        self._unanswered += mid + ended
+        if len(group.environment.behaviours) > group.num_behaviours:
+            self._declare(group)
+        if group.take_statistics is not None:
+            for each in group.take_statistics():
                 self._client.note(each.name, each.value, each.aggregation)
-        actions = self._client.exchange(timesteps)
+        return first + mid, mid + ended, ended
+
+    def _count_answered(self, needing: int, outcomes: int, ended: int) -> None:
         self._unanswered -= outcomes
         self._closed += outcomes
-        self._opened += first + mid
-        self._ended += terminated + truncated
+        self._opened += needing
+        self._ended += ended
         self._exchanges += 1
-        return actions
 
-    def _declare(self) -> None:
+    def _declare(self, group: _Group) -> None:
         """Declare behaviours that are new with the next exchange."""
-        self._client.add_behaviours(self._environment.behaviours)
-        self._num_behaviours = len(self._environment.behaviours)
+        behaviours = group.environment.behaviours
+        self._client.add_behaviours(behaviours)
+        group.num_behaviours = len(behaviours)
 
 
-def run(environment: Environment, client: TrainerClient, *, episodes: int = 0) -> Report:
-    """Run `environment` with the trainer of `client` until one of them is done."""
+def run(
+    environment: Environment | Sequence[Environment], client: TrainerClient, *, episodes: int = 0
+) -> Report:
+    """Run `environment` with the trainer of `client` until one of them is done. See `Driver`."""
     return Driver(environment, client, episodes=episodes).run()

@@ -5,6 +5,7 @@ EntrainEnvsError
 ├── FaultyEnvironmentError an environment raised, or returned what its interface does not allow
 │   └── CertainFaultError  it would do so again each time it is started
 ├── WireError              a message cannot be read; names the field, what arrived and what fits
+├── OutOfTurnError         a Step was sent, or actions awaited, where it was not their turn
 ├── OptionError            an address, file or option is wrong; nothing was dialled
 ├── RefusedError           the trainer ended the session with a reason; dialling again will not help
 │   ├── MisfitError        the trainer will refuse this simulator every time it is started like this
@@ -37,6 +38,12 @@ class CertainFaultError(FaultyEnvironmentError):
 
 class WireError(EntrainEnvsError, ValueError):
     """A message does not fit the handshake. Change its sender."""
+
+
+class OutOfTurnError(EntrainEnvsError):
+    """More Steps were sent than may be unanswered, or actions awaited of none. Change the
+    simulator.
+    """
 
 
 class OptionError(EntrainEnvsError, ValueError):

@@ -39,6 +39,9 @@ class Welcome:
     revision: int = 0
     """Which additions to the protocol's version the trainer reads; see the wire contract."""
 
+    max_unanswered_steps: int = 1
+    """How many Steps may be without actions at a time."""
+
     def check_length(self, request: pb.ConnectRequest, *, who: str) -> None:
         """Raise MisfitError if the Step in `request` is longer than the trainer takes.
 
@@ -61,7 +64,11 @@ NOT_JOINED = Welcome(0, "", "", 0, MappingProxyType({}), resumed=False)
 
 
 def write_hello(
-    behaviours: Sequence[BehaviourSpec], *, simulator: str, max_agents: int
+    behaviours: Sequence[BehaviourSpec],
+    *,
+    simulator: str,
+    max_agents: int,
+    max_unanswered_steps: int,
 ) -> pb.Hello:
     """Write the Hello of a new simulator, with an instance id of its own."""
     return pb.Hello(
@@ -71,6 +78,7 @@ def write_hello(
         instance_id=secrets.token_hex(16),
         behaviours=[encode_spec(spec) for spec in behaviours],
         max_agents=max_agents,
+        max_unanswered_steps=max_unanswered_steps,
     )
 
 
@@ -102,4 +110,5 @@ def read_welcome(response: pb.ConnectResponse, *, address: str) -> Welcome:
         resumed=answer.resumed,
         max_message_bytes=answer.max_message_bytes,
         revision=answer.revision,
+        max_unanswered_steps=max(1, answer.max_unanswered_steps),
     )

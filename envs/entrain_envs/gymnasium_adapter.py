@@ -1,7 +1,7 @@
 """Any Gymnasium environment as a simulator; several copies share one message.
 
 The final observation of an episode is a row of its own (TERMINATED or TRUNCATED), followed by the
-FIRST row of the copy's next episode. Agent i is copy i.
+FIRST row of the copy's next episode. Agent i is copy i of all copies.
 """
 
 import logging
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from entrain_envs.action_masks import (
     MASK,
@@ -18,6 +17,7 @@ from entrain_envs.action_masks import (
     mask_source,
     without_mask,
 )
+from entrain_envs.copies import Copies
 from entrain_envs.errors import EntrainEnvsError, MissingExtraError, OptionError, SpecError
 from entrain_envs.faults import (
     blaming_the_start,
@@ -74,6 +74,7 @@ class GymnasiumEnvironment:
         *,
         behaviour: str,
         count: int = 1,
+        part: Copies | None = None,
         subtract: Sequence[Subtraction] = (),
         kinds: Mapping[str, str] = NO_KINDS,
         info: Sequence[InfoKey] = (),
@@ -84,6 +85,7 @@ class GymnasiumEnvironment:
             make: makes one copy.
             behaviour: name of the behaviour.
             count: how many copies.
+            part: which of all copies these are, instead of all `count`.
             subtract: from observations, before they are rounded to float32.
             kinds: {observation: kind}, where they are not what they look like.
             info: keys whose values are reported as statistics.
@@ -92,16 +94,16 @@ class GymnasiumEnvironment:
             CertainFaultError, FaultyEnvironmentError: the environment raised an exception.
             SpecError: its spaces cannot be translated.
         """
-        if count < 1:
-            raise OptionError(f"count is {count}; it must be at least 1")
+        self._part = Copies.all(count) if part is None else part
+        self._first = self._part.first
         self._where = where = f"environment '{behaviour}'"
         with blaming_the_start(f"{where} cannot be made: it"):
-            self._copies = [make() for _ in range(count)]
+            self._copies = [make() for _ in range(self._part.count)]
         first = self._copies[0]
         observed, acted = _spaces(first, where=where)
         action = action_layout(acted, where=where)
         for copy in self._copies:
-            pass_what_is_taken(copy, where=where, says=copy is first)
+            pass_what_is_taken(copy, where=where, says=copy is first and self._part.are_first)
         self._masks = self._find_masks(action.spec.branches)
         """How to get each copy's mask; empty if it comes in the infos, if at all."""
         observed = without_mask(observed) if action.spec.branches else observed
@@ -115,7 +117,7 @@ class GymnasiumEnvironment:
         self._precision = Precision(observation.specs, subtract, where=where)
         self._info = InfoStatistics(info, where=where) if info else None
         self._options: dict[str, Any] | None = None
-        self._is_new = True
+        self._is_new = self._part.are_first
         check_first(first, "reset", reset_fault, where=where)
         check_first(first, "step", step_fault, where=where)
 
@@ -136,9 +138,8 @@ class GymnasiumEnvironment:
         """Begin an episode in every copy, each with its own seed."""
         self.set_parameters(parameters)
         rows = self._rows()
-        seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
-        for agent, copy_seed in enumerate(seeds.tolist()):
-            self._begin(rows, agent, seed=copy_seed)
+        for index, copy_seed in enumerate(self._part.seeds(seed)):
+            self._begin(rows, index, seed=copy_seed)
         return {self._spec.name: rows.batch()}
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
@@ -149,23 +150,24 @@ class GymnasiumEnvironment:
                 f"behaviour '{self._spec.name}' was given {len(batch)} actions; "
                 f"expected one for each of {len(self._copies)} copies"
             )
-        rows, masks, outcome = self._rows(), self._masks, _ASKED
+        rows, masks, first, outcome = self._rows(), self._masks, self._first, _ASKED
         chosen = self._read(batch)
         try:
             # Rows are sent in the order of the copies, so actions arrive in that order.
-            for agent, (copy, action) in enumerate(zip(self._copies, chosen, strict=True)):
+            for index, (copy, action) in enumerate(zip(self._copies, chosen, strict=True)):
                 outcome = _ASKED
                 outcome = copy.step(action)
                 observation, reward, terminated, truncated, info = outcome
                 if self._info is not None:
                     self._info.note(info, is_end=terminated or truncated)
                 if not (terminated or truncated):
-                    mask = masks[agent](observation) if masks else info.get(MASK)
-                    rows.add(agent, _MID, reward, observation, mask)
+                    mask = masks[index](observation) if masks else info.get(MASK)
+                    rows.add(first + index, _MID, reward, observation, mask)
                     continue
                 end = _TERMINATED if terminated else _TRUNCATED
-                rows.add(agent, end, reward, observation, None if masks else info.get(MASK))
-                self._begin(rows, agent, seed=None)
+                mask = None if masks else info.get(MASK)
+                rows.add(first + index, end, reward, observation, mask)
+                self._begin(rows, index, seed=None)
         except EntrainEnvsError:
             raise
         except Exception as error:
@@ -173,28 +175,28 @@ class GymnasiumEnvironment:
             raise fault_of(self._where, "step", error, words) from error
         return {self._spec.name: rows.batch()}
 
-    def _begin(self, rows: TimestepRows, agent: int, *, seed: int | None) -> None:
+    def _begin(self, rows: TimestepRows, index: int, *, seed: int | None) -> None:
         """Reset a copy, and add the first row of its next episode."""
-        copy, outcome = self._copies[agent], _ASKED
+        copy, outcome = self._copies[index], _ASKED
         try:
             outcome = copy.reset(seed=seed, options=self._options)
             observation, info = outcome
             if self._info is not None:
                 self._info.note(info, is_end=False)
-            mask = self._masks[agent](observation) if self._masks else info.get(MASK)
+            mask = self._masks[index](observation) if self._masks else info.get(MASK)
         except EntrainEnvsError:
             raise
         except Exception as error:
             words = reset_fault(outcome) if outcome is not _ASKED else ""
             raise fault_of(self._where, "reset", error, words) from error
-        rows.add(agent, _FIRST, 0.0, observation, mask)
+        rows.add(self._first + index, _FIRST, 0.0, observation, mask)
         if self._is_new:
             self._is_new = False
             self._look_for_masks(info)
 
     def _find_masks(self, branches: Sequence[int]) -> Sequence[Callable[[Any], Any]]:
         sources = [mask_source(copy, branches, where=self._where) for copy in self._copies]
-        if sources[0] is not None:
+        if sources[0] is not None and self._part.are_first:
             logger.info("%s: actions are masked by %s", self._where, sources[0].words)
         return [source.get for source in sources if source is not None]
 

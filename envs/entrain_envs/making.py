@@ -2,9 +2,11 @@
 
 import argparse
 import importlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from entrain_envs.copies import Copies
 from entrain_envs.environment import Environment
 from entrain_envs.errors import CertainFaultError, MissingExtraError, OptionError
 from entrain_envs.faults import blaming_the_start
@@ -18,6 +20,11 @@ from entrain_envs.recorded_copies import (
 )
 from entrain_envs.wrapper_text import WrapperText
 
+logger = logging.getLogger(__name__)
+
+MakePart = Callable[[Copies], Environment]
+"""Makes an environment of some of its copies; with those of number 0 first."""
+
 
 def _info_keys(options: argparse.Namespace) -> Sequence[InfoKey]:
     """Those of --info, each once."""
@@ -30,22 +37,36 @@ def _info_keys(options: argparse.Namespace) -> Sequence[InfoKey]:
 
 
 def make_environment(options: argparse.Namespace) -> Environment:
-    """The environment of `options.kind`, with all its copies.
+    """The environment of `options.kind`, with all its copies; raises as `make_groups` does."""
+    return maker(options)(Copies.all(options.count))
+
+
+def make_groups(options: argparse.Namespace) -> Sequence[Environment]:
+    """The copies of the environment of `options.kind`, in groups that step in turns.
 
     Raises:
         OptionError, MissingExtraError: it cannot be made from these options.
         SpecError: it cannot be a simulator.
     """
+    parts = Copies.all(options.count).divided(options.groups)
+    if len(parts) < options.groups:
+        logger.warning("there is one copy of the environment, so there is one group: raise --count")
+    make = maker(options)
+    return [make(part) for part in parts]
+
+
+def maker(options: argparse.Namespace) -> MakePart:
+    """Makes copies of the environment of `options.kind`; raises as `make_groups` does."""
     makers = {
-        "gymnasium": _make_gymnasium,
-        "pettingzoo": _make_pettingzoo,
-        "balance-ball": _make_balance_ball,
-        "cue-memory": _make_cue_memory,
+        "gymnasium": _gymnasium_maker,
+        "pettingzoo": _pettingzoo_maker,
+        "balance-ball": _balance_ball_maker,
+        "cue-memory": _cue_memory_maker,
     }
     return makers[options.kind](options)
 
 
-def _make_gymnasium(options: argparse.Namespace) -> Environment:
+def _gymnasium_maker(options: argparse.Namespace) -> MakePart:
     from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make  # noqa: PLC0415
     from entrain_envs.keep_observations import KeepObservations  # noqa: PLC0415
 
@@ -62,17 +83,17 @@ def _make_gymnasium(options: argparse.Namespace) -> Environment:
 
     copies = gymnasium_copies(make_one, options)
     behaviour = options.behaviour or options.environment.rpartition(":")[2]
-    return GymnasiumEnvironment(
+    return lambda part: GymnasiumEnvironment(
         copies,
         behaviour=behaviour,
-        count=options.count,
+        part=part,
         subtract=options.subtract,
         kinds=dict(options.kinds),
         info=_info_keys(options),
     )
 
 
-def _make_pettingzoo(options: argparse.Namespace) -> Environment:
+def _pettingzoo_maker(options: argparse.Namespace) -> MakePart:
     from entrain_envs.pettingzoo_adapter import PettingZooEnvironment  # noqa: PLC0415
     from entrain_envs.pettingzoo_turns import TurnsEnvironment, takes_turns  # noqa: PLC0415
 
@@ -94,29 +115,35 @@ def _make_pettingzoo(options: argparse.Namespace) -> Environment:
     with blaming_the_start(f"'{options.environment}' cannot be made: it"):
         made = [copies()]
     adapter = TurnsEnvironment if forms[0] else PettingZooEnvironment
-    return adapter(
+    return lambda part: adapter(
         lambda: made.pop() if made else copies(),
         behaviour=options.behaviour,
         one_each=options.one_each,
-        count=options.count,
+        part=part,
         subtract=options.subtract,
         kinds=dict(options.kinds),
         info=_info_keys(options),
     )
 
 
-def _make_balance_ball(options: argparse.Namespace) -> Environment:
+def _balance_ball_maker(options: argparse.Namespace) -> MakePart:
     from entrain_envs.simulators.balance_ball import BalanceBall  # noqa: PLC0415
 
-    ball = BalanceBall(count=options.count, behaviour=options.behaviour)
-    return painted(ball, options, ball_painter)
+    def make(part: Copies) -> Environment:
+        ball = BalanceBall(count=part.count, behaviour=options.behaviour)
+        return painted(ball, options, ball_painter)
+
+    return make
 
 
-def _make_cue_memory(options: argparse.Namespace) -> Environment:
+def _cue_memory_maker(options: argparse.Namespace) -> MakePart:
     from entrain_envs.simulators.cue_memory import CueMemory  # noqa: PLC0415
 
-    corridors = CueMemory(count=options.count, cues=options.cues, behaviour=options.behaviour)
-    return painted(corridors, options, corridor_painter)
+    def make(part: Copies) -> Environment:
+        corridors = CueMemory(count=part.count, cues=options.cues, behaviour=options.behaviour)
+        return painted(corridors, options, corridor_painter)
+
+    return make
 
 
 def _wrapping(wrappers: Sequence[WrapperText]) -> Callable[[Any], Any]:

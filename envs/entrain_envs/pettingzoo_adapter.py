@@ -8,8 +8,6 @@ and its rewards add up until it acts again. This module does not import pettingz
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from entrain_envs.errors import EntrainEnvsError, FaultyEnvironmentError, SpecError
 from entrain_envs.faults import blaming, fault_of
 from entrain_envs.pettingzoo_agents import Actor
@@ -43,8 +41,7 @@ class PettingZooEnvironment(PettingZooCopies):
         self._agents.begin_message()
         self._open.clear()
         self._earned.clear()
-        seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
-        for index, copy_seed in enumerate(seeds.tolist()):
+        for index, copy_seed in enumerate(self._part.seeds(seed)):
             if not self._begin(index, seed=copy_seed):
                 self._go_on(index)
         return self._agents.batches()

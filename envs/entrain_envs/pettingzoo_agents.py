@@ -21,6 +21,7 @@ from entrain_envs.action_masks import (
     mask_size,
     without_mask,
 )
+from entrain_envs.copies import Copies
 from entrain_envs.errors import OptionError, SpecError
 from entrain_envs.faults import blaming_the_start
 from entrain_envs.gymnasium_spaces import (
@@ -68,6 +69,7 @@ class Agents:
         self,
         copies: Sequence[Any],
         *,
+        part: Copies,
         behaviour: str,
         one_each: bool,
         subtract: Sequence[Subtraction],
@@ -77,6 +79,7 @@ class Agents:
 
         Args:
             copies: of one environment.
+            part: which of all copies these are.
             behaviour: name of the one behaviour that all agents share; if empty, behaviours are
                 named after agents, without their numbers.
             one_each: give each possible agent its own behaviour.
@@ -84,6 +87,7 @@ class Agents:
             kinds: {observation: kind}, where they are not what they look like.
         """
         self._copies = copies
+        self._part = part
         first = copies[0]
         with blaming_the_start("the environment's agents or spaces: it"):
             agents = _first_agents(first)
@@ -107,7 +111,11 @@ class Agents:
         self._method = _mask_method(copies)
         self._acting: dict[str, list[Actor]] = {}
         self._rows: dict[str, TimestepRows] = {}
-        self._unsaid = {name for name, kind in self.kinds.items() if kind.spec.action.branches}
+        self._unsaid = {
+            name
+            for name, kind in self.kinds.items()
+            if kind.spec.action.branches and part.are_first
+        }
         """Behaviours of which no line yet says where their masks come from."""
 
     @property
@@ -156,7 +164,7 @@ class Agents:
         name = self._behaviour_of[agent]
         if step_type <= _MID:
             self._acting[name].append(actor)
-        agent_id = self._index[agent] * len(self._copies) + index
+        agent_id = self._index[agent] * self._part.total + self._part.first + index
         self._rows[name].add(agent_id, step_type, reward, observation, mask)
 
     def mask(self, actor: Actor, observation: Any, info: Any) -> Any:
@@ -198,8 +206,8 @@ class Agents:
         return self._behaviour_of[agent]
 
     def _name_of(self, agent_id: int) -> str:
-        agent, copy = divmod(agent_id, len(self._copies))
-        return str(self._names[agent]) + (f" (copy {copy})" if len(self._copies) > 1 else "")
+        agent, copy = divmod(agent_id, self._part.total)
+        return str(self._names[agent]) + (f" (copy {copy})" if self._part.total > 1 else "")
 
     def _meet(self, agent: str) -> None:
         """Add an agent that is not in possible_agents to the behaviour with its spaces."""

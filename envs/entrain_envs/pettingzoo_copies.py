@@ -6,7 +6,7 @@ What parallel and turn-based environments share. This module does not import pet
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from entrain_envs.errors import OptionError
+from entrain_envs.copies import Copies
 from entrain_envs.faults import blaming_the_start, close_all
 from entrain_envs.first_calls import pass_what_is_taken
 from entrain_envs.gymnasium_spaces import NO_KINDS
@@ -30,6 +30,7 @@ class PettingZooCopies:
         behaviour: str = "",
         one_each: bool = False,
         count: int = 1,
+        part: Copies | None = None,
         subtract: Sequence[Subtraction] = (),
         kinds: Mapping[str, str] = NO_KINDS,
         info: Sequence[InfoKey] = (),
@@ -42,13 +43,16 @@ class PettingZooCopies:
                 named after agents, without their numbers.
             one_each: give each possible agent its own behaviour.
             count: how many copies.
+            part: which of all copies these are, instead of all `count`.
             subtract: from observations, before they are rounded to float32.
             kinds: {observation: kind}, where they are not what they look like.
             info: keys whose values, of each agent, are reported as statistics.
         """
-        self._copies = make_copies(make, count)
+        self._part = Copies.all(count) if part is None else part
+        self._copies = make_copies(make, self._part)
         self._agents = Agents(
             self._copies,
+            part=self._part,
             behaviour=behaviour,
             one_each=one_each,
             subtract=subtract,
@@ -83,12 +87,10 @@ class PettingZooCopies:
         close_all(self._copies, where=WHERE)
 
 
-def make_copies(make: Callable[[], Any], count: int) -> list[Any]:
-    """Make `count` copies, whose resets may be called with a seed and options."""
-    if count < 1:
-        raise OptionError(f"count is {count}; it must be at least 1")
+def make_copies(make: Callable[[], Any], part: Copies) -> list[Any]:
+    """Make these copies, whose resets may be called with a seed and options."""
     with blaming_the_start(f"{WHERE} cannot be made: it"):
-        copies = [make() for _ in range(count)]
+        copies = [make() for _ in range(part.count)]
     for copy in copies:
-        pass_what_is_taken(copy, where=WHERE, says=copy is copies[0])
+        pass_what_is_taken(copy, where=WHERE, says=copy is copies[0] and part.are_first)
     return copies

@@ -8,8 +8,6 @@ its environment selects it for the last time. This module does not import pettin
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from entrain_envs.errors import FaultyEnvironmentError, SpecError
 from entrain_envs.faults import blaming
 from entrain_envs.pettingzoo_adapter import MAX_IDLE_STEPS
@@ -35,8 +33,7 @@ class TurnsEnvironment(PettingZooCopies):
         self.set_parameters(parameters)
         self._agents.begin_message()
         self._open.clear()
-        seeds = np.random.SeedSequence(seed).generate_state(len(self._copies))
-        for index, copy_seed in enumerate(seeds.tolist()):
+        for index, copy_seed in enumerate(self._part.seeds(seed)):
             self._begin(index, seed=copy_seed)
             self._go_on(index)
         return self._agents.batches()

@@ -5,11 +5,12 @@
                              |                            |---- forgotten --> SessionLostError
                              |---- Close COMPLETED ---------------------------> TrainerClosed
 
-Nothing here knows gRPC or Steps.
+Nothing here knows gRPC, or what a Step holds.
 """
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from entrain_envs.connection import Connection
 from entrain_envs.dialling import Dialler, leave
@@ -22,8 +23,13 @@ from entrain_envs.wire import trainer_pb2 as pb
 logger = logging.getLogger(__name__)
 
 
+Sent = tuple[pb.ConnectRequest, int, Mapping[str, int]]
+"""A Step that was sent, at most how many bytes it has, and {behaviour: rows that need an action}.
+"""
+
+
 class Session:
-    """Joins, resumes and ends; `client` exchanges messages. Owned by one thread, but for
+    """Joins, resumes and ends; `client` sends Steps. Owned by one thread, but for
     `waits_for`.
     """
 
@@ -48,6 +54,11 @@ class Session:
         self.connection: Connection | None = None
         """The stream, if there is one as far as is known."""
         self._sequence = 0
+        """Of the last Step that has its Act."""
+        self.unanswered: deque[Sent] = deque()
+        """Those that have none, in their order."""
+        self._num_sent = 0
+        """Of those, on this stream."""
         self._is_waiting = False
         self._is_leaving = False
 
@@ -64,7 +75,7 @@ class Session:
         return welcome
 
     def waits_for(self) -> Wait | None:
-        """The Step that `answer` waits for now. Called from the thread that watches silences."""
+        """The Step that `receive` waits for now. Called from the thread that watches silences."""
         connection, sequence = self.connection, self._sequence + 1
         if connection is None or not self._is_waiting:
             return None
@@ -72,7 +83,7 @@ class Session:
         return Wait(connection, *ids, sequence)
 
     def leave(self) -> bool:
-        """Say Goodbye while `answer` waits. See `TrainerClient.leave`."""
+        """Say Goodbye while `receive` waits. See `TrainerClient.leave`."""
         if not self._is_waiting or self._is_leaving or self.connection is None:
             return False
         self._is_leaving = True
@@ -85,8 +96,13 @@ class Session:
         connection, self.connection = self.connection, None
         self.welcome = NOT_JOINED
         self._sequence = 0
+        self._forget_unanswered()
         if connection is not None:
             leave(connection, reason=reason)
+
+    def _forget_unanswered(self) -> None:
+        self.unanswered.clear()
+        self._num_sent = 0
 
     def _resume(self, patience: Patience, error: BrokenStreamError) -> None:
         """Dial until the session continues; SessionLostError if the trainer began another one."""

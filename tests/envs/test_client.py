@@ -12,6 +12,7 @@ from entrain_envs.errors import (
     MisfitError,
     NoRoomError,
     OptionError,
+    OutOfTurnError,
     RefusedError,
     SessionLostError,
     SpecError,
@@ -26,7 +27,9 @@ from scripted_trainer import NeverSilent, RowsOf, act, close, welcome
 FIRST, MID, TERMINATED, TRUNCATED = StepType
 POINT = BehaviourSpec("point", (ObservationSpec("place", (1,)),), ActionSpec((-1.0,), (1.0,)))
 
-Answer = pb.ConnectResponse | Exception | Callable[[pb.ConnectRequest], pb.ConnectResponse]
+Answer = pb.ConnectResponse | Exception | Callable[[pb.ConnectRequest], pb.ConnectResponse] | int
+"""A number stands for the Act of the stream's Step that came as that, from 1 on."""
+
 Script = list[Answer]
 
 
@@ -51,6 +54,8 @@ class ScriptedConnection(NeverSilent):
         answer = self._script.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, int):
+            return act_on([each for each in self.received if each.HasField("step")][answer - 1])
         return answer if isinstance(answer, pb.ConnectResponse) else answer(self.received[-1])
 
     def end(self, *, timeout_s: float) -> None:
@@ -61,7 +66,11 @@ class World:
     """A client, the connections that it opened, and a clock that only sleeping moves."""
 
     def __init__(
-        self, *scripts: Script, reconnect_s: float | None = 60.0, connect_s: float = 300.0
+        self,
+        *scripts: Script,
+        reconnect_s: float | None = 60.0,
+        connect_s: float = 300.0,
+        max_unanswered_steps: int = 1,
     ) -> None:
         self._scripts = list(scripts)
         self.opened: list[ScriptedConnection] = []
@@ -73,6 +82,7 @@ class World:
             reconnect_s=reconnect_s,
             connect_s=connect_s,
             max_agents=3,
+            max_unanswered_steps=max_unanswered_steps,
             open_connection=self._open,
             clock=lambda: self.now_s,
             sleep=self._sleep,
@@ -520,3 +530,113 @@ def test_an_address_that_is_none_is_refused_before_anything_is_dialled(address: 
 @pytest.mark.parametrize("address", ["localhost:1", "[::1]:50051", "10.0.0.7:1", "unix:/tmp/x"])
 def test_every_kind_of_address_is_taken(address: str) -> None:
     TrainerClient(address, [POINT], simulator="sim")
+
+
+class TestTwoUnansweredSteps:
+    """What a program needs that keeps two Steps in flight."""
+
+    @staticmethod
+    def world(script: Script, *resumed: Script, allowed: int = 2) -> World:
+        """Scripts without their Welcomes; the second one and later ones resume the session."""
+        first = welcome(max_unanswered_steps=2 if resumed else allowed)
+        again = welcome(max_unanswered_steps=allowed, resumed=True)
+        return World(
+            [first, *script], *([again, *each] for each in resumed), max_unanswered_steps=2
+        )
+
+    def test_hello_asks_and_welcome_allows(self) -> None:
+        world = self.world([], allowed=2)
+        assert world.client.max_unanswered_steps == 1
+        world.client.connect()
+        assert world.opened[0].received[0].hello.max_unanswered_steps == 2
+        assert world.client.max_unanswered_steps == 2
+
+    @pytest.mark.parametrize("allowed", [0, 1])
+    def test_a_trainer_that_allows_one_is_obeyed(self, rows_of: RowsOf, allowed: int) -> None:
+        world = self.world([act_on], allowed=allowed)
+        world.client.connect()
+        assert world.client.max_unanswered_steps == 1
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        with pytest.raises(OutOfTurnError, match="1 had no actions, and trainer:1 allows 1 at a"):
+            world.client.send({"point": rows_of(POINT, FIRST)})
+        assert len(world.client.receive()["point"]) == 1
+
+    def test_actions_come_in_the_order_of_the_steps(self, rows_of: RowsOf) -> None:
+        world = self.world([1, 2, 3])
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        world.client.send({"point": rows_of(POINT, FIRST, FIRST)})
+        assert len(world.client.receive()["point"]) == 1
+        world.client.send({"point": rows_of(POINT, MID)})
+        assert len(world.client.receive()["point"]) == 2
+        assert len(world.client.receive()["point"]) == 1
+        assert sequences(world, 0) == [1, 2, 3]
+
+    def test_both_are_sent_again_in_their_order_where_a_stream_broke(self, rows_of: RowsOf) -> None:
+        world = self.world(
+            [1, BrokenStreamError("cut")],
+            [BrokenStreamError("cut again")],
+            [1, 2],
+        )
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        world.client.send({"point": rows_of(POINT, FIRST, FIRST)})
+        world.client.receive()
+        world.client.send({"point": rows_of(POINT, MID)})
+        assert len(world.client.receive()["point"]) == 2
+        assert len(world.client.receive()["point"]) == 1
+        assert [sequences(world, stream) for stream in range(3)] == [[1, 2, 3], [2, 3], [2, 3]]
+
+    def test_a_trainer_that_allows_one_from_now_on_is_sent_one_after_the_other(
+        self, rows_of: RowsOf
+    ) -> None:
+        # Each answers the newest Step on the stream, so the second one came after the first Act.
+        world = self.world([BrokenStreamError("cut")], [act_on, act_on], allowed=1)
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        world.client.send({"point": rows_of(POINT, FIRST, FIRST)})
+        assert len(world.client.receive()["point"]) == 1
+        assert len(world.client.receive()["point"]) == 2
+        assert sequences(world, 1) == [1, 2]
+
+    def test_a_forgotten_session_forgets_both(self, rows_of: RowsOf) -> None:
+        anew = welcome("another", max_unanswered_steps=2)
+        world = World(
+            [welcome(max_unanswered_steps=2), BrokenStreamError("cut")],
+            [anew, act_on],
+            max_unanswered_steps=2,
+        )
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        with pytest.raises(SessionLostError):
+            world.client.receive()
+        with pytest.raises(OutOfTurnError, match="no step was sent before"):
+            world.client.receive()
+        world.client.exchange({"point": rows_of(POINT, FIRST)})
+        assert sequences(world, 1) == [1]
+
+    def test_exchange_is_for_one_that_has_none_in_flight(self, rows_of: RowsOf) -> None:
+        world = self.world([act_on])
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        with pytest.raises(OutOfTurnError, match="while 1 steps have no actions yet"):
+            world.client.exchange({"point": rows_of(POINT, FIRST)})
+
+    def test_a_step_that_is_too_long_leaves_the_others_as_they_are(self, rows_of: RowsOf) -> None:
+        world = World(
+            [welcome(max_unanswered_steps=2, max_message_bytes=150), 1, 2],
+            max_unanswered_steps=2,
+        )
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        with pytest.raises(MisfitError, match="Step 2 of 'sim' has"):
+            world.client.send({"point": rows_of(POINT, *[FIRST] * 50)})
+        world.client.send({"point": rows_of(POINT, FIRST)})
+        world.client.receive()
+        world.client.receive()
+        assert sequences(world, 0) == [1, 2]
+
+    def test_none_at_all_cannot_be_asked_for(self) -> None:
+        with pytest.raises(OptionError, match="max_unanswered_steps is 0; it must be at least 1"):
+            TrainerClient("trainer:1", [POINT], simulator="sim", max_unanswered_steps=0)
+
+
+def sequences(world: World, stream: int) -> list[int]:
+    """The numbers of the Steps that a stream brought."""
+    received = world.opened[stream].received
+    return [each.step.sequence for each in received if each.HasField("step")]

@@ -114,7 +114,9 @@ class Simulator:
     def send(self, **message: Any) -> None:
         self.stream.receive(pb.ConnectRequest(**message).SerializeToString())
 
-    def hello(self, *, resume: str = "", max_agents: int = 0) -> pb.Welcome:
+    def hello(
+        self, *, resume: str = "", max_agents: int = 0, max_unanswered_steps: int = 0
+    ) -> pb.Welcome:
         self.send(
             hello=pb.Hello(
                 min_version=1,
@@ -124,6 +126,7 @@ class Simulator:
                 behaviours=[codec.encode_spec(spec) for spec in self.specs],
                 max_agents=max_agents,
                 resume_session_id=resume,
+                max_unanswered_steps=max_unanswered_steps,
             )
         )
         welcome = self.inbox.pop().welcome

@@ -96,7 +96,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., act: _Optional[_Union[Act, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("min_version", "max_version", "simulator", "instance_id", "behaviours", "max_agents", "resume_session_id")
+    __slots__ = ("min_version", "max_version", "simulator", "instance_id", "behaviours", "max_agents", "resume_session_id", "max_unanswered_steps")
     MIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
     SIMULATOR_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,7 @@ class Hello(_message.Message):
     BEHAVIOURS_FIELD_NUMBER: _ClassVar[int]
     MAX_AGENTS_FIELD_NUMBER: _ClassVar[int]
     RESUME_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNANSWERED_STEPS_FIELD_NUMBER: _ClassVar[int]
     min_version: int
     max_version: int
     simulator: str
@@ -111,7 +112,8 @@ class Hello(_message.Message):
     behaviours: _containers.RepeatedCompositeFieldContainer[BehaviourSpec]
     max_agents: int
     resume_session_id: str
-    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ...) -> None: ...
+    max_unanswered_steps: int
+    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ..., max_unanswered_steps: _Optional[int] = ...) -> None: ...
 
 class BehaviourSpec(_message.Message):
     __slots__ = ("name", "observations", "action")

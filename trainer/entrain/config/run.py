@@ -91,6 +91,10 @@ class ServerConfig(Options):
     """Names of the numbers that simulators report beside their rows (docs/simulators.md), at most
     half of them from one simulator; further ones are left out. Each is a column of metrics.csv."""
 
+    max_unanswered_steps: int = Field(default=2, ge=1, le=2)
+    """Steps of one simulator that may be without an answer at a time, if it asks for 2: it then
+    simulates one half of its agents while the other half is acted on (entrain-env --groups 2)."""
+
     grace_s: NonNegative = 30.0
     """Seconds in which a simulator whose stream broke may reconnect and keep its agents."""
 

@@ -32,6 +32,9 @@ class ParsedHello:
     resume_session_id: str
     """Empty: a new session."""
 
+    wanted_unanswered_steps: int
+    """How many Steps it would like to have without an Act at a time, at least 1."""
+
 
 def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHello:
     """Read a Hello; RefusedHelloError, BadHelloError or LimitError if its content is wrong.
@@ -56,7 +59,8 @@ def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHell
         specs=read_behaviours(hello.behaviours, who, most=max_behaviours),
         max_agents=hello.max_agents,
     )
-    return ParsedHello(join, hello.resume_session_id)
+    wanted = max(1, hello.max_unanswered_steps)
+    return ParsedHello(join, hello.resume_session_id, wanted_unanswered_steps=wanted)
 
 
 def check_version(hello: pb.Hello, who: str) -> None:

@@ -16,6 +16,10 @@ class Stream(Protocol):
         """Another stream carries the session on."""
         ...
 
+    def fail(self, error: SimulatorError) -> None:
+        """A Step that it brought earlier was taken only now, and is refused."""
+        ...
+
 
 class Session:
     """See the module. Owned by the event loop."""
@@ -45,18 +49,26 @@ class Session:
         """For people: simulator@host."""
         return self.participant.label
 
-    def attach(self, stream: Stream, sender: Sender, *, is_resumed: bool) -> None:
+    def attach(
+        self, stream: Stream, sender: Sender, *, is_resumed: bool, max_unanswered_steps: int
+    ) -> None:
         """A stream carries the session from here on; one that did before is replaced.
 
         Args:
             stream: the new one.
             sender: where its messages go.
             is_resumed: whether the session is older than the stream.
+            max_unanswered_steps: how many Steps may be without an Act at a time, 1 or 2.
         """
         before, self._stream = self._stream, stream
         if before is not None:
             before.replace()
-        self.exchange.attach(sender, may_repeat=is_resumed)
+        self.exchange.attach(
+            sender,
+            may_repeat=is_resumed,
+            max_unanswered_steps=max_unanswered_steps,
+            refuse=stream.fail,
+        )
 
     def detach(self) -> bool:
         """The stream broke: the session has the grace time to come back.

@@ -66,6 +66,10 @@ class Sessions:
         is_same_process = hmac.compare_digest(expected.encode(), instance_id.encode())
         return session if is_same_process else None
 
+    def max_unanswered_steps(self, hello: ParsedHello) -> int:
+        """How many Steps that simulator may have without an Act at a time: 1 or 2."""
+        return min(hello.wanted_unanswered_steps, self.participants.config.max_unanswered_steps)
+
     def _forget_the_gone(self) -> None:
         self._by_id = {id_: each for id_, each in self._by_id.items() if each.participant.is_live}
 
@@ -77,7 +81,7 @@ class Sessions:
             run_id=self._run_id,
             seed=session.participant.identity.seed,
             environment_parameters=session.participant.parameters.values,
-            max_unanswered_steps=1,
+            max_unanswered_steps=session.exchange.max_unanswered_steps,
             resumed=is_resumed,
             grace_s=self.grace_s,
             max_message_bytes=self.max_message_bytes,

@@ -254,7 +254,12 @@ class StreamProtocol:
         self._session = session
         self.state_now = StreamState.TALKING
         self._max_message_bytes = self._sessions.max_message_bytes
-        session.attach(self, self._link, is_resumed=is_resumed)
+        session.attach(
+            self,
+            self._link,
+            is_resumed=is_resumed,
+            max_unanswered_steps=self._sessions.max_unanswered_steps(hello),
+        )
         welcome = pb.ConnectResponse(welcome=self._sessions.welcome_message(session, is_resumed))
         self._link.send(welcome.SerializeToString(), nobody_waits)
 
@@ -279,6 +284,11 @@ class StreamProtocol:
         else:
             self._session.refuse(error)
         self.state_now = StreamState.OVER
+
+    def fail(self, error: SimulatorError) -> None:
+        """See `Session.Stream`: as if it had been refused when it came."""
+        self.refuse(error)
+        self._link.end(StreamEnd.of(error))
 
     def replace(self) -> None:
         """Another stream of the simulator carries the session on."""

@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from entrain.requests import SlotTimesteps
 from entrain.serving.slots import NO_SLOTS, SlotTable
+from entrain_envs.joined_batches import joined
 from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
-
-Number = TypeVar("Number", bound=np.generic)
 
 # Plain numbers: looking up a member of an Enum costs as much as a small array operation.
 _FIRST, _MID = int(StepType.FIRST), int(StepType.MID)
@@ -182,7 +180,7 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
         filled = [request for request in requests if len(request.timesteps.agent_id)]
         parts = [slots.assign(request.owner, request.timesteps.agent_id) for request in filled]
         slot = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        timesteps = _join([request.timesteps for request in filled])
+        timesteps = joined([request.timesteps for request in filled])
     for request in requests:
         if not request.is_usual:
             left = agents_that_left(request.timesteps)
@@ -198,36 +196,3 @@ def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
         return NO_SLOTS
     began = timesteps.agent_id[timesteps.step_type == _FIRST]
     return np.setdiff1d(timesteps.agent_id[ended], began)
-
-
-def _join(parts: Sequence[TimestepBatch]) -> TimestepBatch:
-    if len(parts) == 1:
-        return parts[0]
-    lengths = [len(part.agent_id) for part in parts]
-    return TimestepBatch(
-        agent_id=np.concatenate([part.agent_id for part in parts]),
-        step_type=np.concatenate([part.step_type for part in parts]),
-        reward=np.concatenate([part.reward for part in parts]),
-        observation={
-            name: np.concatenate([part.observation[name] for part in parts])
-            for name in parts[0].observation
-        },
-        action_mask=np.concatenate([part.action_mask for part in parts]),
-        group_id=_join_groups([part.group_id for part in parts], lengths),
-        group_reward=_join_groups([part.group_reward for part in parts], lengths),
-    )
-
-
-def _join_groups(
-    parts: Sequence[NDArray[Number] | None], lengths: Sequence[int]
-) -> NDArray[Number] | None:
-    """All parts, with zeros for simulators that sent none; None if none did."""
-    sent = next((part for part in parts if part is not None), None)
-    if sent is None:
-        return None
-    return np.concatenate(
-        [
-            np.zeros(length, sent.dtype) if part is None else part
-            for part, length in zip(parts, lengths, strict=True)
-        ]
-    )

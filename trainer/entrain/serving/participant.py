@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.errors import BadStepError, LimitError
+from entrain.serving.answered import Answered, actions_state
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
@@ -19,6 +20,7 @@ from entrain.serving.member import Identity, Member, Presence
 from entrain.serving.parameters import SimulatorParameters
 from entrain.serving.statistics import Reports
 from entrain.serving.step_order import StepOrder
+from entrain.serving.waiting_bytes import WaitingBytes
 from entrain.state import State
 from entrain_envs.statistics import Statistic, StatisticValues, grouped
 from entrain_envs.timestep import ActionBatch, Int64Array, TimestepBatch
@@ -133,13 +135,16 @@ class Participant(Member):
         """Whether its newest step is not fully answered."""
         self.answers: dict[str, ActionBatch] = {}
         """{behaviour: actions for its rows of the newest step}, as far as they are known."""
+        self.keeps_earlier = False
+        """Whether its wire allows two unanswered steps, so that the answers to both are kept."""
+        self.earlier: Answered | None = None
+        """The step before the newest, if it is kept."""
         self._lockstep = lockstep
         self._rank = (identity.simulator, identity.joined)
         self._agents = {b.name: Agents.of(b) for b in behaviours}
         self._wanted: tuple[str, ...] = ()
-        self._waiting_bytes = waiting_bytes
+        self._bytes = WaitingBytes(waiting_bytes)
         self._max_answer_bytes = max_answer_bytes
-        self._held_bytes = 0
         self._answer_bytes = 0
         self._has_forgotten = False
         self.reports = reports
@@ -181,7 +186,7 @@ class Participant(Member):
     def close(self) -> None:
         """It is gone; answers that still arrive go nowhere."""
         self.presence = Presence.GONE
-        self._hold_bytes(0)
+        self._bytes.give_back()
         for agents in self._agents.values():
             agents.asked = None
             agents.claim(0, who=self.label)
@@ -199,6 +204,9 @@ class Participant(Member):
         """
         wanted = tuple(self._agents) if self._lockstep else tuple(rows)
         asked = self._requests(wanted, rows, self.step_number + 1)
+        if (self.keeps_earlier or self.earlier is not None) and self.step_number:
+            self.earlier = Answered(self.step_number, self.with_rows, self.answers)
+            self._bytes.hold_earlier(self.earlier.size, who=self.label)
         self.step_number += 1
         self.with_rows = tuple(rows)
         self._wanted = wanted
@@ -252,7 +260,7 @@ class Participant(Member):
             answer_bytes += request.num_actions * agents.action_bytes
         if answer_bytes > self._max_answer_bytes:
             raise too_long(self.label, answer_bytes, self._max_answer_bytes)
-        self._hold_bytes(size + answer_bytes)
+        self._bytes.hold_newest(size + answer_bytes, who=self.label)
         self._answer_bytes = answer_bytes
         for agents, order, _ in asked:
             if order is not agents.order or len(order.agent_id) != agents.claimed:
@@ -279,7 +287,7 @@ class Participant(Member):
             return False
         self.is_waiting = False
         # The answers are kept until the next step.
-        self._hold_bytes(self._answer_bytes)
+        self._bytes.hold_newest(self._answer_bytes, who=self.label)
         return self.receiver.act(taken)
 
     def forget(self, *, before: int) -> None:
@@ -292,26 +300,19 @@ class Participant(Member):
         self.step_number = before - 1
         self._wanted = self.with_rows = ()
         self.answers = {}
+        self.earlier = None
+        self._bytes.hold_earlier(0, who=self.label)
         self.is_waiting = False
         for agents in self._agents.values():
             agents.forget(who=self.label)
 
     def keep_unread(self, size: int) -> None:
-        """A step of so many bytes waits to be read; 0: none does any more.
+        """A step of so many bytes waits for its turn; 0: none does any more.
 
         Raises LimitError if there is no room for it.
         """
-        if self.is_live and not self.is_waiting:
-            self._hold_bytes(self._answer_bytes + size)
-
-    def _hold_bytes(self, size: int) -> None:
-        """Use so many of the bytes for steps and their answers, instead of as many as before."""
-        limit, more = self._waiting_bytes, size - self._held_bytes
-        if limit.used + more > limit.limit:
-            limit.take(more, who=self.label)
-        else:
-            limit.used += more
-        self._held_bytes = size
+        if self.is_live:
+            self._bytes.hold_unread(size, who=self.label)
 
     def state(self) -> State:
         """Its requests and answers. Requests that no batch has taken are left out: the
@@ -325,6 +326,7 @@ class Participant(Member):
             "wanted": list(self._wanted),
             "with_rows": list(self.with_rows),
             "has_forgotten": self._has_forgotten,
+            "earlier": None if self.earlier is None else self.earlier.state(),
             "parameter_draws": self.parameters.draws,
             "reports": self.reports.state(),
             "agents": {
@@ -339,6 +341,10 @@ class Participant(Member):
         self._wanted = tuple(state["wanted"])
         self.with_rows = tuple(state["with_rows"])
         self._has_forgotten = state["has_forgotten"]
+        # Checkpoints of before two steps could be unanswered have no such entry.
+        if state.get("earlier") is not None:
+            self.earlier = Answered.from_state(state["earlier"])
+            self._bytes.hold_earlier(self.earlier.size, who=self.label)
         # Checkpoints of before there were samplers have none.
         self.parameters.go_on_after(state.get("parameter_draws", 0))
         if "reports" in state:
@@ -357,12 +363,3 @@ def too_long(who: str, size: int, most: int) -> LimitError:
         f"{who} sent a Step whose actions would take {size:,} bytes, and a message has at most "
         f"{most:,}; send fewer agents in a Step, or raise server.max_message_mib of the trainer"
     )
-
-
-def actions_state(actions: ActionBatch) -> State:
-    """A copy as plain arrays."""
-    return {
-        "continuous": actions.continuous.copy(),
-        "discrete": actions.discrete.copy(),
-        "policy_version": actions.policy_version,
-    }
