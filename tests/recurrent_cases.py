@@ -35,7 +35,7 @@ class Case:
     """One policy with memory, and columns of these lengths that it made."""
 
     lengths: tuple[int, ...] = (7, 0, 12, 5)
-    kind: Literal["lstm", "gru"] = "lstm"
+    kind: Literal["lstm", "gru", "mingru"] = "lstm"
     action: ActionSpec = HYBRID
     shared: bool = True
     layers: int = 1
@@ -97,7 +97,7 @@ def cases(draw: st.DrawFn) -> Case:
     lengths = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda n: sum(n) >= 2)
     return Case(
         lengths=tuple(draw(lengths)),
-        kind=draw(st.sampled_from(["lstm", "gru"])),
+        kind=draw(st.sampled_from(["lstm", "gru", "mingru"])),
         action=draw(st.sampled_from([CONTINUOUS, DISCRETE, HYBRID])),
         shared=draw(st.booleans()),
         layers=draw(st.integers(1, 2)),

@@ -50,6 +50,9 @@ GRU = """
 """
 
 
+MINGRU = GRU.replace("gru", "mingru")
+
+
 async def final_state(
     folder: Path,
     stops: list[Moment],
@@ -162,7 +165,7 @@ async def test_an_update_given_up_while_the_next_rollout_is_collected_is_done_ag
     assert differences(straight, resumed) == []
 
 
-@pytest.mark.parametrize("options", [LSTM, GRU], ids=["lstm", "gru"])
+@pytest.mark.parametrize("options", [LSTM, GRU, MINGRU], ids=["lstm", "gru", "mingru"])
 async def test_a_run_with_memory_stopped_in_episodes_and_updates_ends_bit_for_bit_the_same(
     tmp_path: Path, straight_runs: StraightRuns, options: str
 ) -> None:

@@ -121,9 +121,9 @@ def test_where_sequences_are_cut_changes_how_far_gradients_reach_but_not_the_los
 
 
 @pytest.mark.parametrize("end", ["termination", "truncation"])
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 def test_an_episode_that_ends_inside_a_sequence_might_as_well_be_a_column_of_its_own(
-    kind: Literal["lstm", "gru"], end: str
+    kind: Literal["lstm", "gru", "mingru"], end: str
 ) -> None:
     # Rows 0-2 end an episode, rows 3-6 are the next one, in one sequence of 7 or in two columns:
     # the second of these starts from a state of zeros.

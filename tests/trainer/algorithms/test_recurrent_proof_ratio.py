@@ -36,7 +36,7 @@ SLOTS = 5
 SPEC = BehaviourSpec(
     "walker", (ObservationSpec("seen", (3,)),), ActionSpec((-1.0,), (1.0,), branches=(2, 3))
 )
-Kind = Literal["lstm", "gru"]
+Kind = Literal["lstm", "gru", "mingru"]
 Whose = Literal["joint", "per_dimension"]
 
 
@@ -119,6 +119,11 @@ def test_every_ratio_is_one_before_the_first_gradient_step_of_each_update(
         kind=kind, size=8, sequence_length=6, burn_in=burn_in, refresh_states=refresh_states
     )
     require_ratios_of_one(memory, shared=shared, surrogate="joint")
+
+
+def test_so_it_is_with_a_mingru() -> None:
+    memory = MemoryConfig(kind="mingru", size=8, sequence_length=6, burn_in=3, refresh_states=True)
+    require_ratios_of_one(memory, shared=False, surrogate="joint")
 
 
 def test_so_is_that_of_each_dimension_and_branch() -> None:

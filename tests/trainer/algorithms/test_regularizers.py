@@ -224,7 +224,7 @@ def test_a_prior_is_frozen_and_still_pulls() -> None:
 
 
 @pytest.mark.parametrize("filler", [math.nan, 1e9])
-@pytest.mark.parametrize("memory", ["none", "gru"])
+@pytest.mark.parametrize("memory", ["none", "gru", "mingru"])
 def test_padding_changes_no_bit_of_the_regularizer(memory: Any, filler: float) -> None:
     policy = made_policy(HYBRID, memory=MemoryConfig(kind=memory, size=4))
     prior = made_policy(HYBRID, seed=1)

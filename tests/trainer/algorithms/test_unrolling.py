@@ -17,7 +17,7 @@ from made_rollouts import made_policy, made_rollout
 from recurrent_cases import Case, policy_of, whole
 
 LENGTHS = (7, 0, 12, 5)
-Kind = Literal["lstm", "gru"]
+Kind = Literal["lstm", "gru", "mingru"]
 
 
 def close(one: Tensor, other: Tensor) -> None:
@@ -95,7 +95,7 @@ def test_nothing_is_learned_from_it() -> None:
 # Fresh states
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 @pytest.mark.parametrize(
     ("sequence_length", "burn_in"), [(1, 0), (1, 1), (4, 0), (4, 3), (4, 4), (12, 2), (50, 7)]
 )
@@ -141,7 +141,7 @@ def test_no_more_rows_are_run_than_states_need() -> None:
 # Burn-in
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 @pytest.mark.parametrize("burn_in", [1, 3, 4])
 def test_burn_in_leads_from_the_state_before_it_to_the_state_before_the_sequence(
     kind: Kind, burn_in: int

@@ -46,6 +46,8 @@ NETWORKS: Mapping[str, Any] = {
     "lstm": {"hidden_sizes": (8,), "memory": {"kind": "lstm", "size": 6, "layers": 2}},
     "gru, shared": {"hidden_sizes": (), "shared": True, "memory": {"kind": "gru", "size": 5}},
     "gru": {"hidden_sizes": (4,), "memory": {"kind": "gru", "size": 6, "layers": 2}},
+    "mingru": {"hidden_sizes": (4,), "memory": {"kind": "mingru", "size": 6, "layers": 2}},
+    "mingru, shared": {"hidden_sizes": (), "shared": True, "memory": {"kind": "mingru", "size": 5}},
 }
 
 

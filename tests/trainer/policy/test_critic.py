@@ -27,7 +27,7 @@ SPEC = BehaviourSpec(
 )
 RESET = torch.zeros(STEPS, COLUMNS, dtype=torch.bool)
 RESET[2, 1] = True
-kinds_of_memory = pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
+kinds_of_memory = pytest.mark.parametrize("memory", ["none", "lstm", "gru", "mingru"])
 sharing = pytest.mark.parametrize("shared", [False, True])
 
 

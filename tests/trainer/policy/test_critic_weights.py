@@ -35,6 +35,7 @@ CASES: dict[str, tuple[tuple[ObservationSpec, ...], dict[str, Any]]] = {
     "vector": ((VECTOR,), {"layer_norm": True}),
     "no layer": ((VECTOR,), {"hidden_sizes": ()}),
     "lstm": ((VECTOR,), {"memory": LSTM}),
+    "mingru": ((VECTOR,), {"memory": {**LSTM, "kind": "mingru"}}),
     "image": ((VECTOR, CAMERA), {"image_encoder": "nature_cnn"}),
     "resnet": ((CAMERA,), {"image_encoder": "resnet"}),
     "entities": ((FOES,), {}),

@@ -1,4 +1,4 @@
-"""torch's kernels for whole sequences compute what the equations of the cells say, row by row.
+"""Whole sequences are computed as the equations of the cells say, row by row.
 
 Shapes: T steps, B columns, G groups, F features, S numbers of state, H units. In float64.
 """
@@ -25,7 +25,7 @@ assert_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
 FEATURES = 3
 SIZE = 4
 
-Kind = Literal["lstm", "gru"]
+Kind = Literal["lstm", "gru", "mingru"]
 
 
 def memory_of(kind: Kind, *, layers: int, groups: int) -> RecurrentMemory:
@@ -64,8 +64,16 @@ def gru_cell(layer: torch.nn.Module, group: int, x: Tensor, state: list[Tensor])
     return [(1 - z) * n + z * output]
 
 
-CELLS = {"lstm": lstm_cell, "gru": gru_cell}
-PARTS = {"lstm": 2, "gru": 1}
+def mingru_cell(layer: torch.nn.Module, group: int, x: Tensor, state: list[Tensor]) -> list[Tensor]:
+    (output,) = state
+    weights = dict(layer.named_parameters())
+    gates = weights["weight_input"][group] @ x + weights["bias"][group, 0]
+    z, candidate = torch.sigmoid(gates[:SIZE]), gates[SIZE:]
+    return [(1 - z) * output + z * candidate]
+
+
+CELLS = {"lstm": lstm_cell, "gru": gru_cell, "mingru": mingru_cell}
+PARTS = {"lstm": 2, "gru": 1, "mingru": 1}
 
 
 def one_by_one(
@@ -134,7 +142,7 @@ def cases(draw: st.DrawFn) -> Case:
         lambda each: st.lists(each, min_size=steps * columns, max_size=steps * columns)
     )
     return make_case(
-        draw(st.sampled_from(["lstm", "gru"])),
+        draw(st.sampled_from(["lstm", "gru", "mingru"])),
         layers=draw(st.integers(1, 2)),
         groups=draw(st.integers(1, 2)),
         reset=torch.tensor(draw(flags)).view(steps, columns),
@@ -151,7 +159,7 @@ RESETS = torch.tensor(
         [False, False, True],
     ]
 )
-KINDS = pytest.mark.parametrize("kind", ["lstm", "gru"])
+KINDS = pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 LAYERS = pytest.mark.parametrize("layers", [1, 2])
 
 

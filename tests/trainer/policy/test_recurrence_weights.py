@@ -8,10 +8,10 @@ import torch
 from entrain.config.policy import MemoryConfig
 from entrain.policy.recurrence import RecurrentMemory, make_memory
 
-Kind = Literal["lstm", "gru"]
-KINDS = pytest.mark.parametrize("kind", ["lstm", "gru"])
-GATES = {"lstm": 4, "gru": 3}
-PARTS = {"lstm": 2, "gru": 1}
+Kind = Literal["lstm", "gru", "mingru"]
+KINDS = pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
+GATES = {"lstm": 4, "gru": 3, "mingru": 2}
+PARTS = {"lstm": 2, "gru": 1, "mingru": 1}
 
 
 def memory_of(kind: Kind, *, layers: int = 2, groups: int = 2, seed: int = 1) -> RecurrentMemory:
@@ -33,6 +33,8 @@ def memory_of(kind: Kind, *, layers: int = 2, groups: int = 2, seed: int = 1) ->
         ("lstm", 2, 1, 24),  # of two layers
         ("lstm", 2, 2, 48),  # of two groups
         ("gru", 3, 2, 36),
+        ("mingru", 1, 1, 6),
+        ("mingru", 3, 2, 36),
     ],
 )
 def test_the_size_of_the_state_by_hand(kind: Kind, layers: int, groups: int, size: int) -> None:
@@ -98,6 +100,18 @@ def test_initial_biases_are_zero_but_for_the_forget_gate() -> None:
             enter, forget, candidate, leave = parameter.view(2, 4, 6).unbind(1)
             assert (forget == 1).all()
             assert not torch.stack([enter, candidate, leave]).any()
+
+
+def test_new_units_of_a_mingru_remember_for_2_to_16_steps() -> None:
+    for name, parameter in memory_of("mingru").named_parameters():
+        if "bias" in name:
+            update, candidate = parameter.view(2, 2, 6).unbind(1)
+            # 1 / z = 1 + exp(-bias), the mean of a geometric distribution.
+            steps = 1 / torch.sigmoid(update)
+            assert steps.min() >= 2
+            assert steps.max() <= 16
+            assert len(set(steps.flatten().tolist())) == 12
+            assert not candidate.any()
 
 
 @KINDS

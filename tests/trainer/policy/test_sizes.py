@@ -37,6 +37,7 @@ OTHERS = ObservationSpec("others", (9, 70), kind="entities")
         ((EYES, OTHERS), STEER, NetworkConfig(entity_features=96)),
         ((EYES,), STEER, NetworkConfig(memory=MemoryConfig(kind="lstm"))),
         ((EYES,), STEER, NetworkConfig(memory=MemoryConfig(kind="gru", layers=3, size=64))),
+        ((EYES,), STEER, NetworkConfig(memory=MemoryConfig(kind="mingru", layers=3, size=64))),
     ],
 )
 def test_the_reckoned_weights_are_those_of_the_networks(

@@ -95,7 +95,7 @@ SPEC = BehaviourSpec(
 )
 
 
-def policy_with(kind: Literal["lstm", "gru"], burn_in: int) -> ActorCritic:
+def policy_with(kind: Literal["lstm", "gru", "mingru"], burn_in: int) -> ActorCritic:
     """A real one, that is shown all there is and has two values."""
     config = PolicyConfig(
         network=NetworkConfig(
@@ -156,9 +156,9 @@ def zeros_behind(rollout: Rollout) -> Rollout:
 
 
 @pytest.mark.parametrize("burn_in", [0, 3])
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 def test_a_learner_finds_the_values_and_log_probabilities_that_a_recurrent_actor_stored(
-    kind: Literal["lstm", "gru"], burn_in: int, make_actor: Make, batch: Batch
+    kind: Literal["lstm", "gru", "mingru"], burn_in: int, make_actor: Make, batch: Batch
 ) -> None:
     policy = policy_with(kind, burn_in)
     actor = make_actor(policy, rollout_steps=50)
@@ -169,9 +169,9 @@ def test_a_learner_finds_the_values_and_log_probabilities_that_a_recurrent_actor
     assert steps > 100
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 def test_a_batch_that_only_tells_of_a_release_is_answered_by_a_recurrent_policy_too(
-    kind: Literal["lstm", "gru"], make_actor: Make, batch: Batch
+    kind: Literal["lstm", "gru", "mingru"], make_actor: Make, batch: Batch
 ) -> None:
     policy = policy_with(kind, burn_in=0)
     made, actor = seen_by(policy, batch), make_actor(policy)
@@ -181,8 +181,8 @@ def test_a_batch_that_only_tells_of_a_release_is_answered_by_a_recurrent_policy_
     assert len(actor.act()) == 0
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_made_rollouts_are_like_those_of_an_actor(kind: Literal["lstm", "gru"]) -> None:
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
+def test_made_rollouts_are_like_those_of_an_actor(kind: Literal["lstm", "gru", "mingru"]) -> None:
     policy = policy_with(kind, burn_in=2)
     rollout = made_rollout(policy, [13, 0, 4, 9], seed=1, filler=1e9, extra_rows=3)
     assert rollout.sequence_state.shape[:2] == (4, 4)

@@ -52,6 +52,7 @@ GRU = {
     "previous_action": True,
     "previous_reward": True,
 }
+MINGRU = {"memory": {"kind": "mingru", "size": 7, "layers": 2}}
 
 
 def make_policy(
@@ -123,8 +124,9 @@ class Exported:
 
     @property
     def state_size(self) -> int:
-        """By hand: cells and outputs of two layers of 5, or outputs of one layer of 6."""
-        return {"none": 0, "lstm": 20, "gru": 6}[self.policy.config.network.memory.kind]
+        """By hand: cells and outputs of two layers of 5; outputs of one layer of 6, of two of 7."""
+        kind = self.policy.config.network.memory.kind
+        return {"none": 0, "lstm": 20, "gru": 6, "mingru": 14}[kind]
 
 
 CASES: Mapping[str, tuple[BehaviourSpec, str, Mapping[str, Any]]] = {
@@ -133,6 +135,7 @@ CASES: Mapping[str, tuple[BehaviourSpec, str, Mapping[str, Any]]] = {
     "discrete": (DISCRETE, "gaussian", {}),
     "hybrid gru": (HYBRID, "squashed_gaussian", GRU),
     "gaussian lstm": (PLAIN, "gaussian", LSTM),
+    "gaussian mingru": (PLAIN, "gaussian", MINGRU),
 }
 
 
@@ -210,7 +213,9 @@ def test_inputs_and_outputs_have_the_promised_names_and_shapes(exported: Exporte
     assert outputs == promised_outputs
 
 
-@pytest.mark.parametrize("exported", ["hybrid gru", "gaussian lstm"], indirect=True)
+@pytest.mark.parametrize(
+    "exported", ["hybrid gru", "gaussian lstm", "gaussian mingru"], indirect=True
+)
 def test_carried_from_step_to_step_the_state_is_that_of_a_whole_episode(
     exported: Exported,
 ) -> None:
@@ -291,6 +296,7 @@ def test_the_critic_stays_at_home(exported: Exported) -> None:
         "none": (0, 8),
         "lstm": (4 * 5 * (8 + 5 + 1) + 4 * 5 * (5 + 5 + 1), 5),
         "gru": (3 * 6 * (8 + 6 + 1), 6),
+        "mingru": (2 * 7 * (8 + 1) + 2 * 7 * (7 + 1), 7),
     }[exported.policy.config.network.memory.kind]
     hidden = (features + 1) * 8 + 9 * 8
     one_network = hidden + remembering + (seen + 1) * actions

@@ -29,6 +29,7 @@ HYBRID = ActionSpec((-1.0,) * 2, (1.0,) * 2, (3, 2))
 
 LSTM = {"memory": {"kind": "lstm", "size": 6, "layers": 2}}
 GRU = {"memory": {"kind": "gru", "size": 6}, "shared": True}
+MINGRU = {"memory": {"kind": "mingru", "size": 6, "layers": 2}}
 
 CASES: dict[str, tuple[tuple[ObservationSpec, ...], ActionSpec, dict[str, Any]]] = {
     "continuous": ((BODY, RAYS), TWO, {}),
@@ -36,6 +37,7 @@ CASES: dict[str, tuple[tuple[ObservationSpec, ...], ActionSpec, dict[str, Any]]]
     "hybrid": ((BODY,), HYBRID, {"activation": "elu", "layer_norm": True}),
     "lstm": ((BODY,), HYBRID, LSTM),
     "gru": ((BODY,), TWO, GRU),
+    "mingru": ((BODY,), HYBRID, MINGRU),
     "images": ((CAMERA, BODY, DEPTH), HYBRID, {}),
     "resnet": ((CAMERA,), TWO, {"image_encoder": "resnet"}),
     "goal": ((ORDER, BODY), TWO, {"layer_norm": True}),

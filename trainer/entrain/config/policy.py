@@ -26,8 +26,10 @@ from entrain.config.fields import (
 class MemoryConfig(Options):
     """The policy's memory within an episode, and how it is trained."""
 
-    kind: Literal["none", "lstm", "gru"] = "none"
-    """none: sees only the present. lstm, gru: carry a recurrent state, which the trainer keeps."""
+    kind: Literal["none", "lstm", "gru", "mingru"] = "none"
+    """none: sees only the present. lstm, gru, mingru: carry a recurrent state, which the trainer
+    keeps. mingru (Feng et al. 2024, arXiv:2410.01201) is the fastest to train; what it remembers
+    cannot depend on what it remembers already."""
 
     size: Count = 128
     """Width of each recurrent layer. Larger remembers more, at the cost of speed."""

@@ -18,8 +18,9 @@ from torch import Tensor
 from entrain.inference.numpy_distributions import quiet
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.layers import Activation, GroupedLinear, Head, HiddenLayers
+from entrain.policy.mingru import MinGRULayer
 from entrain.policy.normalization import ObservationNormalizer
-from entrain.policy.recurrent_layers import LSTMLayer, RecurrentLayer
+from entrain.policy.recurrent_layers import LibraryLayer, LSTMLayer, RecurrentLayer
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
@@ -62,7 +63,7 @@ class NumpyNetwork:
             if isinstance(backbone, RecurrentBackbone)
             else ()
         )
-        self._memory = [_RecurrentStep(layer) for layer in layers]
+        self._memory = [_step_of(layer) for layer in layers]
         self._feature_size = backbone.feature_size
         self._action_weight, self._action_bias = _head(policy.action_head)
         self._value_weight = np.zeros((backbone.feature_size, 0), np.float32)
@@ -143,7 +144,7 @@ class _Normalizer:
 class _RecurrentStep:
     """`LSTMLayer.step` or `GRULayer.step` in numpy."""
 
-    def __init__(self, layer: RecurrentLayer) -> None:
+    def __init__(self, layer: LibraryLayer) -> None:
         self._weight_input = _view(layer.weight_input).transpose(0, 2, 1)
         self._weight_recurrent = _view(layer.weight_recurrent).transpose(0, 2, 1)
         self._bias = _view(layer.bias)
@@ -155,6 +156,32 @@ class _RecurrentStep:
         from_input: Float32Array = np.matmul(x, self._weight_input)
         from_input += self._bias
         return self._advance(from_input, np.matmul(state[0], self._weight_recurrent), state)
+
+
+class _MinGRUStep:
+    """`MinGRULayer.step` in numpy."""
+
+    num_parts = MinGRULayer.parts
+
+    def __init__(self, layer: MinGRULayer) -> None:
+        self._weight_input = _view(layer.weight_input).transpose(0, 2, 1)
+        self._bias = _view(layer.bias)
+
+    def __call__(self, x: Float32Array, state: Float32Array) -> list[Float32Array]:
+        """[G, K, F] and [1, G, K, H] to the output after the step."""
+        gates: Float32Array = np.matmul(x, self._weight_input)
+        gates += self._bias
+        size = state.shape[-1]
+        output = gates[..., size:] - state[0]
+        output *= _sigmoid(gates[..., :size])
+        output += state[0]
+        return [output]
+
+
+def _step_of(layer: RecurrentLayer) -> _RecurrentStep | _MinGRUStep:
+    if isinstance(layer, MinGRULayer):
+        return _MinGRUStep(layer)
+    return _RecurrentStep(cast("LibraryLayer", layer))
 
 
 def _lstm(

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from entrain.config.policy import MemoryConfig
 from entrain.policy.layers import keep_first_group
+from entrain.policy.mingru import MinGRULayer, columns_reset
 from entrain.policy.parallel_groups import Arguments, ParallelGroups, Tensors
-from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
+from entrain.policy.recurrent_layers import GRULayer, LibraryLayer, LSTMLayer, RecurrentLayer
 from entrain.policy.reset_rows import ResetRows
 from entrain_envs.shapes import Bool, Float
 
-LAYERS: Mapping[str, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+LIBRARY_LAYERS: Mapping[str, type[LibraryLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
 
 
 class RecurrentMemory(nn.Module):
@@ -43,7 +44,6 @@ class RecurrentMemory(nn.Module):
         )
         self.feature_size = widths[-1]
         self._parts = layer.parts
-        self._parallel_groups = ParallelGroups()
         self._groups = groups
 
     @property
@@ -81,8 +81,7 @@ class RecurrentMemory(nn.Module):
         parts = state.view(
             -1, self._groups, len(self.layers), self._parts, self.feature_size
         ).permute(1, 2, 3, 0, 4)
-        rows = ResetRows(reset) if bool(reset[1:].any()) else None
-        hidden, parts = self._unroll(hidden, parts, rows)
+        hidden, parts = self._unroll(hidden, parts, reset)
         return hidden, parts.permute(3, 0, 1, 2, 4).reshape(-1, self.state_size)
 
     def _step(self, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,10 +95,42 @@ class RecurrentMemory(nn.Module):
             hidden = after[-self._parts]
         return hidden, torch.stack(after, dim=2).transpose(0, 1).flatten(1)
 
-    def _unroll(
-        self, hidden: Tensor, parts: Tensor, rows: ResetRows | None
-    ) -> tuple[Tensor, Tensor]:
-        """Several steps; `rows` are None if no reset lies between them."""
+    def _unroll(self, hidden: Tensor, parts: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        """Several steps of all groups.
+
+        Args:
+            hidden: [G, T * B, F].
+            parts: [G, L, P, B, H] of state before the first step; cleared where that resets.
+            reset: [T, B], as of `forward`.
+
+        Returns:
+            hidden: [G, T * B, H].
+            parts: [G, L, P, B, H] after the last step.
+        """
+        raise NotImplementedError
+
+    def _each_layer(self) -> Sequence[RecurrentLayer]:
+        return cast("Sequence[RecurrentLayer]", self.layers)
+
+
+class LibraryMemory(RecurrentMemory):
+    """LSTMs or GRUs: sequences by torch's kernels, one call a layer and group."""
+
+    def __init__(
+        self,
+        layer: type[LibraryLayer],
+        groups: int,
+        widths: Sequence[int],
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        """See `RecurrentMemory`."""
+        super().__init__(layer, groups, widths, generator=generator)
+        self._parallel_groups = ParallelGroups()
+
+    def _unroll(self, hidden: Tensor, parts: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RecurrentMemory._unroll`."""
+        rows = ResetRows(reset) if bool(reset[1:].any()) else None
         columns = parts.shape[3]
         flags = None if rows is None else rows.flags.to(hidden.dtype)
         groups: list[Arguments] = [
@@ -109,7 +140,7 @@ class RecurrentMemory(nn.Module):
                 else rows.put_in(features),
                 parts[group],
                 flags,
-                *[weight for layer in self._each_layer() for weight in layer.weights_of(group)],
+                *[weight for layer in self._library() for weight in layer.weights_of(group)],
             )
             for group, features in enumerate(hidden)
         ]
@@ -135,14 +166,28 @@ class RecurrentMemory(nn.Module):
         """
         after: Tensors = ()
         count = len(weights) // len(self.layers)
-        for index, layer in enumerate(self._each_layer()):
+        for index, layer in enumerate(self._library()):
             own = weights[index * count : (index + 1) * count]
             x, cells = layer.unroll(own, x, state[index].unbind(), flags)
             after += (x, *cells)
         return after
 
-    def _each_layer(self) -> Sequence[RecurrentLayer]:
-        return cast("Sequence[RecurrentLayer]", self.layers)
+    def _library(self) -> Sequence[LibraryLayer]:
+        return cast("Sequence[LibraryLayer]", self.layers)
+
+
+class ScannedMemory(RecurrentMemory):
+    """minGRUs: all groups at once, and no rows are put in where columns begin anew."""
+
+    def _unroll(self, hidden: Tensor, parts: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RecurrentMemory._unroll`."""
+        begins = columns_reset(reset)
+        after = []
+        for index, layer in enumerate(cast("Sequence[MinGRULayer]", self.layers)):
+            output = layer.unroll(hidden, parts[:, index, 0], begins)
+            after.append(output[:, -1])
+            hidden = output.flatten(1, 2)
+        return hidden, torch.stack(after, dim=1).unsqueeze(2)
 
 
 def make_memory(
@@ -150,4 +195,6 @@ def make_memory(
 ) -> RecurrentMemory:
     """The memory of G networks whose trunks give `inputs` features each; its kind is not none."""
     widths = (inputs, *[config.size] * config.layers)
-    return RecurrentMemory(LAYERS[config.kind], groups, widths, generator=generator)
+    if config.kind == "mingru":
+        return ScannedMemory(MinGRULayer, groups, widths, generator=generator)
+    return LibraryMemory(LIBRARY_LAYERS[config.kind], groups, widths, generator=generator)

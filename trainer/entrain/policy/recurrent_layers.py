@@ -5,7 +5,7 @@ parts of state: the layer's output and, for an LSTM, its cells.
 
 Two methods compute the same numbers. `step` is written out and takes all groups in one call: for
 acting, where the number of calls matters, and for export. `unroll` runs one group through torch's
-kernel for whole sequences: for learning.
+kernel for whole sequences: for learning. A layer without such a kernel is in `mingru`.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ ONE_LAYER = (True, 1, 0.0, True, False, False)
 class RecurrentLayer(nn.Module):
     """The weights of one layer and the computations with them.
 
-    Each gate reads input @ weight_input.T + bias and output @ weight_recurrent.T.
+    Each gate reads input @ weight_input.T + bias.
     """
 
     gates: ClassVar[int]
@@ -35,22 +35,23 @@ class RecurrentLayer(nn.Module):
     parts: ClassVar[int]
     """P, the parts of the state."""
 
-    no_bias: Tensor
-    """[K * H] zeros: torch's kernels take a second bias, which would only add to the first."""
+    weight_input: nn.Parameter
+    """[G, K * H, F]."""
+
+    bias: nn.Parameter
+    """[G, 1, K * H]."""
 
     def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
-        """Draw orthogonal matrices, one per gate; biases are zero.
-
-        Source: Saxe, McClelland & Ganguli 2014, arXiv:1312.6120.
-        """
+        """Draw orthogonal matrices, one per gate; the bias is the subclass's."""
         super().__init__()
         self._size = size
         self.weight_input = nn.Parameter(self._orthogonal(groups, inputs, generator))
-        self.weight_recurrent = nn.Parameter(self._orthogonal(groups, size, generator))
-        self.bias = nn.Parameter(torch.zeros(groups, 1, self.gates * size))
-        self.register_buffer("no_bias", torch.zeros(self.gates * size), persistent=False)
 
     def _orthogonal(self, groups: int, inputs: int, generator: torch.Generator) -> Tensor:
+        """[G, K * H, inputs], one orthogonal matrix per gate.
+
+        Source: Saxe, McClelland & Ganguli 2014, arXiv:1312.6120.
+        """
         weight = torch.empty(groups, self.gates, self._size, inputs)
         for matrix in weight.flatten(0, 1):
             nn.init.orthogonal_(matrix, generator=generator)
@@ -67,6 +68,26 @@ class RecurrentLayer(nn.Module):
             the state after it, whose first part is the layer's output.
         """
         raise NotImplementedError
+
+
+class LibraryLayer(RecurrentLayer):
+    """A layer whose sequences torch has a kernel for.
+
+    Each gate also reads output @ weight_recurrent.T.
+    """
+
+    weight_recurrent: nn.Parameter
+    """[G, K * H, H]."""
+
+    no_bias: Tensor
+    """[K * H] zeros: torch's kernels take a second bias, which would only add to the first."""
+
+    def __init__(self, groups: int, inputs: int, size: int, *, generator: torch.Generator) -> None:
+        """Draw orthogonal matrices, one per gate; biases are zero."""
+        super().__init__(groups, inputs, size, generator=generator)
+        self.weight_recurrent = nn.Parameter(self._orthogonal(groups, size, generator))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, self.gates * size))
+        self.register_buffer("no_bias", torch.zeros(self.gates * size), persistent=False)
 
     def unroll(
         self,
@@ -100,7 +121,7 @@ class RecurrentLayer(nn.Module):
         )
 
 
-class LSTMLayer(RecurrentLayer):
+class LSTMLayer(LibraryLayer):
     """Long short-term memory with forget gates.
 
         i, f, o = sigmoid(gate)     g = tanh(gate)
@@ -152,7 +173,7 @@ class LSTMLayer(RecurrentLayer):
         state: tuple[Tensor, ...],
         flags: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `RecurrentLayer.unroll`."""
+        """See `LibraryLayer.unroll`."""
         from_input, recurrent, bias = weights
         if flags is not None:
             x = torch.cat([x, flags], dim=-1)
@@ -163,7 +184,7 @@ class LSTMLayer(RecurrentLayer):
         return output, (cell.squeeze(0),)
 
 
-class GRULayer(RecurrentLayer):
+class GRULayer(LibraryLayer):
     """Gated recurrent units; the reset gate is applied after the recurrent weights, as in torch.
 
         r, z   = sigmoid(gate)
@@ -199,7 +220,7 @@ class GRULayer(RecurrentLayer):
         state: tuple[Tensor, ...],
         flags: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `RecurrentLayer.unroll`."""
+        """See `LibraryLayer.unroll`."""
         from_input, recurrent, bias = weights
         (initial,) = state
         if flags is not None:

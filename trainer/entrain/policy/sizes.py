@@ -19,7 +19,10 @@ from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 MIB = 2**20
 
-GATES = {"none": 0, "lstm": 4, "gru": 3}
+GATES = {"none": 0, "lstm": 4, "gru": 3, "mingru": 2}
+
+RECURRENT = {"lstm", "gru"}
+"""Kinds of memory whose gates read the layer's own output too."""
 
 KEPT_PER_ENTITY = 8
 """Arrays [entities, features] that attention keeps for its gradient."""
@@ -79,7 +82,8 @@ def weights_by_part(spec: BehaviourSpec, network: NetworkConfig) -> Mapping[str,
     features = sizes[-1] if sizes else encoded
     memory, gates = network.memory, GATES[network.memory.kind]
     if gates:
-        inner = memory.size * (features + memory.size + 2 * memory.size * (memory.layers - 1))
+        own = memory.size * memory.layers * (memory.kind in RECURRENT)
+        inner = memory.size * (features + memory.size * (memory.layers - 1) + own)
         parts["the memory"] = groups * gates * inner
         features = memory.size
     parts[head] = features * outputs

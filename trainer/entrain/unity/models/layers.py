@@ -5,7 +5,7 @@ Shapes: R rows, the batch; F features; N entities at most, E features of each, A
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from entrain.policy.entities import EntityEncoder
 from entrain.policy.goals import GOAL_CODE_SIZE, GoalHiddenLayers, HyperLinear
 from entrain.policy.images import Convolution, ImageEncoder, ResidualBlock
 from entrain.policy.layers import GroupedLayerNorm, GroupedLinear, HiddenLayers, NormalisedLinear
+from entrain.policy.mingru import MinGRULayer
 from entrain.policy.recurrence import RecurrentMemory
-from entrain.policy.recurrent_layers import GRULayer, LSTMLayer, RecurrentLayer
+from entrain.policy.recurrent_layers import GRULayer, LibraryLayer, LSTMLayer, RecurrentLayer
 from entrain.unity.models.graph import Graph
 
 LAYER_NORM_EPSILON = 1e-5
@@ -176,7 +177,7 @@ def memory(graph: Graph, x: str, state: str, memory_: RecurrentMemory) -> tuple[
     return x, graph.concat(after)
 
 
-def _lstm(graph: Graph, x: str, before: list[str], layer: RecurrentLayer) -> list[str]:
+def _lstm(graph: Graph, x: str, before: list[str], layer: LibraryLayer) -> list[str]:
     output, cell = before
     size = layer.bias.shape[-1] // 4
     gates = graph.node("Add", _from_input(graph, x, layer), _from_output(graph, output, layer))
@@ -189,7 +190,7 @@ def _lstm(graph: Graph, x: str, before: list[str], layer: RecurrentLayer) -> lis
     return [graph.node("Mul", graph.node("Sigmoid", leave), graph.node("Tanh", cell)), cell]
 
 
-def _gru(graph: Graph, x: str, before: list[str], layer: RecurrentLayer) -> list[str]:
+def _gru(graph: Graph, x: str, before: list[str], layer: LibraryLayer) -> list[str]:
     (output,) = before
     size = layer.bias.shape[-1] // 3
     from_input, from_output = _from_input(graph, x, layer), _from_output(graph, output, layer)
@@ -211,15 +212,30 @@ def _gru(graph: Graph, x: str, before: list[str], layer: RecurrentLayer) -> list
     return [graph.node("Add", candidate, change)]
 
 
+def _mingru(graph: Graph, x: str, before: list[str], layer: MinGRULayer) -> list[str]:
+    (output,) = before
+    size = layer.bias.shape[-1] // 2
+    gates = _from_input(graph, x, layer)
+    update = graph.node("Sigmoid", graph.columns(gates, 0, size))
+    candidate = graph.columns(gates, size, 2 * size)
+    change = graph.node("Mul", update, graph.node("Sub", candidate, output))
+    return [graph.node("Add", output, change)]
+
+
 def _from_input(graph: Graph, x: str, layer: RecurrentLayer) -> str:
     return graph.linear(x, layer.weight_input[0].t(), layer.bias[0])
 
 
-def _from_output(graph: Graph, output: str, layer: RecurrentLayer) -> str:
+def _from_output(graph: Graph, output: str, layer: LibraryLayer) -> str:
     weight: Tensor = layer.weight_recurrent[0]
     return graph.linear(output, weight.t(), weight.new_zeros(len(weight)))
 
 
-STEPS: Mapping[
-    type[RecurrentLayer], Callable[[Graph, str, list[str], RecurrentLayer], list[str]]
-] = {LSTMLayer: _lstm, GRULayer: _gru}
+Step: TypeAlias = Callable[[Graph, str, list[str], Any], list[str]]
+"""Of a layer's input and the parts of its state, and the layer, to the parts after the step."""
+
+STEPS: Mapping[type[RecurrentLayer], Step] = {
+    LSTMLayer: _lstm,
+    GRULayer: _gru,
+    MinGRULayer: _mingru,
+}
