@@ -140,11 +140,11 @@ cases = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("kind", ["none", "lstm", "gru"])
+@pytest.mark.parametrize("kind", ["none", "lstm", "gru", "mingru"])
 @settings(max_examples=16, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases)
 def test_updates_by_hand_are_those_of_torch(
-    kind: Literal["none", "lstm", "gru"], case: dict[str, Any]
+    kind: Literal["none", "lstm", "gru", "mingru"], case: dict[str, Any]
 ) -> None:
     # Episodes end every fourth step, so sequences hold resets, and columns end in padding.
     names = ("layers", "sequence_length", "burn_in", "refresh_states")
@@ -191,10 +191,10 @@ def test_a_minibatch_that_is_done_in_pieces_is_one_gradient_step(
     require_same_updates(PLAIN)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mingru"])
 @pytest.mark.parametrize("size", [20, 600])
 def test_sequences_with_burn_in_resets_and_padding_are_learned_by_hand(
-    kind: Literal["lstm", "gru"], size: int
+    kind: Literal["lstm", "gru", "mingru"], size: int
 ) -> None:
     memory = MemoryConfig(kind=kind, size=4, sequence_length=8, burn_in=3, refresh_states=True)
     require_same_updates({**PLAIN, "memory": memory, "minibatch_size": size})
