@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from entrain_envs.unity.connections import open_connections
 from entrain_envs.unity.errors import GameRefusedError, PortError
 from entrain_envs.unity.ports import host_of, hosts_of
 from entrain_envs.unity.service import LATE_S, METHOD, MOST_CALLS, ExchangePort
@@ -101,6 +102,33 @@ async def test_a_game_may_wait_for_long_and_is_told_when_the_port_closes() -> No
     answers.set_result(b"at last")
     await port.stop()
     assert await asking == b"at last"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_connection_is_known_from_its_first_call_until_it_is_closed(host: str) -> None:
+    peers: list[str] = []
+
+    async def remember(message: bytes, peer: str) -> bytes:
+        peers.append(peer)
+        return message
+
+    port = ExchangePort(remember, port=0, max_message_bytes=1000)
+    await port.start()
+    # The game may be closed between two calls: no call of it is there to be cancelled.
+    where = f"[{host}]:{port.port}" if ":" in host else f"{host}:{port.port}"
+    async with grpc.aio.insecure_channel(where) as channel:
+        await channel.unary_unary(METHOD, None, None)(b"hello")
+        known = open_connections()
+        assert known is not None and set(peers) <= known
+    async with asyncio.timeout(10):
+        while (known := open_connections()) is None or set(peers) & known:
+            await asyncio.sleep(0.01)
+    await port.stop()
+
+
+def test_connections_are_unknown_where_grpc_tells_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("entrain_envs.unity.connections.cygrpc.channelz_get_servers")
+    assert open_connections() is None
 
 
 async def test_one_connection_has_few_calls_at_once() -> None:

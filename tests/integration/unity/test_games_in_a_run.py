@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from entrain.errors import ServeError
 from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.unity.connections import open_connections
 from live_run import config_from, differences, newest, train
 from support.ports import free_ports
 from support.unity_game import Exchange, GameOverError, Ledger, Style, UnityGame
@@ -186,6 +188,39 @@ async def test_a_game_that_is_killed_costs_its_open_steps_and_comes_back(tmp_pat
     counters = run.summary("stopped").counters
     assert (counters["sessions_joined"], counters["sessions_left"]) == (3, 2)
     assert counters["sessions_lost"] == 1
+
+
+async def test_a_game_that_is_killed_while_it_computes_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("entrain.unity.front.LOOK_S", 0.02)
+    config = configured(tmp_path)
+    words = "closed its connection without a goodbye"
+    looked = threading.Event()
+    known = open_connections
+
+    def look() -> frozenset[str] | None:
+        found = known()
+        if found:
+            looked.set()
+        return found
+
+    monkeypatch.setattr("entrain.unity.front.open_connections", look)
+
+    def play() -> None:
+        exchange, kill = dialled(port_of(config))
+        game = game_at(exchange)
+        rows = game.step(game.begin())
+        looked.clear()
+        assert looked.wait(30.0)
+        game.step(rows)
+        kill()
+        until = time.monotonic() + 30.0
+        while words not in caplog.text and time.monotonic() < until:
+            time.sleep(0.01)
+
+    await trained(config, tmp_path, play)
+    assert words in caplog.text
 
 
 async def test_two_seeded_runs_in_lockstep_are_the_same_bit_for_bit_also_where_games_are_reset(

@@ -21,6 +21,7 @@ from entrain.serving.behaviours import Behaviours
 from entrain.serving.member import Presence
 from entrain.serving.participant import Participant
 from entrain.serving.participants import Participants
+from entrain.unity.game_status import Stage
 from entrain.unity.place import Place
 from entrain.unity.player import Player
 from entrain_envs.statistics import Statistic
@@ -339,6 +340,54 @@ async def test_a_silent_game_is_not_waited_for_and_may_go_on() -> None:
     await room.say(step(1))
     assert room.seen == [[StepType.FIRST], [StepType.MID], [StepType.FIRST]]
     assert room.counted["sessions_lost"] == 1
+
+
+def look(room: Room, *connections: str) -> None:
+    room.place.look(timeout_s=60.0, connections=frozenset(connections))
+
+
+async def test_a_game_that_hangs_up_between_two_calls_is_noticed_by_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    room = Room(takeover_s=1e9, grace_s=30.0)
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    look(room, ONE, "ipv4:127.0.0.1:7")
+    assert room.place.status("game-0", "").stage is Stage.PLAYING
+    look(room, "ipv4:127.0.0.1:7")
+    look(room, "ipv4:127.0.0.1:7")
+    assert room.place.status("game-0", "").stage is Stage.GONE
+    assert room.place.participant is not None
+    assert room.place.participant.presence is Presence.DETACHED
+    (told,) = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
+    assert told.startswith("game-0@127.0.0.1 closed its connection without a goodbye (it crashed,")
+    # The next one needs not wait whether this one speaks.
+    await room.begin(TWO)
+    await room.say(step(5, is_new=True), TWO)
+    assert room.counted == {"sessions_joined": 2, "sessions_lost": 1}
+    assert room.place.status("game-0", "").stage is Stage.PLAYING
+
+
+async def test_a_game_that_hangs_up_may_go_on_over_another_connection() -> None:
+    room = Room(takeover_s=1e9, grace_s=30.0)
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    look(room, ONE)
+    look(room)
+    await room.say(step(1), TWO)
+    assert room.seen == [[StepType.FIRST], [StepType.MID]]
+    assert room.counted == {"sessions_joined": 1, "sessions_resumed": 1}
+
+
+async def test_nothing_is_concluded_from_connections_that_are_not_known() -> None:
+    room = Room()
+    await room.begin()
+    await room.say(step(1, is_new=True))
+    # Perhaps gRPC names it otherwise: it was never seen among those that are open.
+    look(room)
+    room.place.look(timeout_s=60.0, connections=None)
+    assert room.place.participant is not None
+    assert room.place.participant.presence is Presence.RUNNING
 
 
 async def test_garbage_of_a_stranger_harms_nobody_and_of_the_player_itself_alone() -> None:

@@ -30,6 +30,10 @@ SILENT = {
         "has sent nothing for {s:g} s since its last actions. Usual causes: it froze or is paused; "
         "it loads a scene; none of its agents asks for decisions any more"
     ),
+    Stage.GONE: (
+        "closed its connection without a goodbye, and has not come back for {s:g} s: it crashed or "
+        "was killed. Start it again, or press Play"
+    ),
 }
 """What is said of a game whose turn it is, by how far it has come."""
 

@@ -17,6 +17,7 @@ from entrain.state import State
 from entrain.unity.game_status import GameStatus
 from entrain.unity.place import TAKEOVER_S, Place
 from entrain.unity.player import Player
+from entrain_envs.unity.connections import open_connections
 from entrain_envs.unity.errors import PortError
 from entrain_envs.unity.service import ExchangePort
 
@@ -126,11 +127,13 @@ class UnityFront:
         """Look now and then for games that are silent, and for messages that never came."""
         while True:
             await asyncio.sleep(LOOK_S)
+            is_asked = any(place.is_watched for place in self._places)
+            connections = open_connections() if is_asked else None
             for place, port in zip(self._places, self.ports, strict=True):
                 words = port.take_lost()
                 if words:
                     logger.warning("%s", words)
-                place.look(timeout_s=self._options.timeout_s)
+                place.look(timeout_s=self._options.timeout_s, connections=connections)
 
     def pause(self) -> None:
         """Hand out no more batches."""

@@ -11,6 +11,7 @@ class Stage(Enum):
     GREETED = "said who it is"
     RESET = "was told to begin"
     PLAYING = "plays"
+    GONE = "closed its connection"
     LEFT = "left"
 
 

@@ -1,7 +1,8 @@
 """The place of one game in a run: a port, and whoever plays there now.
 
-Games call when their agents need actions. One that vanishes in between is noticed late: by the next
-game that dials the port, or by its silence. Nothing here knows gRPC, or what games say.
+Games call when their agents need actions. One that vanishes in between is noticed by a look at its
+connection; where that is not known, by the next game that dials the port, or by its silence.
+Nothing here knows gRPC, or what games say.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ MOST_FORMER = 8
 MakePlayer = Callable[[str, Participant | None], Player]
 """Given the host where a game runs and the participant that had its place before, makes it."""
 
+HUNG_UP = "closed its connection without a goodbye (it crashed, or was killed)"
+
 TAKEN = "another game plays on this port; stop it, or give each game a port of its own"
 
 
@@ -65,6 +68,8 @@ class Place:
         self._clock = clock
         self._player: Player | None = None
         self._peer = ""
+        self._is_seen = self._has_hung_up = False
+        """Whether a look found the player's connection open; a later one, that it is closed."""
         self._former: deque[str] = deque(maxlen=MOST_FORMER)
         self._num_messages = 0
         self._is_answering = False
@@ -92,11 +97,17 @@ class Place:
         return GameStatus(
             name,
             address,
-            stage=Stage.ABSENT if player is None else player.stage,
+            stage=self._stage,
             num_messages=self._num_messages,
             is_its_turn=not self._is_answering,
             image_behaviours=() if player is None else _with_images(player.specs),
         )
+
+    @property
+    def _stage(self) -> Stage:
+        if self._player is None:
+            return Stage.ABSENT
+        return Stage.GONE if self._is_taken and self._has_hung_up else self._player.stage
 
     def note_ended(self) -> None:
         """The program of the game has ended; whoever played here plays no more."""
@@ -151,7 +162,7 @@ class Place:
         """
         if is_new:
             await self._admit(peer)
-        elif self._is_taken and not self._is_answering and peer not in self._former:
+        elif self._may_be_there and not self._is_answering and peer not in self._former:
             if self._spoke is not None:
                 raise self._unexpected(peer, TAKEN)
             await self._wait_for_player(peer)
@@ -160,20 +171,30 @@ class Place:
         """Let a game that says who it is have the place; GameRefusedError if another one has it."""
         if self._is_answering or self._spoke is not None:
             raise self._unexpected(peer, TAKEN)
-        if self._is_taken and peer != self._peer:
+        if self._may_be_there and peer != self._peer:
             await self._wait_for_player(peer)
         if self._closing:
             return
         before = self.participant
         if self._player is not None and not self._player.is_over:
             self._player.vanish("was started again")
-        self._peer = peer
+        self._speaks_from(peer)
         self._player = self._make_player(host_of(peer), before)
 
     @property
     def _is_taken(self) -> bool:
         """Whether a game is there that is not known to have ended."""
         return self._player is not None and not self._player.is_over
+
+    @property
+    def _may_be_there(self) -> bool:
+        """Whether the game that plays may still speak, on the connection that it has."""
+        return self._is_taken and not self._has_hung_up
+
+    def _speaks_from(self, peer: str) -> None:
+        if peer != self._peer:
+            self._peer = peer
+            self._is_seen = self._has_hung_up = False
 
     async def _wait_for_player(self, newcomer: str) -> None:
         """Wait whether the game that plays speaks; if so, GameRefusedError for the newcomer."""
@@ -200,7 +221,7 @@ class Place:
             )
         if self._is_answering:
             raise self._unexpected(peer, "it called again before its call was answered")
-        self._peer = peer
+        self._speaks_from(peer)
         if self._spoke is not None:
             self._spoke.set()
         return player
@@ -223,12 +244,29 @@ class Place:
             self._is_answering = False
             self._answered_s = self._clock()
 
-    def look(self, *, timeout_s: float) -> None:
-        """Note if the game that plays has been silent for too long."""
+    @property
+    def is_watched(self) -> bool:
+        """Whether a game computes that is not known to be gone."""
+        return self._may_be_there and not self._is_answering
+
+    def look(self, *, timeout_s: float, connections: frozenset[str] | None = None) -> None:
+        """Note if the game that plays is gone, or has been silent for too long.
+
+        Args:
+            timeout_s: how long it may be silent.
+            connections: peers of all that are open; None if that is not known.
+        """
+        if self._player is None or not self.is_watched:
+            return
         silent_s = self._clock() - self._answered_s
-        if self._is_taken and not self._is_answering and silent_s > timeout_s:
-            assert self._player is not None
-            self._player.note_silence(silent_s)
+        if connections is not None and self._peer in connections:
+            self._is_seen = True
+        elif connections is not None and self._is_seen:
+            self._has_hung_up = True
+            self._player.wait_no_more(HUNG_UP, level=logging.WARNING)
+        if silent_s > timeout_s:
+            words = f"has been silent for {silent_s:.0f} s (paused, frozen or gone)"
+            self._player.wait_no_more(words)
 
     def close(self, text: str) -> None:
         """Tell whoever calls from now on, or waits for an answer, that the trainer is done."""

@@ -253,8 +253,8 @@ class Player:
                 self._participants.config.grace_s,
             )
 
-    def note_silence(self, silent_s: float) -> None:
-        """The game has not called for so long: batches wait for it no more until it speaks."""
+    def wait_no_more(self, words: str, *, level: int = logging.INFO) -> None:
+        """Let batches wait for it no more until it speaks, because of what `words` say."""
         participant = self.participant
         if (
             self._has_joined
@@ -262,11 +262,11 @@ class Player:
             and participant.presence is Presence.RUNNING
         ):
             self._participants.detach(participant)
-            logger.info(
-                "%s has been silent for %.0f s (paused, frozen or gone): in %g s its open "
-                "steps are dropped; it may go on whenever it speaks",
+            logger.log(
+                level,
+                "%s %s: in %g s its open steps are dropped; it may go on whenever it speaks",
                 self.label,
-                silent_s,
+                words,
                 self._participants.config.grace_s,
             )
 
