@@ -79,7 +79,8 @@ class Peer:
             stderr=self._log,
             text=True,
             cwd=ROOT,
-            env=environment(),
+            # What torch compiles: kept for the next time, and apart from what others compile.
+            env={**environment(), "TORCHINDUCTOR_CACHE_DIR": str(PEERS / name / "compiled")},
         )
 
     def wait_until_ready(self) -> int:

@@ -2,12 +2,13 @@
 
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import beside_mlagents, contenders, updates
+from benchmarks import beside_mlagents, contenders, exchange, updates
 from benchmarks.beside_mlagents import OURS, Task
 from benchmarks.contenders import Contender, Entrain, MissingError, Peer, alive
 
@@ -15,6 +16,8 @@ CONFIGS = Path(__file__).parent / "configs"
 CHEETAH = CONFIGS / "halfcheetah_8x256.yaml"
 LSTM = CONFIGS / "cartpole_lstm_8x256.yaml"
 FOREVER = 10**9
+MESSAGES = 1500
+"""Of a turn, where processor time is counted in hundredths of a second."""
 
 Values = Mapping[str, Sequence[float]]
 Missing = Mapping[str, str]
@@ -95,6 +98,21 @@ def gradient_steps(size: int, asked: Collection[str], pairs: int) -> tuple[Value
     return {"loop": taken["loop"], "by hand": taken["auto"]}, {}
 
 
+def exchanges(agents: int, asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
+    """Processor time of a trainer for a message, beside an echo's server."""
+    del asked
+    commands = Path(sys.executable).parent
+    with exchange.echo(agents) as echo, exchange.trainer(commands, agents) as trainer:
+        costs = {"echo": echo, "trainer": trainer}
+        for cost in costs.values():
+            cost(exchange.WARM)
+        values: dict[str, list[float]] = {name: [] for name in costs}
+        for _ in range(pairs):
+            for name, cost in costs.items():
+                values[name].append(cost(MESSAGES))
+    return values, {}
+
+
 def balls(
     task: Task, asked: Collection[str], pairs: int, *, threaded: bool = False
 ) -> tuple[Values, Missing]:
@@ -134,6 +152,8 @@ GROUPS: dict[str, Group] = {
     "cheetah-64": Group(partial(cheetahs, 64), 8, pair_s=6, start_s=25),
     "cheetah-512": Group(partial(cheetahs, 512), 8, pair_s=4, start_s=25),
     "memory": Group(memories, 2, pair_s=20, start_s=45),
+    "exchange-1": Group(partial(exchanges, 1), 3, pair_s=2.5, start_s=7),
+    "exchange-64": Group(partial(exchanges, 64), 3, pair_s=3, start_s=7),
     "mlagents-12": Group(partial(balls, Task(12, 48_000)), 0, pair_s=90, start_s=0),
     "mlagents-64": Group(partial(balls, Task(64, 72_000)), 0, pair_s=80, start_s=0),
     "mlagents-lstm": Group(partial(balls, Task(12, 36_000, memory=True)), 0, 120, start_s=0),

@@ -170,6 +170,20 @@ MEMORIES = [
     _memory("mingru", "minGRU 128 shared", "rl_games", 1.6, 3.0),
     _memory("mingru-lag", "minGRU 128 shared, policy_lag: 1", "rl_games", 2.0, 3.0),
 ]
+EXCHANGES = [
+    Row(
+        f"exchange-{agents}",
+        f"trainer's processor time an exchange, agents: {agents}, beside an echo's server",
+        f"exchange-{agents}",
+        "trainer",
+        "echo",
+        "us processor time a message",
+        wanted,
+        aim=2.0,
+        less_is_better=True,
+    )
+    for agents, wanted in ((1, 3.0), (64, 3.5))
+]
 BALLS = [
     Row(
         f"mlagents-{name}",
@@ -188,4 +202,4 @@ BALLS = [
         ("64-lag", "64 agents, policy_lag: 1", 6.0, 8.0),
     )
 ]
-ROWS: Sequence[Row] = [*UPDATES, *CHEETAHS, *MEMORIES, *BALLS]
+ROWS: Sequence[Row] = [*UPDATES, *CHEETAHS, *MEMORIES, *EXCHANGES, *BALLS]

@@ -28,6 +28,7 @@ class Rounds(DefaultAlgoObserver):  # type: ignore[misc]
     def __init__(self, turns: Turns) -> None:
         super().__init__()
         self._turns = turns
+        self._epoch = 0
 
     def after_init(self, algo: Any) -> None:
         """Before the first round."""
@@ -37,8 +38,11 @@ class Rounds(DefaultAlgoObserver):  # type: ignore[misc]
         self._turns.between_rounds(parameters=self._parameters)
 
     def after_print_stats(self, frame: int, epoch_num: int, total_time: float) -> None:
-        """After each round."""
+        """After each round; rl_games calls it twice."""
         super().after_print_stats(frame, epoch_num, total_time)
+        if epoch_num == self._epoch:
+            return
+        self._epoch = epoch_num
         self._turns.between_rounds(parameters=self._parameters)
 
 
