@@ -50,7 +50,7 @@ async def test_a_damaged_stream_is_left_within_seconds_and_nothing_is_counted_tw
         await scene.citizen_goes_on()
         proxy.damage(how, of=of)
         await scene.citizen_goes_on()
-        (session,) = scene.run._participants
+        (session,) = scene.run.participants
         assert session.identity.joined == 0, "it is the same session, resumed"
 
 

@@ -23,12 +23,12 @@ async def test_state_does_not_grow_with_names(
 
         async def size_after(first: int) -> int:
             await scene.in_thread(come_and_go, scene.address, count=60, first=first)
-            await scene.until(lambda: len(run._participants) == 1)
-            return sum(map(len, encode_state(run._participants.state())))
+            await scene.until(lambda: len(run.participants) == 1)
+            return sum(map(len, encode_state(run.participants.state())))
 
         before = await size_after(60)
         assert abs(await size_after(120) - before) < 2000
-        assert run._participants.counters["sessions_joined"] == 121
+        assert run.participants.counters["sessions_joined"] == 121
         # Sessions of those who are gone are forgotten when somebody joins.
         assert len(run._front._fronts["native"]._sessions._by_id) < 100
 

@@ -26,7 +26,7 @@ async def test_names_and_values_are_bounded_and_cost_nobody_a_session(
             report_statistics, scene.address, steps=3, names=1, values=300_000, first=900
         )
         assert told["answered"] == 3
-        assert len(run._participants.statistics.state()["names"]) == 20
+        assert len(run.participants.statistics.state()["names"]) == 20
         assert scene.log.count(" reported ") == 3
 
 

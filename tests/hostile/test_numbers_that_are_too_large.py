@@ -22,7 +22,7 @@ async def test_who_sends_a_number_that_is_far_too_large_is_refused_alone(
         assert told["code"] == "INVALID_ARGUMENT", told
         assert f"'{what}'" in told["details"] or f", {what}, row 2" in told["details"]
         assert "(agent 2) holds 1e+20" in told["details"]
-        await scene.until(lambda: len(scene.run._participants) == 1)
+        await scene.until(lambda: len(scene.run.participants) == 1)
         ledger = scene.run.trainers["fly"].ledger
         # Four Steps were answered. What came with the fifth counts for nothing.
         assert (ledger.opened, ledger.closed) == (12, 9)

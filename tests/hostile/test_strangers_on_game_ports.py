@@ -67,7 +67,7 @@ async def test_whatever_strangers_send_is_answered_or_refused_in_words(
         assert calls.get("OK", 0) < 5
         told = await scene.in_thread(report_game_statistics, ports.other, steps=10, names=30)
         assert told == {"OK": 10}
-        statistics = scene.run._participants.statistics
+        statistics = scene.run.participants.statistics
         assert len(statistics.state()["names"]) <= 20
         assert await scene.in_thread(fall_silent, ports.other, lasting_s=0.1) == {"OK": 4}
         await scene.citizen_goes_on(50)

@@ -19,7 +19,7 @@ async def test_who_never_reads_is_ended_and_told_why(
         )
         assert told["code"] == "RESOURCE_EXHAUSTED", told
         assert "wait for it to read them; read the Act of each Step" in told["details"]
-        await scene.until(lambda: len(scene.run._participants) == 1)
+        await scene.until(lambda: len(scene.run.participants) == 1)
 
 
 @pytest.mark.hostile

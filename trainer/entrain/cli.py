@@ -24,6 +24,7 @@ from entrain.cli_options import (
     BehaviourName,
     Deterministic,
     FreeAddress,
+    Http,
     LaunchCommand,
     Lessons,
     LogFormat,
@@ -70,6 +71,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     settings: Settings = None,
     name: Annotated[str | None, typer.Option(help="Of the run and its folder.")] = None,
     address: Address = None,
+    http: Http = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Listen beyond this machine without TLS: anyone may join."),
@@ -89,7 +91,12 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     """Train a run's policies. Waits for simulators to connect, or launches those in the file."""
     from entrain.config.load import load_config
 
-    shortcuts = {"name": name, "server.address": address, "runs_directory": runs_directory}
+    shortcuts = {
+        "name": name,
+        "server.address": address,
+        "http.address": http,
+        "runs_directory": runs_directory,
+    }
     overrides = [
         *(settings or ()),
         *_set_options(shortcuts),
@@ -107,6 +114,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
 def resume(
     run: Run,
     settings: Settings = None,
+    http: Http = None,
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -115,7 +123,8 @@ def resume(
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.resume(run, settings or []))
+    overrides = [*(settings or ()), *_set_options({"http.address": http})]
+    raise typer.Exit(commands.resume(run, overrides))
 
 
 @app.command()

@@ -23,6 +23,14 @@ Settings = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
 ]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Show the run in a browser while it learns, such as localhost:8080; docs/page.md.",
+        show_default=False,
+    ),
+]
 MaxSteps = Annotated[
     int | None,
     typer.Option(

@@ -82,7 +82,7 @@ async def test_a_game_that_was_killed_and_one_that_froze_come_back(
     marks: list[int] = []
 
     def disturb(run: TrainingRun) -> bool:
-        joined = run._participants.counters["sessions_joined"]
+        joined = run.participants.counters["sessions_joined"]
         if not marks and joined == 2 and run.env_steps > 100:
             os.kill(pids(tmp_path)[0], signal.SIGKILL)
             marks.append(run.env_steps)

@@ -38,6 +38,7 @@ from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener, Preparation
 from entrain.serving.front import Front
 from entrain.serving.fronts import Fronts
+from entrain.serving.measures import Measures
 from entrain.serving.participants import Participants
 from entrain.state import State
 from entrain.unity.front import UnityFront
@@ -69,6 +70,7 @@ def make_participants(
         prepare: makes beforehand what `on_new` would take long for.
         another_policy: what gives a behaviour a policy, in words.
     """
+    measures = None if config.http.address is None else Measures()
     behaviours = Behaviours(
         config.server,
         accepts=lambda behaviour: config.policy_for(behaviour) is not None,
@@ -76,8 +78,9 @@ def make_participants(
         remedy=another_policy,
         on_new=on_new,
         prepare=prepare,
+        measures=measures,
     )
-    return _make_participants(config, behaviours, {})
+    return _make_participants(config, behaviours, {}, measures)
 
 
 def make_evaluation_participants(
@@ -101,7 +104,10 @@ def make_evaluation_participants(
 
 
 def _make_participants(
-    config: RunConfig, behaviours: Behaviours, lessons: Mapping[str, int]
+    config: RunConfig,
+    behaviours: Behaviours,
+    lessons: Mapping[str, int],
+    measures: Measures | None = None,
 ) -> Participants:
     return Participants(
         config.server,
@@ -109,6 +115,7 @@ def _make_participants(
         seed=config.seed,
         expect=config.expected_simulators,
         environment_parameters=values_at(environment_parameters(config), lessons),
+        measures=measures,
     )
 
 

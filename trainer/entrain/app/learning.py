@@ -38,7 +38,7 @@ _ENDLESS_S = 10 * 365 * 24 * 3600.0
 
 
 def learn(
-    file: StockFile, *, deterministic: bool, own: Mapping[Flag, int | float] = NO_FLAGS
+    file: StockFile, *, deterministic: bool, own: Mapping[Flag, int | float | str] = NO_FLAGS
 ) -> int:
     """Train, go on, or act without learning, as the settings ask; returns the exit code.
 
@@ -87,7 +87,7 @@ def _with_a_game_for_each(file: StockFile) -> StockFile:
     return replace(file, run=file.run.model_copy(update={"env_settings": one}))
 
 
-def _require_right_port(file: StockFile, own: Mapping[Flag, int | float]) -> None:
+def _require_right_port(file: StockFile, own: Mapping[Flag, int | float | str]) -> None:
     """Games that are started dial one port, and the Editor dials another.
 
     Raises:
@@ -183,7 +183,9 @@ def _remove(folder: RunFolder) -> None:
         )
 
 
-def _go_on(path: Path, config: RunConfig, file: StockFile, own: Mapping[Flag, int | float]) -> int:
+def _go_on(
+    path: Path, config: RunConfig, file: StockFile, own: Mapping[Flag, int | float | str]
+) -> int:
     """Resume with the settings that are given now, but for a seed that nobody gave."""
     folder = RunFolder.existing(path)
     folder.keep_logs_in(LOGS)
@@ -302,7 +304,7 @@ def _act(
     file: StockFile,
     *,
     deterministic: bool,
-    own: Mapping[Flag, int | float],
+    own: Mapping[Flag, int | float | str],
 ) -> int:
     """Let the policies of the run in `path` act until Ctrl+C."""
     if is_stock_run(path) and not _holds_policies(path):

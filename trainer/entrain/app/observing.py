@@ -4,7 +4,7 @@ Nothing here knows which form. What an observer is told of is over; it can chang
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from entrain.rollout.episodes import Float64Array
@@ -17,8 +17,10 @@ from entrain_envs.timestep import Int64Array
 class BehaviourObserver(Protocol):
     """Watches one behaviour. Called on the event loop; never raises, and never waits."""
 
-    due: int
-    """Env steps at which it wants to be told that they are reached."""
+    @property
+    def due(self) -> int:
+        """Env steps at which it wants to be told that they are reached."""
+        ...
 
     def reach(self, env_steps: int) -> None:
         """The policy has had so many env steps, which are `due`."""
@@ -62,6 +64,67 @@ class RunObserver(Protocol):
     def close(self) -> None:
         """The run ends, in whatever way; its policies are as they will stay."""
         ...
+
+
+class BehaviourObservers:
+    """Several as one."""
+
+    def __init__(self, observers: Sequence[BehaviourObserver]) -> None:
+        """All of these, told in this order."""
+        self._observers = observers
+
+    @property
+    def due(self) -> int:
+        """When the first of them wants to be told."""
+        return min(each.due for each in self._observers)
+
+    def reach(self, env_steps: int) -> None:
+        """Tell those that wait for it."""
+        for each in self._observers:
+            if env_steps >= each.due:
+                each.reach(env_steps)
+
+    def note_episodes(self, returns: Float64Array, lengths: Int64Array) -> None:
+        """Tell all."""
+        for each in self._observers:
+            each.note_episodes(returns, lengths)
+
+    def note_update(
+        self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
+    ) -> None:
+        """Tell all."""
+        for each in self._observers:
+            each.note_update(metrics, statistics, env_steps=env_steps)
+
+
+class RunObservers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: RunObserver) -> None:
+        """All of these, told in this order."""
+        self._observers = observers
+
+    def follow(
+        self,
+        spec: BehaviourSpec,
+        take: Callable[[], State | None],
+        env_steps: Callable[[], int],
+        lessons: Callable[[], Mapping[str, int]],
+    ) -> BehaviourObserver:
+        """See `RunObserver`."""
+        return BehaviourObservers(
+            [each.follow(spec, take, env_steps, lessons) for each in self._observers]
+        )
+
+    def resume_at(self, env_steps: Mapping[str, int]) -> None:
+        """Tell all."""
+        for each in self._observers:
+            each.resume_at(env_steps)
+
+    def close(self) -> None:
+        """Tell all."""
+        for each in self._observers:
+            each.close()
 
 
 class _NoBehaviourObserver:

@@ -109,12 +109,14 @@ class TrainingRun:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
         begun = _begun_if_whole(config, restored)
-        self._config, self._folder, self._address = config, folder, ""
+        self._config, self._folder = config, folder
+        self.address = ""
+        """Where simulators dial in; "" before it listens."""
         self._make_launcher = launcher
-        self._clock = RunClock(clock=clock)
+        self.clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self, begun=begun)
-        participants = self._participants = make_participants(
+        participants = self.participants = make_participants(
             config, self._open, prepare=self._trainers.prepared, another_policy=another_policy
         )
         self._front = make_front(config, participants, run_id=folder.name)
@@ -132,7 +134,7 @@ class TrainingRun:
     @property
     def seconds(self) -> float:
         """Wall-clock time of this run, over all sittings."""
-        return self._clock.seconds
+        return self.clock.seconds
 
     @property
     def env_steps(self) -> int:
@@ -176,15 +178,15 @@ class TrainingRun:
 
     async def _serve(self, stop: asyncio.Event, to_dial: str) -> Outcome:
         """Do everything between listening and the last checkpoint."""
-        self._address = listened_on(self._config, to_dial)
-        logger.info("listening on %s (Ctrl+C saves and stops)", self._address)
+        self.address = listened_on(self._config, to_dial)
+        logger.info("listening on %s (Ctrl+C saves and stops)", self.address)
         launcher = self._make_launcher(to_dial)
         games = watch_over_games(self._config, self._front, launcher, logs=self._folder.simulators)
         grace_s = 0.0
         try:
             await launcher.start()
             outcome = await self._train(stop, launcher, games)
-            if len(self._participants):
+            if len(self.participants):
                 grace_s = self._config.simulators.close_s
             await launcher.start_no_more()
             await self._end(outcome)
@@ -212,7 +214,7 @@ class TrainingRun:
     ) -> Sequence[asyncio.Task[None]]:
         """Starts the tasks that run beside the trainers."""
         patience = watch_simulators(
-            self._participants, self._config, launcher, self._address, games=games
+            self.participants, self._config, launcher, self.address, games=games
         )
         tasks = [self._look_around(), self._run_end.until_failure(patience)]
         return [group.create_task(task) for task in [*tasks, *([games.run()] if games else [])]]
@@ -233,7 +235,7 @@ class TrainingRun:
         had_begun = False
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
-            if self._participants.has_begun and not had_begun:
+            if self.participants.has_begun and not had_begun:
                 had_begun = True
                 self._trainers.warn_of_missing()
                 self._reporting.warn_of_awaited()
@@ -244,7 +246,7 @@ class TrainingRun:
                 self.note_completion()
 
     def _show(self) -> None:
-        self._reporting.show(self._address, self._trainers.env_steps_by_name)
+        self._reporting.show(self.address, self._trainers.env_steps_by_name)
 
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
@@ -276,7 +278,7 @@ class TrainingRun:
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
-        return self._reporting.summary(outcome, self._clock, self._trainers.summaries())
+        return self._reporting.summary(outcome, self.clock, self._trainers.summaries())
 
     def record(self, update: Update) -> None:
         """Report one update, and save if it is time."""
@@ -291,9 +293,9 @@ class TrainingRun:
         # What this checkpoint counts must be in the file: a resumed run goes on behind it.
         self._reporting.write_episodes()
         return {
-            **self._clock.state(),
+            **self.clock.state(),
             "losses": self._reporting.losses.state(),
-            "participants": self._participants.state(),
+            "participants": self.participants.state(),
             "front": self._front.state(),
             "policies": policies,
             "curricula": self._curricula.state(),
@@ -309,12 +311,12 @@ class TrainingRun:
     def _load_state(self, restored: Loaded) -> None:
         state = restored.state
         # This makes the trainers: their behaviours are new to the run.
-        self._participants.load_state(state["participants"])
+        self.participants.load_state(state["participants"])
         self._front.load_state(state["front"])
         self._trainers.load_state(state["policies"])
         if "curricula" in state:  # of before there were any, a checkpoint has none
             self._curricula.load_state(state["curricula"])
-        self._clock.load_state(state)
+        self.clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
         self._reporting.resume_at(
             self._trainers.env_steps_by_name,

@@ -22,6 +22,7 @@ from entrain.config.fields import (
     Positive,
     Seed,
 )
+from entrain.config.http import HttpConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.unity import UnityConfig
 
@@ -255,6 +256,7 @@ class RunConfig(Options):
     is begun. The rows of the one before are forgotten. 0 writes neither."""
 
     server: ServerConfig = ServerConfig()
+    http: HttpConfig = HttpConfig()
     simulators: SimulatorsConfig = SimulatorsConfig()
 
     unity: UnityConfig | None = None

@@ -19,6 +19,9 @@ MAX_UNIX_PATH = 103
 
 WILDCARDS = ("0.0.0.0", "::")
 
+SERVER_ADDRESS = "server.address"
+"""The option that messages name, unless they are told of another."""
+
 
 @dataclass(frozen=True)
 class TcpAddress:
@@ -74,26 +77,26 @@ class UnixAddress:
 Address = TcpAddress | UnixAddress
 
 
-def parse_address(text: str) -> Address:
-    """Read an address; ConfigError naming it and what is expected."""
+def parse_address(text: str, *, option: str = SERVER_ADDRESS) -> Address:
+    """Read an address that `option` has; ConfigError naming it and what is expected."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path:
-            raise _not_an_address(text)
+            raise _not_an_address(text, option)
         return UnixAddress(Path(path))
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise _not_an_address(text)
+        raise _not_an_address(text, option)
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise _not_an_address(text)
+        raise _not_an_address(text, option)
     return TcpAddress(host, int(port))
 
 
-def _not_an_address(text: str) -> ConfigError:
+def _not_an_address(text: str, option: str) -> ConfigError:
     return ConfigError(
-        f"server.address is '{text}'; expected HOST:PORT such as localhost:50051, "
+        f"{option} is '{text}'; expected HOST:PORT such as localhost:50051, "
         "[IPV6]:PORT such as [::1]:50051, or unix:PATH"
     )
 
@@ -178,19 +181,31 @@ def claim_port(address: TcpAddress) -> int:
 
     It is free again when this returns; who binds it must still be ready to fail.
     """
+    sockets = listening_sockets(address)
+    port = int(sockets[0].getsockname()[1])
+    for bound in sockets:
+        bound.close()
+    return port
+
+
+def listening_sockets(address: TcpAddress, *, option: str = SERVER_ADDRESS) -> list[socket.socket]:
+    """Listens on every host of `address`, which `option` has, at one port; ServeError if it cannot.
+    The caller closes them.
+    """
     sockets: list[socket.socket] = []
     port = address.port
     try:
         for host in address.hosts:
-            sockets.append(_bound(address, host, port))
+            sockets.append(_bound(address, host, port, option))
             port = sockets[-1].getsockname()[1]
-    finally:
+    except ServeError:
         for bound in sockets:
             bound.close()
-    return port
+        raise
+    return sockets
 
 
-def _bound(address: TcpAddress, host: str, port: int) -> socket.socket:
+def _bound(address: TcpAddress, host: str, port: int, option: str) -> socket.socket:
     where = address.at(host, port)
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
@@ -198,7 +213,7 @@ def _bound(address: TcpAddress, host: str, port: int) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         raise ServeError(
-            f"server.address is '{address}', and '{host}' is no host that this machine can find "
+            f"{option} is '{address}', and '{host}' is no host that this machine can find "
             f"({error.strerror}); use localhost:{port}, or 0.0.0.0:{port} for all its addresses"
         ) from None
     bound = socket.socket(family, kind, protocol)
@@ -214,29 +229,26 @@ def _bound(address: TcpAddress, host: str, port: int) -> socket.socket:
         bound.listen(1)
     except OSError as error:
         bound.close()
-        raise cannot_listen(address, where, error) from None
+        raise cannot_listen(address, where, error, option=option) from None
     return bound
 
 
-def cannot_listen(address: TcpAddress, where: str, error: OSError) -> ServeError:
+def cannot_listen(address: TcpAddress, where: str, error: OSError, *, option: str) -> ServeError:
     """The reason of an error, and what to do about it."""
     if error.errno == errno.EADDRINUSE:
         owner = port_owner(address.port) or "a trainer that still runs?"
         return ServeError(
             f"{where} is in use by another program ({owner}); stop it, or "
-            f"choose another port: --set server.address={address.at(address.host, 0)} takes any "
+            f"choose another port: --set {option}={address.at(address.host, 0)} takes any "
             "free one"
         )
     if error.errno == errno.EACCES:
         return ServeError(
-            f"{where} may not be listened on by this user; choose a port above 1023 with "
-            "server.address"
+            f"{where} may not be listened on by this user; choose a port above 1023 with {option}"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return ServeError(
             f"{where} is no address of this machine; listen on localhost:{address.port}, or on "
-            f"0.0.0.0:{address.port} for all its addresses, with server.address"
+            f"0.0.0.0:{address.port} for all its addresses, with {option}"
         )
-    return ServeError(
-        f"{where} cannot be listened on ({error.strerror}); choose another server.address"
-    )
+    return ServeError(f"{where} cannot be listened on ({error.strerror}); choose another {option}")

@@ -20,7 +20,7 @@ def server_credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
         return None
     certificate = read_pem(config.tls_certificate, "server.tls_certificate")
     key = read_pem(config.tls_key, "server.tls_key")
-    _check_pair(config.tls_certificate, config.tls_key)
+    check_pair(config.tls_certificate, config.tls_key)
     if config.tls_client_ca is None:
         return grpc.ssl_server_credentials([(key, certificate)])
     authority = read_pem(config.tls_client_ca, "server.tls_client_ca")
@@ -42,7 +42,8 @@ def read_pem(path: Path, option: str) -> bytes:
     return content
 
 
-def _check_pair(certificate: Path, key: Path) -> None:
+def check_pair(certificate: Path, key: Path) -> None:
+    """Raise ServeError unless these files, of the server's options, belong together."""
     # gRPC would only say so to the first client that connects.
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(

@@ -33,6 +33,8 @@ class RunFolder:
         self.report = path / "report.html"
         self.log = path / "log.txt"
         self.lock_file = path / "run.lock"
+        self.page = path / "page.json"
+        """Where the page of the run is, and its tokens: for its owner alone."""
         self.evaluation_episodes = path / "evaluation" / "episodes.csv"
         """A row for each episode of the last evaluation."""
         self.recordings = path / "recordings"

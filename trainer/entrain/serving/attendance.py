@@ -42,6 +42,8 @@ class Attendance:
         """
         self.config = config
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
+        self.refused: Counter[str] = Counter()
+        """{why: refusals since the start}, of simulators and of steps; see `count_refusal`."""
         self._clock = clock
         self._by_id: dict[str, Participant] = {}
         self._expiry = Deadline(self.expire, clock=clock, call_later=call_later)
@@ -111,7 +113,13 @@ class Attendance:
 
     def refuse_step(self, participant: Participant, error: SimulatorError) -> None:
         """A participant is out because of what it sent; the caller tells it."""
+        self.count_refusal(error)
         self._release(participant, "steps_refused", f"session refused: {error}")
+
+    def count_refusal(self, error: SimulatorError) -> None:
+        """Count by the kind of error: `BadStepError` is "bad_step"."""
+        kind = type(error).__name__.removesuffix("Error")
+        self.refused["".join(f"_{it.lower()}" if it.isupper() else it for it in kind)[1:]] += 1
 
     def expire(self) -> None:
         """Release the participants whose grace time is over."""
@@ -158,6 +166,11 @@ class Attendance:
         logger.warning(
             "%s: %s slots released, %s open steps dropped", words, f"{slots:,}", f"{open_steps:,}"
         )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether no more batches are handed out: the run ends."""
+        return self._is_paused
 
     def stop_expiry(self) -> None:
         """From now on nobody's grace time ends."""

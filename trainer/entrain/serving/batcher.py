@@ -17,6 +17,7 @@ import numpy as np
 
 from entrain.config.run import ServerConfig
 from entrain.serving.batch import Reply, Request, RequestBatch, Unanswered, nobody_waits
+from entrain.serving.measures import Distribution
 from entrain.serving.slots import SlotTable
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
@@ -52,8 +53,10 @@ class RequestBatcher:
         *,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
+        sizes: Distribution | None = None,
     ) -> None:
         self._spec = spec
+        self._sizes = sizes
         self._slots = slots
         self._lockstep = config.lockstep
         self._max_batch = config.max_batch
@@ -156,6 +159,8 @@ class RequestBatcher:
 
     def take(self) -> RequestBatch:
         """The waiting requests as one batch. In lockstep ordered by rank, else by arrival."""
+        if self._sizes is not None:
+            self._sizes.note(self._rows)
         requests = self._take_waiting()
         if self._lockstep:
             requests.sort(key=lambda request: request.rank)

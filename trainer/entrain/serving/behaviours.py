@@ -21,6 +21,7 @@ from entrain.errors import (
 from entrain.quoting import listed
 from entrain.serving.batcher import CallLater, RequestBatcher, call_later_on_loop
 from entrain.serving.limits import Limit, check_row, max_message_bytes
+from entrain.serving.measures import Measures
 from entrain.serving.slots import SlotTable
 from entrain.serving.spec_differences import spec_differences
 from entrain.state import State
@@ -38,10 +39,18 @@ class Behaviour:
         *,
         clock: Callable[[], float],
         call_later: CallLater,
+        measures: Measures | None,
     ) -> None:
         self.spec = spec
         self.slots = SlotTable()
-        self.batcher = RequestBatcher(spec, self.slots, config, clock=clock, call_later=call_later)
+        self.batcher = RequestBatcher(
+            spec,
+            self.slots,
+            config,
+            clock=clock,
+            call_later=call_later,
+            sizes=None if measures is None else measures.batch_rows,
+        )
         self.agents = Limit(
             config.max_agents, of=f"agents of behaviour '{spec.name}'", option="server.max_agents"
         )
@@ -90,6 +99,7 @@ class Behaviours:
         prepare: Preparation = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
+        measures: Measures | None = None,
     ) -> None:
         """No behaviours yet.
 
@@ -102,8 +112,10 @@ class Behaviours:
             prepare: makes beforehand what `on_new` would take long for.
             clock: seconds.
             call_later: how to be called back after seconds.
+            measures: count batches; None counts nothing.
         """
         self._config = config
+        self._measures = measures
         self._accepts = accepts
         self._policies = tuple(policies)
         self._remedy = remedy
@@ -185,7 +197,13 @@ class Behaviours:
         return [self._by_name[spec.name] for spec in specs]
 
     def _make(self, spec: BehaviourSpec) -> Behaviour:
-        made = Behaviour(spec, self._config, clock=self._clock, call_later=self._call_later)
+        made = Behaviour(
+            spec,
+            self._config,
+            clock=self._clock,
+            call_later=self._call_later,
+            measures=self._measures,
+        )
         if self._is_closed:
             made.batcher.close()
         return made

@@ -42,6 +42,8 @@ class Member:
         self.identity = identity
         self.peer = peer
         self.presence = Presence.RUNNING
+        self.joined_at = 0.0
+        """When it joined this sitting, in seconds since 1970: for people."""
         self.deadline_s = float("inf")
         """When it is given up, if it is detached."""
         self.is_of_checkpoint = False

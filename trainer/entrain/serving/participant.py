@@ -16,6 +16,7 @@ from entrain.serving.answered import Answered, actions_state
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
+from entrain.serving.measures import ExchangeTimer
 from entrain.serving.member import Identity, Member, Presence
 from entrain.serving.parameters import SimulatorParameters
 from entrain.serving.statistics import Reports
@@ -123,9 +124,11 @@ class Participant(Member):
         max_answer_bytes: int,
         reports: Reports,
         parameters: SimulatorParameters,
+        timer: ExchangeTimer | None = None,
     ) -> None:
         super().__init__(identity, peer=peer)
         self.parameters = parameters
+        self.timer = timer
         self.receiver: Receiver = NoReceiver()
         self.step_number = 0
         """Of the newest step; the first one is 1."""
@@ -215,6 +218,8 @@ class Participant(Member):
         if self.parameters.are_drawn:
             self.parameters.note(rows.values())
         if wanted:
+            if self.timer is not None:
+                self.timer.begin()
             self._submit(asked, size)
         else:
             self.receiver.act(nobody_waits)
@@ -288,6 +293,8 @@ class Participant(Member):
         self.is_waiting = False
         # The answers are kept until the next step.
         self._bytes.hold_newest(self._answer_bytes, who=self.label)
+        if self.timer is not None:
+            self.timer.end()
         return self.receiver.act(taken)
 
     def forget(self, *, before: int) -> None:

@@ -19,6 +19,7 @@ from entrain.serving.attendance import COUNTED, Attendance
 from entrain.serving.batcher import CallLater, call_later_on_loop
 from entrain.serving.behaviours import Behaviour, Behaviours
 from entrain.serving.limits import Limit, max_message_bytes
+from entrain.serving.measures import Measures
 from entrain.serving.member import Identity
 from entrain.serving.parameters import EnvironmentParameters
 from entrain.serving.participant import Participant
@@ -47,6 +48,7 @@ class Participants(Attendance):
         environment_parameters: Mapping[str, Value],
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later_on_loop,
+        measures: Measures | None = None,
     ) -> None:
         """Nobody takes part yet.
 
@@ -58,9 +60,11 @@ class Participants(Attendance):
             environment_parameters: what each is at first.
             clock: seconds.
             call_later: how to be called back after seconds.
+            measures: time exchanges; None times nothing.
         """
         super().__init__(config, clock=clock, call_later=call_later)
         self.behaviours = behaviours
+        self.measures = measures
         self.parameters = EnvironmentParameters(environment_parameters)
         self.timings = ServerTimings()
         """Where wires note the time that they take."""
@@ -180,7 +184,9 @@ class Participants(Attendance):
             max_answer_bytes=max_message_bytes(self.config),
             parameters=self.parameters.of(simulator=identity.simulator, seed=identity.seed),
             reports=Reports(self.statistics),
+            timer=None if self.measures is None else self.measures.timer(),
         )
+        participant.joined_at = time.time()
         return participant
 
     def _log_joined(self, participant: Participant, request: JoinRequest) -> None:
@@ -200,6 +206,7 @@ class Participants(Attendance):
     def refuse_join(self, error: SimulatorError, *, simulator: str) -> None:
         """A simulator, "" if it gave no name, may not join; the caller tells it."""
         self.counters["sessions_refused"] += 1
+        self.count_refusal(error)
         self._refusals.log(error)
         is_final = isinstance(error, BadHelloError | RefusedHelloError)
         if is_final and simulator and not namesakes(simulator, self):

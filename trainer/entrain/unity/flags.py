@@ -1,4 +1,4 @@
-"""The flags of mlagents-learn, which key of the YAML file each one sets, and two of our own.
+"""The flags of mlagents-learn, which key of the YAML file each one sets, and three of our own.
 
 Quick to import: the command line reads it before anything else.
 """
@@ -76,6 +76,15 @@ MAX_MESSAGE: Final = Flag(
     option="server.max_message_mib",
 )
 
+HTTP: Final = Flag(
+    "",
+    str,
+    "show the run in a browser, such as localhost:8080",
+    "--http",
+    _OURS,
+    option="http.address",
+)
+
 FLAGS: Final = (
     Flag(f"{_ENV}.env_path", str, "build to start; without it, press Play in the Editor", "--env"),
     Flag(f"{_CHECKPOINT}.run_id", str, "name of the run and its folder [ppo]"),
@@ -105,6 +114,7 @@ FLAGS: Final = (
     Flag(f"{_ENGINE}.no_graphics_monitor", bool, "all but the first", panel=_OF_ENGINE),
     EDITOR_PORT,
     MAX_MESSAGE,
+    HTTP,
     Flag(
         f"{_CHECKPOINT}.load_model",
         bool,

@@ -28,7 +28,7 @@ from entrain.unity.stock_trainer import StockPPOTrainer, StockTrainer
 DEFAULT_EDITOR_PORT: Final = 5004
 """The Unity Editor dials it, whatever base_port says."""
 
-NO_FLAGS: Final[Mapping[Flag, int | float]] = MappingProxyType({})
+NO_FLAGS: Final[Mapping[Flag, int | float | str]] = MappingProxyType({})
 
 EDITOR_WAIT_S: Final = 7 * 24 * 3600.0
 """A week: whoever pressed Stop in the Editor presses Play again when the change is made."""
@@ -52,7 +52,7 @@ def translate(
     *,
     seed: int | None = None,
     behaviours: Sequence[str] = (),
-    own: Mapping[Flag, int | float] = NO_FLAGS,
+    own: Mapping[Flag, int | float | str] = NO_FLAGS,
 ) -> Translation:
     """Translate settings; ConfigError names every part that is not built yet.
 
@@ -232,7 +232,7 @@ def checkpoint_interval(trainer: StockTrainer) -> int:
     return trainer.checkpoint_interval
 
 
-def _validated(draft: Draft, file: StockFile, own: Mapping[Flag, int | float]) -> RunConfig:
+def _validated(draft: Draft, file: StockFile, own: Mapping[Flag, int | float | str]) -> RunConfig:
     try:
         return RunConfig.model_validate(draft.values)
     except ValidationError as error:

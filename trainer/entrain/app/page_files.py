@@ -1,0 +1,63 @@
+"""Which files of a run's folder its page lists and lets readers download: what a run leaves, and
+nothing else that somebody may have put there, least of all the page's own tokens.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from entrain.page.facts import Artefact
+from entrain.run.folder import RunFolder
+
+MOST_FILES = 500
+
+
+class PageFiles:
+    """See the module. Any thread may ask."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Of this folder."""
+        self._folder = folder
+
+    def listed(self) -> Sequence[Artefact]:
+        """What may be downloaded now, by name."""
+        found = []
+        for path in self._candidates():
+            about = _regular(path)
+            if about is not None:
+                name = path.relative_to(self._folder.path).as_posix()
+                found.append(Artefact(name=name, size=about.st_size, changed_at=about.st_mtime))
+            if len(found) == MOST_FILES:
+                break
+        return sorted(found, key=lambda each: each.name)
+
+    def path_of(self, artefact: str) -> str | None:
+        """Where that file is; None if it is not listed. A name is looked up, never joined."""
+        names = {each.name for each in self.listed()}
+        return str(self._folder.path / artefact) if artefact in names else None
+
+    def _candidates(self) -> Iterator[Path]:
+        folder = self._folder
+        yield from (folder.report, folder.metrics, folder.episodes, folder.summary, folder.config)
+        yield from folder.path.glob("*.onnx")
+        for place in (folder.policies, folder.plots, folder.recordings, folder.path / "unity"):
+            yield from _files_in(place)
+        for place in sorted(folder.checkpoints.glob("*")):
+            yield from _files_in(place) if place.is_dir() else (place,)
+
+
+def _files_in(place: Path) -> Iterator[Path]:
+    # A folder that is a link leads elsewhere.
+    if not place.is_symlink():
+        yield from sorted(place.glob("*"))
+
+
+def _regular(path: Path) -> os.stat_result | None:
+    """What is known of a file; None if it is a link, a folder, hidden or gone."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return None
+    is_shown = stat.S_ISREG(about.st_mode) and not path.name.startswith(".")
+    return about if is_shown else None

@@ -1,0 +1,258 @@
+"""A run's page as the run sees it: it listens, watches, and says how the run stands when asked.
+
+What is costly is done when somebody looks, never for each exchange.
+"""
+
+import logging
+import math
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from entrain.app.observing import BehaviourObserver
+from entrain.app.page_facts import FactsOfRun
+from entrain.app.page_files import PageFiles
+from entrain.app.page_tokens import tokens_of
+from entrain.app.training import TrainingRun
+from entrain.config.load import to_yaml
+from entrain.config.run import RunConfig
+from entrain.errors import ConfigError
+from entrain.metrics import SECONDS
+from entrain.native.address import TcpAddress, listening_sockets, parse_address
+from entrain.native.credentials import check_pair, read_pem
+from entrain.page.access import Access
+from entrain.page.board import Board, LogLines
+from entrain.page.facts import Artefact, RunFacts
+from entrain.page.hosts import Hosts
+from entrain.page.server import Certificate, PageServer
+from entrain.page.site import Site
+from entrain.rollout.episodes import Float64Array
+from entrain.run.folder import RunFolder
+from entrain.run.log_lines import escape_control_chars
+from entrain.run.table import STATISTICS, read_metrics
+from entrain.serving.aggregates import Summary
+from entrain.state import State
+from entrain_envs.log_lines import level_word
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import Int64Array
+
+logger = logging.getLogger(__name__)
+
+OPTION = "http.address"
+
+
+Note: TypeAlias = Callable[[Mapping[str, float], Mapping[str, float], int], None]
+"""Takes metrics, statistics and env steps of an update."""
+
+
+class _PolicyWatch:
+    """Notes what each update of one policy measured. See `BehaviourObserver`."""
+
+    due = 2**63 - 1
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+
+    def reach(self, env_steps: int) -> None:
+        """Is never called."""
+
+    def note_episodes(self, returns: Float64Array, lengths: Int64Array) -> None:
+        """Curves are of updates."""
+
+    def note_update(
+        self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
+    ) -> None:
+        """Note it."""
+        values = {name: each.value for name, each in statistics.items()}
+        self._note(metrics, values, env_steps)
+
+
+class RunPage:
+    """The page of one run, which is also its observer and its source. Owned by the event loop."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        address: TcpAddress,
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        """Watch a run that has not begun.
+
+        Args:
+            config: of the run.
+            folder: of the run.
+            address: that was asked for.
+            sockets: listen there.
+        """
+        port = int(sockets[0].getsockname()[1])
+        certificate = _certificate(config)
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://{address.to_dial(port)}/"
+        """Where the page is."""
+        tokens = tokens_of(config.http, folder.page, url=self.url)
+        is_open = address.is_local and config.http.read_token_file is None
+        self._access = Access(tokens, port=port, is_open=is_open)
+        self._config, self._folder = config, folder
+        self._files = PageFiles(folder)
+        self._facts = FactsOfRun(config, folder.name)
+        self.board = Board(LogLines(_level_and_message))
+        """What the page remembers."""
+        self._site = Site(
+            self.board,
+            self,
+            self._access,
+            Hosts(address.host, config.http.hosts),
+            is_secure=certificate is not None,
+        )
+        self._server = PageServer(self._site.application, sockets, certificate)
+
+    @property
+    def url_with_code(self) -> str:
+        """The URL that lets one browser in, once, to read and to control."""
+        return f"{self.url}?code={self._access.code}"
+
+    def attach(self, run: TrainingRun) -> None:
+        """From now on, show this run."""
+        self._facts.attach(run)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Within the block, answer requests."""
+        async with self._server.serving():
+            try:
+                yield
+            finally:
+                self._site.close()
+
+    # A source of facts
+
+    def run(self) -> RunFacts:
+        """See `Source`."""
+        return self._facts.now()
+
+    def config(self) -> str:
+        """See `Source`."""
+        return to_yaml(self._config)
+
+    def artefacts(self) -> Sequence[Artefact]:
+        """See `Source`."""
+        return self._files.listed()
+
+    def path_of(self, artefact: str) -> str | None:
+        """See `Source`."""
+        return self._files.path_of(artefact)
+
+    # An observer of the run
+
+    def follow(
+        self,
+        spec: BehaviourSpec,
+        take: Callable[[], State | None],  # noqa: ARG002 - see RunObserver
+        env_steps: Callable[[], int],  # noqa: ARG002
+        lessons: Callable[[], Mapping[str, int]],  # noqa: ARG002
+    ) -> BehaviourObserver:
+        """See `RunObserver`."""
+
+        def note(metrics: Mapping[str, float], statistics: Mapping[str, float], at: int) -> None:
+            self._facts.note_round(spec.name, metrics, now_s=metrics[SECONDS.name])
+            self.board.note_update(
+                spec.name, metrics, statistics, env_steps=at, wall_time=time.time()
+            )
+
+        return _PolicyWatch(note)
+
+    def resume_at(self, env_steps: Mapping[str, int]) -> None:  # noqa: ARG002 - see RunObserver
+        """Fill the curves with what earlier sittings measured, as metrics.csv has it now."""
+        self.board.clear()
+        if self._folder.metrics.is_file():
+            fill(self.board, self._folder.metrics)
+
+    def close(self) -> None:
+        """See `RunObserver`: the page ends with the run's event loop."""
+
+
+def fill(board: Board, path: Path) -> None:
+    """Note every update that is in the table at `path`; what cannot be read is left out."""
+    try:
+        known = read_metrics(path)
+    except ConfigError as error:
+        logger.warning("the page begins without earlier curves: %s", error)
+        return
+    for policy, series in known.items():
+        for row, env_steps in enumerate(series.env_steps.tolist()):
+            values = {name: float(column[row]) for name, column in series.columns.items()}
+            metrics = {name: it for name, it in values.items() if not name.startswith(STATISTICS)}
+            statistics = {
+                name.removeprefix(STATISTICS): it
+                for name, it in values.items()
+                if name.startswith(STATISTICS) and math.isfinite(it)
+            }
+            board.note_update(
+                policy,
+                metrics,
+                statistics,
+                env_steps=env_steps,
+                wall_time=float(series.wall_time[row]),
+            )
+
+
+@contextmanager
+def open_page(config: RunConfig, folder: RunFolder) -> Iterator[RunPage]:
+    """Listens where `http.address` says; within the block, the log goes to the page as well.
+
+    Raises:
+        ConfigError: the address is wrong, or too exposed.
+        ServeError: it cannot be listened on, or a file of certificate or token is wrong.
+    """
+    address = _address(config)
+    sockets = listening_sockets(address, option=OPTION)
+    root = logging.getLogger()
+    try:
+        page = RunPage(config, folder, address, sockets)
+        root.addHandler(page.board.log)
+        try:
+            if not address.is_local and not page.url.startswith("https"):
+                logger.warning(
+                    "the page at %s is open to other machines without TLS: anyone who reads along "
+                    "learns its tokens",
+                    page.url,
+                )
+            yield page
+        finally:
+            root.removeHandler(page.board.log)
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _address(config: RunConfig) -> TcpAddress:
+    http = config.http
+    address = parse_address(http.address or "", option=OPTION)
+    if not isinstance(address, TcpAddress):
+        raise ConfigError(f"{OPTION} is '{address}'; browsers need HOST:PORT")
+    if address.is_local or config.server.tls_certificate is not None or http.insecure:
+        return address
+    raise ConfigError(
+        f"{OPTION} is '{address}', which other machines reach, and there is no TLS. Either give "
+        "server.tls_certificate and server.tls_key, or listen on localhost:8080 (and let others "
+        "in through a tunnel), or accept that whoever reads along learns the page's tokens: "
+        "http.insecure"
+    )
+
+
+def _certificate(config: RunConfig) -> Certificate | None:
+    server = config.server
+    if server.tls_certificate is None or server.tls_key is None:
+        return None
+    read_pem(server.tls_certificate, "server.tls_certificate")
+    read_pem(server.tls_key, "server.tls_key")
+    check_pair(server.tls_certificate, server.tls_key)
+    return Certificate(server.tls_certificate, server.tls_key)
+
+
+def _level_and_message(record: logging.LogRecord) -> tuple[str, str]:
+    return level_word(record), escape_control_chars(record.getMessage())

@@ -1,0 +1,158 @@
+"""What the page remembers of a run: curves, reported statistics, log lines, alarms. All bounded.
+
+Owned by the event loop, but for `LogLines`, to which any thread may log.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from entrain.page.curves import Curves
+
+MOST_POLICIES = 128
+"""That have curves."""
+
+MOST_LINES = 500
+"""Of the log."""
+
+MOST_ALARMS = 50
+MOST_LINE = 2000
+"""Characters of one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One thing that was logged."""
+
+    number: int
+    """Counted from 1."""
+
+    time: float
+    """Seconds since 1970."""
+
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """A warning or error that was logged, perhaps several times."""
+
+    level: str
+    message: str
+    first: float
+    """Seconds since 1970."""
+
+    last: float
+    times: int
+
+
+class LogLines(logging.Handler):
+    """Keeps the newest lines and warnings. Any thread may log."""
+
+    def __init__(self, format_line: Callable[[logging.LogRecord], tuple[str, str]]) -> None:
+        """Keep nothing yet; `format_line` returns level and message of a record."""
+        super().__init__()
+        self._format_line = format_line
+        self._lines: deque[LogLine] = deque(maxlen=MOST_LINES)
+        self._alarms: dict[str, Alarm] = {}
+        self._guard = threading.Lock()
+        self.number = 0
+        """Of the newest line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record; never raises."""
+        try:
+            level, message = self._format_line(record)
+        except Exception:
+            self.handleError(record)
+            return
+        message = message[:MOST_LINE]
+        with self._guard:
+            self.number += 1
+            self._lines.append(
+                LogLine(number=self.number, time=record.created, level=level, message=message)
+            )
+            if record.levelno >= logging.WARNING:
+                self._raise_alarm(level, message, record.created)
+
+    def _raise_alarm(self, level: str, message: str, now: float) -> None:
+        before = self._alarms.pop(message, None)
+        first, times = (now, 0) if before is None else (before.first, before.times)
+        self._alarms[message] = Alarm(
+            level=level, message=message, first=first, last=now, times=times + 1
+        )
+        if len(self._alarms) > MOST_ALARMS:
+            del self._alarms[next(iter(self._alarms))]
+
+    def after(self, number: int, *, most: int = MOST_LINES) -> Sequence[LogLine]:
+        """Returns the newest lines behind that number, oldest first."""
+        with self._guard:
+            lines = [line for line in self._lines if line.number > number]
+        return lines[len(lines) - min(most, len(lines)) :]
+
+    @property
+    def alarms(self) -> Sequence[Alarm]:
+        """Newest first."""
+        with self._guard:
+            return tuple(reversed(self._alarms.values()))
+
+
+class Board:
+    """See the module."""
+
+    def __init__(self, log: LogLines) -> None:
+        """Remember nothing yet, but for what `log` keeps."""
+        self.log = log
+        self._curves: dict[str, Curves] = {}
+        self._statistics: dict[str, Mapping[str, float]] = {}
+        self.version = 0
+        """Grows with every update that is noted."""
+
+    @property
+    def policies(self) -> Sequence[str]:
+        """Those that have curves."""
+        return tuple(self._curves)
+
+    def curves(self, policy: str) -> Curves | None:
+        """Returns what was measured of a policy; None before its first update."""
+        return self._curves.get(policy)
+
+    def statistics(self, policy: str) -> Mapping[str, float]:
+        """Returns {name: value} of what simulators reported until its newest update."""
+        return self._statistics.get(policy, {})
+
+    def note_update(
+        self,
+        policy: str,
+        metrics: Mapping[str, float],
+        statistics: Mapping[str, float],
+        *,
+        env_steps: int,
+        wall_time: float,
+    ) -> None:
+        """Remember what one update measured.
+
+        Args:
+            policy: its name.
+            metrics: by the names of metrics.csv.
+            statistics: {name: value} that simulators reported.
+            env_steps: of the policy.
+            wall_time: seconds since 1970.
+        """
+        curves = self._curves.get(policy)
+        if curves is None:
+            if len(self._curves) == MOST_POLICIES:
+                return
+            curves = self._curves[policy] = Curves()
+        curves.note(metrics, env_steps=env_steps, wall_time=wall_time)
+        if statistics:
+            self._statistics[policy] = {**self.statistics(policy), **statistics}
+        self.version += 1
+
+    def clear(self) -> None:
+        """Forget all curves: they are read anew."""
+        self._curves.clear()
+        self._statistics.clear()

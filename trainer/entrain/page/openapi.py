@@ -1,0 +1,89 @@
+"""The description of the API that is served as /openapi.json (OpenAPI 3.1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from entrain import __version__
+
+Described = dict[str, Any]
+
+_TEXT: Mapping[str, Any] = {"type": "string"}
+_NUMBER: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+
+
+def _parameter(name: str, words: str, schema: Mapping[str, Any], **more: Any) -> Described:
+    return {"name": name, "in": "query", "description": words, "schema": dict(schema), **more}
+
+
+def _get(
+    words: str, *, content: str = "application/json", parameters: Sequence[Described] = ()
+) -> Described:
+    return {
+        "get": {
+            "summary": words,
+            "parameters": list(parameters),
+            "responses": {
+                "200": {"description": "As asked", "content": {content: {}}},
+                "401": {"description": "No token of this run was shown"},
+                "421": {"description": "The header Host has a name that is not the page's"},
+                "429": {"description": "Too many requests"},
+            },
+        }
+    }
+
+
+def openapi() -> Described:
+    """Returns the whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "A run of entrain",
+            "version": __version__,
+            "description": "How one training run stands. A number that is not known is null.",
+        },
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}, {}],
+        "paths": {
+            "/healthz": _get("Whether the process answers", content="text/plain"),
+            "/readyz": _get(
+                "Whether simulators may dial in: 503 before it listens and while it ends",
+                content="text/plain",
+            ),
+            "/metrics": _get("All numbers, as Prometheus scrapes them", content="text/plain"),
+            "/api/status": _get("Phase, progress, policies, alarms, and the first 64 simulators"),
+            "/api/metrics": _get(
+                "Curves of one policy: of each row the least, mean and largest value",
+                parameters=[
+                    _parameter("policy", "Its name", _TEXT, required=True),
+                    _parameter(
+                        "name",
+                        "A metric; may be repeated. Without it, all",
+                        {"type": "array", "items": dict(_TEXT)},
+                    ),
+                    _parameter("after", "Rows that begin with this update or later", _NUMBER),
+                    _parameter("points", "Rows at most, 1 to 400", _NUMBER),
+                ],
+            ),
+            "/api/simulators": _get("Who takes part, since when, how fast, and how they wait"),
+            "/api/log": _get(
+                "The newest lines of the log",
+                parameters=[_parameter("after", "Lines behind this number", _NUMBER)],
+            ),
+            "/api/config": _get("The run's configuration, as YAML", content="text/plain"),
+            "/api/artefacts": _get("Files of the run's folder that may be downloaded"),
+            "/api/artefacts/{name}": _with_name(
+                _get("One of them", content="application/octet-stream")
+            ),
+            "/api/events": _get(
+                "The status as server-sent events, once a second where it changed; at most 32 "
+                "streams",
+                content="text/event-stream",
+            ),
+        },
+    }
+
+
+def _with_name(path: Described) -> Described:
+    named = {"name": "name", "in": "path", "required": True, "schema": dict(_TEXT)}
+    path["get"]["parameters"].append(named)
+    return path

@@ -1,0 +1,203 @@
+"""The page's HTTP server: uvicorn as a task of the run's own event loop, bounded in every way.
+
+Its sockets listen before the run begins, so that a port that is taken is known at once. A failure
+of the page is logged and never ends the run. Nothing here knows what is served.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+logger = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 256
+"""Open at once; further ones are closed unanswered."""
+
+MOST_HEAD_BYTES = 16_384
+"""Of a request's first line and headers."""
+
+HEAD_S = 10.0
+"""How long a peer may take to send them."""
+
+IDLE_S = 15
+"""How long a connection without a request stays open."""
+
+CLOSE_S = 2
+"""How long answers that are on their way may take when the run ends."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the server shows of itself over TLS."""
+
+    chain: Path
+    key: Path
+
+
+class BoundedConnection(H11Protocol):
+    """A connection that must send its requests' heads in time, and whose number is bounded."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It is open."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            self.transport = transport
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed."""
+        self._cancel_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """It sends something."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._cancel_deadline()
+        elif self._deadline is None:
+            self._expect_head()
+
+    def handle_events(self) -> None:
+        """Start what answers a request, and let that end the connection at once."""
+        super().handle_events()
+        if self.scope is not None:
+            self.scope.setdefault("state", {})["abort"] = self.transport.abort
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_S, self.transport.abort)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to the run."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def make_config(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config:
+    """Returns uvicorn's configuration; OSError or ssl.SSLError if the certificate is no good."""
+    files: dict[str, Any] = {}
+    if certificate is not None:
+        files = {"ssl_certfile": certificate.chain, "ssl_keyfile": certificate.key}
+    config = uvicorn.Config(
+        app,
+        http=BoundedConnection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        # What fails is logged by the application itself, in words of ours.
+        log_level=logging.CRITICAL,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=CLOSE_S,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        backlog=128,
+        **files,
+    )
+    config.load()
+    if certificate is not None and config.ssl is not None:
+        config.ssl.sni_callback = _Renewal(certificate).choose
+    return config
+
+
+class _Renewal:
+    """Shows a certificate that was renewed to whoever connects from then on."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self._certificate = certificate
+        self._seen = self._stamp()
+        self._context: ssl.SSLContext | None = None
+
+    def choose(
+        self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Called in each handshake, before the certificate is shown."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            self._renew()
+        if self._context is not None:
+            connection.context = self._context
+
+    def _stamp(self) -> Sequence[tuple[int, int]]:
+        """Changes when one of the files does."""
+        files = (self._certificate.chain, self._certificate.key)
+        with contextlib.suppress(OSError):
+            return [(it.stat().st_mtime_ns, it.stat().st_size) for it in files]
+        return []
+
+    def _renew(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(
+                self._certificate.chain, self._certificate.key, password=_no_password
+            )
+        except (OSError, ssl.SSLError, ValueError) as error:
+            logger.warning("the page goes on with the certificate from before: %s", error)
+        else:
+            logger.info("the page shows the certificate that is in %s now", self._certificate.chain)
+            self._context = context
+
+
+def _no_password() -> str:
+    raise ValueError("the private key is encrypted")
+
+
+class PageServer:
+    """Serves one application on sockets that listen already. Owned by the event loop."""
+
+    def __init__(
+        self, app: ASGIApp, sockets: Sequence[socket.socket], certificate: Certificate | None
+    ) -> None:
+        """Answer nobody yet; the sockets are closed when the server ends."""
+        self._config = make_config(app, certificate)
+        self._sockets = list(sockets)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Within the block, answer requests."""
+        server = _Uvicorn(self._config)
+        task = asyncio.create_task(self._serve(server), name="page")
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            # A second request to stop must not leave the port open.
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _serve(self, server: uvicorn.Server) -> None:
+        try:
+            await server.serve(self._sockets)
+        except (Exception, SystemExit) as error:
+            logger.error("the page is not served any more: %s", error)
+        finally:
+            for each in self._sockets:
+                each.close()
