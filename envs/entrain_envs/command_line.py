@@ -230,6 +230,14 @@ def _add_groups(command: argparse.ArgumentParser) -> None:
         help="2: simulate one half of the copies while the trainer chooses the other half's "
         "actions, so that both are busy at the same time; in messages of half the size (1)",
     )
+    command.add_argument(
+        "--processes",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="divide the copies among N processes, for environments that take long to step: one "
+        "for each core, and at least N copies in each group (1)",
+    )
 
 
 def _add_common(
@@ -237,7 +245,7 @@ def _add_common(
 ) -> None:
     add = command.add_argument
     if command.get_default("groups") is None:
-        command.set_defaults(groups=1)
+        command.set_defaults(groups=1, processes=1)
     add(
         "--count",
         type=_copies,

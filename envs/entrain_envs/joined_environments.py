@@ -43,9 +43,15 @@ class JoinedEnvironments:
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
         """Step one after the other."""
+        divided = self._divided(actions)
+        pairs = zip(self._environments, divided, strict=True)
+        return self._join([environment.step(chosen) for environment, chosen in pairs])
+
+    def _divided(self, actions: Mapping[str, ActionBatch]) -> Sequence[Mapping[str, ActionBatch]]:
+        """Of each environment: the actions for its rows of the last message."""
         given = dict.fromkeys(actions, 0)
         parts = []
-        for environment, acting in zip(self._environments, self._acting, strict=True):
+        for acting in self._acting:
             part = {}
             for name, count in acting.items():
                 begin = given[name]
@@ -54,8 +60,8 @@ class JoinedEnvironments:
                 part[name] = ActionBatch(
                     batch.continuous[begin:end], batch.discrete[begin:end], batch.policy_version
                 )
-            parts.append(environment.step(part))
-        return self._join(parts)
+            parts.append(part)
+        return parts
 
     def _join(self, parts: Sequence[Mapping[str, TimestepBatch]]) -> Mapping[str, TimestepBatch]:
         self._acting = [

@@ -51,6 +51,10 @@ def make_groups(options: argparse.Namespace) -> Sequence[Environment]:
     parts = Copies.all(options.count).divided(options.groups)
     if len(parts) < options.groups:
         logger.warning("there is one copy of the environment, so there is one group: raise --count")
+    if options.processes > 1:
+        from entrain_envs.processes import processed_groups  # noqa: PLC0415
+
+        return processed_groups(options, parts)
     make = maker(options)
     return [make(part) for part in parts]
 
