@@ -12,9 +12,11 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +35,15 @@ LIMIT_S = 300.0
 
 class MissingError(Exception):
     """A contender cannot play here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Why a contender has no values."""
+
+    why: str
+    is_fault: bool = False
+    """Whether it should have had some."""
 
 
 class Contender(Protocol):
@@ -216,19 +227,26 @@ def family(process: int) -> Iterator[int]:
 @contextlib.contextmanager
 def alive(
     starts: Mapping[str, Callable[[], Contender]],
-) -> Iterator[tuple[Mapping[str, Contender], Mapping[str, str]]]:
+) -> Iterator[tuple[Mapping[str, Contender], Mapping[str, Absence]]]:
     """Those that can play, ready and at rest; and why each other one cannot."""
     playing: dict[str, Contender] = {}
-    missing: dict[str, str] = {}
+    absent: dict[str, Absence] = {}
     with contextlib.ExitStack() as stack:
         for name, start in starts.items():
             try:
                 playing[name] = start()
             except MissingError as error:
-                missing[name] = str(error)
+                absent[name] = Absence(str(error))
                 continue
             stack.callback(playing[name].close)
-        steps = {name: each.wait_until_ready() for name, each in playing.items()}
+        steps: dict[str, int] = {}
+        for name in list(playing):
+            try:
+                steps[name] = playing[name].wait_until_ready()
+            except RuntimeError as error:
+                print(f"{name}: {error}", file=sys.stderr, flush=True)
+                absent[name] = Absence(f"{name} failed: {str(error).splitlines()[0]}", True)
+                del playing[name]
         if len(set(steps.values())) > 1:
             raise RuntimeError(f"gradient steps of a round differ: {steps}; make them equal")
-        yield playing, missing
+        yield playing, absent

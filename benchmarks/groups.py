@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from benchmarks import beside_mlagents, contenders, exchange, updates
 from benchmarks.beside_mlagents import OURS, Task
-from benchmarks.contenders import Contender, Entrain, MissingError, Peer, alive
+from benchmarks.contenders import Absence, Contender, Entrain, MissingError, Peer, alive
+from entrain.config.policy import MemoryConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 CHEETAH = CONFIGS / "halfcheetah_8x256.yaml"
@@ -20,14 +22,14 @@ MESSAGES = 1500
 """Of a turn, where processor time is counted in hundredths of a second."""
 
 Values = Mapping[str, Sequence[float]]
-Missing = Mapping[str, str]
+Absent = Mapping[str, Absence]
 
 
 @dataclass(frozen=True)
 class Group:
     """Contenders that are measured together."""
 
-    measure: Callable[[Collection[str], int], tuple[Values, Missing]]
+    measure: Callable[[Collection[str], int], tuple[Values, Absent]]
     """Of (the contenders that are asked for, pairs): {contender: a value for each pair}, and
     {contender: why it has none}."""
 
@@ -43,21 +45,21 @@ class Group:
 
 def in_turns(
     starts: Mapping[str, Callable[[], Contender]], asked: Collection[str], pairs: int
-) -> tuple[Values, Missing]:
+) -> tuple[Values, Absent]:
     """Env steps/s of contenders that play one round a turn, or a little more."""
     values: dict[str, list[float]] = {}
     with alive({name: start for name, start in starts.items() if name in asked}) as (
         playing,
-        missing,
+        absent,
     ):
         for _ in range(pairs):
             for name, contender in playing.items():
                 rate = statistics.median(contender.play(rounds=1))
                 values.setdefault(name, []).append(rate)
-    return values, missing
+    return values, absent
 
 
-def cheetahs(size: int, asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
+def cheetahs(size: int, asked: Collection[str], pairs: int) -> tuple[Values, Absent]:
     """HalfCheetah 8 x 256."""
     policy = "policies.HalfCheetah-v5"
     settings = (f"{policy}.total_steps={FOREVER}", f"{policy}.algorithm.minibatch_size={size}")
@@ -72,7 +74,15 @@ def cheetahs(size: int, asked: Collection[str], pairs: int) -> tuple[Values, Mis
     return in_turns(starts, asked, pairs)
 
 
-def memories(asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
+def with_memory(kind: str, *settings: str) -> Entrain:
+    """A run with this kind of memory; MissingError if entrain has none such."""
+    kinds = get_args(MemoryConfig.model_fields["kind"].annotation)
+    if kind not in kinds:
+        raise MissingError(f"entrain has no memory of kind {kind}, but {', '.join(kinds)}")
+    return Entrain(LSTM, *settings)
+
+
+def memories(asked: Collection[str], pairs: int) -> tuple[Values, Absent]:
     """CartPole without velocities, with memory."""
     policy = "policies.CartPole-v1"
     settings = (f"{policy}.total_steps={FOREVER}",)
@@ -83,22 +93,22 @@ def memories(asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
         "lstm-own": partial(Entrain, LSTM, *settings),
         "lstm-shared": partial(Entrain, LSTM, *shared),
         "lstm-shared-lag": partial(Entrain, LSTM, *shared, lag),
-        "mingru": partial(Entrain, LSTM, *mingru),
-        "mingru-lag": partial(Entrain, LSTM, *mingru, lag),
+        "mingru": partial(with_memory, "mingru", *mingru),
+        "mingru-lag": partial(with_memory, "mingru", *mingru, lag),
         "sb3-contrib": partial(Peer, "sb3-contrib"),
         "rl_games": partial(Peer, "rl_games"),
     }
     return in_turns(starts, asked, pairs)
 
 
-def gradient_steps(size: int, asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
+def gradient_steps(size: int, asked: Collection[str], pairs: int) -> tuple[Values, Absent]:
     """Processor time of an update beside a loop in numpy."""
     del asked
     taken = updates.compare(size, pairs, updates=("auto",))
     return {"loop": taken["loop"], "by hand": taken["auto"]}, {}
 
 
-def exchanges(agents: int, asked: Collection[str], pairs: int) -> tuple[Values, Missing]:
+def exchanges(agents: int, asked: Collection[str], pairs: int) -> tuple[Values, Absent]:
     """Processor time of a trainer for a message, beside an echo's server."""
     del asked
     commands = Path(sys.executable).parent
@@ -115,13 +125,13 @@ def exchanges(agents: int, asked: Collection[str], pairs: int) -> tuple[Values, 
 
 def balls(
     task: Task, asked: Collection[str], pairs: int, *, threaded: bool = False
-) -> tuple[Values, Missing]:
+) -> tuple[Values, Absent]:
     """Whole runs of an ML-Agents game: stock's, and ours, which may be `threaded`."""
     del asked
     try:
         stock = stock_mlagents()
     except MissingError as error:
-        return {}, {"mlagents-learn": str(error)}
+        return {}, {"mlagents-learn": Absence(str(error))}
     ours = replace(task, threaded=threaded)
     rates: dict[str, list[float]] = {"entrain": [], "mlagents-learn": []}
     for pair in range(pairs):

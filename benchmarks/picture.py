@@ -42,6 +42,7 @@ def draw(came: Sequence[Outcome], file: Path) -> None:
             textcoords="offset points",
             va="center",
             fontsize=8,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
         )
     _finish(axes, came)
     figure.savefig(file, dpi=110)
@@ -55,16 +56,18 @@ def _finish(axes: object, came: Sequence[Outcome]) -> None:
     assert isinstance(axes, Axes)
     axes.axvline(1.0, color="0.2", lw=1)
     axes.set_xscale("log")
+    axes.set_xticks([0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0])
     axes.set_xlim(_limits(came))
-    axes.set_xticks([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(came)), [_label(each) for each in came], fontsize=8)
     axes.set_ylim(len(came) - 0.4, -0.6)
     axes.grid(axis="x", color="0.9")
     axes.set_xlabel(
-        "times as good as wanted (beside a number: the ratio itself, median of pairs; band: all "
-        "pairs; stroke: aim)"
+        "times as good as wanted; number: the ratio itself, median of pairs; band: all pairs; "
+        "stroke: aim",
+        fontsize=8,
+        loc="right",
     )
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

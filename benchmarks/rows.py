@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.contenders import Absence
+
 
 @dataclass(frozen=True)
 class Row:
@@ -76,21 +78,24 @@ Outcome = Measured | Unmeasured
 
 
 def outcomes(
-    rows: Sequence[Row], values: Mapping[str, Sequence[float]], missing: Mapping[str, str]
+    rows: Sequence[Row], values: Mapping[str, Sequence[float]], absent: Mapping[str, Absence]
 ) -> Sequence[Outcome]:
     """What came of the rows of one group.
 
     Args:
         rows: all of that group.
         values: {contender: a value for each pair}.
-        missing: {contender: why it has none}.
+        absent: {contender: why it has none}.
     """
-    return [
-        Unmeasured(row, " ".join(missing[each] for each in (row.ours, row.peer) if each in missing))
-        if row.ours in missing or row.peer in missing
-        else Measured(row, values[row.ours], values[row.peer])
-        for row in rows
-    ]
+    came: list[Outcome] = []
+    for row in rows:
+        lacking = [absent[side] for side in (row.ours, row.peer) if side in absent]
+        if lacking:
+            why = "; ".join(each.why for each in lacking)
+            came.append(Unmeasured(row, why, failed=any(each.is_fault for each in lacking)))
+        else:
+            came.append(Measured(row, values[row.ours], values[row.peer]))
+    return came
 
 
 def chosen(rows: Sequence[Row], names: Sequence[str]) -> Sequence[Row]:

@@ -83,8 +83,8 @@ def measure(rows: Sequence[Row], pairs: Mapping[str, int]) -> Sequence[Outcome]:
         begun = time.monotonic()
         asked = {side for row in mine for side in (row.ours, row.peer)}
         try:
-            values, missing = GROUPS[name].measure(asked, count)
-            came += outcomes(mine, values, missing)
+            values, absent = GROUPS[name].measure(asked, count)
+            came += outcomes(mine, values, absent)
         except RuntimeError as error:
             print(f"{name} failed: {error}", file=sys.stderr, flush=True)
             why = f"failed: {str(error).splitlines()[0]}"

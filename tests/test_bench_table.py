@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks import contenders, table
-from benchmarks.contenders import MissingError, alive, family, rounds_since
-from benchmarks.groups import GROUPS, Group, stock_mlagents
+from benchmarks.contenders import Absence, MissingError, alive, family, rounds_since
+from benchmarks.groups import GROUPS, Group, stock_mlagents, with_memory
 from benchmarks.peers.turns import Turns
 from benchmarks.rows import ROWS, Measured, Outcome, Row, Unmeasured, chosen, outcomes
 
@@ -63,7 +63,7 @@ def test_a_row_whose_peer_is_not_installed_says_so(
     monkeypatch.setattr(contenders, "PEERS", tmp_path)
     with alive({"sb3": lambda: contenders.Peer("sb3")}) as (playing, missing):
         assert not playing
-    assert missing["sb3"] == "sb3 is not installed; `make peers` installs it"
+    assert missing["sb3"] == Absence("sb3 is not installed; `make peers` installs it")
     row = Row("r", "speed", "g", "us", "sb3", "steps/s")
     (outcome,) = outcomes([row], {"us": [1.0]}, missing)
     assert "| speed | | | | | | |  |  | sb3 is not installed" in table.as_markdown([outcome])
@@ -90,10 +90,12 @@ def test_a_group_that_fails_does_not_take_the_others_with_it(
 ) -> None:
     def fails(
         _asked: Collection[str], _pairs: int
-    ) -> tuple[dict[str, list[float]], dict[str, str]]:
+    ) -> tuple[dict[str, list[float]], dict[str, Absence]]:
         raise RuntimeError("the run ended\nand its log")
 
-    def works(asked: Collection[str], pairs: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+    def works(
+        asked: Collection[str], pairs: int
+    ) -> tuple[dict[str, list[float]], dict[str, Absence]]:
         assert asked == {"us", "them"}
         return {"us": [3.0] * pairs, "them": [2.0] * pairs}, {}
 
@@ -152,6 +154,28 @@ def test_a_peer_warms_up_rests_until_it_is_asked_and_ends_when_nobody_asks(
     hello, first, second = (json.loads(line) for line in answers.getvalue().splitlines())
     assert hello == {"gradient_steps": 3.0, "parameters": 11}
     assert [len(first), len(second)] == [2, 1]
+
+
+def test_a_contender_that_ends_in_its_start_does_not_take_the_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contenders, "PEERS", tmp_path)
+    program = tmp_path / "sb3" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    (tmp_path / "sb3" / "installed").touch()
+    program.write_text("#!/bin/sh\necho lost >&2\n")
+    program.chmod(0o755)
+    with alive({"sb3": lambda: contenders.Peer("sb3")}) as (playing, absent):
+        assert not playing
+    assert absent["sb3"] == Absence("sb3 failed: sb3 ended:", is_fault=True)
+    assert "lost" in capsys.readouterr().err
+    (outcome,) = outcomes([Row("r", "speed", "g", "us", "sb3", "1/s")], {"us": [1.0]}, absent)
+    assert outcome == Unmeasured(outcome.row, "sb3 failed: sb3 ended:", failed=True)
+
+
+def test_a_memory_that_entrain_does_not_have_is_no_contender() -> None:
+    with pytest.raises(MissingError, match="entrain has no memory of kind paper, but none, lstm"):
+        with_memory("paper")
 
 
 def test_contenders_with_different_numbers_of_gradient_steps_are_not_compared() -> None:
