@@ -221,7 +221,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
+    monkeypatch.setattr(commands, "_write_results", lambda *_, **__: None)
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
     assert commands.train(load_config(path, [])) == 0
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -247,7 +247,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
 def test_a_game_of_ml_agents_is_trained_through_a_bridge_over_tls(
     tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "_write_results", lambda *_: None)
+    monkeypatch.setattr(commands, "_write_results", lambda *_, **__: None)
     port = free_port()
     bridge = f"{sys.executable} -m entrain_envs bridge --port {port}"
     path = write_run(tmp_path, launch=bridge, server=secured(certificate))

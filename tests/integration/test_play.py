@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     path = folder / "ball.yaml"
     path.write_text(CONFIG.format(folder=folder, command=BALL))
 
-    def write_summary(run_folder: RunFolder, run: TrainingRun, outcome: str) -> None:
+    def write_summary(run_folder: RunFolder, run: TrainingRun, outcome: str, **_: object) -> None:
         assert outcome == "completed"
         run.summary("completed").save(run_folder.summary)
 

@@ -100,7 +100,7 @@ async def test_a_game_that_was_killed_and_one_that_froze_come_back(
     ledger = run.trainers["3DBall"].ledger
     # Three balls of each game that was killed, and none else.
     assert ledger.dropped == 2 * 3
-    assert "ended with signal SIGKILL; its last words in" in caplog.text
+    assert "ended with signal SIGKILL; it wrote nothing in" in caplog.text
     froze = r"game-[01] was killed: it has sent nothing for 1.5 s since its last actions"
     assert re.search(froze, caplog.text)
     for game in range(2):

@@ -329,8 +329,8 @@ async def test_a_simulator_without_last_words_is_told_as_such(
         while not launcher.is_exhausted:
             await asyncio.sleep(0.01)
     await launcher.stop()
-    assert launcher.last_words == ". simulator-0 ended with exit code 2 and wrote nothing"
-    assert f"and wrote nothing in {tmp_path / 'simulator-0.log'}" in caplog.text
+    assert launcher.last_words == ". simulator-0 ended with exit code 2; it wrote nothing"
+    assert f"it wrote nothing in {tmp_path / 'simulator-0.log'}" in caplog.text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="uses a POSIX shell")
@@ -415,7 +415,7 @@ async def test_one_simulator_is_killed_for_a_reason_that_the_log_tells(
         while lives.read_text() != "xx":
             await asyncio.sleep(0.01)
     await launcher.stop()
-    assert "sim-0 was killed: it was silent for 60 s and wrote nothing in" in caplog.text
+    assert "sim-0 was killed: it was silent for 60 s; it wrote nothing in" in caplog.text
     assert not launcher.is_running("sim-0")
 
 

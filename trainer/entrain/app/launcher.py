@@ -338,7 +338,7 @@ def _last_of(logs: Sequence[Path]) -> str:
 def _quoted(words: str, log: Path | None = None) -> str:
     """The end of a sentence that says how a simulator ended."""
     where = f" in {log}" if log is not None else ""
-    return f"; its last words{where}: {words}" if words else f" and wrote nothing{where}"
+    return f"; its last words{where}: {words}" if words else f"; it wrote nothing{where}"
 
 
 def _size(path: Path) -> int:
