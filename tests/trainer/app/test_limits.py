@@ -54,8 +54,13 @@ def test_simulators_of_others_are_added_by_them() -> None:
 def test_games_are_added_by_their_number_or_run_faster() -> None:
     found = ways(RunConfig(unity=UnityConfig(games=3)), WAITS)
     assert "raise unity.games (now 3) and start as many" in found
-    assert "unity.engine.time_scale (now 20)" in found
+    assert "unity.engine.time_scale (now 20), --time-scale of entrain learn" in found
     assert "--count" not in found
+    # The Editor has one game, however many are asked for.
+    launched = UnityConfig.model_validate({"games": 2, "launch": {"path": "Ball"}})
+    assert "raise unity.games (now 2), --num-envs of entrain learn, while" in ways(
+        RunConfig(unity=launched), WAITS
+    )
 
 
 def test_lockstep_of_several_simulators_is_named() -> None:

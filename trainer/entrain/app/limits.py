@@ -117,9 +117,11 @@ def _more_simulators(config: RunConfig) -> Iterator[str]:
         path = show_path(("simulators", "launch", number, "count"))
         yield f"raise {path} (now {launch.count}), {free}"
     if config.unity is not None:
-        started = "" if config.unity.launch else " and start as many"
-        yield f"raise unity.games (now {config.unity.games}){started}, {free}"
-        yield f"raise unity.engine.time_scale (now {config.unity.engine.time_scale:g})"
+        # Those who come from ML-Agents know these options as flags.
+        flag = ", --num-envs of entrain learn" if config.unity.launch else " and start as many"
+        yield f"raise unity.games (now {config.unity.games}){flag}, {free}"
+        scale = config.unity.engine.time_scale
+        yield f"raise unity.engine.time_scale (now {scale:g}), --time-scale of entrain learn"
     elif not launched:
         yield f"start more simulators, {free}"
     if config.is_native:
