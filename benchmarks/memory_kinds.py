@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from entrain.algorithms.fast.memory import MEMORY, PlacedSteps
+from entrain.algorithms.fast.mingru import PlainMinGRUs
 from entrain.config.policy import MemoryConfig
-from entrain.policy.recurrence import make_memory
+from entrain.policy.recurrence import RecurrentMemory, make_memory
 
 STEPS = 16
 SEQUENCES = 32
@@ -39,6 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work = {f"entrain {kind}": ours(kind) for kind in KINDS}
+    work["mingru by hand"] = by_hand()
     work |= {"nn.LSTM": librarys(nn.LSTM), "nn.GRU": librarys(nn.GRU)}
     seconds = in_turns(work, rounds=arguments.rounds)
     base = seconds["nn.LSTM"]
@@ -48,12 +52,36 @@ def main() -> None:
 
 def ours(kind: Kind) -> Callable[[], None]:
     """One minibatch through a policy's memory."""
-    generator = torch.Generator().manual_seed(1)
-    memory = make_memory(MemoryConfig(kind=kind, size=UNITS), 1, FEATURES, generator=generator)
-    hidden = torch.randn(1, STEPS * SEQUENCES, FEATURES, generator=generator).requires_grad_()
-    state = torch.zeros(SEQUENCES, memory.state_size)
-    reset = torch.rand(STEPS, SEQUENCES, generator=generator) < RESETS
+    memory = memory_of(kind)
+    hidden = torch.randn(1, STEPS * SEQUENCES, FEATURES).requires_grad_()
+    state, reset = torch.zeros(SEQUENCES, memory.state_size), resets()
     return learned(lambda: memory(hidden, state, reset)[0], [hidden, *memory.parameters()])
+
+
+def by_hand() -> Callable[[], None]:
+    """One minibatch as plain policies learn from it (`algorithm.update: auto`)."""
+    memory = memory_of("mingru")
+    weights = {f"{MEMORY}.{name}": each for name, each in memory.named_parameters()}
+    gradient = {name: torch.zeros_like(each) for name, each in weights.items()}
+    layers = PlainMinGRUs(1, weights, gradient)
+    steps = PlacedSteps(resets(), torch.zeros(SEQUENCES, memory.state_size), None)
+    hidden = torch.randn(1, STEPS * SEQUENCES, FEATURES).numpy()
+
+    def run() -> None:
+        layers.backward(np.ones_like(layers.forward(hidden, steps, groups=1)))
+
+    return run
+
+
+def memory_of(kind: Kind) -> RecurrentMemory:
+    """New weights of one group."""
+    generator = torch.Generator().manual_seed(1)
+    return make_memory(MemoryConfig(kind=kind, size=UNITS), 1, FEATURES, generator=generator)
+
+
+def resets() -> Tensor:
+    """[STEPS, SEQUENCES] where episodes begin."""
+    return torch.rand(STEPS, SEQUENCES, generator=torch.Generator().manual_seed(1)) < RESETS
 
 
 def librarys(kind: type[nn.LSTM] | type[nn.GRU]) -> Callable[[], None]:

@@ -13,8 +13,10 @@ from torch import Tensor
 from entrain.algorithms.fast.activations import ACTIVATION_FUNCTIONS
 from entrain.algorithms.fast.arrays import FloatArray, view
 from entrain.algorithms.fast.memory import PlacedSteps, PlainMemory
+from entrain.algorithms.fast.mingru import PlainMinGRUs
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
+from entrain.policy.recurrence import RecurrentMemory, ScannedMemory
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 
 HIDDEN = "backbone.trunk.hidden_layers.layers"
@@ -46,9 +48,9 @@ class PlainNetwork:
         ]
         self._action = _Layer(weights, gradient, "action_head")
         self._value = _Layer(weights, gradient, "value_head")
-        self._memory: PlainMemory | None = None
+        self._memory: PlainMemory | PlainMinGRUs | None = None
         if isinstance(policy.backbone, RecurrentBackbone):
-            self._memory = PlainMemory(policy.backbone.memory, gradient)
+            self._memory = _plain_memory(policy.backbone.memory, weights, gradient)
         self._inputs: list[FloatArray] = []
         self._kept: list[FloatArray] = []
         self._read: FloatArray = np.zeros((0, 0, 0))
@@ -137,6 +139,14 @@ class PlainNetwork:
         """[R, F] gradient with respect to what the value head reads, from [R, V]."""
         gradient: FloatArray = value @ self._value.weight
         return gradient
+
+
+def _plain_memory(
+    memory: RecurrentMemory, weights: Mapping[str, Tensor], gradient: Mapping[str, Tensor]
+) -> PlainMemory | PlainMinGRUs:
+    if isinstance(memory, ScannedMemory):
+        return PlainMinGRUs(len(memory.layers), weights, gradient)
+    return PlainMemory(memory, gradient)
 
 
 class _Layer:
