@@ -33,6 +33,10 @@ class SlotTimesteps:
     num_slots: int
     """One more than the highest slot in use so far: how long per-slot arrays must be."""
 
+    are_mid: bool = False
+    """True if it is known that every row is MID. As long as a simulator sends for the same agents
+    alone, `slot` is the same array: what is known of it need not be looked up again."""
+
     def state(self) -> State:
         """A copy as plain arrays, for a checkpoint that is written before the batch is answered."""
         timesteps = self.timesteps

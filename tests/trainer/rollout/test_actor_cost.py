@@ -15,6 +15,7 @@ import entrain
 from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
+from entrain.rollout import step_block
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -88,8 +89,13 @@ def statements_of(
 @pytest.mark.parametrize("agents", [2, 1024])
 @pytest.mark.parametrize("config", [PLAIN, RECURRENT], ids=["plain", "recurrent"])
 def test_a_batch_runs_the_same_statements_as_often_whatever_its_size(
-    agents: int, config: PolicyConfig, make_actor: Callable[..., Any]
+    agents: int,
+    config: PolicyConfig,
+    make_actor: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each batch is written down by itself: how many are written at once depends on their size.
+    monkeypatch.setattr(step_block, "MOST_BATCHES", 1)
     statements_of(make_actor, 1, config)  # whatever is computed once a process is computed now
     pairs = zip(
         statements_of(make_actor, 1, config),
@@ -99,4 +105,4 @@ def test_a_batch_runs_the_same_statements_as_often_whatever_its_size(
     for one, many in pairs:
         assert one == many
         assert one.total() > 100
-        assert max(one.values()) < 30
+        assert max(one.values()) < 60

@@ -19,7 +19,7 @@ from entrain.inference.numpy_distributions import Action, ArrayDistribution
 from entrain.inference.policy import InferencePolicy
 from entrain.requests import SlotTimesteps
 from entrain.rollout.action_noise import ActionNoise
-from entrain.rollout.evaluation import Evaluation, Rows, Sampled, rows_where
+from entrain.rollout.evaluation import ALL_ROWS, Evaluation, Rows, Sampled, rows_where
 from entrain.rollout.history import History
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
@@ -52,6 +52,9 @@ class Actor:
         self._has_memory = policy.state_size > 0
         self._is_running = np.zeros(0, np.bool_)
         self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
+        self._steady_slot: Int64Array | None = None
+        """The slots of the last batch, if each of its rows was given an action and none left."""
+        self._none_begins = np.zeros(0, np.bool_)
 
     def __repr__(self) -> str:
         return f"<Actor of {self.policy}: {np.count_nonzero(self._is_running)} episodes run>"
@@ -63,13 +66,18 @@ class Actor:
         if len(batch.released):
             self.release(batch.released)
         slot, timesteps = batch.slot, batch.timesteps
-        begins = (timesteps.step_type == _FIRST) | ~self._is_running[slot]
+        is_usual = batch.are_mid and slot is self._steady_slot
+        begins = (
+            self._none_begins
+            if is_usual
+            else (timesteps.step_type == _FIRST) | ~self._is_running[slot]
+        )
         observation = timesteps.observation
         if self._shows_history:
             observation = self._history.beside(
                 observation, slot=slot, begins=begins, reward=timesteps.earned
             )
-        return self._evaluated(batch, begins, observation, self._recurrent_state[slot])
+        return self._evaluated(batch, begins, observation, self._recurrent_state[slot], is_usual)
 
     def refreshed(self, evaluation: Evaluation) -> Evaluation:
         """The evaluation by the policy's newest weights: itself, unless others were published."""
@@ -80,6 +88,7 @@ class Actor:
             evaluation.begins,
             evaluation.observation,
             evaluation.recurrent_state,
+            evaluation.is_usual,
         )
 
     def _evaluated(
@@ -88,28 +97,25 @@ class Actor:
         begins: BoolArray,
         observation: Mapping[str, Array],
         state: Float32Array,
+        is_usual: bool,
     ) -> Evaluation:
         distribution, value, next_state = self.policy.evaluate(observation, state, begins)
+        version = self.policy.version
         return Evaluation(
-            batch, begins, observation, state, distribution, value, next_state, self.policy.version
+            batch, begins, observation, state, distribution, value, next_state, version, is_usual
         )
 
     def act(self, evaluation: Evaluation) -> Sampled:
         """Choose an action for each FIRST and MID row, in order, and move their agents on."""
         batch = evaluation.batch
-        needs_action = batch.timesteps.step_type <= _MID
-        rows = rows_where(needs_action)
-        slot = batch.slot[rows]
-        distribution = _masked(evaluation, needs_action)
+        rows, slot = (ALL_ROWS, batch.slot) if evaluation.is_usual else self._move_on(batch)
+        distribution = _masked(evaluation)
         action = (
             distribution.mode()
             if self._is_deterministic
             # Noise of end rows is drawn and not used: only acting rows move their slot on.
             else distribution.sample(self._noise.draw(batch.slot, slot))
         )
-        if len(slot) < len(needs_action):
-            self._is_running[batch.slot[~needs_action]] = False
-        self._is_running[slot] = True
         if self._has_memory:
             self._recurrent_state[slot] = evaluation.next_recurrent_state[rows]
         if self._shows_history:
@@ -125,6 +131,24 @@ class Actor:
             action=action,
         )
 
+    def _move_on(self, batch: SlotTimesteps) -> tuple[Rows, Int64Array]:
+        """End and begin the episodes that do; returns which rows need an action, and their slots.
+
+        Once it returns, they are given one.
+        """
+        needs_action = batch.timesteps.step_type <= _MID
+        rows = rows_where(needs_action)
+        slot = batch.slot[rows]
+        self._steady_slot = None
+        if rows is ALL_ROWS:
+            self._steady_slot = batch.slot
+            if len(slot) != len(self._none_begins):
+                self._none_begins = np.zeros(len(slot), np.bool_)
+        else:
+            self._is_running[batch.slot[~needs_action]] = False
+        self._is_running[slot] = True
+        return rows, slot
+
     def look_ahead(self) -> None:
         """Draw the noise that the same slots will want next, while their simulators compute."""
         if not self._is_deterministic:
@@ -132,10 +156,12 @@ class Actor:
 
     def release(self, slot: Int64Array) -> None:
         """The agents of these slots left: forget their episodes."""
+        self._steady_slot = None
         self._is_running[slot] = False
 
     def release_all(self) -> None:
         """Forget all episodes: each begins, for us, with the agent's next row."""
+        self._steady_slot = None
         self._is_running[:] = False
 
     def _grow(self, num_slots: int) -> None:
@@ -163,12 +189,17 @@ class Actor:
         self._noise.load_state(state, num_slots=slots)
         self._history.load_state(state["history"])
         self._is_running, self._recurrent_state = is_running, recurrent_state
+        self._steady_slot = None
 
 
-def _masked(evaluation: Evaluation, needs_action: BoolArray) -> ArrayDistribution:
-    action_mask = evaluation.batch.timesteps.action_mask
+def _masked(evaluation: Evaluation) -> ArrayDistribution:
+    timesteps = evaluation.batch.timesteps
+    action_mask = timesteps.action_mask
     if action_mask.shape[1] == 0:
         return evaluation.distribution
+    if evaluation.is_usual:
+        return evaluation.distribution.masked(action_mask)
+    needs_action = timesteps.step_type <= _MID
     # Whatever the mask of an end row says, no action is taken there: allow everything, so that
     # the distribution is well defined.
     return evaluation.distribution.masked(action_mask | ~needs_action[:, np.newaxis])

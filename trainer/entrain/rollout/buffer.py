@@ -3,7 +3,8 @@
 One column of steps per slot. The open step of a slot, if it has one, lies in place behind the
 slot's closed ones, at row `length[slot]`; closing it fills in the outcome and adds one to the
 length. So columns of simulators of unequal speed end raggedly, and nothing is ever moved but, at a
-cut, the open steps to the top of the next rollout.
+cut, the open steps to the top of the next rollout. Where a step stands is decided at once; what it
+holds is written with many others, before anybody reads it.
 
 A call's `slot` never holds the same slot twice. Nothing here knows of policies or sessions.
 """
@@ -18,6 +19,7 @@ from entrain.rollout.columns import Columns, Layout
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.sequence_states import SequenceStates
 from entrain.rollout.slot_arrays import grow, read_array
+from entrain.rollout.step_block import StepBlock, Values
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import (
@@ -33,6 +35,8 @@ _MID = int(StepType.MID)
 _TERMINATED = int(StepType.TERMINATED)
 _OF_THE_OUTCOME = {"reward", "next_value", "boundary"}
 """Fields that `close` writes; `open` is given all others."""
+
+_MOST_ROWS_UNWRITTEN, _MOST_BYTES_UNWRITTEN = 1024, 2**20
 
 _FIRST_ROWS = 2
 """Room per slot to begin with; it doubles until it fits a rollout."""
@@ -69,6 +73,14 @@ class RolloutBuffer:
         self._layout = Layout(rollout_type, spec, num_values)
         self._columns = self._layout.allocate(num_rows=_FIRST_ROWS, num_slots=0)
         self._known_when_opened = self._columns.arrays.keys() - _OF_THE_OUTCOME
+        most_rows = max(1, _MOST_BYTES_UNWRITTEN // max(1, self._columns.bytes_per_step))
+        most_rows = min(most_rows, _MOST_ROWS_UNWRITTEN)
+        self._opened_steps = StepBlock(most_rows=most_rows)
+        self._closed_steps = StepBlock(most_rows=most_rows)
+        self._closed_slot: Int64Array | None = None
+        self._closed_row = np.zeros(0, np.int64)
+        """Of the steps that were closed last, while nothing has happened since: usually the same
+        slots are opened next."""
         self._length = np.zeros(0, np.int64)
         self._is_open = np.zeros(0, np.bool_)
         self._states = SequenceStates(state_size, sequence_length=sequence_length, burn_in=burn_in)
@@ -133,22 +145,19 @@ class RolloutBuffer:
             raise TypeError(
                 f"open() was given {sorted(values)}; it needs {sorted(self._known_when_opened)}"
             )
-        if self._is_open[slot].any():
-            self.drop(slot)
-        row = self._length[slot]
-        if len(row) and row.max() >= self._capacity:
-            self._reserve(int(row.max()) + 1)
-        for name, value in values.items():
-            stored = self._columns.arrays[name]
-            if type(stored) is dict:
-                for key, array in stored.items():
-                    array[row, slot] = value[key]  # type: ignore[index]
-            else:
-                stored[row, slot] = value
-        if self._has_states:
-            self._states.open(row, slot, recurrent_state)
+        if slot is self._closed_slot:
+            row = self._closed_row + 1
+        else:
+            if self._is_open[slot].any():
+                self.drop(slot)
+            row = self._length[slot]
+        self._closed_slot = None
+        values["recurrent_state"] = recurrent_state
+        self._opened_steps.add(row, slot, values)
         self._is_open[slot] = True
         self._opened += len(slot)
+        if self._opened_steps.is_full or self._closed_steps.is_full:
+            self._write()
 
     def close(
         self, slot: Int64Array, *, step_type: UInt8Array, reward: Float32Array, value: Float32Array
@@ -163,18 +172,30 @@ class RolloutBuffer:
                 where TERMINATED; where TRUNCATED they are those of the true final observation.
         """
         row = self._length[slot]
-        arrays = self._columns.arrays
-        arrays["reward"][row, slot] = reward
-        next_value = arrays["next_value"]
-        next_value[row, slot] = value
-        arrays["boundary"][row, slot] = step_type > _MID
-        without_future = np.flatnonzero(step_type == _TERMINATED)
-        if len(without_future):
-            next_value[row[without_future], slot[without_future]] = 0.0
+        self._closed_slot, self._closed_row = slot, row
+        outcome: Values = {"reward": reward, "next_value": value, "step_type": step_type}
+        self._closed_steps.add(row, slot, outcome)
         self._length[slot] = row + 1
         self._is_open[slot] = False
         self._num_closed += len(slot)
         self._closed += len(slot)
+
+    def _write(self) -> None:
+        """Write down every step that was opened and closed since this was last called."""
+        self._closed_slot = None
+        if not self._opened_steps.is_empty:
+            row, slot, values = self._opened_steps.take()
+            self._reserve(int(row.max(initial=-1)) + 1)
+            state = values.pop("recurrent_state")
+            if self._has_states:
+                self._states.open(row, slot, state)
+            self._columns.write(row, slot, values)
+        if not self._closed_steps.is_empty:
+            row, slot, values = self._closed_steps.take()
+            step_type = values.pop("step_type")
+            values["boundary"] = step_type > _MID
+            values["next_value"][step_type == _TERMINATED] = 0.0
+            self._columns.write(row, slot, values)
 
     def drop(self, slot: Int64Array) -> None:
         """Forget the open steps that these slots have: their agents left.
@@ -185,12 +206,14 @@ class RolloutBuffer:
         dropped = slot[self._is_open[slot]]
         if len(dropped) == 0:
             return
+        self._write()
         self._end_sequences(dropped)
         self._is_open[dropped] = False
         self._dropped += len(dropped)
 
     def cut(self) -> Rollout:
         """Return all closed steps, a column for each slot that has any; keep the open ones."""
+        self._write()
         slots = np.flatnonzero(self._length)
         self._end_sequences(slots)
         rows = int(self._length.max(initial=0))
@@ -224,6 +247,7 @@ class RolloutBuffer:
 
     def state(self) -> State:
         """Closed and open steps, lengths and counts."""
+        self._write()
         rows = int((self._length + self._is_open).max(initial=0))
         return {
             "columns": self._columns.state(num_rows=rows),
@@ -244,4 +268,7 @@ class RolloutBuffer:
         ledger = Ledger(**state["ledger"])
         self._opened, self._closed, self._dropped = ledger.opened, ledger.closed, ledger.dropped
         self._num_closed = int(length.sum())
+        self._closed_slot = None
+        self._opened_steps.clear()
+        self._closed_steps.clear()
         self._reserve(_FIRST_ROWS)

@@ -151,7 +151,8 @@ class RolloutCollector:
         if len(batch.released):
             self.release(batch.released)
         outcomes = self._outcomes = Outcomes.of(evaluation)
-        self.episodes.expect(outcomes.slot, batch.timesteps.step_type[outcomes.rows])
+        if not evaluation.is_usual:
+            self.episodes.expect(outcomes.slot, batch.timesteps.step_type[outcomes.rows])
         is_full = self._buffer.num_closed + len(outcomes.slot) >= self._rollout_steps
         if is_full or self.is_complete:
             # What is told of the last update counts episodes, too: those that end here as well.
@@ -164,7 +165,7 @@ class RolloutCollector:
             self._close(self._outcomes)
         rows, slot = actions.rows, actions.slot
         begins = evaluation.begins[rows]
-        if begins.any():
+        if not evaluation.is_usual and begins.any():
             self.episodes.begin(slot[begins])
             self._rewards.begin(slot[begins])
         self._buffer.open(
@@ -191,7 +192,10 @@ class RolloutCollector:
         rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
         step_type = evaluation.batch.timesteps.step_type[rows]
         reward = evaluation.batch.timesteps.earned[rows]
-        self.episodes.record(slot, step_type, reward)
+        if evaluation.is_usual:
+            self.episodes.go_on(slot, reward)
+        else:
+            self.episodes.record(slot, step_type, reward)
         self._buffer.close(
             slot,
             step_type=step_type,

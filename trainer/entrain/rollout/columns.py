@@ -4,6 +4,7 @@ Arrays grow by doubling, in rows and in slots; a cell that was never written hol
 hold steps is known to the buffer only. Nothing here knows of episodes or policies.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_type_hints
@@ -87,6 +88,25 @@ class Columns:
         rows, slots = self.arrays["reward"].shape
         return rows, slots
 
+    @property
+    def bytes_per_step(self) -> int:
+        """Of one row of one slot."""
+        return sum(array.itemsize * math.prod(array.shape[2:]) for array in self._each())
+
+    def _each(self) -> Iterator[Array]:
+        for value in self.arrays.values():
+            yield from value.values() if isinstance(value, Mapping) else (value,)
+
+    def write(self, row: Int64Array, slot: Int64Array, values: Arrays) -> None:
+        """Write these fields of N steps: values[name][i] to row `row[i]` of slot `slot[i]`."""
+        for name, value in values.items():
+            stored = self.arrays[name]
+            if isinstance(stored, dict):
+                for key, array in stored.items():
+                    array[row, slot] = value[key]
+            else:
+                stored[row, slot] = value
+
     def changed(self, change: Callable[[Array], Any]) -> Arrays:
         """The arrays with `change` applied to each."""
 
@@ -114,9 +134,8 @@ class Columns:
 
     def move_to_top(self, row: Int64Array, slot: Int64Array) -> None:
         """Copy row `row[i]` of slot `slot[i]` to row 0 of that slot."""
-        for value in self.arrays.values():
-            for array in value.values() if isinstance(value, Mapping) else (value,):
-                array[0, slot] = array[row, slot]
+        for array in self._each():
+            array[0, slot] = array[row, slot]
 
     def state(self, *, num_rows: int) -> State:
         """A copy of the first rows. Mappings become lists, in the spec's order."""

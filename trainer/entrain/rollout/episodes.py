@@ -31,6 +31,9 @@ Float64Array = NDArray[np.float64]
 Names = NDArray[np.object_]
 _MID = int(StepType.MID)
 
+MOST_UNADDED = 64
+"""Batches whose rewards are added up at once; batches of more agents are added one by one."""
+
 
 @dataclass(frozen=True)
 class ClosedEpisodes:
@@ -134,6 +137,8 @@ class EpisodeLog:
         self._began = np.zeros(0, np.int64)
         self._is_running = np.zeros(0, np.bool_)
         self._simulator: Names = np.zeros(0, np.object_)
+        self._unadded: list[tuple[Int64Array, Float32Array]] = []
+        """Slots and rewards of outcomes that returns and lengths do not contain yet."""
         self._reported: Names | None = None
         """Of the episodes that end with the next outcomes to be recorded, if anything is."""
         self._ended_returns: list[Float64Array] = []
@@ -183,6 +188,28 @@ class EpisodeLog:
             ended = slot[step_type > _MID]
             self._reported = self._watcher.reported_by(ended) if len(ended) else None
 
+    def go_on(self, slot: Int64Array, reward: Float32Array) -> None:
+        """`record` outcomes that end no episode. They are added up with later ones."""
+        self.num_batches += 1
+        self._env_steps += len(slot)
+        self._unadded.append((slot, reward))
+        if len(self._unadded) >= MOST_UNADDED or len(slot) >= MOST_UNADDED:
+            self._add_up()
+        if self._env_steps >= self._watcher.due:
+            self._watcher.reach(self._env_steps)
+
+    def _add_up(self) -> None:
+        """Add the rewards that are not added yet, in their order."""
+        unadded, self._unadded = self._unadded, []
+        if len(unadded) == 1:
+            ((slot, reward),) = unadded
+            self._return[slot] += reward
+            self._length[slot] += 1
+        elif unadded:
+            slot = np.concatenate([slot for slot, _ in unadded])
+            np.add.at(self._return, slot, np.concatenate([reward for _, reward in unadded]))
+            np.add.at(self._length, slot, 1)
+
     def record(self, slot: Int64Array, step_type: UInt8Array, reward: Float32Array) -> None:
         """Add the outcomes of actions to their episodes.
 
@@ -191,6 +218,7 @@ class EpisodeLog:
             step_type: [N] MID, TERMINATED or TRUNCATED.
             reward: [N] raw.
         """
+        self._add_up()
         self.num_batches += 1
         self._return[slot] += reward
         self._length[slot] += 1
@@ -203,14 +231,16 @@ class EpisodeLog:
             self._watcher.reach(self._env_steps)
 
     def _end(self, slot: Int64Array, ending: UInt8Array) -> None:
-        self._ended_returns.append(self._return[slot])
+        returns = self._return[slot]
+        self._ended_returns.append(returns)
         self._ended_lengths.append(self._length[slot])
-        self.statistics.add(self._return[slot])
+        self.statistics.add(returns)
         reported, self._reported = self._reported, None
         self._close(slot, ending, nameless(slot) if reported is None else reported)
 
     def release(self, slot: Int64Array) -> None:
         """Drop the episodes that run in these slots [N]."""
+        self._add_up()
         dropped = slot[self._is_running[slot]]
         if len(dropped):
             self._close(dropped, np.full(len(dropped), _MID, np.uint8), nameless(dropped))
@@ -246,6 +276,7 @@ class EpisodeLog:
     def measure(self) -> Mapping[str, float]:
         """Returns the metrics of the steps and episodes since this was last called."""
         returns, lengths = self.take()
+        self._add_up()
         metrics = dict(episode_metrics(returns, lengths))
         if self.statistics.count:
             metrics[EPISODE_RETURN_LAST.name] = self.statistics.last_mean
@@ -259,10 +290,12 @@ class EpisodeLog:
     @property
     def longest_running(self) -> int:
         """Steps of the longest episode that has not ended; 0 if none runs."""
+        self._add_up()
         return int(self._length[self._is_running].max(initial=0))
 
     def state(self) -> State:
         """Running and ended episodes."""
+        self._add_up()
         simulators, simulator = np.unique(self._simulator, return_inverse=True)
         return {
             "return": self._return.copy(),
@@ -292,6 +325,7 @@ class EpisodeLog:
         simulator = read_array(state, "simulator", np.int64, shape=(len(return_),))
         ended_returns = read_array(state, "ended_returns", np.float64, shape=(None,))
         ended_lengths = read_array(state, "ended_lengths", np.int64, shape=(len(ended_returns),))
+        self._unadded = []
         self._return, self._length, self._is_running = return_, length, is_running
         self._began, self.num_batches = began, int(state["num_batches"])
         self._simulator = np.array(state["simulators"], np.object_)[simulator]

@@ -16,10 +16,14 @@ from entrain_envs.timestep import ActionBatch, Array, BoolArray, Float32Array, I
 Rows: TypeAlias = Int64Array | slice
 """An index of rows of an array: their numbers, or slice(None) for all of them."""
 
+ALL_ROWS = slice(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A batch as the policy evaluated it."""
+    """A batch as the policy evaluated it. Its arrays are never written to again: what they hold is
+    written down later, with that of other batches.
+    """
 
     batch: SlotTimesteps
 
@@ -45,6 +49,9 @@ class Evaluation:
     policy_version: int
     """How many updates the policy had seen."""
 
+    is_usual: bool = False
+    """True if it is known that every row is the outcome of a step and needs the next action."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -60,6 +67,8 @@ class Outcomes:
     @classmethod
     def of(cls, evaluation: Evaluation) -> "Outcomes":
         """Those of a batch: every row whose agent has a step open."""
+        if evaluation.is_usual:
+            return cls(evaluation, ALL_ROWS, evaluation.batch.slot)
         rows = rows_where(~evaluation.begins)
         return cls(evaluation, rows, evaluation.batch.slot[rows])
 
@@ -89,5 +98,5 @@ class Sampled(ActionBatch):
 def rows_where(is_wanted: BoolArray) -> Rows:
     """An index of these rows: a slice if it is all of them, as usual, so that nothing is copied."""
     if np.count_nonzero(is_wanted) == len(is_wanted):
-        return slice(None)
+        return ALL_ROWS
     return np.flatnonzero(is_wanted)

@@ -66,6 +66,11 @@ class Request:
     is_usual: bool = False
     """True if it is known that no agent left: each whose episode ended begins the next one."""
 
+    @property
+    def are_mid(self) -> bool:
+        """True if it is known that every row is MID."""
+        return self.is_usual and self.num_actions == len(self.timesteps.agent_id)
+
 
 @dataclass(frozen=True, eq=False)
 class Reply:
@@ -186,7 +191,8 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
             left = agents_that_left(request.timesteps)
             if len(left):
                 slots.release_agents(request.owner, left)
-    return SlotTimesteps(slot, timesteps, released, slots.num_slots)
+    are_mid = all(request.are_mid for request in requests)
+    return SlotTimesteps(slot, timesteps, released, slots.num_slots, are_mid)
 
 
 def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
