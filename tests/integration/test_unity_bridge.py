@@ -139,3 +139,14 @@ def test_a_trainer_that_is_not_there_is_named_to_the_game(tmp_path: Path) -> Non
     assert (ledger.opened, ledger.closed) == (0, 0)
     assert bridge.failure is not None
     assert "nobody" in str(bridge.failure)
+
+
+def test_a_game_that_said_goodbye_is_not_called_vanished(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = bridged(tmp_path)
+    game = game_of(bridge, BalanceBall(count=2, behaviour="3DBall"))
+    game.begin()
+    game.leave()
+    bridge.lose("player")
+    assert "vanished" not in caplog.text

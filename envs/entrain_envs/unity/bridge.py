@@ -171,10 +171,12 @@ class BridgedGame:
         )
 
     def lose(self, player: str) -> None:
-        """A game's call broke: it is gone, unless another one plays by now."""
-        if player == self._player:
+        """A game's call or connection broke: it is gone, unless another one plays by now."""
+        if player != self._player:
+            return
+        self._player = ""
+        if self._client is not None:  # one that said goodbye has left already
             logger.warning("%s: the game vanished; its open steps are dropped", self._name)
-            self._player = ""
             self.leave("the game vanished")
 
     def interrupt(self) -> None:

@@ -1,16 +1,21 @@
 """The ports of a bridge: each takes one game, whose trainer may be on another machine."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from entrain_envs.errors import OptionError
 from entrain_envs.unity.bridge import BridgedGame
+from entrain_envs.unity.connections import open_connections
 from entrain_envs.unity.errors import PortError
 from entrain_envs.unity.service import ExchangePort
 
 logger = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""Time between two looks whether games are still connected."""
 
 
 class BridgePort:
@@ -39,6 +44,10 @@ class BridgePort:
             self._answer, host=host, port=port, max_message_bytes=max_message_bytes
         )
         self._completed = completed
+        self._computing = ""
+        """Who was answered last, and has not called since."""
+        self._seen = ""
+        """Whose connection a look found open."""
         # One thread, so that what the game says is answered one after the other.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=repr(game))
 
@@ -46,6 +55,7 @@ class BridgePort:
         return f"<BridgePort {self.port.address}: {self.game!r}>"
 
     async def _answer(self, message: bytes, player: str) -> bytes:
+        self._computing = ""
         answering = asyncio.wrap_future(self._thread.submit(self.game.answer, message, player))
         try:
             reply = await asyncio.shield(answering)
@@ -56,7 +66,22 @@ class BridgePort:
             raise
         if self.game.is_complete:
             self._completed()
+        self._computing = player
         return reply
+
+    def look(self, connections: frozenset[str] | None) -> None:
+        """Give up a game that has closed its connection between two calls.
+
+        Args:
+            connections: peers of all that are open; None if that is not known.
+        """
+        if not self._computing or connections is None:
+            return
+        if self._computing in connections:
+            self._seen = self._computing
+        elif self._seen == self._computing:
+            self._thread.submit(self.game.lose, self._computing)
+            self._computing = ""
 
     async def stop(self) -> None:
         """Let the game's last answer go out, and leave the trainer."""
@@ -64,6 +89,17 @@ class BridgePort:
         await self.port.stop()
         await asyncio.to_thread(self._thread.submit(self.game.leave, "the bridge ends").result)
         self._thread.shutdown()
+
+
+async def _look_until(over: asyncio.Event, ports: Sequence[BridgePort]) -> None:
+    """Look now and then for games that are gone, until it is over."""
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await over.wait()
+        connections = open_connections()
+        for port in ports:
+            port.look(connections)
 
 
 def _look_at(answered: "asyncio.Future[bytes]") -> None:
@@ -111,7 +147,7 @@ async def bridge(
         for each in ports:
             await each.port.start()
             logger.info("a game of ML-Agents may dial %s", each.port.address)
-        await over.wait()
+        await _look_until(over, ports)
     except PortError as error:
         raise OptionError(f"{error} with --port") from None
     finally:

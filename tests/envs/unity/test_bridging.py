@@ -68,6 +68,23 @@ async def test_a_game_that_is_gone_while_it_waits_is_lost_once_its_answer_is_the
     assert completed == []
 
 
+async def test_a_game_that_hangs_up_between_two_calls_is_lost() -> None:
+    game = Game()
+    game.may_answer.set()
+    port = port_of(game, [])
+    assert await port._answer(b"records", "player") == b"records"
+    # It was never seen: perhaps gRPC names it otherwise.
+    port.look(frozenset())
+    port.look(None)
+    port.look(frozenset({"player", "another"}))
+    assert await port._answer(b"records", "player") == b"records"
+    assert game.lost == []
+    port.look(frozenset({"another"}))
+    port.look(frozenset({"another"}))
+    await port.stop()
+    assert game.lost == ["player"]
+
+
 async def test_the_end_of_the_bridge_ends_a_wait_for_actions() -> None:
     game = Game()
     completed: list[str] = []
