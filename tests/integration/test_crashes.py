@@ -71,8 +71,8 @@ async def power_cut(config: Any, folder: RunFolder) -> None:
 
     def record_and_crash(run: TrainingRun, update: Update) -> None:
         original(run, update)
-        if run._checkpointing._writing is not None:
-            saving.append(run._checkpointing._writing)
+        if run.checkpointing._writing is not None:
+            saving.append(run.checkpointing._writing)
             raise PowerCutError
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,8 +101,8 @@ async def test_after_a_crash_long_behind_a_checkpoint_simulators_go_on_and_the_l
         raise RuntimeError("power cut")
 
     def is_long_behind(run: TrainingRun) -> bool:
-        is_written = run._checkpointing.newest is not None
-        return is_written and run.env_steps >= run._checkpointing.saved_at + 60
+        is_written = run.checkpointing.newest is not None
+        return is_written and run.env_steps >= run.checkpointing.saved_at + 60
 
     with simulators(f"unix:{tmp_path}/s", {"a": BalanceBall(count=2), "b": BalanceBall(count=1)}):
         monkeypatch.setattr(TrainingRun, "_end", crash)

@@ -214,7 +214,9 @@ def browse(capsys: pytest.CaptureFixture[str], told: list[str]) -> None:
             with client.stream("GET", "/api/events") as events:
                 lines = events.iter_lines()
                 told.append(next(line for line in lines if line.startswith("event")))
-                os.kill(os.getpid(), signal.SIGTERM)
+                # The cookie is sent by the page itself, with the header that browsers add.
+                origin = {"Origin": url.rstrip("/")}
+                assert client.post("/api/stop", json={}, headers=origin).status_code == 202
                 told.extend(lines)
     except Exception:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -80,6 +80,14 @@ class MadeUp:
     """{name: path}."""
 
     asked: int = 0
+    told: list[str] = field(default_factory=list)
+    """What was asked of the run."""
+
+    def save(self) -> None:
+        self.told.append("save")
+
+    def stop(self) -> None:
+        self.told.append("stop")
 
     def run(self) -> RunFacts:
         self.asked += 1

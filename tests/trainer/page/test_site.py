@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from entrain.page.openapi import openapi
-from support.served_page import NAN, MadeUp, Served, policy, run_facts, simulator
+from support.served_page import CONTROL, NAN, READ, MadeUp, Served, policy, run_facts, simulator
 
+CONTROLS = {"Authorization": f"Bearer {CONTROL}"}
 HOSTILE = "<script>alert(1)</script>'\"><img src=x onerror=alert(2)>{{ 7*7 }}\u2028&lt;"
 
 
@@ -133,11 +134,36 @@ async def test_every_path_of_the_description_is_answered() -> None:
     described = (await answered(served, "/openapi.json")).json()
     assert described == json.loads(json.dumps(openapi()))
     for path in described["paths"]:
-        if path not in {"/api/events", "/api/artefacts/{name}"}:
+        if "post" in described["paths"][path]:
+            async with served.client() as client:
+                answer = await client.post(path, json={}, headers=CONTROLS)
+            assert answer.status_code == 202
+        elif path not in {"/api/events", "/api/artefacts/{name}"}:
             answer = await answered(served, f"{path}?policy=walker")
             assert answer.status_code == 200, path
             content = next(iter(described["paths"][path]["get"]["responses"]["200"]["content"]))
             assert answer.headers["content-type"].startswith(content)
+
+
+async def test_who_has_the_control_token_saves_and_stops_and_nobody_else() -> None:
+    served = Served()
+    async with served.client() as client:
+        for path in ("/api/checkpoint", "/api/stop"):
+            reads = {"Authorization": f"Bearer {READ}"}
+            assert (await client.get(path, headers=CONTROLS)).status_code == 405
+            assert (await client.post(path, json={}, headers=reads)).status_code == 403
+            own = {"Origin": "http://127.0.0.1"}
+            assert (await client.post(path, json={}, headers=own)).status_code == 403
+            assert served.source.told == []
+        assert "data-ask" not in (await client.get("/")).text
+        await client.get("/", params={"code": served.access.code})
+        assert "data-ask" in (await client.get("/")).text
+        foreign = {"Origin": "http://evil.example"}
+        assert (await client.post("/api/stop", json={}, headers=foreign)).status_code == 403
+        assert served.source.told == []
+        for path in ("/api/checkpoint", "/api/stop"):
+            assert (await client.post(path, json={}, headers=own)).status_code == 202
+    assert served.source.told == ["save", "stop"]
 
 
 class Tags(HTMLParser):

@@ -95,6 +95,10 @@ class Checkpointing:
         if self._keeper.look(self.newest):
             self._is_wanted = True
 
+    def want(self) -> None:
+        """Somebody asks for a checkpoint: one is due as soon as a state can be taken."""
+        self._is_wanted = True
+
     def note_update(self) -> None:
         """A policy has learned: the first checkpoint is due, also after a resume.
 

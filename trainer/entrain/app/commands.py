@@ -7,11 +7,10 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -30,8 +29,9 @@ from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.launcher import Launcher
 from entrain.app.lessons import lessons_to_play
-from entrain.app.observing import RunObserver, RunObservers
+from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
+from entrain.app.showing import all_of, page_of, serving, show_on
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.starting import config_to_use, newest_if_any
 from entrain.app.training import TrainingRun
@@ -58,9 +58,6 @@ from entrain.run.report import write_report
 from entrain.run.summary import Outcome, RunSummary
 from entrain.unity.models.export import export_model
 from entrain.unity.results.listing import files_of_learn
-
-if TYPE_CHECKING:
-    from entrain.app.run_page import RunPage
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +217,7 @@ def train_in(
         stop_on_signals() as request,
         logging_to(folder.log),
         display_for(console, for_programs=is_json_logged()) as display,
-        _page_of(config, folder) as page,
+        page_of(config, folder) as page,
     ):
         run = TrainingRun(
             config,
@@ -229,15 +226,15 @@ def train_in(
             launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
-            observer=_all_of(observer, page),
+            observer=all_of(observer, page),
             another_policy=words.another_policy,
         )
         if run.is_finished:
             return _say_finished(folder, run, console, words, exports=exports)
-        _show_on(page, run, console)
+        show_on(page, run, request, console)
         # Only now: a configuration that does not fit the checkpoint must not replace the old one.
         _write_config(folder, config)
-        outcome = _run_until_asked(run, request, folder, page, exports=exports)
+        outcome = _run_until_asked(run, request, folder, serving(page), exports=exports)
         # A user who stops a run waits for it, and the run will go on.
         exports = exports and outcome != "stopped"
         display.message(f"writing the report{' and the policies' if exports else ''}")
@@ -301,51 +298,18 @@ def _write_config(folder: RunFolder, config: RunConfig) -> None:
         folder.write_config(to_yaml(config))
 
 
-@contextmanager
-def _page_of(config: RunConfig, folder: RunFolder) -> Iterator["RunPage | None"]:
-    """Within the block, the run's page listens, if there is to be one."""
-    if config.http.address is None:
-        yield None
-        return
-    # Only for who wants a page: it takes a while to import.
-    from entrain.app.run_page import open_page  # noqa: PLC0415
-
-    with open_page(config, folder) as page:
-        yield page
-
-
-def _all_of(observer: RunObserver | None, page: "RunPage | None") -> RunObserver | None:
-    if page is None or observer is None:
-        return page or observer
-    return RunObservers(observer, page)
-
-
-def _show_on(page: "RunPage | None", run: TrainingRun, console: Console) -> None:
-    """Say where the page is. What lets a browser in is shown to people, and never logged."""
-    if page is None:
-        return
-    page.attach(run)
-    logger.info("the page of this run: %s", page.url, extra=fields(page=page.url))
-    if not is_json_logged():
-        words = f"to open it in one browser, once: {page.url_with_code}"
-        console.print(words, highlight=False, soft_wrap=True, markup=False)
-
-
 def _run_until_asked(
     run: TrainingRun,
     request: StopRequest,
     folder: RunFolder,
-    page: "RunPage | None",
+    beside: AbstractAsyncContextManager[None],
     *,
     exports: bool,
 ) -> Outcome:
-    """Train; if that fails, leave the results of what was learned before."""
+    """Train, and do what is to be done `beside`; leave results of what was learned if it fails."""
 
     async def train() -> Outcome:
-        serving: AbstractAsyncContextManager[None] = (
-            nullcontext() if page is None else page.serving()
-        )
-        async with serving:
+        async with beside:
             return await run.run(request.event())
 
     try:

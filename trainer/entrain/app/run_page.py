@@ -97,6 +97,8 @@ class RunPage:
         is_open = address.is_local and config.http.read_token_file is None
         self._access = Access(tokens, port=port, is_open=is_open)
         self._config, self._folder = config, folder
+        self._run: TrainingRun | None = None
+        self._stop: Callable[[], None] = lambda: None
         self._files = PageFiles(folder)
         self._facts = FactsOfRun(config, folder.name)
         self.board = Board(LogLines(_level_and_message))
@@ -115,9 +117,10 @@ class RunPage:
         """The URL that lets one browser in, once, to read and to control."""
         return f"{self.url}?code={self._access.code}"
 
-    def attach(self, run: TrainingRun) -> None:
-        """From now on, show this run."""
+    def attach(self, run: TrainingRun, stop: Callable[[], None] = lambda: None) -> None:
+        """From now on, show this run; `stop` asks it to stop."""
         self._facts.attach(run)
+        self._run, self._stop = run, stop
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -145,6 +148,16 @@ class RunPage:
     def path_of(self, artefact: str) -> str | None:
         """See `Source`."""
         return self._files.path_of(artefact)
+
+    def save(self) -> None:
+        """See `Source`."""
+        logger.info("a checkpoint is asked for by HTTP")
+        if self._run is not None:
+            self._run.checkpointing.want()
+
+    def stop(self) -> None:
+        """See `Source`."""
+        self._stop()
 
     # An observer of the run
 

@@ -109,10 +109,9 @@ class TrainingRun:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
         begun = _begun_if_whole(config, restored)
-        self._config, self._folder = config, folder
+        self._config, self._folder, self._make_launcher = config, folder, launcher
         self.address = ""
         """Where simulators dial in; "" before it listens."""
-        self._make_launcher = launcher
         self.clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
         self._trainers = Trainers(config, learners=self._learners, recorder=self, begun=begun)
@@ -122,7 +121,7 @@ class TrainingRun:
         self._front = make_front(config, participants, run_id=folder.name)
         end = self._run_end = RunEnd(self._trainers, pause=self._front.pause)
         self._tasks = ServingTasks(self._trainers, guard=end.until_failure, announced=self._show)
-        self._checkpointing = make_checkpointing(
+        self.checkpointing = make_checkpointing(
             config.checkpoints, folder, keeper or Unkept(), restored
         )
         self._curricula = Curricula(environment_parameters(config), participants.parameters.update)
@@ -240,7 +239,7 @@ class TrainingRun:
                 self._trainers.warn_of_missing()
                 self._reporting.warn_of_awaited()
             self._show()
-            self._checkpointing.look()
+            self.checkpointing.look()
             self._save_if_due()
             if self._trainers.have_idle_guests():
                 self.note_completion()
@@ -251,7 +250,7 @@ class TrainingRun:
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
         if self._trainers.have_state:
-            self._checkpointing.save_if_due(self.env_steps, self._take_state)
+            self.checkpointing.save_if_due(self.env_steps, self._take_state)
 
     def _take_state(self) -> State:
         """Returns `state()`; how long the policies stood still for it is part of their rounds."""
@@ -269,12 +268,12 @@ class TrainingRun:
             await self._front.stop(Ending.STOPPED, "the trainer stops and may come back")
         self._tasks.release()
         # A run that diverges as soon as it is resumed must not push older checkpoints out.
-        has_steps = self.env_steps > self._checkpointing.saved_at
+        has_steps = self.env_steps > self.checkpointing.saved_at
         is_new = has_steps or self._trainers.leave_out or not self._run_end.has_diverged
         if outcome != "failed" or (self.trainers and is_new):
-            await self._checkpointing.save_last(self.env_steps, self.state)
+            await self.checkpointing.save_last(self.env_steps, self.state)
         else:
-            await self._checkpointing.finish()
+            await self.checkpointing.finish()
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
@@ -283,7 +282,7 @@ class TrainingRun:
     def record(self, update: Update) -> None:
         """Report one update, and save if it is time."""
         self._reporting.record(update, seconds=self.seconds)
-        self._checkpointing.note_update()
+        self.checkpointing.note_update()
         # If updates take nearly all of the time, `_look_around` finds no moment between them.
         self._save_if_due()
 

@@ -114,7 +114,15 @@ class Artefact:
 
 
 class Source(Protocol):
-    """Where the page has its facts from. Called on the event loop."""
+    """Where the page has its facts from, and what it asks of the run. Called on the event loop."""
+
+    def save(self) -> None:
+        """Have a checkpoint written as soon as there is a moment for it."""
+        ...
+
+    def stop(self) -> None:
+        """Have the run save and stop."""
+        ...
 
     def run(self) -> RunFacts:
         """How the run stands now."""

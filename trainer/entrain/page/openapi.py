@@ -74,12 +74,30 @@ def openapi() -> Described:
             "/api/artefacts/{name}": _with_name(
                 _get("One of them", content="application/octet-stream")
             ),
+            "/api/checkpoint": _post("Write a checkpoint as soon as no update runs"),
+            "/api/stop": _post("Save and stop; `entrain resume` goes on"),
             "/api/events": _get(
                 "The status as server-sent events, once a second where it changed; at most 32 "
                 "streams",
                 content="text/event-stream",
             ),
         },
+    }
+
+
+def _post(words: str) -> Described:
+    """For the control token alone."""
+    return {
+        "post": {
+            "summary": words,
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "202": {"description": "It is asked for", "content": {"application/json": {}}},
+                "401": {"description": "No token of this run was shown"},
+                "403": {"description": "Not the control token, or sent by another page"},
+                "415": {"description": "Not sent as application/json"},
+            },
+        }
     }
 
 

@@ -32,7 +32,7 @@ from entrain.page.simulator_rates import SimulatorRates
 from entrain.page.snapshots import Snapshot
 
 _HERE = Path(__file__).parent
-_STATIC = {"page.js": "text/javascript", "page.css": "text/css"}
+_STATIC = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 
 MOST_BODY_BYTES = 4096
 COOKIE_S = 30 * 24 * 3600
@@ -112,6 +112,8 @@ class Site:
         return [
             Route("/", self._page),
             Route("/login", self._login, methods=["POST"]),
+            Route("/api/checkpoint", self._checkpoint, methods=["POST"]),
+            Route("/api/stop", self._stop, methods=["POST"]),
             Route("/static/{name}", self._static),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
@@ -145,7 +147,12 @@ class Site:
         status, _ = self._status.get()
         lines = self._board.log.after(0, most=100)
         return self._render(
-            200, "run.html", status=status, config=self._source.config(), lines=lines
+            200,
+            "run.html",
+            can_control=request.state.right >= Right.CONTROL,
+            status=status,
+            config=self._source.config(),
+            lines=lines,
         )
 
     def _render(self, code: int, template: str, **values: object) -> Response:
@@ -183,6 +190,16 @@ class Site:
             secure=self._is_secure,
             samesite="strict",
         )
+
+    # What who controls the run may ask; `Guard` lets nobody else through
+
+    async def _checkpoint(self, _request: Request) -> Response:
+        self._source.save()
+        return JSONResponse({"asked": "a checkpoint is written as soon as no update runs"}, 202)
+
+    async def _stop(self, _request: Request) -> Response:
+        self._source.stop()
+        return JSONResponse({"asked": "the run saves and stops"}, 202)
 
     # What readers may ask
 

@@ -1,4 +1,4 @@
-"""What is costly to gather or write is made once for all readers, and at most for a fiftieth of the
+"""What is costly to gather or write is made once for all readers, and at most for a 200th of the
 time, however many ask.
 """
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 FRESH_S = 1.0
-MOST_SHARE = 0.02
+MOST_SHARE = 0.005
 """Of one processor's time that making may take."""
 
 

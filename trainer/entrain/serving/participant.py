@@ -127,8 +127,7 @@ class Participant(Member):
         timer: ExchangeTimer | None = None,
     ) -> None:
         super().__init__(identity, peer=peer)
-        self.parameters = parameters
-        self.timer = timer
+        self.parameters, self.timer = parameters, timer
         self.receiver: Receiver = NoReceiver()
         self.step_number = 0
         """Of the newest step; the first one is 1."""
@@ -142,8 +141,7 @@ class Participant(Member):
         """Whether its wire allows two unanswered steps, so that the answers to both are kept."""
         self.earlier: Answered | None = None
         """The step before the newest, if it is kept."""
-        self._lockstep = lockstep
-        self._rank = (identity.simulator, identity.joined)
+        self._lockstep, self._rank = lockstep, (identity.simulator, identity.joined)
         self._agents = {b.name: Agents.of(b) for b in behaviours}
         self._wanted: tuple[str, ...] = ()
         self._bytes = WaitingBytes(waiting_bytes)

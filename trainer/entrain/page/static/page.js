@@ -9,7 +9,7 @@ const CURVES_MS = 2000;
 const MOST_POINTS = 400;
 const WIDTH = 320;
 const HEIGHT = 150;
-const BOX = { left: 46, right: 314, top: 8, bottom: 126 };
+const BOX = { left: 54, right: 314, top: 8, bottom: 126 };
 
 // What is shown of a policy, in this order; a name with a * stands for all that begin like it.
 const CHOSEN = [
@@ -143,7 +143,7 @@ const showSimulators = (status) => {
   setText(
     "simulators-words",
     `${status.num_simulators} take part with ${number(status.num_agents)} agents; ` +
-      `${status.expected_simulators} were expected.${more}`,
+      `${status.expected_simulators} expected.${more}`,
   );
   fillRows(
     byId("simulators"),
@@ -415,7 +415,7 @@ const askLog = async (newest) => {
   try {
     const { lines } = await ask(`/api/log?after=${newest < logNumber ? 0 : logNumber}`);
     const log = byId("log");
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    const isAtEnd = logNumber === 0 || log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     if (logNumber === 0 || newest < logNumber) log.replaceChildren();
     for (const line of lines) {
       const time = new Date(line.time * 1000).toLocaleTimeString();
@@ -513,7 +513,26 @@ const connect = () => {
   });
 };
 
+const askRun = async (button) => {
+  const { ask: path, question } = button.dataset;
+  if (question && !window.confirm(question)) return;
+  button.disabled = true;
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch(path, { method: "POST", headers, body: "{}" });
+    const said = await answer.json();
+    setText("asked", said.asked ?? said.error);
+  } catch (error) {
+    setText("asked", "The trainer does not answer.");
+  } finally {
+    button.disabled = false;
+  }
+};
+
 const begin = () => {
+  for (const button of document.querySelectorAll("[data-ask]")) {
+    button.addEventListener("click", () => askRun(button));
+  }
   forgetCurves(null);
   byId("policy").addEventListener("change", () => {
     forgetCurves(null);
