@@ -24,7 +24,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.serving import echoed, serving
+from benchmarks.servers import serving
+from benchmarks.serving import echoed
 from entrain_envs.client import TrainerClient
 from entrain_envs.codec import encode_timesteps
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -124,8 +125,8 @@ def echo(agents: int) -> Iterator[Cost]:
     """Of an echo's server: what it takes for one message."""
     part = encode_timesteps(SPEC, Rows(agents, np.random.default_rng(1)).next())
     message = pb.ConnectRequest(step=pb.Step(sequence=1, behaviours=[part])).SerializeToString()
-    with serving("echo") as (pid, address), echoed(address) as round_trip:
-        yield lambda count: processor_us(pid, lambda: round_trip(message), count)
+    with serving("echo") as server, echoed(server.address) as round_trip:
+        yield lambda count: processor_us(server.pid, lambda: round_trip(message), count)
 
 
 @contextmanager

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from entrain.algorithms.weights import FlatWeights
 from entrain.config.policy import PolicyConfig
-from entrain.inference.numpy_distributions import ArrayDistribution
+from entrain.inference import numpy_network
+from entrain.inference.numpy_distributions import (
+    ArrayBranches,
+    ArrayCategorical,
+    ArrayDistribution,
+)
+from entrain.inference.numpy_network import NumpyNetwork
 from entrain.inference.policy import (
     InferencePolicy,
     NumpyPolicy,
@@ -21,6 +27,7 @@ from entrain.inference.policy import (
 )
 from entrain.policy import trunk
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
+from entrain.policy.categorical import Branches
 from entrain.policy.weights import PolicyWeights
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Array
@@ -325,6 +332,52 @@ def test_numbers_at_the_end_of_their_range_are_cut_without_a_word() -> None:
     assert_close(found.value, Said(*slow.evaluate(observation, state, reset)).value)
     action = {"continuous": np.full((7, 1), 5.0, np.float32)}
     assert_same_action(quick.environment_action(action), slow.environment_action(action))
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_many_rows_are_evaluated_in_chunks_of_equal_size(
+    network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numpy_network, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(numpy_network, "MIN_CHUNK", 4)
+    forward, sizes = NumpyNetwork._forward, []
+
+    def counted(self: NumpyNetwork, *arguments: Any) -> Any:
+        sizes.append(len(arguments[2]))
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(NumpyNetwork, "_forward", counted)
+    policy = make_policy(network=network)
+    found, expected = evaluations(policy, *both(policy), rows=9)
+    assert sizes == [3, 3, 3]
+    assert_close(found.value, expected.value)
+    assert_close(found.state, expected.state)
+    assert_same_action(found.distribution.mode(), expected.distribution.mode())
+
+
+@pytest.mark.parametrize("branches", [(2,), (3, 1, 5), (4, 4, 4), (11, 8), (2,) * 9])
+@pytest.mark.parametrize("rows", [1, 2, 300])
+def test_choices_are_those_of_the_formulas_row_by_row_to_the_bit(
+    branches: tuple[int, ...], rows: int
+) -> None:
+    random = np.random.default_rng(7)
+    logits = random.normal(size=(rows, sum(branches))).astype(np.float32)
+    noise = random.random((rows, len(branches)))
+    found = ArrayCategorical(logits, ArrayBranches(Branches(branches)))
+    padded = np.full((rows, len(branches), max(branches)), np.finfo(np.float32).min)
+    for branch, end in enumerate(np.cumsum(branches)):
+        padded[:, branch, : branches[branch]] = logits[:, end - branches[branch] : end]
+    with np.errstate(over="ignore"):
+        log_probs = padded - padded.max(axis=-1, keepdims=True)
+        log_probs -= np.log(np.exp(log_probs).sum(axis=-1, keepdims=True))
+    cumulative = np.exp(log_probs).cumsum(axis=-1)
+    choice = np.count_nonzero(cumulative <= noise[..., np.newaxis] * cumulative[..., -1:], axis=-1)
+    parts = np.take_along_axis(log_probs, choice[..., np.newaxis], axis=-1)[..., 0]
+    action = found.sample(noise)
+    np.testing.assert_array_equal(action["discrete"], choice)
+    np.testing.assert_array_equal(found.mode()["discrete"], log_probs.argmax(axis=-1))
+    np.testing.assert_array_equal(found.log_prob_per_dimension(action), parts)
+    np.testing.assert_array_equal(found.log_prob(action), parts.sum(axis=-1))
 
 
 def test_a_policy_without_its_critic_acts_too() -> None:
