@@ -15,7 +15,7 @@ from entrain.run.summary import PolicySummary, RunSummary
 
 _OUTCOMES = {
     "completed": "Every policy has done its total steps.",
-    "stopped": "Stopped on request; <code>entrain resume</code> goes on from here.",
+    "stopped": "Stopped on request; <code>entrain info</code> names the command that goes on.",
     "failed": "Ended by an error; see log.txt.",
 }
 
