@@ -143,6 +143,17 @@ def test_released_slots_are_told_once() -> None:
     assert table.take_released().tolist() == []
 
 
+def test_two_groups_in_turns_keep_their_slots_until_one_of_them_leaves() -> None:
+    table = SlotTable()
+    for _ in range(2):
+        assert table.assign("sim", ids(5, 6)).tolist() == [0, 1]
+        assert table.assign("sim", ids(7, 8)).tolist() == [2, 3]
+    table.release_agents("sim", ids(5))
+    assert table.assign("other", ids(1)).tolist() == [0]
+    assert table.assign("sim", ids(5, 6)).tolist() == [4, 1]
+    assert table.assign("sim", ids(7, 8)).tolist() == [2, 3]
+
+
 def test_releasing_agents_without_a_slot_changes_nothing() -> None:
     table = SlotTable()
     table.assign("sim", ids(1))

@@ -159,3 +159,34 @@ def test_a_restored_one_refuses_and_allows_the_same(rows: Rows) -> None:
     assert awaiting.after(rows((5, MID), (6, FIRST))).agent_id.tolist() == [5, 6]
     with pytest.raises(BadStepError):
         awaiting.after(rows((5, FIRST)))
+
+
+def test_two_groups_that_send_in_turns_are_both_usual() -> None:
+    left, right = batch([(1, FIRST), (2, FIRST)]), batch([(3, FIRST), (4, FIRST)])
+    order = StepOrder().after(left, in_turns=True).after(right, in_turns=True)
+    assert order.stays_after(batch([(3, MID), (4, MID)]))
+    assert not order.stays_after(batch([(1, MID), (2, MID)]))
+    assert order.turned().stays_after(batch([(1, MID), (2, TERMINATED), (2, FIRST)]))
+    assert order.turned().agent_id.tolist() == order.agent_id.tolist() == [1, 2, 3, 4]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 3), st.sampled_from(StepType)), max_size=3), max_size=9
+    )
+)
+def test_rows_of_the_other_group_are_called_usual_only_if_they_change_nothing(
+    messages: list[Message],
+) -> None:
+    awaiting = StepOrder()
+    for message in messages:
+        try:
+            after = awaiting.after(batch(message), in_turns=True)
+        except BadStepError:
+            assert not (awaiting.other and awaiting.turned().stays_after(batch(message)))
+            continue
+        if awaiting.other and awaiting.turned().stays_after(batch(message)):
+            assert after.agent_id.tolist() == awaiting.agent_id.tolist()
+            assert after.recent == awaiting.other
+        awaiting = after

@@ -74,10 +74,28 @@ class Agents:
         self.behaviour.agents.take(count - self.claimed, who=who)
         self.claimed = count
 
-    def order_after(self, timesteps: TimestepBatch, *, who: str) -> StepOrder:
-        """Which await an outcome once these rows are answered; BadStepError if they cannot come."""
+    def order_after(
+        self, timesteps: TimestepBatch, *, who: str, in_turns: bool
+    ) -> tuple[StepOrder, int, bool]:
+        """Which await an outcome once these rows are answered; BadStepError if they cannot come.
+
+        Also how many rows need an action, and whether they are known to be the usual ones.
+
+        Args:
+            timesteps: [K] rows.
+            who: sent them, for messages.
+            in_turns: whether two groups of agents may send in turns.
+        """
+        order = self.order
+        if order.stays_after(timesteps):
+            return order, order.num_recent, True
+        if order.other:
+            turned = order.turned()
+            if turned.stays_after(timesteps):
+                return turned, turned.num_recent, True
         try:
-            return self.order.after(timesteps)
+            order = order.after(timesteps, in_turns=in_turns)
+            return order, int(np.count_nonzero(timesteps.needs_action)), False
         except BadStepError as error:
             name = self.behaviour.name
             raise BadStepError(f"{who}: behaviour '{name}', {error}") from None
@@ -244,13 +262,9 @@ class Participant(Member):
             timesteps = rows.get(name, agents.behaviour.no_rows)
             if self._has_forgotten:
                 timesteps = agents.order.welcome_strays(timesteps)
-            order = agents.order
-            is_usual = order.stays_after(timesteps)
-            if is_usual:
-                num_actions = order.num_recent
-            else:
-                order = agents.order_after(timesteps, who=self.label)
-                num_actions = int(np.count_nonzero(timesteps.needs_action))
+            order, num_actions, is_usual = agents.order_after(
+                timesteps, who=self.label, in_turns=self.keeps_earlier
+            )
             request = Request(
                 self.id, self, self._rank, name, step_number, timesteps, num_actions, is_usual
             )

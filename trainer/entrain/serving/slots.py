@@ -35,12 +35,21 @@ def find(sorted_ids: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolAr
 
 @dataclass
 class _Holding:
-    """The agents of one owner. `last_*` are those of its last message, as a short cut."""
+    """The agents of one owner. `last_*` are those of its last message, as a short cut, and
+    `before_*` those of the message before that: two groups may send in turns.
+    """
 
     agent_id: Int64Array = field(default_factory=lambda: NO_SLOTS)
     slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
     last_content: bytes = b""
     last_slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
+    before_content: bytes = b""
+    before_slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
+
+    def turn(self) -> None:
+        """What was last is before, and the other way round."""
+        self.last_content, self.before_content = self.before_content, self.last_content
+        self.last_slot, self.before_slot = self.before_slot, self.last_slot
 
 
 class SlotTable:
@@ -80,6 +89,9 @@ class SlotTable:
             holding = self._holdings[owner] = _Holding()
         # Compared as bytes: for a few agents numpy's array_equal costs more than all else here.
         content = agent_id.tobytes()
+        if content == holding.last_content:
+            return holding.last_slot
+        holding.turn()
         if content == holding.last_content:
             return holding.last_slot
         position, known = find(holding.agent_id, agent_id)
@@ -122,6 +134,7 @@ class SlotTable:
         holding.agent_id = holding.agent_id[~leaving]
         holding.slot = holding.slot[~leaving]
         holding.last_content, holding.last_slot = b"", NO_SLOTS
+        holding.before_content, holding.before_slot = b"", NO_SLOTS
 
     def release(self, owner: str) -> int:
         """Take back all slots of `owner`; returns how many."""

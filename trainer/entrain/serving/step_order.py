@@ -29,6 +29,10 @@ class StepOrder:
     """The ids of those given an action by the last message, in the order in which it named them.
     The usual next message is of the same agents and needs no search: see `stays_after`."""
 
+    other: bytes = b""
+    """The same of the message before, where two groups of agents send in turns: no agent of it was
+    in the last one."""
+
     def __len__(self) -> int:
         return len(self.agent_id)
 
@@ -59,11 +63,17 @@ class StepOrder:
         ended = timesteps.step_type[:count] > _MID
         return timesteps.agent_id[:count][ended].tobytes() == agent_id[len(recent) :]
 
-    def after(self, timesteps: TimestepBatch) -> "StepOrder":
+    def turned(self) -> "StepOrder":
+        """The same, for a message of the other group."""
+        return StepOrder(self.agent_id, recent=self.other, other=self.recent)
+
+    def after(self, timesteps: TimestepBatch, *, in_turns: bool = False) -> "StepOrder":
         """The state once these rows are answered; BadStepError if their order is wrong.
 
         Args:
             timesteps: [K] rows of one message, already held against the spec.
+            in_turns: whether two groups of agents may send in turns, so that it is worth looking
+                for `other`.
         """
         agent_id, step_type = timesteps.agent_id, timesteps.step_type
         order = np.argsort(agent_id, kind="stable")
@@ -82,7 +92,15 @@ class StepOrder:
         return StepOrder(
             agent_id=np.sort(np.concatenate([self.agent_id[staying], sorted_id[is_last][acts]])),
             recent=agent_id[first_row].tobytes(),
+            other=self._untouched(sorted_id) if in_turns else b"",
         )
+
+    def _untouched(self, sorted_id: Int64Array) -> bytes:
+        """Of `recent` and `other`, the first without any of these agents, [K] ascending."""
+        for content in (self.recent, self.other):
+            if content and not find(sorted_id, np.frombuffer(content, np.int64))[1].any():
+                return content
+        return b""
 
     def without(self, agent_id: Int64Array) -> "StepOrder":
         """The state once these agents are gone."""
