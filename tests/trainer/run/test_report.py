@@ -321,7 +321,7 @@ def test_the_head_says_what_the_run_came_to(folder: RunFolder) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [("stopped", "entrain info names the command"), ("failed", "see log.txt")],
+    [("stopped", "names the command that goes on"), ("failed", "see log.txt")],
 )
 def test_another_outcome_is_said(folder: RunFolder, outcome: Outcome, words: str) -> None:
     record(folder, "walker", training(2))
