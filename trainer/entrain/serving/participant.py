@@ -75,7 +75,7 @@ class Agents:
         self.claimed = count
 
     def order_after(
-        self, timesteps: TimestepBatch, *, who: str, in_turns: bool
+        self, timesteps: TimestepBatch, *, asker: Member, in_turns: bool
     ) -> tuple[StepOrder, int, bool]:
         """Which await an outcome once these rows are answered; BadStepError if they cannot come.
 
@@ -83,7 +83,7 @@ class Agents:
 
         Args:
             timesteps: [K] rows.
-            who: sent them, for messages.
+            asker: sent them, for messages.
             in_turns: whether two groups of agents may send in turns.
         """
         order = self.order
@@ -98,7 +98,7 @@ class Agents:
             return order, int(np.count_nonzero(timesteps.needs_action)), False
         except BadStepError as error:
             name = self.behaviour.name
-            raise BadStepError(f"{who}: behaviour '{name}', {error}") from None
+            raise BadStepError(f"{asker.label}: behaviour '{name}', {error}") from None
 
     def forget(self, *, who: str) -> None:
         """None of them awaits an outcome any more."""
@@ -162,7 +162,7 @@ class Participant(Member):
         self._lockstep, self._rank = lockstep, (identity.simulator, identity.joined)
         self._agents = {b.name: Agents.of(b) for b in behaviours}
         self._wanted: tuple[str, ...] = ()
-        self._bytes = WaitingBytes(waiting_bytes)
+        self._bytes = WaitingBytes(waiting_bytes, self)
         self._max_answer_bytes = max_answer_bytes
         self._answer_bytes = 0
         self._has_forgotten = False
@@ -225,7 +225,7 @@ class Participant(Member):
         asked = self._requests(wanted, rows, self.step_number + 1)
         if (self.keeps_earlier or self.earlier is not None) and self.step_number:
             self.earlier = Answered(self.step_number, self.with_rows, self.answers)
-            self._bytes.hold_earlier(self.earlier.size, who=self.label)
+            self._bytes.hold_earlier(self.earlier.size)
         self.step_number += 1
         self.with_rows = tuple(rows)
         self._wanted = wanted
@@ -263,7 +263,7 @@ class Participant(Member):
             if self._has_forgotten:
                 timesteps = agents.order.welcome_strays(timesteps)
             order, num_actions, is_usual = agents.order_after(
-                timesteps, who=self.label, in_turns=self.keeps_earlier
+                timesteps, asker=self, in_turns=self.keeps_earlier
             )
             request = Request(
                 self.id, self, self._rank, name, step_number, timesteps, num_actions, is_usual
@@ -277,7 +277,7 @@ class Participant(Member):
             answer_bytes += request.num_actions * agents.action_bytes
         if answer_bytes > self._max_answer_bytes:
             raise too_long(self.label, answer_bytes, self._max_answer_bytes)
-        self._bytes.hold_newest(size + answer_bytes, who=self.label)
+        self._bytes.hold_newest(size + answer_bytes)
         self._answer_bytes = answer_bytes
         for agents, order, _ in asked:
             if order is not agents.order or len(order.agent_id) != agents.claimed:
@@ -304,7 +304,7 @@ class Participant(Member):
             return False
         self.is_waiting = False
         # The answers are kept until the next step.
-        self._bytes.hold_newest(self._answer_bytes, who=self.label)
+        self._bytes.hold_newest(self._answer_bytes)
         if self.timer is not None:
             self.timer.end()
         return self.receiver.act(taken)
@@ -320,7 +320,7 @@ class Participant(Member):
         self._wanted = self.with_rows = ()
         self.answers = {}
         self.earlier = None
-        self._bytes.hold_earlier(0, who=self.label)
+        self._bytes.hold_earlier(0)
         self.is_waiting = False
         for agents in self._agents.values():
             agents.forget(who=self.label)
@@ -331,7 +331,7 @@ class Participant(Member):
         Raises LimitError if there is no room for it.
         """
         if self.is_live:
-            self._bytes.hold_unread(size, who=self.label)
+            self._bytes.hold_unread(size)
 
     def state(self) -> State:
         """Its requests and answers. Requests that no batch has taken are left out: the
@@ -363,7 +363,7 @@ class Participant(Member):
         # Checkpoints of before two steps could be unanswered have no such entry.
         if state.get("earlier") is not None:
             self.earlier = Answered.from_state(state["earlier"])
-            self._bytes.hold_earlier(self.earlier.size, who=self.label)
+            self._bytes.hold_earlier(self.earlier.size)
         # Checkpoints of before there were samplers have none.
         self.parameters.go_on_after(state.get("parameter_draws", 0))
         if "reports" in state:
