@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from entrain.algorithms.fast.memory import MEMORY, PlacedSteps
+from entrain.algorithms.fast.memory import MEMORY, SequenceSteps
 from entrain.algorithms.fast.mingru import PlainMinGRUs
 from entrain.config.policy import MemoryConfig
 from entrain.policy.recurrence import RecurrentMemory, make_memory
@@ -64,11 +64,12 @@ def by_hand() -> Callable[[], None]:
     weights = {f"{MEMORY}.{name}": each for name, each in memory.named_parameters()}
     gradient = {name: torch.zeros_like(each) for name, each in weights.items()}
     layers = PlainMinGRUs(1, weights, gradient)
-    steps = PlacedSteps(resets(), torch.zeros(SEQUENCES, memory.state_size), None)
+    reset, state = resets(), torch.zeros(SEQUENCES, memory.state_size)
+    steps = SequenceSteps(torch.ones_like(reset), reset, state)
     hidden = torch.randn(1, STEPS * SEQUENCES, FEATURES).numpy()
 
     def run() -> None:
-        layers.backward(np.ones_like(layers.forward(hidden, steps, groups=1)))
+        layers.backward(np.ones_like(layers.forward(hidden, steps)))
 
     return run
 

@@ -16,7 +16,9 @@ from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain.experience import PerDimensionRollout, Rollout
+from entrain.policy import parallel_groups
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.parallel_groups import ParallelGroups
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
 from recurrent_cases import in_float64
@@ -141,7 +143,7 @@ cases = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("kind", ["none", "lstm", "gru", "mingru"])
-@settings(max_examples=16, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases)
 def test_updates_by_hand_are_those_of_torch(
     kind: Literal["none", "lstm", "gru", "mingru"], case: dict[str, Any]
@@ -198,6 +200,23 @@ def test_sequences_with_burn_in_resets_and_padding_are_learned_by_hand(
 ) -> None:
     memory = MemoryConfig(kind=kind, size=4, sequence_length=8, burn_in=3, refresh_states=True)
     require_same_updates({**PLAIN, "memory": memory, "minibatch_size": size})
+
+
+def test_sequences_of_policy_and_critic_are_learned_in_two_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel_groups, "MIN_NUMBERS", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    ran: set[str] = set()
+    run = ParallelGroups.run
+
+    def noted(self: ParallelGroups, work: Any, *jobs: Any) -> tuple[Any, Any]:
+        ran.add(getattr(work, "__name__", ""))
+        return run(self, work, *jobs)
+
+    monkeypatch.setattr(ParallelGroups, "run", noted)
+    require_same_updates({**PLAIN, "memory": MemoryConfig(kind="lstm", size=4)})
+    assert {"_unrolled", "_gradients_of"} <= ran
 
 
 @pytest.mark.parametrize(

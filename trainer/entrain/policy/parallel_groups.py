@@ -47,9 +47,7 @@ class ParallelGroups:
             jobs: the arguments, equally many in each job, the first one a tensor.
             numbers: how many the first result of each job has.
         """
-        are_large = len(jobs) == 2 and numbers >= MIN_NUMBERS
-        device = cast("Tensor", jobs[0][0]).device.type
-        if not are_large or device != "cpu" or torch.get_num_threads() > 1:
+        if not are_two_large(jobs, numbers=numbers):
             return [work(*job) for job in jobs]
         first, second = jobs
         if not torch.is_grad_enabled():
@@ -67,6 +65,13 @@ class ParallelGroups:
             # Also after an error: no thread may still read weights that the caller then changes.
             wait([others])
         return mine, others.result()
+
+
+def are_two_large(jobs: Sequence[Sequence[object]], *, numbers: int) -> bool:
+    """Whether jobs gain by a second thread; see `ParallelGroups`."""
+    are_large = len(jobs) == 2 and numbers >= MIN_NUMBERS
+    is_on_cpu = cast("Tensor", jobs[0][0]).device.type == "cpu"
+    return are_large and is_on_cpu and torch.get_num_threads() == 1
 
 
 def _unrecorded(work: Work, *arguments: Tensor | None) -> Tensors:

@@ -9,6 +9,7 @@ rows longer; those with fewer resets get rows at their end in which the layer ho
 Shapes: T steps, B columns, M rows including the inserted ones, F features.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,26 +23,24 @@ class ResetRows:
 
     def __init__(self, reset: Tensor) -> None:
         """Insert a row where `reset`, [T, B] bool, is true, except at the top of a column."""
-        steps, columns = reset.shape
-        is_cleared = reset.clone()
+        # In numpy: a dozen operations on so few numbers cost a third of what they do in torch.
+        is_cleared = reset.numpy(force=True).copy()
+        steps, columns = is_cleared.shape
         is_cleared[0] = False
-        before = is_cleared.cumsum(0)
-        step = torch.arange(steps, device=reset.device).unsqueeze(1)
-        row = step + before
+        before = is_cleared.cumsum(axis=0)
+        row = np.arange(steps)[:, np.newaxis] + before
 
         self.count = steps + int(before[-1].max())
         """M."""
 
-        column = torch.arange(columns, device=reset.device)
-        places = row * columns + column
-        self.places = places.flatten()
+        places = row * columns + np.arange(columns)
+        self.places = torch.from_numpy(places.ravel()).to(reset.device)
         """[T * B] the place m * B + b of each step."""
 
-        flags = torch.zeros(self.count * columns, NUM_FLAGS, device=reset.device)
-        flags[places[is_cleared] - columns, 0] = 1.0
-        index = torch.arange(self.count, device=reset.device).unsqueeze(1)
-        flags[:, 1] = (index > row[-1]).flatten()
-        self.flags = flags.view(self.count, columns, NUM_FLAGS)
+        flags = np.zeros((self.count, columns, NUM_FLAGS), np.float32)
+        flags.reshape(-1, NUM_FLAGS)[places[is_cleared] - columns, 0] = 1.0
+        flags[..., 1] = np.arange(self.count)[:, np.newaxis] > row[-1]
+        self.flags = torch.from_numpy(flags).to(reset.device)
         """[M, B, 2] see `NUM_FLAGS`."""
 
     def put_in(self, x: Tensor) -> Tensor:

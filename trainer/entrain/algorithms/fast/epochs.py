@@ -16,7 +16,7 @@ from entrain.algorithms.fast.actions import make_parts
 from entrain.algorithms.fast.advantages import normalized_by_minibatch
 from entrain.algorithms.fast.arrays import FloatArray, quiet, view
 from entrain.algorithms.fast.loss import OutputGradients, PlainLoss, Terms
-from entrain.algorithms.fast.memory import PlacedSteps
+from entrain.algorithms.fast.memory import SequenceSteps
 from entrain.algorithms.fast.network import PlainNetwork
 from entrain.algorithms.fast.steps import PlainSteps, plain_steps
 from entrain.algorithms.minibatches import Minibatches, Sequences
@@ -101,7 +101,7 @@ class PlainGradientSteps:
     def descend(
         self,
         minibatch: PlainSteps,
-        placed: PlacedSteps | None,
+        in_sequences: SequenceSteps | None,
         coefficients: Coefficients,
         terms: Terms,
         *,
@@ -113,7 +113,7 @@ class PlainGradientSteps:
 
         Args:
             minibatch: its steps.
-            placed: where they lie in sequences, if the policy has a memory.
+            in_sequences: the same, if the policy has a memory.
             coefficients: of the loss.
             terms: of the epoch, where those of the minibatch are written.
             first: of its rows there.
@@ -131,7 +131,7 @@ class PlainGradientSteps:
             self._gradient.fill(0.0)
         for start in range(0, count, size):
             rows = minibatch if count <= size else minibatch[start : start + size]
-            outputs, value = self._network.forward(rows.features, placed)
+            outputs, value = self._network.forward(rows.features, in_sequences)
             of_rows, gradients = self._loss(
                 outputs, value, rows, coefficients, count=count, scale=scale
             )
@@ -199,7 +199,7 @@ class PlainEpochs:
                 share = CriticShare()
             norm = self._gradient_steps.descend(
                 steps[first:last],
-                None if sequences is None else self._placed(sequences),
+                None if sequences is None else self._in_sequences(sequences),
                 self._coefficients,
                 terms,
                 first=first,
@@ -213,11 +213,11 @@ class PlainEpochs:
             critic_share=0.0 if share is None else float(share),
         )
 
-    def _placed(self, sequences: Sequences) -> PlacedSteps:
+    def _in_sequences(self, sequences: Sequences) -> SequenceSteps:
         """With states as of the present weights."""
         reset = self._minibatches.all_steps.steps.reset[0][sequences.rows]
         state = run_burn_in(self._policy, sequences.burn_in, sequences.state)
-        return PlacedSteps.of(sequences.mask, reset, state)
+        return SequenceSteps(sequences.mask, reset & sequences.mask, state)
 
 
 def _tensor(terms: FloatArray) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
-from entrain.algorithms.fast.memory import MEMORY, PlacedSteps
+from entrain.algorithms.fast.memory import MEMORY, SequenceSteps
 
 
 class PlainMinGRUs:
@@ -32,19 +32,20 @@ class PlainMinGRUs:
         """
         names = [f"{MEMORY}.layers.{index}" for index in range(count)]
         self._layers = [_Layer(weights, gradient, name) for name in names]
+        self._groups = len(weights[f"{names[0]}.weight_input"])
         self._cells = 0
         self._places: AnyArray | None = None
 
-    def forward(self, hidden: FloatArray, steps: PlacedSteps, *, groups: int) -> FloatArray:
+    def forward(self, hidden: FloatArray, steps: SequenceSteps) -> FloatArray:
         """[G, R, F], or [1, R, F] for all groups, to [G, R, H]."""
-        reset = view(steps.reset)
+        reset, is_step = view(steps.reset), view(steps.mask)
         self._cells = reset.size
-        self._places = None if steps.places is None else view(steps.places)
-        x = np.broadcast_to(hidden, (groups, *hidden.shape[1:]))
+        self._places = None if is_step.all() else np.flatnonzero(is_step)
+        x = np.broadcast_to(hidden, (self._groups, *hidden.shape[1:]))
         if self._places is not None:
             x = self._spread(x)
         # [layers, G, M, H]
-        shape = (reset.shape[1], groups, len(self._layers), -1)
+        shape = (reset.shape[1], self._groups, len(self._layers), -1)
         initial = view(steps.state).reshape(shape).transpose(2, 1, 0, 3)
         for layer, before in zip(self._layers, initial, strict=True):
             x = layer.forward(x, before, reset)

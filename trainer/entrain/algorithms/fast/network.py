@@ -12,11 +12,11 @@ from torch import Tensor
 
 from entrain.algorithms.fast.activations import ACTIVATION_FUNCTIONS
 from entrain.algorithms.fast.arrays import FloatArray, view
-from entrain.algorithms.fast.memory import PlacedSteps, PlainMemory
+from entrain.algorithms.fast.memory import PlainMemory, SequenceSteps
 from entrain.algorithms.fast.mingru import PlainMinGRUs
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
-from entrain.policy.recurrence import RecurrentMemory, ScannedMemory
+from entrain.policy.recurrence import LibraryMemory, RecurrentMemory, ScannedMemory
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 
 HIDDEN = "backbone.trunk.hidden_layers.layers"
@@ -56,7 +56,7 @@ class PlainNetwork:
         self._read: FloatArray = np.zeros((0, 0, 0))
 
     def forward(
-        self, features: FloatArray, steps: PlacedSteps | None = None
+        self, features: FloatArray, steps: SequenceSteps | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """[R, F] normalised observations to [R, O] and [R, V] normalised values.
 
@@ -74,7 +74,7 @@ class PlainNetwork:
             self._kept.append(kept)
         if self._memory is not None:
             assert steps is not None
-            hidden = self._memory.forward(hidden, steps, groups=self._groups)
+            hidden = self._memory.forward(hidden, steps)
         self._read = hidden
         outputs = hidden[0] @ self._action.weight.T
         outputs += self._action.bias
@@ -146,7 +146,7 @@ def _plain_memory(
 ) -> PlainMemory | PlainMinGRUs:
     if isinstance(memory, ScannedMemory):
         return PlainMinGRUs(len(memory.layers), weights, gradient)
-    return PlainMemory(memory, gradient)
+    return PlainMemory(cast("LibraryMemory", memory), weights, gradient)
 
 
 class _Layer:
