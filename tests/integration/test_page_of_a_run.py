@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -221,3 +223,38 @@ def browse(capsys: pytest.CaptureFixture[str], told: list[str]) -> None:
     except Exception:
         os.kill(os.getpid(), signal.SIGTERM)
         raise
+
+
+async def test_over_tls_a_renewed_certificate_is_shown_to_who_connects_next(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "trainer.pem", tmp_path / "trainer.key"
+    make_certificate(certificate, key)
+    options = f"server: {{tls_certificate: {certificate}, tls_key: {key}}}\n"
+    config = config_from(options + 'http: {address: "127.0.0.1:0"}', tmp_path)
+    with open_page(config, RunFolder.create(tmp_path, "ball")) as page:
+        assert page.url.startswith("https://")
+        async with page.serving():
+            shown = [await certificate_of(page)]
+            make_certificate(certificate, key)
+            shown.append(await certificate_of(page))
+            certificate.write_text("damaged")
+            shown.append(await certificate_of(page))
+    assert shown[0] != shown[1] == shown[2]
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    files = ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+
+
+async def certificate_of(page: RunPage) -> bytes:
+    """What the page shows of itself, in an exchange that works."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = httpx.URL(page.url).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+    connection = writer.get_extra_info("ssl_object")
+    shown: bytes = connection.getpeercert(binary_form=True)
+    assert b" 200 OK" in await read_to_end(reader, writer)
+    return shown
