@@ -16,6 +16,7 @@ def test_what_a_run_leaves_is_listed_and_nothing_else(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
     (folder.policies / "link.onnx").symlink_to(folder.page)
+    (tmp_path / "outside.txt").write_text("x")
     (folder.checkpoints / "200").symlink_to(tmp_path)
     files = PageFiles(folder)
     assert [each.name for each in files.listed()] == [
