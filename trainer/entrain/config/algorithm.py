@@ -90,7 +90,7 @@ class PPOConfig(Options):
 
     update: Literal["auto", "torch"] = "auto"
     """auto computes gradients by hand where that is quicker: for vectors through hidden layers on a
-    CPU; those of a memory are torch's. torch never does. Both take the same steps, up to
+    CPU; those of an LSTM or GRU are torch's. torch never does. Both take the same steps, up to
     rounding."""
 
     target_kl: NonNegative = 0.0
