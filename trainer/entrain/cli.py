@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ from entrain import __version__, cli_profile, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing, write_text
+from entrain.cli_exit_codes import EXIT_CODES
 from entrain.cli_options import (
     Address,
     AsJson,
@@ -40,23 +41,10 @@ from entrain.errors import EntrainError
 from entrain.importing import INTERRUPTED, interruptible
 from entrain_envs.grpc_lines import silence
 
-_EXIT_CODES: Final = {
-    0: "done, or stopped as asked (continue with entrain resume)",
-    1: "a bug in entrain; the traceback says where",
-    2: "the command line or the configuration is wrong; nothing was started",
-    3: "a checkpoint is missing, damaged or made for another spec",
-    4: "cannot listen: port (start again if it was in use), certificate or token",
-    5: "no simulator came, or all left for good; start again if others start them",
-    6: "a policy diverged: a loss or gradient was not finite; saved in the state before that",
-    7: "the disk refuses (full, read-only, folder deleted); start again when it is mended",
-    75: "another trainer has the run folder; start again, in a minute if it has died",
-    INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
-}
-
 app = typer.Typer(
     name="entrain",
     help="Train policies from simulators that dial in over gRPC.",
-    epilog="\n".join(["Exit codes:", *(f"{code:4}  {it}" for code, it in _EXIT_CODES.items())]),
+    epilog="\n".join(["Exit codes:", *(f"{code:4}  {it}" for code, it in EXIT_CODES.items())]),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
