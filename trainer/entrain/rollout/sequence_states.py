@@ -115,7 +115,11 @@ class SequenceStates:
     def _reserve(self, num_sequences: int) -> None:
         sequences, slots, _ = self._start.shape
         if num_sequences > sequences:
-            self._resize(max(num_sequences, 2 * sequences), slots)
+            # By doubling alone: the room is part of a checkpoint, and must not depend on how many
+            # steps were written at once.
+            while sequences < num_sequences:
+                sequences *= 2
+            self._resize(sequences, slots)
 
     def _resize(self, num_sequences: int, num_slots: int) -> None:
         sequences, slots, state_size = self._start.shape
