@@ -42,7 +42,7 @@ async def train(
     *,
     stop_at: Moment | None = None,
     resumed: bool = False,
-    look_s: float = 0.0,
+    look_s: float = 0.001,
     observer: RunObserver | None = None,
 ) -> tuple[Outcome, TrainingRun]:
     """One sitting of a run, until it is complete or the moment to stop has come.
@@ -52,7 +52,8 @@ async def train(
         folder: of the run.
         stop_at: says when to stop.
         resumed: whether it goes on from the newest checkpoint.
-        look_s: how often `stop_at` is asked at most; 0 asks whenever nothing else is to be done.
+        look_s: how often `stop_at` is asked at most. Asking whenever nothing else is to be done
+            takes the interpreter from simulators that are threads of this process.
         observer: is told what happens.
     """
     restored = newest(folder) if resumed else None
@@ -79,10 +80,7 @@ async def _set_at(
     while moment is not None and not stop.is_set():
         if moment(run):
             stop.set()
-        # An update computes in a thread of its own: asking without a pause would hardly ever let
-        # it have the interpreter.
-        is_learning = any(trainer.is_learning for trainer in run.trainers.values())
-        await asyncio.sleep(max(look_s, 0.001) if is_learning else look_s)
+        await asyncio.sleep(look_s)
 
 
 def newest(folder: RunFolder) -> Loaded:

@@ -143,7 +143,8 @@ def test_while_others_learn_one_that_diverged_acts_on_and_the_end_names_it(
 ) -> None:
     text = RUN.replace(", lockstep: true", "") + f"    policy_lag: {policy_lag}\n" + TWO
     both: dict[str, Environment] = {"a": bandit(), "b": BalanceBall(count=10)}
-    with simulators(f"unix:{tmp_path}/s", both):
+    # The second sitting may be over before the ball's simulator has dialled again.
+    with simulators(f"unix:{tmp_path}/s", both, reconnect_s=10.0):
         with pytest.raises(TrainingDivergedError, match="policy 'toy'") as caught:
             commands.train(config_of(tmp_path, learning_rate=FAR_TOO_HIGH, text=text))
         assert caught.value.exit_code == 6
