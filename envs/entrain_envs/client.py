@@ -351,7 +351,7 @@ class _Exchanges(Session):
             self._num_sent += 1
 
     def _hear_elsewhere(self, error: BrokenStreamError) -> pb.ConnectResponse:
-        """What the trainer says next, on another stream than the one that broke by `error`."""
+        """Dials again after `error`, and returns the next message that comes on the new stream."""
         patience: Patience | None = None
         while True:
             logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
@@ -366,7 +366,7 @@ class _Exchanges(Session):
                 error = another
 
     def _hear(self) -> pb.ConnectResponse:
-        """Wait for the next message on the current stream. A Close is raised."""
+        """Returns the next message on the current stream. A Close is raised as an error."""
         assert self.connection is not None
         self._is_waiting = True
         try:

@@ -42,8 +42,8 @@ class ActionNoise:
         self._slot = np.zeros(0, np.int64)
         """Of the last batch."""
         self._drawn_from = np.zeros(0, np.int64)
-        """[slots] how many actions had been given when noise was last drawn for a slot; so many
-        below zero that none of it is left if it never was."""
+        """[slots] how many actions a slot had been given when noise was last drawn for it. If none
+        was drawn, it is so low that all of the noise counts as used."""
         self._num_ahead = 1
         self._ahead: Noise = np.zeros((1, 0, size))
         """[actions, slots, size] noise of the next actions from then on."""
@@ -68,7 +68,7 @@ class ActionNoise:
         return noise
 
     def draw_ahead(self) -> None:
-        """See to it that noise is there if the slots of the last batch ask next."""
+        """Draw noise for the slots of the last batch now, if they have none left."""
         if self._is_due:
             self._is_due = False
             self._draw_for(self._slot)
@@ -85,7 +85,7 @@ class ActionNoise:
         self._drawn_from[slot] = given
 
     def _forget_drawn(self) -> None:
-        """Nothing is drawn for any slot: their number, or where they stand, has changed."""
+        """Throw away what was drawn, because slots were added or their counts changed."""
         slots = len(self._actions_given)
         most = MOST_NUMBERS_AHEAD // max(1, slots * self._size)
         self._num_ahead = min(max(1, most), MOST_ACTIONS_AHEAD)

@@ -54,7 +54,10 @@ class StepBlock:
         self._num_rows += len(slot)
 
     def take(self) -> tuple[Int64Array, Int64Array, dict[str, Any]]:
-        """Everything that was noted, in order, as one: rows, slots and values. Not if empty."""
+        """Returns rows, slots and values of all batches, joined in order, and forgets them.
+
+        The block must not be empty.
+        """
         batches = self._values
         taken = (
             np.concatenate(self._row),
