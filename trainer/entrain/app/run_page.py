@@ -5,7 +5,6 @@ What is costly is done when somebody looks, never for each exchange.
 
 import logging
 import math
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,19 +14,18 @@ from typing import TypeAlias
 from entrain.app.observing import BehaviourObserver
 from entrain.app.page_facts import FactsOfRun
 from entrain.app.page_files import PageFiles
+from entrain.app.page_place import PagePlace, listening
 from entrain.app.page_tokens import tokens_of
 from entrain.app.training import TrainingRun
 from entrain.config.load import to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import SECONDS
-from entrain.native.address import TcpAddress, listening_sockets, parse_address
-from entrain.native.credentials import check_pair, read_pem
 from entrain.page.access import Access
 from entrain.page.board import Board, LogLines
 from entrain.page.facts import Artefact, RunFacts
 from entrain.page.hosts import Hosts
-from entrain.page.server import Certificate, PageServer
+from entrain.page.server import PageServer
 from entrain.page.site import Site
 from entrain.rollout.episodes import Float64Array
 from entrain.run.folder import RunFolder
@@ -40,9 +38,6 @@ from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Int64Array
 
 logger = logging.getLogger(__name__)
-
-OPTION = "http.address"
-
 
 Note: TypeAlias = Callable[[Mapping[str, float], Mapping[str, float], int], None]
 """Takes metrics, statistics and env steps of an update."""
@@ -73,29 +68,19 @@ class _PolicyWatch:
 class RunPage:
     """The page of one run, which is also its observer and its source. Owned by the event loop."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        folder: RunFolder,
-        address: TcpAddress,
-        sockets: Sequence[socket.socket],
-    ) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder, place: PagePlace) -> None:
         """Watch a run that has not begun.
 
         Args:
             config: of the run.
             folder: of the run.
-            address: that was asked for.
-            sockets: listen there.
+            place: where the page listens.
         """
-        port = int(sockets[0].getsockname()[1])
-        certificate = _certificate(config)
-        scheme = "http" if certificate is None else "https"
-        self.url = f"{scheme}://{address.to_dial(port)}/"
+        self.url = place.url
         """Where the page is."""
         tokens = tokens_of(config.http, folder.page, url=self.url)
-        is_open = address.is_local and config.http.read_token_file is None
-        self._access = Access(tokens, port=port, is_open=is_open)
+        is_open = place.address.is_local and config.http.read_token_file is None
+        self._access = Access(tokens, port=place.port, is_open=is_open)
         self._config, self._folder = config, folder
         self._run: TrainingRun | None = None
         self._stop: Callable[[], None] = lambda: None
@@ -107,10 +92,10 @@ class RunPage:
             self.board,
             self,
             self._access,
-            Hosts(address.host, config.http.hosts),
-            is_secure=certificate is not None,
+            Hosts(place.address.host, config.http.hosts),
+            is_secure=place.certificate is not None,
         )
-        self._server = PageServer(self._site.application, sockets, certificate)
+        self._server = PageServer(self._site.application, place.sockets, place.certificate)
 
     @property
     def url_with_code(self) -> str:
@@ -221,50 +206,14 @@ def open_page(config: RunConfig, folder: RunFolder) -> Iterator[RunPage]:
         ConfigError: the address is wrong, or too exposed.
         ServeError: it cannot be listened on, or a file of certificate or token is wrong.
     """
-    address = _address(config)
-    sockets = listening_sockets(address, option=OPTION)
-    root = logging.getLogger()
-    try:
-        page = RunPage(config, folder, address, sockets)
+    with listening(config) as place:
+        page = RunPage(config, folder, place)
+        root = logging.getLogger()
         root.addHandler(page.board.log)
         try:
-            if not address.is_local and not page.url.startswith("https"):
-                logger.warning(
-                    "the page at %s is open to other machines without TLS: anyone who reads along "
-                    "learns its tokens",
-                    page.url,
-                )
             yield page
         finally:
             root.removeHandler(page.board.log)
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def _address(config: RunConfig) -> TcpAddress:
-    http = config.http
-    address = parse_address(http.address or "", option=OPTION)
-    if not isinstance(address, TcpAddress):
-        raise ConfigError(f"{OPTION} is '{address}'; browsers need HOST:PORT")
-    if address.is_local or config.server.tls_certificate is not None or http.insecure:
-        return address
-    raise ConfigError(
-        f"{OPTION} is '{address}', which other machines reach, and there is no TLS. Either give "
-        "server.tls_certificate and server.tls_key, or listen on localhost:8080 (and let others "
-        "in through a tunnel), or accept that whoever reads along learns the page's tokens: "
-        "http.insecure"
-    )
-
-
-def _certificate(config: RunConfig) -> Certificate | None:
-    server = config.server
-    if server.tls_certificate is None or server.tls_key is None:
-        return None
-    read_pem(server.tls_certificate, "server.tls_certificate")
-    read_pem(server.tls_key, "server.tls_key")
-    check_pair(server.tls_certificate, server.tls_key)
-    return Certificate(server.tls_certificate, server.tls_key)
 
 
 def _level_and_message(record: logging.LogRecord) -> tuple[str, str]:

@@ -4,17 +4,13 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
-    HTMLResponse,
     JSONResponse,
     PlainTextResponse,
-    RedirectResponse,
     Response,
 )
 from starlette.routing import Route
@@ -22,6 +18,7 @@ from starlette.routing import Route
 from entrain.page import answers, exposition
 from entrain.page.access import Access, Right
 from entrain.page.board import MOST_LINES, Board
+from entrain.page.entrance import Entrance
 from entrain.page.events import EventStreams
 from entrain.page.facts import Source
 from entrain.page.guard import Guard, refused
@@ -30,12 +27,6 @@ from entrain.page.openapi import openapi
 from entrain.page.rates import Rates
 from entrain.page.simulator_rates import SimulatorRates
 from entrain.page.snapshots import Snapshot
-
-_HERE = Path(__file__).parent
-_STATIC = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
-
-MOST_BODY_BYTES = 4096
-COOKIE_S = 30 * 24 * 3600
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -65,21 +56,13 @@ class Site:
         """
         self._board = board
         self._source = source
-        self._access = access
-        self._is_secure = is_secure
+        self._entrance = Entrance(access, is_secure=is_secure, failed=self._failed)
         self._facts = Snapshot(source.run, clock=clock)
         self._rates = SimulatorRates(clock)
         self._status = Snapshot(self._make_status, clock=clock)
         self._exposition = exposition.Exposition(self._facts.get, board)
         self._metrics = Snapshot(self._exposition.render, clock=clock)
         self.streams = EventStreams(lambda: self._status.get()[1])
-        self._templates = Environment(
-            loader=FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         self._guard = Guard(
             Starlette(routes=self._routes()),
             access,
@@ -97,6 +80,9 @@ class Site:
         """End all event streams."""
         self.streams.close()
 
+    def _failed(self, peer: str) -> Response:
+        return self._guard.failed(peer)
+
     def _routes(self) -> list[Route]:
         readers: Mapping[str, Answer] = {
             "/metrics": self._scrape,
@@ -111,10 +97,9 @@ class Site:
         }
         return [
             Route("/", self._page),
-            Route("/login", self._login, methods=["POST"]),
+            *self._entrance.routes(),
             Route("/api/checkpoint", self._checkpoint, methods=["POST"]),
             Route("/api/stop", self._stop, methods=["POST"]),
-            Route("/static/{name}", self._static),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/api/events", self.streams),
@@ -131,64 +116,19 @@ class Site:
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready: it does not listen yet, or is ending\n", 503)
 
-    async def _static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _STATIC:
-            return refused(404, "there is no such file")
-        path = _HERE / "static" / name
-        return FileResponse(path, media_type=_STATIC[name], headers={"Cache-Control": "no-cache"})
-
     async def _page(self, request: Request) -> Response:
-        code = request.query_params.get("code")
-        if code is not None:
-            return self._redeem(request, code)
-        if request.state.right < Right.READ:
-            return self._render(401, "login.html", is_spent="spent" in request.query_params)
+        stop = self._entrance.stops(request)
+        if stop is not None:
+            return stop
         status, _ = self._status.get()
         lines = self._board.log.after(0, most=100)
-        return self._render(
+        return self._entrance.render(
             200,
             "run.html",
             can_control=request.state.right >= Right.CONTROL,
             status=status,
             config=self._source.config(),
             lines=lines,
-        )
-
-    def _render(self, code: int, template: str, **values: object) -> Response:
-        return HTMLResponse(self._templates.get_template(template).render(**values), code)
-
-    # Tokens for cookies
-
-    def _redeem(self, request: Request, code: str) -> Response:
-        right = self._access.redeem(code)
-        # Whoever has a cookie already loses nothing by a code that is spent.
-        response = RedirectResponse("/" if right or request.state.right else "/?spent=1", 303)
-        if right:
-            self._set_cookie(response, right)
-        elif not request.state.right:
-            failed = self._guard.failed(request.client.host if request.client else "unknown")
-            return failed if failed.status_code == 429 else response
-        return response
-
-    async def _login(self, request: Request) -> Response:
-        asked = await _body(request)
-        token = asked.get("token") if isinstance(asked, dict) else None
-        right = self._access.of_token(token) if isinstance(token, str) else Right.NOTHING
-        if not right:
-            return self._guard.failed(request.client.host if request.client else "unknown")
-        response = JSONResponse({"right": right.name.lower()})
-        self._set_cookie(response, right)
-        return response
-
-    def _set_cookie(self, response: Response, right: Right) -> None:
-        response.set_cookie(
-            self._access.cookie_name,
-            self._access.cookie_for(right),
-            max_age=COOKIE_S,
-            httponly=True,
-            secure=self._is_secure,
-            samesite="strict",
         )
 
     # What who controls the run may ask; `Guard` lets nobody else through
@@ -260,20 +200,6 @@ class Site:
         return FileResponse(
             path, media_type="application/octet-stream", filename=name.replace("/", "-")
         )
-
-
-async def _body(request: Request) -> object:
-    """What a request holds as JSON; None if it is none, or too long."""
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > MOST_BODY_BYTES:
-            return None
-    try:
-        parsed: object = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return parsed
 
 
 def paths() -> Sequence[str]:

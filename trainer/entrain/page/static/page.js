@@ -560,4 +560,4 @@ const login = (form) => {
 };
 
 if (byId("login")) login(byId("login"));
-else begin();
+else if (byId("policy")) begin();
