@@ -6,7 +6,8 @@ import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.errors import ServeError, UnauthenticatedError
-from entrain.native.credentials import TokenCheck, read_pem, server_credentials
+from entrain.native.certificates import ServerCertificates, authority_in
+from entrain.native.credentials import TokenCheck, read_pem
 
 
 @pytest.fixture
@@ -69,18 +70,26 @@ def test_a_missing_token_file_is_refused_at_the_start(tmp_path: Path) -> None:
         TokenCheck(tmp_path / "absent")
 
 
-def test_nobody_gets_in_when_the_token_file_vanishes(
-    token_file: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_token_file_that_is_being_replaced_leaves_the_token_as_it_was(
+    token_file: Path, content: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = TokenCheck(token_file)
-    token_file.unlink()
-    with pytest.raises(UnauthenticatedError, match=r"the trainer cannot read its token file"):
+    if content is None:
+        token_file.unlink()
+    else:
+        token_file.write_text(content)
+    for _ in range(3):
         tokens.check([("authorization", "Bearer s3cret")], who="sim")
-    assert "nobody can join" in caplog.text
+    assert caplog.text.count("simulators are asked for the token from before: server.token") == 1
+    token_file.write_text("newer\n")
+    with pytest.raises(UnauthenticatedError):
+        tokens.check([("authorization", "Bearer s3cret")], who="sim")
+    tokens.check([("authorization", "Bearer newer")], who="sim")
 
 
 def test_without_a_certificate_there_is_no_tls() -> None:
-    assert server_credentials(ServerConfig()) is None
+    assert ServerCertificates.of(ServerConfig()) is None
 
 
 def test_a_missing_file_is_named_with_its_option(tmp_path: Path) -> None:
@@ -99,4 +108,11 @@ def test_a_certificate_that_does_not_fit_its_key_is_refused(tmp_path: Path) -> N
     pem = tmp_path / "broken.pem"
     pem.write_text("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n")
     with pytest.raises(ServeError, match=r"do not work together .* give the certificate chain"):
-        server_credentials(ServerConfig(tls_certificate=pem, tls_key=pem))
+        ServerCertificates.of(ServerConfig(tls_certificate=pem, tls_key=pem))
+
+
+def test_an_authority_that_is_none_is_refused(tmp_path: Path) -> None:
+    pem = tmp_path / "ca.pem"
+    pem.write_text("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ServeError, match=r"server.tls_client_ca is .*ca.pem, which has no certifi"):
+        authority_in(pem)

@@ -6,27 +6,9 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
-import grpc
-
-from entrain.config.run import ServerConfig
 from entrain.errors import ServeError, UnauthenticatedError
 
 logger = logging.getLogger(__name__)
-
-
-def server_credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
-    """The configured TLS credentials, or None; ServeError if a file is missing or wrong."""
-    if config.tls_certificate is None or config.tls_key is None:
-        return None
-    certificate = read_pem(config.tls_certificate, "server.tls_certificate")
-    key = read_pem(config.tls_key, "server.tls_key")
-    check_pair(config.tls_certificate, config.tls_key)
-    if config.tls_client_ca is None:
-        return grpc.ssl_server_credentials([(key, certificate)])
-    authority = read_pem(config.tls_client_ca, "server.tls_client_ca")
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=authority, require_client_auth=True
-    )
 
 
 def read_pem(path: Path, option: str) -> bytes:
@@ -63,12 +45,16 @@ def _no_password() -> str:
 class TokenCheck:
     """Compares the bearer token of a call with the first line of a file.
 
-    The file is read for every Hello, so that a token can be exchanged while the trainer runs.
+    The file is read for every stream, so that a token can be exchanged while the trainer runs.
+    While it is missing or empty, as in the moment in which it is written, the token that was read
+    before is the one that counts.
     """
 
     def __init__(self, path: Path) -> None:
+        """ServeError if the file cannot be read or has no token."""
         self._path = path
-        self._read()
+        self._token = self._read()
+        self._trouble = ""
 
     def __repr__(self) -> str:
         return f"<TokenCheck {self._path}>"
@@ -88,15 +74,23 @@ class TokenCheck:
             )
         return token
 
+    def _newest(self) -> bytes:
+        try:
+            token = self._read()
+        except ServeError as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                logger.warning("simulators are asked for the token from before: %s", error)
+            return self._token
+        self._trouble = ""
+        if token != self._token:
+            self._token = token
+            logger.info("simulators are asked for the token that is in %s now", self._path)
+        return token
+
     def check(self, metadata: Iterable[tuple[str, str | bytes]], *, who: str) -> None:
         """Raise UnauthenticatedError unless `metadata` has `authorization: Bearer TOKEN`."""
-        try:
-            expected = self._read()
-        except ServeError as error:
-            logger.error("nobody can join: %s", error)
-            raise UnauthenticatedError(
-                f"{who} cannot be let in: the trainer cannot read its token file; see its log"
-            ) from None
+        expected = self._newest()
         shown = [value for name, value in metadata if name.lower() == "authorization"]
         remedy = (
             "give the simulator the trainer's token (entrain-env: --token-file; TrainerClient: "

@@ -26,8 +26,9 @@ from entrain.native.address import (
     parse_address,
     peer_host,
 )
+from entrain.native.certificates import ServerCertificates
 from entrain.native.connection import Connections, Transport
-from entrain.native.credentials import TokenCheck, server_credentials
+from entrain.native.credentials import TokenCheck
 from entrain.native.inquiry import Inquiries
 from entrain.native.stream import EndCode, StreamEnd
 from entrain.quoting import shortened
@@ -152,6 +153,7 @@ class GrpcServer:
         self._address = parse_address(config.address)
         check_exposure(self._address, config)
         self._server: grpc.aio.Server | None = None
+        self._certificates: ServerCertificates | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._health_change: asyncio.Task[None] | None = None
 
@@ -160,11 +162,11 @@ class GrpcServer:
 
     async def start(self) -> str:
         """Listen, and return the address to dial; ServeError if that cannot be done."""
-        credentials = server_credentials(self._config)
+        self._certificates = ServerCertificates.of(self._config)
         token = None if self._config.token_file is None else TokenCheck(self._config.token_file)
         self._warn_of_exposure(token)
         service = Service(self._connections, self._inquiries, token=token)
-        address = await self._listen(service, credentials)
+        address = await self._listen(service)
         await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
         return address
 
@@ -177,29 +179,24 @@ class GrpcServer:
             " and learn the token" if token is not None else " and join",
         )
 
-    async def _listen(self, service: Service, credentials: grpc.ServerCredentials | None) -> str:
+    async def _listen(self, service: Service) -> str:
         if isinstance(self._address, UnixAddress):
             clear_unix_path(self._address)
             self._server = self._make_server(service)
-            bind(self._server, str(self._address), credentials)
+            bind(self._server, str(self._address), self._certificates)
             await self._server.start()
             self._address.path.chmod(0o600)
             return str(self._address)
-        return await self._listen_on_tcp(self._address, service, credentials)
+        return await self._listen_on_tcp(self._address, service)
 
-    async def _listen_on_tcp(
-        self,
-        address: TcpAddress,
-        service: Service,
-        credentials: grpc.ServerCredentials | None,
-    ) -> str:
+    async def _listen_on_tcp(self, address: TcpAddress, service: Service) -> str:
         attempts = PORT_ATTEMPTS if address.port == 0 else 1
         for attempt in range(1, attempts + 1):
             port = claim_port(address)
             self._server = self._make_server(service)
             try:
                 for host in address.hosts:
-                    bind(self._server, address.at(host, port), credentials)
+                    bind(self._server, address.at(host, port), self._certificates)
             except ServeError:
                 # Another program took the port in between.
                 await self._server.stop(None)
@@ -235,13 +232,13 @@ class GrpcServer:
                 self._address.path.unlink(missing_ok=True)
 
 
-def bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredentials | None) -> None:
+def bind(server: grpc.aio.Server, where: str, certificates: ServerCertificates | None) -> None:
     """Have `server` listen there; ServeError if it cannot."""
     try:
-        if credentials is None:
+        if certificates is None:
             server.add_insecure_port(where)
         else:
-            server.add_secure_port(where, credentials)
+            server.add_secure_port(where, certificates.credentials())
     except RuntimeError as error:
         raise ServeError(
             f"{where} cannot be listened on ({error}); is another trainer running? Stop it, or "
