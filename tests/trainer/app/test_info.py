@@ -49,13 +49,15 @@ def save(folder: RunFolder, *steps: int) -> list[Path]:
     return [store.save({"weight": np.zeros(3)}, step=step) for step in steps]
 
 
-def save_summary(folder: RunFolder, outcome: Outcome, *, ended_at: float) -> None:
+def save_summary(
+    folder: RunFolder, outcome: Outcome, *, ended_at: float, seconds: float = 4.0
+) -> None:
     RunSummary(
         name="walk",
         outcome=outcome,
         started_at=1000.0,
         ended_at=ended_at,
-        seconds=4.0,
+        seconds=seconds,
         simulators=(),
         software=(),
         policies={
@@ -119,15 +121,19 @@ def test_what_is_not_done_is_not_yet_100_percent(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended_at", "told"),
-    [(1004.0, "10,003 of 10,000 env steps (100%) after 3 updates"), (1002.5, "5,000 of 10,000")],
-    ids=["the run has ended", "it ended once and goes on"],
+    ("ended_at", "seconds", "told"),
+    [
+        (1004.0, 4.0, "10,003 of 10,000 env steps (100%) after 3 updates"),
+        (900.0, 4.0, "10,003 of 10,000 env steps (100%) after 3 updates"),
+        (1002.5, 2.5, "5,000 of 10,000"),
+    ],
+    ids=["the run has ended", "the clock was set back before", "it ended once and goes on"],
 )
 def test_steps_behind_the_last_update_count_once_the_run_has_ended(
-    folder: RunFolder, ended_at: float, told: str
+    folder: RunFolder, ended_at: float, seconds: float, told: str
 ) -> None:
     folder.metrics.write_text(METRICS, encoding="utf-8")
-    save_summary(folder, "completed", ended_at=ended_at)
+    save_summary(folder, "completed", ended_at=ended_at, seconds=seconds)
     assert f"  walker: {told}" in "\n".join(describe_run(folder.path))
 
 

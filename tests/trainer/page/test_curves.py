@@ -11,7 +11,10 @@ from entrain.page.curves import MOST_NAMES, Curves, coarser
 def noted(curves: Curves, values: list[float], *, name: str = "policy/kl") -> None:
     for value in values:
         updates = curves.updates + 1
-        curves.note({name: value}, env_steps=100 * updates, wall_time=10.0 * updates)
+        time_s = 10.0 * updates
+        # The clock on the wall was set back by a day after the second update.
+        wall_time = 1e9 + time_s - (86_400.0 if updates > 2 else 0.0)
+        curves.note({name: value}, env_steps=100 * updates, wall_time=wall_time, seconds=time_s)
 
 
 def everything(curves: Curves) -> slice:
@@ -23,7 +26,8 @@ def test_until_it_is_full_every_update_is_a_row() -> None:
     noted(curves, [1.0, 2.0, 3.0])
     rows = everything(curves)
     assert curves.env_steps(rows).tolist() == [100, 200, 300]
-    assert curves.wall_time(rows).tolist() == [10.0, 20.0, 30.0]
+    assert curves.seconds(rows).tolist() == [10.0, 20.0, 30.0]
+    assert curves.wall_time(rows).tolist() == [1e9 + 10.0, 1e9 + 20.0, 1e9 - 86_370.0]
     curve = curves.curve("policy/kl", rows)
     assert curve is not None
     assert curve.mean.tolist() == curve.low.tolist() == curve.high.tolist() == [1.0, 2.0, 3.0]
@@ -40,6 +44,7 @@ def test_a_full_table_merges_pairs_and_loses_no_spike() -> None:
     assert curve.mean.tolist() == [5.0, 4.0, -3.0, 2.0]
     assert curve.high.tolist() == [9.0, 5.0, 1.0, 2.0]
     assert curves.env_steps(rows).tolist() == [200, 400, 600, 700]
+    assert curves.seconds(rows).tolist() == [20.0, 40.0, 60.0, 70.0]
     assert curves.first_updates(rows).tolist() == [0, 2, 4, 6]
 
 
@@ -84,11 +89,12 @@ def test_a_reader_asks_for_what_is_new_and_gets_the_unfinished_row_again() -> No
 
 def test_names_without_end_get_no_curves() -> None:
     curves = Curves(most=4)
-    curves.note({f"name/{i}": 1.0 for i in range(MOST_NAMES + 9)}, env_steps=1, wall_time=1.0)
+    metrics = {f"name/{i}": 1.0 for i in range(MOST_NAMES + 9)}
+    curves.note(metrics, env_steps=1, wall_time=1.0, seconds=1.0)
     assert len(curves.names) == MOST_NAMES
 
 
-def test_the_speed_is_that_of_the_newest_rows() -> None:
+def test_the_speed_is_that_of_the_newest_rows_by_a_clock_that_nobody_sets() -> None:
     curves = Curves(most=4)
     assert math.isnan(curves.env_steps_per_second())
     noted(curves, [1.0, 1.0, 1.0])

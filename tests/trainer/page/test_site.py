@@ -21,7 +21,12 @@ async def answered(served: Served, path: str) -> httpx.Response:
 
 
 def measured(served: Served, kl: float = 0.25) -> None:
-    values = {"policy/kl": kl, "rollout/episode_return_last_100": 12.5, "policy/entropy": kl}
+    values = {
+        "policy/kl": kl,
+        "rollout/episode_return_last_100": 12.5,
+        "policy/entropy": kl,
+        "time/seconds": 50.0,
+    }
     served.board.note_update("walker", values, {"coins": 3.0}, env_steps=1000, wall_time=50.0)
 
 
@@ -38,7 +43,7 @@ async def test_health_is_that_of_the_process_and_readiness_that_of_the_run() -> 
 async def test_the_status_says_how_far_the_run_is() -> None:
     served = Served()
     measured(served)
-    served.board.note_update("walker", {}, {}, env_steps=1100, wall_time=60.0)
+    served.board.note_update("walker", {"time/seconds": 60.0}, {}, env_steps=1100, wall_time=60.0)
     status = (await answered(served, "/api/status")).json()
     assert (status["run"], status["phase"], status["num_agents"]) == ("walk", "training", 4)
     (walker,) = status["policies"]

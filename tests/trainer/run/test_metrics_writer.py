@@ -102,13 +102,18 @@ def test_a_resumed_run_shows_each_step_once(folder: RunFolder) -> None:
         ]
 
 
-def test_a_resume_within_one_second_is_read_in_the_right_order(folder: RunFolder) -> None:
+@pytest.mark.parametrize("set_back_s", [0.0, 86_400.0])
+def test_resumes_are_read_in_the_right_order_when_the_clock_stands_or_is_set_back(
+    folder: RunFolder, set_back_s: float
+) -> None:
+    now_s = [1.76e9]
     for first in (1, 3, 5):
-        with MetricsWriter(folder, clock=lambda: 1.76e9) as writer:
+        with MetricsWriter(folder, clock=lambda: now_s[0]) as writer:
             if first > 1:
                 writer.resume_at({"walker": first - 1})
             for step in range(first, first + 4):
                 writer.write("walker", step, {"policy/kl": float(first)})
+        now_s[0] -= set_back_s
     expected = [(1, 1.0), (2, 1.0), (3, 3.0), (4, 3.0), (5, 5.0), (6, 5.0), (7, 5.0), (8, 5.0)]
     assert scalars(folder, "walker", "policy/kl") == expected
 
@@ -202,8 +207,8 @@ def test_its_text_names_the_file(writer: MetricsWriter) -> None:
 def test_events_and_rows_are_written_again_once_there_is_room_and_that_is_said(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    now_s = 1_760_000_000.0
-    writer = MetricsWriter(folder, clock=lambda: now_s)
+    now_s = 100.0
+    writer = MetricsWriter(folder, clock=lambda: 1.76e9 - now_s, retry_clock=lambda: now_s)
     caplog.set_level(logging.INFO)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full_disk)
@@ -225,7 +230,7 @@ def test_events_and_rows_are_written_again_once_there_is_room_and_that_is_said(
 
 def test_files_that_were_deleted_are_begun_again(folder: RunFolder) -> None:
     now_s = 1_760_000_000.0
-    writer = MetricsWriter(folder, clock=lambda: now_s)
+    writer = MetricsWriter(folder, retry_clock=lambda: now_s)
     writer.write("walker", 1, {"policy/kl": 1.0})
     shutil.rmtree(folder.path)
     folder.path.mkdir()

@@ -17,7 +17,7 @@ from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, SECONDS, STEPS
 from entrain.run.folder import RunFolder
 from entrain.run.lock_probe import Hold, LockLook, look_at
 from entrain.run.summary import RunSummary
-from entrain.run.table import Series, read_metrics
+from entrain.run.table import Float64Array, Series, read_metrics
 
 State: TypeAlias = Literal["running", "ending", "completed", "stopped", "failed", "dead"]
 """ending: its trainer is done with training, and writes the report and the policies.
@@ -101,9 +101,8 @@ def status_of(
         ConfigError: a file of the run cannot be read.
     """
     series = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
-    updated_at = max((float(each.wall_time[-1]) for each in series.values()), default=-math.inf)
     lock = look_at(folder.lock_file)
-    summary = _last_summary(folder, updated_at)
+    summary = _last_summary(folder, series)
     if lock.hold is Hold.HELD and not _is_of_this_sitting(summary, lock):
         summary = None
     started_at, seconds = _times(series, summary, lock, now_s=clock())
@@ -145,13 +144,17 @@ def _known(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _last_summary(folder: RunFolder, updated_at: float) -> RunSummary | None:
+def _last_summary(folder: RunFolder, series: Mapping[str, Series]) -> RunSummary | None:
     """Returns the summary of the last sitting; None if it wrote none."""
     try:
         summary = RunSummary.load(folder.summary)
     except ConfigError:
         return None
-    return summary if summary.ended_at >= updated_at else None
+    updated_at = max((float(each.wall_time[-1]) for each in series.values()), default=-math.inf)
+    trained_s = max((float(_seconds(each)[-1]) for each in series.values()), default=-math.inf)
+    # Either is enough: the clock on the wall may have been set back before the end.
+    is_last = summary.ended_at >= updated_at or summary.seconds >= trained_s
+    return summary if is_last else None
 
 
 def _is_of_this_sitting(summary: RunSummary | None, lock: LockLook) -> bool:
@@ -173,20 +176,21 @@ def _times(
     """Returns when the run started, and how long it has trained."""
     if summary is not None:
         return summary.started_at, summary.seconds
+    # By the run's own seconds: the clock on the wall may have been set meanwhile.
     rows = [
-        (float(wall), float(seconds))
+        (float(seconds), float(wall))
         for each in series.values()
-        for wall, seconds in zip(
-            each.wall_time[[0, -1]],
-            each.columns.get(SECONDS.name, each.wall_time * math.nan)[[0, -1]],
-            strict=True,
-        )
+        for seconds, wall in zip(_seconds(each)[[0, -1]], each.wall_time[[0, -1]], strict=True)
     ]
     if not rows:
         return math.nan, math.nan
     first, last = min(rows), max(rows)
-    since_s = now_s - last[0] if lock.hold is Hold.HELD else 0.0
-    return first[0] - first[1], last[1] + max(0.0, since_s)
+    since_s = now_s - last[1] if lock.hold is Hold.HELD else 0.0
+    return first[1] - first[0], last[0] + max(0.0, since_s)
+
+
+def _seconds(series: Series) -> Float64Array:
+    return series.columns.get(SECONDS.name, series.wall_time * math.nan)
 
 
 def _policy(

@@ -142,6 +142,7 @@ def metrics(
         "first_update": first[chosen].tolist(),
         "env_steps": curves.env_steps(rows)[chosen].tolist(),
         "wall_time": curves.wall_time(rows)[chosen].tolist(),
+        "seconds": [finite(it) for it in curves.seconds(rows)[chosen].tolist()],
         "metrics": answer,
     }
 

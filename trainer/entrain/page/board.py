@@ -4,11 +4,13 @@ Owned by the event loop, but for `LogLines`, to which any thread may log.
 """
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from entrain.metrics import SECONDS
 from entrain.page.curves import Curves
 
 MOST_POLICIES = 128
@@ -147,7 +149,8 @@ class Board:
             if len(self._curves) == MOST_POLICIES:
                 return
             curves = self._curves[policy] = Curves()
-        curves.note(metrics, env_steps=env_steps, wall_time=wall_time)
+        seconds = metrics.get(SECONDS.name, math.nan)
+        curves.note(metrics, env_steps=env_steps, wall_time=wall_time, seconds=seconds)
         if statistics:
             self._statistics[policy] = {**self.statistics(policy), **statistics}
         self.version += 1

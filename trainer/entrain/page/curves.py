@@ -51,6 +51,7 @@ class Curves:
         self._first = np.zeros(most, np.int64)
         self._env_steps = np.zeros(most, np.int64)
         self._wall_time = np.zeros(most)
+        self._seconds = np.zeros(most)
         self._rows = 0
         self._in_last = 0
         self._per_row = 1
@@ -67,19 +68,23 @@ class Curves:
         """The metrics that have a curve, in the order in which they came."""
         return tuple(self._names)
 
-    def note(self, metrics: Mapping[str, float], *, env_steps: int, wall_time: float) -> None:
+    def note(
+        self, metrics: Mapping[str, float], *, env_steps: int, wall_time: float, seconds: float
+    ) -> None:
         """Take what one more update measured.
 
         Args:
             metrics: by name.
             env_steps: of the policy by then.
-            wall_time: seconds since 1970.
+            wall_time: seconds since 1970, by a clock that may be set.
+            seconds: of the run by then, which only grow; NaN if they are not known.
         """
         if self._in_last == self._per_row or not self._rows:
             self._begin_row()
         row = self._rows - 1
         self._env_steps[row] = env_steps
         self._wall_time[row] = wall_time
+        self._seconds[row] = seconds
         self._in_last += 1
         self.updates += 1
         self.newest = dict(metrics)
@@ -136,7 +141,7 @@ class Curves:
         self._values = merged
         self._counts[:, :half], self._counts[:, half:] = total, 0.0
         self._first[:half] = self._first[: 2 * half : 2]
-        for column in (self._env_steps, self._wall_time):
+        for column in (self._env_steps, self._wall_time, self._seconds):
             column[:half] = column[1 : 2 * half : 2]
         self._rows = half
         self._per_row *= 2
@@ -158,6 +163,10 @@ class Curves:
         """[N] seconds since 1970 at each row's end."""
         return self._wall_time[rows].copy()
 
+    def seconds(self, rows: slice) -> Float64Array:
+        """[N] seconds of the run at each row's end; NaN where they are not known."""
+        return self._seconds[rows].copy()
+
     def curve(self, name: str, rows: slice) -> Curve | None:
         """Returns one metric's values in these rows; None if it has no curve."""
         index = self._names.get(name)
@@ -172,7 +181,7 @@ class Curves:
         if self._rows < 2:
             return math.nan
         begin, end = max(0, self._rows - rows), self._rows - 1
-        seconds = self._wall_time[end] - self._wall_time[begin]
+        seconds = self._seconds[end] - self._seconds[begin]
         steps = self._env_steps[end] - self._env_steps[begin]
         return float(steps / seconds) if seconds > 0 and steps > 0 else math.nan
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,9 +18,17 @@ RETRY_S = 30.0
 class EventFiles:
     """Owned by one process. Errors of the disk are logged and never raised."""
 
-    def __init__(self, folder_of: Callable[[str], Path]) -> None:
-        """Open nothing yet; `folder_of` says where the events of a behaviour go."""
+    def __init__(
+        self, folder_of: Callable[[str], Path], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            folder_of: says where the events of a behaviour go.
+            clock: seconds.
+        """
         self._folder_of = folder_of
+        self._clock = clock
         self._files: dict[str, EventFile] = {}
         self._opened: set[str] = set()
         self._tried_s = -math.inf
@@ -65,11 +74,11 @@ class EventFiles:
     def _file(self, behaviour: str, wall_time: float) -> EventFile:
         file = self._files.get(behaviour)
         is_again = file is not None and file.is_lost
-        if file is not None and not (is_again and wall_time - self._tried_s >= RETRY_S):
+        if file is not None and not (is_again and self._clock() - self._tried_s >= RETRY_S):
             return file
         if file is not None:
             file.close()
-        self._tried_s = wall_time
+        self._tried_s = self._clock()
         new = self._files[behaviour] = EventFile(
             self._folder_of(behaviour),
             wall_time=wall_time,

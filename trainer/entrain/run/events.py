@@ -145,9 +145,12 @@ def _histogram(histogram: Histogram) -> HistogramProto:
 
 
 def _new_path(folder: Path, wall_time: float) -> Path:
-    """Returns a new name that sorts after those of the files in `folder`."""
-    number = sum(1 for _ in folder.glob("events.out.tfevents.*"))
-    name = (
-        f"events.out.tfevents.{int(wall_time):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
-    )
+    """Returns a new name that sorts after those of the files in `folder`.
+
+    The clock may have been set back since they were made.
+    """
+    before = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*.*")]
+    newest = max((int(each) for each in before if each.isdecimal()), default=0)
+    moment = max(int(wall_time), newest + 1)
+    name = f"events.out.tfevents.{moment:010d}.{socket.gethostname()}.{os.getpid()}.{len(before)}"
     return folder / name

@@ -25,12 +25,24 @@ class MetricsWriter:
     raised: a run goes on without its curves.
     """
 
-    def __init__(self, folder: RunFolder, *, clock: Callable[[], float] = time.time) -> None:
-        """Append to the files in `folder`; `clock` gives seconds since 1970."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        clock: Callable[[], float] = time.time,
+        retry_clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Append to the files in `folder`.
+
+        Args:
+            folder: of the run.
+            clock: seconds since 1970.
+            retry_clock: seconds, by a clock that nobody sets.
+        """
         self._folder = folder
         self._table = MetricsTable(folder.metrics)
         self._clock = clock
-        self._events = EventFiles(folder.events)
+        self._events = EventFiles(folder.events, clock=retry_clock)
 
     def __repr__(self) -> str:
         return f"<MetricsWriter {self._table}>"

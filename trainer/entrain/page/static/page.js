@@ -237,7 +237,7 @@ class Chart {
     this.figure.title = curve.meaning;
     this.points = x
       .map((at, index) => [at, curve.mean[index], curve.low[index], curve.high[index]])
-      .filter((point) => known(point[1]));
+      .filter((point) => known(point[0]) && known(point[1]));
     this.render();
   }
 
@@ -280,7 +280,7 @@ class Chart {
   }
 
   axisText(x) {
-    return this.axis === "wall_time" ? new Date(x * 1000).toLocaleTimeString() : `${short(x)} steps`;
+    return this.axis === "seconds" ? duration(x) : `${short(x)} steps`;
   }
 
   mark(index) {
@@ -322,7 +322,7 @@ class Chart {
 const curves = { policy: null, firstUpdate: [], x: {}, metrics: {}, charts: new Map(), measured: -1, askedAt: 0, isAsking: false };
 
 const forgetCurves = (policy) => {
-  Object.assign(curves, { policy, firstUpdate: [], x: { env_steps: [], wall_time: [] }, metrics: {}, measured: -1, askedAt: 0 });
+  Object.assign(curves, { policy, firstUpdate: [], x: { env_steps: [], seconds: [] }, metrics: {}, measured: -1, askedAt: 0 });
   curves.charts.clear();
   byId("curves").replaceChildren();
 };
@@ -343,7 +343,7 @@ const takeCurves = (answer, after) => {
   const kept = keep < 0 ? curves.firstUpdate.length : keep;
   const join = (before, more) => (before ?? []).slice(0, kept).concat(more);
   const length = kept + answer.first_update.length;
-  for (const axis of ["env_steps", "wall_time"]) curves.x[axis] = join(curves.x[axis], answer[axis]);
+  for (const axis of ["env_steps", "seconds"]) curves.x[axis] = join(curves.x[axis], answer[axis]);
   for (const [name, curve] of Object.entries(answer.metrics)) {
     const before = curves.metrics[name];
     const none = new Array(kept).fill(null);
