@@ -177,6 +177,22 @@ def test_train_reads_the_file_then_set_then_the_shortcuts(
     assert config.runs_directory == tmp_path / "my runs"
 
 
+def test_every_command_with_set_reads_the_environment_before_it(
+    tmp_path: Path, commands: FakeCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRAIN__SEED", "7")
+    monkeypatch.setenv("ENTRAIN__THREADS", "3")
+    assert main(["train", "--set", "threads=2"]) == 0
+    assert main(["resume", str(tmp_path), "--set", "threads=2"]) == 0
+    assert main(["evaluate", str(tmp_path), "--set", "threads=2"]) == 0
+    [(_, config), (_, _, of_resume), (_, _, of_evaluate, *_)] = commands.calls
+    assert (config.seed, config.threads) == (7, 2)
+    expected = ["ENTRAIN__SEED=7", "ENTRAIN__THREADS=3", "threads=2"]
+    assert of_resume == of_evaluate == expected
+    monkeypatch.setenv("ENTRAIN__SEDE", "7")
+    assert main(["train"]) == 2
+
+
 def test_train_without_a_file_takes_the_defaults(commands: FakeCommands) -> None:
     assert main(["train"]) == 0
     assert commands.calls == [("train", RunConfig())]
@@ -244,7 +260,7 @@ def test_play_hands_over_what_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
     act = ["--sample", "--episodes", "2", "--behaviour", "walker", "--max-steps", "7"]
     assert main(["play", "runs/walk", *look, *act, "--address", "unix:s", "--set", "seed=5"]) == 0
     assert calls == [
-        (Path("runs/walk"), (), EvaluationOptions(episodes=1), PlayOptions(), None),
+        (Path("runs/walk"), [], EvaluationOptions(episodes=1), PlayOptions(), None),
         (
             Path("runs/walk"),
             ["seed=5"],

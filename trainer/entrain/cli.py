@@ -5,6 +5,7 @@ Commands import what they need inside themselves, so that `--help` answers at on
 """
 
 import json
+import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     """Train a run's policies. Waits for simulators to connect, or launches those in the file."""
     from entrain.config.load import load_config
 
+    start_logging(verbose=verbose, log_format=log_format)
     shortcuts = {
         "name": name,
         "server.address": address,
@@ -86,11 +88,10 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
         "runs_directory": runs_directory,
     }
     overrides = [
-        *(settings or ()),
+        *_options_given(settings),
         *_set_options(shortcuts),
         *(["server.insecure=true"] if insecure else []),
     ]
-    start_logging(verbose=verbose, log_format=log_format)
     run = load_config(config, overrides)
     with interruptible():
         from entrain.app import commands
@@ -111,7 +112,7 @@ def resume(
     with interruptible():
         from entrain.app import commands
 
-    overrides = [*(settings or ()), *_set_options({"http.address": http})]
+    overrides = [*_options_given(settings), *_set_options({"http.address": http})]
     raise typer.Exit(commands.resume(run, overrides))
 
 
@@ -149,7 +150,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
 
     code = commands.evaluate(
         run,
-        settings or [],
+        _options_given(settings),
         EvaluationOptions(
             episodes=episodes,
             deterministic=deterministic,
@@ -193,7 +194,7 @@ def play(  # noqa: PLR0917 - read by typer, which passes them by name
 
     code = playing.play(
         run,
-        settings or (),
+        _options_given(settings),
         EvaluationOptions(
             episodes=episodes,
             deterministic=deterministic,
@@ -316,6 +317,13 @@ def metrics(
 def version() -> None:
     """Print the version."""
     typer.echo(f"entrain {__version__}")
+
+
+def _options_given(settings: Sequence[str] | None) -> list[str]:
+    """Returns what the environment says, and then what `--set` does, which counts."""
+    from entrain.config.variables import arguments_of
+
+    return [*arguments_of(os.environ), *(settings or ())]
 
 
 def _set_options(shortcuts: Mapping[str, object]) -> list[str]:

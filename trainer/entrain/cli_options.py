@@ -17,7 +17,7 @@ Settings = Annotated[
         "--set",
         metavar="PATH=VALUE",
         help="Change one option, such as policies.walker.algorithm.clip_range=0.1. "
-        "Any number of times.",
+        "Any number of times. Environment variables such as ENTRAIN__SERVER__ADDRESS do so too.",
     ),
 ]
 Address = Annotated[

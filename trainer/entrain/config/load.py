@@ -1,4 +1,4 @@
-"""Turns YAML files and `--set` into a validated `RunConfig`, and back into YAML.
+"""Turns YAML files, variables and `--set` into a validated `RunConfig`, and back into YAML.
 
 Paths in settings are relative to the directory in which the trainer is started, not to the file:
 launched simulators run in that directory too.
@@ -30,7 +30,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
 
     Args:
         path: of the YAML file; without one, all options have their defaults.
-        overrides: each PATH=VALUE, as given to `--set`; the last one wins.
+        overrides: each PATH=VALUE, as given to `--set`, or VARIABLE=VALUE; the last one wins.
     """
     if path is None:
         source = Source({}, Origin("settings", (0, 0), ""))

@@ -2,7 +2,8 @@
 
 PATH is names with dots between them: policies.walker.algorithm.clip_range. A name that contains a
 dot or a space is quoted: policies."my.walker".total_steps. A number is a position in a list:
-simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text.
+simulators.launch.0.count. VALUE is YAML: 3e-4, [64, 64], true, null, text. The name of a variable
+may stand in the place of PATH, see `variables`.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any, Final
 from entrain.config import old_form
 from entrain.config.schema import Schema, find
 from entrain.config.source import OptionPath, Origin, Source, describe, one_line, quoted, show_path
+from entrain.config.variables import is_variable, path_of
 from entrain.config.yaml_text import not_text, read_value
 from entrain.errors import ConfigError
 
@@ -19,17 +21,24 @@ _SEGMENT: Final = re.compile(r"(?P<double>\"(?:[^\"\\]|\\.)*\")|'(?P<single>[^']
 
 
 def set_option(source: Source, argument: str, *, position: int) -> None:
-    """Change `source` as `--set argument` says; ConfigError if that cannot be done.
+    """Change `source` as an argument of `--set`, or a variable, says; ConfigError if it cannot.
 
     Args:
         source: changed in place; missing groups on the path are added.
-        argument: such as "policies.walker.algorithm.clip_range=0.1".
-        position: of this argument among all `--set`, from 0.
+        argument: such as "policies.walker.algorithm.clip_range=0.1", or
+            "ENTRAIN__POLICIES__WALKER__ALGORITHM__CLIP_RANGE=0.1".
+        position: of this argument among all of them, from 0.
     """
-    origin = Origin(f"--set {quoted(argument)}", (1, position), "")
+    variable, _, of_variable = argument.partition("=")
+    of_set = not is_variable(argument)
+    place = f"--set {quoted(argument)}" if of_set else quoted(variable)
+    origin = Origin(place, (1, position), "")
     if problem := not_text(argument):
         raise ConfigError(f"{origin.place}: {problem}")
-    written, text = _split(argument, origin)
+    if of_set:
+        written, text = _split(argument, origin)
+    else:
+        written, text = path_of(variable, source.values), of_variable
     old_form.warn_of_path(origin, written, text)
     old_form.make_way(source, written)
     names = old_form.renamed(written)

@@ -47,6 +47,26 @@ last one wins. The value is YAML:
 | `--set 'policies.*.total_steps=5000'` | the policy called `"*"` |
 | `--set simulators.launch.0.count=4` | entries of a list are counted from 0 |
 
+**From the environment.** Each option is a variable as well: `ENTRAIN` and the names on its path in
+capitals, with two underscores between them. Its value is YAML, as that of `--set`; the file counts
+less than the environment, and the environment less than `--set`. `entrain train`, `resume`,
+`evaluate` and `play` read them, in groups from the outside in. What they say is written into the
+run's `config.yaml`, so a resume needs none of them. A name that no option has ends the command, as
+it does in the file.
+
+| variable | what it sets |
+|---|---|
+| `ENTRAIN__SERVER__ADDRESS=0.0.0.0:50051` | `server.address` |
+| `ENTRAIN__SIMULATORS__LAUNCH__0__COUNT=4` | entries of a list are counted from 0 |
+| `ENTRAIN__POLICIES__WALKER__TOTAL_STEPS=5000` | the policy `walker` |
+| `ENTRAIN__POLICIES__ANY__TOTAL_STEPS=5000` | the policy called `"*"` |
+| `ENTRAIN__POLICIES='{"my.walker": {total_steps: 5000}}'` | a whole group, in place of the file's |
+
+Names of policies are found in whatever case the file has them, and with `_` for every character
+but letters and digits: `3DBALL` is `3DBall`, and `MY_WALKER` is `my.walker`. If two are alike,
+write the name as it is (`ENTRAIN__POLICIES__3DBall__TOTAL_STEPS`). A policy that the file does not
+name is called as the variable says, in small letters if all of it is in capitals.
+
 **A policy that is named replaces the default.** A run without `policies` has one, `"*"`, for every
 behaviour; each behaviour gets its own networks. A run that names policies refuses all other
 behaviours, unless `"*"` is among them.
