@@ -28,6 +28,7 @@ from entrain.errors import ConfigError, ServeError
 from entrain.run.folder import RunFolder
 from entrain_envs.simulators.balance_ball import BalanceBall
 from live_run import config_from, simulators, train
+from trainer.app.test_poster import SECRET, inbox
 
 RUN = """
 seed: 3
@@ -177,27 +178,30 @@ def test_a_browser_is_let_in_once_and_does_not_keep_a_run_from_ending(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "entrain")
-    config = load_config(
-        None,
-        [
-            f"runs_directory={json.dumps(str(tmp_path))}",
-            f"server.address=unix:{tmp_path / 's'}",
-            "http.address=localhost:0",
-        ],
-    )
     told: list[str] = []
-    browser = threading.Thread(target=lambda: browse(capsys, told))
-    browser.start()
-    assert commands.train(config) == 0
-    browser.join(30.0)
+    with inbox(200) as there:
+        config = load_config(
+            None,
+            [
+                f"runs_directory={json.dumps(str(tmp_path))}",
+                f"server.address=unix:{tmp_path / 's'}",
+                "http.address=localhost:0",
+                f"notify.url={there.url}",
+            ],
+        )
+        browser = threading.Thread(target=lambda: browse(capsys, told))
+        browser.start()
+        assert commands.train(config) == 0
+        browser.join(30.0)
+    assert [(it["event"], it["outcome"]) for it in there.taken] == [("end", "stopped")]
     folder = tmp_path / "run"
     about = json.loads((folder / "page.json").read_text())
     url, code, *events = told
     assert url == about["url"]
     assert "event: status" in events
-    log = (folder / "log.txt").read_text()
+    log = (folder / "log.txt").read_text() + (folder / "report.html").read_text()
     assert f"the page of this run: {url}" in log
-    for secret in (code, about["read_token"], about["control_token"]):
+    for secret in (code, about["read_token"], about["control_token"], SECRET):
         assert secret not in log
 
 

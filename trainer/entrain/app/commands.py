@@ -29,6 +29,7 @@ from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.launcher import Launcher
 from entrain.app.lessons import lessons_to_play
+from entrain.app.notices import notices_of
 from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
 from entrain.app.showing import all_of, page_of, serving, show_on
@@ -217,6 +218,7 @@ def train_in(
         stop_on_signals() as request,
         logging_to(folder.log),
         display_for(console, for_programs=is_json_logged()) as display,
+        notices_of(config, folder) as notices,
         page_of(config, folder) as page,
     ):
         run = TrainingRun(
@@ -239,6 +241,7 @@ def train_in(
         exports = exports and outcome != "stopped"
         display.message(f"writing the report{' and the policies' if exports else ''}")
         _write_results(folder, run, outcome, exports=exports)
+        notices.end(outcome, run.summary(outcome))
     _require_whole(folder)
     _describe(folder, outcome, console, words)
     return 0

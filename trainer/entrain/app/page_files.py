@@ -4,7 +4,7 @@ nothing else that somebody may have put there, least of all the page's own token
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from entrain.page.facts import Artefact
@@ -16,16 +16,17 @@ MOST_FILES = 500
 class PageFiles:
     """See the module. Any thread may ask."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        """Of this folder."""
+    def __init__(self, folder: RunFolder, *, without: Collection[Path] = ()) -> None:
+        """Of this folder, `without` these."""
         self._folder = folder
+        self._without = frozenset(without)
 
     def listed(self) -> Sequence[Artefact]:
         """What may be downloaded now, by name."""
         found = []
         for path in self._candidates():
             about = _regular(path)
-            if about is not None:
+            if about is not None and path not in self._without:
                 name = path.relative_to(self._folder.path).as_posix()
                 found.append(Artefact(name=name, size=about.st_size, changed_at=about.st_mtime))
             if len(found) == MOST_FILES:

@@ -17,6 +17,7 @@ from entrain.app.page_files import PageFiles
 from entrain.app.page_place import PagePlace, listening
 from entrain.app.page_tokens import tokens_of
 from entrain.app.training import TrainingRun
+from entrain.config.hiding import without_secrets
 from entrain.config.load import to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
@@ -84,7 +85,8 @@ class RunPage:
         self._config, self._folder = config, folder
         self._run: TrainingRun | None = None
         self._stop: Callable[[], None] = lambda: None
-        self._files = PageFiles(folder)
+        # It has the URLs whole.
+        self._files = PageFiles(folder, without=[folder.config] if config.notify.urls else ())
         self._facts = FactsOfRun(config, folder.name)
         self.board = Board(LogLines(_level_and_message))
         """What the page remembers."""
@@ -124,7 +126,7 @@ class RunPage:
 
     def config(self) -> str:
         """See `Source`."""
-        return to_yaml(self._config)
+        return without_secrets(to_yaml(self._config))
 
     def artefacts(self) -> Sequence[Artefact]:
         """See `Source`."""

@@ -23,6 +23,7 @@ from entrain.config.fields import (
     Seed,
 )
 from entrain.config.http import HttpConfig
+from entrain.config.notify import NotifyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.unity import UnityConfig
 
@@ -257,6 +258,7 @@ class RunConfig(Options):
 
     server: ServerConfig = ServerConfig()
     http: HttpConfig = HttpConfig()
+    notify: NotifyConfig = NotifyConfig()
     simulators: SimulatorsConfig = SimulatorsConfig()
 
     unity: UnityConfig | None = None

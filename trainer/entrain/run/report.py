@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from entrain.config.hiding import without_secrets
 from entrain.metrics import EPISODE_RETURN_MEAN, EPISODES
 from entrain.run.durable import replace_file
 from entrain.run.folder import RunFolder
@@ -47,7 +48,9 @@ def rewrite_report(folder: RunFolder) -> None:
     ]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
     recordings = read_recordings(folder.recordings)
-    replace_file(folder.report, render_page(summary, sections, recordings, config=config))
+    replace_file(
+        folder.report, render_page(summary, sections, recordings, config=without_secrets(config))
+    )
 
 
 def final_return(series: Series) -> float:

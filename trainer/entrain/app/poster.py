@@ -1,0 +1,239 @@
+"""Posts JSON to a web server from a thread of its own: never fails or delays whoever has news.
+
+    post --> at most so many wait --> try, wait, try again ... --> taken, or given up and logged
+
+Redirects are not followed, so that nothing is told to anybody else. An address may hold a secret:
+only scheme and host are ever logged.
+"""
+
+import json
+import logging
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 64
+"""Messages that wait for a server; the oldest gives way to a new one."""
+
+LONGEST_PAUSE_S = 60.0
+"""Between two tries."""
+
+MOST_ANSWER_BYTES = 4096
+
+_TRY_AGAIN = frozenset({408, 425, 429})
+"""Answers, beside those from 500 on, after which another try may succeed."""
+
+
+class NotTakenError(Exception):
+    """A server did not take a message."""
+
+    def __init__(self, reason: str, *, is_final: bool) -> None:
+        """Say why; `is_final` if another try would be as useless."""
+        super().__init__(reason)
+        self.is_final = is_final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where a message goes. Looked up before each try, so that a token may be renewed."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: Path | None = None
+    """Certificates that are trusted; None: the system's."""
+
+
+def shown(url: str) -> str:
+    """Returns scheme and host of a URL, which may be logged."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        return "a URL that cannot be read"
+
+
+Send = Callable[[Target, bytes, float], None]
+"""Sends a message within so many seconds; raises NotTakenError."""
+
+
+class Poster:
+    """See the module. Any thread may post."""
+
+    def __init__(
+        self,
+        target: Callable[[], Target],
+        *,
+        what: str,
+        timeout_s: float,
+        retries: int,
+        retry_s: float = 1.0,
+        most_waiting: int = MOST_WAITING,
+        send: "Send | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Send nothing yet, and begin no thread.
+
+        Args:
+            target: returns where to; OSError if that cannot be found out now.
+            what: is posted, for the log.
+            timeout_s: of each wait for the server within one try.
+            retries: tries after the first.
+            retry_s: pause before the second try; each further one is twice as long.
+            most_waiting: messages.
+            send: sends.
+            clock: seconds.
+        """
+        self._target = target
+        self._what = what
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._retry_s = retry_s
+        self._send = send or send_json
+        self._clock = clock
+        self._waiting: deque[bytes] = deque(maxlen=most_waiting)
+        self._changed = threading.Condition()
+        self._is_busy = False
+        self._ends_s: float | None = None
+        self._thread: threading.Thread | None = None
+        self._is_failing = False
+        self._where = "the server"
+
+    def __repr__(self) -> str:
+        return f"<Poster of {self._what}: {len(self._waiting)} wait>"
+
+    def post(self, message: Mapping[str, object]) -> None:
+        """Have a message sent soon. Returns at once, and never raises."""
+        content = json.dumps(message, default=str).encode()
+        with self._changed:
+            if self._ends_s is not None:
+                return
+            if len(self._waiting) == self._waiting.maxlen:
+                logger.debug(
+                    "%s: the oldest of %d messages is left out", self._what, len(self._waiting)
+                )
+            self._waiting.append(content)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self, *, within_s: float) -> None:
+        """Send what waits, for so long at most; what is left then is given up."""
+        with self._changed:
+            self._ends_s = self._clock() + within_s
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is None:
+            return
+        thread.join(within_s)
+        left = len(self._waiting) + self._is_busy
+        if thread.is_alive() and left:
+            logger.warning("%s: %s took %d messages no more", self._what, self._where, left)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and self._ends_s is None:
+                    self._changed.wait()
+                is_late = self._ends_s is not None and self._clock() >= self._ends_s
+                if is_late or not self._waiting:
+                    return
+                content, self._is_busy = self._waiting.popleft(), True
+            self._deliver(content)
+            self._is_busy = False
+
+    def _deliver(self, content: bytes) -> None:
+        """Try until it is taken, or there is no use in another try."""
+        for attempt in range(self._retries + 1):
+            reason = self._try(content)
+            if reason is None:
+                if self._is_failing:
+                    logger.info("%s: %s takes messages again", self._what, self._where)
+                self._is_failing = False
+                return
+            is_last = reason.is_final or attempt == self._retries
+            if is_last or not self._wait_to_try(min(self._retry_s * 2**attempt, LONGEST_PAUSE_S)):
+                break
+        # One line, however many messages a server that is gone does not take.
+        level = logging.DEBUG if self._is_failing else logging.WARNING
+        logger.log(level, "%s: %s did not take a message: %s", self._what, self._where, reason)
+        self._is_failing = True
+
+    def _try(self, content: bytes) -> NotTakenError | None:
+        try:
+            target = self._target()
+            self._where = shown(target.url)
+            self._send(target, content, self._timeout_s)
+        except NotTakenError as reason:
+            return reason
+        except OSError as error:
+            return NotTakenError(str(error.strerror or error), is_final=False)
+        except Exception as error:
+            return NotTakenError(type(error).__name__, is_final=True)
+        return None
+
+    def _wait_to_try(self, pause_s: float) -> bool:
+        """Wait; False if there is no time left for another try."""
+        until_s = self._clock() + pause_s
+        with self._changed:
+            while (left_s := until_s - self._clock()) > 0.0:
+                if self._ends_s is not None and until_s >= self._ends_s:
+                    return False
+                self._changed.wait(left_s)
+        return True
+
+
+def send_json(target: Target, content: bytes, timeout_s: float) -> None:
+    """Send one message; NotTakenError if the server does not take it. See `Send`."""
+    headers = {"Content-Type": "application/json", "User-Agent": "entrain", **target.headers}
+    request = urllib.request.Request(target.url, content, headers, method="POST")
+    context = ssl.create_default_context(cafile=target.ca_file)
+    opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=timeout_s) as answer:
+            answer.read(MOST_ANSWER_BYTES)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _refusal(error.code) from None
+    except urllib.error.URLError as error:
+        reason = error.reason
+        is_final = isinstance(reason, ssl.SSLCertVerificationError)
+        words = str(reason.strerror or reason) if isinstance(reason, OSError) else str(reason)
+        raise NotTakenError(words, is_final=is_final) from None
+    except TimeoutError:
+        raise NotTakenError(f"no answer within {timeout_s:g} s", is_final=False) from None
+    except (HTTPException, ConnectionError) as error:
+        # Its words may hold what the server sent.
+        raise NotTakenError(f"no HTTP answer ({type(error).__name__})", is_final=False) from None
+
+
+def _refusal(code: int) -> NotTakenError:
+    if 300 <= code < 400:
+        return NotTakenError(f"it answered {code}, and redirects are not followed", is_final=True)
+    return NotTakenError(f"it answered {code}", is_final=code < 500 and code not in _TRY_AGAIN)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(  # noqa: PLR0917 - urllib's signature
+        self,
+        req: urllib.request.Request,  # noqa: ARG002
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: Message,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
+    ) -> Any:
+        """None: the answer is an error like others."""
+        return None
