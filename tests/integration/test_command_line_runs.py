@@ -112,16 +112,16 @@ def test_a_run_that_is_stopped_at_any_moment_is_resumed_to_its_end(
     address = f"unix:{tmp_path}/s"
     epochs = 1 if "before" in moment else 2000
     path = write_run(tmp_path, address=address, num_epochs=epochs)
-    config = load_config(path, ["stop_timeout_s=0.1"])
+    config = load_config(path, ["stop_timeout_s=0.1", "stopped_exit_code=143"])
     folder = RunFolder(tmp_path / "runs" / "run")
     awaited = "listening on" if "before" in moment else "new behaviour: 'ball' observes"
 
     sigterm_after(lambda: until(lambda: says(folder.log, awaited)))
     if "before" in moment:
-        assert commands.train(config) == 0
+        assert commands.train(config) == 143
     else:
         with simulators(address, {"a": BalanceBall(count=2)}, reconnect_s=0.0):
-            assert commands.train(config) == 0
+            assert commands.train(config) == 143
     assert CheckpointStore(folder.checkpoints, keep=3).load_newest().step < 600
     with simulators(address, {"b": BalanceBall(count=2)}):
         assert commands.resume(folder.path, ["policies.ball.algorithm.num_epochs=1"]) == 0

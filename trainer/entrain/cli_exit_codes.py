@@ -5,7 +5,7 @@ from typing import Final
 from entrain.importing import INTERRUPTED
 
 EXIT_CODES: Final = {
-    0: "done, or stopped as asked (continue with entrain resume)",
+    0: "done, or stopped as asked (continue with entrain resume; see stopped_exit_code)",
     1: "a bug in entrain; the traceback says where",
     2: "the command line or the configuration is wrong; nothing was started",
     3: "a checkpoint is missing, damaged or made for another spec",

@@ -210,6 +210,9 @@ def train_in(
         words: of the command; None for those of `entrain train`.
         exports: whether the policies of a run that is complete are written as ONNX, in the form
             of `entrain export`; that takes seconds.
+
+    Returns:
+        The exit code.
     """
     prepare_process(threads=config.threads)
     words = words or words_of_entrain(folder.path)
@@ -244,7 +247,7 @@ def train_in(
         notices.end(outcome, run.summary(outcome))
     _require_whole(folder)
     _describe(folder, outcome, console, words)
-    return 0
+    return config.stopped_exit_code if outcome == "stopped" else 0
 
 
 def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: CommandWords) -> None:

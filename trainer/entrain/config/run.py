@@ -252,6 +252,11 @@ class RunConfig(Options):
     """After SIGTERM or Ctrl+C, how long a running update may take before it is abandoned (it is
     done again, identically, on resume)."""
 
+    stopped_exit_code: int = Field(default=0, ge=0, le=255)
+    """Exit code of a run that was saved and stopped, as asked, before it was complete. 0 suits
+    people and service managers. What runs jobs to completion, as Kubernetes does, would take that
+    for the end: give it another one, such as 143, and the same command runs again."""
+
     episodes_mib: NonNegative = 64.0
     """Size in MiB at which episodes.csv, one row per episode, becomes episodes.1.csv and a new file
     is begun. The rows of the one before are forgotten. 0 writes neither."""
