@@ -1,6 +1,6 @@
-"""Words for what an environment did wrong: what it raised or returned, what fits, and the remedy.
+"""Messages about an environment's mistakes: what it raised or returned, what fits, and the remedy.
 
-Each is one line without a traceback, because a launched simulator's last line is what people see.
+Each message is one line without a traceback, because users see a launched simulator's last line.
 This module does not know episodes or trainers.
 """
 
@@ -35,9 +35,9 @@ _LIBRARIES = f"{os.sep}site-packages{os.sep}"
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Raise what an environment raises as a FaultyEnvironmentError, a line that begins with `what`.
+    """Turn an environment's exceptions into FaultyEnvironmentError; messages begin with `what`.
 
-    It may be one of many calls, so whoever counts them knows whether it is certain.
+    One call does not show whether the fault is certain; callers that count their calls decide.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def blaming(what: str) -> Iterator[None]:
 
 @contextmanager
 def blaming_the_start(what: str) -> Iterator[None]:
-    """The same for what is done first: a CertainFaultError, unless it may work the next time."""
+    """Like `blaming`, for constructors: raises CertainFaultError unless a later try may succeed."""
     try:
         with blaming(what):
             yield
@@ -65,7 +65,7 @@ def raised(what: str, error: Exception) -> FaultyEnvironmentError:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether `error` depends on the machine of the moment: a port, a file, a connection."""
+    """True if a later try may succeed, as after a busy port or a lost connection."""
     missing = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
     return isinstance(error, OSError | MemoryError) and not isinstance(error, missing)
 
@@ -124,7 +124,7 @@ def step_fault(outcome: Any) -> str:
 
 
 def _parts_fault(outcome: tuple[Any, ...]) -> str:
-    """What is wrong with the flags and the info among five values."""
+    """Says what is wrong with the flags or the info of five values; "" if nothing is."""
     for name, flag in (("terminated", outcome[2]), ("truncated", outcome[3])):
         if not is_number(flag):
             return (
@@ -153,7 +153,7 @@ def is_number(value: Any) -> bool:
 
 
 def several_agents(values: Any) -> str:
-    """A hint, if `values` look like one for each of several agents."""
+    """A hint about `entrain-env pettingzoo` if `values` look like one for each agent; else ""."""
     if isinstance(values, list | tuple | Mapping) and len(values) > 1:
         return (
             "; an environment of several agents is run with `entrain-env pettingzoo`, once it has "
@@ -169,7 +169,7 @@ def quoted(value: Any) -> str:
 
 
 def fault_of(where: str, method: str, error: Exception, words: str) -> EntrainEnvsError:
-    """The fault for an `error` while `method` ran, or while what it returned was taken apart.
+    """The fault for an `error` raised while `method` ran or while its outcome was unpacked.
 
     Args:
         where: names the environment.

@@ -1,9 +1,9 @@
-"""Values of environments' `info` as statistics: of which keys, and what becomes of their numbers.
+"""Reports numbers in environments' `info` as statistics.
 
-A key is one of `info`, or a path: `episode/r` is info["episode"]["r"]. Whatever stands there is
-looked at whenever it is there: with every step, or with the last one of an episode. Where an `info`
-has `final_info`, as wrappers leave it that begin the next episode by themselves, it counts as the
-last step's. This module does not know Gymnasium or PettingZoo.
+A key is a name in `info`, or a path: `episode/r` is info["episode"]["r"]. Its value counts at each
+step that has one, or only at the last step of each episode. Wrappers that begin the next episode
+by themselves leave `final_info`, which counts as the last step's info. This module does not know
+Gymnasium or PettingZoo.
 """
 
 import logging
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 FINAL = "final_info"
 
 PATIENCE = 1000
-"""Infos after which a key that was in none is said to be missing, where no episode ends before."""
+"""Infos after which an absent key is reported as missing, if no episode has ended before."""
 
 MOST_SHOWN = 20
-"""Keys that a message names."""
+"""Most keys that a message lists."""
 
 _MOST_KNOWN = 1000
 _ABSENT = object()
@@ -35,7 +35,7 @@ class InfoKey:
     """A key of `info` whose values are reported, and how."""
 
     name: str
-    """Of the key, or a path with `/`; also that of the statistic."""
+    """A key, or a path with `/`; also the statistic's name."""
 
     aggregation: Aggregation = "mean"
 
@@ -47,11 +47,11 @@ class InfoStatistics:
     """Collects the values of some keys. Owned by an environment's adapter."""
 
     def __init__(self, keys: Sequence[InfoKey], *, where: str) -> None:
-        """Nothing yet.
+        """Start without values.
 
         Args:
-            keys: what to look for.
-            where: begins messages.
+            keys: to look up.
+            where: names the environment in log messages, and begins them.
         """
         self._keys = tuple(keys)
         self._where = where
@@ -66,16 +66,16 @@ class InfoStatistics:
         return f"<InfoStatistics: {', '.join(key.name for key in self._keys)}>"
 
     def take(self) -> Sequence[Statistic]:
-        """What was noted since the last call."""
+        """Return the values noted since the last call, and forget them."""
         taken, self._waiting = self._waiting, []
         return taken
 
     def note(self, info: Any, *, is_end: bool) -> None:
-        """Look at what a reset or step returned.
+        """Note the values in the info of a reset or step.
 
         Args:
-            info: of one agent; what is no mapping is passed over.
-            is_end: whether it is of the last step of an episode.
+            info: of one agent; ignored if it is not a mapping.
+            is_end: whether it belongs to the last step of an episode.
         """
         if not isinstance(info, Mapping):
             return
@@ -122,7 +122,7 @@ class InfoStatistics:
         logger.warning("%s: info['%s'] %s; %s", self._where, name, what, remedy)
 
     def _look_for_missing(self, info: Mapping[str, Any], *, is_end: bool) -> None:
-        """Say once which keys there are instead, when it is time."""
+        """Warn once about each key that is missing, and list the keys that were seen."""
         self._num_infos += 1
         if len(self._known) < _MOST_KNOWN:
             self._known.update(dict.fromkeys(_names(info)))

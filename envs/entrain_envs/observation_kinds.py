@@ -1,4 +1,4 @@
-"""What an observation is, judged by its shape, dtype and bounds: an image, or plain numbers.
+"""Tells images from plain numbers by an observation's shape, dtype and bounds.
 
 docs/networks.md states the rules. A simulator overrules them with the kind in its spec.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KINDS = ("vector", "image", "entities", "goal")
-"""What an observation means to a policy. vector: plain numbers of any shape. image: see
+"""The kinds of observation. vector: plain numbers of any shape. image: see
 `image_layout`, encoded by convolutions. entities: [N, F], a set of at most N things with F numbers
 each; a row of zeros means that the thing is absent. goal: what the agent should do."""
 
@@ -19,10 +19,10 @@ IMAGE_DIMENSIONS = (2, 3, 4)
 """How many dimensions an image may have."""
 
 LEAST_IMAGE_SIDE = 3
-"""Numbers with fewer rows or columns are no image unless the simulator says so."""
+"""Fewest rows or columns of an image, unless the simulator declares the kind."""
 
 LEAST_GREY_SIDE = 16
-"""The same for two dimensions, which are mostly boards, tables and stacks of vectors."""
+"""The same for [H, W]: smaller ones are mostly boards, tables and stacked vectors."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def is_channels_first(shape: Sequence[int]) -> bool:
 def default_kind(
     shape: Sequence[int], dtype: str, low: Sequence[float], high: Sequence[float]
 ) -> str:
-    """What an observation is if its simulator does not say: "image" or "vector".
+    """The kind of an observation whose simulator declares none: "image" or "vector".
 
     Three dimensions are an image. Four are one if the numbers have bounds, and two if the bounds
     are 0 and 255, or 0 and 1; bytes without bounds count as 0 to 255. Height and width must be at

@@ -1,7 +1,7 @@
 """The agents of a PettingZoo environment: their behaviours, ids, masks, and rows of one message.
 
 Agents with the same spaces share a behaviour. The adapters of parallel and of turn-based
-environments share this module. It does not import pettingzoo, and does not know who acts when.
+environments share this module. It does not import pettingzoo, and knows nothing of turns.
 """
 
 import inspect
@@ -116,7 +116,7 @@ class Agents:
             for name, kind in self.kinds.items()
             if kind.spec.action.branches and part.are_first
         }
-        """Behaviours of which no line yet says where their masks come from."""
+        """Behaviours whose source of masks is not logged yet."""
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
@@ -125,11 +125,11 @@ class Agents:
 
     @property
     def acting(self) -> Mapping[str, Sequence[Actor]]:
-        """{behaviour: who needs an action, in the order of the rows}."""
+        """{behaviour: agents that need an action, in the order of the rows}."""
         return self._acting
 
     def chosen(self, actions: Mapping[str, ActionBatch]) -> Sequence[dict[str, Any]]:
-        """{agent: its action} for each copy, of those that needed one in the last message."""
+        """For each copy, {agent: action} of the agents that needed one in the last message."""
         chosen: list[dict[str, Any]] = [{} for _ in self._copies]
         for name, actors in self._acting.items():
             if actors:
@@ -168,7 +168,7 @@ class Agents:
         self._rows[name].add(agent_id, step_type, reward, observation, mask)
 
     def mask(self, actor: Actor, observation: Any, info: Any) -> Any:
-        """What an agent may do, in the environment's form; None if it may do anything."""
+        """An agent's action mask in the environment's form; None if all actions are allowed."""
         index, agent = actor
         name = self.behaviour_of(agent)
         kind = self.kinds[name]
@@ -306,7 +306,7 @@ def _check_subtract(subtract: Sequence[Subtraction], kinds: Sequence[Kind]) -> N
 
 
 def _mask_method(copies: Sequence[Any]) -> Callable[[Any, str], Any] | None:
-    """How the method `action_masks` gives an agent's mask: asked for it, or with all of them."""
+    """A function that gets an agent's mask from the environment's `action_masks`, if it has one."""
     method = getattr(copies[0], METHOD, None)
     if not callable(method):
         return None

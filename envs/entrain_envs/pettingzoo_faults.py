@@ -1,4 +1,4 @@
-"""What is wrong with what methods of a PettingZoo environment returned, each in one line."""
+"""One-line messages about wrong outcomes of a PettingZoo environment's methods."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ _OLD = "which is the API of PettingZoo before 1.23"
 
 
 def parallel_reset_fault(outcome: Any) -> str:
-    """What is wrong with the outcome of a parallel environment's `reset`; "" if nothing is."""
+    """Says what is wrong with the outcome of a parallel environment's `reset`; "" if nothing is."""
     expected = "let it return ({agent: observation}, {agent: info})"
     if isinstance(outcome, Mapping):
         return f"`reset` returned observations alone, {_OLD}; {expected}"
@@ -22,7 +22,7 @@ def parallel_reset_fault(outcome: Any) -> str:
 
 
 def parallel_step_fault(outcome: Any) -> str:
-    """What is wrong with the outcome of a parallel environment's `step`; "" if nothing is."""
+    """Says what is wrong with the outcome of a parallel environment's `step`; "" if nothing is."""
     expected = "let it return ({agent: observation}, rewards, terminations, truncations, infos)"
     if isinstance(outcome, tuple) and len(outcome) == 4:
         return f"`step` returned 4 values, {_OLD}; {expected}"
@@ -42,7 +42,7 @@ def parallel_step_fault(outcome: Any) -> str:
 
 
 def last_fault(outcome: Any) -> str:
-    """What is wrong with the outcome of a turn-based environment's `last`; "" if nothing is."""
+    """Says what is wrong with the outcome of an AEC environment's `last`; "" if nothing is."""
     expected = "let it return (observation, reward, terminated, truncated, info)"
     if isinstance(outcome, tuple) and len(outcome) == 4:
         return f"`last` returned 4 values, {_OLD}; {expected}"

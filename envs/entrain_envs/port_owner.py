@@ -1,6 +1,6 @@
 """Which process listens on a port of this machine, as far as this user may know it.
 
-Linux says it in /proc; elsewhere the answer is "", which is no news about the port.
+It is read from /proc on Linux. Elsewhere the answer is "", which says nothing about the port.
 """
 
 from contextlib import suppress
@@ -10,7 +10,7 @@ LISTENING = "0A"
 """State of a socket in /proc/net/tcp."""
 
 MOST_CHARACTERS = 100
-"""Of a program's command line."""
+"""Most characters shown of a program's command line."""
 
 PROC = Path("/proc")
 
@@ -22,7 +22,7 @@ def port_owner(port: int, *, proc: Path = PROC) -> str:
 
     Args:
         port: of TCP, over IPv4 or IPv6.
-        proc: where the kernel tells of processes.
+        proc: folder where the kernel describes processes.
     """
     sockets = {f"socket:[{inode}]" for inode in _listening(port, proc)}
     if not sockets:
@@ -53,7 +53,7 @@ def _processes(proc: Path) -> list[Path]:
 
 
 def _links(folder: Path) -> list[str]:
-    """What a process has open; nothing if it has ended or is another user's."""
+    """Targets of a process's open file descriptors; none if it ended or is another user's."""
     links = []
     with suppress(OSError):
         for entry in folder.iterdir():

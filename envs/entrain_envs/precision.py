@@ -1,8 +1,8 @@
-"""What float32 loses of an environment's float64 numbers: subtracted before, or said.
+"""Keeps float64 observations precise in float32: subtracts origins, warns where one is needed.
 
-A policy sees float32. Of numbers that vary little about a far origin (map coordinates, time
-stamps) it keeps nothing, and an origin found by looking would differ between simulators. So
-origins are given by the user, and a watch over the first rows says which are needed.
+A policy sees float32, which cannot resolve numbers that vary little about a far origin (map
+coordinates, time stamps). The user gives the origins, because origins estimated from data would
+differ between simulators. A watch over the first rows warns about observations that need one.
 """
 
 import logging
@@ -23,13 +23,13 @@ Subtraction = tuple[str, int | None, float]
 """An observation's name, which of its numbers (None: all), and what to subtract."""
 
 FAR = 1e4
-"""Numbers below this size are not watched: float32 tells apart what differs by a thousandth."""
+"""Numbers below this size are not watched: float32 resolves them to a thousandth or better."""
 
 LEVELS = 256
-"""Numbers are too coarse if float32 has fewer values than this where they vary."""
+"""Numbers are too coarse if float32 has fewer distinct values than this in their range."""
 
 LOOKS = (64, 1024)
-"""Rows after which the watch judges; after the last it ends."""
+"""Numbers of rows after which the watch checks precision; the last check ends it."""
 
 
 class Precision:
@@ -41,7 +41,7 @@ class Precision:
         """Read `subtract`.
 
         Raises:
-            OptionError: it names what is not observed as float32 numbers.
+            OptionError: it names something that is not a float32 observation.
         """
         self.origin: Mapping[str, Float64Array] = _origins(specs, subtract)
         """{name: what to subtract from it, in its shape}."""
@@ -54,10 +54,10 @@ class Precision:
             spec.name: np.dtype(np.float64) if spec.name in self.exact else spec.numpy_dtype
             for spec in specs
         }
-        """{name: in which its rows are collected}."""
+        """{name: dtype in which its rows are collected}."""
 
         self.is_watching = bool(self.exact)
-        """Whether `watch` still wants to see rows."""
+        """Whether `watch` still needs rows."""
 
         self._where = where
         self._low: dict[str, Float64Array] = {}
@@ -66,7 +66,7 @@ class Precision:
         self._said: set[str] = set()
 
     def watch(self, observation: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Look at the rows of one message, after subtraction and before rounding."""
+        """Note the range of the rows of one message, after subtraction and before rounding."""
         for name, values in observation.items():
             if values.dtype != np.float64 or not len(values):
                 continue
@@ -80,7 +80,7 @@ class Precision:
         self.is_watching = any(seen < LOOKS[-1] for seen in self._seen.values())
 
     def _judge(self, name: str) -> None:
-        """Say once if an observation is too coarse in float32."""
+        """Warn once if an observation is too coarse in float32."""
         low, high = np.ravel(self._low[name]), np.ravel(self._high[name])
         size = np.maximum(np.abs(low), np.abs(high))
         spread = high - low

@@ -65,7 +65,7 @@ class Frames:
 
     @property
     def moments(self) -> Sequence[Moment]:
-        """Of each picture, in order."""
+        """The moment of each picture, in order."""
         return [moment for moment, _, _ in self._places]
 
     def pictures(self, wanted: Callable[[int, Moment], bool]) -> Iterator[Picture]:
@@ -94,7 +94,7 @@ class Frames:
         _put(self._file, self._places, zlib.compress(image.tobytes(), 1), moment)
 
     def thin(self, keep: Callable[[Moment], bool]) -> None:
-        """Drop the pictures whose moment `keep` refuses, and the room that they took."""
+        """Drop the pictures whose moment `keep` refuses, and free their space on the disk."""
         with self._file as old:
             self._file = _nameless(self._folder)
             places: list[tuple[Moment, int, int]] = []
@@ -117,7 +117,7 @@ class Frames:
 
 
 def _nameless(folder: Path) -> IO[bytes]:
-    """A new file on the disk of `folder`, which is gone when it is closed."""
+    """A temporary file without a name on the disk of `folder`; closing it deletes it."""
     return tempfile.TemporaryFile(dir=folder)
 
 
@@ -141,10 +141,10 @@ def fitting_size(width: int, height: int) -> tuple[int, int]:
 
 
 def as_picture(rendered: object, *, where: str) -> Picture:
-    """What an environment rendered, as a picture.
+    """Convert what an environment rendered into a picture.
 
     Raises:
-        OptionError: it is no picture.
+        OptionError: it is not an image.
     """
     array = np.asarray(rendered)
     if array.ndim == 3 and array.shape[2] == 1:

@@ -1,9 +1,9 @@
-"""One ML-Agents game and one entrain trainer, which need not be on the same machine.
+"""Connects one ML-Agents game to an entrain trainer, which may be on another machine.
 
     game --ML-Agents' wire, on this machine--> bridge --native wire, TLS and token--> trainer
 
-To the game this is its trainer; to the trainer it is a simulator like any other, which is dialled
-again and goes on after a broken connection without the game noticing. Calls block.
+To the game the bridge is its trainer; to the trainer it is a simulator like any other. It dials
+again after a broken connection, and the game does not notice. Calls block.
 """
 
 import logging
@@ -27,7 +27,7 @@ MakeClient = Callable[[Sequence[BehaviourSpec]], TrainerClient]
 
 @dataclass(frozen=True, kw_only=True)
 class GameSettings:
-    """What a game is told when it begins."""
+    """The settings that a game receives when it begins."""
 
     seed: int
     num_areas: int = 1
@@ -39,17 +39,17 @@ class BridgedGame:
     """See the module. Owned by one thread; `answer` is called for one message after the other."""
 
     def __init__(self, make_client: MakeClient, settings: GameSettings, *, name: str) -> None:
-        """Nobody plays yet.
+        """Start without a game.
 
         Args:
             make_client: called when a game's first agents are known, and again for each game.
-            settings: told to each game.
+            settings: sent to each game.
             name: of the game in logs.
         """
         self.is_complete = False
         """Whether the trainer said that it needs no more."""
         self.failure: EntrainEnvsError | None = None
-        """Why the trainer serves this game no more, if that is so."""
+        """Why the trainer stopped serving this game; None if it has not."""
         self._make_client = make_client
         self._settings = settings
         self._name = name
@@ -59,18 +59,18 @@ class BridgedGame:
         self._known: Mapping[str, float] = {}
         self._player = ""
         self._begins_anew = False
-        """Whether the game was told to, so that what it forgets is known to the trainer."""
+        """Whether the game was told to reset, so that agents are expected to vanish."""
         self._has_left_out = False
 
     def __repr__(self) -> str:
         return f"<BridgedGame {self._name}: {self._conversation}>"
 
     def answer(self, message: bytes, player: str) -> bytes:
-        """What a game is answered. Blocks until the trainer has the actions.
+        """Return the answer to a game's message. Blocks until the trainer has sent the actions.
 
         Args:
             message: of the game.
-            player: who says it; one that greets takes the place of the one before.
+            player: the sender; one that introduces itself replaces the player before it.
 
         Raises:
             GameRefusedError: another game plays here.
@@ -98,7 +98,7 @@ class BridgedGame:
             return self._end(str(error))
 
     def _begin(self, player: str) -> None:
-        """A game greets, maybe one that was started again."""
+        """Start over with a game that introduced itself."""
         self.leave("the game was started again")
         self._player = player
         self._conversation = Conversation()
@@ -161,7 +161,7 @@ class BridgedGame:
         return self._conversation.reset(self._settings.engine)
 
     def _changed(self, client: TrainerClient) -> bytes:
-        """Environment parameters that the game does not know, as side-channel messages."""
+        """Environment parameters that changed for the game, as side-channel messages."""
         now, known = client.environment_parameters, self._known
         if now is known:
             return b""
@@ -171,7 +171,7 @@ class BridgedGame:
         )
 
     def lose(self, player: str) -> None:
-        """A game's call or connection broke: it is gone, unless another one plays by now."""
+        """Drop a game whose call or connection broke, unless another one has replaced it."""
         if player != self._player:
             return
         self._player = ""
@@ -180,7 +180,7 @@ class BridgedGame:
             self.leave("the game vanished")
 
     def interrupt(self) -> None:
-        """From another thread: end the wait for actions, if there is one."""
+        """End the wait for actions, if there is one. Any thread may call this."""
         client = self._client
         if client is not None:
             client.leave()

@@ -1,8 +1,8 @@
-"""Bytes of ML-Agents messages to arrays over all agents, and back.
+"""Converts ML-Agents messages between bytes and arrays over all agents.
 
-Protobuf's compiled parser reads a schema in which packed arrays are byte strings, so that an agent
-costs Python a few attributes and none of its numbers; `sensors` reads what agents observe. Long
-arrays it is not given at all (`long_parts`).
+The schema declares packed arrays as byte strings, so that Python reads a few attributes per agent
+and none of its numbers. `sensors` reads the observations. Long arrays bypass protobuf's parser
+(`long_parts`).
 """
 
 import struct
@@ -32,7 +32,7 @@ from entrain_envs.unity.varints import field, head, varint
 from entrain_envs.unity.wire import packed_pb2 as pb
 
 EVERYTHING = Capabilities()
-"""What this package understands."""
+"""The capabilities of this package."""
 
 _CONTINUOUS_SPACE = 1
 _RESET = 1
@@ -41,10 +41,10 @@ _OK_HEADER = field(1, field(1, STATUS_OK))
 
 
 def decode(message: bytes) -> GameMessage:
-    """Read what a game says; the arrays may be views of parsed bytes, and are not to be written to.
+    """Parse a game's message. Its arrays may be views of the parsed bytes: do not write to them.
 
     Raises:
-        UnityMessageError: it is no such message, holds far too much, or its records contradict
+        UnityMessageError: the message is malformed or too large, or its records contradict
             each other.
     """
     parts = LongParts(message) if require_bounded(message) else NOTHING_LONG
@@ -71,7 +71,7 @@ def decode(message: bytes) -> GameMessage:
 
 
 def _introduces(output: pb.Output) -> bool:
-    """Whether it says who the game is, and not only which behaviours are new."""
+    """True if the message introduces the game, rather than only new behaviours."""
     said = output.rl_initialization_output
     return output.HasField("rl_initialization_output") and bool(
         said.name or said.communication_version or said.package_version
@@ -97,7 +97,7 @@ def _initialization(output: pb.Output) -> Initialization:
 
 
 def _brain(said: pb.BrainParameters) -> BrainParameters:
-    """How a behaviour acts; games before API 1.3 say it in other fields."""
+    """The actions of a behaviour; games before API 1.3 describe them in other fields."""
     if said.HasField("action_spec"):
         action = said.action_spec
         return BrainParameters(said.brain_name, action.num_continuous, tuple(action.branches))
@@ -122,7 +122,7 @@ def _records(key: str, records: list[pb.Record], parts: LongParts) -> AgentRecor
 
 
 def _mask(masks: list[bytes], count: int) -> BoolArray | None:
-    """[K, choices] true = forbidden; what is absent or has another length allows everything."""
+    """[K, choices] true = forbidden; a mask that is absent or of another length allows all."""
     longest = max(len(mask) for mask in masks)
     if not longest:
         return None
@@ -162,7 +162,7 @@ def encode_initialization(
 
 
 def write_capabilities(said: Capabilities) -> pb.Capabilities:
-    """What one side understands, as it tells the other."""
+    """Capabilities as a message."""
     return pb.Capabilities(
         base=said.base,
         concatenated_png=said.concatenated_png,
@@ -175,18 +175,18 @@ def write_capabilities(said: Capabilities) -> pb.Capabilities:
 
 
 def encode_reset(side_channel: bytes = b"") -> bytes:
-    """The order to begin all episodes anew."""
+    """The command to begin all episodes anew."""
     return _order(field(4, _RESET), side_channel)
 
 
 def encode_closing(text: str = "") -> bytes:
-    """The last message: nothing more will be said. A player quits, the Editor stops playing."""
+    """The last message of a conversation. A player quits then, and the Editor stops playing."""
     header = field(1, STATUS_CLOSING) + (field(2, text.encode()) if text else b"")
     return field(1, header)
 
 
 def encode_actions(actions: Mapping[str, ActionBatch], side_channel: bytes = b"") -> bytes:
-    """The order to act.
+    """The actions of a game's agents.
 
     Args:
         actions: {key of a behaviour: [A] actions for its records that are not done, in order};

@@ -1,11 +1,11 @@
-"""What one game says in which order, as a state machine without input or output.
+"""The conversation with one game, as a state machine without input or output.
 
-    GREETING --who it is--> WAITING --what shall I do--> PLAYING --records--> PLAYING ...
-    any --it leaves, or `close`--> OVER
+    GREETING --introduction--> WAITING --request for orders--> PLAYING --records--> PLAYING ...
+    any --the game leaves, or `close`--> OVER
 
-Each message of the game is an event, and is answered once before the next: who it is by `greeting`,
-what to do by `reset`, records by `act`, anything by `close`. Nothing here knows what carries bytes,
-or who decides how agents act.
+Each message of the game becomes an event, and is answered once before the next: an introduction by
+`greeting`, a request for orders by `reset`, records by `act`, any of them by `close`. This module
+knows nothing of transports or policies.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from entrain_envs.unity.messages import (
 from entrain_envs.unity.specs import behaviour_name, sensors_of, spec_of
 
 PACKAGE_VERSION = "1.1.0"
-"""Of the trainer that games are told to talk to. They only report it."""
+"""The trainer's version as games are told it. They only report it."""
 
 OLD_PACKAGE_VERSION = "0.20.0"
 """The same for games of package 1.0, which refuse one above 0.25."""
@@ -58,19 +58,19 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Greeted:
-    """The game said who it is. Answer: `greeting`."""
+    """The game introduced itself. Answer: `greeting`."""
 
     initialization: Initialization
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The game asks what to do. Answer: `reset`."""
+    """The game asks for orders. Answer: `reset`."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What happened since the last actions. Answer: `act`."""
+    """Rows and departures of agents since the last actions. Answer: `act`."""
 
     new: tuple[BehaviourSpec, ...] = ()
     """Behaviours that have agents for the first time."""
@@ -109,7 +109,7 @@ class Conversation:
     """See the module."""
 
     def __init__(self, *, most_absent: int = MOST_ABSENT) -> None:
-        """Nothing was said. `most_absent`: see `agents`."""
+        """Start before the game's first message. `most_absent`: see `agents`."""
         self.state = State.GREETING
         self._most_absent = most_absent
         self._package_version = ""
@@ -129,7 +129,7 @@ class Conversation:
         """Take the game's next message.
 
         Raises:
-            UnityMessageError: it is not this message's turn, or its content is wrong.
+            UnityMessageError: the message is out of order, or its content is wrong.
             SpecError: agents observe nothing, or cannot act.
         """
         if message.status != STATUS_OK:
@@ -165,7 +165,7 @@ class Conversation:
         return Greeted(said)
 
     def _learn(self, brain: BrainParameters) -> None:
-        """Remember how a behaviour acts; its records say what it observes."""
+        """Remember the actions of a behaviour; its records describe its observations."""
         if len(self._brains) >= MOST_KEYS and brain.key not in self._brains:
             raise UnityMessageError(
                 f"the game has more than {MOST_KEYS:,} behaviours and teams; give agents that are "
@@ -192,7 +192,7 @@ class Conversation:
         return Moved(new, timesteps, gone, message.side_channel)
 
     def _meet(self, key: str) -> str:
-        """The behaviour of a key whose agents are heard of for the first time."""
+        """Register a key whose agents appear for the first time; returns its behaviour."""
         name = behaviour_name(key)
         brain = self._brains.get(key)
         if brain is None:
@@ -217,7 +217,7 @@ class Conversation:
         return spec
 
     def greeting(self, *, seed: int, num_areas: int) -> bytes:
-        """The answer to `Greeted`: who we are.
+        """The answer to `Greeted`: the trainer's introduction.
 
         Args:
             seed: of the game's randomness; the low 31 bits are used.
@@ -254,7 +254,7 @@ class Conversation:
         return encode_actions(by_key, side_channel)
 
     def close(self, text: str = "") -> bytes:
-        """An answer to anything: nothing more will be said."""
+        """The answer that ends the conversation, to any event."""
         self.state = State.OVER
         return encode_closing(text)
 

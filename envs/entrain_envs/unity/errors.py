@@ -1,16 +1,16 @@
-"""What is raised about ML-Agents games: what they send, where they dial, who may play."""
+"""Errors about ML-Agents games: unreadable messages, unusable ports, games that are refused."""
 
 from entrain_envs.errors import EntrainEnvsError, WireError
 
 MOST_CHARACTERS = 1000
-"""Of what is said about a message: names in it may be as long as the message."""
+"""Longest error text about a message; names in it may be as long as the message."""
 
 MOST_QUOTED = 200
-"""Of what a game wrote, where it is quoted alone."""
+"""Longest quotation of a game's own text."""
 
 
 def one_line(text: str, most: int = MOST_QUOTED) -> str:
-    """What a game wrote as it may stand in a log: short, without line breaks and the like."""
+    """A game's text made safe for a log: shortened, with control characters escaped."""
     if len(text) > most:
         begin, end = most * 2 // 3, most // 3
         left_out = len(text) - begin - end
@@ -34,7 +34,7 @@ class GameRefusedError(EntrainEnvsError):
 
 
 def unreadable(message: bytes, why: str = "") -> UnityMessageError:
-    """The error about bytes that no game of ML-Agents sends; `why` in brackets, if it is known."""
+    """The error for bytes that are no ML-Agents message; `why` is in brackets, or ""."""
     return UnityMessageError(
         f"{len(message):,} bytes came that are no message of ML-Agents{why}; let only games of "
         "ML-Agents dial this port"

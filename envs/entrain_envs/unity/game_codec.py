@@ -1,7 +1,7 @@
-"""The game's side of the ML-Agents wire: what stands in for games writes and reads.
+"""The game's side of the ML-Agents wire, for programs that stand in for games.
 
-Fields that have their default value are left out, as games do it, so that what is measured and
-tested with these messages is what games send.
+Fields with their default value are left out, as games do, so that measurements and tests with these
+messages see the bytes that games send.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ _RESET = 1
 
 @dataclass(frozen=True)
 class AgentActions:
-    """What the agents of one behaviour are to do."""
+    """The actions of one behaviour's agents."""
 
     continuous: Float32Array
     """[A, n]"""
@@ -76,7 +76,7 @@ def encode_hello(said: Initialization) -> bytes:
 
 
 def encode_nothing() -> bytes:
-    """A game's second message: it asks what to do and has nothing to say."""
+    """A game's second message: a request for orders without content."""
     return pb.Message(header=pb.Header(status=STATUS_OK)).SerializeToString()
 
 
@@ -92,13 +92,13 @@ def encode_records(
     side_channel: bytes = b"",
     is_old: bool = False,
 ) -> bytes:
-    """What happened since the last actions.
+    """A game's message with its agents' records since the last actions.
 
     Args:
         agents: {key of a behaviour: its records}.
         behaviours: those that have agents for the first time.
         side_channel: for the trainer.
-        is_old: whether the game is older than API 1.3, which says otherwise how it acts.
+        is_old: whether to describe actions as games older than API 1.3 do.
     """
     message = pb.Message(header=pb.Header(status=STATUS_OK))
     output = message.unity_output.rl_output
@@ -147,7 +147,7 @@ def _written(records: AgentRecords) -> list[pb.Record]:
 
 
 def _sensor(observation: Observation, count: int) -> list[bytes]:
-    """Of each of `count` agents."""
+    """The sensor's message of each of `count` agents."""
     said = pb.Observation(
         name=observation.name,
         shape=_packed(observation.shape),
@@ -171,7 +171,7 @@ def _packed(values: Sequence[int]) -> bytes:
 
 
 def decode_reply(message: bytes) -> TrainerReply:
-    """Read what a trainer says; UnityMessageError if it is nothing that a trainer says."""
+    """Parse a trainer's reply; UnityMessageError if it is malformed."""
     parsed = pb.Message()
     try:
         parsed.ParseFromString(message)

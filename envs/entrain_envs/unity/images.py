@@ -1,9 +1,10 @@
-"""What agents see through compressed sensors: PNGs to pixels, checked before they are unpacked.
+"""Decodes compressed image observations: PNGs to pixels, checked before they are unpacked.
 
-A PNG has up to four channels, so an observation of more is several PNGs. Which channel of the
-observation one of theirs is, the mapping says: -1 is none, and several that are one are averaged.
-Without a mapping, one channel is the mean of red, green and blue; otherwise they come in order, and
-those beyond the last are dropped. Pixels are uint8; float32 in 0..1 where some are averaged.
+A PNG has up to four channels, so an observation with more takes several PNGs. The mapping gives
+each decoded channel its channel in the image: -1 drops it, and decoded channels with the same
+target are averaged. Without a mapping, an image of one channel is the mean of red, green and blue;
+other images take the decoded channels in order, and surplus ones are dropped. Pixels are uint8, or
+float32 in 0..1 where channels are averaged.
 """
 
 import math
@@ -30,7 +31,7 @@ Pixels = npt.NDArray[np.uint8 | np.float32]
 def check_pixels(observations: Iterable[Observation], *, most_bytes: int = MOST_BYTES) -> None:
     """Raise UnityMessageError if the images of a message take more than that unpacked.
 
-    A file of some kilobytes can be a picture of many megabytes, and a message has room for many.
+    A file of some kilobytes may unpack to many megabytes, and a message has room for many files.
     """
     needed = 0
     for each in observations:
@@ -54,17 +55,17 @@ def read_images(
     where: str,
     agents: Int64Array | Sequence[int] = (),
 ) -> Pixels:
-    """[K, H, W, C] what K agents see.
+    """[K, H, W, C] images of K agents.
 
     Args:
         observation: with PNGs, and a shape of three dimensions.
         channels_first: whether that shape is [C, H, W], and not [H, W, C].
-        where: names the sensor, for what is raised.
-        agents: [K] ids, for the same.
+        where: names the sensor in errors.
+        agents: [K] ids, for errors.
 
     Raises:
-        UnityMessageError: a PNG is damaged, or has not the declared size or channels. Nothing was
-            unpacked of one whose header does not fit.
+        UnityMessageError: a PNG is damaged, or its size or channels are not the declared ones. A
+            PNG whose header does not fit is never unpacked.
         MissingExtraError: Pillow is not installed.
     """
     form = _form(observation, channels_first=channels_first, where=where)
@@ -91,7 +92,7 @@ class _Form:
     channels: int
 
     sources: tuple[tuple[int, ...], ...]
-    """Of each channel of the image, which decoded ones it is; empty without a mapping."""
+    """For each channel of the image, its decoded channels; empty without a mapping."""
 
     num_mapped: int
     """Decoded channels that the mapping names."""
@@ -122,7 +123,7 @@ class _Form:
         return np.stack([_mean(channels, each) for each in sources], axis=2)
 
     def _checked(self, content: bytes) -> list[Png]:
-        """The PNGs, of which all headers fit."""
+        """The PNGs, after all headers were found to fit."""
         pngs: list[Png] = []
         num_channels = 0
         for png in split_pngs(content):

@@ -1,8 +1,8 @@
-"""Numbers and pictures of a long message, which are read where they stand.
+"""Reads long arrays of a message in place, so that protobuf's parser need not copy them.
 
-Protobuf's parser copies whatever it reads, and each step from its objects to an array copies again.
-Of a message with cameras that is most of the time. So the parser is given the message without its
-long arrays, and with a stand-in for each; the arrays are copied once, from the message itself.
+The parser copies everything it reads, and each step from its objects to an array copies again. For
+a message with cameras that takes most of the time. So the parser gets the message with a short
+stand-in for each long array, and the arrays are copied once, from the message itself.
 """
 
 import secrets
@@ -15,11 +15,11 @@ from entrain_envs.timestep import UInt8Array
 from entrain_envs.unity.varints import fields, head
 
 LONG = 4096
-"""Bytes from which on an array is left where it stands."""
+"""Least size in bytes of an array that gets a stand-in."""
 
 _TOKEN_BYTES, _INDEX_BYTES = 9, 4
 STAND_IN_BYTES = _TOKEN_BYTES + _INDEX_BYTES
-"""No number of float32 takes as many."""
+"""Not a multiple of 4, so no array of float32 has this length."""
 
 _Paths: TypeAlias = "Mapping[int, _Paths]"
 
@@ -69,16 +69,16 @@ class LongParts:
         return [self._token + (len(self._spans) - 1).to_bytes(_INDEX_BYTES, "little")]
 
     def content(self, said: bytes) -> bytes:
-        """What stands where `said` was parsed: itself, or what it is the stand-in of."""
+        """The content of a parsed field: `said` itself, or the array that it stands in for."""
         if len(said) != STAND_IN_BYTES or not said.startswith(self._token):
             return said
         begin, end = self._spans[int.from_bytes(said[_TOKEN_BYTES:], "little")]
         return self._message[begin:end]
 
     def rows(self, said: UInt8Array, num_bytes: int) -> UInt8Array | None:
-        """[K, num_bytes] what stand-ins [K, STAND_IN_BYTES] stand for.
+        """[K, num_bytes] the arrays behind stand-ins [K, STAND_IN_BYTES].
 
-        None if one is no stand-in, or stands for another length.
+        None if a row is not a stand-in, or its array has another length.
         """
         if (said[:, :_TOKEN_BYTES] != np.frombuffer(self._token, np.uint8)).any():
             return None

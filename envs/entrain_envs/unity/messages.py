@@ -1,4 +1,4 @@
-"""What an ML-Agents game says, as arrays over all agents of a behaviour.
+"""Messages of an ML-Agents game, as arrays over all agents of a behaviour.
 
 A message of `communicator_objects.UnityToExternalProto/Exchange` becomes one `GameMessage`; `codec`
 reads and writes its bytes. K is the number of records of one behaviour.
@@ -15,16 +15,16 @@ from entrain_envs.shapes import Bool, Float, Int
 from entrain_envs.timestep import BoolArray, Float32Array, Int64Array
 
 STATUS_OK = 200
-"""Of a message that goes on with the conversation."""
+"""Status of a message that continues the conversation."""
 
 STATUS_CLOSING = 400
-"""Of one after which its sender says and answers nothing more."""
+"""Status of its sender's last message; nothing is answered after it."""
 
 API_VERSION = "1.5.0"
 """Of the communicator, unchanged since 2021. Both sides must have the same first number."""
 
 TRANSLATION = 2
-"""Bit of a dimension's properties: moving along it does not change what is seen."""
+"""Bit of a dimension's properties: it is translation-equivariant, as height and width are."""
 
 VARIABLE_SIZE = 4
 """Bit of a dimension's properties: rows of zeros at its end are absent entities."""
@@ -34,18 +34,18 @@ ObservationKind = Literal["default", "goal"]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What one side understands. A game that is told `False` does without."""
+    """The features that one side supports. A game that is told `False` does not use the feature."""
 
     base: bool = True
     concatenated_png: bool = True
     """Several PNGs one after another, for images of more than three channels."""
 
     channel_mapping: bool = True
-    """Which channel of an image a decoded one is."""
+    """A mapping from decoded channels to those of an image."""
 
     hybrid_actions: bool = True
     training_analytics: bool = False
-    """Messages about the training for the engine's maker; nobody is sent any."""
+    """Messages about the training for the engine's maker; none are sent."""
 
     variable_length: bool = True
     groups: bool = True
@@ -63,7 +63,7 @@ class Initialization:
 
 @dataclass(frozen=True)
 class BrainParameters:
-    """How the agents of a behaviour act. What they observe is said by their records alone."""
+    """The actions of a behaviour's agents. Only their records describe their observations."""
 
     key: str
     """As on the wire, with the team: "Ball?team=0"."""
@@ -78,7 +78,7 @@ class Observation:
     """One sensor of K agents. Either `values` or `png` is given."""
 
     name: str
-    """May be empty, or that of another sensor."""
+    """May be empty, or the same as another sensor's."""
 
     shape: tuple[int, ...]
     """Of one agent, as the game declares it."""
@@ -89,7 +89,7 @@ class Observation:
     """Bits of each dimension; empty if the game does not say."""
 
     mapping: tuple[int, ...] = ()
-    """For each decoded channel of a PNG which channel it is; -1: none. Empty: as they come."""
+    """For each decoded channel of a PNG its channel in the image, or -1. Empty: in order."""
 
     values: npt.NDArray[np.float32] | None = None
     """[K, *shape]"""
@@ -139,7 +139,7 @@ class GameMessage:
 
     status: int = STATUS_OK
     text: str = ""
-    """Said with a status that is not OK."""
+    """Given with a status that is not OK."""
 
     initialization: Initialization | None = None
     """Of the first message."""

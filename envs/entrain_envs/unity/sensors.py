@@ -1,8 +1,8 @@
-"""What the agents of a behaviour observe: each sensor's bytes of all agents at once.
+"""Reads the observations of a behaviour's agents: each sensor's bytes for all agents at once.
 
-Agents of a behaviour have the same sensors, so that their messages differ in the numbers alone.
-What surrounds the numbers is read from the first agent and compared with the others' as bytes.
-Where that fails (PNGs differ in length) each agent's message is read by itself.
+Agents of a behaviour have the same sensors, so their messages differ only in the numbers. The bytes
+around the numbers are parsed for the first agent and compared with the other agents'. Where they
+differ (PNGs vary in length) each agent's message is parsed by itself.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def read_sensors(
     """Read the observations of all agents of a behaviour.
 
     Args:
-        key: of the behaviour, for what is raised.
-        by_agent: of each of K agents its sensors' messages.
-        parts: what the stand-ins in them stand for.
+        key: of the behaviour, for errors.
+        by_agent: the sensors' messages of each of K agents.
+        parts: holds the arrays behind their stand-ins.
 
     Raises:
         UnityMessageError: agents have different sensors, or one contradicts itself.
@@ -91,7 +91,7 @@ def _parsed(said: bytes) -> pb.Observation:
 
 
 def _num_bytes(shape: tuple[int, ...]) -> int:
-    """Of one agent's numbers; 0 if there can be none."""
+    """Size of one agent's numbers; 0 if the shape has none."""
     if any(length < 1 for length in shape) or not shape:
         return 0
     size = _FLOAT_BYTES
@@ -113,7 +113,7 @@ def _side_by_side(said: list[bytes]) -> Any:
 
 
 def where_numbers_are(said: bytes) -> tuple[int, int] | None:
-    """From which byte to which an observation's numbers stand; None if not in one piece."""
+    """(begin, end) of an observation's numbers in its bytes; None if they are not in one piece."""
     place = None
     for number, begin, end in fields(said, 0, len(said)):
         if number == _FLOAT_DATA:

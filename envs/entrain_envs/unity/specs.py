@@ -1,13 +1,13 @@
-"""The spec of a behaviour, read from how its agents act and from the first records of them.
+"""Builds the spec of a behaviour from its actions and its agents' first records.
 
-A game says nowhere else what its agents observe. Each of its sensors becomes one observation:
+Only the records describe observations. Each sensor becomes one observation:
 
     goal       the game says so
     entities   two dimensions, the first of variable size
     image      three dimensions; see `Sensor`
     vector     everything else
 
-Actions are in [-1, 1]. Nothing here knows of messages' bytes, episodes or other behaviours.
+Actions are in [-1, 1]. This module does not know messages' bytes, episodes or other behaviours.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -93,11 +93,11 @@ class Sensor:
         return cls(spec, declared, is_png, channels_first, becomes_frames)
 
     def read(self, observation: Observation, agents: Int64Array | Sequence[int] = ()) -> Array:
-        """[K, *shape] what K agents observe.
+        """[K, *shape] observations of K agents.
 
         Args:
             observation: of this sensor.
-            agents: [K] ids, for what is raised.
+            agents: [K] ids, for errors.
 
         Raises:
             UnityMessageError: the sensor has changed, or an image is damaged.
@@ -153,7 +153,7 @@ def behaviour_name(key: str) -> str:
 
 
 def is_printable_name(name: str) -> bool:
-    """Whether a name may stand in logs and files."""
+    """True if `name` can be shown in logs and files: printable, and not too long."""
     return 0 < len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
@@ -175,7 +175,7 @@ def _described(is_png: object, shape: tuple[int, ...]) -> str:
 
 
 def _kind(observation: Observation) -> str:
-    """What an observation is that is no image."""
+    """The kind of an observation that is not an image."""
     if observation.kind == "goal":
         return "goal"
     properties = observation.dimension_properties
@@ -185,9 +185,9 @@ def _kind(observation: Observation) -> str:
 
 
 def has_channels_first(observation: Observation, package_version: str) -> bool:
-    """Whether an image is [C, H, W]: moving along height or width changes nothing that is seen.
+    """Whether an image is [C, H, W], by which of its dimensions are translation-equivariant.
 
-    Where the game does not say what moves, its package's version decides, and then the shape.
+    If the game does not say, its package's version decides, and then the shape.
     """
     properties = observation.dimension_properties
     if len(properties) == 3:

@@ -1,4 +1,4 @@
-"""Protobuf's numbers of varying length, and the fields that are made of them."""
+"""Reads and writes protobuf's varints, and the fields that are made of them."""
 
 from collections.abc import Iterator
 
@@ -32,14 +32,14 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def head(number: int, length: int) -> bytes:
-    """What stands before so many bytes in a field of theirs."""
+    """The tag and length that precede the `length` bytes of a field."""
     return varint(number << 3 | 2) + varint(length)
 
 
 def fields(message: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(number, first byte, byte after the last) of each field's content.
 
-    UnityMessageError if they are no fields, or reach beyond `end`.
+    UnityMessageError if the bytes are not fields, or a field reaches beyond `end`.
     """
     position = begin
     while position < end:
