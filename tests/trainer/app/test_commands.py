@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from entrain.app import commands
+from entrain.app.kubeflow import KubeflowProgress
+from entrain.app.observing import RunObserver
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import (
@@ -44,10 +46,12 @@ class FakeRun:
     is_finished = False
     env_steps = 7
     prints = ""
+    observer: RunObserver | None = None
 
     def __init__(self, _config: RunConfig, folder: RunFolder, *_: Any, **options: Any) -> None:
         self.folder = folder
         self.restored = options["restored"]
+        type(self).observer = options["observer"]
 
     async def run(self, _stop: Any) -> Outcome:
         if self.measures:
@@ -114,6 +118,26 @@ def test_a_stopped_run_says_how_to_go_on(
     run.ends_with = "stopped"
     assert commands.train(config(tmp_path)) == 0
     assert f"entrain resume {tmp_path / 'run'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("stopped", 143), ("completed", 0)])
+def test_only_a_run_that_was_stopped_ends_with_the_code_that_was_asked_for(
+    tmp_path: Path, run: type[FakeRun], outcome: Outcome, code: int
+) -> None:
+    run.ends_with = outcome
+    assert commands.train(config(tmp_path, "stopped_exit_code=143")) == code
+
+
+def test_a_run_in_a_job_of_kubeflow_is_watched_for_its_progress(
+    tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commands.train(config(tmp_path)) == 0
+    assert run.observer is None
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_URL", "https://localhost:1/")
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_TOKEN", str(tmp_path / "token"))
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_CA_CERT", str(tmp_path / "ca.crt"))
+    assert commands.train(config(tmp_path)) == 0
+    assert isinstance(run.observer, KubeflowProgress)
 
 
 @pytest.mark.parametrize("error", [ServeError("in use"), NoSimulatorError("nobody")])

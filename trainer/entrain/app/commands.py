@@ -6,6 +6,7 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -27,6 +28,7 @@ from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
+from entrain.app.kubeflow import kubeflow_progress
 from entrain.app.launcher import Launcher
 from entrain.app.lessons import lessons_to_play
 from entrain.app.notices import notices_of
@@ -222,6 +224,7 @@ def train_in(
         logging_to(folder.log),
         display_for(console, for_programs=is_json_logged()) as display,
         notices_of(config, folder) as notices,
+        kubeflow_progress(config, os.environ) as progress,
         page_of(config, folder) as page,
     ):
         run = TrainingRun(
@@ -231,7 +234,7 @@ def train_in(
             launcher=lambda address: _launcher(config, folder, address, request),
             restored=restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
-            observer=all_of(observer, page),
+            observer=all_of(observer, progress, page),
             another_policy=words.another_policy,
         )
         if run.is_finished:
@@ -244,10 +247,11 @@ def train_in(
         exports = exports and outcome != "stopped"
         display.message(f"writing the report{' and the policies' if exports else ''}")
         _write_results(folder, run, outcome, exports=exports)
-        notices.end(outcome, run.summary(outcome))
+        code = config.stopped_exit_code if outcome == "stopped" else 0
+        notices.end(outcome, run.summary(outcome), exit_code=code)
     _require_whole(folder)
     _describe(folder, outcome, console, words)
-    return config.stopped_exit_code if outcome == "stopped" else 0
+    return code
 
 
 def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: CommandWords) -> None:

@@ -78,7 +78,7 @@ class Notices:
         """Something that the log warns of."""
         self._tell("alarm", text, level=level)
 
-    def end(self, outcome: Outcome, summary: RunSummary) -> None:
+    def end(self, outcome: Outcome, summary: RunSummary, *, exit_code: int) -> None:
         """The run is completed or was stopped, and everything is saved."""
         text = f"{outcome} after {summary.env_steps:,} env steps"
         policies = {
@@ -89,7 +89,7 @@ class Notices:
             "end",
             text,
             outcome=outcome,
-            exit_code=0,
+            exit_code=exit_code,
             env_steps=summary.env_steps,
             seconds=summary.seconds,
             policies=policies,

@@ -33,11 +33,10 @@ def page_of(config: RunConfig, folder: RunFolder) -> Iterator["RunPage | None"]:
         yield page
 
 
-def all_of(observer: RunObserver | None, page: "RunPage | None") -> RunObserver | None:
-    """Returns both as one observer; the page is one, too."""
-    if page is None or observer is None:
-        return page or observer
-    return RunObservers(observer, page)
+def all_of(*observers: RunObserver | None) -> RunObserver | None:
+    """Returns all that are there as one observer; a page is one, too."""
+    there = [each for each in observers if each is not None]
+    return RunObservers(*there) if len(there) > 1 else next(iter(there), None)
 
 
 def show_on(
