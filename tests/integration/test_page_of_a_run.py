@@ -135,21 +135,55 @@ def test_beyond_loopback_a_page_needs_tls_or_a_word(tmp_path: Path) -> None:
         assert page.url.startswith("http://localhost:")
 
 
-async def test_a_head_that_never_ends_or_is_too_long_is_cut_off(
+async def test_requests_that_never_end_or_are_too_long_are_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entrain.page.server.HEAD_S", 0.2)
+    monkeypatch.setattr("entrain.page.connection.HEAD_S", 0.2)
     with a_page(tmp_path) as (_, _, page):
         async with page.serving():
-            silent, half, long = [await dialled(page) for _ in range(3)]
+            silent, half, *long = [await dialled(page) for _ in range(6)]
             half[1].write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-            long[1].write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 40_000)
-            assert (await read_to_end(*long)).startswith(b"HTTP/1.1 400 ")
+            for (_, writer), request in zip(long, ENDLESS, strict=True):
+                writer.write(request + b"x" * 40_000)
+            for each in long:
+                assert b"HTTP/1.1 400 " in await read_to_end(*each)
             assert await read_to_end(*silent) == await read_to_end(*half) == b""
 
 
+_POST = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+ENDLESS = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ",
+    b"GET /",
+    _POST + b"Content-Length: 99999\r\n\r\n",
+    # What comes behind a body is more headers.
+    _POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ",
+)
+"""Beginnings of requests."""
+
+
+async def test_one_connection_carries_many_answers_with_and_without_a_body(tmp_path: Path) -> None:
+    requests = b"".join(
+        b"%s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n" % (line, end)
+        for line, end in [
+            (b"HEAD /metrics", b""),
+            (b"GET /healthz", b""),
+            (b"HEAD /healthz", b""),
+            (b"GET /api/events", b"Connection: close\r\n"),
+        ]
+    )
+    with a_page(tmp_path) as (_, _, page):
+        async with page.serving():
+            reader, writer = await dialled(page)
+            writer.write(requests)
+            said = await reader.readuntil(b"event: status")
+            writer.close()
+    answers = [each.partition(b"\r\n\r\n")[::2] for each in said.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert [body[:5] for _, body in answers] == [b"", b"ok\n", b"", b"d\r\nre"]
+    assert b"text/plain; version=0.0.4" in answers[0][0]
+
+
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entrain.page.server.MOST_CONNECTIONS", 2)
+    monkeypatch.setattr("entrain.page.connection.MOST_CONNECTIONS", 2)
     with a_page(tmp_path) as (_, _, page):
         async with page.serving():
             held = [await dialled(page) for _ in range(2)]

@@ -6,6 +6,7 @@ files or simulators.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from entrain.metric import Metric
 from entrain.round_metrics import ROUND_METRICS
@@ -328,6 +329,7 @@ METRICS = (
 """All that are declared above and in `round_metrics`, in that order."""
 
 
+@lru_cache(maxsize=4096)
 def find_metric(name: str) -> Metric | None:
     """Returns the metric, or the family, that `name` belongs to; None if there is none."""
     return next((metric for metric in METRICS if metric.has_name(name)), None)

@@ -66,6 +66,8 @@ class Access:
             return Shown(right, is_wrong=not right, by_bearer=bool(right))
         everyone = Right.READ if self._is_open else Right.NOTHING
         cookie = cookies.get(self.cookie_name, "")
+        if not cookie:
+            return Shown(everyone)
         right = next((it for it in self._tokens if _is(cookie, self._cookie(it))), everyone)
         return Shown(right)
 

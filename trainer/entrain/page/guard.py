@@ -8,10 +8,11 @@ Nothing here knows what is served.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
+from typing import TypeAlias
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,6 +41,21 @@ _HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+_RAW_NAMES = {name for name, _ in _RAW_HEADERS}
+_CACHE = b"cache-control"
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+def _bound(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Those of an answer, names in lower case, and what binds the browser."""
+    kept = [each for each in headers if each[0] not in _RAW_NAMES]
+    if not any(name == _CACHE for name, _ in kept):
+        kept.append((_CACHE, b"no-store"))
+    return [*kept, *_RAW_HEADERS]
 
 
 class Guard:
@@ -79,10 +95,7 @@ class Guard:
 
         async def send_in_time(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                message["headers"] = _bound(message["headers"])
             async with asyncio.timeout(self._stall_s):
                 await send(message)
 
@@ -161,6 +174,8 @@ def refused(status: int, words: str) -> Response:
 
 def cookies_of(headers: Headers) -> Mapping[str, str]:
     """Returns {name: value}; what is no cookie is passed over."""
+    if "cookie" not in headers:
+        return {}
     cookies: SimpleCookie = SimpleCookie()
     for header in headers.getlist("cookie"):
         for part in header.split(";"):

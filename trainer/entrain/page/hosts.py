@@ -7,6 +7,7 @@ number that a connection came in by is always allowed.
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def host_of(header: str) -> str:
@@ -44,6 +45,7 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5
 
 
+@lru_cache(maxsize=256)
 def _number(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         number = ipaddress.ip_address(text.partition("%")[0])

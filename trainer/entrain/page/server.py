@@ -15,21 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from entrain.page.connection import BoundedConnection
 
 logger = logging.getLogger(__name__)
-
-MOST_CONNECTIONS = 256
-"""Open at once; further ones are closed unanswered."""
-
-MOST_HEAD_BYTES = 16_384
-"""Of a request's first line and headers."""
-
-HEAD_S = 10.0
-"""How long a peer may take to send them."""
 
 IDLE_S = 15
 """How long a connection without a request stays open."""
@@ -44,50 +35,6 @@ class Certificate:
 
     chain: Path
     key: Path
-
-
-class BoundedConnection(H11Protocol):
-    """A connection that must send its requests' heads in time, and whose number is bounded."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """It is open."""
-        if len(self.connections) >= MOST_CONNECTIONS:
-            self.transport = transport
-            transport.abort()
-            return
-        super().connection_made(transport)
-        self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
-        self._cancel_deadline()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """It sends something."""
-        if self.transport.is_closing():
-            return
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._cancel_deadline()
-        elif self._deadline is None:
-            self._expect_head()
-
-    def handle_events(self) -> None:
-        """Start what answers a request, and let that end the connection at once."""
-        super().handle_events()
-        if self.scope is not None:
-            self.scope.setdefault("state", {})["abort"] = self.transport.abort
-
-    def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_S, self.transport.abort)
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -117,7 +64,6 @@ def make_config(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config
         proxy_headers=False,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=CLOSE_S,
-        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         backlog=128,
         **files,
     )

@@ -25,6 +25,7 @@ from entrain.page.guard import Guard, refused
 from entrain.page.hosts import Hosts
 from entrain.page.openapi import openapi
 from entrain.page.rates import Rates
+from entrain.page.scraping import Scraping
 from entrain.page.simulator_rates import SimulatorRates
 from entrain.page.snapshots import Snapshot
 
@@ -64,7 +65,7 @@ class Site:
         self._metrics = Snapshot(self._exposition.render, clock=clock)
         self.streams = EventStreams(lambda: self._status.get()[1])
         self._guard = Guard(
-            Starlette(routes=self._routes()),
+            Scraping(Starlette(routes=self._routes()), self._metrics.get),
             access,
             hosts,
             requests=Rates(per_s=50.0, burst=200.0, clock=clock),
@@ -85,7 +86,6 @@ class Site:
 
     def _routes(self) -> list[Route]:
         readers: Mapping[str, Answer] = {
-            "/metrics": self._scrape,
             "/openapi.json": self._openapi,
             "/api/status": self._api_status,
             "/api/metrics": self._api_metrics,
@@ -147,9 +147,6 @@ class Site:
         facts = self._facts.get()
         status = answers.status(facts, self._board, self._rates.of(facts))
         return status, json.dumps(status, allow_nan=False)
-
-    async def _scrape(self, _request: Request) -> Response:
-        return Response(self._metrics.get(), media_type=exposition.CONTENT_TYPE)
 
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(openapi())
