@@ -1,4 +1,4 @@
-"""What is known about one metric: its name, its unit, what it means, how people read it.
+"""The description of one metric: its name, its unit, its meaning, and how people read it.
 
 Nothing here knows which metrics there are; `metrics` declares them.
 """
@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias
 Better: TypeAlias = Literal["more is better", "less is better", "neither more nor less is better"]
 NEITHER: Better = "neither more nor less is better"
 EACH = "N"
-"""Stands for a number in the name of a metric that there is one of for each action dimension."""
+"""Placeholder for a number in the name of a metric that exists for each action dimension."""
 EACH_NAME = "NAME"
-"""Stands for a name that users choose."""
+"""Placeholder for a name that users choose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Metric:
     """Above its picture in the report; "" if it has none."""
 
     unit: str = ""
-    """Of the number; "" if it has none."""
+    """Unit of the number; "" if it has none."""
 
     better: Better = NEITHER
 

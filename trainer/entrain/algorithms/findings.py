@@ -1,4 +1,4 @@
-"""What was found wrong with how a policy learns, over all sittings of a run."""
+"""Collects problems found in how a policy learns, over all sittings of a run."""
 
 import logging
 from collections import deque
@@ -15,7 +15,7 @@ MOST_WARNINGS = 100
 
 
 class Diagnostics(Stateful, Protocol):
-    """Finds what is wrong with how a policy learns. See `diagnostics`."""
+    """Finds problems in how a policy learns. See `diagnostics`."""
 
     def findings(self, metrics: Metrics, *, progress: float) -> Sequence[str]: ...
 
@@ -24,7 +24,7 @@ class Findings:
     """The findings about one policy's updates, over all sittings."""
 
     def __init__(self, behaviour: str, diagnostics: Diagnostics) -> None:
-        """There are none.
+        """Start without findings.
 
         Args:
             behaviour: whose policy it is.
@@ -36,7 +36,7 @@ class Findings:
 
     @property
     def lines(self) -> Sequence[str]:
-        """Each begins with its update's number; the newest ones, if there are many."""
+        """One line for each of the newest findings; it begins with the update's number."""
         return tuple(self._lines)
 
     def of(self, metrics: Metrics, *, update: int, progress: float) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""From a rollout to minibatches: padding is left behind, the rest is shuffled anew each epoch.
+"""Divides rollouts into minibatches: padding is dropped, and steps are shuffled anew each epoch.
 
 Without memory every step is a sequence of its own. With memory, a column's valid rows are cut at
 multiples of the sequence length from its top; a sequence that ends early is padded at its end.
@@ -57,7 +57,7 @@ class Minibatches(Protocol):
 
 @dataclass(frozen=True)
 class Sequences:
-    """Where the steps of one minibatch lie in its sequences, and what those start from."""
+    """Where the steps of one minibatch lie in its sequences, and the states before them."""
 
     rows: Tensor
     """[L, M] int64, of the N steps, on the CPU; any of them in padding."""
@@ -74,16 +74,16 @@ class Sequences:
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """What one epoch does when."""
+    """The order of the steps of one epoch."""
 
     steps: Int64Array
-    """[N] which of all steps comes when; a minibatch's row by row of its sequences."""
+    """[N] indices of all steps in the epoch's order; a minibatch has them row by row."""
 
     starts: Int64Array
-    """[K + 1] where each of K minibatches starts in it, then N."""
+    """[K + 1] where each of K minibatches starts in `steps`, then N."""
 
     sequences: Iterable[Sequences | None]
-    """K, made when they are asked for; None without memory."""
+    """K, made lazily; each is None without memory."""
 
 
 def make_minibatches(

@@ -1,4 +1,4 @@
-"""What the user of a run would type: each command that trains has options of its own."""
+"""Commands and options that messages tell users to type; each command that trains has its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from entrain.unity.stock_run import StockCheckpoint
 
 @dataclass(frozen=True, kw_only=True)
 class CommandWords:
-    """Parts of messages."""
+    """Commands and options, as messages name them."""
 
     resume: str
     """The command that goes on with a stopped run."""
 
     train_on: str
-    """What lets a finished run go on."""
+    """The option that lets a finished run go on."""
 
     export: str
     """The command that writes a stopped run's policies, on a line of its own; "" where it would be
     none that games load."""
 
     another_policy: Callable[[str], str]
-    """Given a behaviour, what gives it a policy: `add policies.walker or "*"`."""
+    """Given a behaviour, how to give it a policy: `add policies.walker or "*"`."""
 
 
 def words_of_entrain(run: Path) -> CommandWords:
-    """Those of `entrain train` and `entrain resume`, for the run in this folder."""
+    """The words of `entrain train` and `entrain resume`, for the run in this folder."""
     resume = f"entrain resume {run}"
     return CommandWords(
         resume=resume,
@@ -38,11 +38,11 @@ def words_of_entrain(run: Path) -> CommandWords:
 
 
 def words_of_learn(run_id: str, *, results_dir: Path, settings: str) -> CommandWords:
-    """Those of `entrain learn`.
+    """The words of `entrain learn`.
 
     Args:
         run_id: of the run.
-        results_dir: which the run lies in.
+        results_dir: folder that holds the run's folder.
         settings: the file that was given, for messages.
     """
     is_usual = results_dir == Path(StockCheckpoint().results_dir)
@@ -58,12 +58,12 @@ def words_of_learn(run_id: str, *, results_dir: Path, settings: str) -> CommandW
 
 
 def words_of_run(run: Path) -> CommandWords:
-    """Those of the command that the run in this folder was begun with, or went on with."""
+    """The words of the command that began or resumed the run in this folder."""
     if is_of_learn(run):
         return words_of_learn(run.name, results_dir=run.parent, settings="its file of settings")
     return words_of_entrain(run)
 
 
 def add_policy(behaviour: str) -> str:
-    """What gives a behaviour a policy in a native file."""
+    """How to give a behaviour a policy in a native file."""
     return f'add policies.{behaviour} or "*"'

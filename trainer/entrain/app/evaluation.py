@@ -77,7 +77,7 @@ class EvaluationRun:
         self._counted = {
             name: quota for name, quota in self._quotas.items() if options.behaviour in {None, name}
         }
-        """Of the policies whose episodes are waited for."""
+        """The quotas of the policies whose episodes are waited for."""
         self._is_over = asyncio.Event()
         self._reason: Reason = "failed"
         self._began_s = clock()
@@ -87,7 +87,7 @@ class EvaluationRun:
 
     @property
     def result(self) -> EvaluationResult:
-        """What the policies did, until now; statistics only once it is over."""
+        """The results so far; statistics only once the evaluation is over."""
         now_s = self._clock() if self._ended_s is None else self._ended_s
         return EvaluationResult(
             reason=self._reason,

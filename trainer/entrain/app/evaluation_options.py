@@ -1,14 +1,14 @@
-"""How an evaluation acts, and when it ends; what a play shows. Quick to import: no torch."""
+"""Options of evaluating and of playing. Quick to import: no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 STEPS_PER_EPISODE = 108_000
-"""Steps allowed for each episode asked for, unless a limit is given. So many frames is the longest
-that an Atari game may last, so no usual task is cut."""
+"""Steps allowed for each requested episode, unless a limit is given. Atari games end after as many
+frames, so no usual task is cut."""
 
 ENDLESS = 10**9
-"""Episodes that stand for any number, until somebody stops it."""
+"""Episodes of a play without a limit, which goes on until it is stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class EvaluationOptions:
     """Whose episodes count; None: those of all."""
 
     lessons: tuple[str, ...] = ()
-    """PARAMETER=LESSON, by name or number from 1; without, those that the run has reached."""
+    """PARAMETER=LESSON, by name or number from 1; empty: those that the run has reached."""
 
     @property
     def steps_allowed(self) -> int:
@@ -41,7 +41,7 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlayOptions:
-    """What is played, and where it is recorded."""
+    """Which policy and simulators play, and where the recording goes."""
 
     record: Path | None = None
     """The animation that simulators are asked to write."""

@@ -1,4 +1,4 @@
-"""What an evaluation came to: lines for people, JSON for programs, and a table of episodes."""
+"""The results of an evaluation: lines for people, JSON for programs, and a table of episodes."""
 
 import csv
 import io
@@ -25,10 +25,10 @@ _REASONS: Mapping[Reason, str] = {
 }
 
 MOST_STATISTICS = 20
-"""That people are shown; JSON has all."""
+"""Most statistics shown to people; JSON has all."""
 
 COLUMNS = ("policy", "episode", "return", "length", "ending", "simulator")
-"""Of the table of episodes."""
+"""Columns of the table of episodes."""
 
 _ENDINGS = {
     int(StepType.TERMINATED): "terminated",
@@ -39,21 +39,21 @@ _ENDINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyResult:
-    """What one policy did."""
+    """The result of one policy."""
 
     ended: Scores
 
     unfinished: Scores
-    """Of the episodes that were to count and had not ended, until then."""
+    """Scores so far of the counted episodes that had not ended."""
 
     env_steps: int
     """Of all its agents, those that were not counted included."""
 
     statistics: Mapping[str, float]
-    """What its simulators reported as long as it lasted: {name: what the values came to}."""
+    """{name: aggregated value} that its simulators reported during the evaluation."""
 
     def lines(self, behaviour: str) -> Iterator[str]:
-        """Yields what people read."""
+        """Yields its lines for people."""
         yield f"{behaviour}: {self.ended if len(self.ended) else 'no episode ended'}"
         if len(self.unfinished):
             yield f"{behaviour}: {unfinished_text(self.unfinished)}"
@@ -61,7 +61,7 @@ class PolicyResult:
             yield f"{behaviour}: {statistics_text(self.statistics, most=MOST_STATISTICS)}"
 
     def for_programs(self, seconds: float) -> dict[str, object]:
-        """Returns it as JSON has it."""
+        """Returns its JSON object."""
         return {
             **_statistics(self.ended),
             "env_steps": self.env_steps,
@@ -73,21 +73,21 @@ class PolicyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """What all policies did, and why it ended."""
+    """The results of all policies, and why the evaluation ended."""
 
     reason: Reason
     seconds: float
     policies: Mapping[str, PolicyResult]
 
     def lines(self) -> Iterator[str]:
-        """Yields what people read: a line or two for each policy."""
+        """Yields lines for people: one or two for each policy."""
         for behaviour, result in self.policies.items():
             yield from result.lines(behaviour)
         if self.reason != "complete":
             yield f"not complete: {_REASONS[self.reason]}, after {duration(self.seconds)}"
 
     def for_programs(self) -> dict[str, object]:
-        """Returns it as JSON has it; null where there is no number."""
+        """Returns its JSON object, with null where there is no number."""
         return {
             "reason": self.reason,
             "seconds": round(self.seconds, 3),

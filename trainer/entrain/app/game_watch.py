@@ -1,6 +1,6 @@
-"""Watches the games of a run: says what is wrong with silent ones, and ends frozen ones.
+"""Watches the games of a run: warns about silent ones, and ends frozen ones.
 
-What may be wrong is judged by `unity.diagnoses`; here is the clock, and what is done about it.
+`unity.diagnoses` judges the games; this module has the clock, and acts on the findings.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ LOOK_S = 0.5
 
 
 MOST_PORTS = 8
-"""Ports that one line names."""
+"""Most ports that one line names."""
 
 
 class Games(Protocol):
@@ -38,7 +38,7 @@ class Games(Protocol):
         ...
 
     def note_ended(self, name: str) -> None:
-        """A program of that name has ended; harmless if it is no game, or known to be gone."""
+        """Note that a program ended; ignored if it is not a game, or is known to be gone."""
         ...
 
 
@@ -73,7 +73,7 @@ class GameWatcher:
 
     @property
     def is_paused(self) -> bool:
-        """Whether a game left that others started, and may start again whenever they like."""
+        """True if a game that the trainer did not start has left, and so may come back."""
         return any(
             game.stage is Stage.LEFT and game.name not in self._watch.launched
             for game in self._games.statuses
@@ -81,12 +81,12 @@ class GameWatcher:
 
     @property
     def cause(self) -> str:
-        """The end of a message: what may be wrong with the game that is silent; "" if none is."""
+        """The end of a message: the likely fault of a silent game; "" if none is silent."""
         finding = self._watch.latest
         return "" if finding is None else f". {finding.name} {finding.words}"
 
     async def run(self) -> None:
-        """Look again and again; never returns."""
+        """Look at the games every `LOOK_S`; never returns."""
         while True:
             await asyncio.sleep(LOOK_S)
             self._look()
@@ -103,7 +103,7 @@ class GameWatcher:
 def watch_over_games(
     config: RunConfig, front: Front, launcher: Launcher, *, logs: Path
 ) -> GameWatcher | None:
-    """Lets `launcher` start the games that the run launches, and makes what watches all games.
+    """Gives `launcher` the games that the run launches, and makes the watcher of all games.
 
     Args:
         config: of the run.

@@ -1,6 +1,6 @@
-"""What a new policy begins with, if `initial_weights` names a trained one of its behaviour.
+"""Gives a new policy the weights of the trained one that its option `initial_weights` names.
 
-That is a run of entrain, or a checkpoint that mlagents-learn has left.
+The option names a run of entrain, or a checkpoint of mlagents-learn.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ OPTION: Final = "initial_weights"
 
 @dataclass(frozen=True)
 class Beginning:
-    """Where a policy begins, beside its weights."""
+    """A policy's initial progress and optimizer state, beside its weights."""
 
     env_steps: int = 0
 
@@ -47,14 +47,14 @@ class Beginning:
     """See `Adam.state`; empty for moments of zero."""
 
     def pass_on(self, algorithm: PPO, collector: RolloutCollector) -> None:
-        """Let the parts that were made for the policy begin there."""
+        """Give this state to the policy's algorithm and collector."""
         if self.optimizer:
             algorithm.load_moments(self.optimizer)
         collector.begin_at(self.env_steps)
 
 
 def begun_behaviours(restored: Loaded | None) -> Set[str]:
-    """Returns the behaviours whose policies are in a checkpoint of the run, if it goes on."""
+    """Returns the behaviours whose policies are in the run's checkpoint, if it has one."""
     if restored is None:
         return frozenset()
     with checked(restored.path):
@@ -82,14 +82,14 @@ def initial_steps(config: RunConfig, behaviours: Iterable[str]) -> Mapping[str, 
 
 
 def require_initial_weights(config: RunConfig, *, begun: Set[str]) -> None:
-    """Check that what is named can be read, before the run waits for simulators.
+    """Check that the named policies can be read, before the run waits for simulators.
 
     Args:
         config: of the run.
         begun: behaviours whose policies a checkpoint of the run holds.
 
     Raises:
-        ConfigError: it is not there, or damaged.
+        ConfigError: one is missing or damaged.
     """
     for behaviour, options in config.policies.items():
         path = options.initial_weights
@@ -107,7 +107,7 @@ def begin(policy: ActorCritic, *, is_named: bool) -> Beginning:
     Args:
         policy: not yet taken over by an algorithm.
         is_named: whether the options are those of its behaviour alone. If they are those of "*",
-            weights of chance are kept where there is no such policy.
+            random weights are kept where there is no such policy.
 
     Raises:
         ConfigError: there is no such policy, it is damaged, or does not fit.
@@ -159,7 +159,7 @@ def _say_where(behaviour: str, beginning: Beginning, options: PolicyConfig) -> N
 
 
 class _NotThereError(ConfigError):
-    """Nothing of that behaviour is there."""
+    """The source has no policy of that behaviour."""
 
 
 def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorCritic | StockCheckpoint:

@@ -1,4 +1,4 @@
-"""What limits how fast a run learns, in a sentence, and the options of the run that change that.
+"""Says what limits how fast a run learns, and which of the run's options change that.
 
 Nothing here needs torch, so that `entrain profile` answers at once.
 """
@@ -21,18 +21,18 @@ WORTH_IT = 0.1
 
 @dataclass(frozen=True)
 class Finding:
-    """What limits a run."""
+    """The limit of a run's speed, with its evidence and remedies."""
 
     limit: Limit
 
     words: str
-    """Say so in short."""
+    """The limit in a few words."""
 
     facts: str
     """The shares of the time that show it."""
 
     ways: Sequence[str]
-    """What to change, the most promising first; each begins with a verb."""
+    """Changes to try, the most promising first; each begins with a verb."""
 
     @property
     def sentence(self) -> str:
@@ -42,10 +42,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Learning:
-    """A policy, as far as the speed of learning goes."""
+    """A policy's options, and where the time of its rounds goes."""
 
     path: tuple[str, ...]
-    """Of its options."""
+    """The path of its options."""
 
     options: PolicyConfig
     shares: RoundShares
@@ -74,7 +74,7 @@ def find_limit(config: RunConfig, policies: Mapping[str, RoundShares]) -> Findin
 
 
 def round_words(config: RunConfig, policies: Mapping[str, RoundShares]) -> RoundWords:
-    """Returns the same for a display, in few words."""
+    """Returns the limit in few words, for a display."""
     finding = find_limit(config, policies)
     percents = RoundShares.of_all(list(policies.values())).percents
     shares = (f"{_SHORT.get(name, name)} {share}%" for name, share in percents.items())
@@ -131,7 +131,7 @@ def _more_simulators(config: RunConfig) -> Iterator[str]:
 
 
 def _shorter_updates(config: RunConfig, policies: Mapping[str, RoundShares]) -> Iterator[str]:
-    """Ways of the policy whose updates take most."""
+    """Ways to shorten the updates of the policy whose updates take most."""
     for it in _greatest(config, policies, "updates"):
         yield from _beside(it)
         algorithm, rollout = it.options.algorithm, it.options.rollout_steps
@@ -150,7 +150,7 @@ def _shorter_updates(config: RunConfig, policies: Mapping[str, RoundShares]) -> 
 
 
 def _beside(it: _Learning) -> Iterator[str]:
-    """Updates beside the collecting, if they are waited for now and it is worth it."""
+    """Collecting during updates, if simulators now wait long enough for updates."""
     waited = it.shares.updates
     if it.options.policy_lag == 0 and waited >= WORTH_IT:
         # A round takes as long as the longer of the two then.
@@ -185,7 +185,7 @@ def _less_beside(config: RunConfig, policies: Mapping[str, RoundShares]) -> Iter
 def _more_of_what_there_is(
     config: RunConfig, policies: Mapping[str, RoundShares], run: RoundShares
 ) -> Iterator[str]:
-    """First what lets all go on at once, then the ways of what takes most."""
+    """First ways to collect during updates, then ways to shorten what takes most."""
     beside = [way for it in _greatest(config, policies, "updates") for way in _beside(it)]
     yield from beside
     shares = {"simulators": run.waiting, "updates": run.updates, "acting": run.serving}
@@ -201,7 +201,7 @@ def _more_of_what_there_is(
 def _greatest(
     config: RunConfig, policies: Mapping[str, RoundShares], part: str
 ) -> Sequence[_Learning]:
-    """The one policy, of those with options, of whose rounds this part takes most."""
+    """The policy whose rounds spend the largest share on `part`; none if none has options."""
     learning = [
         _Learning(("policies", behaviour if behaviour in config.policies else "*"), options, it)
         for behaviour, it in policies.items()

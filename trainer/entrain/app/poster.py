@@ -1,9 +1,9 @@
-"""Posts JSON to a web server from a thread of its own: never fails or delays whoever has news.
+"""Posts JSON to a web server from a thread of its own: callers never wait or fail.
 
-    post --> at most so many wait --> try, wait, try again ... --> taken, or given up and logged
+    post --> bounded queue --> try, wait, try again ... --> taken, or given up and logged
 
-Redirects are not followed, so that nothing is told to anybody else. An address may hold a secret:
-only scheme and host are ever logged.
+Redirects are not followed, so that only the configured server gets messages. An address may hold a
+secret: only scheme and host are ever logged.
 """
 
 import json
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 64
-"""Messages that wait for a server; the oldest gives way to a new one."""
+"""Most messages that wait for a server; then a new one replaces the oldest."""
 
 LONGEST_PAUSE_S = 60.0
 """Between two tries."""
@@ -40,14 +40,14 @@ class NotTakenError(Exception):
     """A server did not take a message."""
 
     def __init__(self, reason: str, *, is_final: bool) -> None:
-        """Say why; `is_final` if another try would be as useless."""
+        """Give the reason; `is_final` if another try cannot help."""
         super().__init__(reason)
         self.is_final = is_final
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a message goes. Looked up before each try, so that a token may be renewed."""
+    """The server of a message. Looked up before each try, so that a token may be renewed."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -86,8 +86,8 @@ class Poster:
         """Send nothing yet, and begin no thread.
 
         Args:
-            target: returns where to; OSError if that cannot be found out now.
-            what: is posted, for the log.
+            target: returns the server; OSError if it cannot be looked up now.
+            what: names the messages in the log.
             timeout_s: of each wait for the server within one try.
             retries: tries after the first.
             retry_s: pause before the second try; each further one is twice as long.
@@ -114,7 +114,7 @@ class Poster:
         return f"<Poster of {self._what}: {len(self._waiting)} wait>"
 
     def post(self, message: Mapping[str, object]) -> None:
-        """Have a message sent soon. Returns at once, and never raises."""
+        """Queue a message. Returns at once, and never raises."""
         content = json.dumps(message, default=str).encode()
         with self._changed:
             if self._ends_s is not None:
@@ -130,7 +130,7 @@ class Poster:
             self._changed.notify_all()
 
     def close(self, *, within_s: float) -> None:
-        """Send what waits, for so long at most; what is left then is given up."""
+        """Send the waiting messages for at most `within_s`, and give up the rest."""
         with self._changed:
             self._ends_s = self._clock() + within_s
             thread = self._thread
@@ -155,7 +155,7 @@ class Poster:
             self._is_busy = False
 
     def _deliver(self, content: bytes) -> None:
-        """Try until it is taken, or there is no use in another try."""
+        """Try until the server takes it, another try cannot help, or no retry is left."""
         for attempt in range(self._retries + 1):
             reason = self._try(content)
             if reason is None:

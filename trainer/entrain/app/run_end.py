@@ -1,4 +1,4 @@
-"""When a run ends, and why: its policies are done, no simulator is left, or none learns."""
+"""Decides when a run ends, and why: its policies are done, no simulator is left, or none learns."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,10 +9,10 @@ from entrain.run.summary import Outcome
 
 
 class RunEnd:
-    """Owned by the event loop."""
+    """The end of one run, and its cause. Owned by the event loop."""
 
     def __init__(self, trainers: Trainers, *, pause: Callable[[], None]) -> None:
-        """The run goes on.
+        """Start with a run that goes on.
 
         Args:
             trainers: of the run.
@@ -30,7 +30,7 @@ class RunEnd:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether it ended because a policy diverged."""
+        """Whether the run ended because a policy diverged."""
         return isinstance(self._failure, TrainingDivergedError)
 
     async def until_failure(self, work: Coroutine[None, None, None]) -> None:
@@ -54,12 +54,12 @@ class RunEnd:
             self.over.set()
 
     def outcome(self, *, is_asked: bool) -> Outcome:
-        """What the run came to; `is_asked` if it was told to stop."""
+        """The run's outcome; `is_asked` if it was told to stop."""
         if self._is_complete and not self.has_diverged:
             return "completed"
         return "stopped" if is_asked and not self.has_diverged else "failed"
 
     def raise_failure(self) -> None:
-        """Raise why a run that has failed did so, if that is known."""
+        """Raise the error that ended the run, if there is one."""
         if self._failure is not None:
             raise self._failure

@@ -1,7 +1,7 @@
-"""What `entrain train --resume-or-start` begins with: the folder of that name, if there is one.
+"""Finds the configuration and checkpoint with which `entrain train --resume-or-start` begins.
 
-The same command may be given again after whatever has happened. The configuration in the folder is
-what counts; a file that describes another run is refused.
+The same command may be repeated after any failure. The configuration in the run's folder counts; a
+file that describes another run is refused.
 """
 
 import logging

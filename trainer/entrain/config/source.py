@@ -132,7 +132,7 @@ def one_line(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """What a user wrote, on one line; a long text is shortened in the middle."""
+    """A user's text on one line; a long one is shortened in the middle."""
     return shortened(one_line(text))
 
 

@@ -1,4 +1,4 @@
-"""What the gRPC port shows of itself over TLS: its files are read again when they have changed."""
+"""The TLS certificate of the gRPC port: its files are read again when they have changed."""
 
 import logging
 import ssl
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServerCertificates:
-    """The newest certificate that works. Any thread may ask: gRPC does, in each handshake."""
+    """The newest valid certificate. Any thread may ask: gRPC does, in each handshake."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         """Read the files.
@@ -41,7 +41,7 @@ class ServerCertificates:
 
     @classmethod
     def of(cls, config: ServerConfig) -> "ServerCertificates | None":
-        """Those that are configured, or None; ServeError if a file is missing or wrong."""
+        """The configured certificates, or None; ServeError if a file is missing or wrong."""
         if config.tls_certificate is None or config.tls_key is None:
             return None
         return cls(config.tls_certificate, config.tls_key, config.tls_client_ca)
@@ -61,7 +61,7 @@ class ServerCertificates:
     def _changes_since(
         self, shown: grpc.ServerCertificateConfiguration
     ) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-        """What one port asks before each handshake: a certificate to show from now on, or None."""
+        """Returns one port's callback for handshakes: it returns a newer certificate, or None."""
 
         def newer() -> grpc.ServerCertificateConfiguration | None:
             nonlocal shown
@@ -81,7 +81,7 @@ class ServerCertificates:
             return self._newest
 
     def _renew(self, stamp: Sequence[object]) -> None:
-        """Take what is in the files now, if it works and nobody writes them meanwhile."""
+        """Read the files again; keep the old certificate if they are invalid or being written."""
         try:
             newest = self._read()
         except ServeError as error:

@@ -1,7 +1,7 @@
 """One Step of a simulator and its Act: read, checked for its turn, and answered.
 
 A simulator that may have two Steps unanswered sends the second one early: it is read when it comes,
-and taken when the one before it is answered. So whoever batches knows one Step of a simulator.
+and taken when the one before it is answered. So batching sees one Step of a simulator at a time.
 
 A Step whose Act was lost with a broken stream may be sent again, as the first one of the next
 stream, and gets the same Act; so may two of them, in their order. Nothing here knows what carries
@@ -45,7 +45,7 @@ class EarlyStep:
 
 
 def raise_error(error: SimulatorError) -> None:
-    """Where no stream is ended because of a wrong Step."""
+    """The default `refuse` of an exchange: raises the error, and ends no stream."""
     raise error
 
 
@@ -76,7 +76,7 @@ class Exchange:
         max_unanswered_steps: int = 1,
         refuse: Callable[[SimulatorError], None] = raise_error,
     ) -> None:
-        """A stream is there, whose Welcome told all parameters.
+        """Attach a stream, whose Welcome had all parameters.
 
         Args:
             sender: the way to the simulator.
@@ -94,13 +94,13 @@ class Exchange:
         self._may_repeat = may_repeat
 
     def detach(self) -> None:
-        """The stream is gone. What is answered now is kept."""
+        """Detach the stream. The answer to the newest Step is kept for the next stream."""
         self._sender = None
         self._held = None
         self._drop_early()
 
     def _drop_early(self) -> None:
-        """The simulator will send it again, if it comes back."""
+        """Forget the early Step. The simulator sends it again if it comes back."""
         self._early = None
         self._participant.keep_unread(0)
 
@@ -128,7 +128,7 @@ class Exchange:
     async def take_held(self, *, size: int, is_wanted: Callable[[], bool]) -> None:
         """Take the Step that is held, once there are networks for its new behaviours.
 
-        They are made in a thread: nobody else waits for them.
+        The networks are made in a thread, so other simulators do not wait for them.
 
         Args:
             size: of its message in bytes.
@@ -176,7 +176,7 @@ class Exchange:
         participant.ask(rows, size=size)
 
     def _may_be_early(self, sequence: int) -> bool:
-        """Whether the Step of that number may come while the newest one has no Act yet."""
+        """True if the Step of that number is allowed before the newest one has its Act."""
         return (
             self.max_unanswered_steps > 1
             and self._early is None
@@ -237,7 +237,7 @@ class Exchange:
 
     @property
     def _expected_sequence(self) -> int:
-        """Of the Step whose turn it is."""
+        """Number of the Step whose turn it is."""
         return self._participant.step_number + (not self._participant.is_waiting)
 
     def _check_may_come(self, sequence: int) -> None:
@@ -275,7 +275,7 @@ class Exchange:
     def act(self, taken: Callable[[], None]) -> bool:
         """Send the Act of the newest Step, if a stream is there to take it.
 
-        A simulator that has just come back is about to send its Step again, and gets it then.
+        A simulator that has just come back gets it when it sends its Step again.
         """
         if self._sender is None or self._may_repeat:
             return False

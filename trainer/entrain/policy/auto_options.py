@@ -1,6 +1,6 @@
-"""What `auto` in the network's options stands for, given what is observed. Nowhere else decides.
+"""Resolves `auto` in the network's options from the observations. No other module does.
 
-Checkpoints do not hold these choices: whoever changes one changes the networks of older runs.
+Checkpoints do not hold these choices: changing one here changes the networks of older runs.
 """
 
 from entrain.config.policy import NetworkConfig

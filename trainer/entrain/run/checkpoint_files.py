@@ -5,8 +5,8 @@
     manifest.json         format, version of entrain, step, size and SHA-256 of each file,
                           and of itself
 
-What is read may be anything: a disk, a copy that broke off or a person may have changed it.
-Whatever it is, reading gives the state that was written, or says why it does not.
+Files may hold anything when they are read: a disk, a broken copy or a person may have changed them.
+Reading returns the state that was written, or says why it cannot.
 """
 
 import errno
@@ -24,7 +24,7 @@ from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
 
 FORMAT = 2
-"""Raised when older programs could no longer read what this one writes, or this one theirs."""
+"""Raised when older programs cannot read new files, or this one cannot read old ones."""
 
 _VERSIONS_OF_FORMATS = {1: "0.1"}
 """Manifests of format 1 do not name the version that wrote them."""
@@ -37,10 +37,10 @@ _MOST_MANIFEST_BYTES = 1 << 20
 _OF_THIS_PROCESS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 )
-"""What keeps this process from reading a file says nothing of what is in the file."""
+"""Errors that keep this process from reading a file; they say nothing about its content."""
 
 Stamps: TypeAlias = tuple[tuple[int, int, int], ...]
-"""Of each file its number, size and time of change. While they stay, so do the files."""
+"""(inode, size, time of change) of each file. They change when a file does."""
 
 
 class DamagedError(Exception):
@@ -48,7 +48,7 @@ class DamagedError(Exception):
 
 
 class FileFacts(NamedTuple):
-    """What the manifest says of one file."""
+    """The manifest's entry for one file."""
 
     num_bytes: int
     sha256: str
@@ -72,7 +72,7 @@ def read_files(path: Path) -> tuple[int, State]:
 
     Raises:
         DamagedError: it is not what was written.
-        CheckpointError: it may be whole, but not for this program, or not now.
+        CheckpointError: it may be whole, but this program cannot read it, or not now.
     """
     step, expected = _read_manifest(path)
     files = {}
@@ -116,7 +116,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _read_manifest(path: Path) -> tuple[int, Mapping[str, FileFacts]]:
-    """Returns the step, and what must be in which file."""
+    """Returns the step, and the facts of each file."""
     content = _read_file(path / MANIFEST, at_most=_MOST_MANIFEST_BYTES)
     with _damaged_if_not(path, f"{MANIFEST} cannot be read"):
         manifest = json.loads(content)
@@ -165,7 +165,7 @@ def _other_format(path: Path, manifest: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _damaged_if_not(path: Path, otherwise: str) -> Iterator[None]:
-    """Within the block, which makes sense of what was read, whatever goes wrong is damage."""
+    """Turns exceptions of the block, which interprets what was read, into DamagedError."""
     try:
         yield
     except MemoryError:

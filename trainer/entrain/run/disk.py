@@ -1,4 +1,4 @@
-"""What a disk refuses, in one line: which path, why, on which disk, and what helps."""
+"""One-line errors for refused writes: which path, why, on which disk, and what helps."""
 
 import errno
 import os
@@ -24,9 +24,9 @@ def refused(error: OSError, path: Path, what: str = "") -> DiskError:
     """Returns the error to raise when `path` could not be written.
 
     Args:
-        error: of the system.
+        error: raised by the system.
         path: that was to be written.
-        what: it would have been, such as "the checkpoint".
+        what: names the file's content, such as "the checkpoint".
     """
     named = f"{what} {path}" if what else str(path)
     reason = error.strerror or str(error)
@@ -34,7 +34,7 @@ def refused(error: OSError, path: Path, what: str = "") -> DiskError:
 
 
 def remedy(error: OSError, path: Path) -> str:
-    """Returns what helps against `error`, which writing to `path` gave."""
+    """Returns a remedy for `error`, which writing to `path` raised."""
     if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}:
         return f"make room {_disk(path)}"
     return _REMEDIES.get(error.errno or 0, "see to the disk that it is on")

@@ -18,12 +18,12 @@ _FIELDS = "fields"
 
 
 def fields(**values: object) -> Mapping[str, object]:
-    """Returns what a record is logged with (`extra=`) so that its JSON line has these fields."""
+    """Returns the argument `extra=` of a record whose JSON line has these fields."""
     return {_FIELDS: values}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: time (UTC), level, message, what it was logged with, traceback."""
+    """One JSON object a record: time (UTC), level, message, its extra fields, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line of one record."""
@@ -40,6 +40,6 @@ class JsonFormatter(logging.Formatter):
 
 
 def is_json_logged() -> bool:
-    """Whether this process logs JSON lines, so that nothing else may be printed between them."""
+    """True if this process logs JSON lines; then nothing else is printed between them."""
     handlers = logging.getLogger().handlers
     return any(isinstance(handler.formatter, JsonFormatter) for handler in handlers)

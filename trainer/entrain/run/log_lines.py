@@ -13,17 +13,17 @@ from entrain.quoting import shortened
 from entrain_envs import log_lines
 
 MOST_LINE = 10_000
-"""Characters of one record."""
+"""Most characters of one record."""
 
 MOST_LOG_BYTES = 16 * 2**20
-"""Of log.txt before it is moved aside."""
+"""Size of log.txt from which on it is moved aside."""
 
 OLD_LOGS = 3
-"""Files that were moved aside and are kept."""
+"""Number of files moved aside that are kept."""
 
 
 class LineFormatter(log_lines.LineFormatter):
-    """Also keeps lines short, and free of what a terminal might obey."""
+    """Also shortens lines, and escapes control characters."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Returns the line without a traceback."""
@@ -48,7 +48,7 @@ def _escaped(character: str) -> str:
 
 
 class LogFile(RotatingFileHandler):
-    """A file of lines that is made anew if it was deleted, and never fails whoever logs.
+    """A log file that is made anew if it was deleted. Logging to it never raises.
 
     While it cannot be written (the disk is full), lines are left out; that is said once on stderr,
     and in the file as soon as there is room again.
@@ -67,7 +67,7 @@ class LogFile(RotatingFileHandler):
             super().emit(logging.makeLogRecord({"msg": again, "levelname": "WARNING"}))
 
     def close(self) -> None:
-        """Close the file. What it has not taken by now is left out."""
+        """Close the file. Lines that it has not taken by now are left out."""
         with contextlib.suppress(OSError):
             super().close()
 
@@ -103,8 +103,8 @@ class LogFile(RotatingFileHandler):
 def logging_to(path: Path, logger: logging.Logger | None = None) -> Iterator[None]:
     """Within the block, also append everything that is logged to the file at `path`, with times.
 
-    A full file becomes log.txt.1, the one before log.txt.2, and so on: what is written for ever
-    must not fill the disk.
+    A full file becomes log.txt.1, the one before log.txt.2, and so on: a long run must not fill
+    the disk.
     """
     target = logging.getLogger() if logger is None else logger
     handler = LogFile(

@@ -1,4 +1,4 @@
-"""What a run lost because it went on from a checkpoint that was older than its last moment."""
+"""Counts what a run lost when it was resumed from a checkpoint older than its last step."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,13 +10,13 @@ from entrain.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Over all resumes of a run. What happened after the last update before a crash is not known.
+    """Losses over all resumes of a run. Steps after the last update before a crash are not known.
 
     A run that was stopped and resumed loses nothing.
     """
 
     resumes: int = 0
-    """How often a run went on from less than it had reached."""
+    """Number of resumes from less than the run had reached."""
 
     env_steps: int = 0
     """At least: up to the last update that metrics.csv knew of."""
@@ -24,7 +24,7 @@ class Losses:
     updates: int = 0
 
     rows: int = 0
-    """Of metrics.csv, which were removed."""
+    """Rows removed from metrics.csv."""
 
     def __bool__(self) -> bool:
         return bool(self.resumes)
@@ -45,7 +45,7 @@ class Losses:
 
     @classmethod
     def of_rows(cls, removed: Mapping[str, tuple[int, int]], known: Mapping[str, int]) -> Self:
-        """Returns what is lost with rows of metrics.csv.
+        """Returns the losses that removed rows of metrics.csv show.
 
         Args:
             removed: {behaviour: (number of its rows, env steps of the last of them)}.

@@ -1,7 +1,7 @@
-"""Which parts of a round take how much of its time, a round being what lies between two updates.
+"""How much of a round's time each part takes. A round lasts from one update to the next.
 
-It is reckoned from the metrics of `round_metrics`, so that a display and a reader of a run's files
-say the same. Nothing here knows what could be done about it.
+Shares are computed from the metrics of `round_metrics`, so that a display and a reader of a run's
+files agree. This module knows no remedies.
 """
 
 import math
@@ -28,7 +28,7 @@ from entrain.round_metrics import (
 from entrain.run.table import Series
 
 Limit: TypeAlias = Literal["simulators", "updates", "acting", "other", "none"]
-"""What takes at least half of the time, acting being all that the trainer does with each batch."""
+"""The part that takes at least half of the time; acting is all work on batches."""
 
 HALF = 0.5
 
@@ -91,7 +91,7 @@ class RoundShares:
 
     @classmethod
     def of_all(cls, policies: Sequence[Self]) -> Self:
-        """Makes the shares of a run: one policy's work is what the others wait for meanwhile."""
+        """Makes the shares of a run, in which other policies wait during one policy's work."""
         if len(policies) == 1:
             return policies[0]
         parts = {
@@ -110,7 +110,7 @@ class RoundShares:
 
     @property
     def serving(self) -> float:
-        """What the trainer does with each batch."""
+        """Share of the trainer's work on batches: acting, recording and messages."""
         return self.acting + self.recording + self.messages
 
     @property
@@ -125,7 +125,7 @@ class RoundShares:
 
     @property
     def limit(self) -> Limit:
-        """What takes at least half of the time."""
+        """The part that takes at least half of the time; "none" if no part does."""
         shares: Mapping[Limit, float] = {
             "simulators": self.waiting,
             "updates": self.updates,
@@ -141,7 +141,7 @@ PARTS = tuple(field.name for field in fields(RoundShares))
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What was measured of one round."""
+    """The measurements of one round."""
 
     seconds: float
     """How long it was."""
@@ -166,14 +166,14 @@ class Round:
 
 
 class RecentRounds:
-    """The newest rounds of one policy, and what they come to. Owned by its caller.
+    """The newest rounds of one policy, and their shares. Owned by its caller.
 
-    The first round of a run, or after a resume, has the waiting for the first simulators in it, so
-    it is forgotten as soon as there is another.
+    The first round after a start or a resume includes the wait for the first simulators, so it is
+    dropped as soon as there is another.
     """
 
     def __init__(self, most: int = RECENT) -> None:
-        """Remember nothing yet, and later so many rounds."""
+        """Start empty; keep at most `most` rounds."""
         self._rounds: deque[Round] = deque(maxlen=most)
         self._has_first = False
 
@@ -189,7 +189,7 @@ class RecentRounds:
 
     @property
     def seconds(self) -> float:
-        """How long they were together."""
+        """Duration of all rounds together."""
         return sum(each.seconds for each in self._rounds)
 
     @property

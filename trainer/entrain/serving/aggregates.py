@@ -1,4 +1,4 @@
-"""What the values of one statistic come to: their mean, sum, last one, or distribution.
+"""Aggregates the values of one statistic: their mean, sum, last one, or distribution.
 
 An aggregate has one size, whatever the number of values.
 """
@@ -53,7 +53,7 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What the values came to."""
+    """The aggregated values of one statistic."""
 
     value: float
     """By their aggregation; the mean of a histogram's values."""
@@ -65,7 +65,7 @@ class Summary:
     histogram: Histogram | None = None
 
     def followed_by(self, later: "Summary") -> "Summary":
-        """Returns what these values and later ones of the same name come to together."""
+        """Returns the summary of these values and later ones of the same name."""
         kind, count = later.aggregation, self.count + later.count
         if kind != self.aggregation:
             return later
@@ -115,7 +115,7 @@ class Aggregate:
 
     @property
     def summary(self) -> Summary:
-        """What the values came to. There must be some."""
+        """The summary of the values added so far, of which there is at least one."""
         kind, count = self._aggregation, self._count
         if kind == "histogram":
             mean = self._total / count

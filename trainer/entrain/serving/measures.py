@@ -48,7 +48,7 @@ class ExchangeTimer:
     __slots__ = ("_asked_s", "_clock", "_of_all", "latency")
 
     def __init__(self, of_all: Distribution, clock: Callable[[], float]) -> None:
-        """Nothing is asked yet; what it measures counts in `of_all` as well."""
+        """Start without an open step; its measurements count in `of_all` as well."""
         self.latency = Distribution(LATENCY_BOUNDS_S)
         """Of this simulator, in seconds."""
         self._of_all = of_all
@@ -60,7 +60,7 @@ class ExchangeTimer:
         self._asked_s = self._clock()
 
     def end(self) -> None:
-        """It is answered. Nothing is known of a step that came before the run was resumed."""
+        """The step is answered. A step from before a resume is not counted."""
         if self._asked_s:
             seconds = self._clock() - self._asked_s
             self.latency.note(seconds)
@@ -68,7 +68,7 @@ class ExchangeTimer:
 
 
 class Measures:
-    """What is measured of all exchanges of a run. Owned by the event loop."""
+    """Latencies and batch sizes of all exchanges of a run. Owned by the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """Nothing yet; `clock` gives seconds."""

@@ -1,7 +1,7 @@
-"""Environment parameters: what each is now, and the numbers that each simulator is told.
+"""Environment parameters: their current values, and the numbers sent to each simulator.
 
-A parameter is a number, or a sampler. From a sampler a number is drawn for each simulator by
-itself, and always ahead of the episodes that it is for:
+A parameter is a number or a sampler. Each simulator has its own draws from a sampler, always made
+ahead of the episodes that they are for:
 
     Welcome                              draw 0, for the episodes that begin first
     Act of a Step in which any began     the next draw, for the episodes that begin after that Act
@@ -30,7 +30,7 @@ _FIRST = int(StepType.FIRST)
 
 
 class EnvironmentParameters:
-    """What each parameter is now, for all simulators. Owned by the event loop."""
+    """The current value of each parameter, for all simulators. Owned by the event loop."""
 
     def __init__(self, specification: Mapping[str, Value]) -> None:
         self.specification: Mapping[str, Value] = dict(specification)
@@ -47,7 +47,7 @@ class EnvironmentParameters:
         return any(not isinstance(value, float | int) for value in self.specification.values())
 
     def update(self, values: Mapping[str, Value], must_reset: bool = False) -> None:
-        """Set these; the others stay what they are.
+        """Set these; the others keep their values.
 
         Args:
             values: {parameter: number or sampler}.
@@ -64,7 +64,7 @@ class EnvironmentParameters:
 
         Args:
             simulator: its name.
-            seed: that it was given.
+            seed: of the simulator.
         """
         parameters = SimulatorParameters(self, simulator=simulator, seed=seed)
         self._told.add(parameters)
@@ -72,7 +72,7 @@ class EnvironmentParameters:
 
 
 class SimulatorParameters:
-    """The numbers that one simulator is told. Owned by its participant."""
+    """The numbers sent to one simulator. Owned by its participant."""
 
     def __init__(self, all_: EnvironmentParameters, *, simulator: str, seed: int) -> None:
         self._all = all_
@@ -83,7 +83,7 @@ class SimulatorParameters:
         self.renew()
 
     def renew(self) -> None:
-        """Compute the numbers: the draws went on, or what they are drawn from has changed."""
+        """Compute the numbers again, after a new draw or a change of the parameters."""
         self.are_drawn = self._all.are_sampled
         """Whether `values` change when episodes begin."""
         self.values: Mapping[str, float] = {
@@ -104,12 +104,12 @@ class SimulatorParameters:
             self.go_on_after(self.draws + 1)
 
     def go_on_after(self, draws: int) -> None:
-        """Let so many draws have come before the present one."""
+        """Continue after `draws` earlier draws."""
         self.draws = draws
         self.renew()
 
     def changed_since(self, known: Mapping[str, float]) -> Mapping[str, float]:
-        """Those whose number differs from `known`, an earlier `values`."""
+        """Parameters whose number differs from `known`, an earlier `values`."""
         return {name: value for name, value in self.values.items() if known.get(name) != value}
 
 

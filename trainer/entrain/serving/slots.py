@@ -47,7 +47,7 @@ class _Holding:
     before_slot: Int64Array = field(default_factory=lambda: NO_SLOTS)
 
     def turn(self) -> None:
-        """What was last is before, and the other way round."""
+        """Swap the last message's agents with those of the message before."""
         self.last_content, self.before_content = self.before_content, self.last_content
         self.last_slot, self.before_slot = self.before_slot, self.last_slot
 
@@ -121,7 +121,7 @@ class SlotTable:
         self._owner[slot] = owner
 
     def owners(self, slot: Int64Array) -> NDArray[np.object_]:
-        """[N] ids of the owners of these slots [N]; of a free slot, who had it last."""
+        """[N] ids of the owners of these slots [N]; of a free slot, its last owner."""
         return self._owner[slot]
 
     def release_agents(self, owner: str, agent_id: Int64Array) -> None:
@@ -158,7 +158,7 @@ class SlotTable:
         return released
 
     def state(self) -> State:
-        """Who has which slot, which are free, and which were released since `take_released`."""
+        """The holders of slots, the free slots, and those released since `take_released`."""
         return {
             "num_slots": self.num_slots,
             "free": self._free.copy(),

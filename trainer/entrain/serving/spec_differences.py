@@ -1,4 +1,4 @@
-"""Two specs of one behaviour, compared in words: each difference in a few of them."""
+"""Describes the differences between two specs of one behaviour, in a few words each."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
 
 def spec_differences(theirs: BehaviourSpec, ours: BehaviourSpec) -> Sequence[str]:
-    """What a simulator declares otherwise than the run knows it; the most telling first.
+    """How a simulator's spec differs from the run's; the most telling difference first.
 
     Args:
         theirs: the simulator's.

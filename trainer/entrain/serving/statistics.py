@@ -1,7 +1,7 @@
-"""What simulators report beside their rows, aggregated until the next metrics of each policy.
+"""Aggregates what simulators report beside their rows, until the next metrics of each policy.
 
-A simulator's values count for each behaviour that it has. Nothing that is reported ends a session:
-what is too much, or no number, is left out and said once. Names, and so everything that is kept,
+A simulator's values count for each behaviour that it has. A bad report never ends a session: values
+that are too many, too large or not numbers are left out and logged once. Names, and so all memory,
 are bounded: in a run, and for each simulator, so that one that reports ever new names leaves room
 for the others.
 """
@@ -26,10 +26,10 @@ from entrain_envs.statistics import (
 )
 
 LARGEST = 1e100
-"""Values beyond it are left out, as those that are not finite."""
+"""Larger values are left out, as are those that are not finite."""
 
 MOST_LINES = 20
-"""Lines about what is left out that are logged in a minute, one by one."""
+"""Most lines about left-out values that are logged one by one in a minute."""
 
 
 class Statistics:
@@ -38,12 +38,12 @@ class Statistics:
     def __init__(
         self, *, most_names: int, clock: Callable[[], float], call_later: CallLater
     ) -> None:
-        """Nothing was reported yet.
+        """Start without reports.
 
         Args:
             most_names: in the run; one simulator may bring half of them.
             clock: seconds.
-            call_later: how to be called back after seconds.
+            call_later: calls a function after some seconds.
         """
         self.most_names = most_names
         self._names: dict[str, None] = {}
@@ -64,15 +64,15 @@ class Statistics:
         return max(1, self.most_names // 2)
 
     def take(self, behaviour: str) -> Mapping[str, Summary]:
-        """{name: what its values came to} of a behaviour's simulators since this was last called.
+        """{name: summary} of the values that a behaviour's simulators reported since the last call.
 
-        A name without values is not among them.
+        Names without values are left out.
         """
         aggregates = self._by_behaviour.pop(behaviour, {})
         return {name: aggregate.summary for name, aggregate in aggregates.items()}
 
     def has_room_for(self, name: str) -> bool:
-        """Whether a name may be reported; it is known from then on."""
+        """Register a name if there is room for it; returns whether it may be reported."""
         if name in self._names or len(self._names) < self.most_names:
             self._names[name] = None
             return True
@@ -88,7 +88,7 @@ class Statistics:
             aggregate.add(reported.aggregation, reported.values)
 
     def say(self, line: str) -> None:
-        """Log that something is left out."""
+        """Log that values are left out."""
         self._lines.warn(line)
 
     def flush(self) -> None:
@@ -124,7 +124,7 @@ class Statistics:
 
 
 class Reports:
-    """What one simulator reported. Owned by its participant."""
+    """The reports of one simulator. Owned by its participant."""
 
     def __init__(self, statistics: Statistics) -> None:
         """Nothing yet.
@@ -212,7 +212,7 @@ class Reports:
         return MappingProxyType(self._latest if until >= self._step_number else self._before)
 
     def state(self) -> State:
-        """What was reported last."""
+        """The values reported last."""
         return {"names": list(self._latest), "values": list(self._latest.values())}
 
     def load_state(self, state: State) -> None:

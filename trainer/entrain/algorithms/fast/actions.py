@@ -26,7 +26,7 @@ LINEAR_FROM = 20.0
 
 @dataclass(frozen=True)
 class ActionRows:
-    """What was done in R steps, and what else is constant while learning from them."""
+    """The actions of R steps, and what else is constant during an update."""
 
     dimensions: FloatArray
     """[R, D] as sampled."""
@@ -67,7 +67,7 @@ class ActionPart(Protocol):
         ...
 
     def evaluate(self, outputs: FloatArray, actions: ActionRows) -> FloatArray:
-        """[R, parts] log-probabilities of what was done, from this part's [R, outputs]."""
+        """[R, parts] log-probabilities of the actions, from this part's [R, outputs]."""
         ...
 
     def entropy(self) -> FloatArray:
@@ -91,7 +91,7 @@ class ActionPart(Protocol):
         ...
 
     def end(self) -> None:
-        """Write the gradient of weights that belong to no row."""
+        """Write the gradient of the state-independent parameters."""
         ...
 
 
@@ -233,7 +233,7 @@ class Choices:
     """Categorical branches, some choices of which may be forbidden."""
 
     def __init__(self, branches: Branches, dtype: "np.dtype[np.floating]") -> None:
-        """Of branches whose logits are of `dtype`."""
+        """Prepare for branches whose logits are of `dtype`."""
         index = view(branches.index)
         self.num_parts = len(branches)
         self.num_outputs = int(index.max()) + 1 if not branches.is_ragged else _count(index)
@@ -250,7 +250,7 @@ class Choices:
         self._divergences: FloatArray = self._log_probs
 
     def begin(self) -> None:
-        """Nothing: all of it depends on rows."""
+        """Nothing: there are no state-independent parameters."""
 
     def evaluate(self, outputs: FloatArray, actions: ActionRows) -> FloatArray:
         """See `ActionPart.evaluate`."""
@@ -315,7 +315,7 @@ class Choices:
         gradient += weight * self._unpadded(each)
 
     def end(self) -> None:
-        """Nothing: every weight belongs to rows."""
+        """Nothing: there are no state-independent parameters."""
 
     def _padded(self, choices: FloatArray) -> FloatArray:
         """[R, C] to [R, N, M]."""
@@ -370,5 +370,5 @@ def make_parts(
 
 
 def _count(index: AnyArray) -> int:
-    """C, of the padded index of ragged branches, which marks what is no choice with C."""
+    """C, from the padded index of ragged branches, whose padding is C."""
     return int(index.max())

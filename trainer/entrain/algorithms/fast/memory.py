@@ -1,10 +1,10 @@
-"""The LSTMs or GRUs of a plain policy: torch's kernels, amid what is done by hand.
+"""The LSTMs or GRUs of a plain policy: torch's kernels, with numpy around them.
 
-Those kernels take little more than the products of their matrices, so they are left to torch, and
-nothing else is: steps go to their places among sequences, and their gradients back, in numpy.
+Only the kernels are left to torch, because they take little longer than their matrix products.
+Steps are put into sequences, and their gradients taken out, in numpy.
 
 Shapes: L steps of M sequences, of whose cells R are steps and the rest padding; N rows, which are
-more than L where rows are put in before episodes that begin inside sequences; G groups; F features
+more than L if reset rows are put before episodes that begin inside sequences; G groups; F features
 in and H out; S numbers of recurrent state.
 """
 
@@ -23,7 +23,7 @@ from entrain.policy.recurrent_layers import LibraryLayer
 from entrain.policy.reset_rows import ResetRows
 
 MEMORY = "backbone.memory"
-"""Of the names of its weights."""
+"""Prefix of the names of its weights."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SequenceSteps:
 
 
 class PlainMemory:
-    """LSTMs or GRUs: of each group and layer one kernel, and autograd records nothing else.
+    """LSTMs or GRUs: one kernel for each group and layer, which is all that autograd records.
 
     A forward is followed by at most one backward.
     """
@@ -49,7 +49,7 @@ class PlainMemory:
     def __init__(
         self, memory: LibraryMemory, weights: Mapping[str, Tensor], gradient: Mapping[str, Tensor]
     ) -> None:
-        """Take views.
+        """Take views of weights and gradients.
 
         Args:
             memory: whose layers compute.
@@ -112,7 +112,7 @@ class PlainMemory:
         return [work(*job) for job in jobs]
 
     def _unrolled(self, x: Tensor, state: Tensor, flags: Tensor | None, group: int) -> Tensors:
-        """What the first layer is given, [N, M, F], and what the last one gives, [N, M, H]."""
+        """The first layer's input [N, M, F] and the last layer's output [N, M, H], for autograd."""
         weights = self._weights[group]
         count = len(weights) // len(self._layers)
         # Each thread has a gradient mode of its own.
@@ -145,7 +145,7 @@ class _Places:
     """[R] int64 the place n * M + m of each step; None if every place is that of a step."""
 
     flags: Tensor | None
-    """[N, M, 2] see `ResetRows`; None if there are no rows but those of steps and padding."""
+    """[N, M, 2] see `ResetRows`; None without reset rows."""
 
     @classmethod
     def of(cls, steps: SequenceSteps) -> "_Places":
@@ -181,7 +181,7 @@ class _Places:
 
 
 def _by_group(memory: LibraryMemory, tensors: Mapping[str, Tensor]) -> Sequence[Sequence[Tensor]]:
-    """Of each group the weights of every layer, one after the other, as `unroll` takes them."""
+    """For each group, the weights of all layers in order, as `unroll` takes them."""
     layers = [
         [
             tensors[f"{MEMORY}.layers.{index}.{name}"].detach()
