@@ -1,1 +1,1 @@
-"""What of ML-Agents belongs to a trainer: its wire as a front, and its settings."""
+"""The trainer's side of ML-Agents: its wire as a front, its settings, and its files."""

@@ -1,4 +1,4 @@
-"""Finds the program of a game's build, and says with which arguments it is started.
+"""Finds the program of a game's build, and makes the arguments to start it with.
 
 Both are as mlagents-learn does it, on each platform. Nothing here starts anything.
 """
@@ -24,10 +24,10 @@ MAKERS = {".x86_64": "Linux", ".x86": "Linux", ".app": "macOS", ".exe": "Windows
 """Where a build of that ending runs."""
 
 CRASH_HANDLER = "UnityCrashHandler"
-"""Begin of the name of a program that lies beside every Windows build and is not the game."""
+"""Prefix of the name of a program that is in every Windows build and is not the game."""
 
 MOST_ENTRIES = 200
-"""Files of a folder among which a similar name is looked for."""
+"""Most files of a folder that are searched for a similar name."""
 
 
 def find_build(path: Path, *, platform: str = sys.platform) -> Path:
@@ -55,7 +55,7 @@ def _without_ending(path: Path) -> Path:
 
 
 def _candidates(path: Path, stem: Path, platform: str) -> Sequence[Path]:
-    """What fits on `platform`, the best first."""
+    """The existing programs that fit `platform`, the best first."""
     named = [stem.with_name(stem.name + ending) for ending in ENDINGS.get(platform, ())]
     if platform == "darwin":
         programs = stem.with_name(f"{stem.name}.app") / "Contents" / "MacOS"
@@ -68,12 +68,12 @@ def _candidates(path: Path, stem: Path, platform: str) -> Sequence[Path]:
 
 
 def _is_ours(program: Path) -> bool:
-    """Whether a file may be started on Linux: not what its name says is another platform's."""
+    """True if a file's ending is that of a Linux program, or of no platform."""
     return MAKERS.get(program.suffix, "Linux") == "Linux"
 
 
 def _not_found(path: Path, stem: Path, platform: str) -> str:
-    """A message: what was looked for, and what is there instead."""
+    """A message that names the missing program, and what is there instead."""
     said = f"--env (unity.launch.path): there is no game {path}"
     others = [
         f"{each} (a build for {maker})"
@@ -93,7 +93,7 @@ def _not_found(path: Path, stem: Path, platform: str) -> str:
 
 
 def _instead(path: Path, stem: Path, platform: str) -> str:
-    """What is there: the file with the most similar name, or the folder that is missing."""
+    """A hint for the message: the file with the most similar name, or the missing folder."""
     if stem.is_dir():
         builds = [each for each in _files(stem) if each.suffix in ENDINGS.get(platform, ())]
         if builds:
@@ -110,7 +110,7 @@ def _instead(path: Path, stem: Path, platform: str) -> str:
 
 
 def _files(folder: Path) -> Sequence[Path]:
-    """The entries of a folder, sorted; none if it is no folder that can be read."""
+    """The entries of a folder, sorted; none if it cannot be read."""
     try:
         return sorted(folder.iterdir())[:MOST_ENTRIES]
     except OSError:

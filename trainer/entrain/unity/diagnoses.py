@@ -4,7 +4,7 @@
     connected, silent   it froze, or no agent asks for decisions
     without graphics    its cameras see nothing
 
-Nothing here waits, reads a clock or ends a process: whoever looks is told what to do.
+Nothing here waits, reads a clock or ends a process: callers act on the findings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,15 @@ SILENT = {
         "was killed. Start it again, or press Play"
     ),
 }
-"""What is said of a game whose turn it is, by how far it has come."""
+"""{stage of a silent game: the words about it}."""
 
 
 @dataclass(frozen=True)
 class LaunchedGame:
-    """What is known of a game that the trainer starts."""
+    """A game that the trainer starts: its logs, and how it is started."""
 
     logs: tuple[Path, ...]
-    """Of the engine, and of what the program prints."""
+    """The engine's log, and the program's output."""
 
     is_headless: bool = False
     """Whether it is started without graphics."""
@@ -51,11 +51,11 @@ class LaunchedGame:
 
 @dataclass(frozen=True)
 class Finding:
-    """What may be wrong with one game."""
+    """A likely fault of one game."""
 
     name: str
     words: str
-    """Follow its name."""
+    """Words that follow the game's name in a message."""
 
     is_frozen: bool = False
     """Whether the trainer started it, and only starting it again can help."""
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass
 class _Silence:
-    """Since when a game has not moved on."""
+    """How long a game has not moved on."""
 
     at: GameStatus
     since_s: float
@@ -72,13 +72,13 @@ class _Silence:
 
 @dataclass
 class GameWatch:
-    """Judges what every look finds. Owned by whoever looks."""
+    """Judges the statuses of games at each look. Owned by its caller."""
 
     timeout_s: float
     """How long a game may be silent."""
 
     launched: Mapping[str, LaunchedGame]
-    """{game: about it} of those that the trainer starts."""
+    """{game: how it is started} of the games that the trainer starts."""
 
     latest: Finding | None = None
     """The newest finding about a game that has not moved on since."""
@@ -89,7 +89,7 @@ class GameWatch:
     def look(
         self, games: Sequence[GameStatus], running: Sequence[str], *, now_s: float
     ) -> Sequence[Finding]:
-        """Returns what has become noticeable since the look before, each once.
+        """Returns the new findings since the last look; each is returned once.
 
         Args:
             games: all games of the run.
@@ -146,7 +146,7 @@ class GameWatch:
 
 
 def _must_move(game: GameStatus) -> bool:
-    """Whether the next word is the game's; one that left comes back when people want it to."""
+    """True if the game must send the next message; one that left need not come back."""
     return game.stage is Stage.ABSENT or (game.is_its_turn and game.stage is not Stage.LEFT)
 
 

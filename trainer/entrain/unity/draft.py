@@ -1,4 +1,4 @@
-"""Native settings while they are put together, each with the words that say where it comes from."""
+"""Native options under construction, each with a remark on where its value comes from."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from entrain.config.source import OptionPath
 
 @dataclass
 class Draft:
-    """Values of native options, by group, with remarks. Owned by whoever translates one file."""
+    """Values of native options, by group, with remarks. Owned by the translation of one file."""
 
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -16,7 +16,7 @@ class Draft:
     """{path: where its value comes from}."""
 
     notes: list[str] = field(default_factory=list)
-    """What was asked for and has no equal here, in sentences."""
+    """Sentences about settings that have no native equivalent."""
 
     def set(
         self, path: str | OptionPath, value: Any, remark: str, *, within: OptionPath = ()
@@ -26,7 +26,7 @@ class Draft:
         Args:
             path: such as "algorithm.clip_range"; a tuple if it holds a name of the user's.
             value: as YAML would give it.
-            remark: where it comes from: a key of ML-Agents, or its way of doing things.
+            remark: where the value comes from: a key of ML-Agents, or a habit of mlagents-learn.
             within: the group that `path` starts from.
         """
         whole = (*within, *(path.split(".") if isinstance(path, str) else path))

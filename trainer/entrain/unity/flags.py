@@ -1,4 +1,4 @@
-"""The flags of mlagents-learn, which key of the YAML file each one sets, and three of our own.
+"""The flags of mlagents-learn with the key of the YAML file that each sets, and flags of our own.
 
 Quick to import: the command line reads it before anything else.
 """
@@ -7,49 +7,49 @@ from dataclasses import dataclass
 from typing import Final
 
 ENV_ARGS: Final = "--env-args"
-"""everything behind it goes to the game"""
+"""All arguments behind it go to the game."""
 
 DETERMINISTIC: Final = "--deterministic"
-"""sets a key of every behaviour"""
+"""Sets a key of every behaviour."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """one flag"""
+    """One flag."""
 
     key: str
     """Such as "env_settings.base_port"; "" if it sets none."""
 
     kind: type[str] | type[int] | type[float] | type[bool]
-    """a bool takes no value"""
+    """Type of its value; a bool takes none."""
 
     help: str
 
     other_name: str = ""
-    """where it is not that of the key"""
+    """Name of the flag if it differs from the key's; else ""."""
 
     panel: str = ""
-    """Under which it stands in the help; "" for most."""
+    """Its heading in the help; "" for most flags."""
 
     outdated: str = ""
-    """what to say to those who still give it"""
+    """Warning to users of an outdated flag; else ""."""
 
     option: str = ""
-    """what it sets of our own options, where ML-Agents has no key for that"""
+    """Path of the native option that it sets if ML-Agents has no key for it; else ""."""
 
     @property
     def name(self) -> str:
-        """As it is given: --base-port"""
+        """The flag as users type it: --base-port."""
         return self.other_name or f"--{self.key.rpartition('.')[2].replace('_', '-')}"
 
     @property
     def path(self) -> tuple[str, ...]:
-        """Of its option"""
+        """Path of its native option."""
         return tuple(self.option.split("."))
 
     @property
     def metavar(self) -> str:
-        """What its value is called in the help"""
+        """The placeholder of its value in the help."""
         return {int: "N", float: "X"}.get(self.kind, self.name.rpartition("-")[2].upper())
 
 
@@ -137,5 +137,5 @@ FLAGS: Final = (
 
 
 def name_of(key: str) -> str:
-    """The flag that sets the key"""
+    """The flag that sets the key."""
     return next((flag.name for flag in FLAGS if flag.key == key), ENV_ARGS)

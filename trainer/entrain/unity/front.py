@@ -1,4 +1,4 @@
-"""Games of Unity's ML-Agents as the rest of the trainer sees them: one `Front`, a port a game."""
+"""The `Front` of Unity ML-Agents games: each game has a port of its own."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ GOODBYE_S = 1.0
 """How long games that compute have to call once more when a run ends."""
 
 LOOK_S = 1.0
-"""Time between two looks whether games are silent."""
+"""Time between two checks for silent games."""
 
 
 class UnityFront:
@@ -41,7 +41,7 @@ class UnityFront:
         seed: int,
         takeover_s: float = TAKEOVER_S,
     ) -> None:
-        """Nothing is listened on yet.
+        """Start without open ports.
 
         Args:
             participants: of the run.
@@ -89,13 +89,13 @@ class UnityFront:
         return [place.status(f"game-{i}", port.address) for i, (place, port) in places]
 
     def note_ended(self, name: str) -> None:
-        """A program of that name has ended; harmless if it is no game, or known to be gone."""
+        """Note that a program ended; ignored if it is not a game, or is known to be gone."""
         for index, place in enumerate(self._places):
             if name == f"game-{index}":
                 place.note_ended()
 
     async def start(self) -> str:
-        """Listen for every game; returns what the first one dials. ServeError if that cannot be."""
+        """Listen for every game; returns the first address. ServeError if a port is unusable."""
         self._warn_of_exposure()
         try:
             for port in self.ports:
@@ -124,7 +124,7 @@ class UnityFront:
             )
 
     async def _look(self) -> None:
-        """Look now and then for games that are silent, and for messages that never came."""
+        """Look repeatedly for silent games, and for messages that never arrived."""
         while True:
             await asyncio.sleep(LOOK_S)
             is_asked = any(place.is_watched for place in self._places)
@@ -159,7 +159,7 @@ class UnityFront:
             self._participants.leave_all("the run is complete")
 
     def state(self) -> State:
-        """Which participant plays at which place. Also after `stop`."""
+        """{place: its participant}. Also available after `stop`."""
         return {
             str(index): participant.id
             for index, place in enumerate(self._places)
@@ -167,7 +167,7 @@ class UnityFront:
         }
 
     def load_state(self, state: State) -> None:
-        """Whoever comes to a place takes over from its participant of `state`."""
+        """Let the next game of each place take over from the place's participant in `state`."""
         for index, place in enumerate(self._places):
             if str(index) in state:
                 place.predecessor = self._participants.get(state[str(index)])

@@ -1,4 +1,4 @@
-"""What is known of one game at one look: how far its conversation is, and whose turn it is."""
+"""The status of one game at one look: the stage of its conversation, and whose turn it is."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -28,10 +28,10 @@ class GameStatus:
     stage: Stage
 
     num_messages: int
-    """That it has sent so far."""
+    """Messages that it has sent so far."""
 
     is_its_turn: bool
-    """Whether the trainer has answered its last message, so that the next word is the game's."""
+    """True if the trainer has answered its last message, so the game must send the next one."""
 
     image_behaviours: tuple[str, ...] = ()
     """Its behaviours that observe images."""

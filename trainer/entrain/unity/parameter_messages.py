@@ -16,10 +16,10 @@ _HALF = 2**31
 
 
 class ToldParameters:
-    """What one game was told. Each method returns what it is to be told now, and notes it."""
+    """The parameters sent to one game. Methods return what to send now, and note it as sent."""
 
     def __init__(self, parameters: EnvironmentParameters) -> None:
-        """Nothing was told."""
+        """Start with nothing sent."""
         self._parameters = parameters
         self._known: Mapping[str, Value] = {}
         self._resets = parameters.resets
@@ -31,7 +31,7 @@ class ToldParameters:
         return parameter_messages(self._known)
 
     def changes(self) -> bytes:
-        """Those that changed."""
+        """The parameters that changed since the last message."""
         known, now = self._known, self._parameters.specification
         if known is now:
             return b""
@@ -39,7 +39,7 @@ class ToldParameters:
         return parameter_messages(changed_since(known, now))
 
     def take_reset(self) -> bool:
-        """Whether all episodes are to begin anew."""
+        """Whether a reset of all episodes was ordered since the last call."""
         resets, self._resets = self._resets, self._parameters.resets
         return resets != self._resets
 
@@ -50,7 +50,7 @@ def parameter_messages(values: Mapping[str, Value]) -> bytes:
 
 
 def changed_since(known: Mapping[str, Value], now: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Those of `now` that are not the same in `known`."""
+    """The values in `now` that differ from `known`."""
     return {name: value for name, value in now.items() if known.get(name) != value}
 
 

@@ -1,4 +1,4 @@
-"""What ML-Agents' `environment_parameters` mean in ours."""
+"""Translates ML-Agents' `environment_parameters` into native options."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ from entrain.unity.stock_parameters import (
 _GROUP: Final = "environment_parameters"
 
 _NO_SEED: Final = -1
-"""Of a sampler that is numbered from the run's seed on."""
+"""Seed of a sampler that gets its seed from the run's."""
 
 
 def translate_parameters(draft: Draft, parameters: Mapping[str, StockParameter]) -> None:
@@ -41,8 +41,8 @@ def translate_parameters(draft: Draft, parameters: Mapping[str, StockParameter])
 def _seeds(draft: Draft, parameters: Iterable[StockParameter]) -> Iterator[int | None]:
     """The seed of each value that has none of its own; None leaves it to the run.
 
-    ML-Agents numbers such values from the run's seed on, and so does a run here, where constants
-    have no seeds. If one has, it is left out of the numbers, which are therefore given now.
+    ML-Agents numbers such values from the run's seed on. A run here does the same, but its
+    constants have no seeds. If a constant has one, seeds are therefore set explicitly, without it.
     """
     values = itertools.chain.from_iterable(map(_values, parameters))
     if not any(_has_seed(value) for value in values if isinstance(value, StockConstant)):

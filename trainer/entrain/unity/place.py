@@ -1,8 +1,8 @@
-"""The place of one game in a run: a port, and whoever plays there now.
+"""The place of one game in a run: a port, and the game that plays there now.
 
-Games call when their agents need actions. One that vanishes in between is noticed by a look at its
-connection; where that is not known, by the next game that dials the port, or by its silence.
-Nothing here knows gRPC, or what games say.
+Games call when their agents need actions. A game that vanishes in between is noticed by a look at
+its connection; where connections are not known, by the next game that dials the port, or by its
+silence. This module does not know gRPC, or the content of messages.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ TAKEOVER_S = 5.0
 """How long a game that computes may be silent while another one wants its place."""
 
 MOST_FORMER = 8
-"""Connections of games that lost their place, which are told so if they call again: the newest."""
+"""Connections kept of games that lost their place; a game that calls on one is refused."""
 
 MakePlayer = Callable[[str, Participant | None], Player]
 """Given the host where a game runs and the participant that had its place before, makes it."""
@@ -51,16 +51,16 @@ class Place:
         takeover_s: float = TAKEOVER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nobody plays yet.
+        """Start without a game.
 
         Args:
             participants: of the run.
-            make_player: makes whoever comes.
+            make_player: makes the player of a new game.
             takeover_s: see `TAKEOVER_S`.
             clock: seconds.
         """
         self.predecessor: Participant | None = None
-        """Who had this place when the run was stopped."""
+        """The participant at this place when the run was stopped."""
         self._participants = participants
         self._max_message_bytes = max_message_bytes(participants.config)
         self._make_player = make_player
@@ -83,11 +83,11 @@ class Place:
 
     @property
     def participant(self) -> Participant | None:
-        """Whoever plays or played last, as the run knows it."""
+        """The participant of the game that plays here, or played last."""
         return self.predecessor if self._player is None else self._player.participant
 
     def status(self, name: str, address: str) -> GameStatus:
-        """What is known of the game that plays here.
+        """The status of the game that plays here.
 
         Args:
             name: of the game.
@@ -110,7 +110,7 @@ class Place:
         return Stage.GONE if self._is_taken and self._has_hung_up else self._player.stage
 
     def note_ended(self) -> None:
-        """The program of the game has ended; whoever played here plays no more."""
+        """Note that the game's program ended: its player leaves."""
         if self._player is not None and not self._player.is_over:
             self._player.vanish("has ended")
 
@@ -138,7 +138,7 @@ class Place:
         return await self._answer(self._the_player(peer), message, len(content), began_s)
 
     def _refused(self, peer: str, words: str) -> GameRefusedError:
-        """The message makes no sense; who plays is out if it was the sender."""
+        """The error for an unreadable message; the player leaves if it was the sender."""
         is_player = peer == self._peer and not self._is_answering
         if is_player and self._player is not None and not self._player.is_over:
             error = BadStepError(f"{self._player.label}: {words}")
@@ -149,16 +149,16 @@ class Place:
         return GameRefusedError(str(error))
 
     def _unexpected(self, peer: str, words: str) -> GameRefusedError:
-        """The message is of somebody who does not play here."""
+        """The error for a message from a game that does not play here."""
         error = UnexpectedMessageError(f"a game@{host_of(peer)}: {words}")
         self._participants.refuse_join(error, simulator="")
         return GameRefusedError(words)
 
     async def _meet(self, peer: str, *, is_new: bool) -> None:
-        """Somebody speaks who says who it is, or on a connection that is not the player's.
+        """Decide whether a game that introduces itself, or calls on a new connection, may play.
 
-        A game that was paused for long dials again without a word. So does one that was left over
-        by another run, or a stranger: if the player speaks meanwhile, it was not the player.
+        A game that was paused for long dials again without an introduction. So does a game left
+        over from another run, or a stranger: it is refused if the player calls meanwhile.
         """
         if is_new:
             await self._admit(peer)
@@ -168,7 +168,7 @@ class Place:
             await self._wait_for_player(peer)
 
     async def _admit(self, peer: str) -> None:
-        """Let a game that says who it is have the place; GameRefusedError if another one has it."""
+        """Give the place to a game that introduced itself; GameRefusedError if it is taken."""
         if self._is_answering or self._spoke is not None:
             raise self._unexpected(peer, TAKEN)
         if self._may_be_there and peer != self._peer:
@@ -183,12 +183,12 @@ class Place:
 
     @property
     def _is_taken(self) -> bool:
-        """Whether a game is there that is not known to have ended."""
+        """Whether a game plays here, as far as is known."""
         return self._player is not None and not self._player.is_over
 
     @property
     def _may_be_there(self) -> bool:
-        """Whether the game that plays may still speak, on the connection that it has."""
+        """True if the player's connection is not known to be closed."""
         return self._is_taken and not self._has_hung_up
 
     def _speaks_from(self, peer: str) -> None:
@@ -197,7 +197,7 @@ class Place:
             self._is_seen = self._has_hung_up = False
 
     async def _wait_for_player(self, newcomer: str) -> None:
-        """Wait whether the game that plays speaks; if so, GameRefusedError for the newcomer."""
+        """Give the player time to call; GameRefusedError for the newcomer if it does."""
         self._spoke = asyncio.Event()
         try:
             async with asyncio.timeout(self._takeover_s):
@@ -211,7 +211,7 @@ class Place:
             raise self._unexpected(newcomer, TAKEN)
 
     def _the_player(self, peer: str) -> Player:
-        """Who plays here, if the message is of it; GameRefusedError otherwise."""
+        """The player, if the message is its own; GameRefusedError otherwise."""
         player = self._player
         if peer != self._peer and (self._is_answering or peer in self._former):
             raise self._unexpected(peer, TAKEN)
@@ -246,15 +246,15 @@ class Place:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a game computes that is not known to be gone."""
+        """Whether the player computes, and is not known to be gone."""
         return self._may_be_there and not self._is_answering
 
     def look(self, *, timeout_s: float, connections: frozenset[str] | None = None) -> None:
-        """Note if the game that plays is gone, or has been silent for too long.
+        """Note if the player is gone, or has been silent for too long.
 
         Args:
             timeout_s: how long it may be silent.
-            connections: peers of all that are open; None if that is not known.
+            connections: peers of all open connections; None if they are not known.
         """
         if self._player is None or not self.is_watched:
             return
@@ -269,7 +269,7 @@ class Place:
             self._player.wait_no_more(words)
 
     def close(self, text: str) -> None:
-        """Tell whoever calls from now on, or waits for an answer, that the trainer is done."""
+        """Answer waiting and future calls with the message that the trainer is done."""
         self._closing = encode_closing(text)
         if self._spoke is not None:
             self._spoke.set()
@@ -281,7 +281,7 @@ class Place:
         self._told.set()
 
     async def told(self) -> None:
-        """Return once whoever played has been told."""
+        """Return once the player has received that message."""
         await self._told.wait()
 
 

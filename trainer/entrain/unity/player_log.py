@@ -1,6 +1,6 @@
-"""What the log that a game's engine writes says about why the game ended or does not connect.
+"""Finds in an engine's log why a game ended or does not connect.
 
-The engine's own words, seen in the logs of builds, are known only here.
+Only this module knows the engine's own words, as seen in logs of builds.
 """
 
 import os
@@ -17,7 +17,7 @@ MOST_LINES = 4
 """Lines of a log that a message quotes."""
 
 MOST_CHARACTERS = 160
-"""Of each of them."""
+"""Most characters of each of them."""
 
 _TOLD = re.compile(
     r"exception|error|fatal|crash|signal|assert|fail|could ?n[o']t|cannot|unable|refus|denied"
@@ -27,7 +27,7 @@ _TOLD = re.compile(
 """A line that may say what went wrong."""
 
 _TRACE = re.compile(r"^\s*(at |#\d|\(|0x|\[0x|=+|-+$|UnityEngine\.|Obtained \d|\s*$)")
-"""Lines of traces, addresses and frames around messages: they name no cause."""
+"""Lines of traces, addresses and frames around messages, which name no cause."""
 
 _CAUSES = (
     (
@@ -64,10 +64,10 @@ _CAUSES = (
 
 
 def cause_in(logs: Sequence[Path]) -> str:
-    """Returns what is known to have gone wrong, with a remedy; "" if nothing is known.
+    """Returns a known cause in the logs, with a remedy; "" if there is none.
 
     Args:
-        logs: what the engine wrote, and what the program printed.
+        logs: the engine's log, and the program's output.
     """
     text = "\n".join(_tail(log) for log in logs)
     for pattern, meaning in _CAUSES:
@@ -78,9 +78,9 @@ def cause_in(logs: Sequence[Path]) -> str:
 
 
 def last_words(logs: Sequence[Path]) -> str:
-    """Returns what the logs end with, on one line: those of the last lines that tell of trouble.
+    """Returns on one line the last lines that tell of trouble, or else the last line of a log.
 
-    "" if they are empty.
+    "" if the logs are empty.
 
     Control characters, which a terminal might obey, are left out.
 

@@ -1,4 +1,4 @@
-"""What the ML-Agents settings of one behaviour mean in the options of a policy.
+"""Translates the ML-Agents settings of one behaviour into the options of a policy.
 
 Numbers that ML-Agents has no key for are those of mlagents-learn 1.1.0: docs/mlagents-numerics.md
 says what each does.
@@ -13,7 +13,7 @@ from entrain.unity.stock_trainer import StockNetwork, StockPPOTrainer, StockRewa
 FINAL_LEARNING_RATE: Final = 1e-10
 FINAL_EPSILON: Final = 0.1
 FINAL_BETA: Final = 1e-5
-"""What linear schedules of mlagents-learn end at."""
+"""Final value of mlagents-learn's linear schedules."""
 
 ADAM_EPSILON: Final = 1e-8
 OBSERVATION_CLIP: Final = 5.0

@@ -1,8 +1,8 @@
 """The base of every group of ML-Agents settings, and the types of value that they hold.
 
-Values are read as generously as mlagents-learn reads them, or more so. Its YAML reader takes
-`1.0e7` and `3e-4` for text, so users have learned to rely on numbers being made of text; ours takes
-`yes` and `off` for text.
+Values are parsed as generously as in mlagents-learn, or more so. Its YAML reader takes `1.0e7` and
+`3e-4` for text, so users rely on text being converted to numbers. Ours takes `yes` and `off` for
+text.
 """
 
 import contextlib
@@ -78,6 +78,6 @@ class StockOptions(BaseModel):
 
 
 class LenientStockOptions(StockOptions):
-    """A group in which mlagents-learn ignores unknown keys; whoever reads the file names them."""
+    """A group in which mlagents-learn ignores unknown keys; `stock_file` warns about them."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")

@@ -1,6 +1,6 @@
-"""Reads a file of ML-Agents settings, which flags of the command line change.
+"""Reads a file of ML-Agents settings, and applies the flags of the command line.
 
-A flag counts more than the file, and the file more than the defaults.
+A flag overrides the file, and the file overrides the defaults.
 """
 
 import copy
@@ -89,7 +89,7 @@ def _set_flag(source: Source, key: str, value: Any, position: int) -> None:
 
 
 def _require_trainer_types(source: Source) -> None:
-    """ConfigError for hyperparameters that do not say whose they are."""
+    """ConfigError for hyperparameters without a trainer_type."""
     behaviours = source.values.get("behaviors")
     groups: list[OptionPath] = [_DEFAULTS]
     if source.value(_DEFAULTS) is None and isinstance(behaviours, dict):
@@ -104,7 +104,7 @@ def _require_trainer_types(source: Source) -> None:
 
 
 def _missing_too(source: Source) -> str:
-    """What else stands in the way of a file with mistakes: whoever mends them should know it."""
+    """Names trainers that entrain does not have, to be reported with a file's mistakes."""
     behaviours = source.values.get("behaviors")
     groups = [source.value(_DEFAULTS)]
     groups += behaviours.values() if isinstance(behaviours, dict) else []
@@ -140,7 +140,7 @@ def _with_defaults(source: Source) -> StockRun:
 
 
 def _over(default: Mapping[str, Any], own: Any) -> Any:
-    """What a behaviour says, over what the default settings say."""
+    """A behaviour's settings merged over the default settings."""
     if own is None:
         return dict(default)
     if not isinstance(own, dict):
@@ -163,7 +163,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _prioritized(run: StockRun, flags: Mapping[str, Any]) -> StockCheckpoint:
-    """Resume or initialize, if both are asked for: a flag counts more, then resuming."""
+    """Keep one of resuming and initializing, if both are set: a flag wins, then resuming."""
     asked = run.checkpoint_settings
     if asked.load_model:
         asked = asked.model_copy(update={"resume": True})
@@ -178,7 +178,7 @@ def _prioritized(run: StockRun, flags: Mapping[str, Any]) -> StockCheckpoint:
 
 
 def _warnings(file: StockFile) -> Iterator[str]:
-    """What was read and has no effect."""
+    """Warnings about settings that have no effect."""
     for path in unknown_keys(file.run):
         if file.source.has(path):
             words = meant(path[:-1], str(path[-1]), file.source)

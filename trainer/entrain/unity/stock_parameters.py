@@ -152,7 +152,7 @@ class StockCriteria(StockOptions):
 
 
 class StockLesson(StockOptions):
-    """What a parameter is until its criteria are met."""
+    """A parameter's value until its criteria are met."""
 
     name: str
 
@@ -194,4 +194,4 @@ StockParameter = Annotated[
     | Annotated[StockCurriculum, Tag("curriculum")],
     Discriminator(_form),
 ]
-"""What stands behind the name of a parameter."""
+"""The value of a parameter in the file."""

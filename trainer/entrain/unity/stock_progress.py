@@ -1,4 +1,4 @@
-"""How far a run of mlagents-learn came, by the files in its results folder, as options of ours."""
+"""Reads the progress of an mlagents-learn run from its results folder, as native options."""
 
 import json
 import logging
@@ -34,9 +34,9 @@ def is_of_entrain(path: Path) -> bool:
 
 
 def with_stock_progress(config: RunConfig, path: Path) -> RunConfig:
-    """The options with which every policy and curriculum goes on where the run in `path` was.
+    """The options with which every policy and curriculum continues the run in `path`.
 
-    Policies of which it has no checkpoint begin as they would without.
+    Policies without a checkpoint there begin as usual.
     """
     policies = {
         name: options.model_copy(update={"initial_weights": path, "initial_progress": True})
@@ -73,7 +73,7 @@ def _reached(path: Path) -> Mapping[str, int]:
 
 
 def _status(path: Path) -> Mapping[str, Any]:
-    """What the file says; nothing if it is not there or cannot be read."""
+    """The content of the status file; empty if it is missing or unreadable."""
     if not path.is_file():
         return {}
     try:

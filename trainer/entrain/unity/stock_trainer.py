@@ -21,7 +21,7 @@ from entrain.unity.stock_fields import (
 )
 
 TRAINER_TYPES = ("ppo", "sac", "poca")
-"""Those that ML-Agents brings itself; other names are those of plug-ins."""
+"""Trainers of ML-Agents itself; other names are plug-ins."""
 
 
 class StockMemory(LenientStockOptions):
@@ -60,7 +60,7 @@ class StockNetwork(LenientStockOptions):
 
 
 class StockHyperparameters(StockOptions):
-    """What the hyperparameters of all trainers have in common."""
+    """The hyperparameters that all trainers have."""
 
     batch_size: StockCount = 1024
 
@@ -72,7 +72,7 @@ class StockHyperparameters(StockOptions):
 
 
 class StockOnPolicyHyperparameters(StockHyperparameters):
-    """Of poca, and the larger part of ppo's."""
+    """Hyperparameters of poca, which are most of ppo's."""
 
     learning_rate_schedule: StockSchedule = "linear"
 
@@ -135,7 +135,7 @@ class StockRewardSignal(StockOptions):
 
 
 class StockCuriosity(StockRewardSignal):
-    """Rewards for what is hard to predict."""
+    """Rewards for observations that are hard to predict."""
 
     learning_rate: StockPositive = 3e-4
 
@@ -143,7 +143,7 @@ class StockCuriosity(StockRewardSignal):
 
 
 class StockRND(StockRewardSignal):
-    """Rewards for what a fixed random network makes of new observations."""
+    """Rewards for errors in predicting a fixed random network's output."""
 
     learning_rate: StockPositive = 1e-4
 
@@ -165,7 +165,7 @@ class StockGAIL(StockRewardSignal):
 
 
 class StockRewardSignals(StockOptions):
-    """Those that are written count; without this group, it is `extrinsic` alone."""
+    """Signals written in the file are used; without this group, `extrinsic` alone."""
 
     extrinsic: StockRewardSignal | None = None
     curiosity: StockCuriosity | None = None
@@ -278,7 +278,7 @@ class StockSACTrainer(StockTrainer):
 
 
 class StockPluginTrainer(StockTrainer):
-    """A behaviour that a plug-in of mlagents-learn learns, whose hyperparameters only it knows."""
+    """A behaviour that a plug-in of mlagents-learn trains, with hyperparameters of its own."""
 
     hyperparameters: dict[str, Any] = {}
 
@@ -299,5 +299,5 @@ AnyStockTrainer = Annotated[
     | Annotated[StockPluginTrainer, Tag("plug-in")],
     Discriminator(_kind),
 ]
-"""Which of them it is, `trainer_type` says. In a location as pydantic reports it, its tag follows
-the behaviour's name."""
+"""Selected by `trainer_type`. In a location as pydantic reports it, its tag follows the behaviour's
+name."""

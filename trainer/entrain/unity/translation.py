@@ -1,4 +1,4 @@
-"""What ML-Agents settings mean in ours: one file becomes one `RunConfig`.
+"""Translates a file of ML-Agents settings into one `RunConfig`.
 
 A behaviour's part is in `policy_translation`, and that of environment parameters in
 `parameter_translation`.
@@ -31,12 +31,12 @@ DEFAULT_EDITOR_PORT: Final = 5004
 NO_FLAGS: Final[Mapping[Flag, int | float | str]] = MappingProxyType({})
 
 EDITOR_WAIT_S: Final = 7 * 24 * 3600.0
-"""A week: whoever pressed Stop in the Editor presses Play again when the change is made."""
+"""A week: users press Stop in the Editor, make a change, and press Play again."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A run's options, and where each comes from."""
+    """A run's options, with the origin of each."""
 
     config: RunConfig
 
@@ -44,7 +44,7 @@ class Translation:
     """{path: the key of ML-Agents, or its way of doing things}, for every option that is set."""
 
     notes: Sequence[str]
-    """What was asked for and has no equal here."""
+    """Sentences about settings that have no native equivalent."""
 
 
 def translate(
@@ -54,11 +54,11 @@ def translate(
     behaviours: Sequence[str] = (),
     own: Mapping[Flag, int | float | str] = NO_FLAGS,
 ) -> Translation:
-    """Translate settings; ConfigError names every part that is not built yet.
+    """Translate settings; ConfigError names every part that is not implemented.
 
     Args:
         file: of ML-Agents settings.
-        seed: in the place of -1, which asks for another one in each run; None: the default.
+        seed: replaces -1, which asks for a new seed in each run; None: the default.
         behaviours: those whose policies are wanted; empty for all.
         own: {flag of ours: its value}.
     """

@@ -1,7 +1,7 @@
-"""Which weights of a policy, and which of Adam's moments, are which of mlagents-learn's.
+"""Maps a policy's weights and Adam's moments to those of mlagents-learn, and back.
 
-Both ways: `Link` turns theirs into ours and ours into theirs. The links of a policy stand in the
-order in which mlagents-learn's optimizer has its parameters, behind `stock_names.CONSTANTS`.
+A `Link` converts one tensor in both directions. The links of a policy are in the order of the
+parameters of mlagents-learn's optimizer, after `stock_names.CONSTANTS`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,29 +34,29 @@ _MEMORY = "backbone.memory.layers.0"
 
 @dataclass(frozen=True)
 class Link:
-    """A tensor of mlagents-learn's, and the piece of a parameter of ours that means the same."""
+    """A tensor of mlagents-learn and the equivalent piece of a parameter of ours."""
 
     part: str
-    """`POLICY` or `CRITIC`: where theirs is."""
+    """Part that holds their tensor: `POLICY` or `CRITIC`."""
 
     names: tuple[str, ...]
-    """Theirs in that part; several are only ever used together."""
+    """Their names in that part; several are always used together."""
 
     ours: str
     """Name of our parameter."""
 
     piece: Callable[[Tensor], Tensor]
-    """The view of our parameter, or of its moments, that this is, in the shape of theirs."""
+    """Takes the view of our parameter, or of its moments, in the shape of theirs."""
 
     columns: Sequence[int] | None = None
-    """Of our columns: where mlagents-learn has each; None if in the same order."""
+    """For each of our columns, its column in mlagents-learn; None if the order is the same."""
 
     def weight(self, theirs: Tensors) -> Tensor:
-        """What is to be in our piece. `theirs` holds the part's tensors by name."""
+        """The content of our piece, from `theirs`, the part's tensors by name."""
         return self._in_our_order(theirs[self.names[0]])
 
     def moment(self, moments: Tensors, power: int, weights: Tensors) -> Tensor:
-        """What is to be in the moments of our piece.
+        """The moments of our piece.
 
         Args:
             moments: theirs, by the names of the weights.
@@ -67,11 +67,11 @@ class Link:
         return self._in_our_order(moments[self.names[0]])
 
     def their_weights(self, piece: Tensor) -> Tensors:
-        """Theirs, from our piece."""
+        """Their tensors, from our piece."""
         return {self.names[0]: self._in_their_order(piece)}
 
     def their_moments(self, moments: Tensor, power: int, piece: Tensor) -> Tensors:
-        """Theirs, from the moments of our piece; arguments as in `moment`."""
+        """Their moments, from the moments of our piece; arguments as in `moment`."""
         del power, piece
         return {self.names[0]: self._in_their_order(moments)}
 
@@ -89,9 +89,9 @@ class Link:
 
 
 class SummedBias(Link):
-    """Two biases that are only ever added, where we have one.
+    """Two biases that are always added, where we have one.
 
-    Both have the gradient of the sum, and so its moments.
+    Both have the gradient of the sum, and so the same moments.
     """
 
     def weight(self, theirs: Tensors) -> Tensor:
@@ -123,7 +123,7 @@ class Spread(Link):
     high: float = 0.0
 
     def weight(self, theirs: Tensors) -> Tensor:
-        """See `Link.weight`; values beyond our bounds come to lie just inside them."""
+        """See `Link.weight`; values beyond our bounds are clamped to just inside them."""
         room = 1e-3 * (self.high - self.low)
         value = 2.0 * theirs[self.names[0]].double()
         x = value.clamp(self.low + room, self.high - room)
@@ -146,7 +146,7 @@ class Spread(Link):
         return {self.names[0]: (moments.double() / slope).to(moments.dtype)}
 
     def _slope(self, x: Tensor) -> Tensor:
-        """D log_sigma / d x."""
+        """Derivative of log_sigma with respect to x."""
         return 0.5 * (torch.sigmoid(x - self.low) - torch.sigmoid(x - self.high))
 
 
@@ -174,7 +174,7 @@ def their_tensors(policy: ActorCritic) -> Mapping[str, Tensors]:
 
 
 def their_moments(policy: ActorCritic, moments: Tensors, power: int) -> Iterator[Tensor]:
-    """Theirs of every parameter that learns, in the order of mlagents-learn's optimizer.
+    """Their moments of every trained parameter, in the order of mlagents-learn's optimizer.
 
     Args:
         policy: with the weights that the moments belong to.
@@ -208,7 +208,7 @@ def _body(policy: ActorCritic, part: str, group: int) -> Iterator[Link]:
 
 
 def _columns(policy: ActorCritic) -> Sequence[int] | None:
-    """[F] where mlagents-learn, in the order of the sensors, has each of our features."""
+    """[F] each feature's column in mlagents-learn, which has the order of the sensors."""
     starts, start = [], 0
     for observation in policy.spec.observations:
         starts.append(start)

@@ -1,4 +1,4 @@
-"""What ML-Agents calls the inputs and outputs of a model, and which constants a game reads.
+"""Names of a model's inputs and outputs in ML-Agents, and the constants that a game reads.
 
 The C# side finds everything by these names. Its version 3 means: observations are `obs_0`, `obs_1`
 and so on in the order of the sensors, and memory is an input and an output like any other.
@@ -11,7 +11,7 @@ OPSET = 9
 """Of ONNX. Barracuda, in games with package 2.x, reads no newer one; Sentis reads 7 to 15."""
 
 IR_VERSION = 4
-"""Of the file's format, with which initializers need not be inputs too."""
+"""Of the file's format; from this version on, initializers need not be inputs too."""
 
 VERSION_NUMBER = "version_number"
 MEMORY_SIZE = "memory_size"

@@ -28,7 +28,7 @@ LARGEST_STEPS = 2**53
 
 @dataclass(frozen=True)
 class StockMoments:
-    """What Adam keeps of each parameter, by part and name; nothing of those that never learned."""
+    """Adam's moments of each parameter, by part and name; parameters never trained have none."""
 
     mean: Mapping[str, Mapping[str, Tensor]]
     """{part: {name: mean gradient}}; empty without moments."""
@@ -42,7 +42,7 @@ class StockMoments:
 
 @dataclass(frozen=True)
 class StockCheckpoint:
-    """What a checkpoint of PPO holds of a policy, under mlagents-learn's names."""
+    """A policy in a checkpoint of PPO, under mlagents-learn's names."""
 
     path: Path
 
@@ -58,7 +58,7 @@ class StockCheckpoint:
     moments: StockMoments
 
     others: tuple[str, ...]
-    """Parts that are nothing of the above: networks of curiosity and such."""
+    """Other parts, such as networks of curiosity."""
 
     @property
     def is_shared(self) -> bool:
@@ -129,7 +129,7 @@ def optimizer_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Sequence[tuple
 
 
 def _moments(loaded: Mapping[Any, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> StockMoments:
-    """Those in the file; none at all if they are not of its weights."""
+    """The moments in the file; none at all if they do not fit its weights."""
     mean: dict[str, dict[str, Tensor]] = {POLICY: {}, CRITIC: {}}
     mean_square: dict[str, dict[str, Tensor]] = {POLICY: {}, CRITIC: {}}
     steps: set[int] = set()
@@ -162,7 +162,7 @@ def _kept(
     """((part, name), mean, mean square, steps) of each parameter that has moments.
 
     Raises:
-        ValueError: they are of other weights, or no moments.
+        ValueError: they belong to other weights, or are not moments.
     """
     for index, kept in state.items():
         part, name = order[index]

@@ -1,4 +1,4 @@
-"""What mlagents-learn calls the parts of a checkpoint and the tensors in them."""
+"""mlagents-learn's names of the parts of a checkpoint, and of their tensors."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ POLICY, CRITIC, STEPS = "Policy", "Optimizer:critic", "global_step"
 """The actor, the critic, and how many steps both were trained."""
 
 ADAM = "Optimizer:value_optimizer"
-"""Moments of actor and critic; those of curiosity and others are nowhere kept."""
+"""Moments of actor and critic; no checkpoint has those of curiosity and others."""
 
 CONSTANTS: Final = (
     "version_number",
@@ -26,7 +26,7 @@ ALIASES = "network_body.processors"
 """The same tensors once more."""
 
 STATISTICS: Final = ("normalization_steps", "running_mean", "running_variance")
-"""Of a sensor; they are no parameters."""
+"""Statistics of a sensor, which are not parameters."""
 
 BODY = "network_body._body_endoder.seq_layers"
 CONDITIONED_BODY = "network_body._body_endoder.layers"

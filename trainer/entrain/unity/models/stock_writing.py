@@ -43,7 +43,7 @@ def save_stock_checkpoint(policy: ActorCritic, optimizer: State, path: Path, *, 
     """Write the file, or leave the one that is there.
 
     Args:
-        policy: on the CPU, which `writing_misfit` finds nothing wrong with.
+        policy: on the CPU, and accepted by `writing_misfit`.
         optimizer: state of the `Adam` that moves its weights.
         path: of the file; its folder exists.
         steps: env steps that it was trained.
@@ -72,7 +72,7 @@ def save_stock_checkpoint(policy: ActorCritic, optimizer: State, path: Path, *, 
 
 
 def _constants(policy: ActorCritic) -> Mapping[str, Tensor]:
-    """What an actor of theirs says of itself, which no gradient reaches."""
+    """The constants with which an actor of mlagents-learn describes itself."""
     action, memory = policy.spec.action, policy.config.network.memory
     branches = [float(size) for size in action.branches]
     values: list[list[Any]] = [

@@ -1,6 +1,6 @@
 """Puts the weights of a stock checkpoint into a policy, so that it acts and values alike.
 
-What a network of mlagents-learn computes is what ours do with these options:
+A network of mlagents-learn computes the same as ours with these options:
 
     network.activation: silu         network.hidden_sizes: num_layers times hidden_units
     action.clip: 3                   network.memory: lstm of memory_size / 2
@@ -36,20 +36,20 @@ from entrain.unity.models.stock_names import (
 )
 
 _SHOWN, _SHOWN_OF_MANY = 8, 2
-"""Of the tensors that are named: in a line each, and all in one message."""
+"""Most tensors that are named: with a line for each, and in one message."""
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What of a checkpoint fits a policy."""
+    """The parts of a checkpoint that fit a policy."""
 
     links: tuple[Link, ...]
 
     has_statistics: bool
-    """Whether those of all observations are there and fit, or both have none."""
+    """Whether the statistics of all observations exist and fit, or both have none."""
 
     misfits: tuple[str, ...]
-    """What is not taken over and should be, a line for each."""
+    """A line for each part that should be taken over and does not fit."""
 
 
 def apply_stock_checkpoint(
@@ -60,13 +60,13 @@ def apply_stock_checkpoint(
     Args:
         checkpoint: of the same behaviour.
         policy: whose observations are in the order of the game's sensors.
-        partly: leave alone what does not fit, as mlagents-learn does. Without, nothing may be left.
+        partly: skip what does not fit, as mlagents-learn does; otherwise everything must fit.
 
     Returns:
         sentences about what was taken over and what was not.
 
     Raises:
-        CheckpointError: the policy's networks are others; says which options would fit.
+        CheckpointError: the policy has other networks; the message names options that fit.
     """
     _require_same_kind(checkpoint, policy)
     fitting = _fitting(checkpoint, policy)
@@ -87,7 +87,7 @@ def apply_stock_checkpoint(
 
 
 def optimizer_state(checkpoint: StockCheckpoint, policy: ActorCritic) -> State:
-    """The state of an `Adam` that goes on where that of the checkpoint was.
+    """The state of an `Adam` that continues from the checkpoint's.
 
     Args:
         checkpoint: all of which fits `policy`, see `apply_stock_checkpoint`.
@@ -131,7 +131,7 @@ def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None
 
 
 def checkpoint_misfit(checkpoint: StockCheckpoint) -> str:
-    """What of a checkpoint no policy of ours computes; "" if there is nothing such."""
+    """Why no policy of ours computes what a checkpoint's does; "" if one can."""
     for name in checkpoint.policy:
         if name.startswith(f"{ENCODER}.") and ".normalizer." not in name:
             return "it is of a policy that sees images or entities; only those of vectors are read"
@@ -174,7 +174,7 @@ def _is_one_lstm(memory: RecurrentMemory) -> bool:
 
 
 def _fitting(checkpoint: StockCheckpoint, policy: ActorCritic) -> Fitting:
-    """What fits; CheckpointError for weights that are no numbers."""
+    """Find the parts that fit; CheckpointError if weights are not finite."""
     parameters = dict(policy.named_parameters())
     misfits = [
         (link, _misfit(link, checkpoint, link.piece(parameters[link.ours])))

@@ -1,1 +1,1 @@
-"""What mlagents-learn leaves behind: its files, TensorBoard tags and console lines, of our runs."""
+"""mlagents-learn's results of our runs: its files, TensorBoard tags and console lines."""

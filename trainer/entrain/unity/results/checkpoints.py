@@ -1,4 +1,4 @@
-"""Writes policies as games and mlagents-learn load them, and the list of them, in one thread."""
+"""Writes policies for games and for mlagents-learn, and the list of them, in one thread."""
 
 import logging
 import time
@@ -86,7 +86,7 @@ class Checkpoints:
 
     @property
     def is_busy(self) -> bool:
-        """Whether so many wait to be written that no further one may."""
+        """True if the most policies already wait to be written; then add no further one."""
         self._waiting = [each for each in self._waiting if not each.done()]
         return len(self._waiting) >= MOST_WAITING
 

@@ -1,4 +1,4 @@
-"""What the files of mlagents-learn in results/RUN_ID are for, in words; `tree` has their paths."""
+"""Describes mlagents-learn's files in results/RUN_ID in words; `tree` has their paths."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,12 +7,12 @@ from entrain.unity.results.tree import CHECKPOINT, CONFIGURATION, LOGS, OUR_FOLD
 
 
 def is_of_learn(path: Path) -> bool:
-    """Whether `entrain learn` made the run in this folder, or went on with it."""
+    """Whether `entrain learn` made or resumed the run in this folder."""
     return (path / CONFIGURATION).is_file()
 
 
 def files_of_learn(path: Path) -> Mapping[Path, str]:
-    """Returns {file or folder: what it is for} of those that are there; empty for a native run."""
+    """Returns {file or folder: its purpose} of existing ones; empty for a native run."""
     if not is_of_learn(path):
         return {}
     found = dict.fromkeys(sorted(path.glob("*.onnx")), "the model to put into the game")

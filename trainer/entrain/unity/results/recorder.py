@@ -1,4 +1,4 @@
-"""Keeps the results tree of mlagents-learn while a run goes on: `tree` says what is in it."""
+"""Writes the results tree of mlagents-learn while a run goes on; `tree` describes it."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outputs:
-    """What all behaviours of a run write to. Owned by the event loop."""
+    """The files and clocks that all behaviours of a run share. Owned by the event loop."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class BehaviourRecorder:
         env_steps: Callable[[], int],
         lessons: Callable[[], Mapping[str, int]],
     ) -> None:
-        """Begin where no step is done.
+        """Start at step 0.
 
         Args:
             spec: of the behaviour.
@@ -111,7 +111,7 @@ class BehaviourRecorder:
         return f"<BehaviourRecorder of '{self._spec.name}': due at {self.due:,}>"
 
     def resume_at(self, env_steps: int) -> None:
-        """Go on where so many steps are done."""
+        """Continue after `env_steps` steps."""
         self._summary.begin_at(env_steps)
         self._checkpoint.begin_at(env_steps)
         self._set_due()
@@ -159,7 +159,7 @@ class BehaviourRecorder:
         self._outputs.events.flush()
 
     def finish(self) -> None:
-        """Write what the last updates came to, if the run ends before the next summary is due."""
+        """Write the last updates' summary, if the run ends before the next one is due."""
         if self._gathering.has_update:
             env_steps = self._env_steps()
             self._write_summary(env_steps, env_steps)
@@ -250,7 +250,7 @@ class ResultsRecorder:
         self._begin(list(self._by_name.values()))
 
     def _warn_of_mlagents(self, behaviour: str, env_steps: int) -> None:
-        """Say that what mlagents-learn trained in this folder, after us, is not gone on from."""
+        """Warn that later training of mlagents-learn in this folder is not continued."""
         status = self._outputs.status
         theirs = status.newest_steps(behaviour)
         if status.is_of_mlagents and theirs > env_steps:

@@ -1,6 +1,6 @@
-"""What a behaviour's metrics come to between two summaries, under ML-Agents' TensorBoard tags.
+"""Summarises a behaviour's metrics under ML-Agents' TensorBoard tags.
 
-A tag whose value nobody measured since the summary before is left out, as mlagents-learn does.
+A tag without values since the last summary is left out, as mlagents-learn does.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ LESSON_NUMBER: Final = "Environment/Lesson Number/"
 IS_TRAINING: Final = "Is Training"
 STEP: Final = "Step"
 HIDDEN: Final = frozenset({IS_TRAINING, STEP})
-"""Not in TensorBoard."""
+"""Tags that are not in TensorBoard."""
 
 
 def _negative(value: float) -> float:
@@ -40,8 +40,8 @@ TAGS: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
     metrics.CLIP_RANGE.name: ("Policy/Epsilon", _same),
     metrics.ENTROPY_COEFFICIENT.name: ("Policy/Beta", _same),
 }
-"""{metric: its tag, and what is shown of it}. `loss/entropy` is minus the entropy that the
-objective counts: for settings of ML-Agents the mean over continuous dimensions, as its tag has."""
+"""{metric: (tag, function that gives the shown value)}. `loss/entropy` is minus the entropy in the
+objective: for settings of ML-Agents the mean over continuous dimensions, as its tag has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Tagged:
 
 
 class Gathering:
-    """Gathers the values of one behaviour until they are taken. Of one size, however many."""
+    """Gathers the values of one behaviour until they are taken, in constant memory."""
 
     def __init__(self, *, strength: float) -> None:
         """Gather nothing yet; `strength` is the factor of the extrinsic reward signal."""
