@@ -20,7 +20,7 @@ PAIRS  ?=
 # The run of `make demo`.
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 
-.PHONY: demo test check hostile interop learn bench peers docs proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile interop learn bench peers docs kubernetes proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -88,6 +88,9 @@ proto-check: setup $(BUF)
 
 $(BUF):
 	npm install --silent --no-fund --no-audit --prefix .build @bufbuild/buf@1.75.0
+
+kubernetes:  ## Render docker/kubernetes for those who use no kustomize, with kubectl.
+	docker/kubernetes/render.sh
 
 containers:  ## Build both images and run them to a trained policy, with buildah and podman; as root.
 	docker/containers.sh

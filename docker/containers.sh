@@ -17,6 +17,7 @@ readonly BASE_WANTED="${BASE:-docker.io/library/python:3.11-slim}"
 readonly STEPS="${STEPS:-60000}"
 readonly TRAINER=localhost/entrain-trainer
 readonly SIMULATOR=localhost/entrain-simulator
+readonly CART=localhost/entrain-cart
 readonly RUN=/runs/balance-ball
 # Random actions return 2.1 on average and 9 at best (docs/containers.md).
 readonly RETURN_WANTED=20
@@ -125,10 +126,10 @@ install_tools() {
 }
 
 lint() {
-    "$workspace/tools/bin/hadolint" docker/*.Dockerfile || fail "hadolint found the above"
+    "$workspace/tools/bin/hadolint" docker/*.Dockerfile docker/*/Dockerfile || fail "hadolint found the above"
     printf 'FROM debian:latest\nRUN cd /tmp\n' | "$workspace/tools/bin/hadolint" - >/dev/null &&
         fail "hadolint finds nothing in a bad Dockerfile, so its silence proves nothing"
-    proved "hadolint has nothing to say of docker/*.Dockerfile"
+    proved "hadolint has nothing to say of docker/*.Dockerfile and docker/*/Dockerfile"
 }
 
 make_base() {
@@ -183,9 +184,16 @@ torch_index() {
     return 0
 }
 
+# A game of one's own, from the simulator's image.
+build_cart() {
+    logged build-cart buildah bud --isolation chroot --pull-never --format docker \
+        --build-arg "BASE=$SIMULATOR" --tag "$CART" docker/own-simulator
+    proved "built $CART from $SIMULATOR"
+}
+
 inspect_images() {
     local image
-    for image in "$TRAINER" "$SIMULATOR"; do
+    for image in "$TRAINER" "$SIMULATOR" "$CART"; do
         [[ "$(podman image inspect --format '{{.User}}' "$image")" == 10001:10001 ]] ||
             fail "$image does not name its user"
         [[ "$(podman image inspect --format '{{.Config.StopSignal}}' "$image")" == SIGTERM ]] ||
@@ -195,13 +203,16 @@ inspect_images() {
         fail "$TRAINER has no health check"
     [[ "$(podman image inspect --format '{{.Config.Volumes}}' "$TRAINER")" == *"/runs:"* ]] ||
         fail "$TRAINER has no volume /runs"
-    proved "both name user 10001 and SIGTERM; the trainer has a health check and a volume"
+    proved "all name user 10001 and SIGTERM; the trainer has a health check and a volume"
     podman run --rm --network none --entrypoint python "$SIMULATOR" -c 'import importlib.util as found
 present = [name for name in ("torch", "entrain", "pip") if found.find_spec(name)]
 assert not present, present' || fail "$SIMULATOR has more than it needs"
     proved "the simulator image has no torch, no trainer and no pip in it"
     podman run --rm --network none "$TRAINER" --version >/dev/null || fail "$TRAINER does not start"
     podman run --rm --network none "$SIMULATOR" --help >/dev/null || fail "$SIMULATOR does not start"
+    podman run --rm --network none --read-only --entrypoint python "$CART" -c '
+import gymnasium
+gymnasium.make("cart:Cart-v0").reset(seed=1)' || fail "$CART has no game"
 }
 
 compose() {
@@ -344,6 +355,7 @@ main() {
     # shellcheck disable=SC2046 # one word or none
     build "$TRAINER" trainer $(torch_index)
     build "$SIMULATOR" simulator
+    build_cart
     inspect_images
 
     step "Trainer, over TLS"

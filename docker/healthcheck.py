@@ -2,7 +2,7 @@
 
 Asks the gRPC health service, as a load balancer would. Settings are environment variables:
 
-    ENTRAIN_HEALTH_ADDRESS      HOST:PORT to ask (localhost:50051)
+    ENTRAIN_HEALTH_ADDRESS      HOST:PORT to ask (localhost:50051, or 50051 + $RANK)
     ENTRAIN_HEALTH_CA           PEM file of the authority behind the trainer's certificate, which
                                 must be valid for HOST; without it, no TLS
     ENTRAIN_HEALTH_CERTIFICATE  PEM file of a client certificate, where the trainer asks for one
@@ -20,13 +20,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 SERVICE = "entrain.v1.Trainer"
 """Asked for by name: the health of the server as a whole says less."""
 
+PORT = 50051
+"""Of the first rank; each other one listens on the next."""
+
 TIMEOUT_S = 4.0
 """Longest wait for an answer; shorter than the image's own limit, so that the reason is seen."""
 
 
 def open_channel(settings: Mapping[str, str]) -> grpc.Channel:
     """A channel to the trainer that `settings` name. Nothing is sent yet."""
-    address = settings.get("ENTRAIN_HEALTH_ADDRESS", "localhost:50051")
+    address = settings.get("ENTRAIN_HEALTH_ADDRESS") or usual_address(settings)
     authority = settings.get("ENTRAIN_HEALTH_CA", "")
     if not authority:
         return grpc.insecure_channel(address)
@@ -38,6 +41,11 @@ def open_channel(settings: Mapping[str, str]) -> grpc.Channel:
         certificate_chain=Path(certificate).read_bytes() if certificate else None,
     )
     return grpc.secure_channel(address, credentials)
+
+
+def usual_address(settings: Mapping[str, str]) -> str:
+    """Where a trainer listens that was told no more than its rank."""
+    return f"localhost:{PORT + int(settings.get('RANK') or 0)}"
 
 
 def ask(channel: grpc.Channel) -> str:

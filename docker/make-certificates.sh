@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Make what joins trainer and simulators over TLS: an authority, the trainer's certificate, a token.
+# Make what joins trainer and simulators over TLS: an authority, the trainer's certificate, tokens.
 #
 #   docker/make-certificates.sh [FOLDER [NAME ...]]
 #
-# FOLDER (docker/secrets) gets authority.pem, authority.key, trainer.pem, trainer.key and token.
+# FOLDER (docker/secrets) gets authority.pem, authority.key, trainer.pem, trainer.key, token, with
+# which simulators join, and read-token, with which a run's page and metrics may be read.
 # NAMEs are host names or IP addresses under which simulators will reach the trainer; `trainer` (its
 # name in the compose file) and localhost are always among them. Nothing that exists is replaced.
 set -euo pipefail
@@ -21,7 +22,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 folder="${1:-$here/secrets}"
 names=(trainer localhost 127.0.0.1 ::1 "${@:2}")
 
-for file in authority.pem authority.key trainer.pem trainer.key token; do
+for file in authority.pem authority.key trainer.pem trainer.key token read-token; do
     [[ ! -e "$folder/$file" ]] || fail "$folder/$file exists; remove $folder to make all anew"
 done
 
@@ -62,7 +63,8 @@ openssl req "${new_key[@]}" -subj "/CN=entrain trainer" -keyout "$folder/trainer
     fail "openssl could not make a certificate for: ${names[*]}"
 
 openssl rand -hex 32 >"$folder/token"
-chmod 644 "$folder"/{authority.pem,trainer.pem,trainer.key,token}
+openssl rand -hex 32 >"$folder/read-token"
+chmod 644 "$folder"/{authority.pem,trainer.pem,trainer.key,token,read-token}
 openssl verify -CAfile "$folder/authority.pem" "$folder/trainer.pem" >/dev/null ||
     fail "the certificate in $folder does not verify"
-echo "$folder: certificate for ${names[*]}, valid $DAYS days; token"
+echo "$folder: certificate for ${names[*]}, valid $DAYS days; tokens"

@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import yaml
+from gymnasium.utils.env_checker import check_env
 
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
@@ -250,3 +253,38 @@ def test_a_script_can_be_run_and_stops_at_the_first_error(script: str) -> None:
 def test_make_containers_calls_the_script() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     assert re.search(r"^containers:.*\n\tdocker/containers\.sh$", makefile, re.MULTILINE)
+
+
+# A game of one's own
+
+
+def test_an_example_of_ones_own_game_is_served_from_the_simulators_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = DOCKER / "own-simulator"
+    stage = instructions(folder / "Dockerfile")
+    assert arguments_of("ARG", stage) == ["BASE=localhost/entrain-simulator:latest"]
+    assert arguments_of("FROM", stage) == ["${BASE}"]
+    assert arguments_of("COPY", stage) == ["cart.py /opt/game/"]
+    assert not arguments_of("USER", stage)  # it stays that of the base
+    command = [
+        word
+        for name in ("ENTRYPOINT", "CMD")
+        for word in yaml.safe_load(arguments_of(name, stage)[0])
+    ]
+    options = entrain_env.parser().parse_args([*command[1:], "--connect", "trainer:50051"])
+    assert (options.environment, options.count, options.behaviour) == ("cart:Cart-v0", 16, "cart")
+
+    monkeypatch.syspath_prepend(str(folder))
+    game = gymnasium.make(options.environment)
+    check_env(game.unwrapped, skip_render_check=True)
+    # Pushed to one side it leaves the track; the sum of rewards says that this is bad.
+    game.reset(seed=1)
+    rewards = []
+    for _ in range(200):
+        _, reward, terminated, _, _ = game.step(np.ones(1, np.float32))
+        rewards.append(float(reward))
+        if terminated:
+            break
+    assert rewards[-1] == -10.0
+    assert len(rewards) < 200

@@ -89,6 +89,8 @@ def test_secrets_are_kept_from_others_and_never_replaced(tmp_path: Path) -> None
     assert again.returncode == 1
     assert f"{folder}/authority.pem exists" in again.stderr
     assert (folder / "token").read_text() == token
+    # Who may join may not therefore read a run's page.
+    assert (folder / "read-token").read_text() != token
 
 
 @needs_openssl
@@ -187,6 +189,11 @@ class FakeChannel:
             return health_pb2.HealthCheckResponse(status=self._status)
 
         return answer
+
+
+@pytest.mark.parametrize(("rank", "port"), [("", 50051), ("0", 50051), ("3", 50054)])
+def test_the_health_check_asks_the_port_of_its_rank(rank: str, port: int) -> None:
+    assert healthcheck.usual_address({"RANK": rank}) == f"localhost:{port}"
 
 
 @pytest.mark.parametrize(("status", "code"), [("SERVING", 0), ("NOT_SERVING", 1), ("UNKNOWN", 1)])
