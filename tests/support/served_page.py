@@ -8,7 +8,15 @@ import httpx
 
 from entrain.page.access import Access, Tokens
 from entrain.page.board import Board, LogLines
-from entrain.page.facts import Artefact, Histogram, PolicyFacts, RunFacts, SimulatorFacts
+from entrain.page.facts import (
+    Artefact,
+    Form,
+    Histogram,
+    PolicyFacts,
+    RefusedError,
+    RunFacts,
+    SimulatorFacts,
+)
 from entrain.page.hosts import Hosts
 from entrain.page.site import Site
 
@@ -88,6 +96,20 @@ class MadeUp:
 
     def stop(self) -> None:
         self.told.append("stop")
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def go_on(self) -> None:
+        self.told.append("go on")
+
+    def change(self, settings: Sequence[str], *, from_update: int | None) -> None:
+        if "wrong=1" in settings:
+            raise RefusedError("there is no option 'wrong'")
+        self.told.append(f"change {settings} {from_update}")
+
+    def export(self, form: Form) -> None:
+        self.told.append(f"export {form}")
 
     def run(self) -> RunFacts:
         self.asked += 1

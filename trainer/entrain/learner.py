@@ -81,6 +81,7 @@ class Learner:
         total_steps: int,
         policy_lag: int,
         note_update: Callable[[Lesson, Metrics], None],
+        before_update: Callable[[int], None] = lambda _number: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Begin with nothing to learn from.
@@ -92,6 +93,8 @@ class Learner:
             total_steps: of the run, for schedules.
             policy_lag: how many lessons may be left undone while the next one is collected.
             note_update: told of each update that is done.
+            before_update: told the number of an update, from 1, right before it begins, while no
+                other runs.
             clock: seconds; read by the threads, too.
         """
         self._algorithm = algorithm
@@ -100,6 +103,7 @@ class Learner:
         self._total_steps = total_steps
         self._policy_lag = policy_lag
         self._note_update = note_update
+        self._before_update = before_update
         self._clock = clock
         self._version = algorithm.version
         self._lessons: deque[Lesson] = deque()
@@ -118,6 +122,11 @@ class Learner:
     def version(self) -> int:
         """Updates done and noted."""
         return self._version
+
+    @property
+    def next_update(self) -> int:
+        """The number, from 1, of the update that begins next."""
+        return self._version + 1 + self.is_learning
 
     @property
     def is_learning(self) -> bool:
@@ -177,6 +186,7 @@ class Learner:
         """Begin the oldest lesson's update, if there is one and it does not run."""
         if self._running is not None or not self._lessons:
             return
+        self._before_update(self.next_update)
         if self._policy_lag:
             self._before = self._algorithm.state()
         lesson = self._lessons[0]

@@ -12,6 +12,7 @@ class Stopwatch:
         self._clock = clock
         self._last_s = self._begin_s = clock()
         self._seconds: dict[str, float] = {}
+        self._held_s: float | None = None
 
     def start(self) -> None:
         """Begin a lap; time before now belongs to no part."""
@@ -27,6 +28,18 @@ class Stopwatch:
         """Let the last so many seconds belong to `part` instead of the lap that goes on."""
         self._seconds[part] = self._seconds.get(part, 0.0) + seconds
         self._last_s += seconds
+
+    def hold(self) -> None:
+        """The loop is held from now on."""
+        self._held_s = self._clock()
+
+    def go_on(self, *, counts: bool) -> None:
+        """It is held no more. Unless that time `counts`, it belongs to no part and no rate."""
+        if self._held_s is not None and not counts:
+            held_s = self._clock() - max(self._held_s, self._last_s)
+            self._last_s += held_s
+            self._begin_s += held_s
+        self._held_s = None
 
     def metrics(self, env_steps: int) -> Mapping[str, float]:
         """Returns steps per second and each part's share of the time, since the last call.
@@ -50,11 +63,23 @@ class Lasted:
         """It begins now; `clock` gives seconds."""
         self._clock = clock
         self._began_s = clock()
+        self._held_s: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Until now."""
-        return self._clock() - self._began_s
+        """Until now, or until it was held."""
+        now_s = self._clock() if self._held_s is None else self._held_s
+        return now_s - self._began_s
+
+    def hold(self) -> None:
+        """From now on time does not count."""
+        self._held_s = self._clock()
+
+    def go_on(self) -> None:
+        """It counts again."""
+        if self._held_s is not None:
+            self._began_s += self._clock() - self._held_s
+        self._held_s = None
 
     def go_on_after(self, seconds: float) -> None:
         """It had lasted so long when its first moment here came; time between does not count."""
@@ -75,6 +100,10 @@ class Shares:
         """
         self._clock = clock
         self._before, self._before_s = dict(seconds), clock()
+
+    def leave_out(self, seconds: float) -> None:
+        """So much of the time since the last call does not count."""
+        self._before_s += seconds
 
     def since_last(self, seconds: Mapping[str, float]) -> Mapping[str, float]:
         """Returns {"time/part": share} since the last call, at first since the beginning.

@@ -107,6 +107,7 @@ class Trainer:
         total_steps: int,
         policy_lag: int = 0,
         goes_on: Callable[[], bool] = lambda: False,
+        before_update: Callable[[int], None] = lambda _number: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Begin with nothing learned.
@@ -122,6 +123,7 @@ class Trainer:
             total_steps: env steps after which it is done.
             policy_lag: see `Learner`.
             goes_on: asked when it has diverged: whether others still learn, so that it is to act.
+            before_update: see `Learner`.
             clock: seconds.
         """
         self.behaviour, self.total_steps = behaviour, total_steps
@@ -137,6 +139,7 @@ class Trainer:
             total_steps=total_steps,
             policy_lag=policy_lag,
             note_update=self._note_update,
+            before_update=before_update,
             clock=clock,
         )
         self._loop = PolicyLoop(actor, collector, self, clock=clock)
@@ -184,6 +187,11 @@ class Trainer:
     def is_learning(self) -> bool:
         """Whether an update runs just now."""
         return self._learner.is_learning
+
+    @property
+    def next_update(self) -> int:
+        """The number, from 1, of the update that begins next."""
+        return self._learner.next_update
 
     @property
     def has_state(self) -> bool:
@@ -284,21 +292,23 @@ class Trainer:
         )
         self._loop.stopwatch.lap("report")
 
+    def hold(self) -> None:
+        """The run is paused: from now on no batches come, and time does not count."""
+        self._loop.stopwatch.hold()
+        self._lasted.hold()
+
+    def go_on(self) -> None:
+        """It goes on; an update that is waited for has gone on all the time."""
+        self._loop.stopwatch.go_on(counts=not self.has_state)
+        self._lasted.go_on()
+
     def note_checkpoint(self, seconds: float) -> None:
         """All policies have just stood still for so long while a checkpoint's state was taken."""
         self._loop.stopwatch.credit("checkpoint", seconds)
 
     def summary(self) -> PolicySummary:
         """How far this policy came."""
-        divergence = () if self.divergence is None else (str(self.divergence),)
-        return PolicySummary(
-            progress=self.progress,
-            total_steps=self.total_steps,
-            ledger=self.ledger.state(),
-            warnings=(*self.warnings, *divergence),
-            diverged="".join(divergence),
-            left_out_steps=self._learner.left_out_steps,
-        )
+        return _summary(self, left_out_steps=self._learner.left_out_steps)
 
     def state(self) -> State:
         """Everything that decides how this policy goes on, an interrupted update included."""
@@ -338,3 +348,15 @@ class Trainer:
         else:
             # Episodes that nobody collected from their beginning begin with their next rows.
             self._actor.release_all()
+
+
+def _summary(trainer: Trainer, *, left_out_steps: int) -> PolicySummary:
+    divergence = () if trainer.divergence is None else (str(trainer.divergence),)
+    return PolicySummary(
+        progress=trainer.progress,
+        total_steps=trainer.total_steps,
+        ledger=trainer.ledger.state(),
+        warnings=(*trainer.warnings, *divergence),
+        diverged="".join(divergence),
+        left_out_steps=left_out_steps,
+    )

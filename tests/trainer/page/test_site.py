@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from entrain.page.facts import ControlFacts
 from entrain.page.openapi import openapi
 from support.served_page import CONTROL, NAN, READ, MadeUp, Served, policy, run_facts, simulator
 
@@ -141,7 +142,8 @@ async def test_every_path_of_the_description_is_answered() -> None:
     for path in described["paths"]:
         if "post" in described["paths"][path]:
             async with served.client() as client:
-                answer = await client.post(path, json={}, headers=CONTROLS)
+                asked = {"set": ["a=1"]} if path == "/api/change" else {}
+                answer = await client.post(path, json=asked, headers=CONTROLS)
             assert answer.status_code == 202
         elif path not in {"/api/events", "/api/artefacts/{name}"}:
             answer = await answered(served, f"{path}?policy=walker")
@@ -153,7 +155,9 @@ async def test_every_path_of_the_description_is_answered() -> None:
 async def test_who_has_the_control_token_saves_and_stops_and_nobody_else() -> None:
     served = Served()
     async with served.client() as client:
-        for path in ("/api/checkpoint", "/api/stop"):
+        posts = [path for path, it in openapi()["paths"].items() if "post" in it]
+        assert len(posts) == 6
+        for path in posts:
             reads = {"Authorization": f"Bearer {READ}"}
             assert (await client.get(path, headers=CONTROLS)).status_code == 405
             assert (await client.post(path, json={}, headers=reads)).status_code == 403
@@ -169,6 +173,50 @@ async def test_who_has_the_control_token_saves_and_stops_and_nobody_else() -> No
         for path in ("/api/checkpoint", "/api/stop"):
             assert (await client.post(path, json={}, headers=own)).status_code == 202
     assert served.source.told == ["save", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "code", "told"),
+    [
+        ("pause", {}, 202, ["pause"]),
+        ("go-on", {}, 202, ["go on"]),
+        ("export", {}, 202, ["export onnx"]),
+        ("export", {"format": "unity"}, 202, ["export unity"]),
+        ("export", {"format": "exe"}, 400, []),
+        ("export", [], 400, []),
+        ("change", {"set": ["a=1"]}, 202, ["change ['a=1'] None"]),
+        ("change", {"set": ["a=1"], "from_update": 7}, 202, ["change ['a=1'] 7"]),
+        ("change", {"set": ["a=1"], "from_update": True}, 400, []),
+        ("change", {"set": ["a=1"], "from_update": 0}, 400, []),
+        ("change", {"set": ["wrong=1"]}, 400, []),
+        ("change", {"set": [1]}, 400, []),
+        ("change", {"set": []}, 400, []),
+        ("change", {"set": ["a=1"] * 21}, 400, []),
+        ("change", {"set": ["a=" + "1" * 5000]}, 400, []),
+        ("change", {}, 400, []),
+    ],
+)
+async def test_what_is_asked_of_a_run_is_checked(
+    path: str, asked: object, code: int, told: list[str]
+) -> None:
+    served = Served()
+    async with served.client() as client:
+        answer = await client.post(f"/api/{path}", json=asked, headers=CONTROLS)
+    assert (answer.status_code, served.source.told) == (code, told)
+    assert ("asked" if code == 202 else "error") in answer.json()
+
+
+async def test_a_page_says_what_was_asked_for() -> None:
+    control = ControlFacts(paused_since=5.0, changes=["a=1 before update 7"], export="running")
+    served = Served(MadeUp(run_facts(phase="paused", control=control)))
+    assert (await answered(served, "/api/status")).json()["control"]["paused_since"] == 5.0
+    assert "entrain_paused 1.0" in (await answered(served, "/metrics")).text
+    assert (await answered(served, "/readyz")).status_code == 200
+    async with served.client() as client:
+        await client.get("/", params={"code": served.access.code})
+        text = (await client.get("/")).text
+    assert "a=1 before update 7" in text
+    assert 'data-ask="/api/go-on">Go on<' in text
 
 
 class Tags(HTMLParser):
@@ -190,9 +238,10 @@ async def test_no_name_becomes_part_of_the_page() -> None:
         policies=[policy(HOSTILE)],
         simulators=[simulator(HOSTILE, peer=HOSTILE, behaviours=(HOSTILE,))],
         sessions={HOSTILE: 1},
+        control=ControlFacts(changes=[HOSTILE], exported=HOSTILE),
     )
     served = Served(MadeUp(facts, text=HOSTILE))
-    plain = Served()
+    plain = Served(MadeUp(run_facts(control=ControlFacts(changes=["fine"], exported="fine"))))
     for each in (served, plain):
         words = HOSTILE if each is served else "fine"
         each.board.log.emit(_record(words))

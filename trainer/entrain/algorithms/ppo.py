@@ -73,6 +73,7 @@ from entrain.algorithms.telemetry import (
 )
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import PolicyConfig
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Estimate, Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -288,6 +289,14 @@ class PPO:
             if 0.0 < self._config.target_kl < epochs[-1][metrics.KL.name]:
                 break
         return minibatches, epochs
+
+    def change(self, options: PolicyConfig) -> None:
+        """Learn with other rates and coefficients from the next update on; not while one runs."""
+        self._config = options.algorithm
+        self._guard = FiniteGuard(self._policy, options.algorithm, ranks=self._ranks)
+        temperature = make_temperature(options.entropy, self._policy.spec.action)
+        temperature.load_state(self._temperature.state())
+        self._temperature = temperature
 
     def _all_or_nothing(self) -> AbstractContextManager[None]:
         return all_or_nothing(self._optimizer, self._generator, self._policy.value_head.normalizer)

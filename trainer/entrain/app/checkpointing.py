@@ -7,7 +7,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -75,6 +75,7 @@ class Checkpointing:
         self._refused_s = -math.inf
         self._is_refused = False
         self._writing: asyncio.Task[None] | None = None
+        self._askers: list[asyncio.Future[Path]] = []
         self.newest: Path | None = None
         """The newest checkpoint that was written here."""
 
@@ -99,6 +100,13 @@ class Checkpointing:
         """Somebody asks for a checkpoint: one is due as soon as a state can be taken."""
         self._is_wanted = True
 
+    async def write(self) -> Path:
+        """Have a checkpoint of now written, and wait for it; DiskError if the disk refuses."""
+        self.want()
+        asked: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+        self._askers.append(asked)
+        return await asked
+
     def note_update(self) -> None:
         """A policy has learned: the first checkpoint is due, also after a resume.
 
@@ -120,7 +128,10 @@ class Checkpointing:
             before = self._saved_at, self._saved_s, self._has_any
             self._saved_at, self._saved_s, self._has_any = env_steps, self._clock(), True
             self._is_wanted = False
-            self._writing = asyncio.create_task(self._write(take_state(), env_steps, before))
+            askers, self._askers = self._askers, []
+            self._writing = asyncio.create_task(
+                self._write(take_state(), env_steps, before, askers)
+            )
 
     def _is_due(self, env_steps: int) -> bool:
         now_s = self._clock()
@@ -148,7 +159,13 @@ class Checkpointing:
         self._saved_at, self.newest = env_steps, path
         logger.info("saved %s", path)
 
-    async def _write(self, state: State, env_steps: int, before: tuple[int, float, bool]) -> None:
+    async def _write(
+        self,
+        state: State,
+        env_steps: int,
+        before: tuple[int, float, bool],
+        askers: Sequence[asyncio.Future[Path]],
+    ) -> None:
         try:
             self.newest = await asyncio.to_thread(self._store.save, state, step=env_steps)
         except DiskError as error:
@@ -160,10 +177,16 @@ class Checkpointing:
                     "%s; training goes on, and it is tried again every %g s", error, RETRY_S
                 )
             self._is_refused = True
+            for asker in askers:
+                if not asker.done():
+                    asker.set_exception(error)
         else:
             if self._is_refused:
                 logger.info("checkpoints can be written again: %s", self.newest)
             self._is_refused = False
+            for asker in askers:
+                if not asker.done():
+                    asker.set_result(self.newest)
 
 
 def make_checkpointing(

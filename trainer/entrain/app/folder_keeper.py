@@ -5,9 +5,12 @@ could never be resumed.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from entrain.config.load import load_config, to_yaml
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, DiskError
 from entrain.run.disk import refused
 from entrain.run.folder import RunFolder
@@ -36,6 +39,17 @@ class Keeper(Protocol):
         ...
 
 
+class ConfigKeeper(Keeper, Protocol):
+    """Looks after the configuration, too."""
+
+    def configure(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """The run goes on with `config`, in which `settings` are new: write it down.
+
+        DiskError or ConfigError if it cannot be written.
+        """
+        ...
+
+
 class Unkept:
     """Leaves the folder as it is."""
 
@@ -45,6 +59,9 @@ class Unkept:
 
     def check(self) -> None:
         """Nothing is known of others."""
+
+    def configure(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """It is written nowhere."""
 
 
 class FolderKeeper:
@@ -68,6 +85,15 @@ class FolderKeeper:
     def check(self) -> None:
         """See `Keeper.check`."""
         self._lock.check()
+
+    def configure(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """See `ConfigKeeper.configure`. What a user has edited in the file meanwhile stays."""
+        self._config = to_yaml(config)
+        try:
+            text = to_yaml(load_config(self._folder.config, settings))
+        except ConfigError:
+            text = self._config
+        self._folder.write_config(text)
 
     def look(self, newest: Path | None) -> bool:
         """See `Keeper.look`."""

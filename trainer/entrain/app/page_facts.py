@@ -3,10 +3,18 @@
 import time
 from collections.abc import Mapping
 
+from entrain.app.control import RunControl
 from entrain.app.limits import round_words
 from entrain.app.training import TrainingRun
 from entrain.config.run import RunConfig
-from entrain.page.facts import Histogram, Phase, PolicyFacts, RunFacts, SimulatorFacts
+from entrain.page.facts import (
+    ControlFacts,
+    Histogram,
+    Phase,
+    PolicyFacts,
+    RunFacts,
+    SimulatorFacts,
+)
 from entrain.run.round_shares import PARTS, RoundShares, RunRounds
 from entrain.serving.measures import Distribution, Measures
 from entrain.serving.member import Presence
@@ -46,7 +54,7 @@ class FactsOfRun:
         return RunFacts(
             name=self._name,
             phase=self._phase(),
-            is_ready=self._phase() in {"waiting", "training"},
+            is_ready=self._phase() not in {"starting", "ending"},
             address="" if run is None else run.address,
             started_at=self._began_at if run is None else run.clock.started_at,
             seconds=0.0 if run is None else run.seconds,
@@ -60,6 +68,7 @@ class FactsOfRun:
             simulators=[_simulator(each) for each in participants],
             latency=_histogram(measures.latency),
             batch_rows=_histogram(measures.batch_rows),
+            control=ControlFacts() if run is None else _control(run.control),
         )
 
     def _phase(self) -> Phase:
@@ -68,7 +77,19 @@ class FactsOfRun:
             return "starting"
         if run.participants.is_paused:
             return "ending"
+        if run.control.pause.is_held:
+            return "paused" if run.control.pause.is_settled else "pausing"
         return "training" if run.participants.has_begun else "waiting"
+
+
+def _control(control: RunControl) -> ControlFacts:
+    export = control.exporting.facts
+    return ControlFacts(
+        paused_since=control.pause.since if control.pause.is_held else 0.0,
+        changes=[str(each) for each in control.changes.waiting],
+        export=export.state,
+        exported=export.words,
+    )
 
 
 def _sessions(run: TrainingRun) -> Mapping[str, int]:

@@ -40,7 +40,14 @@ class PageFiles:
 
     def _candidates(self) -> Iterator[Path]:
         folder = self._folder
-        yield from (folder.report, folder.metrics, folder.episodes, folder.summary, folder.config)
+        yield from (
+            folder.report,
+            folder.metrics,
+            folder.episodes,
+            folder.summary,
+            folder.config,
+            folder.history,
+        )
         yield from folder.path.glob("*.onnx")
         for place in (folder.policies, folder.plots, folder.recordings, folder.path / "unity"):
             yield from _files_in(place)

@@ -202,6 +202,11 @@ class Reporting:
         for warning in update.warnings:
             logger.warning("policy '%s', %s", update.behaviour, warning)
 
+    def leave_out(self, seconds: float) -> None:
+        """The run was paused for so long."""
+        for shares in self._messages.values():
+            shares.leave_out(seconds)
+
     def warn_of_awaited(self) -> None:
         """Log which lessons cannot end, because nobody has brought the behaviour that decides."""
         for parameter, behaviour in self._curricula.awaited().items():
@@ -282,6 +287,7 @@ class Reporting:
             connected=self._participants.num_running,
             expected=self._config.expected_simulators,
             agents=self._participants.num_agents,
+            is_paused=self._participants.is_held,
         )
         self._display.serving(row, {**dict.fromkeys(self._config.named_behaviours, 0), **env_steps})
 

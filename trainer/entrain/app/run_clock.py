@@ -19,13 +19,26 @@ class RunClock:
         self._clock = clock
         self._began_s = clock()
         self._earlier_s = 0.0
+        self._held_s: float | None = None
         self.started_at = wall_clock()
         """Seconds since 1970, of the first sitting."""
 
     @property
     def seconds(self) -> float:
         """Wall-clock time of the run until now."""
-        return self._earlier_s + self._clock() - self._began_s
+        now_s = self._clock() if self._held_s is None else self._held_s
+        return self._earlier_s + now_s - self._began_s
+
+    def hold(self) -> None:
+        """The run is paused: until it goes on, time does not count."""
+        self._held_s = self._clock()
+
+    def go_on(self) -> float:
+        """It goes on. Returns for how many seconds it was paused."""
+        held_s = 0.0 if self._held_s is None else self._clock() - self._held_s
+        self._began_s += held_s
+        self._held_s = None
+        return held_s
 
     def state(self) -> State:
         """Returns when the run started and how long it has lasted."""

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from entrain.app.control import RunControl
 from entrain.app.observing import BehaviourObserver
 from entrain.app.page_facts import FactsOfRun
 from entrain.app.page_files import PageFiles
@@ -24,7 +25,7 @@ from entrain.errors import ConfigError
 from entrain.metrics import SECONDS
 from entrain.page.access import Access
 from entrain.page.board import Board, LogLines
-from entrain.page.facts import Artefact, RunFacts
+from entrain.page.facts import Artefact, Form, RefusedError, RunFacts
 from entrain.page.hosts import Hosts
 from entrain.page.server import PageServer
 from entrain.page.site import Site
@@ -126,7 +127,8 @@ class RunPage:
 
     def config(self) -> str:
         """See `Source`."""
-        return without_secrets(to_yaml(self._config))
+        config = self._config if self._run is None else self._run.control.changes.config
+        return without_secrets(to_yaml(config))
 
     def artefacts(self) -> Sequence[Artefact]:
         """See `Source`."""
@@ -145,6 +147,35 @@ class RunPage:
     def stop(self) -> None:
         """See `Source`."""
         self._stop()
+
+    def pause(self) -> None:
+        """See `Source`."""
+        with self._control() as control:
+            control.hold()
+
+    def go_on(self) -> None:
+        """See `Source`."""
+        with self._control() as control:
+            control.go_on()
+
+    def change(self, settings: Sequence[str], *, from_update: int | None) -> None:
+        """See `Source`."""
+        with self._control() as control:
+            control.change(settings, from_update=from_update)
+
+    def export(self, form: Form) -> None:
+        """See `Source`."""
+        with self._control() as control:
+            control.export(form)
+
+    @contextmanager
+    def _control(self) -> Iterator[RunControl]:
+        if self._run is None:
+            raise RefusedError("the run has not begun yet")
+        try:
+            yield self._run.control
+        except ConfigError as error:
+            raise RefusedError(str(error)) from None
 
     # An observer of the run
 

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from entrain.algorithms.diagnostics import Diagnostics
+from entrain.algorithms.ppo import PPO
 from entrain.app.build import (
     device,
     make_actor,
@@ -25,6 +27,7 @@ from entrain.app.build import (
 from entrain.app.idle_policies import IdlePolicies, Standing
 from entrain.app.initial_weights import Beginning, begin
 from entrain.app.observed import log_observed
+from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import (
     ConfigError,
@@ -50,6 +53,8 @@ class Made:
 
     trainer: Trainer
     policy: ActorCritic
+    algorithm: PPO
+    options: PolicyConfig
 
 
 class Trainers:
@@ -62,6 +67,8 @@ class Trainers:
         learners: Executor,
         recorder: Recorder,
         begun: Set[str] = frozenset(),
+        before_update: Callable[[str, int], None] = lambda _behaviour, _number: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin without any.
 
@@ -70,6 +77,8 @@ class Trainers:
             learners: run the updates of all trainers.
             recorder: is told of every update.
             begun: behaviours of whose policies `load_state` will be given the weights.
+            before_update: told behaviour and number of an update right before it begins.
+            clock: seconds in which the run goes on.
         """
         self._begun = begun
         self._config = config
@@ -77,8 +86,10 @@ class Trainers:
         self._recorder = recorder
         self._by_name: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
+        self._algorithms: dict[str, PPO] = {}
+        self._before_update = before_update
         self._asked_for: list[str] = []
-        self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s)
+        self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s, clock=clock)
         self._idle_guests: Set[str] = frozenset()
         self._prepared: dict[tuple[BehaviourSpec, int], Made | ConfigError] = {}
 
@@ -138,11 +149,22 @@ class Trainers:
         all_made: dict[str, Made] = {}
         for number, spec in enumerate(specs, start=len(self._by_name)):
             made = self._prepared.get((spec, number)) or self._try_to_make(spec, number)
+            if isinstance(made, Made) and made.options != self._config.policy_for(spec.name):
+                made = self._try_to_make(spec, number)  # its options have changed meanwhile
             if isinstance(made, ConfigError):
                 raise made
             all_made[spec.name] = made
-        self._by_name.update({name: made.trainer for name, made in all_made.items()})
-        self._policies.update({name: made.policy for name, made in all_made.items()})
+        for name, made in all_made.items():
+            self._by_name[name], self._policies[name] = made.trainer, made.policy
+            self._algorithms[name] = made.algorithm
+
+    def configure(self, config: RunConfig) -> None:
+        """From now on, make trainers with these options; see `change` for those that are there."""
+        self._config = config
+
+    def change(self, behaviour: str) -> None:
+        """Let a policy learn with the options of now; not while an update of it runs."""
+        self._algorithms[behaviour].change(policy_options(self._config, behaviour))
 
     def _try_to_make(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
         """A trainer, or why there can be none. Changes nothing, so that any thread may do it.
@@ -220,7 +242,10 @@ class Trainers:
                 ", ".join(missing),
             )
         if unfinished and not missing:
-            self._say_who_is_left_out(unfinished)
+            _say_who_is_left_out(
+                [self._by_name[name] for name in sorted(unfinished)],
+                idle_s=self._config.simulators.idle_s,
+            )
         return not missing
 
     def have_idle_guests(self) -> bool:
@@ -236,18 +261,6 @@ class Trainers:
         )
         self._idle_guests = idle - set(self._config.named_behaviours)
         return bool(self._idle_guests)
-
-    def _say_who_is_left_out(self, unfinished: Iterable[str]) -> None:
-        for name in sorted(unfinished):
-            trainer = self._by_name[name]
-            logger.warning(
-                "policy '%s' has %s of %s env steps and got none for %g s (simulators.idle_s), and "
-                "all others are done: the run ends without waiting for it",
-                name,
-                f"{trainer.progress.env_steps:,}",
-                f"{trainer.total_steps:,}",
-                self._config.simulators.idle_s,
-            )
 
     def interrupt(self) -> None:
         """Let all running updates give up."""
@@ -300,8 +313,9 @@ class Trainers:
             total_steps=config.total_steps,
             policy_lag=config.policy_lag,
             goes_on=self._is_anybody_learning,
+            before_update=partial(self._before_update, spec.name),
         )
-        return Made(trainer=trainer, policy=policy)
+        return Made(trainer=trainer, policy=policy, algorithm=algorithm, options=config)
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:
@@ -319,3 +333,15 @@ async def in_a_thread(work: Callable[[], T]) -> T:
         raise
     finally:
         thread.shutdown(wait=False)
+
+
+def _say_who_is_left_out(unfinished: Iterable[Trainer], *, idle_s: float) -> None:
+    for trainer in unfinished:
+        logger.warning(
+            "policy '%s' has %s of %s env steps and got none for %g s (simulators.idle_s), and "
+            "all others are done: the run ends without waiting for it",
+            trainer.behaviour,
+            f"{trainer.progress.env_steps:,}",
+            f"{trainer.total_steps:,}",
+            idle_s,
+        )

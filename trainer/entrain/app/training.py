@@ -30,7 +30,8 @@ from entrain.app.build import (
 )
 from entrain.app.checkpointing import make_checkpointing
 from entrain.app.command_words import add_policy
-from entrain.app.folder_keeper import Keeper, Unkept
+from entrain.app.control import RunControl
+from entrain.app.folder_keeper import ConfigKeeper, Unkept
 from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
@@ -87,7 +88,7 @@ class TrainingRun:
         *,
         launcher: Callable[[str], Launcher],
         restored: Loaded | None = None,
-        keeper: Keeper | None = None,
+        keeper: ConfigKeeper | None = None,
         observer: RunObserver | None = None,
         another_policy: Callable[[str], str] = add_policy,
         clock: Callable[[], float] = time.monotonic,
@@ -114,19 +115,35 @@ class TrainingRun:
         """Where simulators dial in; "" before it listens."""
         self.clock = RunClock(clock=clock)
         self._learners = make_learners(config.update_threads, processors=available_processors())
-        self._trainers = Trainers(config, learners=self._learners, recorder=self, begun=begun)
+        self._trainers = Trainers(
+            config,
+            learners=self._learners,
+            recorder=self,
+            begun=begun,
+            before_update=self._before_update,
+            clock=lambda: self.seconds,
+        )
         participants = self.participants = make_participants(
             config, self._open, prepare=self._trainers.prepared, another_policy=another_policy
         )
         self._front = make_front(config, participants, run_id=folder.name)
         end = self._run_end = RunEnd(self._trainers, pause=self._front.pause)
         self._tasks = ServingTasks(self._trainers, guard=end.until_failure, announced=self._show)
-        self.checkpointing = make_checkpointing(
-            config.checkpoints, folder, keeper or Unkept(), restored
-        )
+        keeper = keeper or Unkept()
+        self.checkpointing = make_checkpointing(config.checkpoints, folder, keeper, restored)
         self._curricula = Curricula(environment_parameters(config), participants.parameters.update)
         self._reporting = Reporting(
             config, folder, display, participants, self._curricula, observer=observer
+        )
+        self.control = RunControl(
+            config,
+            folder,
+            trainers=self._trainers,
+            participants=participants,
+            checkpointing=self.checkpointing,
+            clock=self.clock,
+            keeper=keeper,
+            leave_out=self._reporting.leave_out,
         )
         self._begin_at(restored)
 
@@ -204,6 +221,7 @@ class TrainingRun:
             for task in watching:
                 task.cancel()
             self._front.pause()
+            await self.control.end()
             await self._tasks.drain(timeout_s=self._config.stop_timeout_s)
         self._show()
         return self._run_end.outcome(is_asked=stop.is_set())
@@ -212,8 +230,9 @@ class TrainingRun:
         self, group: asyncio.TaskGroup, launcher: Launcher, games: GameWatcher | None
     ) -> Sequence[asyncio.Task[None]]:
         """Starts the tasks that run beside the trainers."""
+        seen, config = self.participants, self._config
         patience = watch_simulators(
-            self.participants, self._config, launcher, self.address, games=games
+            seen, config, launcher, self.address, games=games, is_held=lambda: seen.is_held
         )
         tasks = [self._look_around(), self._run_end.until_failure(patience)]
         return [group.create_task(task) for task in [*tasks, *([games.run()] if games else [])]]
@@ -224,6 +243,9 @@ class TrainingRun:
         for behaviour in behaviours:
             self._reporting.watch(self.trainers[behaviour.name], behaviour.spec)
         self._tasks.add(behaviours)
+
+    def _before_update(self, behaviour: str, number: int) -> None:
+        self.control.changes.before_update(behaviour, number)
 
     def note_completion(self) -> None:
         """End the run if all of its policies are done."""
@@ -298,6 +320,7 @@ class TrainingRun:
             "front": self._front.state(),
             "policies": policies,
             "curricula": self._curricula.state(),
+            "control": self.control.state(),
         }
 
     def _begin_at(self, restored: Loaded | None) -> None:
@@ -315,6 +338,8 @@ class TrainingRun:
         self._trainers.load_state(state["policies"])
         if "curricula" in state:  # of before there were any, a checkpoint has none
             self._curricula.load_state(state["curricula"])
+        if "control" in state:
+            self.control.load_state(state["control"])
         self.clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
         self._reporting.resume_at(

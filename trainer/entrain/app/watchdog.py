@@ -50,18 +50,21 @@ async def watch_simulators(
     address: str,
     *,
     games: GameWatcher | None = None,
+    is_held: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Never returns; raises NoSimulatorError once there is no simulator left to wait for.
 
-    Games that people stop, and start again when they like, are waited for without end. Otherwise
-    that is: none was connected for `simulators.wait_s`, or fewer than expected for as long before
-    the first batch, or none is connected and every launched one was refused or has ended for good.
+    Games that people stop, and start again when they like, are waited for without end, and so is
+    everyone while the run is paused (`is_held`). Otherwise: none was connected for
+    `simulators.wait_s`, or fewer than expected for as long before the first batch, or none is
+    connected and every launched one was refused or has ended for good.
     """
     present_s = clock()
     while True:
         await asyncio.sleep(LOOK_S)
-        if (server.num_sessions and server.has_begun) or (games is not None and games.is_paused):
+        is_fine = server.num_sessions and server.has_begun
+        if is_fine or is_held() or (games is not None and games.is_paused):
             present_s = clock()
         elif are_all_refused(launcher.names, server.refusals) and not server.num_sessions:
             raise NoSimulatorError(

@@ -37,6 +37,21 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
     else:
         source = read_yaml(read_settings_file(path), name=str(path))
         modernize(source)
+    return _with_overrides(source, overrides)
+
+
+def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Returns `config` with these options changed; ConfigError as of `load_config`.
+
+    Args:
+        config: of a run.
+        overrides: each PATH=VALUE, as given to `--set`.
+    """
+    whole = Origin("the run's configuration", (0, 0), "")
+    return _with_overrides(Source(config.model_dump(mode="json"), whole), overrides)
+
+
+def _with_overrides(source: Source, overrides: Sequence[str]) -> RunConfig:
     for position, argument in enumerate(overrides):
         set_option(source, argument, position=position)
     try:
@@ -109,4 +124,4 @@ def _near(path: Path) -> str:
     return ""
 
 
-__all__ = ["json_schema", "load_config", "read_settings_file", "to_yaml"]
+__all__ = ["changed_config", "json_schema", "load_config", "read_settings_file", "to_yaml"]

@@ -57,6 +57,7 @@ def status(facts: RunFacts, board: Board, rates: Mapping[str, float]) -> Mapping
         "policies": policies,
         "alarms": [asdict(each) for each in board.log.alarms],
         "log_number": board.log.number,
+        "control": asdict(facts.control),
         "simulators": simulators(facts, rates)[:MOST_LISTED],
     }
 

@@ -112,6 +112,10 @@ def _of_run(facts: RunFacts) -> Iterator[Family]:
     )
     gauges: Mapping[str, tuple[str, float]] = {
         "ready": ("1 if simulators may dial in: it listens and is not ending.", facts.is_ready),
+        "paused": (
+            "1 if the run stands still until it is told to go on.",
+            facts.control.paused_since > 0.0,
+        ),
         "run_seconds": ("Wall-clock time of the run, over all sittings.", facts.seconds),
         "simulators_expected": (
             "Simulators that must have joined before the first batch.",

@@ -4,7 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-Phase: TypeAlias = Literal["starting", "waiting", "training", "ending"]
+Phase: TypeAlias = Literal["starting", "waiting", "training", "pausing", "paused", "ending"]
+"""pausing: a batch is out or an update runs, after which the run stands still."""
+
+Form: TypeAlias = Literal["onnx", "unity"]
+"""In which policies are exported."""
+
+
+class RefusedError(Exception):
+    """What is asked of a run cannot be done; its words say why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlFacts:
+    """What was asked of a run, and how that stands."""
+
+    paused_since: float = 0.0
+    """Seconds since 1970; 0 if it is not paused."""
+
+    changes: Sequence[str] = ()
+    """Those that wait for an update, in words."""
+
+    export: Literal["none", "running", "done", "failed"] = "none"
+    """How the newest export stands."""
+
+    exported: str = ""
+    """What it wrote, or why it failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +119,7 @@ class RunFacts:
     simulators: Sequence[SimulatorFacts]
     latency: Histogram
     batch_rows: Histogram
+    control: ControlFacts = ControlFacts()
 
     @property
     def num_agents(self) -> int:
@@ -122,6 +148,30 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Have the run save and stop."""
+        ...
+
+    def pause(self) -> None:
+        """Have the run stand still after the batch and update of now. RefusedError if it ends."""
+        ...
+
+    def go_on(self) -> None:
+        """Let a paused run go on."""
+        ...
+
+    def change(self, settings: Sequence[str], *, from_update: int | None) -> None:
+        """Have options change before an update begins.
+
+        Args:
+            settings: each PATH=VALUE.
+            from_update: its number, from 1; None: the next one.
+
+        Raises:
+            RefusedError: one is wrong or cannot change; nothing does.
+        """
+        ...
+
+    def export(self, form: Form) -> None:
+        """Have policies written as ONNX. RefusedError if there are none, or it is being done."""
         ...
 
     def run(self) -> RunFacts:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entrain import __version__
+from entrain.page.control import MOST_SETTINGS
 
 Described = dict[str, Any]
 
@@ -76,6 +77,34 @@ def openapi() -> Described:
             ),
             "/api/checkpoint": _post("Write a checkpoint as soon as no update runs"),
             "/api/stop": _post("Save and stop; `entrain resume` goes on"),
+            "/api/pause": _post(
+                "Stand still after the batch and the update of now: simulators wait, nothing is "
+                "dropped or counted"
+            ),
+            "/api/go-on": _post("Let a paused run go on"),
+            "/api/export": _post(
+                "Write the policies as ONNX into the run's folder, from a checkpoint of now",
+                {"format": {"type": "string", "enum": ["onnx", "unity"], "default": "onnx"}},
+            ),
+            "/api/change": _post(
+                "Change rates and coefficients of policies, or environment parameters, before an "
+                "update begins",
+                {
+                    "set": {
+                        "type": "array",
+                        "items": dict(_TEXT),
+                        "minItems": 1,
+                        "maxItems": MOST_SETTINGS,
+                        "description": "Each PATH=VALUE, as --set takes it",
+                    },
+                    "from_update": {
+                        "type": ["integer", "null"],
+                        "minimum": 1,
+                        "description": "The number of that update; null: the next one",
+                    },
+                },
+                required=["set"],
+            ),
             "/api/events": _get(
                 "The status as server-sent events, once a second where it changed; at most 32 "
                 "streams",
@@ -85,14 +114,22 @@ def openapi() -> Described:
     }
 
 
-def _post(words: str) -> Described:
+def _post(
+    words: str,
+    properties: Mapping[str, Described] | None = None,
+    required: Sequence[str] = (),
+) -> Described:
     """For the control token alone."""
+    schema: Described = {"type": "object", "properties": dict(properties or {})}
+    if required:
+        schema["required"] = list(required)
     return {
         "post": {
             "summary": words,
-            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "requestBody": {"content": {"application/json": {"schema": schema}}},
             "responses": {
                 "202": {"description": "It is asked for", "content": {"application/json": {}}},
+                "400": {"description": "It cannot be done; `error` says why"},
                 "401": {"description": "No token of this run was shown"},
                 "403": {"description": "Not the control token, or sent by another page"},
                 "415": {"description": "Not sent as application/json"},

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from entrain.page import answers, exposition
 from entrain.page.access import Access, Right
 from entrain.page.board import MOST_LINES, Board
+from entrain.page.control import Controls
 from entrain.page.entrance import Entrance
 from entrain.page.events import EventStreams
 from entrain.page.facts import Source
@@ -98,8 +99,7 @@ class Site:
         return [
             Route("/", self._page),
             *self._entrance.routes(),
-            Route("/api/checkpoint", self._checkpoint, methods=["POST"]),
-            Route("/api/stop", self._stop, methods=["POST"]),
+            *Controls(self._source).routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/api/events", self.streams),
@@ -130,16 +130,6 @@ class Site:
             config=self._source.config(),
             lines=lines,
         )
-
-    # What who controls the run may ask; `Guard` lets nobody else through
-
-    async def _checkpoint(self, _request: Request) -> Response:
-        self._source.save()
-        return JSONResponse({"asked": "a checkpoint is written as soon as no update runs"}, 202)
-
-    async def _stop(self, _request: Request) -> Response:
-        self._source.stop()
-        return JSONResponse({"asked": "the run saves and stops"}, 202)
 
     # What readers may ask
 

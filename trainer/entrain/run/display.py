@@ -169,6 +169,9 @@ class SimulatorsRow:
     agents: int
     """Over all simulators."""
 
+    is_paused: bool = False
+    """Whether the run waits until somebody lets it go on."""
+
 
 class Display(Protocol):
     """Shows how a run goes. Owned by the event loop."""

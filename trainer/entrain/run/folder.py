@@ -32,6 +32,8 @@ class RunFolder:
         self.plots = path / "plots"
         self.report = path / "report.html"
         self.log = path / "log.txt"
+        self.history = path / "history.jsonl"
+        """What was asked of the run from outside, and when it began and ended."""
         self.lock_file = path / "run.lock"
         self.page = path / "page.json"
         """Where the page of the run is, and its tokens: for its owner alone."""
@@ -102,7 +104,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what an earlier run left, and nothing that no run makes. Call with the lock."""
-        parts = (self.summary, self.metrics, self.report, self.log, self.plots, self.recordings)
+        files = (self.summary, self.metrics, self.report, self.log, self.history)
+        parts = (*files, self.plots, self.recordings)
         folders = (self.checkpoints, self.policies, self.tensorboard, self.simulators)
         try:
             # First: without it, what is left of a removal that failed is no run.
@@ -183,6 +186,7 @@ class RunFolder:
             (self.checkpoints, f"{resume} goes on from the newest"),
             (self.config, "every option of this run"),
             (self.log, "everything that was logged, with times"),
+            (self.history, "when it began, ended, was paused or changed"),
             (self.evaluation_episodes.parent, "each episode of the last evaluation"),
             (self.recordings, "animations of the agents; the report shows them"),
             (self.simulators, "what the launched simulators printed"),

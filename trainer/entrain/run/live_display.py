@@ -277,4 +277,5 @@ def _simulators_line(row: SimulatorsRow) -> Text:
         who = f"{row.connected} of {row.expected} simulators are here; waiting for the others on "
     else:
         who = f"{counted(row.connected, 'simulator')} with {counted(row.agents, 'agent')} on "
-    return Text(f"{who}{row.address}", style="dim", overflow="fold")
+    paused = "paused; " if row.is_paused else ""
+    return Text(f"{paused}{who}{row.address}", style="dim", overflow="fold")

@@ -48,6 +48,7 @@ class Attendance:
         self._by_id: dict[str, Participant] = {}
         self._expiry = Deadline(self.expire, clock=clock, call_later=call_later)
         self._is_paused = False
+        self._is_held = False
 
     def __iter__(self) -> Iterator[Participant]:
         return iter(self._by_id.values())
@@ -134,7 +135,8 @@ class Attendance:
         return min((participant.deadline_s for participant in self), default=float("inf"))
 
     def _schedule_expiry(self) -> None:
-        self._expiry.set(float("inf") if self._is_paused else self.next_deadline_s)
+        is_endless = self._is_paused or self._is_held
+        self._expiry.set(float("inf") if is_endless else self.next_deadline_s)
 
     def renew_deadlines(self) -> None:
         """Participants of a checkpoint have the grace time from now, when they can connect."""
@@ -166,6 +168,11 @@ class Attendance:
         logger.warning(
             "%s: %s slots released, %s open steps dropped", words, f"{slots:,}", f"{open_steps:,}"
         )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether batches wait until somebody lets the run go on."""
+        return self._is_held
 
     @property
     def is_paused(self) -> bool:

@@ -95,6 +95,10 @@ class RequestBatcher:
         self._is_open = True
         self._reconsider()
 
+    def hold(self) -> None:
+        """Let no batch out until `open`; one that is out may be answered, and requests wait."""
+        self._is_open = False
+
     def close(self) -> None:
         """End the iteration; what waits stays unanswered."""
         self._is_closed = True

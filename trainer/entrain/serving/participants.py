@@ -199,7 +199,7 @@ class Participants(Attendance):
 
     def _begin_if_complete(self) -> None:
         self._has_begun = self._has_begun or len(self) >= self._expect
-        if self._has_begun:
+        if self._has_begun and not self._is_held:
             for behaviour in self.behaviours:
                 behaviour.batcher.open()
 
@@ -211,6 +211,19 @@ class Participants(Attendance):
         is_final = isinstance(error, BadHelloError | RefusedHelloError)
         if is_final and simulator and not namesakes(simulator, self):
             self._refusals.note(simulator, str(error))
+
+    def hold(self) -> None:
+        """Hand out no batches until `go_on`. Whoever asks waits, and nobody's grace time ends."""
+        self._is_held = True
+        for behaviour in self.behaviours:
+            behaviour.batcher.hold()
+        self._schedule_expiry()
+
+    def go_on(self) -> None:
+        """Hand out batches again. Who is not connected has all of the grace time from now."""
+        self._is_held = False
+        self.renew_deadlines()
+        self._begin_if_complete()
 
     def pause(self) -> None:
         """Hand out no more batches: iterations over batchers end, for good. Nobody expires."""

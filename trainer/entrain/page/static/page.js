@@ -25,6 +25,7 @@ const CHOSEN = [
   ["policy/clip_fraction", "Clipped share"],
   ["time/env_steps_per_second", "Env steps per second"],
 ];
+const CHANGEABLE = ["algorithm.learning_rate", "algorithm.learning_rate_schedule", "algorithm.clip_range", "entropy.coefficient"];
 const PARTS = ["waiting", "acting", "recording", "messages", "updates", "other"];
 
 const byId = (id) => document.getElementById(id);
@@ -460,8 +461,37 @@ const askFiles = async () => {
 let newest = null;
 const chosenPolicy = () => newest?.policies.find((it) => it.name === byId("policy").value) ?? newest?.policies[0];
 
+const EXPORT_WORDS = { running: "The policies are being exported.", failed: "The export failed: ", done: "Exported: ", none: "" };
+
+const showControl = (control, policies) => {
+  const pause = byId("pause");
+  if (pause) {
+    pause.dataset.ask = control.paused_since ? "/api/go-on" : "/api/pause";
+    setText("pause", control.paused_since ? "Go on" : "Pause");
+  }
+  const exported = `${EXPORT_WORDS[control.export]}${control.exported}`;
+  byId("waiting").hidden = !control.changes.length && !exported;
+  setText("export", exported);
+  const list = byId("waiting-list");
+  const words = control.changes.join("\n");
+  if (list.dataset.words !== words) {
+    list.dataset.words = words;
+    list.replaceChildren(...control.changes.map((change) => make("li", change)));
+  }
+  const paths = byId("change-paths");
+  const names = policies.map((it) => it.name);
+  if (!paths || paths.dataset.names === names.join("\n")) return;
+  paths.dataset.names = names.join("\n");
+  const quoted = (name) => (/^[^\s.'"=]+$/.test(name) ? name : JSON.stringify(name));
+  const options = names.flatMap((name) =>
+    CHANGEABLE.map((option) => `policies.${quoted(name)}.${option}`),
+  );
+  paths.replaceChildren(...[...options, "environment_parameters."].map((path) => new Option(path, path)));
+};
+
 const show = (status) => {
   newest = status;
+  showControl(status.control, status.policies);
   const phase = byId("phase");
   phase.dataset.phase = status.phase;
   setText("phase", status.phase);
@@ -529,7 +559,25 @@ const askRun = async (button) => {
   }
 };
 
+const askChange = async (event) => {
+  event.preventDefault();
+  const from = byId("change-from").value;
+  const asked = {
+    set: [`${byId("change-path").value.trim()}=${byId("change-value").value.trim()}`],
+    from_update: from ? Number(from) : null,
+  };
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("/api/change", { method: "POST", headers, body: JSON.stringify(asked) });
+    const said = await answer.json();
+    setText("change-answer", said.asked ?? said.error);
+  } catch (error) {
+    setText("change-answer", "The trainer does not answer.");
+  }
+};
+
 const begin = () => {
+  byId("change")?.addEventListener("submit", askChange);
   for (const button of document.querySelectorAll("[data-ask]")) {
     button.addEventListener("click", () => askRun(button));
   }

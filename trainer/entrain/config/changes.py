@@ -1,0 +1,115 @@
+"""What may change in a run while it goes on: checked by the models of the file, in its words.
+
+    rates and coefficients of a policy      each of its updates reads them
+    environment_parameters                  simulators are told of new values; not of curricula
+
+Everything else is decided when a run begins or is resumed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from entrain.config.differences import Difference, differences
+from entrain.config.environment_parameters import CurriculumConfig
+from entrain.config.load import changed_config
+from entrain.config.run import RunConfig
+from entrain.config.source import OptionPath, show_path
+from entrain.errors import ConfigError
+
+CHANGEABLE: Final = (
+    ("algorithm", "learning_rate"),
+    ("algorithm", "learning_rate_schedule"),
+    ("algorithm", "final_learning_rate"),
+    ("algorithm", "clip_range"),
+    ("algorithm", "clip_range_schedule"),
+    ("algorithm", "final_clip_range"),
+    ("entropy", "coefficient"),
+    ("entropy", "coefficient_schedule"),
+    ("entropy", "final_coefficient"),
+)
+"""Of a policy; beside all of `environment_parameters`."""
+
+ENVIRONMENT: Final = ""
+"""Stands for the environment parameters where a policy is named otherwise."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What changes of one policy, or of the environment parameters."""
+
+    policy: str
+    """Its name in `policies`; "" for environment parameters."""
+
+    settings: tuple[str, ...]
+    """Each PATH=VALUE, as `--set` takes it."""
+
+    was: tuple[str, ...]
+    """The values before, in the same order."""
+
+
+def checked_parts(config: RunConfig, settings: Sequence[str]) -> Sequence[Part]:
+    """Returns what changes of `config`, by policy; nothing, if that is what it has already.
+
+    Raises:
+        ConfigError: a setting is wrong, or may not change while the run goes on.
+    """
+    after = changed_config(config, settings)
+    found = differences(after, config)
+    for each in found:
+        _check(each, config, after)
+    paths: dict[str, dict[OptionPath, None]] = {}
+    for each in found:
+        is_policy = each.path[0] == "policies"
+        name = str(each.path[1]) if is_policy else ENVIRONMENT
+        # Of a sampler all parts change together.
+        path = each.path if is_policy else each.path[:2]
+        paths.setdefault(name, {})[path] = None
+    new, old = after.model_dump(mode="json"), config.model_dump(mode="json")
+    return [
+        Part(
+            name,
+            tuple(f"{show_path(path)}={_text(new, path)}" for path in of_it),
+            tuple(_text(old, path) for path in of_it),
+        )
+        for name, of_it in paths.items()
+    ]
+
+
+def _check(difference: Difference, before: RunConfig, after: RunConfig) -> None:
+    path, shown = difference.path, show_path(difference.path)
+    if path[0] == "environment_parameters" and len(path) > 1:
+        name = str(path[1])
+        both = (each.environment_parameters.get(name) for each in (before, after))
+        if any(isinstance(each, CurriculumConfig) for each in both):
+            raise ConfigError(
+                f"environment_parameters.{name} is a curriculum, or would become one, which cannot "
+                "be while the run goes on; stop it, and resume it with --set"
+            )
+        return
+    if path[0] == "policies" and path[2:] in CHANGEABLE:
+        entropy = after.policies[str(path[1])].entropy
+        if path[2:] == ("entropy", "coefficient") and entropy.target is not None:
+            raise ConfigError(
+                f"{shown} is only the first value of a coefficient that follows entropy.target; a "
+                "change would have no effect"
+            )
+        return
+    if difference.is_of_another_run:
+        raise ConfigError(
+            f"{shown} cannot change: it is part of what the run is. Begin another run"
+        )
+    names = ", ".join(".".join(each) for each in CHANGEABLE)
+    raise ConfigError(
+        f"{shown} cannot change while the run goes on; stop it, and resume it with --set. What "
+        f"can: environment_parameters, and of a policy {names}"
+    )
+
+
+def _text(values: Any, path: OptionPath) -> str:
+    for name in path:
+        if name not in values:
+            return "not there"
+        values = values[name]
+    return json.dumps(values)  # JSON is YAML

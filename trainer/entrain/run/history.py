@@ -1,0 +1,55 @@
+"""history.jsonl: when a run began and ended, and what was asked of it from outside, a line each.
+
+{"time": "2026-11-29T15:00:00Z", "what": "changed", "settings": [...], "updates": {...}}
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from entrain_envs.log_lines import utc
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES = 4 * 2**20
+"""Of the file before it becomes history.1.jsonl, in place of the one before."""
+
+
+class History:
+    """Appends to the history of one run. Owned by the process that holds the run's lock."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        """Append to the file at `path`; `clock` gives seconds since 1970."""
+        self._path = path
+        self._clock = clock
+
+    def note(self, what: str, **facts: object) -> None:
+        """Append one line. A disk that refuses is logged."""
+        line = {"time": f"{utc(self._clock())[:19]}Z", "what": what, **facts}
+        try:
+            if self._path.exists() and self._path.stat().st_size > MOST_BYTES:
+                self._path.replace(self._path.with_name("history.1.jsonl"))
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, default=str) + "\n")
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._path, error.strerror or error)
+
+
+def read_history(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Returns what is in the file, oldest first; lines that are damaged are left out."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("what"), str):
+            found.append(entry)
+    return found
