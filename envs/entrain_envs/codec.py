@@ -15,7 +15,13 @@ import numpy.typing as npt
 from entrain_envs.errors import WireError
 from entrain_envs.magnitudes import Magnitudes
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
-from entrain_envs.timestep import ActionBatch, BoolArray, StepType, TimestepBatch
+from entrain_envs.timestep import (
+    ActionBatch,
+    BoolArray,
+    StepType,
+    TimestepBatch,
+    allowing_all,
+)
 from entrain_envs.wire import trainer_pb2 as pb
 
 PROTOCOL_VERSION = 1
@@ -32,6 +38,9 @@ _FLOAT32 = np.dtype(np.float32).newbyteorder("<")
 _UINT8 = np.dtype(np.uint8)
 
 _ANY_SIZE = Magnitudes()
+
+MOST_ROWS = 2**28
+"""A row has at least 13 bytes, and a message less than 2 GiB."""
 
 _STEP_TYPES = bytes(int(step_type) for step_type in StepType)
 
@@ -187,7 +196,8 @@ class BehaviourCodec:
         )
         self._continuous_size = spec.action.continuous_size
         self._num_branches = len(spec.action.branches)
-        self._all_allowed = _all_allowed(spec, 0)
+        # One number stands for every choice of any number of rows.
+        self._all_allowed = allowing_all(spec, MOST_ROWS)
 
     def decode_timesteps(self, message: pb.BehaviourStep) -> TimestepBatch:
         """Read K timesteps. See the function of the same name, also for what is raised.
@@ -223,14 +233,12 @@ class BehaviourCodec:
                     are_usual &= numbers.dot(numbers) <= self._observation_square
         if not are_usual:
             return self._decode_with_care(message)
-        if len(self._all_allowed) != rows:
-            self._all_allowed = _all_allowed(self._spec, rows)
         return TimestepBatch(
             agent_id=np.ndarray((rows,), _INT64, agent_id),
             step_type=np.ndarray((rows,), _UINT8, step_type),
             reward=rewards,
             observation=observation,
-            action_mask=self._all_allowed,
+            action_mask=self._all_allowed[:rows],
         )
 
     def _decode_with_care(self, message: pb.BehaviourStep) -> TimestepBatch:
@@ -255,13 +263,6 @@ class BehaviourCodec:
             discrete=discrete.tobytes(),
             policy_version=actions.policy_version,
         )
-
-
-def _all_allowed(spec: BehaviourSpec, rows: int) -> BoolArray:
-    """A mask that allows everything, read-only: one serves many messages."""
-    mask = np.ones((rows, spec.action.num_choices), np.bool_)
-    mask.flags.writeable = False
-    return mask
 
 
 def encode_actions(spec: BehaviourSpec, actions: ActionBatch) -> pb.BehaviourAct:

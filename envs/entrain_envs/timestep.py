@@ -220,6 +220,18 @@ class ActionBatch:
         return len(self.continuous)
 
 
+def allowing_all(spec: BehaviourSpec, rows: int) -> BoolArray:
+    """[rows, num_choices] a mask that allows everything, read-only; one number in memory."""
+    return np.broadcast_to(np.True_, (rows, spec.action.num_choices))
+
+
+def allows_all(action_mask: BoolArray) -> bool:
+    """Whether it is a mask of `allowing_all`, without a look at each number. Another mask may allow
+    everything, too.
+    """
+    return action_mask.strides == (0, 0) and action_mask.size > 0 and bool(action_mask[0, 0])
+
+
 def check_observation(
     behaviour: str,
     spec: ObservationSpec,

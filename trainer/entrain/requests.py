@@ -33,9 +33,15 @@ class SlotTimesteps:
     num_slots: int
     """One more than the highest slot in use so far: how long per-slot arrays must be."""
 
-    are_mid: bool = False
-    """True if it is known that every row is MID. As long as a simulator sends for the same agents
-    alone, `slot` is the same array: what is known of it need not be looked up again."""
+    steady: Int[Int64Array, " N"] | None = None
+    """[N] if it is known that the rows are the usual ones: an outcome for each of these slots, then
+    FIRST for every one whose episode ended, in the same order. As long as a simulator sends for the
+    same agents alone, it is the same array: what is known of it need not be looked up again."""
+
+    @property
+    def are_mid(self) -> bool:
+        """True if it is known that every row is MID."""
+        return self.steady is not None and len(self.steady) == len(self.slot)
 
     def state(self) -> State:
         """A copy as plain arrays, for a checkpoint that is written before the batch is answered."""

@@ -30,22 +30,23 @@ RECURRENT = PolicyConfig(
 
 def life(*, batches: int, seed: int) -> Iterator[SlotTimesteps]:
     """Batches as serving makes them: the same array of slots for the same agents, as often as the
-    simulator sends them in a row. Agents end, begin again, are left out and leave.
+    simulator sends them in a row. Agents end, begin again, are left out, leave and take turns.
     """
     generator = np.random.default_rng(seed)
     everyone = np.arange(AGENTS)
-    before, released = everyone, np.zeros(0, np.int64)
+    some, released = everyone[1:], np.zeros(0, np.int64)
     for number in range(batches):
-        kind = generator.choice(["mid", "end", "some"], p=[0.85, 0.1, 0.05]) if number else "first"
-        slot = everyone if kind != "some" else everyone[1:]
+        kind = generator.choice(["mid", "end", "some"], p=[0.7, 0.2, 0.1]) if number else "first"
+        steady = slot = everyone if kind != "some" else some
         types = np.full(len(slot), StepType.FIRST if kind == "first" else StepType.MID, np.uint8)
         if len(released):
             types[0] = StepType.FIRST
         if kind == "end":
-            slot = np.append(slot, 1)
-            types = np.append(types, np.uint8(StepType.FIRST))
-            types[1] = StepType.TERMINATED
-        before = slot = before if np.array_equal(slot, before) else slot
+            ended = np.flatnonzero(generator.random(AGENTS) < 0.5)
+            ended = ended[types[ended] == StepType.MID]
+            types[ended] = generator.choice([StepType.TERMINATED, StepType.TRUNCATED], len(ended))
+            slot = np.append(slot, ended)
+            types = np.append(types, np.full(len(ended), StepType.FIRST, np.uint8))
         timesteps = TimestepBatch(
             slot,
             types,
@@ -53,8 +54,8 @@ def life(*, batches: int, seed: int) -> Iterator[SlotTimesteps]:
             {"x": generator.random((len(slot), 4), np.float32)},
             generator.random((len(slot), 5)) < np.array([2, 0.5, 2, 0.5, 0.5]),
         )
-        are_mid = bool((types == StepType.MID).all())
-        yield SlotTimesteps(slot, timesteps, released, AGENTS, are_mid)
+        is_usual = bool((types[: len(steady)] > StepType.FIRST).all())
+        yield SlotTimesteps(slot, timesteps, released, AGENTS, steady if is_usual else None)
         leaves = kind == "mid" and generator.random() < 0.05
         released = everyone[:1] if leaves else np.zeros(0, np.int64)
 
@@ -80,7 +81,7 @@ def test_they_come_to_the_same_as_if_nothing_were_known(
         return make_actor(policy, rollout_steps=200, discount=0.9, normalize_rewards=True)
 
     known = told(made(), life(batches=300, seed=1))
-    unknown = (replace(batch, are_mid=False) for batch in life(batches=300, seed=1))
+    unknown = (replace(batch, steady=None) for batch in life(batches=300, seed=1))
     assert known == told(made(), unknown)
 
 
@@ -98,8 +99,8 @@ def test_what_is_known_of_a_batch_is_known_until_an_agent_leaves(
             {"x": np.zeros((2, 4), np.float32)},
             np.ones((2, 5), np.bool_),
         )
-        are_mid = step_type is StepType.MID
-        evaluation = actor.evaluate(SlotTimesteps(slot, timesteps, released, 2, are_mid))
+        steady = slot if step_type is StepType.MID else None
+        evaluation = actor.evaluate(SlotTimesteps(slot, timesteps, released, 2, steady))
         actor.act(evaluation)
         return evaluation.is_usual
 

@@ -113,5 +113,5 @@ class EpisodeWatch:
         )
         self._curricula.note(self._behaviour, episodes)
         ended = episodes.endings != int(StepType.MID)
-        if ended.any():
+        if np.count_nonzero(ended):
             self._observer.note_episodes(episodes.returns[ended], episodes.lengths[ended])

@@ -6,7 +6,7 @@ Shapes: K rows, D continuous dimensions, N branches, C choices of all of them, M
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -161,6 +161,16 @@ class ArrayGaussian:
             log_prob -= (TWO * (LOG_2 - continuous - softplus)) @ self._squashed
         return log_prob
 
+    @classmethod
+    def joined(cls, parts: Sequence["ArrayGaussian"]) -> "ArrayGaussian | None":
+        """See `joined_log_prob`."""
+        first = parts[0]
+        # The product with `squashed` is rounded in another way for another number of rows.
+        if first._squashed is not None or any(part._sigma is not first._sigma for part in parts):
+            return None
+        mean = np.concatenate([part._mean for part in parts])
+        return cls(mean, first._log_sigma_sq, first._sigma, None)
+
     @quiet
     def log_prob_per_dimension(self, action: Action) -> Float32Array:
         """[K, D] log-density of each dimension, whose sum is `log_prob`."""
@@ -238,6 +248,13 @@ class ArrayCategorical:
         """The most likely choice of each branch."""
         return {"discrete": self._log_probs.argmax(axis=0).T}
 
+    @classmethod
+    def joined(cls, parts: Sequence["ArrayCategorical"]) -> "ArrayCategorical":
+        """See `joined_log_prob`."""
+        joined = cls(parts[0]._logits[:0], parts[0]._branches)
+        joined._known = np.concatenate([part._log_probs for part in parts], axis=-1)
+        return joined
+
     def log_prob(self, action: Action) -> Float32Array:
         """[K] of the choices together."""
         return row_sum(self._chosen(action))
@@ -293,3 +310,43 @@ class ArrayHybrid:
         """[K, D + N] of the dimensions, then of the branches."""
         parts = [each.log_prob_per_dimension(action) for each in (self._continuous, self._discrete)]
         return np.concatenate(parts, axis=-1)
+
+    @classmethod
+    def joined(cls, parts: Sequence["ArrayHybrid"]) -> "ArrayHybrid | None":
+        """See `joined_log_prob`."""
+        continuous = ArrayGaussian.joined([part._continuous for part in parts])
+        if continuous is None:
+            return None
+        return cls(continuous, ArrayCategorical.joined([part._discrete for part in parts]))
+
+
+def joined_log_prob(
+    distributions: Sequence[ArrayDistribution], actions: Sequence[Action]
+) -> Float32Array:
+    """[K of all] the log-probability of each action by its distribution, to the bit.
+
+    In one call where they are of one kind and of the same weights, as usual.
+
+    Args:
+        distributions: at least one.
+        actions: one of each.
+    """
+    both = _joined(distributions) if len(distributions) > 1 else None
+    if both is None:
+        pairs = zip(distributions, actions, strict=True)
+        return np.concatenate([each.log_prob(action) for each, action in pairs])
+    return both.log_prob(
+        {name: np.concatenate([action[name] for action in actions]) for name in actions[0]}
+    )
+
+
+def _joined(parts: Sequence[ArrayDistribution]) -> ArrayDistribution | None:
+    """One distribution over the actions of the rows of all; None if there is none to the bit."""
+    gaussians = [part for part in parts if isinstance(part, ArrayGaussian)]
+    if len(gaussians) == len(parts):
+        return ArrayGaussian.joined(gaussians)
+    choices = [part for part in parts if isinstance(part, ArrayCategorical)]
+    if len(choices) == len(parts):
+        return ArrayCategorical.joined(choices)
+    hybrids = [part for part in parts if isinstance(part, ArrayHybrid)]
+    return ArrayHybrid.joined(hybrids) if len(hybrids) == len(parts) else None

@@ -58,7 +58,7 @@ class ActionNoise:
         """[K, size] noise of the rows of `slot`, [K]; only the slots `acting`, [N], move on."""
         self._slot = slot
         used = self._actions_given[slot] - self._drawn_from[slot]
-        most = used.max(initial=0)
+        most = np.maximum.reduce(used, initial=0)
         if most >= self._num_ahead:
             self._draw_for(slot)
             used[:] = most = 0

@@ -23,7 +23,14 @@ from entrain.rollout.evaluation import ALL_ROWS, Evaluation, Rows, Sampled, rows
 from entrain.rollout.history import History
 from entrain.rollout.slot_arrays import grow, read_array
 from entrain.state import State
-from entrain_envs.timestep import Array, BoolArray, Float32Array, Int64Array, StepType
+from entrain_envs.timestep import (
+    Array,
+    BoolArray,
+    Float32Array,
+    Int64Array,
+    StepType,
+    allows_all,
+)
 
 _FIRST = int(StepType.FIRST)
 _MID = int(StepType.MID)
@@ -52,9 +59,9 @@ class Actor:
         self._has_memory = policy.state_size > 0
         self._is_running = np.zeros(0, np.bool_)
         self._recurrent_state = np.zeros((0, policy.state_size), np.float32)
-        self._steady_slot: Int64Array | None = None
-        """The slots of the last batch, if each of its rows was given an action and none left."""
-        self._none_begins = np.zeros(0, np.bool_)
+        self._steady: tuple[Int64Array, ...] = ()
+        """The slots of the last batch, and of the one before, if each was given an action and none
+        left since: two groups of agents may act in turns."""
 
     def __repr__(self) -> str:
         return f"<Actor of {self.policy}: {np.count_nonzero(self._is_running)} episodes run>"
@@ -66,12 +73,10 @@ class Actor:
         if len(batch.released):
             self.release(batch.released)
         slot, timesteps = batch.slot, batch.timesteps
-        is_usual = batch.are_mid and slot is self._steady_slot
-        begins = (
-            self._none_begins
-            if is_usual
-            else (timesteps.step_type == _FIRST) | ~self._is_running[slot]
-        )
+        is_usual = batch.steady is not None and any(batch.steady is each for each in self._steady)
+        begins = timesteps.step_type == _FIRST
+        if not is_usual:
+            begins |= ~self._is_running[slot]
         observation = timesteps.observation
         if self._shows_history:
             observation = self._history.beside(
@@ -108,7 +113,7 @@ class Actor:
     def act(self, evaluation: Evaluation) -> Sampled:
         """Choose an action for each FIRST and MID row, in order, and move their agents on."""
         batch = evaluation.batch
-        rows, slot = (ALL_ROWS, batch.slot) if evaluation.is_usual else self._move_on(batch)
+        rows, slot = self._move_on(batch, is_usual=evaluation.is_usual)
         distribution = _masked(evaluation)
         action = (
             distribution.mode()
@@ -131,20 +136,22 @@ class Actor:
             action=action,
         )
 
-    def _move_on(self, batch: SlotTimesteps) -> tuple[Rows, Int64Array]:
+    def _move_on(self, batch: SlotTimesteps, *, is_usual: bool) -> tuple[Rows, Int64Array]:
         """End and begin the episodes that do; returns which rows need an action, and their slots.
 
         Once it returns, they are given one.
         """
+        if is_usual and batch.are_mid:
+            return ALL_ROWS, batch.slot
         needs_action = batch.timesteps.step_type <= _MID
         rows = rows_where(needs_action)
         slot = batch.slot[rows]
-        self._steady_slot = None
-        if rows is ALL_ROWS:
-            self._steady_slot = batch.slot
-            if len(slot) != len(self._none_begins):
-                self._none_begins = np.zeros(len(slot), np.bool_)
+        if is_usual:
+            return rows, slot
+        if batch.steady is not None:
+            self._steady = (batch.steady, *self._steady[:1])
         else:
+            self._steady = (batch.slot,) if rows is ALL_ROWS else ()
             self._is_running[batch.slot[~needs_action]] = False
         self._is_running[slot] = True
         return rows, slot
@@ -156,12 +163,12 @@ class Actor:
 
     def release(self, slot: Int64Array) -> None:
         """The agents of these slots left: forget their episodes."""
-        self._steady_slot = None
+        self._steady = ()
         self._is_running[slot] = False
 
     def release_all(self) -> None:
         """Forget all episodes: each begins, for us, with the agent's next row."""
-        self._steady_slot = None
+        self._steady = ()
         self._is_running[:] = False
 
     def _grow(self, num_slots: int) -> None:
@@ -189,15 +196,15 @@ class Actor:
         self._noise.load_state(state, num_slots=slots)
         self._history.load_state(state["history"])
         self._is_running, self._recurrent_state = is_running, recurrent_state
-        self._steady_slot = None
+        self._steady = ()
 
 
 def _masked(evaluation: Evaluation) -> ArrayDistribution:
     timesteps = evaluation.batch.timesteps
     action_mask = timesteps.action_mask
-    if action_mask.shape[1] == 0:
+    if action_mask.shape[1] == 0 or allows_all(action_mask):
         return evaluation.distribution
-    if evaluation.is_usual:
+    if evaluation.is_usual and evaluation.batch.are_mid:
         return evaluation.distribution.masked(action_mask)
     needs_action = timesteps.step_type <= _MID
     # Whatever the mask of an end row says, no action is taken there: allow everything, so that

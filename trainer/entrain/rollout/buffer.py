@@ -9,21 +9,19 @@ holds is written with many others, before anybody reads it.
 A call's `slot` never holds the same slot twice. Nothing here knows of policies or sessions.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
 from entrain.experience import Rollout
 from entrain.rollout.columns import Columns, Layout
+from entrain.rollout.evaluation import ALL_ROWS, Rows
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.sequence_states import SequenceStates
 from entrain.rollout.slot_arrays import grow, read_array
-from entrain.rollout.step_block import StepBlock, Values
+from entrain.rollout.step_block import StepBlock, Value, Values
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import (
-    Array,
     BoolArray,
     Float32Array,
     Int64Array,
@@ -130,16 +128,18 @@ class RolloutBuffer:
         self,
         slot: Int64Array,
         *,
+        rows: Rows = ALL_ROWS,
         recurrent_state: Float32Array,
-        **values: Array | Mapping[str, Array] | int,
+        **values: Value,
     ) -> None:
         """Write N steps whose outcome is awaited. A step still open in such a slot is dropped.
 
         Args:
             slot: [N].
-            recurrent_state: [N, S] before this step, before its `reset` clears it.
-            values: all stored fields of a rollout but those of the outcome, by name: [N, ...], or
-                {name: [N, ...]} for observations and actions.
+            rows: which N of the K rows that the other arguments have; all of them if not given.
+            recurrent_state: [K, S] before this step, before its `reset` clears it.
+            values: all stored fields of a rollout but those of the outcome, by name; see
+                `step_block.Value`.
         """
         if values.keys() != self._known_when_opened:
             raise TypeError(
@@ -148,12 +148,12 @@ class RolloutBuffer:
         if slot is self._closed_slot:
             row = self._closed_row + 1
         else:
-            if self._is_open[slot].any():
+            if np.count_nonzero(self._is_open[slot]):
                 self.drop(slot)
             row = self._length[slot]
         self._closed_slot = None
         values["recurrent_state"] = recurrent_state
-        self._opened_steps.add(row, slot, values)
+        self._opened_steps.add(row, slot, values, rows=rows)
         self._is_open[slot] = True
         self._opened += len(slot)
         if self._opened_steps.is_full or self._closed_steps.is_full:

@@ -6,7 +6,6 @@ open, and as situations: each action that is given opens a step. A collector ret
 calls when the actions are on their way: simulators and trainer are busy at the same time.
 """
 
-from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,10 +16,12 @@ from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
 from entrain.rollout.ledger import Ledger
+from entrain.rollout.log_probs import LogProbs
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
+from entrain.rollout.step_block import Values
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import Float32Array, Int64Array
+from entrain_envs.timestep import Int64Array
 
 E_co = TypeVar("E_co", covariant=True)
 
@@ -151,7 +152,7 @@ class RolloutCollector:
         if len(batch.released):
             self.release(batch.released)
         outcomes = self._outcomes = Outcomes.of(evaluation)
-        if not evaluation.is_usual:
+        if not (evaluation.is_usual and batch.are_mid):
             self.episodes.expect(outcomes.slot, batch.timesteps.step_type[outcomes.rows])
         is_full = self._buffer.num_closed + len(outcomes.slot) >= self._rollout_steps
         if is_full or self.is_complete:
@@ -163,36 +164,48 @@ class RolloutCollector:
         """See `Collector.record`."""
         if self._outcomes is not None:
             self._close(self._outcomes)
-        rows, slot = actions.rows, actions.slot
-        begins = evaluation.begins[rows]
-        if not evaluation.is_usual and begins.any():
-            self.episodes.begin(slot[begins])
-            self._rewards.begin(slot[begins])
+        self._begin(evaluation)
         self._buffer.open(
-            slot,
-            observation={name: values[rows] for name, values in evaluation.observation.items()},
-            action={name: values[rows] for name, values in actions.action.items()},
-            action_mask=evaluation.batch.timesteps.action_mask[rows],
+            actions.slot,
+            rows=actions.rows,
+            observation=evaluation.observation,
+            action=actions.action,
+            action_mask=evaluation.batch.timesteps.action_mask,
             **self._log_probs(actions),
-            value=evaluation.value[rows],
-            reset=begins,
-            recurrent_state=evaluation.recurrent_state[rows],
+            value=evaluation.value,
+            reset=evaluation.begins,
+            recurrent_state=evaluation.recurrent_state,
             policy_version=evaluation.policy_version,
         )
 
-    def _log_probs(self, actions: Sampled) -> Mapping[str, Float32Array]:
-        distribution, rows = actions.distribution, actions.rows
+    def _begin(self, evaluation: Evaluation) -> None:
+        """Begin the episodes that do."""
+        batch = evaluation.batch
+        if not evaluation.is_usual or batch.steady is None:
+            slot = batch.slot[evaluation.begins & batch.timesteps.needs_action]
+            if len(slot):
+                self.episodes.begin(slot)
+                self._rewards.begin(slot)
+        elif not batch.are_mid:
+            slot = batch.slot[len(batch.steady) :]
+            self.episodes.begin_again(slot)
+            self._rewards.begin(slot)
+
+    def _log_probs(self, actions: Sampled) -> Values:
+        distribution = actions.distribution
         if not self._is_per_dimension:
-            return {"log_prob": distribution.log_prob(actions.action)[rows]}
-        parts = distribution.log_prob_per_dimension(actions.action)[rows]
-        return {"log_prob": parts.sum(axis=-1), "log_prob_per_dimension": parts}
+            return {"log_prob": LogProbs(distribution, actions.action)}
+        parts = distribution.log_prob_per_dimension(actions.action)
+        log_prob = np.zeros(len(parts), np.float32)
+        log_prob[actions.rows] = parts[actions.rows].sum(axis=-1)
+        return {"log_prob": log_prob, "log_prob_per_dimension": parts}
 
     def _close(self, outcomes: Outcomes) -> None:
         self._outcomes = None
         rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
         step_type = evaluation.batch.timesteps.step_type[rows]
         reward = evaluation.batch.timesteps.earned[rows]
-        if evaluation.is_usual:
+        if evaluation.is_usual and evaluation.batch.are_mid:
             self.episodes.go_on(slot, reward)
         else:
             self.episodes.record(slot, step_type, reward)

@@ -173,11 +173,15 @@ class EpisodeLog:
     def begin(self, slot: Int64Array) -> None:
         """An episode begins in these slots [N]."""
         self.release(slot)
+        self._simulator[slot] = self._watcher.simulators_of(slot)
+        self.begin_again(slot)
+
+    def begin_again(self, slot: Int64Array) -> None:
+        """The next episode begins in these slots [N], whose agents stayed as one ended."""
         self._return[slot] = 0.0
         self._length[slot] = 0
         self._began[slot] = self.num_batches
         self._is_running[slot] = True
-        self._simulator[slot] = self._watcher.simulators_of(slot)
 
     def expect(self, slot: Int64Array, step_type: UInt8Array) -> None:
         """These outcomes came and are recorded next: note what simulators had reported by then.
@@ -250,7 +254,8 @@ class EpisodeLog:
         self._is_running[slot] = False
         self._unmeasured_reward += float(self._return[slot].sum())
         lived = self._length[slot] > 0
-        slot, ending = slot[lived], ending[lived]
+        if np.count_nonzero(lived) < len(slot):
+            slot, ending, reported = slot[lived], ending[lived], reported[lived]
         closed = ClosedEpisodes(
             self.num_closed + 1,
             self._env_steps,
@@ -259,7 +264,7 @@ class EpisodeLog:
             ending,
             self._simulator[slot],
             self._began[slot],
-            reported[lived],
+            reported,
         )
         self.num_closed += len(slot)
         if len(slot):

@@ -50,7 +50,7 @@ class Evaluation:
     """How many updates the policy had seen."""
 
     is_usual: bool = False
-    """True if it is known that every row is the outcome of a step and needs the next action."""
+    """True if the rows are those of `batch.steady`, and each of its slots has a step open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,9 @@ class Outcomes:
     @classmethod
     def of(cls, evaluation: Evaluation) -> "Outcomes":
         """Those of a batch: every row whose agent has a step open."""
-        if evaluation.is_usual:
-            return cls(evaluation, ALL_ROWS, evaluation.batch.slot)
+        steady = evaluation.batch.steady
+        if evaluation.is_usual and steady is not None:
+            return cls(evaluation, slice(len(steady)), steady)
         rows = rows_where(~evaluation.begins)
         return cls(evaluation, rows, evaluation.batch.slot[rows])
 
@@ -99,4 +100,4 @@ def rows_where(is_wanted: BoolArray) -> Rows:
     """An index of these rows: a slice if it is all of them, as usual, so that nothing is copied."""
     if np.count_nonzero(is_wanted) == len(is_wanted):
         return ALL_ROWS
-    return np.flatnonzero(is_wanted)
+    return is_wanted.nonzero()[0]

@@ -64,7 +64,8 @@ class Request:
     """Rows that need an action."""
 
     is_usual: bool = False
-    """True if it is known that no agent left: each whose episode ended begins the next one."""
+    """True if it is known that the rows are an outcome for each of `num_actions` agents, then FIRST
+    for every one whose episode ended, in the same order. So no agent left."""
 
     @property
     def are_mid(self) -> bool:
@@ -176,11 +177,11 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
     stands in `released` of the next.
     """
     released = slots.take_released()
+    if len(requests) == 1 and requests[0].is_usual:
+        return _usual(requests[0], slots, released)
     if len(requests) == 1:
-        slot, timesteps = (
-            slots.assign(requests[0].owner, requests[0].timesteps.agent_id),
-            requests[0].timesteps,
-        )
+        timesteps = requests[0].timesteps
+        slot = slots.assign(requests[0].owner, timesteps.agent_id)
     else:
         filled = [request for request in requests if len(request.timesteps.agent_id)]
         parts = [slots.assign(request.owner, request.timesteps.agent_id) for request in filled]
@@ -191,8 +192,17 @@ def merge(requests: Sequence[Request], slots: SlotTable) -> SlotTimesteps:
             left = agents_that_left(request.timesteps)
             if len(left):
                 slots.release_agents(request.owner, left)
-    are_mid = all(request.are_mid for request in requests)
-    return SlotTimesteps(slot, timesteps, released, slots.num_slots, are_mid)
+    steady = slot if all(request.are_mid for request in requests) else None
+    return SlotTimesteps(slot, timesteps, released, slots.num_slots, steady)
+
+
+def _usual(request: Request, slots: SlotTable, released: Int64Array) -> SlotTimesteps:
+    """The rows of one simulator that are the usual ones."""
+    timesteps, count = request.timesteps, request.num_actions
+    steady = slot = slots.assign(request.owner, timesteps.agent_id[:count])
+    if len(timesteps.agent_id) > count:
+        slot = np.concatenate((steady, steady[timesteps.step_type[:count] > _MID]))
+    return SlotTimesteps(slot, timesteps, released, slots.num_slots, steady)
 
 
 def agents_that_left(timesteps: TimestepBatch) -> Int64Array:
