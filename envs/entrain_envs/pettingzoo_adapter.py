@@ -56,7 +56,7 @@ class PettingZooEnvironment(PettingZooCopies):
         return self._agents.batches()
 
     def _go_on(self, index: int) -> None:
-        """Step a copy in which nobody may act, until somebody may."""
+        """Step a copy in which no agent may act, until one may."""
         for _ in range(MAX_IDLE_STEPS):
             if self._step(index, {}):
                 return

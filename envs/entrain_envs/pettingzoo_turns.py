@@ -1,8 +1,8 @@
 """Any turn-based PettingZoo environment (AEC) as a simulator, or several copies of it.
 
-One agent of a copy acts at a time. Its reward is what it earned since its last action, while others
-acted; what it earned before its first action is nobody's. An agent that died gets its last row when
-its environment selects it for the last time. This module does not import pettingzoo.
+One agent of a copy acts at a time. Its reward is the sum since its last action, while others acted;
+rewards before its first action are dropped. An agent that died gets its last row when its
+environment selects it for the last time. This module does not import pettingzoo.
 """
 
 from collections.abc import Mapping

@@ -73,7 +73,7 @@ class Silence:
     """
 
     def __init__(self, *, clock: Callable[[], float], silence_s: float, answer_s: float) -> None:
-        """Nobody waits yet. OptionError if a time is not above 0.
+        """Start without a wait. OptionError if a time is not above 0.
 
         Args:
             clock: monotonic, in seconds.

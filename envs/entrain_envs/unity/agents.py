@@ -46,7 +46,7 @@ class Agents:
     def __init__(
         self, spec: BehaviourSpec, sensors: Sequence[Sensor], *, most_absent: int = MOST_ABSENT
     ) -> None:
-        """Nobody acts yet.
+        """Start without agents.
 
         Args:
             spec: of the behaviour.

@@ -103,7 +103,7 @@ async def _look_until(over: asyncio.Event, ports: Sequence[BridgePort]) -> None:
 
 
 def _look_at(answered: "asyncio.Future[bytes]") -> None:
-    """Take what nobody waits for any more; asyncio complains of exceptions that nobody takes."""
+    """Retrieve the exception of an abandoned answer, so that asyncio does not warn about it."""
     if not answered.cancelled():
         answered.exception()
 

@@ -1,7 +1,7 @@
 """The port of one game: the unary method `Exchange` over gRPC, bytes in and bytes out.
 
-What the bytes mean is for whoever is asked to answer them. Games wait for an answer without a
-deadline, for example while a trainer learns.
+The caller's `answer` interprets the bytes. Games wait for an answer without a deadline, for example
+while a trainer learns.
 """
 
 import time
@@ -53,8 +53,8 @@ class ExchangePort:
             answer: answers messages.
             host: localhost is both loopback addresses.
             port: 0 takes any free one.
-            max_message_bytes: of a game. gRPC refuses one twice as long, in its own words; whoever
-                answers refuses one that is a little too long (`check_length`).
+            max_message_bytes: of a game. gRPC refuses messages twice as long, in its own words; the
+                caller's `answer` refuses one that is a little too long (`check_length`).
             clock: seconds.
         """
         self._answer = answer

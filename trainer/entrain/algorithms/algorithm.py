@@ -33,7 +33,7 @@ class Algorithm(Stateful, Protocol):
 
     @property
     def weights(self) -> PolicyWeights:
-        """The weights that learn. Whoever acts copies them, between updates only."""
+        """The trained weights. Actors copy them, only between updates."""
         ...
 
     def update(

@@ -1,4 +1,4 @@
-"""How one epoch over minibatches is done: by whatever computes the loss and its gradient."""
+"""Runs one epoch over minibatches, with torch or another way to compute the gradient."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -45,7 +45,7 @@ class GradientSteps(Protocol):
 
 
 class TorchSteps:
-    """Gradients by torch, of whatever a policy is made of."""
+    """Gradients by torch, for policies of any architecture."""
 
     def __init__(self, loss: PPOLoss, optimizer: Adam, *, ranks: Ranks) -> None:
         """Take the parts of a `PPO`."""

@@ -76,7 +76,7 @@ def has_display(environ: Mapping[str, str]) -> bool:
 
 
 def _settings_of_address(config: RunConfig, address: str | None) -> Sequence[str]:
-    """Where to listen: for games, if nobody else dials."""
+    """Settings to listen at `address`: for native simulators, or else for games."""
     if address is None:
         return []
     if config.is_native:

@@ -97,7 +97,7 @@ class Checkpointing:
             self._is_wanted = True
 
     def want(self) -> None:
-        """Somebody asks for a checkpoint: one is due as soon as a state can be taken."""
+        """Request a checkpoint, which is due as soon as a state can be taken."""
         self._is_wanted = True
 
     async def write(self) -> Path:

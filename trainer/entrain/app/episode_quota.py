@@ -1,6 +1,6 @@
 """Counts the same number of episodes for every agent, with their returns, lengths and ends.
 
-The first N episodes to end would contain too many short ones, so every agent owes a share.
+The first N episodes to end would contain too many short ones, so every agent must play a share.
 """
 
 import math
@@ -63,13 +63,13 @@ class Scores:
 class EpisodeQuota:
     """The collector of an evaluation: counts the same number of episodes for every agent.
 
-    Each agent of the first batch owes a share of the episodes; agents that come later owe none.
-    If an agent leaves, what it still owes goes to the first agent without a share that begins an
+    Each agent of the first batch gets a share of the episodes; agents that come later get none.
+    If an agent leaves, the rest of its share goes to the first agent without a share that begins an
     episode, which is often the same agent after a reconnect. If there is none for as many batches
-    as the longest episode had steps, the agents that are present share it equally.
+    as the longest episode had steps, the agents that are present share the rest equally.
 
-    An episode counts only if it was owed when it began. Episodes that are running at a given moment
-    are longer than the average, so counting those would be biased.
+    An episode counts only if its agent's share was not used up when it began. Episodes that are
+    running at a given moment are longer than the average, so counting those would be biased.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class EpisodeQuota:
         self._simulator = grow(self._simulator, num_slots)
 
     def release(self, slot: Int64Array) -> None:
-        """Drop the running episodes of agents that left, and keep what they owed for others."""
+        """Drop running episodes of agents that left, and keep the rest of their shares."""
         owed = self._owed[slot]
         self._left_over = np.concatenate([self._left_over, owed[owed > 0]])
         self._owed[slot] = 0
@@ -169,14 +169,14 @@ class EpisodeQuota:
         return Scores(self._return[slot], self._length[slot], ending, self._simulator[slot])
 
     def _reassign(self, newcomers: Int64Array) -> None:
-        """Give each newcomer what one of the agents that left still owed."""
+        """Give each newcomer the rest of the share of one agent that left."""
         successors = newcomers[: len(self._left_over)]
         self._has_share[successors] = True
         self._owed[successors] = self._left_over[: len(successors)]
         self._left_over = self._left_over[len(successors) :]
 
     def _share_out(self) -> None:
-        """Share what no newcomer took over, if all other episodes are done and none has come."""
+        """Divide the shares that no newcomer took over, once all other episodes are done."""
         is_idle = len(self._left_over) > 0 and self._has_share.any() and not self._owed.any()
         self._idle_batches = self._idle_batches + 1 if is_idle else 0
         if self._idle_batches > self._longest:
@@ -193,7 +193,7 @@ class EpisodeQuota:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no episode is owed any more, by agents present or left, or the limit is met."""
+        """Whether all shares are used up, or the limit is met."""
         return self.is_at_limit or (
             self._has_begun and not len(self._left_over) and not self._owed.any()
         )

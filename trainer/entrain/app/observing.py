@@ -62,7 +62,7 @@ class RunObserver(Protocol):
         ...
 
     def close(self) -> None:
-        """The run ends, in whatever way; its policies are as they will stay."""
+        """The run ended; its policies do not change any more."""
         ...
 
 
@@ -143,7 +143,7 @@ class _NoBehaviourObserver:
 
 
 class NoObserver:
-    """Nobody watches."""
+    """An observer that does nothing."""
 
     def follow(
         self,

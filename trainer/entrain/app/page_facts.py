@@ -1,4 +1,4 @@
-"""Gathers what a page shows of its run, when somebody looks: from participants and trainers."""
+"""Gathers the facts of a run for its page, on demand, from participants and trainers."""
 
 import time
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
-"""Which files of a run's folder its page lists and lets readers download: what a run leaves, and
-nothing else that somebody may have put there, least of all the page's own tokens.
+"""Lists the files of a run's folder that its page offers for download: only files that runs write,
+and never the page's own tokens.
 """
 
 import os
@@ -17,12 +17,12 @@ class PageFiles:
     """See the module. Any thread may ask."""
 
     def __init__(self, folder: RunFolder, *, without: Collection[Path] = ()) -> None:
-        """Of this folder, `without` these."""
+        """List files of `folder`, except for those in `without`."""
         self._folder = folder
         self._without = frozenset(without)
 
     def listed(self) -> Sequence[Artefact]:
-        """What may be downloaded now, by name."""
+        """The files that may be downloaded now, sorted by name."""
         found = []
         for path in self._candidates():
             about = _regular(path)
@@ -62,7 +62,7 @@ def _files_in(place: Path) -> Iterator[Path]:
 
 
 def _regular(path: Path) -> os.stat_result | None:
-    """What is known of a file; None if it is a link, a folder, hidden or gone."""
+    """The file's status from the system; None if it is a link, a folder, hidden or gone."""
     try:
         about = path.lstat()
     except OSError:

@@ -48,7 +48,7 @@ def tokens_of(config: HttpConfig, path: Path, *, url: str) -> Tokens:
 
 
 def _kept(path: Path) -> dict[str, str]:
-    """What was made for an earlier sitting; nothing if somebody else may have read it."""
+    """The tokens of an earlier sitting; none if other users could have read the file."""
     try:
         with path.open(encoding="utf-8") as file:
             if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:

@@ -33,7 +33,7 @@ class Recordings:
             speed: steps to show in a second; None leaves it to the simulator.
 
         Raises:
-            ConfigError: nobody is launched who could be asked, or there is no such folder.
+            ConfigError: no simulator is launched that could record, or the folder is missing.
         """
         if not launch:
             raise ConfigError(

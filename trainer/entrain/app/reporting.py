@@ -208,7 +208,7 @@ class Reporting:
             shares.leave_out(seconds)
 
     def warn_of_awaited(self) -> None:
-        """Log which lessons cannot end, because nobody has brought the behaviour that decides."""
+        """Log lessons that cannot end, because no simulator has the behaviour that decides."""
         for parameter, behaviour in self._curricula.awaited().items():
             logger.warning(
                 "the lesson of environment parameter '%s' is over by what behaviour '%s' does, and "

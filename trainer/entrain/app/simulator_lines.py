@@ -1,7 +1,7 @@
-"""Repeats in the run's log what launched simulators say about their environments.
+"""Repeats launched simulators' lines about their environments in the run's log.
 
-Their output goes to files that few people open, and what an environment's masks, bounds and numbers
-were taken for decides whether it learns. Each line is repeated once, whoever says it.
+Their output goes to files that few people open, but the lines say how masks, bounds and numbers
+were interpreted, which decides whether a policy learns. Equal lines are repeated once.
 """
 
 import asyncio

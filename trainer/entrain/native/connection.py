@@ -34,7 +34,7 @@ DONE = StreamEnd(EndCode.DONE)
 
 @dataclass(frozen=True)
 class Transport:
-    """One open stream of messages. Whoever made it closes it, as `Connections.carry` says."""
+    """One open stream of messages. Its creator closes it, as `Connections.carry` says."""
 
     peer: str
     """The host at the other end, for messages."""
@@ -200,7 +200,7 @@ class Connections:
                 self._all_ended.set()
 
     def refuse(self, error: SimulatorError) -> StreamEnd:
-        """Count a stream that its transport lets nobody open, and say how to close it."""
+        """Count a stream that its transport refuses, and say how to close it."""
         self._sessions.participants.refuse_join(error, simulator="")
         return StreamEnd.of(error)
 

@@ -45,7 +45,7 @@ class NativeFront:
         return address
 
     def pause(self) -> None:
-        """Hand out no more batches, and say to health checks that nobody is served any more."""
+        """Hand out no more batches, and tell health checks that the service has ended."""
         self._participants.pause()
         self._grpc.pause()
 

@@ -217,7 +217,7 @@ class GrpcServer:
         return server
 
     def pause(self) -> None:
-        """Say to health checks that nobody is served any more."""
+        """Tell health checks that the service has ended."""
         if self._server is not None and self._health_change is None:
             self._health_change = asyncio.create_task(self._health.enter_graceful_shutdown())
 

@@ -26,7 +26,7 @@ class Inquiries:
     """See the module. Owned by the event loop."""
 
     def __init__(self, sessions: Sessions, *, inquiry_s: float = INQUIRY_S) -> None:
-        """Nobody has asked yet.
+        """Start without calls.
 
         Args:
             sessions: of the simulators.

@@ -14,7 +14,7 @@ from hashlib import sha256
 
 
 class Right(IntEnum):
-    """What a request may do; each includes those before."""
+    """The rights of a request; each includes those before."""
 
     NOTHING = 0
     READ = 1
@@ -31,21 +31,21 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a request came with."""
+    """The credentials that a request showed."""
 
     right: Right
     is_wrong: bool = False
-    """Whether it showed a token that is none of this run's."""
+    """Whether it showed a token that is not the run's."""
 
     by_bearer: bool = False
     """Whether the right comes from a bearer token, which no other site can make a browser send."""
 
 
 class Access:
-    """Decides. Owned by the event loop."""
+    """Checks tokens, codes and cookies of requests. Owned by the event loop."""
 
     def __init__(self, tokens: Tokens, *, port: int, is_open: bool) -> None:
-        """One code is out.
+        """Make a one-time code.
 
         Args:
             tokens: of the run.

@@ -1,4 +1,4 @@
-"""What the page remembers of a run: curves, reported statistics, log lines, alarms. All bounded.
+"""The page's memory of a run: curves, reported statistics, log lines, alarms. All are bounded.
 
 Owned by the event loop, but for `LogLines`, to which any thread may log.
 """
@@ -14,19 +14,19 @@ from entrain.metrics import SECONDS
 from entrain.page.curves import Curves
 
 MOST_POLICIES = 128
-"""That have curves."""
+"""Most policies that have curves."""
 
 MOST_LINES = 500
-"""Of the log."""
+"""Most lines of the log that are kept."""
 
 MOST_ALARMS = 50
 MOST_LINE = 2000
-"""Characters of one line."""
+"""Most characters of one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """One thing that was logged."""
+    """One logged message."""
 
     number: int
     """Counted from 1."""
@@ -97,7 +97,7 @@ class LogLines(logging.Handler):
 
     @property
     def alarms(self) -> Sequence[Alarm]:
-        """Newest first."""
+        """The alarms, newest first."""
         with self._guard:
             return tuple(reversed(self._alarms.values()))
 
@@ -115,7 +115,7 @@ class Board:
 
     @property
     def policies(self) -> Sequence[str]:
-        """Those that have curves."""
+        """The policies that have curves."""
         return tuple(self._curves)
 
     def curves(self, policy: str) -> Curves | None:

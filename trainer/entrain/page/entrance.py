@@ -1,6 +1,6 @@
-"""How a browser comes in: it trades a one-time code, or a token that was typed, for a cookie.
+"""Lets browsers in: a one-time code, or a token that a person typed, is traded for a cookie.
 
-With it, what every page has: its templates and its static files. Nothing here knows what is shown.
+It also serves templates and static files, which every page needs. It does not know their content.
 """
 
 import json
@@ -41,7 +41,7 @@ class Entrance:
         failed: Callable[[str], Response],
         folders: Sequence[Path] = (PAGE,),
     ) -> None:
-        """Let nobody in yet.
+        """Read the templates and static files.
 
         Args:
             access: knows tokens, codes and cookies.
@@ -67,7 +67,7 @@ class Entrance:
         )
 
     def routes(self) -> list[Route]:
-        """What is answered here."""
+        """The routes for the login and for static files."""
         return [
             Route(LOGIN, self._login, methods=["POST"]),
             Route(f"{STATIC}{{name}}", self._answer_static),
@@ -78,7 +78,7 @@ class Entrance:
         return HTMLResponse(self._templates.get_template(template).render(**values), code)
 
     def stops(self, request: Request) -> Response | None:
-        """What a browser gets instead of the page; None if it may see it."""
+        """The answer to a browser without a right or with a code; None if it may see the page."""
         code = request.query_params.get("code")
         if code is not None:
             return self._redeem(request, code)
@@ -88,7 +88,7 @@ class Entrance:
 
     def _redeem(self, request: Request, code: str) -> Response:
         right = self._access.redeem(code)
-        # Whoever has a cookie already loses nothing by a code that is spent.
+        # A browser with a cookie keeps its right if the code is spent.
         response = RedirectResponse("/" if right or request.state.right else "/?spent=1", 303)
         if right:
             self._set_cookie(response, right)
@@ -127,7 +127,7 @@ class Entrance:
 
 
 async def json_of(request: Request) -> object:
-    """What a request holds as JSON; None if it is none, or too long."""
+    """The JSON value of a request's body; None if it is not JSON, or too long."""
     content = b""
     async for part in request.stream():
         content += part

@@ -21,7 +21,7 @@ class EventStreams:
     """All open streams of one page. An ASGI application. Owned by the event loop."""
 
     def __init__(self, text: Callable[[], str], *, every_s: float = EVERY_S) -> None:
-        """Nobody listens yet.
+        """Start without streams.
 
         Args:
             text: JSON of what is shown now.

@@ -1,7 +1,7 @@
 """The run's numbers in the text form that Prometheus scrapes.
 
-A registry of its own: nothing is registered globally. Simulators' names are no labels, for there is
-no end to them.
+It has a registry of its own: nothing is registered globally. Simulators' names are not labels,
+because their number is unbounded.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from entrain.page.board import Board
 from entrain.page.facts import Histogram, PolicyFacts, RunFacts
 
 MOST_POLICIES = 64
-"""That have series; what the others are is in metrics.csv."""
+"""Most policies that have series; metrics.csv has all."""
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -50,7 +50,7 @@ class Exposition:
         self._registry.register(_RunCollector(facts, board))
 
     def render(self) -> bytes:
-        """Returns the text of now."""
+        """Returns the text with the current numbers."""
         return generate_latest(self._registry)
 
 
@@ -79,7 +79,7 @@ class _RunCollector(Collector):
         )
 
     def _of_updates(self, policies: Sequence[str]) -> Iterator[Family]:
-        """What each policy's newest update measured, by the names of `metrics`."""
+        """The metrics of each policy's newest update, by the names of `metrics`."""
         families: dict[str, GaugeMetricFamily] = {}
         for policy in policies:
             curves = self._board.curves(policy)

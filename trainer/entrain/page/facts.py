@@ -1,4 +1,4 @@
-"""What the page shows of a run: plain values, which whoever serves the page gathers when asked."""
+"""The facts of a run that its page shows: plain values, gathered when they are asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,7 +140,7 @@ class Artefact:
 
 
 class Source(Protocol):
-    """Where the page has its facts from, and what it asks of the run. Called on the event loop."""
+    """Gives the page its facts, and passes its requests to the run. Called on the event loop."""
 
     def save(self) -> None:
         """Have a checkpoint written as soon as there is a moment for it."""
@@ -183,7 +183,7 @@ class Source(Protocol):
         ...
 
     def artefacts(self) -> Sequence[Artefact]:
-        """What may be downloaded now."""
+        """The files that may be downloaded now."""
         ...
 
     def path_of(self, artefact: str) -> str | None:

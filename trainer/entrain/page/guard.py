@@ -1,4 +1,4 @@
-"""What stands before every request: rate, name, right. Then headers that bind the browser.
+"""Checks every request before it is answered: rate, host name, right. Adds security headers.
 
     too many requests   429     wrong name in Host   421     no right   401 (of a page: the form)
     a change            only POST, with JSON, by a control token, from this page or by a bearer
@@ -26,7 +26,7 @@ STALL_S = 20.0
 """How long a peer may leave a part of an answer unread before its connection is ended."""
 
 HEALTH = ("/healthz", "/readyz")
-"""What says nothing of the run, and is asked by those who have no token."""
+"""Paths that reveal nothing of the run, for programs without a token."""
 
 STATIC = "/static/"
 LOGIN = "/login"
@@ -112,7 +112,7 @@ class Guard:
             logger.exception("the page failed to answer %s", scope.get("path", "")[:200])
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """What to answer instead; None lets the request pass."""
+        """The refusal of a request; None if it may pass."""
         peer, headers = _peer(scope), Headers(scope=scope)
         if not self._requests.take(peer):
             return refused(429, "too many requests; wait a second")
@@ -137,7 +137,7 @@ class Guard:
         return _changing(scope, headers, shown)
 
     def failed(self, peer: str) -> Response:
-        """What is answered to a wrong token or code: from the tenth in a minute on, to wait."""
+        """The answer to a wrong token or code: from the tenth in a minute on, it says to wait."""
         if not self._failures.take(peer):
             return refused(429, "too many wrong tokens; wait a minute")
         return refused(401, "that is no token of this run")
@@ -167,13 +167,13 @@ def _nothing() -> None:
 
 
 def refused(status: int, words: str) -> Response:
-    """An answer in words, that says why there is no other."""
+    """A refusal as JSON, with the reason in words."""
     headers = {429: {"Retry-After": "10"}, 401: {"WWW-Authenticate": "Bearer"}}
     return JSONResponse({"error": words}, status, headers=headers.get(status))
 
 
 def cookies_of(headers: Headers) -> Mapping[str, str]:
-    """Returns {name: value}; what is no cookie is passed over."""
+    """Returns {name: value}; malformed cookies are skipped."""
     if "cookie" not in headers:
         return {}
     cookies: SimpleCookie = SimpleCookie()
@@ -191,5 +191,5 @@ def _peer(scope: Scope) -> str:
 
 
 def _is_same_origin(headers: Headers, scope: Scope) -> bool:
-    """Whether a browser sent this from the page itself. One that says nothing of it did not."""
+    """Whether a browser sent this from the page itself; false without the header Origin."""
     return headers.get("origin", "").lower() == f"{scope['scheme']}://{headers['host']}".lower()

@@ -1,10 +1,10 @@
-"""How often one peer may do something: a bucket of tokens for each, bounded in number."""
+"""Limits how often each peer may do something: one token bucket a peer, bounded in number."""
 
 import time
 from collections.abc import Callable
 
 MOST_PEERS = 4096
-"""Peers that are remembered; the one that is quiet for longest is forgotten first."""
+"""Most peers that are remembered; the one that is quiet for longest is forgotten first."""
 
 
 class Rates:
@@ -23,7 +23,7 @@ class Rates:
         return len(self._peers)
 
     def take(self, peer: str) -> bool:
-        """Whether `peer` may do it once more now; if so, that is counted."""
+        """Take a token of `peer`, if it has one; returns whether it had."""
         now_s = self._clock()
         left, at_s = self._peers.pop(peer, (self._burst, now_s))
         left = min(self._burst, left + (now_s - at_s) * self._per_s)

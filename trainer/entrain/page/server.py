@@ -31,7 +31,7 @@ CLOSE_S = 2
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the server shows of itself over TLS."""
+    """The certificate that the server shows over TLS."""
 
     chain: Path
     key: Path
@@ -74,7 +74,7 @@ def make_config(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config
 
 
 class _Renewal:
-    """Shows a certificate that was renewed to whoever connects from then on."""
+    """Reads a renewed certificate, and shows it to later connections."""
 
     def __init__(self, certificate: Certificate) -> None:
         self._certificate = certificate
@@ -122,7 +122,7 @@ class PageServer:
     def __init__(
         self, app: ASGIApp, sockets: Sequence[socket.socket], certificate: Certificate | None
     ) -> None:
-        """Answer nobody yet; the sockets are closed when the server ends."""
+        """Do not answer yet; the sockets are closed when the server ends."""
         self._config = make_config(app, certificate)
         self._sockets = list(sockets)
 

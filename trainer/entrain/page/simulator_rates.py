@@ -13,7 +13,7 @@ class SimulatorRates:
     """Remembers the look before. Owned by the event loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Nobody has looked; `clock` gives seconds."""
+        """Start without an earlier look; `clock` gives seconds."""
         self._clock = clock
         self._steps: Mapping[str, int] = {}
         self._at_s = 0.0

@@ -1,4 +1,4 @@
-"""The routes of a run's page, and what is made for all who ask at once."""
+"""The routes of a run's page, and the answers that all its readers share."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ class Site:
         is_secure: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from these.
+        """Make the page of these parts.
 
         Args:
             board: what is remembered of the run.
@@ -190,5 +190,5 @@ class Site:
 
 
 def paths() -> Sequence[str]:
-    """What readers may ask, for tests of what is documented."""
+    """The paths that readers may ask for; tests compare them with the documentation."""
     return tuple(openapi()["paths"])

@@ -1,5 +1,5 @@
-"""What is costly to gather or write is made once for all readers, and at most for a 200th of the
-time, however many ask.
+"""Shares values that are costly to make between readers: making one takes at most a 200th of the
+time, however many readers ask.
 """
 
 import time
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 FRESH_S = 1.0
 MOST_SHARE = 0.005
-"""Of one processor's time that making may take."""
+"""Largest share of one processor's time that making a value takes."""
 
 
 class Snapshot(Generic[T]):
-    """One value that is made when somebody asks, and kept for a second or more."""
+    """One value that is made on demand, and kept for a second or more."""
 
     def __init__(
         self,

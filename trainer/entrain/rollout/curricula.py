@@ -3,7 +3,7 @@
     mean return of the last episodes, or share of the total steps  >  threshold  ->  next lesson
 
 Whenever any lesson is over, all episodes before are forgotten. Nothing here knows of simulators:
-who is told of a new value is the caller's affair.
+callers pass new values on to them.
 """
 
 import logging
@@ -156,7 +156,7 @@ class Curricula:
         return {name: it.index for name, it in self._by_name.items()}
 
     def awaited(self) -> Mapping[str, str]:
-        """{parameter: behaviour} of lessons whose end a behaviour decides that nobody brought."""
+        """{parameter: behaviour} of lessons that end by a behaviour that no simulator has."""
         completions = {name: it.lesson.completion for name, it in self._by_name.items()}
         return {
             name: it.behaviour

@@ -93,7 +93,7 @@ class EpisodeWatcher(Protocol):
 
 
 class NoWatcher:
-    """Nobody watches."""
+    """A watcher that does nothing."""
 
     due = sys.maxsize
     has_reports = False

@@ -72,7 +72,7 @@ def check_export(policy: ActorNetwork, candidate: Path, path: Path) -> ExportChe
 
 
 def _runner(candidate: Path, path: Path) -> Callable[[list[str], Arrays], Sequence[Any]]:
-    """Runs the exported file; ExportError, naming `path`, for whatever onnxruntime raises."""
+    """Runs the exported file; any exception of onnxruntime becomes an ExportError naming `path`."""
     onnxruntime = importlib.import_module("onnxruntime")
 
     def run(names: list[str], inputs: Arrays) -> Sequence[Any]:

@@ -37,7 +37,7 @@ class MetricsWriter:
         Args:
             folder: of the run.
             clock: seconds since 1970.
-            retry_clock: seconds, by a clock that nobody sets.
+            retry_clock: seconds, by a clock that is never set back.
         """
         self._folder = folder
         self._table = MetricsTable(folder.metrics)

@@ -46,7 +46,7 @@ class Admission:
     """Checks who wants to join, and numbers who does. Owned by the event loop."""
 
     def __init__(self, config: ServerConfig, behaviours: Behaviours, *, seed: int) -> None:
-        """Nobody has joined yet.
+        """Start without simulators.
 
         Args:
             config: limits, lockstep.

@@ -33,7 +33,7 @@ class Attendance:
     def __init__(
         self, config: ServerConfig, *, clock: Callable[[], float], call_later: CallLater
     ) -> None:
-        """Nobody yet.
+        """Start without participants.
 
         Args:
             config: grace time, among others.
@@ -180,7 +180,7 @@ class Attendance:
         return self._is_paused
 
     def stop_expiry(self) -> None:
-        """From now on nobody's grace time ends."""
+        """From now on no grace time ends."""
         self._is_paused = True
         self._schedule_expiry()
 

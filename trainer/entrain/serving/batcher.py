@@ -249,7 +249,7 @@ class RequestBatcher:
         return self._out is not None and any(r.owner == owner for r in self._out.replies)
 
     def restore_unanswered(self, replies: Sequence[Reply]) -> None:
-        """A batch was out when the checkpoint was taken: its answers are still owed."""
+        """Restore a batch that was not answered when the checkpoint was taken."""
         self._out = Unanswered(replies, self)
 
 

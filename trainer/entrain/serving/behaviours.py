@@ -168,9 +168,9 @@ class Behaviours:
 
     @asynccontextmanager
     async def preparing(self, specs: Sequence[BehaviourSpec]) -> AsyncIterator[None]:
-        """Within the block `admit` is quick; what it needs was made before, one after the other.
+        """Make what `admit` needs, one caller at a time, so that it is quick within the block.
 
-        Simulators whose behaviours are known already wait for nobody.
+        Simulators whose behaviours are known already do not wait.
         """
         if not self._new(specs):
             yield

@@ -32,5 +32,5 @@ class Front(Stateful, Protocol):
         ...
 
     async def stop(self, ending: Ending, message: str) -> None:
-        """Tell every simulator, wait a moment for its goodbye, and let nobody connect any more."""
+        """Tell every simulator, wait a moment for its goodbye, and accept no more connections."""
         ...

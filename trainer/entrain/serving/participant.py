@@ -43,7 +43,7 @@ class NoReceiver:
     """Of a participant that came from a checkpoint and that no wire has claimed yet."""
 
     def act(self, _taken: Callable[[], None]) -> bool:
-        """Nobody is connected: the answers are only kept."""
+        """No simulator is connected: the answers are only kept."""
         return False
 
 

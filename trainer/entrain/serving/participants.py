@@ -50,7 +50,7 @@ class Participants(Attendance):
         call_later: CallLater = call_later_on_loop,
         measures: Measures | None = None,
     ) -> None:
-        """Nobody takes part yet.
+        """Start without participants.
 
         Args:
             config: limits, grace time, lockstep.
@@ -144,9 +144,9 @@ class Participants(Attendance):
         return np.array(told, np.object_)[position]
 
     def add_behaviours(self, participant: Participant, specs: Sequence[BehaviourSpec]) -> None:
-        """A participant brings more kinds of agents than it joined with; those it has stay.
+        """Add behaviours to a participant after it joined; it keeps those it has.
 
-        Within `behaviours.preparing(specs)` this is quick, and nobody else waits for networks.
+        Within `behaviours.preparing(specs)` this is quick, and others do not wait for networks.
 
         Raises:
             BadHelloError, RefusedHelloError, LimitError: as of `join`; nothing was changed.
@@ -226,7 +226,7 @@ class Participants(Attendance):
         self._begin_if_complete()
 
     def pause(self) -> None:
-        """Hand out no more batches: iterations over batchers end, for good. Nobody expires."""
+        """Hand out no more batches: iterations over batchers end, for good. Nothing expires."""
         self.behaviours.close()
         self.stop_expiry()
         self._refusals.flush()

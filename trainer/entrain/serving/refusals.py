@@ -33,9 +33,9 @@ class Refusals:
         return dict(self._reasons)
 
     def log(self, error: SimulatorError) -> None:
-        """Log why somebody was refused; of many in a minute only how many they were.
+        """Log a refusal and its reason; of many in a minute, log only how many they were.
 
-        Wrong tokens say nothing new after the first: whoever reaches the port can send any number.
+        Only the first wrong token of a minute is logged: anyone who reaches the port can send many.
         """
         kind = type(error)
         if kind not in self._lines:

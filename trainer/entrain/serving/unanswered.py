@@ -1,4 +1,4 @@
-"""The state of a batch that was handed out and is not answered yet."""
+"""Saves and restores a batch that was handed out and is not answered yet."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,7 +20,7 @@ class Departed:
 
 
 def unanswered_state(behaviour: Behaviour) -> State:
-    """To whom a behaviour's batch, if one is out, owes how many actions."""
+    """The owners and numbers of actions of a behaviour's unanswered batch, if there is one."""
     unanswered = behaviour.batcher.unanswered
     replies = () if unanswered is None else unanswered.replies
     return {
@@ -33,10 +33,10 @@ def unanswered_state(behaviour: Behaviour) -> State:
 def load_unanswered(
     behaviour: Behaviour, state: State, participants: Mapping[str, Participant]
 ) -> None:
-    """Have the behaviour's batcher owe the answers that were owed when `state` was taken.
+    """Restore the batch of a behaviour that was unanswered when `state` was taken.
 
     Args:
-        behaviour: whose batch was out, if any was.
+        behaviour: of the batch.
         state: of `unanswered_state`.
         participants: {id: participant} of those that are still waited for.
     """

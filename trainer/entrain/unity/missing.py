@@ -1,6 +1,6 @@
-"""Which parts of ML-Agents a run needs and entrain does not have yet.
+"""Finds parts of ML-Agents that a run needs and entrain does not have yet.
 
-Whoever needs one is told before anything starts; nothing is left out in silence.
+Users are told before anything starts; nothing is left out silently.
 """
 
 import difflib
