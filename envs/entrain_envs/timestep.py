@@ -226,8 +226,9 @@ def allowing_all(spec: BehaviourSpec, rows: int) -> BoolArray:
 
 
 def allows_all(action_mask: BoolArray) -> bool:
-    """Whether it is a mask of `allowing_all`, without a look at each number. Another mask may allow
-    everything, too.
+    """True for a mask made by `allowing_all`, found without reading its numbers.
+
+    Another mask that allows everything gives False.
     """
     return action_mask.strides == (0, 0) and action_mask.size > 0 and bool(action_mask[0, 0])
 

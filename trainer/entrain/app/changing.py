@@ -125,7 +125,7 @@ class Changes:
         return dict.fromkeys(going, from_update)
 
     def before_update(self, behaviour: str, number: int) -> None:
-        """An update is about to begin: let take effect what waits for it."""
+        """Apply the changes that wait for an update, which is about to begin."""
         for change in [it for it in self._waiting if it.due.get(behaviour, number + 1) <= number]:
             try:
                 self._apply(change, behaviour, number)
@@ -135,7 +135,7 @@ class Changes:
                 self._waiting.remove(change)
 
     def _apply(self, change: Change, behaviour: str, number: int) -> None:
-        """Let it take effect for one behaviour, "" if there is none yet."""
+        """Apply a change to one behaviour; "" if there is none yet."""
         part, before = change.part, self.config
         after = self.config = changed_config(before, part.settings)
         self._trainers.configure(after)
@@ -178,7 +178,7 @@ class Changes:
             )
 
     def state(self) -> State:
-        """What waits; what is in force is in the configuration."""
+        """The waiting changes; those in force are in the configuration."""
         return {
             str(index): {
                 "policy": change.part.policy,
@@ -191,7 +191,7 @@ class Changes:
         }
 
     def load_state(self, state: State) -> None:
-        """Let the same changes wait."""
+        """Restore the waiting changes."""
         self._waiting = [
             Change(
                 Part(it["policy"], tuple(it["settings"]), tuple(it["was"])),

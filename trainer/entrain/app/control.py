@@ -1,4 +1,4 @@
-"""What may be asked of a run while it goes on: to pause, to change, to export."""
+"""Controls a run while it goes on: pauses it, changes its options, exports its policies."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,7 +32,7 @@ class RunControl:
         keeper: ConfigKeeper,
         leave_out: Callable[[float], None],
     ) -> None:
-        """Nothing is asked yet.
+        """Start without requests.
 
         Args:
             config: that the run begins with.
@@ -42,7 +42,7 @@ class RunControl:
             checkpointing: of the run.
             clock: of the run.
             keeper: writes the configuration down.
-            leave_out: told for how many seconds the run was paused.
+            leave_out: called with the seconds of each pause.
         """
         self._history = History(folder.history)
         self._trainers = trainers
@@ -81,7 +81,7 @@ class RunControl:
         await self.exporting.end()
 
     def state(self) -> State:
-        """What is not done yet. A resumed run is not paused."""
+        """The changes that still wait. A resumed run is not paused."""
         return {"changes": self.changes.state()}
 
     def load_state(self, state: State) -> None:

@@ -1,4 +1,4 @@
-"""What may change in a run while it goes on: checked by the models of the file, in its words.
+"""Checks changes of options during a run, with the models and messages of the file.
 
     rates and coefficients of a policy      each of its updates reads them
     environment_parameters                  simulators are told of new values; not of curricula
@@ -29,15 +29,15 @@ CHANGEABLE: Final = (
     ("entropy", "coefficient_schedule"),
     ("entropy", "final_coefficient"),
 )
-"""Of a policy; beside all of `environment_parameters`."""
+"""Options of a policy that may change, beside all of `environment_parameters`."""
 
 ENVIRONMENT: Final = ""
-"""Stands for the environment parameters where a policy is named otherwise."""
+"""Name for the environment parameters in place of a policy's."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What changes of one policy, or of the environment parameters."""
+    """The changes of one policy, or of the environment parameters."""
 
     policy: str
     """Its name in `policies`; "" for environment parameters."""
@@ -50,7 +50,7 @@ class Part:
 
 
 def checked_parts(config: RunConfig, settings: Sequence[str]) -> Sequence[Part]:
-    """Returns what changes of `config`, by policy; nothing, if that is what it has already.
+    """Returns the changes of `config`, by policy; none if it has these values already.
 
     Raises:
         ConfigError: a setting is wrong, or may not change while the run goes on.

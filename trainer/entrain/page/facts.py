@@ -8,16 +8,16 @@ Phase: TypeAlias = Literal["starting", "waiting", "training", "pausing", "paused
 """pausing: a batch is out or an update runs, after which the run stands still."""
 
 Form: TypeAlias = Literal["onnx", "unity"]
-"""In which policies are exported."""
+"""Format of exported policies."""
 
 
 class RefusedError(Exception):
-    """What is asked of a run cannot be done; its words say why."""
+    """A request to the run cannot be done; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlFacts:
-    """What was asked of a run, and how that stands."""
+    """The requests to a run, and how far they are."""
 
     paused_since: float = 0.0
     """Seconds since 1970; 0 if it is not paused."""
