@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.errors import LimitError, UnexpectedMessageError
+from entrain.errors import BadStepError, LimitError, UnexpectedMessageError
 from entrain.native.connection import Connections, Transport
 from entrain.native.inquiry import Inquiries
 from entrain.native.stream import EndCode
 from entrain_envs import codec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
-from support.world import WALKER, World, timesteps_of
+from support.world import BIRD, WALKER, World, timesteps_of
 
 FIRST, MID, TERMINATED = StepType.FIRST, StepType.MID, StepType.TERMINATED
 Make = Callable[..., Any]
@@ -61,6 +61,52 @@ def test_a_third_step_before_the_first_act_is_refused(world: Any) -> None:
     simulator.step(2, (8, FIRST))
     with pytest.raises(UnexpectedMessageError, match="Step 3 while the Steps 1 and 2 have no Act"):
         simulator.step(3, (9, FIRST))
+
+
+def test_an_agent_in_both_steps_is_refused_by_name(world: Any) -> None:
+    simulator = join(world)
+    simulator.step(1, (7, FIRST), (9, FIRST))
+    with pytest.raises(
+        BadStepError,
+        match=r"'walker', agent 9 is in Step 2 while its action of Step 1 is not chosen",
+    ):
+        simulator.step(2, (8, FIRST), (9, MID))
+
+
+def test_an_agent_in_both_steps_is_refused_also_once_its_behaviour_is_answered(
+    make_world: Make,
+) -> None:
+    world = make_world(lockstep=True)
+    simulator = world.dial("walker-sim", specs=(WALKER, BIRD))
+    simulator.hello(max_unanswered_steps=2)
+    simulator.step(1, walker=[(7, FIRST)], bird=[(4, FIRST)])
+    world.serve()
+    with pytest.raises(BadStepError, match="'walker', agent 7 is in Step 2 while"):
+        simulator.step(2, walker=[(7, MID)])
+
+
+def test_an_agent_in_both_steps_is_refused_also_after_a_restart(world: Any) -> None:
+    simulator = join(world)
+    simulator.step(1, (7, FIRST))
+    batch = world.behaviour().batcher.take()
+    state = {"participants": world.participants.state(), "front": world.sessions.state()}
+    del batch
+    restarted = World()
+    restarted.load_state(state)
+    again = come_back(restarted, simulator)
+    again.step(1, (7, FIRST))
+    with pytest.raises(BadStepError, match="'walker', agent 7 is in Step 2 while"):
+        again.step(2, (7, MID))
+
+
+def test_an_agent_that_left_in_the_first_step_may_come_anew_in_the_second(world: Any) -> None:
+    simulator = join(world)
+    simulator.step(1, (7, FIRST))
+    world.serve()
+    simulator.step(2, (7, TERMINATED), (8, FIRST))
+    simulator.step(3, (7, FIRST))
+    assert world.serve().timesteps.agent_id.tolist() == [7, 8]
+    assert world.serve().timesteps.agent_id.tolist() == [7]
 
 
 @pytest.mark.parametrize("sequence", [1, 3])

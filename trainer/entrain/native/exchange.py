@@ -166,7 +166,9 @@ class Exchange:
         if participant.is_waiting and self._may_be_early(step.sequence):
             participant.keep_unread(size)
             values = tuple(decode_statistics(step.statistics)) if step.statistics else ()
-            self._early = EarlyStep(step.sequence, self._codec.read(step), values, size)
+            rows = self._codec.read(step)
+            participant.check_early(rows)
+            self._early = EarlyStep(step.sequence, rows, values, size)
             return
         self._check_turn(step.sequence)
         rows = self._codec.read(step)

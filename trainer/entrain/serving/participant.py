@@ -240,6 +240,27 @@ class Participant(Member):
         else:
             self.receiver.act(nobody_waits)
 
+    def check_early(self, rows: Mapping[str, TimestepBatch]) -> None:
+        """Raise BadStepError if an agent of these rows is in the newest step, too, which has no
+        answer yet: what the agent does next depends on it.
+
+        Args:
+            rows: {behaviour: its rows} of the step after the newest one.
+        """
+        for name in self.with_rows:
+            if name not in rows:
+                continue
+            agents = self._agents[name]
+            order = agents.order if agents.asked is None else agents.asked
+            agent = order.first_shared(rows[name])
+            if agent is not None:
+                raise BadStepError(
+                    f"{self.label}: behaviour '{name}', agent {agent} is in Step "
+                    f"{self.step_number + 1} while its action of Step {self.step_number} is not "
+                    "chosen yet; an agent is in one unanswered Step at a time: divide the agents "
+                    "into two groups that send in turns, or wait for the Act"
+                )
+
     def ask_again(self, read: Callable[[], Mapping[str, TimestepBatch]], *, size: int) -> None:
         """Take the newest step once more; what no batch had taken before a restart is requested.
 

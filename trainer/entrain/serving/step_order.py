@@ -63,6 +63,17 @@ class StepOrder:
         ended = timesteps.step_type[:count] > _MID
         return timesteps.agent_id[:count][ended].tobytes() == agent_id[len(recent) :]
 
+    def first_shared(self, timesteps: TimestepBatch) -> int | None:
+        """The first agent of these rows that the last message gave an action; None if none is.
+
+        Asked where these rows come before that action is chosen: no agent may be in both messages.
+        """
+        recent, agent_id = self.recent, timesteps.agent_id
+        if not recent or agent_id.tobytes() == self.other:
+            return None
+        _, is_shared = find(np.sort(np.frombuffer(recent, np.int64)), agent_id)
+        return int(agent_id[is_shared.argmax()]) if np.count_nonzero(is_shared) else None
+
     def turned(self) -> "StepOrder":
         """The same, for a message of the other group."""
         return StepOrder(self.agent_id, recent=self.other, other=self.recent)
@@ -177,10 +188,15 @@ class StepOrder:
         )
 
     def state(self) -> State:
-        """The agents. `recent` is left out: it only saves time."""
-        return {"agent_id": self.agent_id.copy()}
+        """The agents. `other` is left out: it only saves time."""
+        return {
+            "agent_id": self.agent_id.copy(),
+            "recent": np.frombuffer(self.recent, np.int64).copy(),
+        }
 
     @classmethod
     def from_state(cls, state: State) -> "StepOrder":
         """The agents that `state` was taken of."""
-        return cls(agent_id=state["agent_id"].copy())
+        # Checkpoints of before two steps could be unanswered have no `recent`.
+        recent = state.get("recent", NO_SLOTS)
+        return cls(agent_id=state["agent_id"].copy(), recent=recent.tobytes())
