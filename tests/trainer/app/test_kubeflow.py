@@ -84,7 +84,7 @@ def test_it_is_told_every_five_seconds_at_most_and_at_the_end() -> None:
         run.now_s = tenth / 10
         run.update("left")
     assert len(run.told) == 3  # at 0, 5 and 10 s
-    run.env_steps = {"left": 102, "right": 300}
+    run.env_steps = {"left": 202, "right": 300}
     run.progress.close()
     assert run.newest["progressPercentage"] == 100
     assert run.newest["estimatedRemainingSeconds"] == 0
