@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ class FakeCommands(types.ModuleType):
         self.calls: list[tuple[Any, ...]] = []
         self.answer: int | BaseException | signal.Signals = 0
 
-    def train(self, config: RunConfig, *, resume_or_start: bool) -> int:
-        return self._called("train", config, *(["resume"] if resume_or_start else []))
+    def train(self, config: RunConfig, *, resume_or_start: bool, listening: Sequence[str]) -> int:
+        more = ["resume", list(listening)] if resume_or_start else []
+        return self._called("train", config, *more)
 
     def resume(self, run: Path, overrides: list[str]) -> int:
         return self._called("resume", run, overrides)
@@ -127,7 +129,7 @@ def test_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["list", "train", "resume", "evaluate", "play", "export", "info", "schema", "version"],
+    ["list", "train", "resume", "evaluate", "play", "export", "info", "schema", "serve", "version"],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from entrain import __version__, cli_profile, cli_unity
+from entrain import __version__, cli_profile, cli_serve, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing, write_text
@@ -81,22 +81,18 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     from entrain.config.load import load_config
 
     start_logging(verbose=verbose, log_format=log_format)
-    shortcuts = {
-        "name": name,
-        "server.address": address,
-        "http.address": http,
-        "runs_directory": runs_directory,
-    }
+    listening = _set_options({"server.address": address, "http.address": http})
     overrides = [
         *_options_given(settings),
-        *_set_options(shortcuts),
+        *_set_options({"name": name, "runs_directory": runs_directory}),
+        *listening,
         *(["server.insecure=true"] if insecure else []),
     ]
     run = load_config(config, overrides)
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.train(run, resume_or_start=resume_or_start))
+    raise typer.Exit(commands.train(run, resume_or_start=resume_or_start, listening=listening))
 
 
 @app.command()
@@ -258,18 +254,19 @@ def info(
 @app.command(name="list")
 def list_(
     runs_directory: Annotated[
-        Path, typer.Argument(help="The folder in which the runs are.")
+        Path,
+        typer.Argument(help="The folder in which the runs are; or one that `entrain serve` has."),
     ] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """List the runs in a folder, newest first: state, steps, return, start and duration."""
     start_logging(verbose=False)
-    from entrain.app import info
+    from entrain.supervise import listing
 
     if as_json:
-        typer.echo(json.dumps(info.runs_for_programs(runs_directory)))
+        typer.echo(json.dumps(listing.for_programs(runs_directory)))
         return
-    for line in info.list_runs(runs_directory):
+    for line in listing.lines(runs_directory):
         typer.echo(line)
 
 
@@ -340,6 +337,7 @@ def _print_version(wanted: bool) -> None:
 
 cli_unity.register(app)
 cli_profile.register(app)
+cli_serve.register(app)
 
 
 @app.callback()

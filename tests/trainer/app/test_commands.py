@@ -333,6 +333,22 @@ def test_resume_or_start_begins_in_the_folder_of_that_name_and_goes_on_in_it(
     assert began_with[1].step == 7
 
 
+def test_where_this_sitting_listens_counts_whatever_the_folder_has(
+    tmp_path: Path, run: type[FakeRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    run.ends_with = "stopped"
+    for port in (5, 6):
+        given = config(tmp_path, f"server.address=localhost:{port}")
+        listening = [f"server.address=localhost:{port}"]
+        assert commands.train(given, resume_or_start=True, listening=listening) == 0
+    kept = load_config(tmp_path / "run" / "config.yaml", [])
+    assert kept.server.address == "localhost:6"
+    assert "differs" not in caplog.text
+    # Of a file it is said, and does not count.
+    commands.train(config(tmp_path, "server.address=localhost:7"), resume_or_start=True)
+    assert 'server.address is "localhost:7", there "localhost:6"' in caplog.text
+
+
 def test_resume_or_start_after_a_crash_before_the_first_checkpoint_begins_anew(
     tmp_path: Path, run: type[FakeRun]
 ) -> None:

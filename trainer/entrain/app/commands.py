@@ -65,12 +65,15 @@ from entrain.unity.results.listing import files_of_learn
 logger = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, *, resume_or_start: bool = False) -> int:
+def train(
+    config: RunConfig, *, resume_or_start: bool = False, listening: Sequence[str] = ()
+) -> int:
     """Make a run folder, and train until the run is complete or asked to stop.
 
     Args:
         config: every option.
         resume_or_start: if the folder of that name exists, go on with the run in it.
+        listening: PATH=VALUE of where this sitting listens: a run that goes on listens there too.
     """
     if resume_or_start:
         folder, is_new = RunFolder.named(config.runs_directory, config.name)
@@ -78,7 +81,7 @@ def train(config: RunConfig, *, resume_or_start: bool = False) -> int:
         folder, is_new = RunFolder.create(config.runs_directory, config.name), True
     try:
         with folder.lock() as lock:
-            config = config_to_use(folder, config)
+            config = config_to_use(folder, config, listening)
             return train_in(folder, config, lock, restored=newest_if_any(folder, config))
     except EntrainError:
         if is_new:

@@ -25,6 +25,9 @@ from entrain_envs.log_lines import utc
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")
 
+HEADS = ("name", "state", "env steps", "return", "started (UTC)", "time")
+"""Of the list of runs."""
+
 
 def describe_installation() -> Iterator[str]:
     """Yields versions and devices, as a bug report needs them."""
@@ -66,23 +69,26 @@ def run_for_programs(path: Path, *, clock: Callable[[], float] = time.time) -> M
 
 def list_runs(directory: Path) -> Iterator[str]:
     """Yields a table of the runs in a folder, newest first."""
-    rows: list[tuple[str, ...]] = [
-        ("name", "state", "env steps", "return", "started (UTC)", "time")
-    ]
+    rows: list[tuple[str, ...]] = [HEADS]
     unreadable = []
     for run in runs_in(directory):
         if isinstance(run, ConfigError):
             unreadable.append(str(run))
         else:
-            rows.append(_row(run))
+            rows.append(row(run))
     if len(rows) == 1:
         yield f"no run in {directory}"
     else:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-            yield "  ".join(cells).rstrip()
+        yield from table(rows)
     yield from unreadable
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yields the lines of a table whose columns are as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for each in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(each, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def runs_for_programs(directory: Path) -> Sequence[Mapping[str, object]]:
@@ -171,7 +177,8 @@ def _how_far(policy: PolicyStatus, *, is_running: bool) -> str:
     return ", ".join(facts)
 
 
-def _row(run: RunStatus) -> tuple[str, ...]:
+def row(run: RunStatus) -> tuple[str, ...]:
+    """Returns one line of the list of runs, by `HEADS`."""
     returns = [EPISODE_RETURN_LAST.text(each.return_last) for each in run.policies.values()]
     steps = f"{compact(run.env_steps)} / {compact(run.total_steps)}" if run.policies else "-"
     started = _time(run.started_at)[:16].replace("T", " ")

@@ -6,6 +6,7 @@ file that describes another run is refused.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from entrain.config.differences import Difference, differences
 from entrain.config.load import load_config
@@ -17,32 +18,65 @@ from entrain.run.folder import RunFolder
 logger = logging.getLogger(__name__)
 
 
-def config_to_use(folder: RunFolder, given: RunConfig) -> RunConfig:
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is given beside what a run's folder has."""
+
+    kept: RunConfig
+    """Of the folder: what counts."""
+
+    refusal: str
+    """Why the one cannot go on as the other; "" if it can."""
+
+    warning: str
+    """What differs and does not count; "" if nothing does."""
+
+
+def compare(folder: RunFolder, given: RunConfig, listening: Sequence[str] = ()) -> Comparison:
+    """Returns how `given` differs from the run in `folder`, which has a configuration.
+
+    Args:
+        folder: of the run.
+        given: that is to go on as this run.
+        listening: PATH=VALUE of where this sitting listens, which counts whatever the folder has.
+
+    Raises:
+        ConfigError: that of the folder cannot be read.
+    """
+    kept = load_config(folder.config, listening)
+    found = differences(given, kept)
+    refused = [each for each in found if each.is_of_another_run]
+    refusal = warning = ""
+    if refused:
+        refusal = (
+            f"{folder.config} is of another run than what was given: {_listed(refused)}. Give the "
+            "run another name, or go on with what is there: "
+            f"entrain resume {folder.path}"
+        )
+    elif found:
+        warning = (
+            f"what was given differs from {folder.config}, which counts: {_listed(found)}. To "
+            f"change it: entrain resume {folder.path} --set PATH=VALUE"
+        )
+    return Comparison(kept=kept, refusal=refusal, warning=warning)
+
+
+def config_to_use(folder: RunFolder, given: RunConfig, listening: Sequence[str] = ()) -> RunConfig:
     """Returns the configuration of the run in `folder`; `given`, if the folder has none yet.
+
+    See `compare` for what they are.
 
     Raises:
         ConfigError: `given` is of another run, with every difference that says so.
     """
     if not folder.config.is_file():
         return given
-    kept = load_config(folder.config, [])
-    found = differences(given, kept)
-    refused = [each for each in found if each.is_of_another_run]
-    if refused:
-        raise ConfigError(
-            f"{folder.config} is of another run than what was given: {_listed(refused)}. Give the "
-            "run another name, or go on with what is there: "
-            f"entrain resume {folder.path}"
-        )
-    if found:
-        logger.warning(
-            "what was given differs from %s, which counts: %s. To change it: entrain resume %s "
-            "--set PATH=VALUE",
-            folder.config,
-            _listed(found),
-            folder.path,
-        )
-    return kept
+    comparison = compare(folder, given, listening)
+    if comparison.refusal:
+        raise ConfigError(comparison.refusal)
+    if comparison.warning:
+        logger.warning("%s", comparison.warning)
+    return comparison.kept
 
 
 def newest_if_any(folder: RunFolder, config: RunConfig) -> Loaded | None:

@@ -56,7 +56,7 @@ class RunFolder:
             folder = cls(_make_numbered(runs_directory, name))
             folder.make_parts()
         except OSError as error:
-            raise _not_made(runs_directory, error) from error
+            raise not_made(runs_directory, error) from error
         return folder
 
     @classmethod
@@ -71,7 +71,7 @@ class RunFolder:
             folder = cls(path)
             folder.make_parts()
         except OSError as error:
-            raise _not_made(runs_directory, error) from error
+            raise not_made(runs_directory, error) from error
         return folder, is_new
 
     @classmethod
@@ -200,7 +200,8 @@ class RunFolder:
         )
 
 
-def _not_made(runs_directory: Path, error: OSError) -> EntrainError:
+def not_made(runs_directory: Path, error: OSError) -> EntrainError:
+    """Returns the error to raise when a folder could not be made in `runs_directory`."""
     message = (
         f"cannot make a run folder in {runs_directory}: {error.strerror}; "
         f"{remedy(error, runs_directory)}, or set runs_directory"

@@ -66,7 +66,7 @@ class Owner:
             token=secrets.token_hex(8),
             machine=_machine(),
             pids=_pid_namespace(),
-            process=_began(os.getpid()),
+            process=process_began(os.getpid()),
             is_locked=False,
         )
 
@@ -106,7 +106,7 @@ class Owner:
         """Whether its process is known to have ended."""
         if not self.is_on_this_machine or not self.pids or self.pids != _pid_namespace():
             return False
-        return not _runs(self.pid, self.process)
+        return not process_runs(self.pid, self.process)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, which has had it since {self.started_at}"
@@ -137,7 +137,7 @@ def _pid_namespace() -> str:
     return "" if Path("/proc").is_dir() else "one for the whole machine"
 
 
-def _began(pid: int) -> str:
+def process_began(pid: int) -> str:
     """Returns when a process began; "" if it has ended, or that is not known."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -145,9 +145,10 @@ def _began(pid: int) -> str:
     return ""
 
 
-def _runs(pid: int, began: str) -> bool:
+def process_runs(pid: int, began: str) -> bool:
+    """Returns whether the process of that id lives and is the one that began then."""
     if began:
-        return _began(pid) == began
+        return process_began(pid) == began
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

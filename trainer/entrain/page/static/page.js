@@ -95,13 +95,14 @@ const fillRows = (body, rows) => {
     const row = body.rows[index] ?? body.insertRow();
     while (row.cells.length > cells.length) row.deleteCell(-1);
     cells.forEach((cell, place) => {
+      // A cell of null is filled by who asked.
       if (!row.cells[place]) {
         const made = make(place ? "td" : "th");
         if (!place) made.scope = "row";
         row.append(made);
       }
       const shown = row.cells[place];
-      if (shown.textContent !== cell) shown.textContent = cell;
+      if (cell !== null && shown.textContent !== cell) shown.textContent = cell;
     });
   });
 };
@@ -508,11 +509,11 @@ const show = (status) => {
   askLog(status.log_number);
 };
 
-const connect = () => {
+const connect = (take = show, path = "/api/status") => {
   let timer = null;
   const poll = async () => {
     try {
-      show(await ask("/api/status"));
+      take(await ask(path));
       setText("link", "");
     } catch (error) {
       setText("link", "The trainer does not answer; what you see is from before.");
@@ -529,7 +530,7 @@ const connect = () => {
   events.addEventListener("status", (event) => {
     stopPolling();
     setText("link", "");
-    show(JSON.parse(event.data));
+    take(JSON.parse(event.data));
   });
   events.addEventListener("error", () => {
     poll();
@@ -537,7 +538,7 @@ const connect = () => {
     // A refusal ends a stream for good; it is tried again, for there may be room later.
     if (events.readyState === EventSource.CLOSED) {
       stopPolling();
-      setTimeout(connect, 6 * POLL_MS);
+      setTimeout(() => connect(take, path), 6 * POLL_MS);
       poll();
     }
   });
