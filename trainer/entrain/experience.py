@@ -255,6 +255,11 @@ def without_state(like: Shaped[Tensor, "T B ..."]) -> Float[Tensor, "T B 0"]:
     return torch.zeros(*like.shape[:2], 0, device=like.device)
 
 
+def in_a_row(fields: Fields) -> Fields:
+    """All steps of a dataclass whose tensors are [T, B, ...], as [1, T * B, ...] views."""
+    return map_tensors(fields, lambda tensor: tensor.flatten(0, 1).unsqueeze(0))
+
+
 def pick(fields: Fields, rows: Int[Tensor, "L M"]) -> Fields:
     """Take these steps of a dataclass whose tensors are [T, B, ...].
 

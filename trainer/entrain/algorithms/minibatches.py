@@ -21,6 +21,7 @@ from entrain.experience import (
     Estimate,
     Minibatch,
     Rollout,
+    in_a_row,
     map_tensors,
     named_tensors,
     pick,
@@ -347,12 +348,19 @@ def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
 
 
 def _all_steps(rollout: Rollout, estimate: Estimate, device: torch.device) -> Minibatch:
-    """All N valid steps on `device`, [1, N]: row t * B + b is step t of column b."""
-    valid = rollout.valid.flatten().nonzero().t()
+    """All N valid steps on `device`, [1, N]: row t * B + b is step t of column b.
+
+    Without gaps they are the rollout's own memory, which nothing may write to.
+    """
     stateless = replace(rollout, sequence_state=without_state(rollout.valid))
+    if rollout.valid.all():
+        steps, its_estimate = in_a_row(stateless), in_a_row(estimate)
+    else:
+        valid = rollout.valid.flatten().nonzero().t()
+        steps, its_estimate = pick(stateless, valid), pick(estimate, valid)
     return Minibatch(
-        map_tensors(pick(stateless, valid), lambda tensor: tensor.to(device)),
-        map_tensors(pick(estimate, valid), lambda tensor: tensor.to(device)),
+        map_tensors(steps, lambda tensor: tensor.to(device)),
+        map_tensors(its_estimate, lambda tensor: tensor.to(device)),
         BurnIn.nothing(device),
         is_padded=False,
     )

@@ -116,9 +116,10 @@ class ObservationNormalizer(nn.Module):
         rows = ranks.total(own_rows)
         if rows == 0:
             return
-        values = self._flatten(observation, own_rows).double()
+        # One copy of the rows in float64, and no other: rollouts may be large.
+        values = self._flatten(observation, own_rows).to(torch.float64, copy=True)
         batch_mean = ranks.mean(values.mean(dim=0), weight=own_rows)
-        batch_squares = ranks.sum((values - batch_mean).square().sum(dim=0))
+        batch_squares = ranks.sum(values.sub_(batch_mean).square_().sum(dim=0))
         delta = batch_mean - self.mean
         total = self.count + rows
         self.mean += delta * (rows / total)

@@ -91,7 +91,7 @@ class ActionPart(Protocol):
         ...
 
     def end(self) -> None:
-        """Write the gradient of the state-independent parameters."""
+        """Write the gradient of the state-independent parameters, and forget the rows."""
         ...
 
 
@@ -227,6 +227,7 @@ class Dimensions:
     def end(self) -> None:
         """See `ActionPart.end`."""
         np.multiply(self._of_log_sigma_sq, self._slope, out=self._gradient)
+        self._prior_mean = None
 
 
 class Choices:
@@ -315,7 +316,8 @@ class Choices:
         gradient += weight * self._unpadded(each)
 
     def end(self) -> None:
-        """Nothing: there are no state-independent parameters."""
+        """Forget the rows: there are no state-independent parameters."""
+        self._allowed = self._prior_log_probs = None
 
     def _padded(self, choices: FloatArray) -> FloatArray:
         """[R, C] to [R, N, M]."""

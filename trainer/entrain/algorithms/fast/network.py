@@ -22,6 +22,9 @@ from entrain.policy.trunk import RecurrentBackbone, Trunk
 HIDDEN = "backbone.trunk.hidden_layers.layers"
 """Of the names of the hidden layers' weights."""
 
+NOTHING: FloatArray = np.zeros((0, 0, 0))
+"""Read by no head."""
+
 
 class PlainNetwork:
     """Views of a policy's weights and of their gradient; owned by what learns.
@@ -53,7 +56,7 @@ class PlainNetwork:
             self._memory = _plain_memory(policy.backbone.memory, weights, gradient)
         self._inputs: list[FloatArray] = []
         self._kept: list[FloatArray] = []
-        self._read: FloatArray = np.zeros((0, 0, 0))
+        self._read: FloatArray = NOTHING
 
     def forward(
         self, features: FloatArray, steps: SequenceSteps | None = None
@@ -90,8 +93,11 @@ class PlainNetwork:
             value: [R, V] with respect to the normalised values.
             adds: whether to what is there already; false with a memory.
         """
-        _into_head(self._action, outputs, self._read[0], adds=adds)
-        _into_head(self._value, value, self._read[-1], adds=adds)
+        inputs, kept, read = self._inputs, self._kept, self._read
+        # They hold on to the whole rollout, of which the first inputs are a part.
+        self._inputs, self._kept, self._read = [], [], NOTHING
+        _into_head(self._action, outputs, read[0], adds=adds)
+        _into_head(self._value, value, read[-1], adds=adds)
         if not self.reads_weights:
             return
         gradient = self._of_features(outputs, value)
@@ -99,10 +105,8 @@ class PlainNetwork:
             gradient = self._memory.backward(gradient)
         ones = np.ones((1, len(outputs)), gradient.dtype)
         for index in range(len(self._hidden) - 1, -1, -1):
-            layer, before = self._hidden[index], self._inputs[index]
-            gradient = self._activation.backward(
-                gradient, self._inputs[index + 1], self._kept[index]
-            )
+            layer, before = self._hidden[index], inputs[index]
+            gradient = self._activation.backward(gradient, inputs[index + 1], kept[index])
             # A sum over rows, which a product with ones is quicker at.
             _multiply(ones, gradient, layer.bias_gradient, adds=adds)
             _multiply(before.transpose(0, 2, 1), gradient, layer.weight_gradient, adds=adds)
