@@ -19,6 +19,7 @@ MOST_POLICIES = 128
 MOST_LINES = 500
 """Most lines of the log that are kept."""
 
+LEVELS = ("warn", "error")
 MOST_ALARMS = 50
 MOST_LINE = 2000
 """Most characters of one line."""
@@ -63,6 +64,8 @@ class LogLines(logging.Handler):
         self._guard = threading.Lock()
         self.number = 0
         """Of the newest line."""
+        self.counts: dict[str, int] = dict.fromkeys(LEVELS, 0)
+        """{level: lines}, of the levels that are alarms."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record; never raises."""
@@ -78,6 +81,7 @@ class LogLines(logging.Handler):
                 LogLine(number=self.number, time=record.created, level=level, message=message)
             )
             if record.levelno >= logging.WARNING:
+                self.counts[LEVELS[record.levelno >= logging.ERROR]] += 1
                 self._raise_alarm(level, message, record.created)
 
     def _raise_alarm(self, level: str, message: str, now: float) -> None:

@@ -67,6 +67,9 @@ class _RunCollector(Collector):
         """Yields every family."""
         facts = self._facts()
         yield from _of_run(facts)
+        yield _counts(
+            "log_lines", "Warnings and errors that were logged.", "level", self._board.log.counts
+        )
         yield from _of_policies(facts.policies[:MOST_POLICIES])
         yield from self._of_updates([each.name for each in facts.policies[:MOST_POLICIES]])
         yield _histogram(
