@@ -17,8 +17,9 @@ PEERS  := sb3 sbx skrl sb3-contrib rl_games
 QUICK  ?=
 ROWS   ?=
 PAIRS  ?=
-# The run of `make demo`.
+# The run of `make demo`, and where its page is: 0 takes any port that is free.
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
+HTTP   ?= localhost:0
 
 .PHONY: demo test check hostile interop learn bench peers docs kubernetes proto proto-check containers wheels clean setup format
 
@@ -30,8 +31,9 @@ $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 
 setup: $(VENV)/installed  ## Make the virtual environment with both packages and all tools.
 
-demo: setup  ## Train the balance ball from separate simulator processes, over gRPC, and record it.
-	$(BIN)/entrain train docs/examples/balance_ball.yaml --name $(DEMO)
+demo: setup  ## Train the balance ball over gRPC, with a page to see it in a browser, and record it.
+	$(BIN)/entrain train docs/examples/balance_ball.yaml --name $(DEMO) \
+	    --set server.address=localhost:0 --http $(HTTP)
 	$(BIN)/entrain play runs/$(DEMO) --untrained --sample --record runs/$(DEMO)/recordings/before.gif
 	$(BIN)/entrain play runs/$(DEMO) --record runs/$(DEMO)/recordings/after.gif
 

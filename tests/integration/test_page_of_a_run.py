@@ -246,7 +246,7 @@ def browse(capsys: pytest.CaptureFixture[str], told: list[str]) -> None:
         while "?code=" not in printed:
             time.sleep(0.01)
             printed += capsys.readouterr().out
-        url, _, code = printed.split("once: ")[1].split()[0].partition("?code=")
+        url, _, code = printed.split("in, once:")[1].split()[0].partition("?code=")
         told += [url, code]
         with httpx.Client(base_url=url) as client:
             assert client.get("/", params={"code": code}).status_code == 303

@@ -48,7 +48,8 @@ def show_on(
     page.attach(run, stop=lambda: request.make("asked by HTTP"))
     logger.info("the page of this run: %s", page.url, extra=fields(page=page.url))
     if not is_json_logged():
-        words = f"to open it in one browser, once: {page.url_with_code}"
+        words = "See this run in a browser until it ends; the address lets one in, once:"
+        words = f"\n{words}\n\n    {page.url_with_code}\n"
         console.print(words, highlight=False, soft_wrap=True, markup=False)
 
 
