@@ -146,8 +146,8 @@ def test_the_compose_file_gives_prometheus_what_its_configuration_names() -> Non
     (target,) = scraped["static_configs"][0]["targets"]
     assert f"http.hosts=[{target.partition(':')[0]}]" in command
     assert f"0.0.0.0:{target.partition(':')[2]}" in command
-    assert "http.read_token_file=/run/secrets/page-token" in command
-    assert "$folder/page-token" in (DOCKER / "make-certificates.sh").read_text()
+    assert "http.read_token_file=/run/secrets/read-token" in command
+    assert "$folder/read-token" in (DOCKER / "make-certificates.sh").read_text()
     for service in services.values():
         for source in service.get("volumes", []):
             host = source.partition(":")[0]
