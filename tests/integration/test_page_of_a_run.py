@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import errno
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ import pytest
 from entrain.app import commands
 from entrain.app.run_page import RunPage, open_page
 from entrain.app.training import TrainingRun
+from entrain.cli import main
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, ServeError
@@ -120,6 +122,41 @@ def test_a_port_that_is_taken_is_said_before_anything_begins(tmp_path: Path) -> 
             open_page(config, folder),
         ):
             pass
+
+
+def test_a_port_that_is_taken_ends_the_command_with_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text(f"runs_directory: {tmp_path / 'runs'}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["train", str(tmp_path / "run.yaml"), "--http", where]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"entrain: {where} is in use by another program (")
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+async def test_a_full_disk_is_an_alarm_on_a_page_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with a_page(tmp_path) as (config, folder, page):
+
+        def fill(run: TrainingRun) -> bool:
+            page.attach(run)
+            if run.env_steps >= 256:
+                monkeypatch.setattr("entrain.run.table._append_file", no_room)
+            return False
+
+        async with page.serving(), httpx.AsyncClient(base_url=page.url) as client:
+            with simulators(f"unix:{tmp_path / 's'}", {"ball-0": BalanceBall(count=8)}):
+                await train(config, folder, observer=page, stop_at=fill)
+            status = (await client.get("/api/status")).json()
+            curves = (await client.get("/api/metrics?policy=ball")).json()
+    assert "No space left" in "".join(alarm["message"] for alarm in status["alarms"])
+    assert curves["updates"] == 8
 
 
 def test_beyond_loopback_a_page_needs_tls_or_a_word(tmp_path: Path) -> None:

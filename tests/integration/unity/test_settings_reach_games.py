@@ -1,5 +1,6 @@
 """What settings and flags say reaches the game: of `learn`, `evaluate` and `play`."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ import socket
 import struct
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,20 @@ def told(folder: Path) -> Any:
     return json.loads((folder / "told.json").read_text())
 
 
+def read_page(folder: Path) -> None:
+    """Keeps what the run's page says once an update is done, in status.json."""
+    deadline_s = time.monotonic() + 60.0
+    while time.monotonic() < deadline_s:
+        time.sleep(0.02)
+        with contextlib.suppress(OSError, ValueError):
+            url = json.loads((folder / "ppo" / "page.json").read_text())["url"]
+            with urllib.request.urlopen(f"{url}api/status", timeout=5.0) as answer:
+                status = json.load(answer)
+            if status["policies"] and status["policies"][0]["updates"]:
+                (folder / "status.json").write_text(json.dumps(status))
+                return
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of `entrain learn`: in `ppo`."""
@@ -108,12 +125,16 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build.chmod(0o755)
     words = ["learn", f"{folder}/ball.yaml", f"--env={build}", f"--results-dir={folder}"]
     flags = [f"--base-port={free_ports(1)}", "--seed=70", "--width=320", "--time-scale=2"]
+    flags.append("--http=localhost:0")
+    reader = threading.Thread(target=read_page, args=(folder,))
+    reader.start()
     game = ["--env-args", "--balls", "3", "--told", f"{folder}/told.json"]
     with pytest.MonkeyPatch.context() as patch:
         # What takes longer than all the rest, and has tests of its own.
         patch.setattr("entrain.run.report.draw_plots", lambda _series: [])
         patch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
         assert main([*words, *flags, *game]) == 0
+    reader.join(30.0)
     shutil.copy(folder / "told.json", folder / "learned.json")
     return folder
 
@@ -140,6 +161,19 @@ def test_engine_and_parameters_come_with_the_reset_and_a_lesson_may_reset_again(
     assert ledger["opened"] == said["opened"] + 3
     assert ledger["closed"] == said["closed"] == 600
     assert ledger["opened"] == ledger["closed"] + ledger["dropped"]
+
+
+def test_a_run_of_learn_shows_its_page_while_the_game_plays(learned: Path) -> None:
+    status = json.loads((learned / "status.json").read_text())
+    assert (status["run"], status["phase"], status["num_agents"]) == ("ppo", "training", 3)
+    (policy,) = status["policies"]
+    assert (policy["name"], policy["total_steps"]) == ("3DBall", 600)
+    assert policy["num_measured"] >= 1
+    (game,) = status["simulators"]
+    assert game["behaviours"] == ["3DBall"]
+    assert game["latency_p50_s"] > 0
+    log = next(learned.rglob("log.txt")).read_text()
+    assert "the page of this run: http://localhost:" in log
 
 
 def test_an_evaluation_launches_the_build_at_a_free_port_in_the_lesson_that_was_reached(

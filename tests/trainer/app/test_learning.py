@@ -113,12 +113,15 @@ def test_every_flag_sets_its_key(calls: Calls) -> None:
     }
 
 
-def test_flags_of_our_own_set_the_editors_port_and_the_longest_message(calls: Calls) -> None:
-    flags = ["--editor-port=5010", "--receive-mib=512"]
+def test_flags_of_our_own_set_the_editors_port_the_longest_message_and_the_page(
+    calls: Calls,
+) -> None:
+    flags = ["--editor-port=5010", "--receive-mib=512", "--http=localhost:8080"]
     assert main(["learn", "config.yaml", *flags]) == 0
     config = calls.trained[0][1]
     assert config.unity is not None
     assert (config.unity.port, config.server.max_message_mib) == (5010, 512.0)
+    assert config.http.address == "localhost:8080"
     assert main(["learn", "config.yaml", "--resume", *flags]) == 0
     assert calls.trained[1][1] == config
     assert main(["learn", "config.yaml", "--inference", "--resume", "--editor-port=5011"]) == 0
@@ -133,6 +136,7 @@ def test_flags_of_our_own_set_the_editors_port_and_the_longest_message(calls: Ca
         (["--env=B", "--editor-port=5010"], "which dials --base-port; leave one of the two out"),
         (["--editor-port=70000"], "--editor-port: unity.port is 70000; it must be an integer"),
         (["--receive-mib=0"], "--receive-mib: server.max_message_mib is 0"),
+        (["--http=8080"], "--http: http.address is '8080'; it must be HOST:PORT"),
     ],
 )
 def test_flags_of_our_own_that_make_no_sense_are_refused(

@@ -1,7 +1,9 @@
 """Streams of server-sent events."""
 
 import asyncio
+import tracemalloc
 
+import pytest
 from starlette.types import Message, Receive
 
 from entrain.page.events import MOST_STREAMS, EventStreams
@@ -71,3 +73,34 @@ async def test_streams_are_bounded_and_end_with_the_run() -> None:
     receive: Receive = nothing
     await streams(SCOPE, receive, late.send)
     assert late.sent[0]["status"] == 503
+
+
+async def test_a_browser_that_is_left_open_for_a_day_costs_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    async def wait(over: asyncio.Event, seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+
+    async def forget(message: Message) -> None:
+        """The browser reads everything."""
+
+    monkeypatch.setattr("entrain.page.events._wait", wait)
+    streams = EventStreams(lambda: f'{{"at": {looks // 2}}}', every_s=15.0)
+    task = asyncio.create_task(streams(SCOPE, Browser().receive, forget))
+    day = 24 * 3600 // 15
+    used = []
+    tracemalloc.start()
+    try:
+        for until in (day // 4, day):
+            while looks < until:
+                await asyncio.sleep(0)
+            used.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    streams.close()
+    await task
+    assert used[1] - used[0] < 4096

@@ -162,3 +162,16 @@ async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
     }
     await guard(scope, receive, never)
     assert aborted == [True]
+
+
+async def test_who_was_let_in_stays_so_for_a_day_and_in_the_next_sitting() -> None:
+    served = Served(is_open=False)
+    async with served.client() as browser:
+        await browser.get("/", params={"code": served.access.code})
+        served.now_s += 24 * 3600.0
+        assert (await browser.get("/api/status")).status_code == 200
+        # The run is resumed with the tokens of before.
+        cookies = browser.cookies
+    again = Served(is_open=False)
+    async with again.client(cookies=cookies) as browser:
+        assert (await browser.get("/api/status")).status_code == 200

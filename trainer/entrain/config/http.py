@@ -1,22 +1,27 @@
 """The options of a run's page: where it is served, by which names, who may read and who may act."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from entrain.config.fields import Options
 
-
-class HttpConfig(Options):
-    """A page that shows the run in a browser while it learns, its metrics and its API."""
-
-    address: str | None = Field(
-        default=None,
+_Address = Annotated[
+    str,
+    Field(
         pattern=r"^(\[[^\s\[\]]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
         json_schema_extra={
             "patternErrorMessage": "HOST:PORT or [IPV6]:PORT, such as localhost:8080"
         },
-    )
+    ),
+]
+
+
+class HttpConfig(Options):
+    """A page that shows the run in a browser while it learns, its metrics and its API."""
+
+    address: _Address | None = None
     """HOST:PORT or [IPV6]:PORT, such as localhost:8080; null: no page. An address beyond loopback
     needs TLS (`server.tls_certificate` and `server.tls_key`), or `insecure`, and readers need a
     token."""
