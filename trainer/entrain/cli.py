@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from entrain import __version__, cli_profile, cli_serve, cli_unity
+from entrain import __version__, cli_control, cli_profile, cli_serve, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing, write_text
@@ -338,6 +338,7 @@ def _print_version(wanted: bool) -> None:
 cli_unity.register(app)
 cli_profile.register(app)
 cli_serve.register(app)
+cli_control.register(app)
 
 
 @app.callback()

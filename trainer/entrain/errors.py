@@ -5,6 +5,7 @@ EntrainError                exit code 1
 ├── CheckpointError         3  a checkpoint is missing, damaged or made for another spec
 ├── ServeError              4  the trainer cannot listen as it was told: port, certificate, token
 ├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
+├── ControlError            8  a run that is to be controlled does not answer, or not to this token
 ├── DiskError               7  the disk refuses: full, read-only, failing, the run folder gone
 ├── InUseError              75 another trainer has the run folder; the same command works later
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
@@ -87,6 +88,12 @@ class InUseError(EntrainError):
     """Another trainer has the run folder; once that one has ended, the same command works."""
 
     exit_code = 75
+
+
+class ControlError(EntrainError):
+    """A run that somebody wants to control does not answer, or not to this token."""
+
+    exit_code = 8
 
 
 class ExportError(EntrainError):

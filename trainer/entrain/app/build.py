@@ -15,7 +15,7 @@ from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
 from entrain.algorithms.ppo import PPO
 from entrain.algorithms.surrogates import make_surrogate
 from entrain.algorithms.weights import load_weights
-from entrain.app.launcher import Launcher, plan
+from entrain.app.launcher import TLS_CA, Launcher, plan
 from entrain.config.environment_parameters import (
     EnvironmentParameter,
     values_at,
@@ -47,9 +47,6 @@ from entrain_envs.spec import BehaviourSpec
 logger = logging.getLogger(__name__)
 
 _PRIOR = "entropy.prior"
-
-TLS_CA = "ENTRAIN_TLS_CA"
-"""Environment variable with the certificate authority that simulators trust."""
 
 BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
 """Parts of torch's messages about tensors that are too large; these errors have no own class."""

@@ -53,6 +53,7 @@ from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.durable import replace_file
 from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
+from entrain.run.history import History
 from entrain.run.json_lines import fields, is_json_logged
 from entrain.run.live_display import display_for
 from entrain.run.lock import RunLock
@@ -245,12 +246,15 @@ def train_in(
         show_on(page, run, request, console)
         # Only now: a configuration that does not fit the checkpoint must not replace the old one.
         _write_config(folder, config)
-        outcome = _run_until_asked(run, request, folder, serving(page), exports=exports)
+        history = History(folder.history)
+        with history.sitting():
+            outcome = _run_until_asked(run, request, folder, serving(page), exports=exports)
         # A user who stops a run waits for it, and the run will go on.
         exports = exports and outcome != "stopped"
         display.message(f"writing the report{' and the policies' if exports else ''}")
         _write_results(folder, run, outcome, exports=exports)
         code = config.stopped_exit_code if outcome == "stopped" else 0
+        history.note("ended", outcome=outcome, exit_code=code, env_steps=run.env_steps)
         notices.end(outcome, run.summary(outcome), exit_code=code)
     _require_whole(folder)
     _describe(folder, outcome, console, words)

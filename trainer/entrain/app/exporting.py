@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -45,13 +46,24 @@ class ExportFacts:
 class Exporting:
     """See the module. One export at a time. Owned by the event loop."""
 
-    def __init__(self, folder: RunFolder, checkpointing: Checkpointing) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        checkpointing: Checkpointing,
+        *,
+        program: Sequence[str] = (sys.executable, "-m", "entrain"),
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         """Export nothing yet.
 
         Args:
             folder: of the run.
             checkpointing: of the run.
+            program: whose command `export` is called.
+            timeout_s: longest that it may take.
         """
+        self._program = program
+        self._timeout_s = timeout_s
         self._folder = folder
         self._checkpointing = checkpointing
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +87,8 @@ class Exporting:
     async def _export(self, form: Form) -> None:
         try:
             await self._checkpointing.write()
-            written = await _run_export(self._folder, form)
+            command = [*self._program, "export", str(self._folder.path), "--format", form]
+            written = await _output_of(command, timeout_s=self._timeout_s)
         except (ConfigError, DiskError) as error:
             logger.error("the policies are not exported: %s", error)
             self.facts = ExportFacts("failed", str(error), time.time())
@@ -90,16 +103,10 @@ class Exporting:
             self.facts = ExportFacts("done", written, time.time())
 
 
-async def _run_export(folder: RunFolder, form: Form) -> str:
-    """Returns the paths of the files that were written; ConfigError with the command's words."""
+async def _output_of(command: Sequence[str], *, timeout_s: float) -> str:
+    """Returns what it prints, as one line; ConfigError with its last words if it fails."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "entrain",
-        "export",
-        str(folder.path),
-        "--format",
-        form,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -109,10 +116,10 @@ async def _run_export(folder: RunFolder, form: Form) -> str:
     try:
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             said, complained = await process.communicate()
     except TimeoutError:
-        raise ConfigError(f"it took longer than {TIMEOUT_S:g} s") from None
+        raise ConfigError(f"it took longer than {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -30,6 +30,9 @@ from entrain_envs.exit_codes import SUCCESS
 
 logger = logging.getLogger(__name__)
 
+TLS_CA = "ENTRAIN_TLS_CA"
+"""Environment variable with the certificate authority that simulators trust."""
+
 TAIL_BYTES = 64 * 1024
 """Length of the end of a log in which its last line is looked for."""
 

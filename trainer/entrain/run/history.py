@@ -5,17 +5,22 @@
 
 import json
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from entrain.errors import EntrainError
 from entrain_envs.log_lines import utc
 
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 4 * 2**20
 """Of the file before it becomes history.1.jsonl, in place of the one before."""
+
+MOST_WORDS = 2000
 
 
 class History:
@@ -36,6 +41,17 @@ class History:
                 file.write(json.dumps(line, default=str) + "\n")
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror or error)
+
+    @contextmanager
+    def sitting(self) -> Iterator[None]:
+        """Note that a trainer begins, and an error that ends it; a good end is the caller's."""
+        self.note("began", pid=os.getpid())
+        try:
+            yield
+        except Exception as error:
+            code = error.exit_code if isinstance(error, EntrainError) else EntrainError.exit_code
+            self.note("ended", outcome="failed", exit_code=code, why=str(error)[:MOST_WORDS])
+            raise
 
 
 def read_history(path: Path) -> Sequence[Mapping[str, Any]]:
