@@ -73,7 +73,7 @@ def find_place(
 
 
 def _about(folder: RunFolder, *, is_here: bool) -> Mapping[str, str]:
-    """What the run wrote about its page."""
+    """The URL and the control token of the page, as the run wrote them."""
     path = folder.path
     if is_here and look_at(folder.lock_file).hold is not Hold.HELD:
         raise ControlError(f"{path} does not run; entrain info {path} says how it stands")
@@ -123,7 +123,7 @@ class PageClient:
     """Asks one page."""
 
     def __init__(self, place: Place, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Dial nothing yet; ConfigError if the place is none."""
+        """Dial nothing yet; ConfigError if the place is not a URL."""
         self._place = place
         self._timeout_s = timeout_s
         try:

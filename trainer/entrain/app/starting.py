@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is given beside what a run's folder has."""
+    """A given configuration compared with that of a run's folder."""
 
     kept: RunConfig
     """Of the folder: what counts."""

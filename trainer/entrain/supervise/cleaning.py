@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What may be kept."""
+    """Limits on ended runs and on the space that runs take."""
 
     keep_last: int | None = None
     """Ended runs; None: all."""

@@ -1,4 +1,4 @@
-"""What each file of a directory asks for, and the command that does it: `entrain train FILE`.
+"""Reads each file of a directory, and makes the command that it asks for: `entrain train FILE`.
 
 The run is named after its file. Where it listens and where its folder is, the supervisor decides,
 whatever the file says of that.
@@ -23,7 +23,7 @@ ENTRAIN = (sys.executable, "-m", "entrain")
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What was read of one file."""
+    """The configuration in one file, or what is wrong with it."""
 
     config: RunConfig | None
     """None if something is wrong with it."""

@@ -1,4 +1,4 @@
-"""What follows the end of a run's process: it rests, or is started again after a pause."""
+"""Decides what follows the end of a run's process: it rests, or is started again after a pause."""
 
 import logging
 from collections.abc import Callable
@@ -110,7 +110,7 @@ def stamp_of_summary(run: ServedRun) -> int:
 
 
 def _outcome(run: ServedRun, code: int | None) -> str:
-    """What the run wrote as it ended; "" if that is of an earlier process."""
+    """The outcome that the run wrote; "" if none, or if an earlier process wrote it."""
     try:
         outcome = RunSummary.load(run.folder.summary).outcome
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What the page of several runs shows, and its answers: plain values that JSON can say."""
+"""The facts and answers of the page of several runs: plain values that JSON can say."""
 
 import math
 from collections import Counter

@@ -36,7 +36,7 @@ class SettingsFile:
 
 
 class Directory:
-    """See the module. Owned by whoever looks."""
+    """See the module. Owned by its caller."""
 
     def __init__(self, path: Path) -> None:
         """Nothing is known of it yet."""

@@ -66,7 +66,7 @@ def _records(places: Places) -> Mapping[str, Record]:
 
 
 def _state(run: RunStatus, record: Record | None) -> str:
-    """What the run's folder says, but for what only the supervisor knows."""
+    """The run's state: by its folder if it lives, else by the supervisor's record."""
     if run.state in LIVE or record is None or record.state in {"running", ""}:
         return run.state
     return record.state

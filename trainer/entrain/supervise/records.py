@@ -1,4 +1,4 @@
-"""What a supervisor remembers of its runs from one start to the next: one small JSON file.
+"""A supervisor's memory of its runs from one start to the next: one small JSON file.
 
     {"version": 1, "runs": {"walk": {"file": "walk.yaml", "port": 50100, "process": 4711, ...}}}
 

@@ -24,7 +24,7 @@ class RunsPage:
     """See the module. Owned by the event loop."""
 
     def __init__(self, config: RunConfig, places: Places, place: PagePlace, source: Source) -> None:
-        """Answer nobody yet.
+        """Do not answer yet.
 
         Args:
             config: its `http` and the certificate of its `server` count.

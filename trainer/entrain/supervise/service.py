@@ -45,7 +45,7 @@ CLEAN_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """What `entrain serve` was told."""
+    """The options of `entrain serve`."""
 
     directory: Path
     runs_directory: Path | None = None

@@ -72,7 +72,7 @@ class _Read:
 
 
 class _Folder:
-    """What is read of one run's folder. Used by one thread at a time."""
+    """The content of one run's folder. Used by one thread at a time."""
 
     def __init__(self, run: ServedRun) -> None:
         self.metrics = Followed(run.folder.metrics)
@@ -183,7 +183,7 @@ def _state_of_living(run: ServedRun) -> str:
 
 
 def _page_of(run: ServedRun) -> tuple[int, bool]:
-    """The port of a run's own page, and whether it has TLS; its tokens are nobody's business."""
+    """The port of a run's own page, and whether it has TLS; its tokens are not read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         url = urlsplit(json.loads(run.folder.page.read_text(encoding="utf-8"))["url"])
         return url.port or 0, url.scheme == "https"
