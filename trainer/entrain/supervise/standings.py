@@ -17,6 +17,7 @@ from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_RETURN_LAST, STEPS_PER_SECOND
 from entrain.page.curves import Curves
 from entrain.run.lock_probe import Hold, look_at
+from entrain.run.summary import RunSummary
 from entrain.supervise.charts import Line, likeness
 from entrain.supervise.following import Followed
 from entrain.supervise.served_run import ServedRun
@@ -78,6 +79,11 @@ class _Folder:
         self.metrics = Followed(run.folder.metrics)
         self._path = run.folder.config
         self._stamp = 0
+        self._summary = run.folder.summary
+        self._summary_stamp = 0
+        self.ended_with: Mapping[str, int] = {}
+        """{policy: env steps}, as the run wrote when it ended last: those behind the last update
+        count as well."""
         self.config: RunConfig | None = None
         self.likeness = ""
 
@@ -89,6 +95,12 @@ class _Folder:
                 self._stamp = stamp
                 self.config = load_config(self._path, [])
                 self.likeness = likeness(self.config)
+        with contextlib.suppress(OSError, ConfigError):
+            stamp = self._summary.stat().st_mtime_ns
+            if stamp != self._summary_stamp:
+                self._summary_stamp = stamp
+                policies = RunSummary.load(self._summary).policies
+                self.ended_with = {name: it.progress.env_steps for name, it in policies.items()}
 
 
 class Standings:
@@ -185,7 +197,7 @@ def _state_of_living(run: ServedRun) -> str:
 def _page_of(run: ServedRun) -> tuple[int, bool]:
     """The port of a run's own page, and whether it has TLS; its tokens are not read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        url = urlsplit(json.loads(run.folder.page.read_text(encoding="utf-8"))["url"])
+        url = urlsplit(str(json.loads(run.folder.page.read_text(encoding="utf-8"))["url"]))
         return url.port or 0, url.scheme == "https"
     return 0, False
 
@@ -198,7 +210,7 @@ def _policies(folder: _Folder, given: RunConfig | None) -> Sequence[PolicyStandi
         found.append(
             PolicyStanding(
                 name=name,
-                env_steps=folder.metrics.env_steps[name],
+                env_steps=max(folder.metrics.env_steps[name], folder.ended_with.get(name, 0)),
                 total_steps=None if options is None else options.total_steps,
                 return_last=curves.newest.get(EPISODE_RETURN_LAST.name, math.nan),
                 env_steps_per_second=curves.newest.get(STEPS_PER_SECOND.name, math.nan),

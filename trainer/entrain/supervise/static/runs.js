@@ -3,7 +3,6 @@
 "use strict";
 
 const CHART_MS = 4000;
-const WIDE = { width: 900, height: 360, left: 64, right: 888, top: 10, bottom: 326 };
 const COLOURS = 6;
 
 let runsShown = null;
@@ -96,7 +95,7 @@ const showService = (status) => {
 class ManyChart {
   constructor(figure) {
     this.figure = figure;
-    this.svg = draw("svg", { viewBox: `0 0 ${WIDE.width} ${WIDE.height}`, role: "img" });
+    this.svg = draw("svg", { role: "img" });
     this.grid = draw("g", { class: "grid" }, this.svg);
     this.bands = draw("g", {}, this.svg);
     this.thin = draw("g", {}, this.svg);
@@ -137,7 +136,16 @@ class ManyChart {
     this.legend();
   }
 
+  // One unit of the drawing is one pixel, so that words can be read on a phone, too.
+  fit() {
+    const width = Math.max(300, this.figure.clientWidth);
+    const height = Math.max(240, Math.min(420, Math.round(0.4 * width)));
+    this.box = { width, height, left: 54, right: width - 12, top: 10, bottom: height - 34 };
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  }
+
   render() {
+    this.fit();
     for (const part of [this.grid, this.bands, this.thin, this.thick]) part.replaceChildren();
     this.mark(null);
     if (!this.series.length) return;
@@ -149,17 +157,17 @@ class ManyChart {
     let [low, high] = [least(lows), most(highs)];
     if (high - low < 1e-12 * Math.max(1, Math.abs(high))) [low, high] = [low - 0.5, high + 0.5];
     const [first, last] = [Math.min(0, least(xs)), most(xs)];
-    this.px = (x) => WIDE.left + ((x - first) / (last - first || 1)) * (WIDE.right - WIDE.left);
-    this.py = (y) => WIDE.bottom - ((y - low) / (high - low)) * (WIDE.bottom - WIDE.top);
+    this.px = (x) => this.box.left + ((x - first) / (last - first || 1)) * (this.box.right - this.box.left);
+    this.py = (y) => this.box.bottom - ((y - low) / (high - low)) * (this.box.bottom - this.box.top);
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
       const y = low + share * (high - low);
-      draw("line", { x1: WIDE.left, x2: WIDE.right, y1: this.py(y), y2: this.py(y) }, this.grid);
-      draw("text", { x: WIDE.left - 6, y: this.py(y) + 4, "text-anchor": "end" }, this.grid).textContent = short(y);
+      draw("line", { x1: this.box.left, x2: this.box.right, y1: this.py(y), y2: this.py(y) }, this.grid);
+      draw("text", { x: this.box.left - 6, y: this.py(y) + 4, "text-anchor": "end" }, this.grid).textContent = short(y);
     }
-    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    for (const share of this.box.width < 600 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
       const x = first + share * (last - first);
       const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
-      draw("text", { x: this.px(x), y: WIDE.height - 10, "text-anchor": anchor }, this.grid).textContent = this.axisText(x);
+      draw("text", { x: this.px(x), y: this.box.height - 10, "text-anchor": anchor }, this.grid).textContent = this.axisText(x);
     }
     for (const it of this.series) this.draw(it);
     this.svg.setAttribute(
@@ -215,8 +223,9 @@ class ManyChart {
 
   point(event) {
     const box = this.svg.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * WIDE.width;
-    const y = ((event.clientY - box.top) / box.height) * WIDE.height;
+    if (!this.series.length) return;
+    const x = ((event.clientX - box.left) / box.width) * this.box.width;
+    const y = ((event.clientY - box.top) / box.height) * this.box.height;
     let [best, nearest] = [null, Infinity];
     this.series.forEach((it, series) =>
       it.x.forEach((value, index) => {
@@ -279,6 +288,7 @@ if (byId("serve")) {
     if (runsShown) showRuns(runsShown.runs);
     showChart();
   });
+  window.addEventListener("resize", () => manyChart.render());
   connect(showService, "/api/runs");
   askChart();
   setInterval(askChart, CHART_MS);
