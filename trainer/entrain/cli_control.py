@@ -75,6 +75,34 @@ def ctl(  # noqa: PLR0917 - read by typer, which passes them by name
         typer.echo(line)
 
 
+def watch(
+    run: Run,
+    linger: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="How long a run that was stopped, failed or was killed may take to be resumed.",
+        ),
+    ] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run from another terminal until it ends, by its folder; ends with its exit code."""
+    start_logging(verbose=False)
+    from rich.console import Console
+
+    from entrain.app import watch
+
+    try:
+        code = watch.watch(
+            run, as_json=as_json, linger_s=linger, console=Console(), write=typer.echo
+        )
+    except KeyboardInterrupt:
+        code = 0  # the run goes on
+    raise typer.Exit(code)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(ctl)
+    app.command()(watch)
