@@ -17,14 +17,23 @@ const CHOSEN = [
   ["rollout/reward_per_step", "Reward per step"],
   ["rollout/episode_length_mean", "Episode length"],
   ["policy/entropy", "Entropy"],
+  ["policy/entropy/*", "Entropy of action"],
   ["policy/sigma/*", "Sigma of action"],
   ["policy/kl", "KL of an update"],
   ["loss/policy", "Policy loss"],
   ["loss/value", "Value loss"],
+  ["loss/entropy", "Entropy loss"],
   ["value/explained_variance", "Explained variance"],
   ["policy/clip_fraction", "Clipped share"],
   ["time/env_steps_per_second", "Env steps per second"],
+  ["time/wait", "Share waiting for simulators"],
+  ["time/learn", "Share learning"],
+  ["time/observe", "Share evaluating"],
+  ["time/act", "Share sampling actions"],
+  ["time/record", "Share recording"],
 ];
+// What stands behind a value, if it is a unit: between which numbers a share lies is no unit.
+const unitOf = (curve) => (curve.unit === "0 to 1" || curve.unit === "at most 1" ? "" : curve.unit);
 const CHANGEABLE = ["algorithm.learning_rate", "algorithm.learning_rate_schedule", "algorithm.clip_range", "entropy.coefficient"];
 const PARTS = ["waiting", "acting", "recording", "messages", "updates", "other"];
 
@@ -234,7 +243,7 @@ class Chart {
 
   show(x, curve, axis) {
     this.axis = axis;
-    this.unit = curve.unit;
+    this.unit = unitOf(curve);
     this.newest = curve.newest;
     this.figure.title = curve.meaning;
     this.points = x
