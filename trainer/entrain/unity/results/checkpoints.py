@@ -86,7 +86,7 @@ class Checkpoints:
 
     @property
     def is_busy(self) -> bool:
-        """True if the most policies already wait to be written; then add no further one."""
+        """True if `MOST_WAITING` policies wait to be written; then no further one may be added."""
         self._waiting = [each for each in self._waiting if not each.done()]
         return len(self._waiting) >= MOST_WAITING
 
