@@ -180,3 +180,17 @@ def test_the_message_says_what_was_expected_where_and_three_causes() -> None:
     assert "simulators.wait_s" in message
     for cause in ("no simulator was started", "another address", "firewall"):
         assert cause in message
+
+
+async def test_a_paused_run_waits_for_simulators_without_end() -> None:
+    looks, server = [0], FakeServer([0])
+
+    def is_held() -> bool:
+        looks[0] += 1
+        return looks[0] < 100
+
+    with pytest.raises(NoSimulatorError, match="launched has ended"):
+        await watch_simulators(
+            server, CONFIG, Gone([], environment={}), "here", is_held=is_held, clock=Clock()
+        )
+    assert looks[0] >= 100

@@ -545,6 +545,28 @@ async def test_a_batch_that_is_due_when_the_server_pauses_is_not_handed_out(
     assert [batch async for batch in greedy.batcher] == []
 
 
+def test_while_a_batcher_is_held_everyone_waits_and_then_is_served(
+    greedy: Queue, timers: Any
+) -> None:
+    greedy.join("left", "right")
+    greedy.submit("left")
+    greedy.batcher.hold()
+    greedy.submit("right")
+    timers.pass_time(1000.0)
+    assert not greedy.batcher.is_due
+    greedy.batcher.open()
+    assert greedy.serve() == ["left", "right"]
+
+
+async def test_a_batcher_that_is_held_may_be_closed(greedy: Queue) -> None:
+    greedy.join("left")
+    greedy.submit("left")
+    greedy.batcher.hold()
+    greedy.batcher.close()
+    greedy.batcher.open()
+    assert [batch async for batch in greedy.batcher] == []
+
+
 EVENT = st.tuples(
     st.sampled_from(["join", "leave", "detach", "attach", "submit", "wait", "serve"]),
     st.sampled_from("abc"),

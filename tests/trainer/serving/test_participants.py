@@ -49,6 +49,35 @@ def test_a_broken_stream_has_the_grace_time_to_come_back(make_world: Make) -> No
     assert world.participants.next_deadline_s == float("inf")
 
 
+def test_while_a_run_is_held_nobody_is_released_and_the_grace_time_begins_anew(
+    make_world: Make,
+) -> None:
+    world = make_world(grace_s=30.0)
+    simulator = world.join()
+    simulator.stream.end()
+    world.participants.hold()
+    assert world.participants.is_held
+    world.timers.pass_time(1000.0)
+    assert len(world.participants) == 1
+    world.participants.go_on()
+    assert world.participants.next_deadline_s == world.timers.now_s + 30.0
+    world.timers.pass_time(29.0)
+    assert len(world.participants) == 1
+    world.timers.pass_time(1.0)
+    assert len(world.participants) == 0
+
+
+def test_who_joins_a_run_that_is_held_waits_until_it_goes_on(world: Any) -> None:
+    world.participants.hold()
+    simulator = world.join()
+    simulator.step(1, (7, FIRST))
+    (behaviour,) = world.participants.behaviours
+    assert world.participants.has_begun
+    assert not behaviour.batcher.is_due
+    world.participants.go_on()
+    assert behaviour.batcher.is_due
+
+
 def test_one_that_came_back_is_not_released(make_world: Make) -> None:
     world = make_world(grace_s=30.0)
     simulator = world.join()
