@@ -18,7 +18,8 @@ from benchmarks.in_process import (
     make_trainer,
     run,
 )
-from entrain.app.build import make_actor, make_collector
+from entrain.app.build import make_actor
+from entrain.app.learning_parts import make_collector
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_loop import PolicyLoop

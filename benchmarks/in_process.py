@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from entrain.algorithms.algorithm import Algorithm, Metrics
-from entrain.app.build import make_actor, make_algorithm, make_collector
+from entrain.app.build import make_actor
+from entrain.app.learning_parts import make_algorithm, make_collector
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy_loop import PolicyLoop
 from entrain.requests import Batches, SlotTimesteps

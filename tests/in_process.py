@@ -10,7 +10,7 @@ from benchmarks.in_process import EnvironmentBatches, NotedEpisodes, make_traine
 
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
-from entrain.app.build import make_collector
+from entrain.app.learning_parts import make_collector
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import ActorCritic
 from entrain.trainer import Update

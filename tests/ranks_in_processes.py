@@ -268,6 +268,12 @@ def _weights(ppo: PPO) -> Results:
     }
 
 
+def _all_ranks() -> dist.ProcessGroup:
+    group = dist.group.WORLD
+    assert group is not None
+    return group
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Be one rank."""
     parser = argparse.ArgumentParser()
@@ -284,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         world_size=parsed.num_ranks,
         timeout=timedelta(seconds=TIMEOUT_S / 2),
     )
-    ranks = DistributedRanks()
+    ranks = DistributedRanks(_all_ranks)
     found = {
         "cases": lambda: every_case(ranks, parsed.rank, parsed.num_ranks),
         "primitives": lambda: primitives(ranks, parsed.rank),

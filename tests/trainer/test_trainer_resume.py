@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from entrain.algorithms.ppo import PPO
-from entrain.app.build import make_algorithm
+from entrain.app.learning_parts import make_algorithm
 from entrain.config.policy import PolicyConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic

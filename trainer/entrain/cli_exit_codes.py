@@ -14,6 +14,7 @@ EXIT_CODES: Final = {
     6: "a policy diverged: a loss or gradient was not finite; saved in the state before that",
     7: "the disk refuses (full, read-only, folder deleted); start again when it is mended",
     8: "ctl: the run does not answer: not running, certificate; or does not take the token",
+    9: "another rank of the run was lost; start all ranks again",
     75: "another trainer has the run folder; start again, in a minute if it has died",
     INTERRUPTED: "interrupted before training began, or a second Ctrl+C forced the end",
 }

@@ -7,6 +7,8 @@ EntrainError                exit code 1
 ├── NoSimulatorError        5  no simulator came, or all left for good, before the work was done
 ├── ControlError            8  a run that is to be controlled does not answer, or not to this token
 ├── DiskError               7  the disk refuses: full, read-only, failing, the run folder gone
+├── RankLostError           9  another rank of the run was lost; the checkpoint before stands
+├── RankFailedError         -  another rank of the run failed; its exit code is that one's
 ├── InUseError              75 another trainer has the run folder; the same command works later
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
@@ -82,6 +84,21 @@ class DiskError(EntrainError):
     """The disk refuses what a run must write; what was written before is as it was."""
 
     exit_code = 7
+
+
+class RankLostError(EntrainError):
+    """Another rank of the run ended without a word, or no longer answers."""
+
+    exit_code = 9
+
+
+class RankFailedError(EntrainError):
+    """Another rank of the run failed, and all end with it."""
+
+    def __init__(self, words: str, *, exit_code: int) -> None:
+        """Why, and the exit code of that rank."""
+        super().__init__(words)
+        self.exit_code = exit_code  # type: ignore[misc]
 
 
 class InUseError(EntrainError):

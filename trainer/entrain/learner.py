@@ -22,6 +22,7 @@ from entrain.errors import UnlearnableRolloutError
 from entrain.experience import Rollout, rollout_of
 from entrain.policy.weights import PolicyWeights
 from entrain.round_metrics import UPDATE_SECONDS
+from entrain.rounds import Share
 from entrain.run.progress import Progress
 from entrain.state import State
 
@@ -48,12 +49,27 @@ class Lesson:
     episodes: Metrics
     """Of the episodes since the lesson before."""
 
+    share: Share | None = None
+    """What this rank brings to the round of all, if there are several."""
+
+    others: int = 0
+    """Env steps of other ranks that were known then."""
+
+    others_learned: int = 0
+    """Steps of other ranks in the update."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that the update learns from."""
+        return self.rollout.num_steps + self.others_learned
+
     def state(self) -> State:
         """All of it, for a checkpoint."""
         return {
             "rollout": self.rollout.state(),
             "env_steps": self.env_steps,
             "episodes": dict(self.episodes),
+            **({} if self.share is None else {"share": self.share.state(), "others": self.others}),
         }
 
     @classmethod
@@ -63,6 +79,8 @@ class Lesson:
             rollout=rollout_of(state["rollout"]),
             env_steps=int(state["env_steps"]),
             episodes={name: float(value) for name, value in state["episodes"].items()},
+            share=Share.from_state(state["share"]) if "share" in state else None,
+            others=int(state.get("others", 0)),
         )
 
 
@@ -145,9 +163,8 @@ class Learner:
 
     def progress_before(self, lesson: Lesson) -> float:
         """In [0, 1]: the part of the total steps that was done before this rollout."""
-        return Progress(env_steps=lesson.env_steps - lesson.rollout.num_steps).fraction(
-            self._total_steps
-        )
+        before = lesson.env_steps + lesson.others - lesson.rollout.num_steps
+        return Progress(env_steps=before).fraction(self._total_steps)
 
     async def learn(self, lesson: Lesson) -> None:
         """Take a lesson; wait for the update `policy_lag` behind it, publish, begin the next.
@@ -189,8 +206,11 @@ class Learner:
         self._before_update(self.next_update)
         if self._policy_lag:
             self._before = self._algorithm.state()
-        lesson = self._lessons[0]
-        self._running = asyncio.get_running_loop().run_in_executor(
+        self._running = self._start(self._lessons[0])
+
+    def _start(self, lesson: Lesson) -> "asyncio.Future[Metrics]":
+        """Begin the update of a lesson in a thread."""
+        return asyncio.get_running_loop().run_in_executor(
             self._executor,
             partial(self._update, lesson.rollout, progress=self.progress_before(lesson)),
         )

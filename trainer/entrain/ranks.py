@@ -4,11 +4,15 @@ Ranks are processes that learn the same policy together, each from the steps of 
 Every rank must call the same methods in the same order, or all of them wait for ever.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from entrain.errors import RankLostError
 
 
 class Ranks(Protocol):
@@ -97,14 +101,30 @@ ALONE = OneRank()
 
 
 class DistributedRanks:
-    """The ranks of a process group of torch.distributed. Tensors are those of its backend."""
+    """The ranks of a process group of torch.distributed, over gloo, on processor or GPU.
 
-    def __init__(self, group: "dist.ProcessGroup | None" = None) -> None:
-        """Join `group`, or the default one, which is initialised already."""
-        self._group = group
+    Raises RankLostError from every method if another rank is gone.
+    """
+
+    def __init__(self, join: "Callable[[], dist.ProcessGroup]") -> None:
+        """`join` connects all ranks, and is called by the first method, in that one's thread."""
+        self._join = join
+        self._joined: dist.ProcessGroup | None = None
 
     def __repr__(self) -> str:
-        return f"<rank {dist.get_rank(self._group)} of {dist.get_world_size(self._group)}>"
+        group = self._joined
+        return "<ranks>" if group is None else f"<rank {group.rank()} of {group.size()}>"
+
+    @contextmanager
+    def _together(self) -> "Iterator[dist.ProcessGroup]":
+        """Within the block a failure is that of another rank."""
+        try:
+            if self._joined is None:
+                self._joined = self._join()
+            yield self._joined
+        except RuntimeError as error:
+            words = str(error).splitlines() or ["no reason"]
+            raise RankLostError(f"a rank was lost during an update: {words[0][:300]}") from error
 
     def mean(self, x: Tensor, *, weight: int) -> Tensor:
         """See `Ranks.mean`; one message."""
@@ -113,13 +133,17 @@ class DistributedRanks:
         if weight > 0:
             torch.mul(x.flatten(), weight, out=message[:-1])
             message[-1] = weight
-        dist.all_reduce(message, group=self._group)
+        self._add_up(message)
         return (message[:-1] / message[-1]).view_as(x)
+
+    def _add_up(self, x: Tensor) -> None:
+        with self._together() as group:
+            group.allreduce([x]).wait()
 
     def sum(self, x: Tensor) -> Tensor:
         """See `Ranks.sum`."""
         total = x.clone()
-        dist.all_reduce(total, group=self._group)
+        self._add_up(total)
         return total
 
     def total(self, count: int) -> int:
@@ -144,9 +168,15 @@ class DistributedRanks:
     def least(self, number: float) -> float:
         """See `Ranks.least`."""
         least = torch.tensor(number, dtype=torch.float64)
-        dist.all_reduce(least, op=dist.ReduceOp.MIN, group=self._group)
+        options = dist.AllreduceOptions()
+        options.reduceOp = dist.ReduceOp(dist.ReduceOp.MIN)
+        with self._together() as group:
+            group.allreduce([least], options).wait()
         return float(least)
 
     def broadcast(self, x: Tensor) -> None:
         """See `Ranks.broadcast`."""
-        dist.broadcast(x, group=self._group, group_src=0)
+        options = dist.BroadcastOptions()
+        options.rootRank = options.rootTensor = 0
+        with self._together() as group:
+            group.broadcast([x], options).wait()

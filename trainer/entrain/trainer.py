@@ -132,7 +132,7 @@ class Trainer:
         self._goes_on = goes_on
         self._actor = actor
         self._collector = collector
-        self._learner = Learner(
+        self._learner = self._make_learner(
             algorithm,
             actor.policy,
             learners,
@@ -146,6 +146,8 @@ class Trainer:
         self._findings = Findings(behaviour, diagnostics)
         self._recorder = recorder
         self._lasted = Lasted(clock)
+
+    _make_learner: Callable[..., Learner] = Learner
 
     def __repr__(self) -> str:
         return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
@@ -276,7 +278,7 @@ class Trainer:
 
     def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
         self._loop.stopwatch.lap("learn")
-        times = self._loop.stopwatch.metrics(lesson.rollout.num_steps)
+        times = self._loop.stopwatch.metrics(lesson.num_steps)
         metrics = {**lesson.episodes, **learned, **_RARE, **times}
         done = self._learner.progress_before(lesson)
         warnings = self._findings.of(metrics, update=self._learner.version, progress=done)

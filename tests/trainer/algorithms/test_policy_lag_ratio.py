@@ -10,7 +10,7 @@ from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.ppo import PPO
-from entrain.app.build import make_algorithm
+from entrain.app.learning_parts import make_algorithm
 from entrain.config.policy import PolicyConfig
 from entrain.experience import PerDimensionRollout, Rollout
 from entrain.policy.actor_critic import ActorCritic

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from entrain.algorithms.weights import weights_of
-from entrain.app.build import make_algorithm, make_collector
 from entrain.app.initial_weights import begin, require_initial_weights
+from entrain.app.learning_parts import make_algorithm, make_collector
 from entrain.config.load import load_config, to_yaml
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError

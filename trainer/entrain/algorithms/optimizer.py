@@ -66,7 +66,6 @@ class Adam:
         """
         self._ranks = ranks
         self._flat = FlatWeights(module)
-        ranks.broadcast(self._flat.weights)
         self._epsilon = epsilon
         self._max_grad_norm = max_grad_norm
         self._is_apart: Tensor | None = None
@@ -78,6 +77,10 @@ class Adam:
         self._num_steps = 0
         self._count = torch.zeros((), device=self._flat.weights.device)
         """[] float32, in which torch is told the number of steps."""
+
+    def agree(self) -> None:
+        """Take the weights of the first rank."""
+        self._ranks.broadcast(self._flat.weights)
 
     def step(self, loss: Tensor, *, learning_rate: float, weight: int = 1) -> Tensor:
         """Go one step down the gradient of `loss`.

@@ -113,7 +113,7 @@ class PPO:
             device: where to learn.
             regularizer: what the objective counts beside reward; without one the entropy, as the
                 policy's options say.
-            ranks: that learn this policy together. All start from the weights of the first.
+            ranks: that learn this policy together. All learn from the weights of the first.
         """
         entropy = policy.config.entropy
         self._policy = policy.to(device)
@@ -138,6 +138,8 @@ class PPO:
         self._gradient_steps = _gradient_steps(self.loss, self._optimizer, ranks=ranks)
         self._guard = FiniteGuard(policy, config, ranks=ranks)
         self._version = 0
+        self._is_agreed = False
+        """Whether all ranks are known to have the same weights."""
         self._num_mixed = 0
         """Rollouts to come with rewards in two units; see `load_state`."""
 
@@ -161,6 +163,9 @@ class PPO:
 
         See `Algorithm.update` for the arguments, and for the outcome if it does not succeed.
         """
+        if not self._is_agreed:
+            self._optimizer.agree()
+            self._is_agreed = True
         progress = self._ranks.least(progress)
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient

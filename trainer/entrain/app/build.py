@@ -12,8 +12,6 @@ from pathlib import Path
 import torch
 
 from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
-from entrain.algorithms.ppo import PPO
-from entrain.algorithms.surrogates import make_surrogate
 from entrain.algorithms.weights import load_weights
 from entrain.app.launcher import TLS_CA, Launcher, plan
 from entrain.config.environment_parameters import (
@@ -32,7 +30,6 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
 from entrain.policy.value_normalization import completed
 from entrain.rollout.actor import Actor
-from entrain.rollout.collector import RolloutCollector
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener, Preparation
@@ -58,6 +55,7 @@ def make_participants(
     *,
     prepare: Preparation,
     another_policy: Callable[[str], str],
+    seed: int,
 ) -> Participants:
     """Makes the participants of a run, whose behaviours must have policies in `config`.
 
@@ -66,6 +64,7 @@ def make_participants(
         on_new: prepares the run for new behaviours.
         prepare: makes beforehand what `on_new` would take long for.
         another_policy: what gives a behaviour a policy, in words.
+        seed: simulators' seeds derive from it.
     """
     measures = None if config.http.address is None else Measures()
     behaviours = Behaviours(
@@ -77,7 +76,7 @@ def make_participants(
         prepare=prepare,
         measures=measures,
     )
-    return _make_participants(config, behaviours, {}, measures)
+    return _make_participants(config, behaviours, {}, measures, seed=seed)
 
 
 def make_evaluation_participants(
@@ -97,7 +96,7 @@ def make_evaluation_participants(
         remedy=lambda _: "train a run with it first",
     )
     behaviours.admit([policy.spec for policy in policies.values()], who="the evaluation")
-    return _make_participants(config, behaviours, lessons)
+    return _make_participants(config, behaviours, lessons, seed=config.seed)
 
 
 def _make_participants(
@@ -105,11 +104,13 @@ def _make_participants(
     behaviours: Behaviours,
     lessons: Mapping[str, int],
     measures: Measures | None = None,
+    *,
+    seed: int,
 ) -> Participants:
     return Participants(
         config.server,
         behaviours,
-        seed=config.seed,
+        seed=seed,
         expect=config.expected_simulators,
         environment_parameters=values_at(environment_parameters(config), lessons),
         measures=measures,
@@ -165,6 +166,8 @@ def make_launcher(
     folder: RunFolder,
     address: str,
     environment_of: Callable[[str], Mapping[str, str]] = lambda _: {},
+    *,
+    indices: Callable[[int], Sequence[int]] = range,
 ) -> Launcher:
     """Makes the launcher of the simulators that the configuration names.
 
@@ -173,6 +176,7 @@ def make_launcher(
         folder: of the run.
         address: that simulators connect to.
         environment_of: further variables for the simulator of a given name.
+        indices: which of so many copies, counted from 0, are this process's.
     """
     server = config.server
     files = {"ENTRAIN_TOKEN_FILE": server.token_file, TLS_CA: server.tls_certificate}
@@ -182,7 +186,7 @@ def make_launcher(
         del files[TLS_CA]
     environment = {name: str(path) for name, path in files.items() if path is not None}
     return Launcher(
-        plan(config.simulators.launch, address=address, logs=folder.simulators),
+        plan(config.simulators.launch, address=address, logs=folder.simulators, indices=indices),
         environment={"ENTRAIN_ADDRESS": address, **environment},
         environment_of=environment_of,
     )
@@ -274,33 +278,6 @@ def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
 def make_actor(policy: ActorCritic, *, seed: int, deterministic: bool = False) -> Actor:
     """The actor of `policy`: it acts with a copy of the weights."""
     return Actor(make_inference_policy(policy), seed=seed, deterministic=deterministic)
-
-
-def make_collector(policy: ActorCritic) -> RolloutCollector:
-    """The collector of what `policy` learns from."""
-    options = policy.config
-    return RolloutCollector(
-        policy,
-        rollout_steps=options.rollout_steps,
-        total_steps=options.total_steps,
-        discount=options.discount,
-        normalize_rewards=options.normalize_rewards,
-        reward_clip=options.reward_clip,
-        reward_scale=options.reward_scale,
-        rollout_type=make_surrogate(options.algorithm).rollout_type,
-    )
-
-
-def make_algorithm(policy: ActorCritic, *, seed: int) -> PPO:
-    """Makes the algorithm of `policy`, on its device. ConfigError: see `make_regularizer`."""
-    return PPO(
-        policy,
-        policy.config.algorithm,
-        discount=policy.config.discount,
-        seed=seed,
-        device=policy.initial_state(0).device,
-        regularizer=make_regularizer(policy),
-    )
 
 
 def require_networks(config: RunConfig) -> None:

@@ -21,7 +21,6 @@ from entrain.app.build import (
     load_policies,
     make_evaluation_participants,
     make_front,
-    make_launcher,
 )
 from entrain.app.command_words import CommandWords, words_of_entrain
 from entrain.app.evaluation import EvaluationRun
@@ -29,11 +28,12 @@ from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.kubeflow import kubeflow_progress
-from entrain.app.launcher import Launcher
 from entrain.app.lessons import lessons_to_play
 from entrain.app.notices import notices_of
 from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
+from entrain.app.rank_lead import Lead, begin_together, follow, launcher_of, leading
+from entrain.app.rank_place import place_of_process
 from entrain.app.showing import all_of, page_of, serving, show_on
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.starting import config_to_use, newest_if_any
@@ -46,6 +46,8 @@ from entrain.errors import (
     EntrainError,
     InUseError,
     MissingExtraError,
+    RankFailedError,
+    RankLostError,
     describe,
 )
 from entrain.policy.actor_critic import ActorCritic
@@ -76,6 +78,16 @@ def train(
         resume_or_start: if the folder of that name exists, go on with the run in it.
         listening: PATH=VALUE of where this sitting listens: a run that goes on listens there too.
     """
+    place = place_of_process()
+    if place is not None and place.rank:
+        return follow(place, given=config)
+    with leading(place) as lead:
+        return _train(config, lead, resume_or_start=resume_or_start, listening=listening)
+
+
+def _train(
+    config: RunConfig, lead: Lead | None, *, resume_or_start: bool, listening: Sequence[str]
+) -> int:
     if resume_or_start:
         folder, is_new = RunFolder.named(config.runs_directory, config.name)
     else:
@@ -83,7 +95,8 @@ def train(
     try:
         with folder.lock() as lock:
             config = config_to_use(folder, config, listening)
-            return train_in(folder, config, lock, restored=newest_if_any(folder, config))
+            restored = newest_if_any(folder, config)
+            return train_in(folder, config, lock, restored=restored, lead=lead)
     except EntrainError:
         if is_new:
             folder.remove_if_nothing_came_of_it()
@@ -92,11 +105,15 @@ def train(
 
 def resume(run: Path, overrides: Sequence[str]) -> int:
     """Go on with the run in folder `run` from its newest valid checkpoint."""
-    folder = RunFolder.existing(run)
-    config = load_config(folder.config, overrides)
-    with folder.lock() as lock:
-        restored = _load_newest(folder, config, purpose="going on from")
-        return train_in(folder, config, lock, restored=restored)
+    place = place_of_process()
+    if place is not None and place.rank:
+        return follow(place, given=None)
+    with leading(place) as lead:
+        folder = RunFolder.existing(run)
+        config = load_config(folder.config, overrides)
+        with folder.lock() as lock:
+            restored = _load_newest(folder, config, purpose="going on from")
+            return train_in(folder, config, lock, restored=restored, lead=lead)
 
 
 def evaluate(
@@ -204,6 +221,7 @@ def train_in(
     observer: RunObserver | None = None,
     words: CommandWords | None = None,
     exports: bool = True,
+    lead: Lead | None = None,
 ) -> int:
     """Train in a folder that is locked, until the run is complete or asked to stop.
 
@@ -216,6 +234,7 @@ def train_in(
         words: of the command; None for those of `entrain train`.
         exports: whether the policies of a run that is complete are written as ONNX, in the form
             of `entrain export`; that takes seconds.
+        lead: of the other ranks of the run; None for a run of one.
 
     Returns:
         The exit code.
@@ -231,15 +250,17 @@ def train_in(
         kubeflow_progress(config, os.environ) as progress,
         page_of(config, folder) as page,
     ):
+        part = begin_together(lead, config, folder, restored)
         run = TrainingRun(
-            config,
+            part.config,
             folder,
             display,
-            launcher=lambda address: _launcher(config, folder, address, request),
-            restored=restored,
+            launcher=lambda address: launcher_of(part, folder, address, request),
+            restored=part.restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
             observer=all_of(observer, progress, page),
             another_policy=words.another_policy,
+            together=part.together,
         )
         if run.is_finished:
             return _say_finished(folder, run, console, words, exports=exports)
@@ -334,17 +355,12 @@ def _run_until_asked(
     except (DiskError, InUseError):
         # There is no room for results, or the folder is another trainer's.
         raise
-    except EntrainError:
+    except EntrainError as error:
         if run.trainers:
+            # The ranks of a run end together, and at once.
+            exports = exports and not isinstance(error, RankLostError | RankFailedError)
             _write_results(folder, run, "failed", exports=exports)
         raise
-
-
-def _launcher(config: RunConfig, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
-    """Makes the launcher, whose simulators are killed if this process has to end at once."""
-    launcher = make_launcher(config, folder, address)
-    request.before_force = launcher.kill
-    return launcher
 
 
 def _write_results(folder: RunFolder, run: TrainingRun, outcome: Outcome, *, exports: bool) -> None:

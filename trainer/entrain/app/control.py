@@ -31,6 +31,7 @@ class RunControl:
         clock: RunClock,
         keeper: ConfigKeeper,
         leave_out: Callable[[float], None],
+        num_ranks: int = 1,
     ) -> None:
         """Start without requests.
 
@@ -43,7 +44,9 @@ class RunControl:
             clock: of the run.
             keeper: writes the configuration down.
             leave_out: called with the seconds of each pause.
+            num_ranks: of the run; one of several is neither paused nor changed.
         """
+        self._num_ranks = num_ranks
         self._history = History(folder.history)
         self._trainers = trainers
         self.pause = Pause(trainers, participants, clock, leave_out=leave_out)
@@ -56,7 +59,8 @@ class RunControl:
         """Of policies."""
 
     def hold(self) -> None:
-        """Pause the run; ConfigError if it is ending."""
+        """Pause the run; ConfigError if it is ending, or of several ranks."""
+        self._require_one_rank("pause")
         if self.pause.hold():
             self._history.note("paused", env_steps=self._trainers.env_steps)
 
@@ -66,7 +70,8 @@ class RunControl:
             self._history.note("went on", env_steps=self._trainers.env_steps)
 
     def change(self, settings: Sequence[str], *, from_update: int | None = None) -> None:
-        """See `Changes.ask`."""
+        """See `Changes.ask`; ConfigError also in a run of several ranks."""
+        self._require_one_rank("change")
         self.changes.ask(settings, from_update=from_update)
 
     def export(self, form: Form) -> None:
@@ -74,6 +79,13 @@ class RunControl:
         if not self._trainers.by_name:
             raise ConfigError("no simulator has brought a policy yet, so there is none to export")
         self.exporting.begin(form)
+
+    def _require_one_rank(self, what: str) -> None:
+        if self._num_ranks > 1:
+            raise ConfigError(
+                f"this run has {self._num_ranks} ranks, and {what} is for runs of one; stop it, "
+                "and resume all ranks, with --set for other options"
+            )
 
     async def end(self) -> None:
         """The run ends: no more batches are handed out."""

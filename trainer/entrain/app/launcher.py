@@ -76,17 +76,24 @@ class Simulator:
         return (self.last_words or _last_of)(self.logs)
 
 
-def plan(launch: Sequence[LaunchConfig], *, address: str, logs: Path) -> tuple[Simulator, ...]:
+def plan(
+    launch: Sequence[LaunchConfig],
+    *,
+    address: str,
+    logs: Path,
+    indices: Callable[[int], Sequence[int]] = range,
+) -> tuple[Simulator, ...]:
     """Returns the processes that `launch` asks for, with placeholders filled in.
 
     Args:
         launch: from the configuration.
         address: that simulators connect to.
         logs: folder for their output.
+        indices: which of so many copies are wanted.
     """
     simulators = []
     for options in launch:
-        for index in range(options.count):
+        for index in indices(options.count):
             name = f"{options.name}-{index}"
             values = {"{address}": address, "{index}": str(index), "{name}": name}
             command = tuple(_fill(word, values) for word in options.words)

@@ -40,6 +40,32 @@ def start_logging(*, verbose: bool, log_format: str = "text") -> None:
     _set_level(logging.DEBUG if verbose else logging.INFO)
 
 
+def quieten(rank: int, *, is_first_here: bool) -> None:
+    """Log to stderr as rank `rank` of a run that another rank shows.
+
+    Of the ranks on one machine, only the first says what is no warning; log.txt has all of it.
+    """
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            if not is_first_here:
+                handler.setLevel(logging.WARNING)
+            if isinstance(handler.formatter, LineFormatter):
+                handler.setFormatter(_OfRank(handler.formatter, rank))
+
+
+class _OfRank(logging.Formatter):
+    """Lines that say which rank they are of."""
+
+    def __init__(self, inner: logging.Formatter, rank: int) -> None:
+        super().__init__()
+        self._inner = inner
+        self._rank = rank
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line."""
+        return f"[rank {self._rank}] {self._inner.format(record)}"
+
+
 def log_every_detail() -> None:
     """Log more from here on, as a file of settings may ask for."""
     _set_level(logging.DEBUG)

@@ -4,53 +4,68 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from entrain.app.trainers import Trainers
-from entrain.errors import NoSimulatorError, TrainingDivergedError
+from entrain.errors import EntrainError, NoSimulatorError, TrainingDivergedError
 from entrain.run.summary import Outcome
 
 
 class RunEnd:
     """The end of one run, and its cause. Owned by the event loop."""
 
-    def __init__(self, trainers: Trainers, *, pause: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        trainers: Trainers,
+        *,
+        pause: Callable[[], None],
+        is_done_by_all: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Start with a run that goes on.
 
         Args:
             trainers: of the run.
             pause: lets no further steps in.
+            is_done_by_all: asked when all policies are done: whether they are on all ranks.
         """
+        self._is_done_by_all = is_done_by_all
         self._trainers = trainers
         self._pause = pause
         self.over = asyncio.Event()
         """Set once the run has ended by itself."""
         self._is_complete = False
-        self._failure: NoSimulatorError | TrainingDivergedError | None = None
+        self.failure: EntrainError | None = None
+        """The error of a run that has failed and is saved."""
 
     def __repr__(self) -> str:
-        return f"<RunEnd: {self._failure or self.over.is_set()}>"
+        return f"<RunEnd: {self.failure or self.over.is_set()}>"
 
     @property
     def has_diverged(self) -> bool:
         """Whether the run ended because a policy diverged."""
-        return isinstance(self._failure, TrainingDivergedError)
+        return isinstance(self.failure, TrainingDivergedError)
 
     async def until_failure(self, work: Coroutine[None, None, None]) -> None:
         """Do `work`; end the run, to be saved, if no simulator is left or no policy learns."""
         try:
             await work
         except NoSimulatorError as error:
-            self._failure = self._failure or error
-            self.over.set()
+            self.fail(error)
         except TrainingDivergedError:
-            self._failure = self._trainers.divergence
+            self.failure = self._trainers.divergence
             self.over.set()
+
+    def fail(self, error: EntrainError) -> None:
+        """End the run, to be saved; `raise_failure` then raises `error`."""
+        self.failure = self.failure or error
+        self.over.set()
 
     def note_completion(self) -> None:
         """End the run once every policy has its total steps, or has diverged."""
-        if self._trainers.are_all_complete():
+        if not self._trainers.are_all_complete():
+            return
+        # Now: the number of steps after the end must not depend on who is faster.
+        self._pause()
+        if self._is_done_by_all():
             self._is_complete = True
-            self._failure = self._trainers.divergence or self._failure
-            # Now: the number of steps after the end must not depend on who is faster.
-            self._pause()
+            self.failure = self._trainers.divergence or self.failure
             self.over.set()
 
     def outcome(self, *, is_asked: bool) -> Outcome:
@@ -61,5 +76,5 @@ class RunEnd:
 
     def raise_failure(self) -> None:
         """Raise the error that ended the run, if there is one."""
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure

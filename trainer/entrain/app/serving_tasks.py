@@ -39,6 +39,13 @@ class ServingTasks:
         if self._group is not None:
             self._start(behaviours, self._group)
 
+    def also(self, work: Work) -> None:
+        """Do this, too, before `drain` is over; nothing if the trainers' loops have ended."""
+        if self._group is None:
+            work.close()
+        else:
+            self._tasks.append(self._group.create_task(self._guard(work)))
+
     @contextmanager
     def within(self, group: asyncio.TaskGroup) -> Iterator[None]:
         """Serve all behaviours in this group; those that come after the block are not served."""

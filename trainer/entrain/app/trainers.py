@@ -13,11 +13,10 @@ from typing import TypeVar
 
 from entrain.algorithms.diagnostics import Diagnostics
 from entrain.algorithms.ppo import PPO
+from entrain.app.apart import Apart
 from entrain.app.build import (
     device,
     make_actor,
-    make_algorithm,
-    make_collector,
     policy_options,
     policy_states,
     seed_of,
@@ -26,6 +25,7 @@ from entrain.app.build import (
 )
 from entrain.app.idle_policies import IdlePolicies, Standing
 from entrain.app.initial_weights import Beginning, begin
+from entrain.app.learning_parts import make_algorithm, make_collector
 from entrain.app.observed import log_observed
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
@@ -69,6 +69,7 @@ class Trainers:
         begun: Set[str] = frozenset(),
         before_update: Callable[[str, int], None] = lambda _behaviour, _number: None,
         clock: Callable[[], float] = time.monotonic,
+        together: Apart | None = None,
     ) -> None:
         """Begin without any.
 
@@ -79,7 +80,9 @@ class Trainers:
             begun: behaviours of whose policies `load_state` will be given the weights.
             before_update: told behaviour and number of an update right before it begins.
             clock: seconds in which the run goes on.
+            together: with which other ranks they learn; None for none.
         """
+        self._together = together or Apart()
         self._begun = begun
         self._config = config
         self._learners = learners
@@ -129,13 +132,20 @@ class Trainers:
         """
         try:
             for number, spec in enumerate(specs, start=len(self._by_name)):
-                made = await in_a_thread(partial(self._try_to_make, spec, number))
+                made = await self._made_beside(spec, number)
                 self._prepared[spec, number] = made
                 if isinstance(made, ConfigError):
                     break
             yield
         finally:
             self._prepared.clear()
+
+    async def _made_beside(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
+        try:
+            number = await self._together.number_of(spec, number)
+        except ConfigError as error:
+            return ConfigError(f"behaviour '{spec.name}': {error}")
+        return await in_a_thread(partial(self._try_to_make, spec, number))
 
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
         """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.
@@ -148,9 +158,12 @@ class Trainers:
         """
         all_made: dict[str, Made] = {}
         for number, spec in enumerate(specs, start=len(self._by_name)):
-            made = self._prepared.get((spec, number)) or self._try_to_make(spec, number)
+            made = self._prepared.get((spec, number)) or self._try_to_make(
+                spec, self._together.known_number(spec.name, number)
+            )
             if isinstance(made, Made) and made.options != self._config.policy_for(spec.name):
-                made = self._try_to_make(spec, number)  # its options have changed meanwhile
+                # Its options have changed meanwhile.
+                made = self._try_to_make(spec, self._together.known_number(spec.name, number))
             if isinstance(made, ConfigError):
                 raise made
             all_made[spec.name] = made
@@ -300,11 +313,15 @@ class Trainers:
         policy = policy.to(device(self._config))
         # Games of ML-Agents say what is an image; their settings always name an encoder.
         log_observed(policy, is_certain=not self._config.is_native)
-        algorithm, collector = make_algorithm(policy, seed=seed), make_collector(policy)
+        together = self._together
+        algorithm = make_algorithm(
+            policy, seed=together.seed(seed), ranks=together.ranks_of(spec.name)
+        )
+        collector = make_collector(policy, num_ranks=together.place.size)
         beginning.pass_on(algorithm, collector)
-        trainer = Trainer(
+        trainer = together.make_trainer(
             spec.name,
-            actor=make_actor(policy, seed=seed),
+            actor=make_actor(policy, seed=together.seed(seed)),
             collector=collector,
             algorithm=algorithm,
             diagnostics=Diagnostics(config, spec.action),

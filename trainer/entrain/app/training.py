@@ -18,7 +18,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 
+from entrain.app.apart import Apart
 from entrain.app.build import (
     checked,
     environment_parameters,
@@ -40,8 +42,9 @@ from entrain.app.observing import RunObserver
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
 from entrain.app.run_end import RunEnd
+from entrain.app.run_side import RunSide
 from entrain.app.serving_tasks import ServingTasks
-from entrain.app.threads import available_processors, make_learners
+from entrain.app.threads import available_processors
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
@@ -77,6 +80,15 @@ def _begun_if_whole(config: RunConfig, restored: Loaded | None) -> Set[str]:
     return begun
 
 
+def timed_state(trainers: Mapping[str, Trainer], take_state: Callable[[], State]) -> State:
+    """Returns a run's state; how long policies stand still for it is part of their rounds."""
+    began_s = time.perf_counter()
+    state = take_state()
+    for trainer in trainers.values():
+        trainer.note_checkpoint(time.perf_counter() - began_s)
+    return state
+
+
 class TrainingRun:
     """The parts of one run and the order in which they begin and end. Owned by the event loop."""
 
@@ -91,6 +103,7 @@ class TrainingRun:
         keeper: ConfigKeeper | None = None,
         observer: RunObserver | None = None,
         another_policy: Callable[[str], str] = add_policy,
+        together: Apart | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build what can be built before a simulator says what it is.
@@ -104,6 +117,7 @@ class TrainingRun:
             keeper: looks after the folder; without one, it is left as it is.
             observer: is told what happens.
             another_policy: see `CommandWords`.
+            together: with which other ranks it learns; None for none.
             clock: seconds.
 
         Raises:
@@ -114,7 +128,8 @@ class TrainingRun:
         self.address = ""
         """Where simulators dial in; "" before it listens."""
         self.clock = RunClock(clock=clock)
-        self._learners = make_learners(config.update_threads, processors=available_processors())
+        together = self._together = together or Apart()
+        self._learners = together.make_learners(config, processors=available_processors())
         self._trainers = Trainers(
             config,
             learners=self._learners,
@@ -122,15 +137,24 @@ class TrainingRun:
             begun=begun,
             before_update=self._before_update,
             clock=lambda: self.seconds,
+            together=together,
         )
         participants = self.participants = make_participants(
-            config, self._open, prepare=self._trainers.prepared, another_policy=another_policy
+            config,
+            self._open,
+            prepare=self._trainers.prepared,
+            another_policy=another_policy,
+            seed=together.seed(config.seed),
         )
         self._front = make_front(config, participants, run_id=folder.name)
-        end = self._run_end = RunEnd(self._trainers, pause=self._front.pause)
+        end = self._run_end = RunEnd(
+            self._trainers, pause=self._front.pause, is_done_by_all=together.note_done
+        )
         self._tasks = ServingTasks(self._trainers, guard=end.until_failure, announced=self._show)
         keeper = keeper or Unkept()
-        self.checkpointing = make_checkpointing(config.checkpoints, folder, keeper, restored)
+        self.checkpointing = together.checkpointing(
+            make_checkpointing(config.checkpoints, folder, keeper, restored)
+        )
         self._curricula = Curricula(environment_parameters(config), participants.parameters.update)
         self._reporting = Reporting(
             config, folder, display, participants, self._curricula, observer=observer
@@ -144,6 +168,7 @@ class TrainingRun:
             clock=self.clock,
             keeper=keeper,
             leave_out=self._reporting.leave_out,
+            num_ranks=together.place.size,
         )
         self._begin_at(restored)
 
@@ -170,7 +195,8 @@ class TrainingRun:
     @property
     def is_finished(self) -> bool:
         """Whether every policy had its total steps when the checkpoint was written."""
-        return bool(self.trainers) and self._trainers.are_all_complete()
+        is_complete = bool(self.trainers) and self._trainers.are_all_complete()
+        return is_complete and self._together.is_over
 
     async def run(self, stop: asyncio.Event) -> Outcome:
         """Train until every policy is done, or `stop` is set; then save what was learned.
@@ -181,8 +207,12 @@ class TrainingRun:
         """
         with self._reporting, self._learners:
             try:
-                with ungrouped():
-                    outcome = await self._serve(stop, await self._front.start())
+                side = RunSide(
+                    self._trainers, self.participants, self._run_end, self._tasks, self.state
+                )
+                async with self._together.connected(side, stop):
+                    with ungrouped():
+                        outcome = await self._serve(stop, await self._front.start())
             except BaseException as error:
                 await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
@@ -216,8 +246,15 @@ class TrainingRun:
         """Run a trainer for each behaviour until all are done or the run is to stop."""
         async with asyncio.TaskGroup() as trainers, asyncio.TaskGroup() as watchers:
             with self._tasks.within(trainers):
-                watching = self._watch(watchers, launcher, games)
+                seen, config = self.participants, self._config
+                patience = watch_simulators(
+                    seen, config, launcher, self.address, games=games, is_held=lambda: seen.is_held
+                )
+                tasks = [self._look_around(), self._run_end.until_failure(patience)]
+                tasks += [*self._together.tasks(), *([games.run()] if games else [])]
+                watching = [watchers.create_task(task) for task in tasks]
                 await any_of(stop, self._run_end.over)
+                self._together.note_end(failure=self._run_end.failure)
             for task in watching:
                 task.cancel()
             self._front.pause()
@@ -225,17 +262,6 @@ class TrainingRun:
             await self._tasks.drain(timeout_s=self._config.stop_timeout_s)
         self._show()
         return self._run_end.outcome(is_asked=stop.is_set())
-
-    def _watch(
-        self, group: asyncio.TaskGroup, launcher: Launcher, games: GameWatcher | None
-    ) -> Sequence[asyncio.Task[None]]:
-        """Starts the tasks that run beside the trainers."""
-        seen, config = self.participants, self._config
-        patience = watch_simulators(
-            seen, config, launcher, self.address, games=games, is_held=lambda: seen.is_held
-        )
-        tasks = [self._look_around(), self._run_end.until_failure(patience)]
-        return [group.create_task(task) for task in [*tasks, *([games.run()] if games else [])]]
 
     def _open(self, behaviours: Sequence[Behaviour]) -> None:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
@@ -272,15 +298,8 @@ class TrainingRun:
     def _save_if_due(self) -> None:
         """Begin a checkpoint, if one is due and no update runs."""
         if self._trainers.have_state:
-            self.checkpointing.save_if_due(self.env_steps, self._take_state)
-
-    def _take_state(self) -> State:
-        """Returns `state()`; how long the policies stood still for it is part of their rounds."""
-        began_s = time.perf_counter()
-        state = self.state()
-        for trainer in self.trainers.values():
-            trainer.note_checkpoint(time.perf_counter() - began_s)
-        return state
+            take_state = partial(timed_state, self.trainers, self.state)
+            self.checkpointing.save_if_due(self.env_steps, take_state)
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
@@ -321,6 +340,7 @@ class TrainingRun:
             "policies": policies,
             "curricula": self._curricula.state(),
             "control": self.control.state(),
+            **self._together.state(),
         }
 
     def _begin_at(self, restored: Loaded | None) -> None:
@@ -328,6 +348,8 @@ class TrainingRun:
             self._reporting.begin_anew()
             return
         with checked(restored.path):
+            self._together.require(restored)
+            self._together.load_state(restored.state)
             self._load_state(restored)
 
     def _load_state(self, restored: Loaded) -> None:

@@ -25,6 +25,7 @@ from entrain.config.fields import (
 from entrain.config.http import HttpConfig
 from entrain.config.notify import NotifyConfig
 from entrain.config.policy import PolicyConfig
+from entrain.config.ranks import RanksConfig
 from entrain.config.unity import UnityConfig
 
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -275,6 +276,7 @@ class RunConfig(Options):
     draws a new one for the episodes that begin next, or a curriculum."""
 
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    ranks: RanksConfig = RanksConfig()
 
     policies: dict[str, PolicyConfig] = {"*": PolicyConfig()}
     """One policy for each behaviour name; "*" stands for every other behaviour."""

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from entrain.config.policy import PolicyConfig
-from entrain.experience import PerDimensionRollout, Rollout
+from entrain.experience import PerDimensionRollout, Rollout, map_tensors
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
@@ -19,6 +19,7 @@ from entrain.rollout.ledger import Ledger
 from entrain.rollout.log_probs import LogProbs
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
 from entrain.rollout.step_block import Values
+from entrain.rounds import Moments
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Int64Array
@@ -99,7 +100,8 @@ class RolloutCollector:
     ) -> None:
         memory = policy.config.network.memory
         self._rollout_steps = rollout_steps
-        self._total_steps = total_steps
+        self.total_steps = total_steps
+        """Closed steps after which it is complete."""
         self._buffer = RolloutBuffer(
             policy.inputs,
             num_values=policy.num_values,
@@ -135,7 +137,7 @@ class RolloutCollector:
     @property
     def is_complete(self) -> bool:
         """Whether the total steps are reached."""
-        return self.env_steps >= self._total_steps
+        return self.env_steps >= self.total_steps
 
     def begin_at(self, env_steps: int) -> None:
         """Count on from so many steps, which another program has collected and learned from."""
@@ -215,6 +217,23 @@ class RolloutCollector:
             reward=self._rewards.scale(slot, reward),
             value=evaluation.value[rows],
         )
+
+    def cut(self) -> Rollout:
+        """All steps that are closed, perhaps none. After `record`."""
+        rollout = self._buffer.cut()
+        if len(rollout.valid):
+            return rollout
+        # A row without columns: whatever learns from it may look at the first row.
+        return map_tensors(rollout, lambda tensor: tensor.new_zeros((1, *tensor.shape[1:])))
+
+    @property
+    def reward_moments(self) -> Moments:
+        """See `RewardScaling.moments`."""
+        return self._rewards.moments
+
+    def add_reward_moments(self, moments: Moments) -> None:
+        """Count numbers of other ranks as well."""
+        self._rewards.add(moments)
 
     def release(self, slot: Int64Array) -> None:
         """See `Collector.release`."""

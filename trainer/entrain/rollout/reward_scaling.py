@@ -24,6 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from entrain.rollout.slot_arrays import grow, read_array
+from entrain.rounds import NO_NUMBERS, Moments
 from entrain.state import State
 from entrain_envs.timestep import Float32Array, Int64Array
 
@@ -41,6 +42,15 @@ class RewardScaling(Protocol):
 
     def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:
         """[N] what to store for `reward` [N], which the agents of `slot` [N] just earned."""
+        ...
+
+    @property
+    def moments(self) -> Moments:
+        """Of all numbers that decide how rewards are scaled."""
+        ...
+
+    def add(self, moments: Moments) -> None:
+        """Let further numbers decide, too."""
         ...
 
     def state(self) -> State:
@@ -67,6 +77,14 @@ class RawRewards:
     def scale(self, slot: Int64Array, reward: Float32Array) -> Float32Array:  # noqa: ARG002
         """`reward` itself, or times the factor."""
         return reward if self._factor == 1.0 else self._factor * reward
+
+    @property
+    def moments(self) -> Moments:
+        """None are needed."""
+        return NO_NUMBERS
+
+    def add(self, moments: Moments) -> None:
+        """Do nothing."""
 
     def state(self) -> State:
         """Empty."""
@@ -128,7 +146,17 @@ class RewardScaler:
         clipped = np.clip(scaled, -self._clip, self._clip, out=scaled)
         return (self._factor * clipped).astype(np.float32)
 
-    def _add(self, count: int, mean: float, variance: float) -> None:
+    @property
+    def moments(self) -> Moments:
+        """Of the discounted sums."""
+        return self._count, self._mean, self._variance
+
+    def add(self, moments: Moments) -> None:
+        """Count the discounted sums of other ranks, too."""
+        if moments[0]:
+            self._add(*moments)
+
+    def _add(self, count: float, mean: float, variance: float) -> None:
         # With d = mean_b - mean_a and n = n_a + n_b (Chan et al.):
         #   mean     = mean_a + d * n_b / n
         #   variance = (n_a variance_a + n_b variance_b + d^2 n_a n_b / n) / n

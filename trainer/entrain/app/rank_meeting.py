@@ -1,0 +1,143 @@
+"""Where ranks meet before their event loops run: the store that torchrun keeps.
+
+Rank 0 leaves there what the others need to begin: the configuration, each one's part of the
+checkpoint, and where rank 0 can be reached. Whoever fails before leaves its reason.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, cast
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, ProcessGroupGloo, Store
+from torch.distributed.rendezvous import rendezvous
+
+from entrain.app.rank_place import RankPlace
+from entrain.errors import EntrainError, RankFailedError, RankLostError
+
+logger = logging.getLogger(__name__)
+
+MEET_S = 300.0
+"""How long ranks wait for each other at the beginning."""
+
+COLLECTIVE_S = 1800.0
+"""How long an update waits for a rank that is still there."""
+
+_LOOK_S = 0.1
+_CHUNK = 4 << 20
+_FAILED = "failed"
+
+
+class Meeting:
+    """The store, as one rank uses it. Every method may block."""
+
+    def __init__(self, place: RankPlace, store: Store) -> None:
+        """Use `store`, in which nothing of this run is yet."""
+        self.place = place
+        self._store = PrefixStore("entrain", store)
+
+    def __repr__(self) -> str:
+        return f"<Meeting of {self.place}>"
+
+    def leave(self, key: str, content: Mapping[str, Any], blob: bytes = b"") -> None:
+        """Let others find something."""
+        with self._reached():
+            count = -(-len(blob) // _CHUNK)
+            for index in range(count):
+                part = blob[index * _CHUNK : (index + 1) * _CHUNK]
+                self._store.set(f"{key}/{index}", part)  # type: ignore[arg-type]
+            self._store.set(key, json.dumps([dict(content), count]))
+
+    def find(self, key: str, *, wait_s: float = MEET_S) -> tuple[Mapping[str, Any], bytes]:
+        """Returns what another rank leaves there, once it does.
+
+        Raises:
+            RankFailedError: a rank failed instead.
+            RankLostError: none did for so long, or the store is gone.
+        """
+        until_s = time.monotonic() + wait_s
+        with self._reached():
+            while not self._store.check([key]):
+                self.require_nobody_failed()
+                if time.monotonic() > until_s:
+                    raise RankLostError(
+                        f"{self.place}: rank 0 did not begin the run within {wait_s:g} s; see what "
+                        "it printed, and start all ranks again"
+                    )
+                time.sleep(_LOOK_S)
+            content, count = json.loads(self._store.get(key))
+            return content, b"".join(self._taken(f"{key}/{index}") for index in range(count))
+
+    def look(self, key: str) -> Mapping[str, Any] | None:
+        """Returns what another rank has left there, if it has; RankFailedError as of `find`."""
+        self.require_nobody_failed()
+        with self._reached():
+            return json.loads(self._store.get(key))[0] if self._store.check([key]) else None
+
+    def _taken(self, key: str) -> bytes:
+        content: bytes = self._store.get(key)
+        self._store.delete_key(key)
+        return content
+
+    def fail(self, error: EntrainError) -> None:
+        """Let others know that this rank ends before it has begun."""
+        content = {"rank": self.place.rank, "reason": str(error), "exit_code": error.exit_code}
+        try:
+            if not isinstance(error, RankFailedError):
+                self.leave(_FAILED, content)
+        except RankLostError:
+            logger.debug("nobody is left to be told of a failure")
+
+    def require_nobody_failed(self) -> None:
+        """Raise RankFailedError if a rank has ended before it began."""
+        with self._reached():
+            if self._store.check([_FAILED]):
+                content, _ = json.loads(self._store.get(_FAILED))
+                raise RankFailedError(
+                    f"rank {content['rank']} failed: {content['reason']}",
+                    exit_code=int(content["exit_code"]),
+                )
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise RankLostError(
+                f"{self.place}: the store that the ranks share is gone ({str(error)[:200]}); the "
+                "process that kept it has ended: start all ranks again"
+            ) from error
+
+    def group(self, name: str) -> "Callable[[], dist.ProcessGroup]":
+        """Returns what connects all ranks for the updates of a policy; they call it at one time."""
+
+        def join() -> "dist.ProcessGroup":
+            store = PrefixStore(f"policy/{name}", self._store)
+            wait = timedelta(seconds=COLLECTIVE_S)
+            made = ProcessGroupGloo(store, self.place.rank, self.place.size, wait)
+            return cast(dist.ProcessGroup, made)
+
+        return join
+
+
+@contextmanager
+def meeting_of(place: RankPlace) -> Iterator[Meeting]:
+    """Within the block, the ranks meet; an error that ends it is left for the others."""
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=MEET_S)))
+    except (RuntimeError, ValueError) as error:
+        raise RankLostError(
+            f"{place}: the other ranks were not met at {place.address} (MASTER_ADDR): "
+            f"{str(error).splitlines()[0][:200]}; see that it names the machine of rank 0, and "
+            "that all ranks were started"
+        ) from error
+    meeting = Meeting(place, store)
+    try:
+        yield meeting
+    except EntrainError as error:
+        meeting.fail(error)
+        raise
