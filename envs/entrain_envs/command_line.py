@@ -235,8 +235,8 @@ def _add_groups(command: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1,
         metavar="N",
-        help="divide the copies among N processes, for environments that take long to step: one "
-        "for each core, and at least N copies in each group (1)",
+        help="divide the copies among N processes, for copies whose steps take more than some 3 ms "
+        "together: one for each core, and at least N copies in each group (1)",
     )
 
 

@@ -204,6 +204,7 @@ def processed_groups(
         groups: the copies of each.
     """
     number = min(options.processes, *(group.count for group in groups))
+    options = argparse.Namespace(**{**vars(options), "processes": number})
     divided = [group.divided(number) for group in groups]
     workers = [Worker(options, [parts[index] for parts in divided]) for index in range(number)]
     try:

@@ -9,6 +9,8 @@ import dataclasses
 import json
 import logging
 import signal
+import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 
@@ -26,6 +28,14 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 RESET, STEP, SET_PARAMETERS = b"R", b"S", b"P"
 """Questions. The last one has no answer."""
+
+logger = logging.getLogger(__name__)
+
+ADVISED_STEPS = 300
+"""After so many it is known how long a step takes."""
+
+MESSAGES_MS = 1.2
+"""What the messages among processes take longer than a call, measured on two cores."""
 
 ROWS, FAULT = b"r", b"f"
 """Answers."""
@@ -55,7 +65,7 @@ def work(pipe: Connection, options: argparse.Namespace, parts: Sequence[Copies])
         groups.extend(make(part) for part in parts)
         specs = [encode_spec(spec) for spec in groups[0].behaviours]
         pipe.send_bytes(ROWS + pb.Hello(behaviours=specs).SerializeToString())
-        _answer_all(pipe, groups)
+        _answer_all(pipe, groups, Advice(options.processes) if is_first else None)
     except EntrainEnvsError as error:
         pipe.send_bytes(FAULT + written_fault(error))
     except (EOFError, ConnectionError):
@@ -65,7 +75,35 @@ def work(pipe: Connection, options: argparse.Namespace, parts: Sequence[Copies])
             group.close()
 
 
-def _answer_all(pipe: Connection, groups: Sequence[Environment]) -> None:
+class Advice:
+    """Says once if steps are so short that dividing them among processes loses more than it gains.
+
+    While one process steps its copies, so do the others: this saves their part of the time.
+    """
+
+    def __init__(self, processes: int) -> None:
+        """Of so many processes."""
+        self._processes = processes
+        self._taken_s: list[float] = []
+
+    def note(self, seconds: float) -> None:
+        """This process has stepped its copies of one group in so many seconds."""
+        if len(self._taken_s) == ADVISED_STEPS:
+            return
+        self._taken_s.append(seconds)
+        if len(self._taken_s) < ADVISED_STEPS:
+            return
+        taken_ms = 1e3 * statistics.median(self._taken_s)
+        saved_ms = taken_ms * (self._processes - 1)
+        if saved_ms < MESSAGES_MS:
+            logger.warning(
+                "one of %d processes steps its copies in %.2f ms, so --processes saves %.2f ms a "
+                "step, and its messages take about %g: leave --processes out, or raise --count",
+                *(self._processes, taken_ms, saved_ms, MESSAGES_MS),
+            )
+
+
+def _answer_all(pipe: Connection, groups: Sequence[Environment], advice: Advice | None) -> None:
     """Until the pipe is closed, which raises EOFError."""
     acting: list[Mapping[str, int]] = [{} for _ in groups]
     while True:
@@ -80,14 +118,16 @@ def _answer_all(pipe: Connection, groups: Sequence[Environment]) -> None:
         else:
             specs = {spec.name: spec for spec in group.behaviours}
             act = pb.Act.FromString(content)
-            rows = group.step(
-                {
-                    part.behaviour: decode_actions(
-                        specs[part.behaviour], part, acting[index][part.behaviour]
-                    )
-                    for part in act.behaviours
-                }
-            )
+            actions = {
+                part.behaviour: decode_actions(
+                    specs[part.behaviour], part, acting[index][part.behaviour]
+                )
+                for part in act.behaviours
+            }
+            began_s = time.perf_counter()
+            rows = group.step(actions)
+            if advice is not None:
+                advice.note(time.perf_counter() - began_s)
         acting[index] = {name: int(batch.needs_action.sum()) for name, batch in rows.items()}
         pipe.send_bytes(ROWS + _message(group, rows).SerializeToString())
 
@@ -109,7 +149,6 @@ class _Fault:
 
 
 def written_fault(error: EntrainEnvsError) -> bytes:
-    """An error, for `read_fault`."""
     """An error, for `read_fault`."""
     fault = _Fault(type(error).__name__, str(error), may_pass(error.__cause__))
     return json.dumps(dataclasses.asdict(fault)).encode()

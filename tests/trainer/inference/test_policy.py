@@ -28,6 +28,7 @@ from entrain.inference.policy import (
 from entrain.policy import trunk
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.categorical import Branches
+from entrain.policy.trunk import Trunk
 from entrain.policy.weights import PolicyWeights
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Array
@@ -353,6 +354,43 @@ def test_many_rows_are_evaluated_in_chunks_of_equal_size(
     assert_close(found.value, expected.value)
     assert_close(found.state, expected.state)
     assert_same_action(found.distribution.mode(), expected.distribution.mode())
+
+
+@pytest.mark.parametrize(
+    ("observation", "network"),
+    [
+        (ObservationSpec("eye", (36, 36, 1), "uint8"), {}),
+        (ObservationSpec("others", (3, 5), "float32", "entities"), {}),
+        (ObservationSpec("eye", (36, 36, 1), "uint8"), {"memory": {"kind": "lstm", "size": 4}}),
+    ],
+    ids=["image", "entities", "memory"],
+)
+def test_many_rows_are_evaluated_in_chunks_in_torch_to_the_same(
+    observation: ObservationSpec, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = BehaviourSpec("b", (observation,), ActionSpec(branches=(3,)))
+    policy = ActorCritic(spec, PolicyConfig.model_validate({"network": network}), seed=0)
+    acting = make_inference_policy(policy)
+    assert isinstance(acting, TorchPolicy)
+    generator = np.random.default_rng(0)
+    seen = (255 * generator.random((9, *observation.shape))).astype(observation.numpy_dtype)
+    state = generator.random((9, policy.state_size), np.float32)
+    rows = {observation.name: seen}, state, np.zeros(9, np.bool_)
+    whole = acting.evaluate(*rows)
+    monkeypatch.setattr(acting._policy.backbone.trunk, "_most", 4)
+    sizes: list[int] = []
+
+    def counted(self: Trunk, observation: Mapping[str, Tensor], rows: int) -> Tensor:
+        sizes.append(rows)
+        return forward(self, observation, rows)
+
+    forward = Trunk.forward
+    monkeypatch.setattr(Trunk, "forward", counted)
+    in_chunks = acting.evaluate(*rows)
+    assert sizes == [3, 3, 3]
+    for found, expected in zip(in_chunks[1:], whole[1:], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert_same_action(in_chunks[0].mode(), whole[0].mode())
 
 
 @pytest.mark.parametrize("branches", [(2,), (3, 1, 5), (4, 4, 4), (11, 8), (2,) * 9])

@@ -7,26 +7,23 @@ written to, but not replaced, cast or moved to another device.
 Shapes: K rows, one per agent; G groups (policy and critic, or both as one), F features, H units.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from entrain.inference.arrays import ACTIVATIONS, sigmoid, view
+from entrain.inference.chunks import chunks
 from entrain.inference.numpy_distributions import quiet
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
-from entrain.policy.layers import Activation, GroupedLinear, Head, HiddenLayers
+from entrain.policy.layers import GroupedLinear, Head, HiddenLayers
 from entrain.policy.mingru import MinGRULayer
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.recurrent_layers import LibraryLayer, LSTMLayer, RecurrentLayer
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain_envs.timestep import Array, BoolArray, Float32Array
-
-Function: TypeAlias = Callable[[Float32Array, Float32Array], Float32Array]
-"""Of an array, written to another of its shape, which may be the same one."""
 
 Outputs: TypeAlias = tuple[Float32Array, Float32Array, Float32Array]
 
@@ -57,10 +54,10 @@ class NumpyNetwork:
         assert isinstance(trunk, Trunk)
         self._normalizer = _Normalizer(trunk.normalizer)
         hidden_layers = cast("HiddenLayers", trunk.hidden_layers)
-        self._activation = _ACTIVATIONS[hidden_layers.activation]
+        self._activation = ACTIVATIONS[hidden_layers.activation]
         self._groups = hidden_layers.groups
         self._hidden = [
-            (_view(layer.weight), _view(layer.bias))
+            (view(layer.weight), view(layer.bias))
             for layer in cast("Iterable[GroupedLinear]", hidden_layers.layers)
         ]
         layers = (
@@ -76,7 +73,7 @@ class NumpyNetwork:
         if isinstance(policy, ActorCritic):
             self._value_weight, self._value_bias = _head(policy.value_head)
             units = policy.value_head.normalizer
-            self._value_shift, self._value_scale = _view(units.shift), _view(units.scale)
+            self._value_shift, self._value_scale = view(units.shift), view(units.scale)
         widths = [self._feature_size, *(layer.width for layer in self._memory)]
         widths += [len(bias.ravel()) // self._groups for _, bias in self._hidden]
         self._chunk = max(MIN_CHUNK, CHUNK_NUMBERS // (self._groups * max(widths)))
@@ -106,10 +103,7 @@ class NumpyNetwork:
         outputs = np.empty((rows, len(self._action_bias)), np.float32)
         value = np.empty((rows, len(self._value_bias)), np.float32)
         after = np.empty_like(state)
-        # Of equal size: the last one is no remainder of a few rows.
-        size = math.ceil(rows / math.ceil(rows / self._chunk))
-        for begin in range(0, rows, size):
-            part = slice(begin, begin + size)
+        for part in chunks(rows, self._chunk):
             outputs[part], value[part], after[part] = self._forward(
                 {name: values[part] for name, values in observation.items()},
                 state[part],
@@ -159,7 +153,7 @@ class _Normalizer:
 
     def __init__(self, normalizer: ObservationNormalizer) -> None:
         self._size_by_name = normalizer.size_by_name
-        self._shift, self._scale = _view(normalizer.shift), _view(normalizer.scale)
+        self._shift, self._scale = view(normalizer.shift), view(normalizer.scale)
         self._clip = np.float32(normalizer.clip)
 
     def __call__(self, observation: Mapping[str, Array], rows: int) -> Float32Array:
@@ -178,9 +172,9 @@ class _RecurrentStep:
     """`LSTMLayer.step` or `GRULayer.step` in numpy."""
 
     def __init__(self, layer: LibraryLayer) -> None:
-        self._weight_input = _view(layer.weight_input).transpose(0, 2, 1)
-        self._weight_recurrent = _view(layer.weight_recurrent).transpose(0, 2, 1)
-        self._bias = _view(layer.bias)
+        self._weight_input = view(layer.weight_input).transpose(0, 2, 1)
+        self._weight_recurrent = view(layer.weight_recurrent).transpose(0, 2, 1)
+        self._bias = view(layer.bias)
         self.num_parts = layer.parts
         self.width = self._bias.shape[-1]
         self._advance = _lstm if isinstance(layer, LSTMLayer) else _gru
@@ -198,8 +192,8 @@ class _MinGRUStep:
     num_parts = MinGRULayer.parts
 
     def __init__(self, layer: MinGRULayer) -> None:
-        self._weight_input = _view(layer.weight_input).transpose(0, 2, 1)
-        self._bias = _view(layer.bias)
+        self._weight_input = view(layer.weight_input).transpose(0, 2, 1)
+        self._bias = view(layer.bias)
         self.width = self._bias.shape[-1]
 
     def __call__(self, x: Float32Array, state: Float32Array) -> list[Float32Array]:
@@ -208,7 +202,7 @@ class _MinGRUStep:
         gates += self._bias
         size = state.shape[-1]
         output = gates[..., size:] - state[0]
-        output *= _sigmoid(gates[..., :size])
+        output *= sigmoid(gates[..., :size])
         output += state[0]
         return [output]
 
@@ -224,57 +218,22 @@ def _lstm(
 ) -> list[Float32Array]:
     from_input += from_output
     enter, forget, candidate, leave = np.split(from_input, 4, axis=-1)
-    cell = _sigmoid(forget) * state[1]
-    cell += _sigmoid(enter) * np.tanh(candidate)
-    return [_sigmoid(leave) * np.tanh(cell), cell]
+    cell = sigmoid(forget) * state[1]
+    cell += sigmoid(enter) * np.tanh(candidate)
+    return [sigmoid(leave) * np.tanh(cell), cell]
 
 
 def _gru(
     from_input: Float32Array, from_output: Float32Array, state: Float32Array
 ) -> list[Float32Array]:
     size = state.shape[-1]
-    both = _sigmoid(from_input[..., : 2 * size] + from_output[..., : 2 * size])
+    both = sigmoid(from_input[..., : 2 * size] + from_output[..., : 2 * size])
     reset, keep = both[..., :size], both[..., size:]
     candidate = np.tanh(from_input[..., 2 * size :] + reset * from_output[..., 2 * size :])
     output: Float32Array = candidate + keep * (state[0] - candidate)
     return [output]
 
 
-def _sigmoid(x: Float32Array) -> Float32Array:
-    # By tanh, which overflows nowhere.
-    result: Float32Array = np.tanh(x * np.float32(0.5))
-    result *= np.float32(0.5)
-    result += np.float32(0.5)
-    return result
-
-
-def _relu(x: Float32Array, out: Float32Array) -> Float32Array:
-    return np.maximum(x, np.float32(0), out=out)
-
-
-def _elu(x: Float32Array, out: Float32Array) -> Float32Array:
-    del out
-    return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
-
-
-def _silu(x: Float32Array, out: Float32Array) -> Float32Array:
-    return np.multiply(x, _sigmoid(x), out=out)
-
-
-_ACTIVATIONS: Mapping[Activation, Function] = {
-    "tanh": np.tanh,
-    "relu": _relu,
-    "elu": _elu,
-    "silu": _silu,
-}
-
-
-def _view(tensor: Tensor) -> npt.NDArray[Any]:
-    """The tensor's memory as an array."""
-    array: npt.NDArray[Any] = tensor.detach().numpy()
-    return array
-
-
 def _head(head: Head) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Weight [inputs, outputs] and bias of an output layer; see `Head.forward`."""
-    return _view(head.weight).T, _view(head.bias)
+    return view(head.weight).T, view(head.bias)

@@ -18,10 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from entrain.inference.chunks import ChunkedTrunk
 from entrain.inference.numpy_distributions import Action, ArrayDistribution, Noise, NumpyHead
 from entrain.inference.numpy_network import NumpyNetwork, is_plain
 from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy.distributions import ActionDistribution
+from entrain.policy.encoders import MixedEncoder
+from entrain.policy.trunk import Trunk
 from entrain.policy.weights import PolicyWeights
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
@@ -129,7 +132,18 @@ class TorchPolicy(InferencePolicy):
 
     def __init__(self, policy: ActorNetwork) -> None:
         super().__init__(policy)
-        self._tensor = _converter(self._parameters.device)
+        device = self._parameters.device
+        self._tensor = _converter(device)
+        if device.type == "cpu":
+            self._evaluate_in_chunks()
+
+    def _evaluate_in_chunks(self) -> None:
+        """If it sees images or entities; layers of vectors alone gain nothing in torch."""
+        backbone = self._policy.backbone
+        trunk = backbone.trunk
+        if isinstance(trunk, Trunk) and isinstance(trunk.encoder, MixedEncoder):
+            row_bytes = sum(each.num_bytes for each in self._policy.inputs.observations)
+            backbone.trunk = ChunkedTrunk(trunk, row_bytes)
 
     def evaluate(
         self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray

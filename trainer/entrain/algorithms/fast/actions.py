@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
+from entrain.inference.arrays import AnyArray, FloatArray, view
 from entrain.policy.action_head import ActionHead
 from entrain.policy.categorical import Branches
 from entrain.policy.gaussian import LOG_2_PI, QUADRATURE_NODES, normal_quadrature

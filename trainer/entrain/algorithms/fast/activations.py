@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from entrain.algorithms.fast.arrays import FloatArray
+from entrain.inference.arrays import FloatArray, elu, relu, sigmoid
 from entrain.policy.layers import Activation
 
 
@@ -57,7 +57,7 @@ class _Relu:
     """1 where y is above 0, else 0."""
 
     def forward(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        y: FloatArray = np.maximum(x, x.dtype.type(0.0), out=x)
+        y = relu(x, out=x)
         return y, y
 
     def backward(self, gradient: FloatArray, y: FloatArray, kept: FloatArray) -> FloatArray:
@@ -70,9 +70,7 @@ class _Elu:
     """1 where x is above 0, else e^x, which is y + 1."""
 
     def forward(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        zero = x.dtype.type(0.0)
-        y: FloatArray = np.expm1(np.minimum(x, zero))
-        y += np.maximum(x, zero)
+        y = elu(x, out=x)
         return y, y
 
     def backward(self, gradient: FloatArray, y: FloatArray, kept: FloatArray) -> FloatArray:
@@ -87,13 +85,9 @@ class _Silu:
     """s + y (1 - s), with s = 1 / (1 + e^-x)."""
 
     def forward(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        half = x.dtype.type(0.5)
-        # By tanh, which overflows nowhere.
-        sigmoid: FloatArray = np.tanh(x * half)
-        sigmoid *= half
-        sigmoid += half
-        x *= sigmoid
-        return x, sigmoid
+        share = sigmoid(x)
+        x *= share
+        return x, share
 
     def backward(self, gradient: FloatArray, y: FloatArray, kept: FloatArray) -> FloatArray:
         slope = y * (kept.dtype.type(1.0) - kept)

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
 from entrain.algorithms.losses import normalized
+from entrain.inference.arrays import AnyArray, FloatArray, view
 from entrain.ranks import ALONE, Ranks
 
 EPSILON = 1e-8

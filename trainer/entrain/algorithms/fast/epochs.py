@@ -14,7 +14,7 @@ from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.entropy import Entropy, MeanEntropy, PriorDivergence, Regularizer
 from entrain.algorithms.fast.actions import make_parts
 from entrain.algorithms.fast.advantages import normalized_by_minibatch
-from entrain.algorithms.fast.arrays import FloatArray, quiet, view
+from entrain.algorithms.fast.arrays import quiet
 from entrain.algorithms.fast.loss import OutputGradients, PlainLoss, Terms
 from entrain.algorithms.fast.memory import SequenceSteps
 from entrain.algorithms.fast.network import PlainNetwork
@@ -24,6 +24,7 @@ from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.telemetry import EpochLog
 from entrain.algorithms.unrolling import run_burn_in
+from entrain.inference.arrays import FloatArray, view
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer

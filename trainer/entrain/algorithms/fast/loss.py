@@ -11,9 +11,9 @@ import numpy as np
 from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.entropy import Entropy, MeanEntropy, PriorDivergence, Regularizer
 from entrain.algorithms.fast.actions import ActionPart, Dimensions
-from entrain.algorithms.fast.arrays import FloatArray
 from entrain.algorithms.fast.steps import PlainSteps
 from entrain.config.algorithm import PPOConfig
+from entrain.inference.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
+from entrain.inference.arrays import AnyArray, FloatArray, view
 from entrain.policy.parallel_groups import ParallelGroups, Tensors, are_two_large
 from entrain.policy.recurrence import LibraryMemory
 from entrain.policy.recurrent_layers import LibraryLayer

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
 from entrain.algorithms.fast.memory import MEMORY, SequenceSteps
+from entrain.inference.arrays import AnyArray, FloatArray, sigmoid, view
 
 
 class PlainMinGRUs:
@@ -89,7 +89,7 @@ class _Layer:
         gates += self._bias
         self._x, self._gates, self._reset = x, gates, reset
         update, candidate = self._by_step(gates)
-        _to_sigmoid(update)
+        sigmoid(update, out=update)
         output = np.empty(update.shape, update.dtype)
         # candidate - before: how far each step moves, but for the share `update`.
         self._change = np.empty_like(output)
@@ -133,11 +133,3 @@ class _Layer:
         by_step = gates.reshape(len(gates), *self._reset.shape, gates.shape[2])
         size = gates.shape[2] // 2
         return by_step[..., :size], by_step[..., size:]
-
-
-def _to_sigmoid(x: FloatArray) -> None:
-    """In place, by tanh, which overflows nowhere."""
-    x *= 0.5
-    np.tanh(x, out=x)
-    x *= 0.5
-    x += 0.5

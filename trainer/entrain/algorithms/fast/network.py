@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from entrain.algorithms.fast.activations import ACTIVATION_FUNCTIONS
-from entrain.algorithms.fast.arrays import FloatArray, view
 from entrain.algorithms.fast.memory import PlainMemory, SequenceSteps
 from entrain.algorithms.fast.mingru import PlainMinGRUs
+from entrain.inference.arrays import FloatArray, view
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.recurrence import LibraryMemory, RecurrentMemory, ScannedMemory

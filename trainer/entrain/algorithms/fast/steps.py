@@ -12,9 +12,9 @@ from torch import Tensor
 
 from entrain.algorithms.entropy import PriorDivergence, Regularizer
 from entrain.algorithms.fast.actions import ActionRows
-from entrain.algorithms.fast.arrays import AnyArray, FloatArray, view
 from entrain.algorithms.unrolling import MAX_STEPS
 from entrain.experience import Minibatch, PerDimensionRollout, Rollout
+from entrain.inference.arrays import AnyArray, FloatArray, view
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.categorical import MultiCategorical
 from entrain.policy.distributions import ActionDistribution, Hybrid
