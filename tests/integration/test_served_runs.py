@@ -119,6 +119,7 @@ def test_a_supervisor_that_is_killed_loses_and_doubles_no_run(tmp_path: Path) ->
     lines = list(listing.lines(lab.directory))
     table = {line.split()[0]: line for line in lines}
     assert "removed" in table["a"]
+    assert " stopped " in table["b"]
     assert "has no option 'sed'" in "\n".join(lines)
     assert lines[-1] == f"nobody serves {lab.directory} now: entrain serve {lab.directory}"
     told = {run["name"]: run for run in listing.for_programs(lab.directory)}

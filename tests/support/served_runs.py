@@ -49,7 +49,7 @@ class MadeUp(Living):
 class World:
     """A directory, its supervisor, and what it started."""
 
-    def __init__(self, folder: Path, **rules: Any) -> None:
+    def __init__(self, folder: Path, *, page_host: str | None = None, **rules: Any) -> None:
         self.directory = folder / "lab"
         self.directory.mkdir(exist_ok=True)
         self.places = Places(self.directory)
@@ -57,6 +57,7 @@ class World:
         self.now_s = 1000.0
         self.started: list[MadeUp] = []
         self.refuses: OSError | None = None
+        self._page_host = page_host
         self._rules = Rules(
             **{"ports": Ports(61000, 61099), "at_once": 100, "stop_s": 30.0, **rules}
         )
@@ -67,7 +68,7 @@ class World:
         self.supervisor = Supervisor(
             Directory(self.directory),
             RecordFile(self.places.state),
-            Commands(self.places.runs_directory, host="localhost", page_host=None),
+            Commands(self.places.runs_directory, host="localhost", page_host=self._page_host),
             self._rules,
             output=self.places.output,
             clock=lambda: self.now_s,

@@ -34,6 +34,14 @@ def serve(  # noqa: PLR0917 - read by typer, which passes them by name
             metavar="HOST:PORT", help="The page of all runs; each run's own page is at that host."
         ),
     ] = PAGE,
+    page_ports: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST-LAST",
+            help="Of the runs' own pages; without it, any that are free.",
+            show_default=False,
+        ),
+    ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Whether there are pages.")] = True,
     runs_directory: Annotated[
         Path | None,
@@ -83,6 +91,7 @@ def serve(  # noqa: PLR0917 - read by typer, which passes them by name
         settings=tuple(settings or ()),
         rules=Rules(
             ports=parse_ports(ports, option="--ports"),
+            page_ports=parse_ports(page_ports, option="--page-ports") if page_ports else None,
             at_once=at_once or _processors(),
             restarts=restart,
             stop_s=stop_s,

@@ -200,12 +200,23 @@ async def test_ports_that_are_all_taken_are_waited_for(tmp_path: Path) -> None:
         world.write(name)
     await world.steps()
     assert len(world.supervisor.living) == 2
-    assert (
-        world.run("d").says("waiting") == "waits for a port: none of 61000-61001 is free (--ports)"
-    )
+    assert world.run("d").says("waiting") == "waits for a port: none is free (--ports 61000-61001)"
     world.end("a", 0, "completed")
     await world.steps()
     assert [world.state(name) for name in "abcd"] == ["completed", "running", "running", "waiting"]
+
+
+async def test_pages_of_runs_have_ports_of_a_range_where_that_is_asked(tmp_path: Path) -> None:
+    world = World(tmp_path, page_ports=Ports(61100, 61101), page_host="localhost")
+    for name in "abc":
+        world.write(name)
+    await world.steps()
+    pages = [it.command[-1] for it in world.started]
+    assert sorted(pages) == ["localhost:61100", "localhost:61101"]
+    assert "--page-ports 61100-61101" in world.run("c").says("waiting")
+    world.end("b", 0, "completed")
+    await world.steps()
+    assert world.started[-1].command[-1] == pages[1]
 
 
 def can_read(world: World) -> bool:

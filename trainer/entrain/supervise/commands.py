@@ -103,11 +103,16 @@ class Commands:
         """Returns what each of them says."""
         return [self.read(file) for file in files]
 
-    def train(self, file: SettingsFile, port: int) -> Sequence[str]:
-        """The command that starts a run, or goes on with it."""
+    @property
+    def page_host(self) -> str | None:
+        """Where the pages of the runs listen; None: as their files say."""
+        return self._page_host
+
+    def train(self, file: SettingsFile, port: int, page_port: int = 0) -> Sequence[str]:
+        """The command that starts a run, or goes on with it; page port 0 is any free one."""
         listening = ["--address", self.address(port)]
         if self._page_host is not None:
-            listening += ["--http", str(TcpAddress(self._page_host, 0))]
+            listening += ["--http", str(TcpAddress(self._page_host, page_port))]
         return [
             *self._program,
             "train",

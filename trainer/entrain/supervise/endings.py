@@ -41,7 +41,7 @@ class Endings:
         if was_asked:
             rest = "removed" if run.file is None else ""
             run.note_record(rest=rest, words="stopped as asked", failures=0)
-            logger.info("%s has ended: %s", run.name, words)
+            logger.info("%s has %s", run.name, "saved" if living.code == 0 else f"ended: {words}")
             return
         stopped_code = 0 if run.config is None else run.config.stopped_exit_code
         end = retries.End(

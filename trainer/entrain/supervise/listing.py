@@ -11,6 +11,9 @@ from entrain.supervise.records import Record, RecordFile
 
 LIVE = ("running", "ending")
 
+PASSING = ("", "running", "starting", "stopping", "waiting", "failed", "elsewhere")
+"""States that hold only as long as a supervisor is there."""
+
 
 def lines(directory: Path) -> Iterator[str]:
     """Yields a table of the runs, newest first, with where simulators dial; then what is wrong."""
@@ -21,7 +24,8 @@ def lines(directory: Path) -> Iterator[str]:
     runs, records = runs_in(places.runs_directory), _records(places)
     found = [run for run in runs if isinstance(run, RunStatus)]
     heads = (*info.HEADS, "restarts", "simulators dial")
-    rows = [_row(run, records.get(run.name)) for run in found]
+    is_served = places.is_served
+    rows = [_row(run, records.get(run.name), is_served=is_served) for run in found]
     names = {run.name for run in found}
     rows += [
         (name, record.state, "-", "-", "-", "-", str(record.restarts), record.dial or "-")
@@ -31,7 +35,7 @@ def lines(directory: Path) -> Iterator[str]:
     yield from info.table([heads, *rows]) if rows else [f"no run in {places.runs_directory}"]
     yield from (f"{name}: {it.says}" for name, it in records.items() if it.says)
     yield from (str(run) for run in runs if isinstance(run, ConfigError))
-    if not places.is_served:
+    if not is_served:
         yield f"nobody serves {places.directory} now: entrain serve {places.directory}"
 
 
@@ -65,18 +69,18 @@ def _records(places: Places) -> Mapping[str, Record]:
     return RecordFile(places.state).load(sets_aside=False)
 
 
-def _state(run: RunStatus, record: Record | None) -> str:
+def _state(run: RunStatus, record: Record | None, *, is_served: bool) -> str:
     """The run's state: by its folder if it lives, else by the supervisor's record."""
     if run.state in LIVE or record is None or record.state in {"running", ""}:
         return run.state
-    return record.state
+    return run.state if record.state in PASSING and not is_served else record.state
 
 
-def _row(run: RunStatus, record: Record | None) -> tuple[str, ...]:
+def _row(run: RunStatus, record: Record | None, *, is_served: bool) -> tuple[str, ...]:
     name, _, *cells = info.row(run)
     restarts = "0" if record is None else str(record.restarts)
     dial = record.dial if record is not None and run.state in LIVE else ""
-    return (name, _state(run, record), *cells, restarts, dial or "-")
+    return (name, _state(run, record, is_served=is_served), *cells, restarts, dial or "-")
 
 
 def _supervised(record: Record | None) -> Mapping[str, object]:

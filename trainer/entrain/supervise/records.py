@@ -34,6 +34,9 @@ class Record:
     port: int = 0
     """That simulators dial, by the newest start; 0 before the first."""
 
+    page_port: int = 0
+    """Of its own page, by that start; 0: any free one."""
+
     process: int = 0
     """Id of the process that was started; 0 if none is."""
 
@@ -75,9 +78,9 @@ class Record:
 
 
 _KINDS: Final[Mapping[str, Any]] = {
-    "name": str, "stamp": str, "port": int, "process": int, "began": str, "is_starting": bool,
-    "is_own": bool, "rest": str, "words": str, "code": (int, type(None)), "failures": int,
-    "restarts": int, "ended": int, "state": str, "says": str, "dial": str,
+    "name": str, "stamp": str, "port": int, "page_port": int, "process": int, "began": str,
+    "is_starting": bool, "is_own": bool, "rest": str, "words": str, "code": (int, type(None)),
+    "failures": int, "restarts": int, "ended": int, "state": str, "says": str, "dial": str,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ class Service:
 
     def facts(self) -> ServiceFacts:
         """See `facts.Source`."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         runs = sorted(self.supervisor.runs.values(), key=lambda run: (run.living is None, run.name))
         return ServiceFacts(
             directory=str(self._options.directory),

@@ -27,6 +27,7 @@ class Starts:
         endings: Endings,
         *,
         ports: Ports,
+        page_ports: Ports | None = None,
         at_once: int,
         clock: Callable[[], float],
         save: Callable[[], None],
@@ -38,6 +39,7 @@ class Starts:
             commands: that start runs.
             endings: decides about what cannot be started.
             ports: for simulators.
+            page_ports: of the runs' own pages; None: any that are free.
             at_once: runs that may live at a time.
             clock: seconds that never jump.
             save: writes the records.
@@ -46,6 +48,7 @@ class Starts:
         self._commands = commands
         self._endings = endings
         self._ports = ports
+        self._page_ports = page_ports
         self._at_once = at_once
         self._clock = clock
         self._save = save
@@ -72,7 +75,7 @@ class Starts:
                 if run.living is not None:
                     living.append(run)
                 elif not has_ports:
-                    run.waits_for = f"a port: none of {self._ports} is free (--ports)"
+                    run.waits_for = f"a port: none is free ({self._options()})"
 
     def adopt(self, run: ServedRun, living: Living) -> None:
         """From now on, this is the run's process."""
@@ -115,13 +118,14 @@ class Starts:
             taken={each.record.port for each in living},
             before=run.record.port,
         )
-        if port is None:
+        page_port = self._page_port(run, living)
+        if port is None or page_port is None:
             return False
         # Written before: should this process be killed now, the next one knows whose run it was.
-        run.note_record(port=port, is_starting=True)
+        run.note_record(port=port, page_port=page_port, is_starting=True)
         self._save()
         try:
-            command = self._commands.train(run.file, port)
+            command = self._commands.train(run.file, port, page_port)
             started = self._start(command, output=run.output, mark=self._mark)
         except OSError as error:
             why = f"it cannot be started: {error.strerror or error}; {remedy(error, run.output)}"
@@ -135,3 +139,15 @@ class Starts:
             self._commands.to_dial(port),
         )
         return True
+
+    def _page_port(self, run: ServedRun, living: Sequence[ServedRun]) -> int | None:
+        """The port of a run's own page: 0 for any; None if there is none."""
+        host = self._commands.page_host
+        if self._page_ports is None or host is None:
+            return 0
+        taken = {each.record.page_port for each in living}
+        return self._page_ports.free_one(host, taken=taken, before=run.record.page_port)
+
+    def _options(self) -> str:
+        pages = "" if self._page_ports is None else f", --page-ports {self._page_ports}"
+        return f"--ports {self._ports}{pages}"

@@ -37,6 +37,9 @@ class Rules:
     at_once: int
     """Runs that live at a time."""
 
+    page_ports: Ports | None = None
+    """Of the runs' own pages; None: any that are free."""
+
     restarts: bool = True
     """Whether one that died is started again."""
 
@@ -80,6 +83,7 @@ class Supervisor:
             commands,
             self._endings,
             ports=rules.ports,
+            page_ports=rules.page_ports,
             at_once=rules.at_once,
             clock=clock,
             save=self.save,
