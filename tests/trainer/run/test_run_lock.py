@@ -193,6 +193,32 @@ def test_one_that_was_silent_for_a_minute_has_lost_it_and_that_is_said(
     assert "has been silent for 61 s: its lock on" in caplog.text
 
 
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("silent_s", [DAY_S, -DAY_S])
+def test_when_the_clock_was_set_a_heartbeat_says_who_lives(path: Path, silent_s: float) -> None:
+    leave(path, silent_s=silent_s, **ELSEWHERE)
+    paused_s = []
+
+    def beat(seconds: float) -> None:
+        paused_s.append(seconds)
+        leave(path, **ELSEWHERE)
+
+    with pytest.raises(InUseError, match="is in use by process 7 on elsewhere"):
+        RunLock(path, pause=beat)
+    # A heartbeat is due every ten seconds; without one, 60 s of silence are enough.
+    assert paused_s == [15.0 if silent_s > 0 else 60.0]
+
+
+def test_one_that_wrote_before_the_clock_was_set_back_and_is_silent_since_has_lost_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(path, silent_s=-DAY_S, **ELSEWHERE)
+    lock(path).release()
+    assert "has been silent for 60 s: its lock on" in caplog.text
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says when it began")
 @pytest.mark.parametrize("change", [{"pid": 2**22 + 5}, {"process": "1"}])
 def test_one_on_this_machine_whose_process_has_ended_has_lost_it_at_once(

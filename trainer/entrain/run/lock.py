@@ -201,6 +201,12 @@ class RunLock:
         if owner is not None and self._has_ended(owner, is_locked):
             return
         silent_s = self._silence_s(descriptor)
+        # Written in the future, or long ago: perhaps the clock was set meanwhile. Who lives, beats.
+        if silent_s < -1.0:
+            logger.info("%s was written in the future; waiting for a heartbeat", self._path)
+            silent_s = 0.0 if self._beats_within(SILENCE_S, descriptor) else SILENCE_S
+        elif silent_s >= SILENCE_S and self._beats_within(1.5 * BEAT_S, descriptor):
+            silent_s = 0.0
         if silent_s < SILENCE_S:
             raise InUseError(
                 f"the run folder {self._path.parent} is in use by {owner or 'another trainer'} "
@@ -219,6 +225,11 @@ class RunLock:
             return True
         # It held the system's lock, which on one machine nobody else can have meanwhile.
         return bool(is_locked and owner.is_locked and owner.is_on_this_machine)
+
+    def _beats_within(self, seconds: float, descriptor: int) -> bool:
+        before = os.fstat(descriptor).st_mtime_ns
+        self._pause(seconds)
+        return os.fstat(descriptor).st_mtime_ns != before
 
     def _silence_s(self, descriptor: int) -> float:
         """Returns how long ago the lock's file was written, by the file system's own clock."""
