@@ -199,7 +199,7 @@ def _client_of(
         options.connect,
         behaviours,
         simulator=name,
-        token=_token(options),
+        token=options.token_file or "",
         tls_ca=options.tls_ca,
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
@@ -217,25 +217,11 @@ def _require_readable(options: argparse.Namespace) -> None:
 
     Destination(
         address=options.connect,
-        token=_token(options),
+        token=options.token_file or "",
         tls_ca=options.tls_ca,
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
     )
-
-
-def _token(options: argparse.Namespace) -> str:
-    return "" if options.token_file is None else _first_line(options.token_file)
-
-
-def _first_line(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise OptionError(f"cannot read token file {path}: {error.strerror}") from error
-    if not lines or not lines[0].strip():
-        raise OptionError(f"token file {path} is empty; its first line must be the token")
-    return lines[0].strip()
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ class TrainerClient(BesideRows):
         address: HOST:PORT, [IPV6]:PORT or unix:PATH of the trainer.
         behaviours: every kind of agent this simulator may send.
         simulator: its name in the trainer's logs and errors.
-        token: bearer token; empty sends none.
+        token: bearer token, or a file whose first line it is; empty sends none. All files are read
+            for each dial, so that they may be renewed.
         tls_ca: PEM file of the authority behind the trainer's certificate; switches TLS on.
         tls_certificate: PEM file of this simulator's certificate, if the trainer wants one.
         tls_key: PEM file of its private key.
@@ -82,7 +83,7 @@ class TrainerClient(BesideRows):
         behaviours: Sequence[BehaviourSpec],
         *,
         simulator: str,
-        token: str = "",
+        token: str | Path = "",
         tls_ca: Path | None = None,
         tls_certificate: Path | None = None,
         tls_key: Path | None = None,

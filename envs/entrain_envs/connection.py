@@ -73,8 +73,8 @@ class Destination:
     address: str
     """HOST:PORT, [IPV6]:PORT or unix:PATH."""
 
-    token: str = ""
-    """Bearer token; empty sends none."""
+    token: str | Path = ""
+    """Bearer token, or a file whose first line it is, read each time; empty sends none."""
 
     tls_ca: Path | None = None
     """PEM file of the authority that signed the trainer's certificate. Switches TLS on."""
@@ -109,11 +109,25 @@ class Destination:
         for path in (self.tls_ca, self.tls_certificate, self.tls_key):
             if path is not None:
                 _content(path)
+        self._shown()
 
     def open(self) -> Connection:
-        """Start a stream. If no trainer is there, the first `receive` raises."""
-        metadata = [("authorization", f"Bearer {self.token}")] if self.token else []
-        return _GrpcConnection(self._channel, metadata)
+        """Start a stream, with what the files hold now.
+
+        If no trainer is there, the first `receive` raises.
+
+        Raises:
+            BrokenStreamError: a file cannot be read, as while it is being renewed.
+        """
+        try:
+            token = self._shown()
+            metadata = [("authorization", f"Bearer {token}")] if token else []
+            return _GrpcConnection(self._channel, metadata)
+        except OptionError as error:
+            raise BrokenStreamError(str(error)) from None
+
+    def _shown(self) -> str:
+        return first_line(self.token) if isinstance(self.token, Path) else self.token
 
     def _channel(self) -> grpc.Channel:
         limit = int(self.max_message_mib * MEBIBYTE)
@@ -261,6 +275,18 @@ def _too_long(words: str) -> MisfitError:
         f"a message is too long ({words}); send fewer agents in a message or smaller images, or "
         f"{remedy} (RESOURCE_EXHAUSTED)"
     )
+
+
+def first_line(path: Path) -> str:
+    """The token in a file; OptionError if it cannot be read or has none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise OptionError(f"cannot read token file {path}: {why}") from None
+    if not lines or not lines[0].strip():
+        raise OptionError(f"token file {path} is empty; its first line must be the token")
+    return lines[0].strip()
 
 
 def _content(path: Path) -> bytes:

@@ -297,6 +297,32 @@ def test_messages_beyond_grpcs_own_limit_pass(serve: Serve) -> None:
         assert len(client.exchange({"wide": timesteps})["wide"]) == 8
 
 
+def test_a_token_in_a_file_is_read_for_each_dial(serve: Serve, tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def check(requests: Requests, context: Any) -> Responses:
+        shown.extend(v for k, v in context.invocation_metadata() if k == "authorization")
+        yield from talk(requests, context)
+
+    token = tmp_path / "token"
+    token.write_text("old\nsecond line\n")
+    destination = Destination(address=serve(check), token=token)
+    for text in ("old\n", "new\n"):
+        token.write_text(text)
+        connection = destination.open()
+        connection.send(HELLO)
+        connection.receive()
+        connection.end(timeout_s=5.0)
+    assert shown == ["Bearer old", "Bearer new"]
+    # While it is being replaced, another dial may help.
+    for spoil in (lambda: token.write_text(""), token.unlink):
+        spoil()
+        with pytest.raises(BrokenStreamError, match="token file"):
+            destination.open()
+    with pytest.raises(OptionError, match="cannot read token file"):
+        Destination(address="localhost:1", token=token)
+
+
 def test_the_token_is_shown_as_a_bearer_token(serve: Serve) -> None:
     shown: list[str] = []
 
