@@ -5,6 +5,7 @@ FIRST row of the copy's next episode. Agent i is copy i of all copies.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,11 +54,27 @@ _ASKED = object()
 
 GymnasiumEnv = gymnasium.Env[Any, Any]
 
+NO_VECTORS = (
+    "a vector of environments: give one environment, of which --count N makes N copies; "
+    "--processes N divides them among several cores"
+)
+"""Ends messages that refuse a vector of environments."""
+
 
 def _spaces(env: GymnasiumEnv, *, where: str) -> tuple[Any, Any]:
     """The spaces of its observations and actions; None for one that it lacks."""
     with blaming_the_start(f"{where}: its spaces"):
         return getattr(env, "observation_space", None), getattr(env, "action_space", None)
+
+
+def _require_one(env: Any, *, where: str) -> None:
+    """SpecError if it is a vector of environments: Gymnasium's, or such as Stable-Baselines3's."""
+    is_vector = isinstance(env, gymnasium.vector.VectorEnv)
+    if not (is_vector or isinstance(env, gymnasium.Env)):
+        with blaming_the_start(f"{where}: its num_envs"):
+            is_vector = hasattr(env, "num_envs")
+    if is_vector:
+        raise SpecError(f"{where} is a {type(env).__name__}, {NO_VECTORS}")
 
 
 class GymnasiumEnvironment:
@@ -100,6 +117,7 @@ class GymnasiumEnvironment:
         with blaming_the_start(f"{where} cannot be made: it"):
             self._copies = [make() for _ in range(self._part.count)]
         first = self._copies[0]
+        _require_one(first, where=where)
         observed, acted = _spaces(first, where=where)
         action = action_layout(acted, where=where)
         for copy in self._copies:
@@ -246,6 +264,8 @@ def make(env_id: str, arguments: Mapping[str, Any]) -> GymnasiumEnv:
         hint = ""
         if isinstance(error, errors.NameNotFound | errors.NamespaceNotFound) and ":" not in env_id:
             hint = "; an environment of your own is named MODULE:ENV_ID, which imports MODULE first"
+        elif re.search(r"actual class: .*Vec(tor)?Env", str(error)):
+            hint = f"; that is {NO_VECTORS}"
         raise OptionError(
             f"cannot make environment '{env_id}': {described(error)}{hint}"
         ) from error

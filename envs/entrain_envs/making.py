@@ -153,6 +153,8 @@ def _cue_memory_maker(options: argparse.Namespace) -> MakePart:
 def _wrapping(wrappers: Sequence[WrapperText]) -> Callable[[Any], Any]:
     """Returns a function that puts these wrappers around a copy, innermost first."""
     named = [(text, _named(text.name)) for text in wrappers]
+    for text, wrapper in named:
+        _require_no_vector(text.name, wrapper)
 
     def wrap(copy: Any) -> Any:
         for text, wrapper in named:
@@ -161,6 +163,18 @@ def _wrapping(wrappers: Sequence[WrapperText]) -> Callable[[Any], Any]:
         return copy
 
     return wrap
+
+
+def _require_no_vector(name: str, wrapper: Any) -> None:
+    """OptionError if `wrapper` makes or wraps vectors of environments."""
+    from gymnasium.vector import VectorEnv  # noqa: PLC0415
+
+    if isinstance(wrapper, type) and issubclass(wrapper, VectorEnv):
+        raise OptionError(
+            f"wrapper '{name}' is for vectors of environments, and --wrapper is put around one "
+            "environment: take the one of that name in gymnasium.wrappers, if there is one; for "
+            "several copies, give --count N"
+        )
 
 
 def _named(text: str) -> Any:

@@ -85,6 +85,34 @@ class ByWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.mask
 
 
+class Closed(gymnasium.Env[Any, Any]):
+    """No wrapper of Gymnasium's: has its four methods and spaces, and shows nothing else."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> Any:
+        return self.env.step(action)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"'{name}' is private")
+
+
+def wrapped_often() -> Any:
+    """Gymnasium's wrappers show no attribute of what they wrap, and one of them is closed."""
+    wrappers = gymnasium.wrappers
+    env: Any = wrappers.OrderEnforcing(wrappers.PassiveEnvChecker(ByMethod()))
+    env = wrappers.RecordEpisodeStatistics(wrappers.NormalizeObservation(Closed(env)))
+    env = wrappers.ClipReward(wrappers.FlattenObservation(env), -1.0, 1.0)
+    with pytest.raises(AttributeError):
+        _ = env.action_masks
+    return env
+
+
 def masks(make: Any) -> list[list[list[bool]]]:
     """The masks of rows that need an action: at the reset, and after each of four steps."""
     environment = GymnasiumEnvironment(make, behaviour="mine", count=2)
@@ -105,6 +133,7 @@ EXPECTED = [2 * [(np.arange(4) != time).tolist()] for time in (0, 1, 2, 0, 1)]
         (ByMethod, r"masked by its method action_masks()"),
         (lambda: ByWrapper(ByObservation()), r"masked by its method action_masks()"),
         (lambda: gymnasium.wrappers.TimeLimit(ByMethod(), 9), r"masked by its method"),
+        (wrapped_often, "masked by its method action_masks()"),
         (
             lambda: gymnasium.wrappers.FlattenObservation(ByObservation()),
             "masked by 'action_mask' of the observation beneath its wrappers",

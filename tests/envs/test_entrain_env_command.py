@@ -186,10 +186,21 @@ class Quiet:
     def __getattr__(self, name):
         return getattr(self.pair, name)
 
+class Vector:
+    observation_space = action_space = spaces.Discrete(2)
+    num_envs = 3
+
+def gymnasium_vector(env):
+    return gymnasium.vector.SyncVectorEnv([lambda: env] * 3)
+
+def foreign_vector(env):
+    return Vector()
+
 parallel_env = Pair
 if "Fixed-v0" not in gymnasium.registry:
     gymnasium.register("Fixed-v0", entry_point=Fixed)
     gymnasium.register("Words-v0", entry_point=Words)
+    gymnasium.register("Vector-v0", entry_point=lambda: gymnasium_vector(Fixed()))
     gymnasium.register("My/Breaks-v0", entry_point=Breaks)
     gymnasium.register("Mission-v0", entry_point=Mission)
 """
@@ -436,6 +447,41 @@ def test_an_environment_that_cannot_be_a_simulator_exits_with_2(
     arguments = ["gymnasium", "my_environments:Words-v0", "--connect", "a:1"]
     assert command.main(arguments) == 2
     assert "this environment cannot be a simulator: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("my_environments")
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["my_environments:Vector-v0"], "SyncVectorEnv'>"),
+        (
+            ["my_environments:Fixed-v0", "--wrapper", "my_environments:gymnasium_vector"],
+            "'Fixed-v0' is a SyncVectorEnv, a vector of environments: give one",
+        ),
+        (
+            ["my_environments:Fixed-v0", "--wrapper", "my_environments:foreign_vector"],
+            "'Fixed-v0' is a Vector, a vector of environments: give one",
+        ),
+        (
+            ["CartPole-v1", "--wrapper", "gymnasium.wrappers.vector:RecordEpisodeStatistics"],
+            "'gymnasium.wrappers.vector:RecordEpisodeStatistics' is for vectors of environments",
+        ),
+        (
+            ["CartPole-v1", "--wrapper", "gymnasium.vector:SyncVectorEnv"],
+            "'gymnasium.vector:SyncVectorEnv' is for vectors of environments",
+        ),
+    ],
+)
+def test_a_vector_of_environments_is_refused_by_its_name_in_one_line(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing listens there: it is refused before a trainer is dialled.
+    nowhere = ["--connect", "localhost:1", "--connect-s", "0"]
+    assert command.main(["gymnasium", *arguments, *nowhere]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert "--count N" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("my_environments")

@@ -1,5 +1,6 @@
 """Every space that has a fixed number of numbers, and a clear word for those that have not."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -250,6 +251,26 @@ def test_a_box_action_keeps_its_bounds_even_infinite_ones() -> None:
     assert spec.low == (-1.0, -INFINITY)
     assert spec.high == (INFINITY, 2.0)
     assert spec.branches == ()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_of_the_largest_number_are_none_and_one_line_says_so(
+    dtype: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    largest = np.finfo(dtype).max
+    with caplog.at_level(logging.INFO):
+        spec = action_layout(spaces.Box(-largest, largest, (2,), dtype), where="my-env").spec
+    assert (spec.low, spec.high) == ((-INFINITY,) * 2, (INFINITY,) * 2)
+    (line,) = caplog.messages
+    assert line.startswith("my-env: action bounds of -")
+    assert "are taken as none" in line
+
+
+def test_bounds_below_a_hundred_million_are_a_range(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        spec = action_layout(spaces.Box(-9e7, 9e7, (1,), np.float64), where="my-env").spec
+    assert (spec.low, spec.high) == ((-9e7,), (9e7,))
+    assert not caplog.messages
 
 
 def test_a_box_action_comes_in_the_shape_and_dtype_of_the_space() -> None:
