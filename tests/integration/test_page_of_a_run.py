@@ -219,6 +219,20 @@ async def test_one_connection_carries_many_answers_with_and_without_a_body(tmp_p
     assert b"text/plain; version=0.0.4" in answers[0][0]
 
 
+async def test_requests_that_wait_for_their_answers_are_bounded(tmp_path: Path) -> None:
+    with a_page(tmp_path) as (_, _, page):
+        async with page.serving():
+            many = await dialled(page)
+            many[1].write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000)
+            said = await read_to_end(*many)
+            # The others are answered as before.
+            one = await dialled(page)
+            one[1].write(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+            assert (await read_to_end(*one)).startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 200 ") <= 1
+    assert said.count(b"HTTP/1.1 400 ") <= 1
+
+
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("entrain.page.connection.MOST_CONNECTIONS", 2)
     with a_page(tmp_path) as (_, _, page):

@@ -11,6 +11,9 @@ MOST_CONNECTIONS = 256
 MOST_REQUEST_BYTES = 16_384
 """Of a whole request: first line, headers, body."""
 
+MOST_WAITING = 16
+"""Requests that were sent before the one that is being answered is done."""
+
 HEAD_S = 10.0
 """How long a peer may take to send first line and headers."""
 
@@ -84,6 +87,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins. What answers it may end the connection at once."""
+        if len(self.pipeline) >= MOST_WAITING:
+            # The parser makes of it that the connection is refused.
+            raise ValueError("too many requests wait")
         super().on_message_begin()
         self.scope["state"]["abort"] = self.transport.abort
         if self._deadline is None:
