@@ -8,6 +8,7 @@ import pytest
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.inference.policy import InferencePolicy, make_inference_policy
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.weights import PolicyWeights
 from entrain.rollout.log_probs import LogProbs
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import allowing_all, allows_all
@@ -50,12 +51,22 @@ def test_they_are_those_of_each_batch(action: ActionSpec, config: PolicyConfig) 
     assert LogProbs.joined(parts[:1]).tobytes() == alone[0].tobytes()
 
 
-def test_they_are_those_of_each_batch_where_weights_were_published_between() -> None:
-    learning = ActorCritic(spec_of(ACTIONS["dimensions"]), PLAIN, seed=0)
-    policies = [make_inference_policy(learning) for _ in range(2)]
-    parts = [batch(policy, 3, seed=1) for policy in policies]
-    alone: list[Any] = [part.distribution.log_prob(part.action) for part in parts]
-    assert LogProbs.joined(parts).tobytes() == np.concatenate(alone).tobytes()
+@pytest.mark.parametrize("config", [PLAIN, IN_TORCH], ids=["numpy", "torch"])
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_weights_that_are_published_before_they_are_computed_change_nothing(
+    action: ActionSpec, config: PolicyConfig
+) -> None:
+    policy = make_inference_policy(ActorCritic(spec_of(action), config, seed=0))
+    before = batch(policy, 3, seed=1)
+    alone: list[Any] = [before.distribution.log_prob(before.action)]
+    weights = policy.weights
+    policy.publish(PolicyWeights(0.5 * weights.parameters + 0.1, weights.buffers), version=1)
+    after = batch(policy, 5, seed=1)
+    alone.append(after.distribution.log_prob(after.action))
+    joined = LogProbs.joined([before, after])
+    assert joined.tobytes() == np.concatenate(alone).tobytes()
+    assert LogProbs.joined([before]).tobytes() == alone[0].tobytes()
+    assert not np.array_equal(joined[:3], joined[3:6])
 
 
 def test_a_mask_that_allows_all_is_known_by_a_glance_and_changes_nothing() -> None:

@@ -10,8 +10,8 @@ from entrain_envs.timestep import Float32Array
 
 @dataclass(frozen=True, slots=True)
 class LogProbs(Deferred):
-    """[K] of one batch. What the distribution was made of must not be changed until it is written:
-    weights are published only when a rollout was cut, which writes everything.
+    """[K] of one batch. The distribution keeps what it was made of, whatever weights are published
+    before this is computed.
     """
 
     distribution: ArrayDistribution
