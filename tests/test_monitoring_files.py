@@ -15,6 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from entrain.metrics import METRICS
 from entrain.page.exposition import Exposition
+from entrain.supervise.exposition import Exposition as ServedRuns
+from entrain.supervise.facts import ServiceFacts
+from entrain.supervise.standings import PolicyStanding, RunStanding
 from support.served_page import Served
 
 DOCKER = Path(__file__).parents[1] / "docker"
@@ -39,15 +42,36 @@ def promtool(*arguments: str) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+def standings() -> ServiceFacts:
+    """A directory with one run."""
+    policy = PolicyStanding(
+        name="walker", env_steps=1, total_steps=2, return_last=0.0, env_steps_per_second=1.0
+    )
+    run = RunStanding(
+        name="walk",
+        state="running",
+        words="",
+        address="localhost:1",
+        page_port=2,
+        is_page_secure=False,
+        process=3,
+        restarts=4,
+        again_in_s=0.0,
+        seconds=5.0,
+        policies=[policy],
+    )
+    return ServiceFacts(directory="lab", is_ready=True, ports="1-2", at_once=1, runs=[run])
+
+
 @pytest.fixture(scope="module")
 def written() -> Mapping[str, set[str]]:
     """{series that /metrics writes for a run with every metric: its labels}."""
     served = Served()
     values = {it.of("0") if it.is_family else it.name: 1.0 for it in METRICS}
     served.board.note_update("walker", values, {}, env_steps=1, wall_time=1.0)
-    text = Exposition(served.source.run, served.board).render().decode()
+    text = Exposition(served.source.run, served.board).render() + ServedRuns(standings).render()
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
@@ -104,9 +128,9 @@ def test_each_panel_says_what_it_shows_in_words_and_is_drawn_once() -> None:
 
 
 def test_every_alert_is_tried_and_by_a_run_that_goes_well_not_raised() -> None:
-    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    groups = yaml.safe_load(RULES.read_text())["groups"]
     well, *others = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
-    names = {rule["alert"] for rule in rules}
+    names = {rule["alert"] for group in groups for rule in group["rules"]}
     assert {each["alertname"] for each in well["alert_rule_test"]} == names
     assert not any("exp_alerts" in each for each in well["alert_rule_test"])
     tried = {
