@@ -93,7 +93,10 @@ def until(env_steps: int) -> Moment:
 NEVER = 10**9
 
 
-@pytest.mark.parametrize(("lag", "stops"), [(0, [777]), (1, [777, 1200])])
+@pytest.mark.parametrize(
+    ("lag", "stops"),
+    [(0, [777, 1200]), pytest.param(1, [777, 1200], marks=pytest.mark.hostile)],
+)
 async def test_a_changed_run_that_is_stopped_ends_bit_for_bit_like_one_that_is_not(
     tmp_path: Path, lag: int, stops: Sequence[int]
 ) -> None:
@@ -126,15 +129,16 @@ async def test_a_changed_run_that_is_stopped_ends_bit_for_bit_like_one_that_is_n
 
 
 async def test_a_paused_run_stands_still_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    straight, _, _ = await final_state(tmp_path / "straight", [until(NEVER)])
+    # An update that runs beside the collecting is not waited for by a batch.
+    straight, _, _ = await final_state(tmp_path / "straight", [until(NEVER)], lag=1)
     seen: list[tuple[int, float]] = []
 
     def pausing(run: TrainingRun) -> bool:
         pause = run.control.pause
-        if run.env_steps >= 400 and not seen:
+        if run.env_steps >= 360 and not seen:
             run.control.hold()
             run.control.hold()
-        if pause.is_settled:
+        if pause.is_settled and len(seen) < 60:
             seen.append((run.env_steps, run.seconds))
         if len(seen) == 60:
             run.control.go_on()
@@ -142,13 +146,15 @@ async def test_a_paused_run_stands_still_and_ends_as_if_it_had_not_been(tmp_path
         return len(seen) > 100
 
     def stopped_in_a_pause(run: TrainingRun) -> bool:
-        if run.env_steps < 800:
+        if run.env_steps < 710:
             return False
         run.control.hold()
         return run.control.pause.is_settled
 
     paused, _, folder = await final_state(
-        tmp_path / "paused", [pausing_and_stopping(pausing, stopped_in_a_pause), until(NEVER)]
+        tmp_path / "paused",
+        [pausing_and_stopping(pausing, stopped_in_a_pause), until(NEVER)],
+        lag=1,
     )
     assert len(seen) >= 60
     # Nothing moved, and no time passed.

@@ -152,6 +152,11 @@ class Learner:
         return self._running is not None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether an update runs and has not ended."""
+        return self._running is not None and not self._running.done()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is left to learn from."""
         return not self._lessons

@@ -88,7 +88,45 @@ class Update:
     """What set in with this update, each in a line that begins with the update's number."""
 
 
-class Trainer:
+class _OfLearner:
+    """What a trainer passes on of its learner."""
+
+    _learner: Learner
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether an update runs just now."""
+        return self._learner.is_learning
+
+    @property
+    def is_busy(self) -> bool:
+        """See `Learner.is_busy`."""
+        return self._learner.is_busy
+
+    @property
+    def next_update(self) -> int:
+        """The number, from 1, of the update that begins next."""
+        return self._learner.next_update
+
+    @property
+    def has_state(self) -> bool:
+        """True if `state` may be called now; else an update must end first, or be interrupted."""
+        return self._learner.has_state
+
+    def learned(self) -> State | None:
+        """The algorithm's state after the newest update; None while an update changes it."""
+        return self._learner.learned()
+
+    def interrupt(self) -> None:
+        """Let a running update give up.
+
+        Weights go back to what they were before it, and the rollout is kept for `state`, so that
+        a resumed run does the same update again.
+        """
+        self._learner.interrupt()
+
+
+class Trainer(_OfLearner):
     """Serves one policy's agents and learns from them until its total steps are reached.
 
     Owned by the event loop. Only the algorithm's updates run in a thread.
@@ -185,21 +223,6 @@ class Trainer:
             return True
         return self._learner.is_idle and self._collector.is_complete
 
-    @property
-    def is_learning(self) -> bool:
-        """Whether an update runs just now."""
-        return self._learner.is_learning
-
-    @property
-    def next_update(self) -> int:
-        """The number, from 1, of the update that begins next."""
-        return self._learner.next_update
-
-    @property
-    def has_state(self) -> bool:
-        """True if `state` may be called now; else an update must end first, or be interrupted."""
-        return self._learner.has_state
-
     async def run(self, batches: Batches) -> None:
         """Serve until the batches end, or until `interrupt` ends a running update.
 
@@ -235,18 +258,6 @@ class Trainer:
             if not self._collector.is_complete:
                 self._loop.collector = self._collector.ended()
         self._loop.stopwatch.lap("learn")
-
-    def learned(self) -> State | None:
-        """The algorithm's state after the newest update; None while an update changes it."""
-        return self._learner.learned()
-
-    def interrupt(self) -> None:
-        """Let a running update give up.
-
-        Weights go back to what they were before it, and the rollout is kept for `state`, so that
-        a resumed run does the same update again.
-        """
-        self._learner.interrupt()
 
     def release(self, take_released: Callable[[], Int64Array]) -> None:
         """Drop the open steps of agents that left after the last batch.

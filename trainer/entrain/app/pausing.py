@@ -55,7 +55,7 @@ class Pause:
     @property
     def is_settled(self) -> bool:
         """Whether it does: every batch is answered, and no update runs."""
-        learns = any(each.is_learning for each in self._trainers.by_name.values())
+        learns = any(each.is_busy for each in self._trainers.by_name.values())
         return self.is_held and not learns and not self._participants.behaviours.has_batch_out
 
     def hold(self) -> bool:
