@@ -64,10 +64,15 @@ def ctl(  # noqa: PLR0917 - read by typer, which passes them by name
     answer = ctl.control(
         page, command, settings or [], from_update=from_update, form=form, policy=policy
     )
-    lock = RunFolder(run).lock_file
     done = ""
     if wait:
-        done = ctl.wait_for(page, command, is_running=lambda: look_at(lock).hold is Hold.HELD)
+        lock = RunFolder(run).lock_file
+        is_here = address is None
+        done = ctl.wait_for(
+            page,
+            command,
+            is_running=(lambda: look_at(lock).hold is Hold.HELD) if is_here else None,
+        )
     if as_json:
         typer.echo(json.dumps({**answer, "done": done} if done else dict(answer)))
         return

@@ -206,6 +206,16 @@ async def test_what_is_asked_of_a_run_is_checked(
     assert ("asked" if code == 202 else "error") in answer.json()
 
 
+async def test_after_a_request_nobody_is_told_how_the_run_stood_before() -> None:
+    served = Served()
+    async with served.client() as client:
+        assert (await client.get("/api/status")).json()["phase"] == "training"
+        served.source.facts = run_facts(phase="paused")
+        assert (await client.get("/api/status")).json()["phase"] == "training"
+        await client.post("/api/pause", json={}, headers=CONTROLS)
+        assert (await client.get("/api/status")).json()["phase"] == "paused"
+
+
 async def test_a_page_says_what_was_asked_for() -> None:
     control = ControlFacts(paused_since=5.0, changes=["a=1 before update 7"], export="running")
     served = Served(MadeUp(run_facts(phase="paused", control=control)))

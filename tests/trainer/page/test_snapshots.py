@@ -34,3 +34,10 @@ def test_one_that_is_costly_is_made_for_a_200th_of_the_time() -> None:
     assert snapshot.get() == 0
     now_s = 20.0
     assert snapshot.get() == 1
+
+
+def test_one_that_is_forgotten_is_made_anew() -> None:
+    snapshot = counting(lambda: 0.0, lambda: 0.0)
+    assert snapshot.get() == 0
+    snapshot.forget()
+    assert [snapshot.get(), snapshot.get()] == [1, 1]

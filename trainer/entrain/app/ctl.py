@@ -83,17 +83,23 @@ def wait_for(
     page: PageClient,
     command: Command,
     *,
-    is_running: Callable[[], bool],
+    is_running: Callable[[], bool] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Wait until what was asked is done; returns that in words, "" where there is no waiting.
+
+    Args:
+        page: of the run.
+        command: that was asked.
+        is_running: whether the run goes on; None, of another machine: whether its page answers.
+        sleep: waits for seconds.
 
     Raises:
         ControlError: the run has ended before.
         ExportError: the export has failed.
     """
     if command == "stop":
-        while is_running():
+        while is_running() if is_running is not None else _answers(page):
             sleep(LOOK_S)
         return "the run has stopped"
     if command not in {"pause", "export"}:
@@ -110,6 +116,14 @@ def wait_for(
         if command == "export" and asked["export"] == "failed":
             raise ExportError(f"the export failed: {asked['exported']}")
         sleep(LOOK_S)
+
+
+def _answers(page: PageClient) -> bool:
+    try:
+        page.read("/api/status")
+    except ControlError:
+        return False
+    return True
 
 
 def words_of(command: Command, answer: Mapping[str, Any]) -> Iterator[str]:

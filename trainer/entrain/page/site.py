@@ -82,6 +82,11 @@ class Site:
         """End all event streams."""
         self.streams.close()
 
+    def _renew(self) -> None:
+        """Something was asked of the run: who asks how it stands is not told how it stood."""
+        for each in (self._facts, self._status, self._metrics):
+            each.forget()
+
     def _failed(self, peer: str) -> Response:
         return self._guard.failed(peer)
 
@@ -99,7 +104,7 @@ class Site:
         return [
             Route("/", self._page),
             *self._entrance.routes(),
-            *Controls(self._source).routes(),
+            *Controls(self._source, asked=self._renew).routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/api/events", self.streams),

@@ -48,3 +48,7 @@ class Snapshot(Generic[T]):
             took_s = self._work_clock() - begin_s
             self._until_s = now_s + max(self._fresh_s, took_s / MOST_SHARE)
         return self._kept[0]
+
+    def forget(self) -> None:
+        """Make it anew when it is asked for next: what it tells has changed on request."""
+        self._kept.clear()
