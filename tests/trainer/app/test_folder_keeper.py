@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrain.app.folder_keeper import FolderKeeper, Unkept
+from entrain.config.load import load_config
 from entrain.errors import DiskError, InUseError
 from entrain.run.folder import RunFolder
 from entrain.run.lock import RunLock
@@ -99,3 +100,21 @@ def test_where_another_trainer_has_it_by_then_the_run_ends(
     lock_file.write_bytes(other.written())
     with pytest.raises(InUseError):
         keeper.look(None)
+
+
+def test_a_change_is_written_down_beside_what_a_user_edited(
+    folder: RunFolder, keeper: FolderKeeper
+) -> None:
+    setting = "environment_parameters.gravity=8"
+    config = load_config(None, ["seed=3", setting])
+    folder.write_config("seed: 3\ncheckpoints: {keep: 9}\n")
+    keeper.configure(config, [setting])
+    written = load_config(folder.config, [])
+    assert (written.environment_parameters, written.checkpoints.keep) == ({"gravity": 8.0}, 9)
+    # What is no configuration any more is written anew; so is one that was deleted.
+    folder.write_config("seed: [\n")
+    keeper.configure(config, [setting])
+    assert load_config(folder.config, []) == config
+    folder.config.unlink()
+    assert keeper.look(None)
+    assert load_config(folder.config, []) == config

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from entrain.errors import EntrainError
 from entrain_envs.log_lines import utc
@@ -37,8 +37,11 @@ class History:
         try:
             if self._path.exists() and self._path.stat().st_size > MOST_BYTES:
                 self._path.replace(self._path.with_name("history.1.jsonl"))
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
+            with self._path.open("ab+") as file:
+                # A crash may have cut the last line short.
+                if not _ends_line(file):
+                    file.write(b"\n")
+                file.write(json.dumps(line, default=str).encode() + b"\n")
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror or error)
 
@@ -69,3 +72,11 @@ def read_history(path: Path) -> Sequence[Mapping[str, Any]]:
         if isinstance(entry, dict) and isinstance(entry.get("what"), str):
             found.append(entry)
     return found
+
+
+def _ends_line(file: BinaryIO) -> bool:
+    """Whether the file is empty, or ends with a whole line."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
