@@ -69,12 +69,14 @@ def test_a_table_that_a_resume_wrote_anew_is_read_anew(tmp_path: Path) -> None:
     followed.look()
     again = MetricsTable(path)
     again.drop_rows_beyond({"ball": 100})
-    append(again, 250, 9.0)
+    # Longer than what was read: its length alone does not say that it is another one.
+    for steps in (250, 260, 270):
+        append(again, steps, 9.0)
     followed.look()
-    assert returns(followed) == [100.0, 9.0]
+    assert returns(followed) == [100.0, 9.0, 9.0, 9.0]
     path.unlink()
     followed.look()
-    assert returns(followed) == [100.0, 9.0]
+    assert returns(followed) == [100.0, 9.0, 9.0, 9.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing\n", b"\xff\x00,\n\n", b"behaviour,env_steps\n"])

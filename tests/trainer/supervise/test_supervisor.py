@@ -76,6 +76,7 @@ async def test_a_run_that_fails_again_and_again_backs_off_and_the_log_stays_shor
     assert world.run("walk").record.restarts == len(world.started) - starts + 1
     said = [it.getMessage() for it in caplog.records if "walk ended" in it.getMessage()]
     assert len(said) < 8
+    assert len([it for it in caplog.records if it.levelno >= logging.INFO]) < 20
     assert "the disk refuses" in said[0]
     assert "32 times in a row" in said[-1]
     assert world.state("hop") == "running"

@@ -5,6 +5,7 @@ whatever the file says of that.
 """
 
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from entrain.app.starting import compare
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
-from entrain.native.address import TcpAddress, check_exposure
+from entrain.native.address import WILDCARDS, TcpAddress, check_exposure
 from entrain.run.folder import RunFolder
 from entrain.supervise.files import SettingsFile
 
@@ -74,8 +75,9 @@ class Commands:
         return str(TcpAddress(self.host, port))
 
     def to_dial(self, port: int) -> str:
-        """The address that simulators of this machine dial."""
-        return TcpAddress(self.host, port).to_dial(port)
+        """The address that simulators dial: of this machine by its name, if all of it listens."""
+        host = socket.gethostname() if self.host in WILDCARDS else self.host
+        return str(TcpAddress(host, port))
 
     def read(self, file: SettingsFile) -> Reading:
         """Returns what the file says; never raises."""

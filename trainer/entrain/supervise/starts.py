@@ -132,7 +132,10 @@ class Starts:
             self._endings.note_no_start(run, why)
             return True
         self.adopt(run, started)
-        logger.info(
+        # Of what fails again and again, as seldom as its end is said.
+        is_said = run.record.failures & (run.record.failures - 1) == 0
+        logger.log(
+            logging.INFO if is_said else logging.DEBUG,
             "%s is started: process %d, simulators dial %s",
             run.name,
             started.pid,
