@@ -1,6 +1,7 @@
 """One simulator's Steps and Acts: sequence numbers, parts, resume, and what a checkpoint keeps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType
 from entrain_envs.wire import trainer_pb2 as pb
-from support.world import reply_now
+from support.world import WALKER, reply_now
 
 FIRST, MID = StepType.FIRST, StepType.MID
 TERMINATED, TRUNCATED = StepType.TERMINATED, StepType.TRUNCATED
@@ -624,3 +625,25 @@ def test_a_thousand_agents_run_no_more_statements_than_two(
         return count_statements(run)
 
     assert statements(1024) == statements(2) > 100
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_a_step_runs_no_more_statements_beside_ninety_policies_than_beside_one(
+    lockstep: bool, make_world: Make, count_statements: Callable[[Callable[[], object]], int]
+) -> None:
+    def statements(policies: int) -> int:
+        world = make_world(accepts=lambda _: True, lockstep=lockstep)
+        others = [replace(WALKER, name=f"guest-{number}") for number in range(policies)]
+        world.join("guests", specs=tuple(others))
+        simulator = world.join()
+        simulator.step(1, (1, FIRST), (2, FIRST))
+        world.serve()
+
+        def run() -> None:
+            for sequence, rows in ((2, [(1, MID)]), (3, [(1, TERMINATED), (1, FIRST)])):
+                simulator.step(sequence, *rows, (2, MID))
+                world.serve()
+
+        return count_statements(run)
+
+    assert statements(90) == statements(1) > 100
