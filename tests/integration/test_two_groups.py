@@ -57,16 +57,18 @@ def poles(count: int, groups: int) -> Sequence[Environment]:
     ]
 
 
-MOST_CUTS = 15
+MOST_CUTS = 6
+"""Of one simulator's streams: some 50 of its 70 messages, so that the last ones arrive."""
 
 
 class Cut(NeverSilent):
     """A stream that breaks: with its n-th answer lost, or before the trainer has sent it."""
 
-    def __init__(self, connection: Connection, *, after: int, is_lost: bool) -> None:
+    def __init__(self, connection: Connection, cuts: list[str], *, after: int) -> None:
         self._connection = connection
         self._left = after
-        self._is_lost = is_lost
+        self._cuts = cuts
+        self._is_lost = len(cuts) % 2 == 0
 
     def send(self, request: pb.ConnectRequest) -> None:
         self._connection.send(request)
@@ -74,11 +76,15 @@ class Cut(NeverSilent):
     def receive(self, *, timeout_s: float = 0.0) -> pb.ConnectResponse:
         self._left -= 1
         if self._left == 0 and not self._is_lost:
-            raise BrokenStreamError("cut before the answer")
+            raise self._cut("cut before the answer")
         response = self._connection.receive(timeout_s=timeout_s)
         if self._left == 0:
-            raise BrokenStreamError("cut, and the answer lost")
+            raise self._cut("cut, and the answer lost")
         return response
+
+    def _cut(self, words: str) -> BrokenStreamError:
+        self._cuts.append(words)
+        return BrokenStreamError(words)
 
     def end(self, *, timeout_s: float) -> None:
         self._connection.end(timeout_s=timeout_s)
@@ -88,13 +94,13 @@ def cutting(address: str, every: int) -> Callable[[], Connection]:
     """Opens streams that break after so many messages, one way and the other; later ones do not,
     for one that breaks as the trainer says that it is done waits for it in vain.
     """
-    opened: list[Connection] = []
+    cuts: list[str] = []
 
     def open_stream() -> Connection:
-        opened.append(Destination(address=address).open())
-        if len(opened) > MOST_CUTS:
-            return opened[-1]
-        return Cut(opened[-1], after=every + len(opened) % 3, is_lost=len(opened) % 2 == 0)
+        stream = Destination(address=address).open()
+        if len(cuts) == MOST_CUTS:
+            return stream
+        return Cut(stream, cuts, after=every + len(cuts) % 3)
 
     return open_stream
 
