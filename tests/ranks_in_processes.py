@@ -26,7 +26,7 @@ from entrain.algorithms.surrogates import make_surrogate
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, EntropyTargetConfig, MemoryConfig, NetworkConfig
 from entrain.experience import Rollout, map_tensors
-from entrain.ranks import ALONE, DistributedRanks, Ranks
+from entrain.ranks import ALONE, DistributedRanks, GlooGroup, Group, Ranks
 from made_rollouts import HYBRID, PLAIN_BONUS, made_policy, made_rollout
 from recurrent_cases import in_float64
 
@@ -53,6 +53,9 @@ class Case:
     target_kl: float = 0.0
     advantage_normalization: str = "minibatch"
     surrogate: Literal["joint", "per_dimension"] = "joint"
+    update: Literal["auto", "torch"] = "auto"
+    """Gradients by hand, where that can be, or by torch."""
+
     is_in_order: bool = False
     """Whether steps are not shuffled, so that a minibatch is the same steps however they are
     divided over ranks: equally long columns, of which each minibatch is some rows."""
@@ -68,6 +71,9 @@ EQUAL = (20, 17, 20, 17)
 CASES = {
     "one update": Case(EQUAL, 2, updates=1),
     "ten updates": Case(EQUAL, 2, updates=10),
+    "one update by torch": Case(EQUAL, 2, updates=1, update="torch"),
+    "ten updates by torch": Case(EQUAL, 2, updates=10, update="torch"),
+    "minibatches by torch": Case((24,) * 4, 2, minibatch_size=32, is_in_order=True, update="torch"),
     "minibatches": Case((24,) * 4, 2, minibatch_size=32, is_in_order=True),
     "rollout": Case(EQUAL, 2, entropy=TARGET, advantage_normalization="rollout"),
     "per dimension": Case(EQUAL, 2, surrogate="per_dimension"),
@@ -101,6 +107,7 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
         advantage_normalization=case.advantage_normalization,  # type: ignore[arg-type]
         max_grad_norm=0.05,
         surrogate=case.surrogate,
+        update=case.update,
     )
     ppo = PPO(
         learning,
@@ -268,10 +275,10 @@ def _weights(ppo: PPO) -> Results:
     }
 
 
-def _all_ranks() -> dist.ProcessGroup:
+def _all_ranks() -> Group:
     group = dist.group.WORLD
     assert group is not None
-    return group
+    return GlooGroup(group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

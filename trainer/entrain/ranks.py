@@ -52,6 +52,14 @@ class Ranks(Protocol):
         """Whether `flag` is true on one rank at least."""
         ...
 
+    def any_so_far(self, flag: bool) -> bool:
+        """Whether a flag was true on one rank at least, by the newest `mean`; then it is over.
+
+        It costs no message: `flag` goes along with the next `mean`. A process that learns alone
+        says `flag` itself.
+        """
+        ...
+
     def least(self, number: float) -> float:
         """The least of the ranks' numbers."""
         ...
@@ -89,6 +97,10 @@ class OneRank:
         """`flag` itself."""
         return flag
 
+    def any_so_far(self, flag: bool) -> bool:
+        """`flag` itself."""
+        return flag
+
     def least(self, number: float) -> float:
         """`number` itself."""
         return number
@@ -100,45 +112,91 @@ class OneRank:
 ALONE = OneRank()
 
 
+class Group(Protocol):
+    """Processes that are connected. Every method blocks until all have called it.
+
+    Raises RuntimeError or OSError if one is gone.
+    """
+
+    def add_up(self, x: Tensor) -> None:
+        """Overwrite `x` with the sum over all."""
+        ...
+
+    def least(self, x: Tensor) -> None:
+        """Overwrite `x` with the least, number by number."""
+        ...
+
+    def broadcast(self, x: Tensor) -> None:
+        """Overwrite `x` with that of the first."""
+        ...
+
+
+class GlooGroup:
+    """A process group of torch.distributed, whose backend is gloo."""
+
+    def __init__(self, group: "dist.ProcessGroup") -> None:
+        self._group = group
+
+    def add_up(self, x: Tensor) -> None:
+        """See `Group.add_up`."""
+        self._group.allreduce([x]).wait()
+
+    def least(self, x: Tensor) -> None:
+        """See `Group.least`."""
+        options = dist.AllreduceOptions()
+        options.reduceOp = dist.ReduceOp(dist.ReduceOp.MIN)
+        self._group.allreduce([x], options).wait()
+
+    def broadcast(self, x: Tensor) -> None:
+        """See `Group.broadcast`."""
+        options = dist.BroadcastOptions()
+        options.rootRank = options.rootTensor = 0
+        self._group.broadcast([x], options).wait()
+
+
 class DistributedRanks:
-    """The ranks of a process group of torch.distributed, over gloo, on processor or GPU.
+    """The ranks of a group of processes, on processor or GPU.
 
     Raises RankLostError from every method if another rank is gone.
     """
 
-    def __init__(self, join: "Callable[[], dist.ProcessGroup]") -> None:
+    def __init__(self, join: Callable[[], Group]) -> None:
         """`join` connects all ranks, and is called by the first method, in that one's thread."""
         self._join = join
-        self._joined: dist.ProcessGroup | None = None
+        self._joined: Group | None = None
+        self._flag = self._is_any = False
 
     def __repr__(self) -> str:
-        group = self._joined
-        return "<ranks>" if group is None else f"<rank {group.rank()} of {group.size()}>"
+        return f"<ranks: {self._joined or 'not joined'}>"
 
     @contextmanager
-    def _together(self) -> "Iterator[dist.ProcessGroup]":
+    def _together(self) -> Iterator[Group]:
         """Within the block a failure is that of another rank."""
         try:
             if self._joined is None:
                 self._joined = self._join()
             yield self._joined
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             words = str(error).splitlines() or ["no reason"]
             raise RankLostError(f"a rank was lost during an update: {words[0][:300]}") from error
 
     def mean(self, x: Tensor, *, weight: int) -> Tensor:
         """See `Ranks.mean`; one message."""
-        # The weight goes along, so that sum and total weight are one message.
-        message = x.new_zeros(x.numel() + 1)
+        # The weight goes along, and the flag, so that all of it is one message.
+        message = x.new_empty(x.numel() + 2)
         if weight > 0:
-            torch.mul(x.flatten(), weight, out=message[:-1])
-            message[-1] = weight
+            torch.mul(x.flatten(), weight, out=message[:-2])
+        else:
+            message.zero_()
+        message[-2:] = torch.tensor([weight, self._flag])
         self._add_up(message)
-        return (message[:-1] / message[-1]).view_as(x)
+        weights, flags = message[-2:].tolist()
+        self._is_any = self._is_any or flags > 0
+        return message[:-2].div_(weights).view_as(x)
 
     def _add_up(self, x: Tensor) -> None:
         with self._together() as group:
-            group.allreduce([x]).wait()
+            group.add_up(x)
 
     def sum(self, x: Tensor) -> Tensor:
         """See `Ranks.sum`."""
@@ -165,18 +223,20 @@ class DistributedRanks:
         """See `Ranks.any`."""
         return self.total(int(flag)) > 0
 
+    def any_so_far(self, flag: bool) -> bool:
+        """See `Ranks.any_so_far`."""
+        is_any, self._is_any = self._is_any, False
+        self._flag = flag and not is_any
+        return is_any
+
     def least(self, number: float) -> float:
         """See `Ranks.least`."""
         least = torch.tensor(number, dtype=torch.float64)
-        options = dist.AllreduceOptions()
-        options.reduceOp = dist.ReduceOp(dist.ReduceOp.MIN)
         with self._together() as group:
-            group.allreduce([least], options).wait()
+            group.least(least)
         return float(least)
 
     def broadcast(self, x: Tensor) -> None:
         """See `Ranks.broadcast`."""
-        options = dist.BroadcastOptions()
-        options.rootRank = options.rootTensor = 0
         with self._together() as group:
-            group.broadcast([x], options).wait()
+            group.broadcast(x)

@@ -26,7 +26,8 @@ class Epochs(Protocol):
             cancelled: asked before each step.
 
         Raises:
-            UpdateCancelled: it is so, on one rank at least.
+            UpdateCancelled: it is so; with several ranks, it was so on one of them before the
+                newest gradient step.
         """
         ...
 
@@ -79,7 +80,7 @@ class TorchEpochs:
         """See `Epochs.run`."""
         log = EpochLog()
         for minibatch in self._minibatches.epoch(generator):
-            if self._ranks.any(cancelled()):
+            if self._ranks.any_so_far(cancelled()):
                 raise UpdateCancelled
             self._descend(minibatch, log)
         return log

@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import hmac
 import logging
-import socket
 from collections.abc import Mapping
 from typing import Any
 
+from entrain.app.rank_hosts import ANY, own_hosts
 from entrain.app.rank_messages import (
     MOST_GREETING,
     PING,
@@ -31,8 +31,6 @@ PING_S = 2.0
 
 LOST_S = 60.0
 """A rank that gives no sign of life for so long is lost."""
-
-ANY = "0.0.0.0"
 
 GREETING_S = 10.0
 MOST_STRANGERS = 16
@@ -91,7 +89,7 @@ class RankHub:
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns where this process reaches it."""
-        hosts = await asyncio.to_thread(_own_hosts, self._address)
+        hosts = await asyncio.to_thread(own_hosts, self._address)
         self._server = await asyncio.start_server(self._serve, hosts, 0)
         port = int(self._server.sockets[0].getsockname()[1])
         self._tasks.append(asyncio.create_task(self._watch()))
@@ -263,23 +261,3 @@ class RankHub:
         for each in serving:
             each.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-
-
-def _own_hosts(address: str) -> list[str]:
-    """The numbers of this machine that `address` names; all of them if it is another's name."""
-    try:
-        found = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)
-    except OSError:
-        return [ANY]
-    hosts = sorted({str(each[4][0]) for each in found})
-    own = []
-    for host in hosts:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind((host, 0))
-            except OSError:
-                continue
-            own.append(host)
-    # One only: with port 0 each would have another port.
-    return own[:1] or [ANY]

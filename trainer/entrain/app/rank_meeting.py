@@ -4,10 +4,13 @@ Rank 0 leaves there what the others need to begin: the configuration, each one's
 checkpoint, and where rank 0 can be reached. Whoever fails before leaves its reason.
 """
 
+import contextlib
 import json
 import logging
+import secrets
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -16,8 +19,11 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, ProcessGroupGloo, Store
 from torch.distributed.rendezvous import rendezvous
 
+from entrain.app.rank_hosts import family_of, own_hosts
 from entrain.app.rank_place import RankPlace
+from entrain.app.rank_star import StarGroup, accept_peers, dial_first
 from entrain.errors import EntrainError, RankFailedError, RankLostError
+from entrain.ranks import GlooGroup, Group
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ class Meeting:
         """Use `store`, in which nothing of this run is yet."""
         self.place = place
         self._store = PrefixStore("entrain", store)
+        self._open: list[socket.socket] = []
 
     def __repr__(self) -> str:
         return f"<Meeting of {self.place}>"
@@ -112,16 +119,39 @@ class Meeting:
                 "process that kept it has ended: start all ranks again"
             ) from error
 
-    def group(self, name: str) -> "Callable[[], dist.ProcessGroup]":
+    def group(self, name: str) -> Callable[[], Group]:
         """Returns what connects all ranks for the updates of a policy; they call it at one time."""
 
-        def join() -> "dist.ProcessGroup":
+        def join() -> Group:
+            rank, size = self.place.rank, self.place.size
             store = PrefixStore(f"policy/{name}", self._store)
-            wait = timedelta(seconds=COLLECTIVE_S)
-            made = ProcessGroupGloo(store, self.place.rank, self.place.size, wait)
-            return cast(dist.ProcessGroup, made)
+            gloo = ProcessGroupGloo(store, rank, size, timedelta(seconds=COLLECTIVE_S))
+            peers = self._peers(f"star/{name}")
+            self._open.extend(peers)
+            return StarGroup(rank, peers, GlooGroup(cast(dist.ProcessGroup, gloo)))
 
         return join
+
+    def close(self) -> None:
+        """End the connections of updates; one that still waits in a thread fails."""
+        for peer in self._open:
+            with contextlib.suppress(OSError):  # the other end may have been first
+                peer.shutdown(socket.SHUT_RDWR)
+            peer.close()
+        self._open.clear()
+
+    def _peers(self, key: str) -> Sequence[socket.socket]:
+        """Connections for small tensors: of rank 0 to all, of the others to rank 0."""
+        if self.place.rank:
+            about, _ = self.find(key)
+            port, token = int(about["port"]), str(about["token"])
+            return [dial_first(self.place.address, port, token, self.place.rank, COLLECTIVE_S)]
+        host = own_hosts(self.place.address)[0]
+        with socket.create_server((host, 0), family=family_of(host)) as listener:
+            listener.settimeout(COLLECTIVE_S)
+            token = secrets.token_hex(16)
+            self.leave(key, {"port": listener.getsockname()[1], "token": token})
+            return accept_peers(listener, token, self.place.size)
 
 
 @contextmanager

@@ -163,6 +163,7 @@ class Together(Apart):
             self._tell_of(error)
             raise
         finally:
+            self._meeting.close()
             await self._link.close()
             if self.states.hub is not None:
                 await self.states.hub.stop()

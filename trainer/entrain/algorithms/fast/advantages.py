@@ -28,24 +28,37 @@ def normalized_by_minibatch(
         scale: [K] what those of each minibatch were divided by.
     """
     sizes = np.diff(starts)
-    if ranks is not ALONE or sizes.min() < 2:
-        return _one_by_one(advantage, starts, ranks)
+    if ranks is ALONE and sizes.min() < 2:
+        return _one_by_one(advantage, starts)
     numbers = advantage.astype(np.float64)
-    mean = np.add.reduceat(numbers, starts[:-1]) / sizes
+    sums = np.stack([sizes.astype(np.float64), _sums(numbers, starts)])
+    counts, totals = ranks.sum(torch.from_numpy(sums)).numpy()
+    mean = totals / np.maximum(counts, 1.0)
     deviation = numbers - np.repeat(mean, sizes)
-    squares = np.add.reduceat(deviation * deviation, starts[:-1])
-    std = np.sqrt(squares / (sizes - 1)).astype(advantage.dtype)
+    squares = ranks.sum(torch.from_numpy(_sums(deviation * deviation, starts))).numpy()
+    # A minibatch of a single step, over all ranks, stays as it is.
+    has_spread = counts >= 2
+    std = np.sqrt(squares / np.maximum(counts - 1, 1.0)).astype(advantage.dtype)
     scale = std + EPSILON * np.abs(mean).astype(advantage.dtype)
-    scale = np.where(scale > 0.0, scale, scale.dtype.type(1.0))
+    scale = np.where((scale > 0.0) & has_spread, scale, scale.dtype.type(1.0))
+    if not has_spread.all():
+        deviation = numbers - np.repeat(np.where(has_spread, mean, 0.0), sizes)
     return (deviation / np.repeat(scale, sizes)).astype(advantage.dtype), scale
 
 
-def _one_by_one(
-    advantage: FloatArray, starts: AnyArray, ranks: Ranks
-) -> tuple[FloatArray, FloatArray]:
+def _sums(numbers: FloatArray, starts: AnyArray) -> FloatArray:
+    """[K] the sum over each minibatch; 0 of one without a step on this rank."""
+    sums = np.zeros(len(starts) - 1)
+    has_steps = np.diff(starts) > 0
+    if has_steps.any():
+        sums[has_steps] = np.add.reduceat(numbers, starts[:-1][has_steps])
+    return sums
+
+
+def _one_by_one(advantage: FloatArray, starts: AnyArray) -> tuple[FloatArray, FloatArray]:
     pieces, scales = [], []
     for first, last in pairwise(starts):
-        piece, scale = normalized(torch.from_numpy(advantage[first:last]), None, ranks=ranks)
+        piece, scale = normalized(torch.from_numpy(advantage[first:last]), None)
         pieces.append(view(piece))
         scales.append(float(scale))
     return np.concatenate(pieces), np.array(scales, advantage.dtype)

@@ -193,7 +193,7 @@ class PlainEpochs:
         for first, last, scale, sequences in zip(
             starts[:-1], starts[1:], scales, order.sequences, strict=True
         ):
-            if self._ranks.any(cancelled()):
+            if self._ranks.any_so_far(cancelled()):
                 raise UpdateCancelled
             counts_share = share is None and last > first
             if counts_share:
