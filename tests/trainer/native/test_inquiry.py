@@ -47,6 +47,20 @@ def test_a_step_that_waits_is_held_until_it_is_answered(world: Any) -> None:
     assert standing(world, simulator, 2) == HELD
 
 
+def test_a_paused_run_holds_steps_however_long_so_nobody_gives_it_up(world: Any) -> None:
+    simulator = world.join()
+    simulator.step(1, (7, FIRST))
+    world.serve()
+    world.participants.hold()
+    simulator.step(2, (7, MID))
+    world.timers.pass_time(86_400.0)
+    assert standing(world, simulator, 2) == HELD
+    world.participants.go_on()
+    world.serve()
+    assert standing(world, simulator, 2) == ANSWERED
+    assert simulator.acted_agents() == [(1, [7]), (2, [7])]
+
+
 def test_a_step_whose_stream_broke_is_not_held_for_its_act_would_go_nowhere(world: Any) -> None:
     simulator = world.join()
     simulator.step(1, (7, FIRST))
