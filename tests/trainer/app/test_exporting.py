@@ -75,13 +75,23 @@ async def test_an_export_that_fails_says_why_and_the_run_goes_on(
     await export.end()
 
 
-async def test_a_full_disk_or_the_end_of_the_run_ends_an_export(tmp_path: Path) -> None:
+async def test_a_full_disk_ends_an_export(tmp_path: Path) -> None:
     export, checkpointing = exporting(tmp_path, "", store=Store(DiskError("the disk is full")))
     export.begin("onnx")
     await finished(export, checkpointing)
     assert (export.facts.state, export.facts.words) == ("failed", "the disk is full")
-    export, checkpointing = exporting(tmp_path, "import time; time.sleep(60)")
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_the_end_of_the_run_ends_an_export(tmp_path: Path, begins: bool) -> None:
+    began = tmp_path / "began"
+    program = f"import time; open({str(began)!r}, 'w'); time.sleep(60)"
+    export, checkpointing = exporting(tmp_path, program)
     export.begin("onnx")
-    checkpointing.save_if_due(1, dict)
+    async with asyncio.timeout(20.0):
+        while begins and not began.exists():
+            checkpointing.save_if_due(1, dict)
+            await asyncio.sleep(0.01)
+        await export.end()
+    assert (export.facts.state, export.facts.words) == ("failed", "the run has ended")
     await export.end()
-    assert export.facts.state == "failed"

@@ -79,10 +79,13 @@ class Exporting:
 
     async def end(self) -> None:
         """The run ends: give up an export that runs."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._task is None or self._task.done():
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if self.facts.state == "running":
+            self.facts = ExportFacts("failed", "the run has ended", time.time())
 
     async def _export(self, form: Form) -> None:
         try:
@@ -95,9 +98,6 @@ class Exporting:
         except OSError as error:
             logger.error("the policies are not exported: %s", error)
             self.facts = ExportFacts("failed", str(error.strerror or error), time.time())
-        except asyncio.CancelledError:
-            self.facts = ExportFacts("failed", "the run has ended", time.time())
-            raise
         else:
             logger.info("exported: %s", written)
             self.facts = ExportFacts("done", written, time.time())
