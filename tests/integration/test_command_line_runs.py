@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,7 +226,13 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
     assert commands.train(load_config(path, [])) == 0
     folder = RunFolder(tmp_path / "runs" / "run")
-    assert says(folder.log, "completed after")
+    log = folder.log.read_text()
+    assert re.search(r"completed after 6\d\d env steps in \d+:\d\d\n", log)
+    assert re.search(
+        r"simulator-0@\S+ left \(the trainer closed the session\), with 2 agents\n", log
+    )
+    for word in ("lost", "dropped", "without goodbye"):
+        assert word not in log
 
     capsys.readouterr()
     assert commands.evaluate(folder.path, [], EvaluationOptions(episodes=4)) == 0

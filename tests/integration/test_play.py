@@ -1,16 +1,20 @@
 """`entrain play`: the trained policy acts in one copy of its simulators, which record it."""
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from entrain import cli
 from entrain.app import commands, playing
 from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, NoSimulatorError
 from entrain.run import report
 from entrain.run.folder import RunFolder
@@ -18,6 +22,7 @@ from entrain.run.summary import RunSummary
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="groups of processes")
 
+ROOT = Path(__file__).parents[2]
 BALL = f"{sys.executable} -m entrain_envs balance-ball --count 3"
 
 CONFIG = """
@@ -52,19 +57,64 @@ def num_pictures(path: Path) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def test_one_copy_plays_and_is_recorded_and_the_report_shows_it(
+def commands_of_make_demo() -> list[list[str]]:
+    """The words behind `entrain` of each command of the Makefile's target, of a run named run."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("\ndemo: ")[2].partition("\n\n")[0].replace("\\\n", " ")
+    recipe = recipe.replace("$(DEMO)", "run").replace("$(HTTP)", "localhost:0")
+    lines = [shlex.split(line) for line in recipe.splitlines()[1:]]
+    assert all(words[0] == "$(BIN)/entrain" for words in lines)
+    return [words[1:] for words in lines]
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_make_demo_trains_and_then_records_the_same_run_before_and_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[RunConfig] = []
+    played: list[tuple[object, ...]] = []
+
+    def train(config: RunConfig, **_: object) -> int:
+        trained.append(config)
+        return 0
+
+    def play(*words: object, **_: object) -> int:
+        played.append(words)
+        return 0
+
+    monkeypatch.setattr(commands, "train", train)
+    monkeypatch.setattr(playing, "play", play)
+    monkeypatch.chdir(ROOT)
+    for words in commands_of_make_demo():
+        assert cli.main(words) == 0
+    (config,) = trained
+    assert (config.name, config.http.address) == ("run", "localhost:0")
+    folder = Path("runs/run")
+    before = PlayOptions(record=folder / "recordings" / "before.gif", untrained=True)
+    after = PlayOptions(record=folder / "recordings" / "after.gif")
+    assert played == [
+        (folder, [], EvaluationOptions(episodes=1, deterministic=False), before),
+        (folder, [], ONE, after),
+    ]
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_make_demo_ends_with_one_copy_recorded_the_report_that_shows_it_and_what_is_next(
     run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "draw_plots", lambda series: [])  # slow, and tested elsewhere
-    gif = run.recordings / "after.gif"
-    assert playing.play(run.path, [], ONE, PlayOptions(record=gif)) == 0
+    monkeypatch.chdir(run.path.parents[1])
+    assert cli.main(commands_of_make_demo()[-1]) == 0
     told = capsys.readouterr().out
     assert "over 1 episode\n" in told, "one copy of the three, of one simulator of the two"
     length = int(float(told.partition("length ")[2].partition(",")[0]))
-    assert num_pictures(gif) == length + 1
+    assert num_pictures(run.recordings / "after.gif") == length + 1
     assert "; when training began, it lasted " in told
-    assert f"recorded {gif} (" in told
-    assert f"shown in {run.report}, too" in told
+    *_, recorded, shown, following = told.splitlines()
+    picture = r"recorded runs/run/recordings/after\.gif \([\d,]+ KiB\): open it in a browser"
+    assert re.fullmatch(picture, recorded)
+    assert shown == "shown in runs/run/report.html, too"
+    assert following == "next, returns over many episodes: entrain evaluate runs/run"
     page = run.report.read_text(encoding="utf-8")
     assert 'src="data:image/gif;base64,' in page
     assert 'href="recordings/after.gif"' in page

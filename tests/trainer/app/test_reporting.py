@@ -1,11 +1,37 @@
 """What a run says of a policy at its end."""
 
+import logging
 import math
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from entrain.app.reporting import returns_text
+from entrain.app.reporting import Reporting, returns_text
+from entrain.config.run import RunConfig
+from entrain.rollout.curricula import Curricula
 from entrain.rollout.return_statistics import ReturnStatistics
+from entrain.run.folder import RunFolder
+from entrain.run.log_display import LogDisplay
+from support.world import World
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(2.4, "0:02"), (75.0, "1:15"), (3.0 * 3600 + 131.0, "3:02:11")]
+)
+def test_the_end_tells_how_long_the_run_took(
+    seconds: float, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporting = Reporting(
+        RunConfig(),
+        RunFolder.create(tmp_path, "run"),
+        LogDisplay(),
+        World().participants,
+        Curricula({}, lambda _values, _is_new: None),
+    )
+    with caplog.at_level(logging.INFO), reporting:
+        reporting.conclude("completed", {}, env_steps=120_000, seconds=seconds)
+    assert caplog.messages == [f"completed after 120,000 env steps in {told}"]
 
 
 def test_the_end_tells_the_last_hundred_episodes_the_first_and_the_best() -> None:

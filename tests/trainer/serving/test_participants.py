@@ -33,6 +33,25 @@ def test_joining_and_saying_goodbye_are_counted(world: Any) -> None:
     assert counted(world) == {"sessions_joined": 1, "sessions_left": 1}
 
 
+def test_a_session_that_ends_with_a_goodbye_is_told_as_no_loss(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator = world.join()
+    simulator.step(1, (1, FIRST), (2, FIRST))
+    world.serve()
+    with caplog.at_level(logging.INFO):
+        simulator.goodbye("the trainer closed the session")
+        simulator.stream.end()
+        world.timers.pass_time(1000.0)
+        world.participants.expire()
+    (line,) = caplog.records
+    assert line.levelno == logging.INFO
+    assert line.getMessage() == (
+        "walker-sim@10.0.0.7 left (the trainer closed the session), with 2 agents"
+    )
+    assert counted(world) == {"sessions_joined": 1, "sessions_left": 1}
+
+
 def test_a_broken_stream_has_the_grace_time_to_come_back(make_world: Make) -> None:
     world = make_world(grace_s=30.0)
     simulator = world.join()
