@@ -55,7 +55,7 @@ def test_two_supervisors_of_one_directory_are_one_too_many(tmp_path: Path) -> No
     with places.lock():
         assert places.is_served
         with pytest.raises(InUseError, match=r"is served already, by process \d+ on"):
-            Places(tmp_path).lock()
+            serve(options(tmp_path))
     assert not places.is_served
 
 

@@ -338,7 +338,7 @@ async def test_stopping_asks_all_waits_and_remembers_none_as_stopped_by_hand(
 
 
 async def test_200_files_are_200_runs(tmp_path: Path) -> None:
-    world = World(tmp_path, at_once=25, ports=Ports(61000, 61024))
+    world = World(tmp_path, at_once=100, ports=Ports(61000, 61099))
     for index in range(200):
         world.write(f"run-{index:03}", f"seed: {index}\n")
     await world.steps()
