@@ -334,3 +334,19 @@ def test_nothing_is_made_for_settings_that_are_refused(
 def test_without_a_file_every_behaviour_gets_the_defaults(calls: Calls) -> None:
     assert main(["learn"]) == 0
     assert list(calls.trained[0][1].policies) == ["*"]
+
+
+def test_ranks_of_torchrun_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "h",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = tmp_path / "walker.yaml"
+    settings.write_text("behaviors: {Walker: {trainer_type: ppo}}")
+    assert main(["learn", str(settings)]) == 2
+    assert "entrain learn is for one rank, and this is rank 0 of 2" in capsys.readouterr().err

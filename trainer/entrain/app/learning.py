@@ -15,6 +15,7 @@ from entrain.app.command_words import CommandWords, words_of_learn
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
 from entrain.app.initial_weights import begun_behaviours, is_run, require_initial_weights
+from entrain.app.rank_place import place_of_process
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, EntrainError
@@ -47,6 +48,7 @@ def learn(
         deterministic: acting without learning, take the most likely actions.
         own: {flag that mlagents-learn does not have: its value}.
     """
+    _require_one_rank()
     asked = file.run.checkpoint_settings
     file = _with_a_game_for_each(file)
     _require_right_port(file, own)
@@ -67,6 +69,14 @@ def learn(
     if not is_run(path) and is_stock_run(path):
         return _go_on_from_stock(path, config, file)
     return _go_on(path, config, file, own)
+
+
+def _require_one_rank() -> None:
+    if (place := place_of_process()) is not None:
+        raise ConfigError(
+            f"entrain learn is for one rank, and this is {place}; start it without torchrun, or "
+            "convert the settings (entrain convert) and train them with torchrun -m entrain train"
+        )
 
 
 def _with_a_game_for_each(file: StockFile) -> StockFile:
