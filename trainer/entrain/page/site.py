@@ -158,7 +158,9 @@ class Site:
         policy = query.get("policy", "")
         curves = self._board.curves(policy)
         if curves is None:
-            return refused(404, f"no policy {policy[:200]!r} has been updated yet")
+            there = ", ".join(self._board.policies[:20]) or "none"
+            words = f"no policy {policy[:200]!r} has been updated yet; ?policy= is one of: {there}"
+            return refused(404, words)
         try:
             after, points = int(query.get("after", "0")), int(query.get("points", "400"))
         except ValueError:
