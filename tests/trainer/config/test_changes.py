@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrain.config.changes import ENVIRONMENT, Part, checked_parts
+from entrain.config.changes import ENVIRONMENT, Part, as_it_takes_effect, checked_parts
 from entrain.config.load import changed_config, load_config
 from entrain.errors import ConfigError
 
@@ -52,11 +52,23 @@ def test_what_is_so_already_is_no_change() -> None:
     assert checked_parts(CONFIG, ["policies.*.algorithm.learning_rate=3e-4"]) == []
 
 
+def test_what_was_is_that_of_the_moment_at_which_a_change_takes_effect() -> None:
+    rate = "policies.*.algorithm.learning_rate"
+    (asked,) = checked_parts(changed_config(CONFIG, [f"{rate}=1e-3"]), [f"{rate}=5e-4"])
+    assert asked.was == ("0.001",)
+    assert as_it_takes_effect(asked, changed_config(CONFIG, [f"{rate}=1e-4"])).was == ("0.0001",)
+    there_already = changed_config(CONFIG, [f"{rate}=5e-4"])
+    assert as_it_takes_effect(asked, there_already) == asked
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("seed=2", "seed cannot change: it is part of what the run is"),
-        ("policies.new.total_steps=1", "policies.new cannot change"),
+        (
+            "policies.new.total_steps=1",
+            "the file of this run names no such policy. It names: 'my.walker', '*', 'adapted'",
+        ),
         ("policies.adapted.entropy.coefficient=0.2", "follows entropy.target"),
         ("policies.adapted.entropy.coefficient=0", "with a target it must start above 0"),
         ("server.max_sessions=2", "server.max_sessions cannot change while the run goes on"),

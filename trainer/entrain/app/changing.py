@@ -9,12 +9,12 @@ one that was not stopped.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from entrain.app.build import environment_parameters
 from entrain.app.folder_keeper import ConfigKeeper
 from entrain.app.trainers import Trainers
-from entrain.config.changes import ENVIRONMENT, Part, checked_parts
+from entrain.config.changes import ENVIRONMENT, Part, as_it_takes_effect, checked_parts
 from entrain.config.environment_parameters import CurriculumConfig
 from entrain.config.load import changed_config
 from entrain.config.run import RunConfig
@@ -136,7 +136,7 @@ class Changes:
 
     def _apply(self, change: Change, behaviour: str, number: int) -> None:
         """Apply a change to one behaviour; "" if there is none yet."""
-        part, before = change.part, self.config
+        before, part = self.config, as_it_takes_effect(change.part, self.config)
         after = self.config = changed_config(before, part.settings)
         self._trainers.configure(after)
         if part.policy == ENVIRONMENT:
@@ -153,7 +153,7 @@ class Changes:
         left = {name: it for name, it in change.due.items() if name != behaviour}
         is_over = part.policy == ENVIRONMENT or not left
         at = self._waiting.index(change)
-        self._waiting[at : at + 1] = [] if is_over else [replace(change, due=left)]
+        self._waiting[at : at + 1] = [] if is_over else [Change(part, left)]
         self._say(part, behaviour, number)
         if after != before:
             self._write(part)

@@ -77,6 +77,14 @@ def checked_parts(config: RunConfig, settings: Sequence[str]) -> Sequence[Part]:
     ]
 
 
+def as_it_takes_effect(part: Part, config: RunConfig) -> Part:
+    """Returns what `part` changes of `config`; another change may have come since it was asked for.
+
+    Itself if it changes nothing, as where one behaviour of several has it already.
+    """
+    return next(iter(checked_parts(config, part.settings)), part)
+
+
 def _check(difference: Difference, before: RunConfig, after: RunConfig) -> None:
     path, shown = difference.path, show_path(difference.path)
     if path[0] == "environment_parameters" and len(path) > 1:
@@ -96,6 +104,11 @@ def _check(difference: Difference, before: RunConfig, after: RunConfig) -> None:
                 "change would have no effect"
             )
         return
+    if path[0] == "policies" and str(path[1]) not in before.policies:
+        there = ", ".join(f"'{name}'" for name in before.policies)
+        raise ConfigError(
+            f"{shown} cannot change: the file of this run names no such policy. It names: {there}"
+        )
     if difference.is_of_another_run:
         raise ConfigError(
             f"{shown} cannot change: it is part of what the run is. Begin another run"
