@@ -65,6 +65,7 @@ from entrain.algorithms.minibatches import Minibatches, make_minibatches
 from entrain.algorithms.objective import Objective, make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
+from entrain.algorithms.reward_unit import RewardUnit
 from entrain.algorithms.telemetry import (
     explained_variances,
     exploration_metrics,
@@ -140,8 +141,7 @@ class PPO:
         self._version = 0
         self._is_agreed = False
         """Whether all ranks are known to have the same weights."""
-        self._num_mixed = 0
-        """Rollouts to come with rewards in two units; see `load_state`."""
+        self._reward_unit = RewardUnit(policy.config, policy.value_head.normalizer)
 
     def __repr__(self) -> str:
         return f"<PPO: {self._version} updates of {self._policy.spec.name!r} on {self._device}>"
@@ -182,7 +182,7 @@ class PPO:
             {name: rows.squeeze(0) for name, rows in steps.observation.items()}, ranks=self._ranks
         )
         self._version += 1
-        self._num_mixed = max(0, self._num_mixed - 1)
+        self._reward_unit.note_update()
         return {
             **mean_over_epochs(epochs),
             metrics.KL.name: epochs[-1][metrics.KL.name],
@@ -277,8 +277,7 @@ class PPO:
         self._policy.value_head.follow(
             estimate.return_[rollout.valid].to(self._device), ranks=self._ranks
         )
-        if self._num_mixed:
-            self._policy.value_head.normalizer.forget()
+        self._reward_unit.forget_mixed()
         minibatches = self._minibatches(rollout, estimate)
         steps = self._gradient_steps.over(minibatches, coefficients)
         epochs: list[Metrics] = []
@@ -318,9 +317,7 @@ class PPO:
             "optimizer": self._optimizer.state(),
             "generator": self._generator.get_state().numpy().copy(),
             "temperature": self._temperature.state(),
-            "normalizes_rewards": self._policy.config.normalize_rewards,
-            "reward_scale": self._policy.config.reward_scale,
-            "num_mixed": self._num_mixed,
+            **self._reward_unit.state(),
             "surrogate": self._config.surrogate,
         }
 
@@ -328,17 +325,11 @@ class PPO:
         """Continue exactly from `state`; CheckpointError if it is of another network."""
         _require_parts(state, [name for name in self.state() if name not in LATER_PARTS])
         _require_surrogate(state, self._config)
-        head, options = self._policy.value_head, self._policy.config
-        unit = (options.normalize_rewards, options.reward_scale)
+        head = self._policy.value_head
         load_weights(self._policy, completed(state["policy"], len(head.streams)))
         if not head.normalizer.normalizes:
             head.stop_normalizing()
-        self._num_mixed = int(state.get("num_mixed", 0))
-        its_unit = (state.get("normalizes_rewards", unit[0]), state.get("reward_scale", unit[1]))
-        if its_unit != unit:
-            # What was collected until now, and waits to be learned from, is in the old unit.
-            self._num_mixed = 1 + options.policy_lag
-            head.normalizer.forget()
+        self._reward_unit.load_state(state)
         self._optimizer.load_state(state["optimizer"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._temperature.load_state(state["temperature"])
