@@ -1,42 +1,20 @@
 """The trainers of one run: one for each behaviour, made when a simulator first brings it."""
 
-import asyncio
 import difflib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 
-from entrain.algorithms.diagnostics import Diagnostics
 from entrain.algorithms.ppo import PPO
 from entrain.app.apart import Apart
-from entrain.app.build import (
-    device,
-    make_actor,
-    policy_options,
-    policy_states,
-    seed_of,
-    warn_of_too_few_steps,
-    within_memory,
-)
+from entrain.app.build import policy_options, policy_states
 from entrain.app.idle_policies import IdlePolicies, Standing
-from entrain.app.initial_weights import Beginning, begin
-from entrain.app.learning_parts import make_algorithm, make_collector
-from entrain.app.observed import log_observed
-from entrain.config.policy import PolicyConfig
+from entrain.app.trainer_factory import TrainerFactory
 from entrain.config.run import RunConfig
-from entrain.errors import (
-    ConfigError,
-    TrainingDivergedError,
-    UnlearnableRolloutError,
-    describe,
-)
+from entrain.errors import TrainingDivergedError, UnlearnableRolloutError
 from entrain.policy.actor_critic import ActorCritic
-from entrain.policy.sizes import check_size
 from entrain.run.summary import PolicySummary
 from entrain.state import State
 from entrain.trainer import Recorder, Trainer
@@ -44,21 +22,9 @@ from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A trainer that was made and does not run yet."""
-
-    trainer: Trainer
-    policy: ActorCritic
-    algorithm: PPO
-    options: PolicyConfig
-
 
 class Trainers:
-    """Makes trainers and holds them in the order in which they came. Owned by the event loop."""
+    """Holds trainers in the order in which they came. Owned by the event loop."""
 
     def __init__(
         self,
@@ -82,19 +48,22 @@ class Trainers:
             clock: seconds in which the run goes on.
             together: with which other ranks they learn; None for none.
         """
-        self._together = together or Apart()
-        self._begun = begun
         self._config = config
-        self._learners = learners
-        self._recorder = recorder
         self._by_name: dict[str, Trainer] = {}
         self._policies: dict[str, ActorCritic] = {}
         self._algorithms: dict[str, PPO] = {}
-        self._before_update = before_update
         self._asked_for: list[str] = []
         self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s, clock=clock)
         self._idle_guests: Set[str] = frozenset()
-        self._prepared: dict[tuple[BehaviourSpec, int], Made | ConfigError] = {}
+        self._factory = TrainerFactory(
+            config,
+            learners=learners,
+            recorder=recorder,
+            begun=begun,
+            before_update=before_update,
+            goes_on=self._is_anybody_learning,
+            together=together or Apart(),
+        )
 
     def __repr__(self) -> str:
         return f"<Trainers of {', '.join(self._by_name) or 'no behaviour'}>"
@@ -124,28 +93,9 @@ class Trainers:
         """True if `state` may be called: no update runs that must end first."""
         return all(trainer.has_state for trainer in self._by_name.values())
 
-    @asynccontextmanager
-    async def prepared(self, specs: Sequence[BehaviourSpec]) -> AsyncIterator[None]:
-        """Within the block `make_all` takes no time; the trainers were made in a thread.
-
-        What a block did not take is thrown away. There is one block at a time.
-        """
-        try:
-            for number, spec in enumerate(specs, start=len(self._by_name)):
-                made = await self._made_beside(spec, number)
-                self._prepared[spec, number] = made
-                if isinstance(made, ConfigError):
-                    break
-            yield
-        finally:
-            self._prepared.clear()
-
-    async def _made_beside(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
-        try:
-            number = await self._together.number_of(spec, number)
-        except ConfigError as error:
-            return ConfigError(f"behaviour '{spec.name}': {error}")
-        return await in_a_thread(partial(self._try_to_make, spec, number))
+    def prepared(self, specs: Sequence[BehaviourSpec]) -> AbstractAsyncContextManager[None]:
+        """Within the block `make_all` takes no time; see `TrainerFactory`."""
+        return self._factory.prepared(specs, num_before=len(self._by_name))
 
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
         """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.
@@ -156,44 +106,19 @@ class Trainers:
         Raises:
             ConfigError: names the behaviour and says why it does not fit.
         """
-        all_made: dict[str, Made] = {}
-        for number, spec in enumerate(specs, start=len(self._by_name)):
-            made = self._prepared.get((spec, number)) or self._try_to_make(
-                spec, self._together.known_number(spec.name, number)
-            )
-            if isinstance(made, Made) and made.options != self._config.policy_for(spec.name):
-                # Its options have changed meanwhile.
-                made = self._try_to_make(spec, self._together.known_number(spec.name, number))
-            if isinstance(made, ConfigError):
-                raise made
-            all_made[spec.name] = made
-        for name, made in all_made.items():
-            self._by_name[name], self._policies[name] = made.trainer, made.policy
-            self._algorithms[name] = made.algorithm
+        all_made = self._factory.make_all(specs, num_before=len(self._by_name))
+        for spec, made in zip(specs, all_made, strict=True):
+            self._by_name[spec.name], self._policies[spec.name] = made.trainer, made.policy
+            self._algorithms[spec.name] = made.algorithm
 
     def configure(self, config: RunConfig) -> None:
         """From now on, make trainers with these options; see `change` for those that are there."""
         self._config = config
+        self._factory.configure(config)
 
     def change(self, behaviour: str) -> None:
         """Let a policy learn with the options of now; not while an update of it runs."""
         self._algorithms[behaviour].change(policy_options(self._config, behaviour))
-
-    def _try_to_make(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
-        """A trainer, or why there can be none. Changes nothing, so that any thread may do it.
-
-        Args:
-            spec: of the behaviour.
-            number: how many trainers there were before.
-        """
-        try:
-            with within_memory(policy_options(self._config, spec.name)):
-                return self._make(spec, number)
-        except Exception as error:
-            # A user's own network may raise anything.
-            words = ConfigError(f"behaviour '{spec.name}': {describe(error)}")
-            words.__cause__ = error
-            return words
 
     @property
     def divergence(self) -> TrainingDivergedError | None:
@@ -300,56 +225,6 @@ class Trainers:
             if self._policies[spec.name].spec != spec:
                 raise ValueError(f"the policy and the participants disagree over '{spec.name}'")
             self._by_name[spec.name].load_state(trainer_state)
-
-    def _make(self, spec: BehaviourSpec, number: int) -> Made:
-        config = policy_options(self._config, spec.name)
-        check_size(spec, config, self._config.server)
-        warn_of_too_few_steps(config, spec.name)
-        seed = seed_of(self._config, number)
-        policy = ActorCritic(spec, config, seed=seed)
-        is_new = spec.name not in self._begun
-        is_named = spec.name in self._config.named_behaviours
-        beginning = begin(policy, is_named=is_named) if is_new else Beginning()
-        policy = policy.to(device(self._config))
-        # Games of ML-Agents say what is an image; their settings always name an encoder.
-        log_observed(policy, is_certain=not self._config.is_native)
-        together = self._together
-        algorithm = make_algorithm(
-            policy, seed=together.seed(seed), ranks=together.ranks_of(spec.name)
-        )
-        collector = make_collector(policy, num_ranks=together.place.size)
-        beginning.pass_on(algorithm, collector)
-        trainer = together.make_trainer(
-            spec.name,
-            actor=make_actor(policy, seed=together.seed(seed)),
-            collector=collector,
-            algorithm=algorithm,
-            diagnostics=Diagnostics(config, spec.action),
-            recorder=self._recorder,
-            learners=self._learners,
-            total_steps=config.total_steps,
-            policy_lag=config.policy_lag,
-            goes_on=self._is_anybody_learning,
-            before_update=partial(self._before_update, spec.name),
-        )
-        return Made(trainer=trainer, policy=policy, algorithm=algorithm, options=config)
-
-
-async def in_a_thread(work: Callable[[], T]) -> T:
-    """Do it in a thread of its own, which ends with it.
-
-    If the caller is cancelled, it waits for the thread all the same: else simulators that come and
-    go could have any number of threads at work.
-    """
-    thread = ThreadPoolExecutor(1, thread_name_prefix="networks")
-    doing = asyncio.get_running_loop().run_in_executor(thread, work)
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait({doing})
-        raise
-    finally:
-        thread.shutdown(wait=False)
 
 
 def _say_who_is_left_out(unfinished: Iterable[Trainer], *, idle_s: float) -> None:

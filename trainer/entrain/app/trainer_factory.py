@@ -1,0 +1,206 @@
+"""Makes the trainers of a run's behaviours: at once, or beforehand in a thread.
+
+A trainer that cannot be made changes nothing; only the simulator that brought it is refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence, Set
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from entrain.algorithms.diagnostics import Diagnostics
+from entrain.algorithms.ppo import PPO
+from entrain.app.apart import Apart
+from entrain.app.build import (
+    device,
+    make_actor,
+    policy_options,
+    seed_of,
+    warn_of_too_few_steps,
+    within_memory,
+)
+from entrain.app.initial_weights import Beginning, begin
+from entrain.app.learning_parts import make_algorithm, make_collector
+from entrain.app.observed import log_observed
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import RunConfig
+from entrain.errors import ConfigError, describe
+from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.sizes import check_size
+from entrain.trainer import Recorder, Trainer
+from entrain_envs.spec import BehaviourSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A trainer that was made and does not run yet."""
+
+    trainer: Trainer
+    policy: ActorCritic
+    algorithm: PPO
+    options: PolicyConfig
+
+
+class TrainerFactory:
+    """Makes trainers with the options of now. Owned by the event loop."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        learners: Executor,
+        recorder: Recorder,
+        begun: Set[str],
+        before_update: Callable[[str, int], None],
+        goes_on: Callable[[], bool],
+        together: Apart,
+    ) -> None:
+        """Have made none.
+
+        Args:
+            config: of the run.
+            learners: run the updates of all trainers.
+            recorder: is told of every update.
+            begun: behaviours of whose policies a checkpoint has the weights.
+            before_update: told behaviour and number of an update right before it begins.
+            goes_on: whether the run does, although one policy is complete.
+            together: with which other ranks they learn.
+        """
+        self._config = config
+        self._learners = learners
+        self._recorder = recorder
+        self._begun = begun
+        self._before_update = before_update
+        self._goes_on = goes_on
+        self._together = together
+        self._prepared: dict[tuple[BehaviourSpec, int], Made | ConfigError] = {}
+
+    def __repr__(self) -> str:
+        return f"<TrainerFactory: {len(self._prepared)} prepared>"
+
+    def configure(self, config: RunConfig) -> None:
+        """From now on, make trainers with these options."""
+        self._config = config
+
+    @asynccontextmanager
+    async def prepared(
+        self, specs: Sequence[BehaviourSpec], *, num_before: int
+    ) -> AsyncIterator[None]:
+        """Within the block `make_all` takes no time; the trainers were made in a thread.
+
+        What a block did not take is thrown away. There is one block at a time.
+
+        Args:
+            specs: of the behaviours that may be new.
+            num_before: how many trainers there are.
+        """
+        try:
+            for number, spec in enumerate(specs, start=num_before):
+                made = await self._made_beside(spec, number)
+                self._prepared[spec, number] = made
+                if isinstance(made, ConfigError):
+                    break
+            yield
+        finally:
+            self._prepared.clear()
+
+    async def _made_beside(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
+        try:
+            number = await self._together.number_of(spec, number)
+        except ConfigError as error:
+            return ConfigError(f"behaviour '{spec.name}': {error}")
+        return await in_a_thread(partial(self._try_to_make, spec, number))
+
+    def make_all(self, specs: Sequence[BehaviourSpec], *, num_before: int) -> list[Made]:
+        """Returns a trainer for each of these new behaviours.
+
+        Args:
+            specs: of the behaviours.
+            num_before: how many trainers there are.
+
+        Raises:
+            ConfigError: names the behaviour that has none, and says why it does not fit.
+        """
+        all_made: list[Made] = []
+        for number, spec in enumerate(specs, start=num_before):
+            made = self._prepared.get((spec, number)) or self._try_to_make(
+                spec, self._together.known_number(spec.name, number)
+            )
+            if isinstance(made, Made) and made.options != self._config.policy_for(spec.name):
+                # Its options have changed meanwhile.
+                made = self._try_to_make(spec, self._together.known_number(spec.name, number))
+            if isinstance(made, ConfigError):
+                raise made
+            all_made.append(made)
+        return all_made
+
+    def _try_to_make(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
+        """A trainer, or why there can be none. Changes nothing, so that any thread may do it.
+
+        Args:
+            spec: of the behaviour.
+            number: how many trainers there were before.
+        """
+        try:
+            with within_memory(policy_options(self._config, spec.name)):
+                return self._make(spec, number)
+        except Exception as error:
+            # A user's own network may raise anything.
+            words = ConfigError(f"behaviour '{spec.name}': {describe(error)}")
+            words.__cause__ = error
+            return words
+
+    def _make(self, spec: BehaviourSpec, number: int) -> Made:
+        config = policy_options(self._config, spec.name)
+        check_size(spec, config, self._config.server)
+        warn_of_too_few_steps(config, spec.name)
+        seed = seed_of(self._config, number)
+        policy = ActorCritic(spec, config, seed=seed)
+        is_new = spec.name not in self._begun
+        is_named = spec.name in self._config.named_behaviours
+        beginning = begin(policy, is_named=is_named) if is_new else Beginning()
+        policy = policy.to(device(self._config))
+        # Games of ML-Agents say what is an image; their settings always name an encoder.
+        log_observed(policy, is_certain=not self._config.is_native)
+        together = self._together
+        algorithm = make_algorithm(
+            policy, seed=together.seed(seed), ranks=together.ranks_of(spec.name)
+        )
+        collector = make_collector(policy, num_ranks=together.place.size)
+        beginning.pass_on(algorithm, collector)
+        trainer = together.make_trainer(
+            spec.name,
+            actor=make_actor(policy, seed=together.seed(seed)),
+            collector=collector,
+            algorithm=algorithm,
+            diagnostics=Diagnostics(config, spec.action),
+            recorder=self._recorder,
+            learners=self._learners,
+            total_steps=config.total_steps,
+            policy_lag=config.policy_lag,
+            goes_on=self._goes_on,
+            before_update=partial(self._before_update, spec.name),
+        )
+        return Made(trainer=trainer, policy=policy, algorithm=algorithm, options=config)
+
+
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """Do it in a thread of its own, which ends with it.
+
+    If the caller is cancelled, it waits for the thread all the same: else simulators that come and
+    go could have any number of threads at work.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="networks")
+    doing = asyncio.get_running_loop().run_in_executor(thread, work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
+    finally:
+        thread.shutdown(wait=False)
