@@ -99,6 +99,23 @@ def test_a_run_is_followed_until_it_is_completed(tmp_path: Path) -> None:
     assert lines[6:] == ["walk: completed after 4,000 env steps"]
 
 
+@pytest.mark.parametrize("went_on", [False, True])
+def test_a_watch_that_begins_in_a_pause_says_so(tmp_path: Path, went_on: bool) -> None:
+    run = Followed(tmp_path)
+    lock = run.folder.lock()
+    for what in ["began", "paused", *["went on"] * went_on, "changed"]:
+        run.history.note(what)
+    run.measure(1000)
+
+    def end() -> None:
+        run.history.note("ended", outcome="completed", exit_code=0)
+        lock.__exit__(None, None, None)
+
+    with lock:
+        _, lines = run.watched([end])
+    assert ("paused" in lines) is not went_on
+
+
 def test_a_run_that_is_resumed_is_followed_on(tmp_path: Path) -> None:
     run = Followed(tmp_path)
     locks = [run.folder.lock()]

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -129,6 +129,17 @@ class End:
     why: str = ""
 
 
+def _first_to_show(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Where the news begin: behind all that has been noted, or with the pause that still lasts."""
+    for index in range(len(entries) - 1, -1, -1):
+        what = entries[index]["what"]
+        if what == "paused":
+            return index
+        if what in {"went on", "began", "ended"}:
+            break
+    return len(entries)
+
+
 class Watch:
     """Looks at the folder of one run, again and again."""
 
@@ -139,7 +150,7 @@ class Watch:
         self._metrics = MetricsTail(folder.metrics)
         self._alarms = AlarmTail(folder.log)
         self._rounds = RunRounds()
-        self._history = len(read_history(folder.history))
+        self._history = _first_to_show(read_history(folder.history))
         self._is_first = True
         self._env_steps: dict[str, int] = {}
 
