@@ -86,7 +86,7 @@ def test_each_agent_of_the_example_sends_its_rows_in_the_order_of_an_episode(
 def test_both_kinds_of_agents_of_the_example_train_over_grpc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "_write_results", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
     command = f"simulators.launch.0.command={sys.executable} {EXAMPLE} {{address}}"
     config = load_config(
         ROOT / "docs" / "examples" / "meadow.yaml",

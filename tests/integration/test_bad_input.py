@@ -223,7 +223,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "_write_results", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
     folder = copy_of(stopped, tmp_path)
     newest, before, *_ = CheckpointStore(folder.checkpoints, keep=9).paths
     arrays = newest / "arrays.safetensors"

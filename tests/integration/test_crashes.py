@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, run_results
 from entrain.app.training import TrainingRun
 from entrain.errors import NoSimulatorError
 from entrain.run.checkpoint import CheckpointStore
@@ -154,7 +154,7 @@ async def test_a_checkpoint_on_its_way_to_disk_when_the_run_ends_is_waited_for(
 def test_what_was_learned_is_saved_when_every_simulator_has_left_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(run_results, "export_policy", lambda *_arguments, **_options: None)
     text = greedy(tmp_path, every_steps=1_000_000, total_steps=5_000_000)
     config = config_from(
         text.replace("expect: 1", "wait_s: 0.3, expect: 1") + f"runs_directory: {tmp_path}\n",

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, run_results
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
 from entrain.errors import TrainingDivergedError, UnlearnableRolloutError
@@ -37,7 +37,7 @@ LOWER = f"policies.toy.algorithm.learning_rate={FINE}"
 @pytest.fixture(autouse=True)
 def _no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has tests of its own, and takes longer than all the rest."""
-    monkeypatch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(run_results, "export_policy", lambda *_arguments, **_options: None)
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
 
 

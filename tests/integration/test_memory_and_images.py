@@ -68,7 +68,7 @@ class Slide(Toy):
 @pytest.fixture(autouse=True)
 def _no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of training: it takes longer than all the rest and has tests of its own."""
-    monkeypatch.setattr(commands, "_write_results", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
 
 
 def mean_return_of(policy: Path, num_agents: int) -> float:

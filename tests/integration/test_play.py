@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         run.summary("completed").save(run_folder.summary)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "_write_results", write_summary)
+        patch.setattr(commands, "write_results", write_summary)
         assert commands.train(load_config(path, [])) == 0
     return RunFolder(folder / "runs" / "run")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain.app import commands
+from entrain.app import run_results
 from entrain.app.launcher import Launcher
 from entrain.app.training import TrainingRun
 from entrain.run.display import SimulatorsRow
@@ -157,10 +157,10 @@ async def test_two_behaviours_of_one_simulator_learn_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is in the files is shown elsewhere; writing two takes longer than all the rest.
-    monkeypatch.setattr(commands, "export_policy", lambda _policy, path, **_: path.touch())
+    monkeypatch.setattr(run_results, "export_policy", lambda _policy, path, **_: path.touch())
     monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
     run, folder = await pets_run(tmp_path, [])
-    commands._write_results(folder, run, "completed", exports=True)
+    run_results.write_results(folder, run, "completed", exports=True)
     cat, dog = run.trainers["cat"].progress, run.trainers["dog"].progress
     assert (cat.updates, dog.updates) == (4, 4)
     assert cat.env_steps >= 400

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from entrain.app import commands, playing
+from entrain.app import commands, playing, run_results
 from entrain.app.acting_games import config_to_act
 from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.cli import main
@@ -132,7 +132,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         # What takes longer than all the rest, and has tests of its own.
         patch.setattr("entrain.run.report.draw_plots", lambda _series: [])
-        patch.setattr(commands, "export_policy", lambda *_arguments, **_options: None)
+        patch.setattr(run_results, "export_policy", lambda *_arguments, **_options: None)
         assert main([*words, *flags, *game]) == 0
     reader.join(30.0)
     shutil.copy(folder / "told.json", folder / "learned.json")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, run_results
 from entrain.app.kubeflow import KubeflowProgress
 from entrain.app.observing import RunObserver
 from entrain.config.load import load_config
@@ -89,7 +89,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> type[FakeRun]:
         pass
 
     monkeypatch.setattr(commands, "TrainingRun", Run)
-    monkeypatch.setattr(commands, "export_policy", lambda *_, **__: None)
+    monkeypatch.setattr(run_results, "export_policy", lambda *_, **__: None)
     return Run
 
 
@@ -201,7 +201,7 @@ def test_a_policy_that_cannot_be_exported_never_fails_a_run_that_was_saved(
         raise error
 
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
-    monkeypatch.setattr(commands, "export_policy", fail)
+    monkeypatch.setattr(run_results, "export_policy", fail)
     assert commands.train(config(tmp_path)) == 0
     (record,) = [it for it in caplog.records if "not exported:" in it.message]
     assert record.levelname == level
@@ -214,7 +214,7 @@ def test_no_policy_is_exported_where_others_write_the_models(
 ) -> None:
     exported: list[Any] = []
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
-    monkeypatch.setattr(commands, "export_policy", lambda *it, **_: exported.append(it))
+    monkeypatch.setattr(run_results, "export_policy", lambda *it, **_: exported.append(it))
     folder = RunFolder.create(tmp_path, "run")
     for exports, number in ((False, 0), (True, 1)):
         with folder.lock() as lock:
@@ -234,10 +234,10 @@ def test_of_policies_that_cannot_be_exported_each_is_told(
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("of torch")
 
-    caplog.set_level("DEBUG", "entrain.app.commands")
+    caplog.set_level("DEBUG", "entrain.app.run_results")
     run.trainers = {"walker": FakeTrainer(), "jumper": FakeTrainer()}
     run.policies = {"walker": object(), "jumper": object()}
-    monkeypatch.setattr(commands, "export_policy", fail)
+    monkeypatch.setattr(run_results, "export_policy", fail)
     assert commands.train(config(tmp_path)) == 0
     told = [it.message for it in caplog.records if it.levelname == "ERROR"]
     assert told == [
@@ -254,7 +254,7 @@ def test_whoever_stops_a_run_waits_for_its_report_but_not_for_its_policies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     exported: list[Path] = []
-    monkeypatch.setattr(commands, "export_policy", lambda _, path, **__: exported.append(path))
+    monkeypatch.setattr(run_results, "export_policy", lambda _, path, **__: exported.append(path))
     run.trainers, run.policies = {"walker": FakeTrainer()}, {"walker": object()}
     run.ends_with = "stopped"
     assert commands.train(config(tmp_path)) == 0
@@ -399,7 +399,7 @@ def test_a_folder_that_is_deleted_as_the_run_ends_is_an_error(
     tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        commands, "_write_results", lambda folder, *_, **__: shutil.rmtree(folder.path)
+        commands, "write_results", lambda folder, *_, **__: shutil.rmtree(folder.path)
     )
     with pytest.raises(DiskError, match="was deleted, at least in part, as the run ended"):
         commands.train(config(tmp_path))

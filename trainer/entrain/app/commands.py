@@ -6,7 +6,6 @@ Each function blocks until it is done and returns the exit code; errors are Entr
 import asyncio
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -27,16 +26,22 @@ from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.folder_keeper import FolderKeeper
-from entrain.app.kubeflow import kubeflow_progress
 from entrain.app.lessons import lessons_to_play
-from entrain.app.notices import notices_of
 from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
 from entrain.app.rank_lead import Lead, begin_together, follow, launcher_of, leading
 from entrain.app.rank_place import place_of_process
-from entrain.app.showing import all_of, page_of, serving, show_on
+from entrain.app.run_results import (
+    exit_code_of,
+    is_complete,
+    metadata_of,
+    require_whole,
+    write_results,
+)
+from entrain.app.showing import all_of, serving, show_on
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.starting import config_to_use, newest_if_any
+from entrain.app.surroundings import Surroundings, surroundings_of
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
@@ -45,23 +50,17 @@ from entrain.errors import (
     DiskError,
     EntrainError,
     InUseError,
-    MissingExtraError,
     RankFailedError,
     RankLostError,
-    describe,
 )
-from entrain.policy.actor_critic import ActorCritic
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.durable import replace_file
 from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
 from entrain.run.history import History
 from entrain.run.json_lines import fields, is_json_logged
-from entrain.run.live_display import display_for
 from entrain.run.lock import RunLock
-from entrain.run.log_lines import logging_to
-from entrain.run.report import write_report
-from entrain.run.summary import Outcome, RunSummary
+from entrain.run.summary import Outcome
 from entrain.unity.models.export import export_model
 from entrain.unity.results.listing import files_of_learn
 
@@ -200,7 +199,7 @@ def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
         if output is not None:
             path = output / path.name
         write = export_model if for_unity else export_policy
-        metadata = _metadata(folder, behaviour, env_steps=restored.step)
+        metadata = metadata_of(folder, behaviour, env_steps=restored.step)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(policy, path, metadata=metadata)
@@ -241,45 +240,46 @@ def train_in(
     """
     prepare_process(threads=config.threads)
     words = words or words_of_entrain(folder.path)
-    console = Console()
-    with (
-        stop_on_signals() as request,
-        logging_to(folder.log),
-        display_for(console, for_programs=is_json_logged()) as display,
-        notices_of(config, folder) as notices,
-        kubeflow_progress(config, os.environ) as progress,
-        page_of(config, folder) as page,
-    ):
+    with surroundings_of(config, folder) as around:
         part = begin_together(lead, config, folder, restored)
         run = TrainingRun(
             part.config,
             folder,
-            display,
-            launcher=lambda address: launcher_of(part, folder, address, request),
+            around.display,
+            launcher=lambda address: launcher_of(part, folder, address, around.request),
             restored=part.restored,
             keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
-            observer=all_of(observer, progress, page),
+            observer=all_of(observer, around.progress, around.page),
             another_policy=words.another_policy,
             together=part.together,
         )
         if run.is_finished:
-            return _say_finished(folder, run, console, words, exports=exports)
-        show_on(page, run, request, console)
-        # Only now: a configuration that does not fit the checkpoint must not replace the old one.
-        _write_config(folder, config)
-        history = History(folder.history)
-        with history.sitting():
-            outcome = _run_until_asked(run, request, folder, serving(page), exports=exports)
-        # A user who stops a run waits for it, and the run will go on.
-        exports = exports and outcome != "stopped"
-        display.message(f"writing the report{' and the policies' if exports else ''}")
-        _write_results(folder, run, outcome, exports=exports)
-        code = config.stopped_exit_code if outcome == "stopped" else 0
-        history.note("ended", outcome=outcome, exit_code=code, env_steps=run.env_steps)
-        notices.end(outcome, run.summary(outcome), exit_code=code)
-    _require_whole(folder)
-    _describe(folder, outcome, console, words)
-    return code
+            return _say_finished(folder, run, around.console, words, exports=exports)
+        outcome = _train_one_sitting(run, config, folder, around, exports=exports)
+    require_whole(folder)
+    _describe(folder, outcome, around.console, words)
+    return exit_code_of(outcome, config)
+
+
+def _train_one_sitting(
+    run: TrainingRun, config: RunConfig, folder: RunFolder, around: Surroundings, *, exports: bool
+) -> Outcome:
+    """Train until the run ends or is asked to; then write the results, and tell of the end."""
+    show_on(around.page, run, around.request, around.console)
+    # Only now: a configuration that does not fit the checkpoint must not replace the old one.
+    _write_config(folder, config)
+    history = History(folder.history)
+    with history.sitting():
+        beside = serving(around.page)
+        outcome = _run_until_asked(run, around.request, folder, beside, exports=exports)
+    # A user who stops a run waits for it, and the run will go on.
+    exports = exports and outcome != "stopped"
+    around.display.message(f"writing the report{' and the policies' if exports else ''}")
+    write_results(folder, run, outcome, exports=exports)
+    code = exit_code_of(outcome, config)
+    history.note("ended", outcome=outcome, exit_code=code, env_steps=run.env_steps)
+    around.notices.end(outcome, run.summary(outcome), exit_code=code)
+    return outcome
 
 
 def _describe(folder: RunFolder, outcome: Outcome, console: Console, words: CommandWords) -> None:
@@ -302,8 +302,8 @@ def _say_finished(
     folder: RunFolder, run: TrainingRun, console: Console, words: CommandWords, *, exports: bool
 ) -> int:
     """Start nothing; write what is missing, if the run was killed after its last checkpoint."""
-    if not _is_complete(folder):
-        _write_results(folder, run, "completed", exports=exports)
+    if not is_complete(folder):
+        write_results(folder, run, "completed", exports=exports)
     console.print(
         f"{folder.path} is finished: {run.env_steps:,} env steps, nothing is left to do\n"
         f"to train on: {words.train_on}",
@@ -311,23 +311,6 @@ def _say_finished(
         soft_wrap=True,
     )
     return 0
-
-
-def _is_complete(folder: RunFolder) -> bool:
-    try:
-        return RunSummary.load(folder.summary).outcome == "completed"
-    except ConfigError:
-        return False
-
-
-def _require_whole(folder: RunFolder) -> None:
-    """DiskError if the folder was deleted as the run ended: then nothing of it can be resumed."""
-    has_checkpoint = folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
-    if not (folder.config.is_file() and has_checkpoint):
-        raise DiskError(
-            f"{folder.path} was deleted, at least in part, as the run ended: it has no "
-            "configuration or no checkpoint, and cannot be resumed"
-        )
 
 
 def _write_config(folder: RunFolder, config: RunConfig) -> None:
@@ -359,38 +342,8 @@ def _run_until_asked(
         if run.trainers:
             # The ranks of a run end together, and at once.
             exports = exports and not isinstance(error, RankLostError | RankFailedError)
-            _write_results(folder, run, "failed", exports=exports)
+            write_results(folder, run, "failed", exports=exports)
         raise
-
-
-def _write_results(folder: RunFolder, run: TrainingRun, outcome: Outcome, *, exports: bool) -> None:
-    """Write report and exports. Best effort: failures are logged, never raised."""
-    try:
-        write_report(folder, run.summary(outcome))
-    except Exception as error:
-        _log_failure("no report", error)
-    for behaviour, policy in run.policies.items() if exports else ():
-        steps = run.trainers[behaviour].progress.env_steps
-        try:
-            _export_policy(policy, folder.policy(behaviour), folder, behaviour, env_steps=steps)
-        except Exception as error:
-            _log_failure(f"policy '{behaviour}' is not exported", error)
-
-
-def _log_failure(consequence: str, error: Exception) -> None:
-    level = logging.WARNING if isinstance(error, MissingExtraError) else logging.ERROR
-    logger.log(level, "%s: %s", consequence, describe(error))
-    logger.debug("%s", consequence, exc_info=error)
-
-
-def _export_policy(
-    policy: ActorCritic, path: Path, folder: RunFolder, behaviour: str, *, env_steps: int
-) -> None:
-    export_policy(policy, path, metadata=_metadata(folder, behaviour, env_steps=env_steps))
-
-
-def _metadata(folder: RunFolder, behaviour: str, *, env_steps: int) -> dict[str, str]:
-    return {"run": folder.name, "behaviour": behaviour, "env_steps": str(env_steps)}
 
 
 def _load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:

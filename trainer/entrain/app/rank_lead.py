@@ -22,6 +22,7 @@ from entrain.app.process import prepare_process
 from entrain.app.rank_meeting import Meeting, meeting_of
 from entrain.app.rank_place import RankPlace, config_of_rank
 from entrain.app.rank_states import of_rank, require_size
+from entrain.app.run_results import exit_code_of
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.together import Together
 from entrain.app.training import TrainingRun
@@ -35,6 +36,7 @@ from entrain.run.folder import RunFolder
 from entrain.run.log_lines import logging_to
 from entrain.run.silent_display import SilentDisplay
 from entrain.run.state_files import decode_state, encode_state
+from entrain.run.summary import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +149,11 @@ def _take_part(part: Part, folder: RunFolder) -> int:
         if run.is_finished:
             return 0
 
-        async def train() -> str:
+        async def train() -> Outcome:
             return await run.run(request.event())
 
         outcome = asyncio.run(train())
-    return part.config.stopped_exit_code if outcome == "stopped" else 0
+    return exit_code_of(outcome, part.config)
 
 
 def _folder_of(run: Path, place: RankPlace) -> RunFolder:

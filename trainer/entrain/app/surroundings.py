@@ -1,0 +1,72 @@
+"""What is around a run in its process: signals, its log, the display, notices and its page."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from entrain.app.kubeflow import KubeflowProgress, kubeflow_progress
+from entrain.app.notices import Notices, notices_of
+from entrain.app.showing import page_of
+from entrain.app.signals import StopRequest, stop_on_signals
+from entrain.config.run import RunConfig
+from entrain.run.display import Display
+from entrain.run.folder import RunFolder
+from entrain.run.json_lines import is_json_logged
+from entrain.run.live_display import display_for
+from entrain.run.log_lines import logging_to
+
+if TYPE_CHECKING:
+    from entrain.app.run_page import RunPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Whom a run tells how it goes, and who may ask it to stop."""
+
+    console: Console
+    """Writes to stdout."""
+
+    request: StopRequest
+    """Made by a signal."""
+
+    display: Display
+    """Shows how the run goes."""
+
+    notices: Notices
+    """Are sent to other programs."""
+
+    progress: KubeflowProgress | None
+    """Tells Kubeflow's trainer; None where there is none."""
+
+    page: "RunPage | None"
+    """Of the run; None if it is to have none."""
+
+
+@contextmanager
+def surroundings_of(config: RunConfig, folder: RunFolder) -> Iterator[Surroundings]:
+    """Within the block, all of it is there, and is told of an error that leaves the block.
+
+    Raises:
+        ConfigError: something that an option names cannot be used.
+    """
+    console = Console()
+    with (
+        stop_on_signals() as request,
+        logging_to(folder.log),
+        display_for(console, for_programs=is_json_logged()) as display,
+        notices_of(config, folder) as notices,
+        kubeflow_progress(config, os.environ) as progress,
+        page_of(config, folder) as page,
+    ):
+        yield Surroundings(
+            console=console,
+            request=request,
+            display=display,
+            notices=notices,
+            progress=progress,
+            page=page,
+        )
