@@ -15,6 +15,7 @@ import numpy as np
 
 from entrain.app.launcher import Launcher
 from entrain.app.observing import RunObserver
+from entrain.app.run_hooks import RunHooks
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
@@ -63,7 +64,7 @@ async def train(
         LogDisplay(),
         launcher=lambda _address: Launcher([], environment={}),
         restored=restored,
-        observer=observer,
+        hooks=RunHooks(observer=observer),
     )
     stop = asyncio.Event()
     watcher = asyncio.create_task(_set_at(run, stop_at, stop, look_s))

@@ -51,7 +51,7 @@ class FakeRun:
     def __init__(self, _config: RunConfig, folder: RunFolder, *_: Any, **options: Any) -> None:
         self.folder = folder
         self.restored = options["restored"]
-        type(self).observer = options["observer"]
+        type(self).observer = options["hooks"].observer
 
     async def run(self, _stop: Any) -> Outcome:
         if self.measures:

@@ -31,6 +31,7 @@ from entrain.app.observing import RunObserver
 from entrain.app.process import prepare_process
 from entrain.app.rank_lead import Lead, begin_together, follow, launcher_of, leading
 from entrain.app.rank_place import place_of_process
+from entrain.app.run_hooks import RunHooks
 from entrain.app.run_results import (
     exit_code_of,
     is_complete,
@@ -248,9 +249,11 @@ def train_in(
             around.display,
             launcher=lambda address: launcher_of(part, folder, address, around.request),
             restored=part.restored,
-            keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
-            observer=all_of(observer, around.progress, around.page),
-            another_policy=words.another_policy,
+            hooks=RunHooks(
+                keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
+                observer=all_of(observer, around.progress, around.page),
+                another_policy=words.another_policy,
+            ),
             together=part.together,
         )
         if run.is_finished:

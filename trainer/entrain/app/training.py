@@ -16,32 +16,28 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from functools import partial
 
 from entrain.app.apart import Apart
 from entrain.app.build import (
-    checked,
-    environment_parameters,
     listened_on,
+    make_curricula,
     make_front,
     make_participants,
     require_networks,
     require_priors,
 )
 from entrain.app.checkpointing import make_checkpointing
-from entrain.app.command_words import add_policy
 from entrain.app.control import RunControl
-from entrain.app.folder_keeper import ConfigKeeper, Unkept
 from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
-from entrain.app.observing import RunObserver
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
 from entrain.app.run_end import RunEnd
+from entrain.app.run_hooks import RunHooks
+from entrain.app.run_saving import RunSaving
 from entrain.app.run_side import RunSide
 from entrain.app.serving_tasks import ServingTasks
 from entrain.app.threads import available_processors
@@ -50,15 +46,13 @@ from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
 from entrain.policy.actor_critic import ActorCritic
-from entrain.rollout.curricula import Curricula
 from entrain.run.checkpoint import Loaded
 from entrain.run.display import Display
 from entrain.run.folder import RunFolder
-from entrain.run.losses import Losses
 from entrain.run.summary import Outcome, RunSummary
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending
-from entrain.state import State
+from entrain.serving.participants import Participants
 from entrain.trainer import Trainer, Update
 
 logger = logging.getLogger(__name__)
@@ -80,15 +74,6 @@ def _begun_if_whole(config: RunConfig, restored: Loaded | None) -> Set[str]:
     return begun
 
 
-def timed_state(trainers: Mapping[str, Trainer], take_state: Callable[[], State]) -> State:
-    """Returns a run's state; how long policies stand still for it is part of their rounds."""
-    began_s = time.perf_counter()
-    state = take_state()
-    for trainer in trainers.values():
-        trainer.note_checkpoint(time.perf_counter() - began_s)
-    return state
-
-
 class TrainingRun:
     """The parts of one run and the order in which they begin and end. Owned by the event loop."""
 
@@ -100,11 +85,8 @@ class TrainingRun:
         *,
         launcher: Callable[[str], Launcher],
         restored: Loaded | None = None,
-        keeper: ConfigKeeper | None = None,
-        observer: RunObserver | None = None,
-        another_policy: Callable[[str], str] = add_policy,
+        hooks: RunHooks | None = None,
         together: Apart | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build what can be built before a simulator says what it is.
 
@@ -114,63 +96,93 @@ class TrainingRun:
             display: shows how the run goes.
             launcher: makes the launcher of simulators, given the address that they dial.
             restored: the checkpoint to go on from.
-            keeper: looks after the folder; without one, it is left as it is.
-            observer: is told what happens.
-            another_policy: see `CommandWords`.
+            hooks: of the command that makes the run.
             together: with which other ranks it learns; None for none.
-            clock: seconds.
 
         Raises:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
         begun = _begun_if_whole(config, restored)
         self._config, self._folder, self._make_launcher = config, folder, launcher
+        self._hooks = hooks = hooks or RunHooks()
+        self._together = together or Apart()
         self.address = ""
         """Where simulators dial in; "" before it listens."""
-        self.clock = RunClock(clock=clock)
-        together = self._together = together or Apart()
-        self._learners = together.make_learners(config, processors=available_processors())
-        self._trainers = Trainers(
-            config,
+        self.clock = RunClock()
+        self._learners = self._together.make_learners(config, processors=available_processors())
+        self._trainers = self._make_trainers(begun)
+        self.participants = self._make_participants()
+        self._front = make_front(config, self.participants, run_id=folder.name)
+        self._run_end = RunEnd(
+            self._trainers, pause=self._front.pause, is_done_by_all=self._together.note_done
+        )
+        self._tasks = ServingTasks(
+            self._trainers, guard=self._run_end.until_failure, announced=self._show
+        )
+        self.checkpointing = self._together.checkpointing(
+            make_checkpointing(config.checkpoints, folder, hooks.keeper, restored)
+        )
+        self._curricula = make_curricula(config, self.participants)
+        self._reporting = self._make_reporting(display)
+        self.control = self._make_control()
+        self._saving = self._make_saving()
+        self._saving.begin_at(restored)
+
+    def _make_trainers(self, begun: Set[str]) -> Trainers:
+        return Trainers(
+            self._config,
             learners=self._learners,
             recorder=self,
             begun=begun,
             before_update=self._before_update,
             clock=lambda: self.seconds,
-            together=together,
+            together=self._together,
         )
-        participants = self.participants = make_participants(
-            config,
+
+    def _make_participants(self) -> Participants:
+        return make_participants(
+            self._config,
             self._open,
             prepare=self._trainers.prepared,
-            another_policy=another_policy,
-            seed=together.seed(config.seed),
+            another_policy=self._hooks.another_policy,
+            seed=self._together.seed(self._config.seed),
         )
-        self._front = make_front(config, participants, run_id=folder.name)
-        end = self._run_end = RunEnd(
-            self._trainers, pause=self._front.pause, is_done_by_all=together.note_done
+
+    def _make_reporting(self, display: Display) -> Reporting:
+        return Reporting(
+            self._config,
+            self._folder,
+            display,
+            self.participants,
+            self._curricula,
+            observer=self._hooks.observer,
         )
-        self._tasks = ServingTasks(self._trainers, guard=end.until_failure, announced=self._show)
-        keeper = keeper or Unkept()
-        self.checkpointing = together.checkpointing(
-            make_checkpointing(config.checkpoints, folder, keeper, restored)
-        )
-        self._curricula = Curricula(environment_parameters(config), participants.parameters.update)
-        self._reporting = Reporting(
-            config, folder, display, participants, self._curricula, observer=observer
-        )
-        self.control = RunControl(
-            config,
-            folder,
+
+    def _make_control(self) -> RunControl:
+        return RunControl(
+            self._config,
+            self._folder,
             trainers=self._trainers,
-            participants=participants,
+            participants=self.participants,
             checkpointing=self.checkpointing,
             clock=self.clock,
-            keeper=keeper,
+            keeper=self._hooks.keeper,
             leave_out=self._reporting.leave_out,
-            num_ranks=together.place.size,
+            num_ranks=self._together.place.size,
         )
-        self._begin_at(restored)
+
+    def _make_saving(self) -> RunSaving:
+        return RunSaving(
+            self.checkpointing,
+            trainers=self._trainers,
+            participants=self.participants,
+            front=self._front,
+            curricula=self._curricula,
+            reporting=self._reporting,
+            control=self.control,
+            clock=self.clock,
+            together=self._together,
+        )
 
     @property
     def seconds(self) -> float:
@@ -207,9 +219,8 @@ class TrainingRun:
         """
         with self._reporting, self._learners:
             try:
-                side = RunSide(
-                    self._trainers, self.participants, self._run_end, self._tasks, self.state
-                )
+                parts = self._trainers, self.participants, self._run_end, self._tasks
+                side = RunSide(*parts, self._saving.state)
                 async with self._together.connected(side, stop):
                     with ungrouped():
                         outcome = await self._serve(stop, await self._front.start())
@@ -287,19 +298,12 @@ class TrainingRun:
                 self._trainers.warn_of_missing()
                 self._reporting.warn_of_awaited()
             self._show()
-            self.checkpointing.look()
-            self._save_if_due()
+            self._saving.look()
             if self._trainers.have_idle_guests():
                 self.note_completion()
 
     def _show(self) -> None:
         self._reporting.show(self.address, self._trainers.env_steps_by_name)
-
-    def _save_if_due(self) -> None:
-        """Begin a checkpoint, if one is due and no update runs."""
-        if self._trainers.have_state:
-            take_state = partial(timed_state, self.trainers, self.state)
-            self.checkpointing.save_if_due(self.env_steps, take_state)
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
@@ -308,13 +312,7 @@ class TrainingRun:
         else:
             await self._front.stop(Ending.STOPPED, "the trainer stops and may come back")
         self._tasks.release()
-        # A run that diverges as soon as it is resumed must not push older checkpoints out.
-        has_steps = self.env_steps > self.checkpointing.saved_at
-        is_new = has_steps or self._trainers.leave_out or not self._run_end.has_diverged
-        if outcome != "failed" or (self.trainers and is_new):
-            await self.checkpointing.save_last(self.env_steps, self.state)
-        else:
-            await self.checkpointing.finish()
+        await self._saving.save_last(outcome, has_diverged=self._run_end.has_diverged)
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
@@ -323,50 +321,4 @@ class TrainingRun:
     def record(self, update: Update) -> None:
         """Report one update, and save if it is time."""
         self._reporting.record(update, seconds=self.seconds)
-        self.checkpointing.note_update()
-        # If updates take nearly all of the time, `_look_around` finds no moment between them.
-        self._save_if_due()
-
-    def state(self) -> State:
-        """Returns everything that decides how the run goes on; not while an update runs."""
-        policies = self._trainers.state()
-        # What this checkpoint counts must be in the file: a resumed run goes on behind it.
-        self._reporting.write_episodes()
-        return {
-            **self.clock.state(),
-            "losses": self._reporting.losses.state(),
-            "participants": self.participants.state(),
-            "front": self._front.state(),
-            "policies": policies,
-            "curricula": self._curricula.state(),
-            "control": self.control.state(),
-            **self._together.state(),
-        }
-
-    def _begin_at(self, restored: Loaded | None) -> None:
-        if restored is None:
-            self._reporting.begin_anew()
-            return
-        with checked(restored.path):
-            self._together.require(restored)
-            self._together.load_state(restored.state)
-            self._load_state(restored)
-
-    def _load_state(self, restored: Loaded) -> None:
-        state = restored.state
-        # This makes the trainers: their behaviours are new to the run.
-        self.participants.load_state(state["participants"])
-        self._front.load_state(state["front"])
-        self._trainers.load_state(state["policies"])
-        if "curricula" in state:  # of before there were any, a checkpoint has none
-            self._curricula.load_state(state["curricula"])
-        if "control" in state:
-            self.control.load_state(state["control"])
-        self.clock.load_state(state)
-        # This forgets rows of a file, so it comes last, when everything has turned out to fit.
-        self._reporting.resume_at(
-            self._trainers.env_steps_by_name,
-            {name: trainer.episodes.num_closed for name, trainer in self.trainers.items()},
-            since=f"{restored.path.name}, {restored.step:,} env steps",
-            earlier=Losses(**state.get("losses", {})),
-        )
+        self._saving.note_update()

@@ -1,0 +1,22 @@
+"""What the command that makes a run gives to it: who keeps its folder, and who is told of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from entrain.app.command_words import add_policy
+from entrain.app.folder_keeper import ConfigKeeper, Unkept
+from entrain.app.observing import RunObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHooks:
+    """How a command takes part in its run. Without any, the run goes on by itself."""
+
+    keeper: ConfigKeeper = field(default_factory=Unkept)
+    """Looks after the folder; without one, it is left as it is."""
+
+    observer: RunObserver | None = None
+    """Is told what happens."""
+
+    another_policy: Callable[[str], str] = add_policy
+    """See `CommandWords`."""
