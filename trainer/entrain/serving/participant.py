@@ -6,13 +6,12 @@ whose connection broke can ask for them again. Nothing here knows how it is conn
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Protocol
 
-import numpy as np
-
-from entrain.errors import BadStepError, LimitError
-from entrain.serving.answered import Answered, actions_state
+from entrain.errors import LimitError
+from entrain.serving.agents import Agents, agents_state, load_agents
+from entrain.serving.answered import Answered
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.limits import Limit
@@ -45,87 +44,6 @@ class NoReceiver:
     def act(self, _taken: Callable[[], None]) -> bool:
         """No simulator is connected: the answers are only kept."""
         return False
-
-
-@dataclass(slots=True)
-class Agents:
-    """A participant's agents of one behaviour."""
-
-    behaviour: Behaviour
-    order: StepOrder
-    """Which of them await an outcome, before the rows that are unanswered."""
-
-    asked: StepOrder | None = None
-    """The same after those rows; None if none are unanswered."""
-
-    claimed: int = 0
-    """How many of the behaviour's limit they use."""
-
-    action_bytes: int = 0
-    """Of one action of theirs."""
-
-    @classmethod
-    def of(cls, behaviour: Behaviour) -> "Agents":
-        """None yet."""
-        return cls(behaviour, StepOrder(), action_bytes=behaviour.spec.action.num_bytes)
-
-    def claim(self, count: int, *, who: str) -> None:
-        """Use so many of the behaviour's limit, instead of as many as before."""
-        self.behaviour.agents.take(count - self.claimed, who=who)
-        self.claimed = count
-
-    def order_after(
-        self, timesteps: TimestepBatch, *, asker: Member, in_turns: bool
-    ) -> tuple[StepOrder, int, bool]:
-        """Which await an outcome once these rows are answered; BadStepError if they cannot come.
-
-        Also how many rows need an action, and whether they are known to be the usual ones.
-
-        Args:
-            timesteps: [K] rows.
-            asker: sent them, for messages.
-            in_turns: whether two groups of agents may send in turns.
-        """
-        order = self.order
-        if order.stays_after(timesteps):
-            return order, order.num_recent, True
-        if order.other:
-            turned = order.turned()
-            if turned.stays_after(timesteps):
-                return turned, turned.num_recent, True
-        try:
-            order = order.after(timesteps, in_turns=in_turns)
-            return order, int(np.count_nonzero(timesteps.needs_action)), False
-        except BadStepError as error:
-            name = self.behaviour.name
-            raise BadStepError(f"{asker.label}: behaviour '{name}', {error}") from None
-
-    def forget(self, *, who: str) -> None:
-        """None of them awaits an outcome any more."""
-        self.order, self.asked = StepOrder(), None
-        self.claim(0, who=who)
-
-    def state(self, owner: str, answer: ActionBatch | None) -> State:
-        """Their part of a checkpoint.
-
-        Args:
-            owner: the participant's id.
-            answer: to their rows of the newest step, if it is known.
-        """
-        is_owed = self.asked is not None and self.behaviour.batcher.owes(owner)
-        return {
-            "order": self.order.state(),
-            "asked": self.asked.state() if self.asked is not None and is_owed else None,
-            "answer": None if answer is None else actions_state(answer),
-        }
-
-    def load_state(self, state: State, *, who: str) -> ActionBatch | None:
-        """Go on where `state` was taken; returns the answer to the newest step, if it is known."""
-        self.order = StepOrder.from_state(state["order"])
-        if state["asked"] is not None:
-            self.asked = StepOrder.from_state(state["asked"])
-        self.claim(len(self.order if self.asked is None else self.asked), who=who)
-        return None if state["answer"] is None else ActionBatch(**state["answer"])
 
 
 class Participant(Member):
@@ -188,9 +106,7 @@ class Participant(Member):
 
     def drop(self, behaviour: str, agent_id: Int64Array) -> None:
         """These agents are gone, and their last action has no outcome. Not while a step waits."""
-        agents = self._agents[behaviour]
-        agents.order = agents.order.without(agent_id)
-        agents.behaviour.slots.release_agents(self.id, agent_id)
+        self._agents[behaviour].drop(self.id, agent_id)
 
     def note_statistics(self, statistics: Iterable[Statistic]) -> None:
         """Take what it reports beside the rows of its next step, before `ask`; never raises."""
@@ -241,24 +157,15 @@ class Participant(Member):
             self.receiver.act(nobody_waits)
 
     def check_early(self, rows: Mapping[str, TimestepBatch]) -> None:
-        """Raise BadStepError if an agent of these rows is in the newest step, too, which has no
-        answer yet: what the agent does next depends on it.
+        """Raise BadStepError if an agent of these rows is in the newest step, too.
 
         Args:
             rows: {behaviour: its rows} of the step after the newest one.
         """
         for name in self.with_rows:
-            if name not in rows:
-                continue
-            agents = self._agents[name]
-            order = agents.order if agents.asked is None else agents.asked
-            agent = order.first_shared(rows[name])
-            if agent is not None:
-                raise BadStepError(
-                    f"{self.label}: behaviour '{name}', agent {agent} is in Step "
-                    f"{self.step_number + 1} while its action of Step {self.step_number} is not "
-                    "chosen yet; an agent is in one unanswered Step at a time: divide the agents "
-                    "into two groups that send in turns, or wait for the Act"
+            if name in rows:
+                self._agents[name].require_absent(
+                    rows[name], who=self.label, step_number=self.step_number
                 )
 
     def ask_again(self, read: Callable[[], Mapping[str, TimestepBatch]], *, size: int) -> None:
@@ -369,10 +276,7 @@ class Participant(Member):
             "earlier": None if self.earlier is None else self.earlier.state(),
             "parameter_draws": self.parameters.draws,
             "reports": self.reports.state(),
-            "agents": {
-                str(index): agents.state(self.id, self.answers.get(name))
-                for index, (name, agents) in enumerate(self._agents.items())
-            },
+            "agents": agents_state(self._agents, self.id, self.answers),
         }
 
     def load_state(self, state: State, *, deadline_s: float) -> None:
@@ -389,10 +293,7 @@ class Participant(Member):
         self.parameters.go_on_after(state.get("parameter_draws", 0))
         if "reports" in state:
             self.reports.load_state(state["reports"])
-        for index, (name, agents) in enumerate(self._agents.items()):
-            answer = agents.load_state(state["agents"][str(index)], who=self.label)
-            if answer is not None:
-                self.answers[name] = answer
+        self.answers.update(load_agents(self._agents, state["agents"], who=self.label))
         self.is_waiting = len(self.answers) < len(self._wanted)
         self.detach(deadline_s=deadline_s)
 
