@@ -45,72 +45,86 @@ def openapi() -> Described:
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}, {}],
         "paths": {
-            "/healthz": _get("Whether the process answers", content="text/plain"),
-            "/readyz": _get(
-                "Whether simulators may dial in: 503 before it listens and while it ends",
-                content="text/plain",
-            ),
-            "/metrics": _get("All numbers, as Prometheus scrapes them", content="text/plain"),
-            "/api/status": _get("Phase, progress, policies, alarms, and the first 64 simulators"),
-            "/api/metrics": _get(
-                "Curves of one policy: of each row the least, mean and largest value",
-                parameters=[
-                    _parameter("policy", "Its name", _TEXT, required=True),
-                    _parameter(
-                        "name",
-                        "A metric; may be repeated. Without it, all",
-                        {"type": "array", "items": dict(_TEXT)},
-                    ),
-                    _parameter("after", "Rows that begin with this update or later", _NUMBER),
-                    _parameter("points", "Rows at most, 1 to 400", _NUMBER),
-                ],
-            ),
-            "/api/simulators": _get("Who takes part, since when, how fast, and how they wait"),
-            "/api/log": _get(
-                "The newest lines of the log",
-                parameters=[_parameter("after", "Lines behind this number", _NUMBER)],
-            ),
-            "/api/config": _get("The run's configuration, as YAML", content="text/plain"),
-            "/api/artefacts": _get("Files of the run's folder that may be downloaded"),
-            "/api/artefacts/{name}": _with_name(
-                _get("One of them", content="application/octet-stream")
-            ),
-            "/api/checkpoint": _post("Write a checkpoint as soon as no update runs"),
-            "/api/stop": _post("Save and stop; `entrain resume` goes on"),
-            "/api/pause": _post(
-                "Stand still after the batch and the update of now: simulators wait, nothing is "
-                "dropped or counted"
-            ),
-            "/api/go-on": _post("Let a paused run go on"),
-            "/api/export": _post(
-                "Write the policies as ONNX into the run's folder, from a checkpoint of now",
-                {"format": {"type": "string", "enum": ["onnx", "unity"], "default": "onnx"}},
-            ),
-            "/api/change": _post(
-                "Change rates and coefficients of policies, or environment parameters, before an "
-                "update begins",
-                {
-                    "set": {
-                        "type": "array",
-                        "items": dict(_TEXT),
-                        "minItems": 1,
-                        "maxItems": MOST_SETTINGS,
-                        "description": "Each PATH=VALUE, as --set takes it",
-                    },
-                    "from_update": {
-                        "type": ["integer", "null"],
-                        "minimum": 1,
-                        "description": "The number of that update; null: the next one",
-                    },
-                },
-                required=["set"],
-            ),
+            **_read(),
+            **_controlled(),
             "/api/events": _get(
                 "The status as server-sent events, once a second where it changed; at most 32 "
                 "streams",
                 content="text/event-stream",
             ),
         },
+    }
+
+
+def _read() -> dict[str, Described]:
+    """The routes that tell something: {path: its description}."""
+    return {
+        "/healthz": _get("Whether the process answers", content="text/plain"),
+        "/readyz": _get(
+            "Whether simulators may dial in: 503 before it listens and while it ends",
+            content="text/plain",
+        ),
+        "/metrics": _get("All numbers, as Prometheus scrapes them", content="text/plain"),
+        "/api/status": _get("Phase, progress, policies, alarms, and the first 64 simulators"),
+        "/api/metrics": _get(
+            "Curves of one policy: of each row the least, mean and largest value",
+            parameters=[
+                _parameter("policy", "Its name", _TEXT, required=True),
+                _parameter(
+                    "name",
+                    "A metric; may be repeated. Without it, all",
+                    {"type": "array", "items": dict(_TEXT)},
+                ),
+                _parameter("after", "Rows that begin with this update or later", _NUMBER),
+                _parameter("points", "Rows at most, 1 to 400", _NUMBER),
+            ],
+        ),
+        "/api/simulators": _get("Who takes part, since when, how fast, and how they wait"),
+        "/api/log": _get(
+            "The newest lines of the log",
+            parameters=[_parameter("after", "Lines behind this number", _NUMBER)],
+        ),
+        "/api/config": _get("The run's configuration, as YAML", content="text/plain"),
+        "/api/artefacts": _get("Files of the run's folder that may be downloaded"),
+        "/api/artefacts/{name}": _with_name(
+            _get("One of them", content="application/octet-stream")
+        ),
+    }
+
+
+def _controlled() -> dict[str, Described]:
+    """The routes by which something is asked of the run."""
+    return {
+        "/api/checkpoint": _post("Write a checkpoint as soon as no update runs"),
+        "/api/stop": _post("Save and stop; `entrain resume` goes on"),
+        "/api/pause": _post(
+            "Stand still after the batch and the update of now: simulators wait, nothing is "
+            "dropped or counted"
+        ),
+        "/api/go-on": _post("Let a paused run go on"),
+        "/api/export": _post(
+            "Write the policies as ONNX into the run's folder, from a checkpoint of now",
+            {"format": {"type": "string", "enum": ["onnx", "unity"], "default": "onnx"}},
+        ),
+        "/api/change": _post(
+            "Change rates and coefficients of policies, or environment parameters, before an "
+            "update begins",
+            {
+                "set": {
+                    "type": "array",
+                    "items": dict(_TEXT),
+                    "minItems": 1,
+                    "maxItems": MOST_SETTINGS,
+                    "description": "Each PATH=VALUE, as --set takes it",
+                },
+                "from_update": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "description": "The number of that update; null: the next one",
+                },
+            },
+            required=["set"],
+        ),
     }
 
 
