@@ -9,48 +9,58 @@ import typer
 from entrain.app.log_setup import start_logging
 from entrain.cli_options import AsJson, Run
 
+Command = Annotated[
+    Literal["status", "metrics", "checkpoint", "stop", "pause", "go-on", "export", "set"],
+    typer.Argument(help="What to ask of the run."),
+]
+NewSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH=VALUE]...", help="Of set: as --set takes them."),
+]
+PageAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of the run's page; without it, what the run's folder says.",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="Whose first line is the control token; without it, the folder's."),
+]
+PageAuthority = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca",
+        help="PEM file of the authority that signed the page's certificate; without it, that "
+        "of ENTRAIN_TLS_CA, or the run's own certificate.",
+    ),
+]
+FromUpdate = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of set: the update before which it changes; else the next."),
+]
+ExportFormat = Annotated[Literal["onnx", "unity"], typer.Option("--format", help="Of export.")]
+PolicyName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of metrics; without it, all policies.")
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Of pause, export and stop: until that is done.")
+]
+
 
 def ctl(  # noqa: PLR0917 - read by typer, which passes them by name
     run: Run,
-    command: Annotated[
-        Literal["status", "metrics", "checkpoint", "stop", "pause", "go-on", "export", "set"],
-        typer.Argument(help="What to ask of the run."),
-    ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PATH=VALUE]...", help="Of set: as --set takes them."),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Of the run's page; without it, what the run's folder says.",
-            show_default=False,
-        ),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="Whose first line is the control token; without it, the folder's."),
-    ] = None,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(
-            "--tls-ca",
-            help="PEM file of the authority that signed the page's certificate; without it, that "
-            "of ENTRAIN_TLS_CA, or the run's own certificate.",
-        ),
-    ] = None,
-    from_update: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of set: the update before which it changes; else the next."),
-    ] = None,
-    form: Annotated[Literal["onnx", "unity"], typer.Option("--format", help="Of export.")] = "onnx",
-    policy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of metrics; without it, all policies.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Of pause, export and stop: until that is done.")
-    ] = False,
+    command: Command,
+    settings: NewSettings = None,
+    address: PageAddress = None,
+    token_file: TokenFile = None,
+    tls_ca: PageAuthority = None,
+    from_update: FromUpdate = None,
+    form: ExportFormat = "onnx",
+    policy: PolicyName = None,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a run that goes on how it stands, or to save, stop, pause, change: docs/control.md."""

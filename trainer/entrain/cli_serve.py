@@ -14,63 +14,75 @@ PORTS = "50100-50199"
 PAGE = "localhost:8080"
 
 
+Directory = Annotated[
+    Path, typer.Argument(help="Every settings file (*.yaml) in it is a run that should exist.")
+]
+Ports = Annotated[str, typer.Option(metavar="FIRST-LAST", help="That simulators of the runs dial.")]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Runs that live at a time; without it, as many as there are processors."
+    ),
+]
+Host = Annotated[str, typer.Option(help="Where runs listen for simulators.")]
+Page = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="The page of all runs; each run's own page is at that host."
+    ),
+]
+PagePorts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIRST-LAST",
+        help="Of the runs' own pages; without it, any that are free.",
+        show_default=False,
+    ),
+]
+HasPages = Annotated[bool, typer.Option("--page/--no-page", help="Whether there are pages.")]
+RunsDirectory = Annotated[
+    Path | None,
+    typer.Option(help="Where run folders are made; without it, DIRECTORY/runs."),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart/--no-restart", help="Whether a run that died is resumed.")
+]
+StopSeconds = Annotated[
+    float,
+    typer.Option(min=0.0, help="Seconds in which a run may save and stop; then it is killed."),
+]
+KeepLast = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Of runs that are completed, or whose file is gone, delete all but the newest.",
+        show_default=False,
+    ),
+]
+Quota = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Delete the oldest of those while all runs take more GiB on the disk.",
+        show_default=False,
+    ),
+]
+
+
 def serve(  # noqa: PLR0917 - read by typer, which passes them by name
-    directory: Annotated[
-        Path, typer.Argument(help="Every settings file (*.yaml) in it is a run that should exist.")
-    ],
-    ports: Annotated[
-        str, typer.Option(metavar="FIRST-LAST", help="That simulators of the runs dial.")
-    ] = PORTS,
-    at_once: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Runs that live at a time; without it, as many as there are processors."
-        ),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Where runs listen for simulators.")] = "localhost",
-    http: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT", help="The page of all runs; each run's own page is at that host."
-        ),
-    ] = PAGE,
-    page_ports: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIRST-LAST",
-            help="Of the runs' own pages; without it, any that are free.",
-            show_default=False,
-        ),
-    ] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Whether there are pages.")] = True,
-    runs_directory: Annotated[
-        Path | None,
-        typer.Option(help="Where run folders are made; without it, DIRECTORY/runs."),
-    ] = None,
+    directory: Directory,
+    ports: Ports = PORTS,
+    at_once: AtOnce = None,
+    host: Host = "localhost",
+    http: Page = PAGE,
+    page_ports: PagePorts = None,
+    page: HasPages = True,
+    runs_directory: RunsDirectory = None,
     settings: Settings = None,
-    restart: Annotated[
-        bool, typer.Option("--restart/--no-restart", help="Whether a run that died is resumed.")
-    ] = True,
-    stop_s: Annotated[
-        float,
-        typer.Option(min=0.0, help="Seconds in which a run may save and stop; then it is killed."),
-    ] = 120.0,
-    keep_last: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Of runs that are completed, or whose file is gone, delete all but the newest.",
-            show_default=False,
-        ),
-    ] = None,
-    quota_gib: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="Delete the oldest of those while all runs take more GiB on the disk.",
-            show_default=False,
-        ),
-    ] = None,
+    restart: Restart = True,
+    stop_s: StopSeconds = 120.0,
+    keep_last: KeepLast = None,
+    quota_gib: Quota = None,
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
