@@ -4,15 +4,22 @@ The options that scale rewards may change when a run is resumed. What was collec
 waits to be learned from, is in the old unit; what follows is in the new one.
 """
 
+from typing import Protocol
+
 from entrain.config.policy import PolicyConfig
-from entrain.policy.value_normalization import ValueNormalizer
 from entrain.state import State
+
+
+class ReturnStatistics(Protocol):
+    """Statistics of the returns. See `ValueNormalizer`."""
+
+    def forget(self) -> None: ...
 
 
 class RewardUnit:
     """Knows how many rollouts to come have rewards in two units. Owned by the algorithm."""
 
-    def __init__(self, options: PolicyConfig, statistics: ValueNormalizer) -> None:
+    def __init__(self, options: PolicyConfig, statistics: ReturnStatistics) -> None:
         """Begin in one unit.
 
         Args:
