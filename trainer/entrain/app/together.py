@@ -6,7 +6,7 @@ docs/ranks.md says what they agree on; `rank_hub` is who decides.
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from entrain.app.apart import Apart, RunPart
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.rank_behaviours import RankBehaviours
+from entrain.app.rank_errands import Errands
 from entrain.app.rank_gathering import Gathering
 from entrain.app.rank_hub import RankHub
 from entrain.app.rank_joining import Joining, new_token
@@ -79,8 +80,7 @@ class Together(Apart):
         self._failure = asyncio.Event()
         self._run: RunPart | None = None
         self._stop = asyncio.Event()
-        self._group: asyncio.TaskGroup | None = None
-        self._early: list[Callable[[], None]] = []
+        self._errands = Errands()
 
     def __repr__(self) -> str:
         return f"<Together: {self.place}>"
@@ -186,11 +186,7 @@ class Together(Apart):
 
     async def _follow(self) -> None:
         """Do what rank 0 says. Never returns; raises once a rank has failed or is lost."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            early, self._early = self._early, []
-            for do in early:
-                do()
+        async with self._errands.done():
             await self._until_failure()
 
     async def _until_failure(self) -> None:
@@ -214,9 +210,9 @@ class Together(Apart):
                 self._joined.set()
             case "behaviour":
                 self._behaviours.note(fields)
-                self._soon(functools.partial(self._admit, fields))
+                self._errands.do(functools.partial(self._admit, fields))
             case "cut" | "finish" | "snapshot":
-                self._soon(functools.partial(self._do, message.kind, fields))
+                self._errands.do(functools.partial(self._do, message.kind, fields))
             case "end":
                 self._note_over(fields["steps"])
             case "stop":
@@ -226,21 +222,13 @@ class Together(Apart):
             case "concluded":
                 self.states.conclude(message)
 
-    def _soon(self, do: Callable[[], None]) -> None:
-        """Now, or once the run trains."""
-        if self._group is None:
-            self._early.append(do)
-        else:
-            do()
-
     def _do(self, kind: str, fields: Mapping[str, Any]) -> None:
-        assert self._group is not None
         assert self._run is not None
         if self._link.is_stopping:
             return
         if kind == "snapshot":
             taking = self.states.take(int(fields["number"]), self._trainers, self._run.state)
-            self._group.create_task(taking)
+            self._errands.begin(taking)
         else:
             self._run.serve_also(self._cut(fields["policy"], fields.get("round")))
 
@@ -261,11 +249,10 @@ class Together(Apart):
         await (trainer.finish_early() if number is None else trainer.cut_short(number))
 
     def _admit(self, fields: Mapping[str, Any]) -> None:
-        assert self._group is not None
         assert self._run is not None
         who = f"rank {fields['rank']}"
         spec = BehaviourSpec.from_state(fields["spec"])
-        self._group.create_task(self._behaviours.admit(spec, self._run, who=who))
+        self._errands.begin(self._behaviours.admit(spec, self._run, who=who))
 
     def _note_stop(self, fields: Mapping[str, Any]) -> None:
         assert self._run is not None
