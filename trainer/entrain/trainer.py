@@ -17,6 +17,7 @@ from entrain.algorithms.findings import Diagnostics, Findings
 from entrain.errors import TrainingDivergedError
 from entrain.experience import Rollout
 from entrain.learner import Learner, Lesson
+from entrain.policy_divergence import PolicyDivergence
 from entrain.policy_loop import ActorPart, PolicyLoop
 from entrain.requests import Batches, SlotTimesteps
 from entrain.rollout.collector import Collector
@@ -160,14 +161,12 @@ class Trainer(_OfLearner):
             learners: run them.
             total_steps: env steps after which it is done.
             policy_lag: see `Learner`.
-            goes_on: asked when it has diverged: whether others still learn, so that it is to act.
+            goes_on: see `PolicyDivergence`.
             before_update: see `Learner`.
             clock: seconds.
         """
         self.behaviour, self.total_steps = behaviour, total_steps
-        self.divergence: TrainingDivergedError | None = None
-        """Why it learns no more, if it does not."""
-        self._goes_on = goes_on
+        self._divergence = PolicyDivergence(goes_on)
         self._actor = actor
         self._collector = collector
         self._learner = self._make_learner(
@@ -199,6 +198,11 @@ class Trainer(_OfLearner):
             episodes=self.episodes.statistics.count,
             seconds=self._lasted.seconds,
         )
+
+    @property
+    def divergence(self) -> TrainingDivergedError | None:
+        """Why it learns no more, if it does not."""
+        return self._divergence.error
 
     @property
     def episodes(self) -> EpisodeSource:
@@ -249,9 +253,7 @@ class Trainer(_OfLearner):
         try:
             yield
         except TrainingDivergedError as error:
-            # Without its traceback, which would hold the rollout.
-            self.divergence = error.with_traceback(None)
-            if not self._goes_on():
+            if not self._divergence.note(error):
                 raise
             logger.error("%s. It acts on without learning; the other policies go on", error)
             # A complete one is still to record the batch that completed it; its loop ends it then.
