@@ -51,9 +51,10 @@ async def test_who_is_killed_leaves_no_open_step(attacked: Attacked) -> None:
     async with attacked(server=UNTIL_ALL_WAIT) as scene:
         await scene.in_thread(attack, be_killed, scene.address)
         await alone(scene)
-    # Once nobody else is waited for, the first of its Steps is answered, perhaps to nobody.
+    # If the other simulator is noticed to be gone first, nobody is waited for any more: then one of
+    # its Steps is answered, or both, to nobody.
     opened, closed, dropped, still_open = counts(scene)
-    assert opened <= 1
+    assert opened <= 2
     assert (closed, dropped, still_open) == (0, opened, 0)
 
 

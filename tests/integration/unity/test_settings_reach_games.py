@@ -102,7 +102,7 @@ def told(folder: Path) -> Any:
 
 
 def read_page(folder: Path) -> None:
-    """Keeps what the run's page says once an update is done, in status.json."""
+    """Keeps what the run's page says while a game is answered, in status.json."""
     deadline_s = time.monotonic() + 60.0
     while time.monotonic() < deadline_s:
         time.sleep(0.02)
@@ -110,7 +110,7 @@ def read_page(folder: Path) -> None:
             url = json.loads((folder / "ppo" / "page.json").read_text())["url"]
             with urllib.request.urlopen(f"{url}api/status", timeout=5.0) as answer:
                 status = json.load(answer)
-            if status["policies"] and status["policies"][0]["updates"]:
+            if any(each["latency_p50_s"] for each in status["simulators"]):
                 (folder / "status.json").write_text(json.dumps(status))
                 return
 
@@ -168,7 +168,6 @@ def test_a_run_of_learn_shows_its_page_while_the_game_plays(learned: Path) -> No
     assert (status["run"], status["phase"], status["num_agents"]) == ("ppo", "training", 3)
     (policy,) = status["policies"]
     assert (policy["name"], policy["total_steps"]) == ("3DBall", 600)
-    assert policy["num_measured"] >= 1
     (game,) = status["simulators"]
     assert game["behaviours"] == ["3DBall"]
     assert game["latency_p50_s"] > 0

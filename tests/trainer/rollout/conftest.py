@@ -1,6 +1,7 @@
 """A policy whose every number says where it comes from, and batches written as short sentences."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -94,6 +95,8 @@ class CodePolicy(torch.nn.Module):
 
     noise_size = 2
     spec = SPEC
+    backbone = SimpleNamespace(trunk=None)
+    """Without layers."""
 
     def __init__(
         self,

@@ -91,10 +91,10 @@ class Look(NamedTuple):
 def looks(rollouts: int) -> list[Look]:
     """Of each rollout."""
     ppo = small_ppo()
-    # Whatever is made once.
+    # Whatever is made once, also for whole minibatches.
     few = RolloutBuffer(SPEC)
     few.grow(SLOTS)
-    fill(few, steps=10)
+    fill(few, steps=40)
     ppo.update(few.cut(), progress=0.0)
     buffer = RolloutBuffer(SPEC)
     buffer.grow(SLOTS)
@@ -127,7 +127,7 @@ def test_memory_is_that_of_the_numbers_of_rollouts_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Freed memory goes back to the system at once, instead of being kept for later.
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "100000")
     # A fresh process: memory that others have freed would hide what is taken.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         found = process.submit(looks, 2).result()
