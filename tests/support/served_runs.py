@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome, RunSummary
 from entrain.supervise.commands import Commands
 from entrain.supervise.files import Directory
@@ -44,6 +45,14 @@ class MadeUp(Living):
     def kill(self) -> None:
         self.killed += 1
         self.ended_with = -9
+
+
+class FoundAgain(MadeUp):
+    """One that another supervisor started: its exit code is not known."""
+
+    @property
+    def code(self) -> int | None:
+        return None
 
 
 class World:
@@ -96,6 +105,12 @@ class World:
 
     def run(self, name: str) -> ServedRun:
         return self.supervisor.runs[name]
+
+    def run_folder(self, name: str) -> RunFolder:
+        """The folder of a run, which is made."""
+        folder = self.supervisor._commands.folder(name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def process(self, name: str) -> MadeUp:
         living = self.run(name).living

@@ -60,7 +60,8 @@ def save_summary(run: ServedRun, env_steps: int) -> None:
 def test_a_run_that_lives_is_starting_then_running_then_ending(tmp_path: Path) -> None:
     run = a_run(tmp_path)
     run.folder.page.write_text(json.dumps({"url": "https://localhost:8081/", "read_token": "s"}))
-    run.living, run.summary_stamp = MadeUp([]), stamp_of_summary(run)
+    run.living = MadeUp([])
+    run.note_record(summary_stamp=stamp_of_summary(run))
     assert (standing(run).state, standing(run).page_port) == ("starting", 0)
     with RunLock(run.folder.lock_file):
         now = standing(run)

@@ -10,8 +10,9 @@ import pytest
 
 from entrain.cli import main
 from entrain.run.lock import RunLock
+from entrain.supervise import processes
 from entrain.supervise.ports import Ports
-from support.served_runs import World
+from support.served_runs import FoundAgain, World, save_summary
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -277,6 +278,25 @@ async def test_after_a_kill_of_the_supervisor_a_trainer_that_lives_is_no_one_els
         await world.supervisor.stop(every_s=0.0)
     await world.steps(2, seconds=1.0)
     assert world.process("walk") is world.started[0]
+
+
+async def test_a_run_that_was_ending_as_its_supervisor_was_killed_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.write("walk")
+    folder = world.run_folder("walk")
+    save_summary(folder.summary, "stopped")  # by an earlier process
+    await world.steps()
+    save_summary(folder.summary, "completed")
+    found = FoundAgain([])
+    monkeypatch.setattr(processes, "found_again", lambda *_: found)
+    world.begin_anew()
+    await world.steps()
+    assert world.state("walk") == "running"
+    found.ended_with = 0
+    await world.steps(2, seconds=60.0)
+    assert (world.state("walk"), len(world.started)) == ("completed", 1)
 
 
 async def test_two_names_of_one_folder_are_one_run(tmp_path: Path) -> None:

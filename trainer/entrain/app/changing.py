@@ -90,8 +90,9 @@ class Changes:
         Raises:
             ConfigError: one is wrong or may not change, or the update has begun; none changes.
         """
-        to_come = [setting for each in self._waiting for setting in each.part.settings]
-        parts = checked_parts(changed_config(self.config, to_come), settings)
+        changed_config(self.config, [*_settings_of(self._waiting), *settings])
+        sooner = [each for each in self._waiting if self._is_in_force(each, from_update)]
+        parts = checked_parts(changed_config(self.config, _settings_of(sooner)), settings)
         new = [Change(part, self._due(part, from_update)) for part in parts]
         if len(self._waiting) + len(new) > MOST_WAITING:
             raise ConfigError(f"{MOST_WAITING} changes wait for updates already; try again later")
@@ -101,6 +102,15 @@ class Changes:
                 logger.info("to be changed: %s", change)
             else:
                 self._apply(change, "", 1)
+
+    def _is_in_force(self, change: Change, from_update: int | None) -> bool:
+        """Whether it will be, everywhere, when that update begins; None: the next one."""
+        for name, number in change.due.items():
+            trainer = self._trainers.by_name.get(name)
+            begins = (trainer.next_update if trainer else 1) if from_update is None else from_update
+            if number > begins:
+                return False
+        return True
 
     def _due(self, part: Part, from_update: int | None) -> Mapping[str, int]:
         named = self.config.named_behaviours
@@ -199,3 +209,7 @@ class Changes:
             )
             for _, it in sorted(state.items(), key=lambda item: int(item[0]))
         ]
+
+
+def _settings_of(changes: Sequence[Change]) -> Sequence[str]:
+    return [setting for each in changes for setting in each.part.settings]

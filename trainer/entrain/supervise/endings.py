@@ -115,7 +115,7 @@ def _outcome(run: ServedRun, code: int | None) -> str:
         outcome = RunSummary.load(run.folder.summary).outcome
     except ConfigError:
         return ""
-    is_of_this = code == 0 or stamp_of_summary(run) != run.summary_stamp
+    is_of_this = code == 0 or stamp_of_summary(run) != run.record.summary_stamp
     return outcome if is_of_this else ""
 
 

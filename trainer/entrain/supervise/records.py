@@ -46,6 +46,9 @@ class Record:
     is_starting: bool = False
     """Whether a process is about to be started, of which nothing is known yet."""
 
+    summary_stamp: int = 0
+    """Of summary.json right before that process began: another one is of this process."""
+
     is_own: bool = False
     """Whether the process that lives was started by a supervisor, and not by hand."""
 
@@ -81,6 +84,7 @@ _KINDS: Final[Mapping[str, Any]] = {
     "name": str, "stamp": str, "port": int, "page_port": int, "process": int, "began": str,
     "is_starting": bool, "is_own": bool, "rest": str, "words": str, "code": (int, type(None)),
     "failures": int, "restarts": int, "ended": int, "state": str, "says": str, "dial": str,
+    "summary_stamp": int,
 }  # fmt: skip
 
 

@@ -67,9 +67,6 @@ class ServedRun:
     ended_s: float = -inf
     """When its process ended last, by that clock."""
 
-    summary_stamp: int = 0
-    """Of summary.json when its process was started or found: another one is of this process."""
-
     is_elsewhere: bool = False
     """Whether a trainer of another machine has its folder."""
 

@@ -189,7 +189,7 @@ def _state_of_living(run: ServedRun) -> str:
     if look.hold is not Hold.HELD:
         return "starting"
     with contextlib.suppress(OSError):
-        if run.folder.summary.stat().st_mtime_ns != run.summary_stamp:
+        if run.folder.summary.stat().st_mtime_ns != run.record.summary_stamp:
             return "ending"
     return "running"
 

@@ -80,7 +80,10 @@ class Starts:
     def adopt(self, run: ServedRun, living: Living) -> None:
         """From now on, this is the run's process."""
         run.living, run.since_s, run.asked_s = living, self._clock(), inf
-        run.summary_stamp = stamp_of_summary(run)
+        known = (run.record.process, run.record.began)
+        if not run.record.is_starting and known != (living.pid, living.began):
+            # Of one that somebody else started, what there is counts as an earlier process's.
+            run.note_record(summary_stamp=stamp_of_summary(run))
         run.note_record(
             process=living.pid, began=living.began, is_own=living.is_own, is_starting=False
         )
@@ -122,7 +125,12 @@ class Starts:
         if port is None or page_port is None:
             return False
         # Written before: should this process be killed now, the next one knows whose run it was.
-        run.note_record(port=port, page_port=page_port, is_starting=True)
+        run.note_record(
+            port=port,
+            page_port=page_port,
+            is_starting=True,
+            summary_stamp=stamp_of_summary(run),
+        )
         self._save()
         try:
             command = self._commands.train(run.file, port, page_port)
