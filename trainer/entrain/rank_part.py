@@ -24,7 +24,7 @@ from entrain.state import State
 
 
 def share_of(number: int, num_ranks: int) -> int:
-    """What each of so many ranks does of `number`, rounded up."""
+    """The share of `number` that each of so many ranks has, rounded up."""
     return math.ceil(number / num_ranks)
 
 
@@ -70,7 +70,7 @@ class RankPart:
         return f"<RankPart: {self._collector.env_steps:,} of this rank, {self.others:,} of others>"
 
     def share(self, *, num_steps: int, episodes: Mapping[str, float]) -> Share:
-        """What this rank brings to the round of a rollout that was just cut."""
+        """This rank's contribution to the round of a rollout that was just cut."""
         now = self._collector.reward_moments
         since, self._moments = _without(now, self._moments), now
         return Share(

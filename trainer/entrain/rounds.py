@@ -1,4 +1,4 @@
-"""What ranks tell each other of a round before its update begins, and what all then know.
+"""The exchange between ranks before an update: each sends its share, all get the agreement.
 
 A round is one rollout of each rank and the update that learns from all of them. Nothing here knows
 how ranks are connected.
@@ -18,7 +18,7 @@ NO_NUMBERS: Moments = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one rank brings to a round."""
+    """One rank's contribution to a round."""
 
     env_steps: int
     """That this rank has closed since training began."""
@@ -54,7 +54,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What all ranks bring to a round."""
+    """The contributions of all ranks to a round."""
 
     shares: Sequence[Share]
     """By rank."""

@@ -90,7 +90,7 @@ class Update:
 
 
 class _OfLearner:
-    """What a trainer passes on of its learner."""
+    """Properties of the learner that a trainer passes on."""
 
     _learner: Learner
 

@@ -84,7 +84,7 @@ class Apart:
         return nullcontext()
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
-        """What is to be done while the run trains."""
+        """The coroutines that run beside training."""
         return []
 
     def note_done(self) -> bool:

@@ -1,4 +1,4 @@
-"""What rank 0 asks of a rank: done at once, or as soon as the run trains."""
+"""Requests of rank 0 to a rank: done at once, or as soon as the run trains."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -53,7 +53,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Part:
-    """What of a run this process does."""
+    """The part of a run that this process does."""
 
     config: RunConfig
     restored: Loaded | None

@@ -21,7 +21,7 @@ MOST_GREETING = 1 << 12
 
 
 class BadMessageError(Exception):
-    """What arrived is no message of a rank."""
+    """A message between ranks cannot be read."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class StatesOfRanks:
         self._changed.set()
 
     async def of_all(self, number: int) -> Sequence[Any] | None:
-        """What was put for each rank, once all have come; None if the run ends before."""
+        """Waits for the parts of all ranks and returns them; None if the run ends before."""
         while len(self._found.get(number, ())) < self._size:
             if self._has_failed or (self._has_ended and number != LAST):
                 self._found.pop(number, None)

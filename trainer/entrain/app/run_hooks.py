@@ -1,4 +1,4 @@
-"""What the command that makes a run gives to it: who keeps its folder, and who is told of it."""
+"""Collaborators that a command gives to a run: the keeper of its folder, and its observers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder once it has ended: the report, and its policies as ONNX."""
+"""Writes the results of a run that has ended: the report, and its policies as ONNX."""
 
 import logging
 

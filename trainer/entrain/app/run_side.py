@@ -1,4 +1,4 @@
-"""What other ranks may ask of a training run. See `apart.RunPart`."""
+"""The side of a training run that other ranks see. See `apart.RunPart`."""
 
 from collections.abc import Callable, Coroutine, Mapping
 

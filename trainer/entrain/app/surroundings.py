@@ -1,4 +1,4 @@
-"""What is around a run in its process: signals, its log, the display, notices and its page."""
+"""The surroundings of a run in its process: signals, log, display, notices and page."""
 
 import os
 from collections.abc import Iterator

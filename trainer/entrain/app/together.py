@@ -1,4 +1,4 @@
-"""What makes a training run one of several ranks: how it takes part in what all of them do.
+"""Makes a training run one of several ranks, which begin, save and end together.
 
 docs/ranks.md says what they agree on; `rank_hub` is who decides.
 """

@@ -18,7 +18,7 @@ FEWEST_ROWS, MOST_ROWS = 256, 2048
 
 
 def chunks(rows: int, most: int) -> Iterator[slice]:
-    """Slices of nearly equal size, of at most `most`: the last one is no remainder of a few."""
+    """Slices of nearly equal size, each of at most `most` rows; none is a small remainder."""
     size = math.ceil(rows / math.ceil(rows / most))
     return (slice(begin, min(begin + size, rows)) for begin in range(0, rows, size))
 

@@ -23,7 +23,7 @@ MOST_AT_ONCE = 1024 * 1024
 
 
 class Tail:
-    """What is appended to one file. A file that is replaced or cut begins anew."""
+    """Reads the lines appended to a file; one that is replaced or cut is read from its start."""
 
     def __init__(self, path: Path) -> None:
         """Follow the file at `path`, which need not be there yet."""

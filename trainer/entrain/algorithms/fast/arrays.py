@@ -1,4 +1,4 @@
-"""What numpy may come across while it learns."""
+"""numpy's settings for floating-point errors while it learns."""
 
 import numpy as np
 
