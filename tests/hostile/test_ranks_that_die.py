@@ -43,6 +43,7 @@ def test_when_one_is_killed_the_other_ends_with_the_reason_and_all_can_go_on(
     )
     with two_ranks(tmp_path, "train", str(settings)) as started:
         started.until("update 2:")
+        started.until_saved(tmp_path / "runs" / "killed")
         started.processes[rank].send_signal(signal.SIGKILL)
         codes = started.codes(END_S)
         assert codes[rank] == -signal.SIGKILL

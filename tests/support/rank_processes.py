@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,15 @@ class Ranks:
 
     def until(self, words: str) -> None:
         """Wait until rank 0 has said so."""
+        self._until(lambda: words in self.logs[0].read_text())
+
+    def until_saved(self, run: Path) -> None:
+        """Wait until the run in this folder has a checkpoint."""
+        self._until(lambda: any(run.glob("checkpoints/[!.]*/manifest.json")))
+
+    def _until(self, is_so: Callable[[], bool]) -> None:
         until_s = time.monotonic() + 120.0
-        while words not in self.logs[0].read_text():
+        while not is_so():
             assert time.monotonic() < until_s, self.logs[0].read_text()
             assert all(each.poll() is None for each in self.processes), self.logs[0].read_text()
             time.sleep(0.1)
