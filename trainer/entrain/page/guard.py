@@ -8,9 +8,9 @@ Nothing here knows what is served.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -87,6 +87,19 @@ class Guard:
         self._requests = requests
         self._failures = failures
         self._stall_s = stall_s
+
+    @classmethod
+    def of_page(
+        cls, app: ASGIApp, access: Access, hosts: Hosts, *, clock: Callable[[], float]
+    ) -> Self:
+        """With the limits that every page has; `clock` tells seconds."""
+        return cls(
+            app,
+            access,
+            hosts,
+            requests=Rates(per_s=50.0, burst=200.0, clock=clock),
+            failures=Rates(per_s=1 / 6, burst=10.0, clock=clock),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises."""

@@ -16,16 +16,17 @@ def _parameter(name: str, words: str, schema: Mapping[str, Any], **more: Any) ->
     return {"name": name, "in": "query", "description": words, "schema": dict(schema), **more}
 
 
-def _get(
+def answer_of(
     words: str, *, content: str = "application/json", parameters: Sequence[Described] = ()
 ) -> Described:
+    """Describes the answer to one GET."""
     return {
         "get": {
             "summary": words,
             "parameters": list(parameters),
             "responses": {
                 "200": {"description": "As asked", "content": {content: {}}},
-                "401": {"description": "No token of this run was shown"},
+                "401": {"description": "No token of this page was shown"},
                 "421": {"description": "The header Host has a name that is not the page's"},
                 "429": {"description": "Too many requests"},
             },
@@ -47,7 +48,7 @@ def openapi() -> Described:
         "paths": {
             **_read(),
             **_controlled(),
-            "/api/events": _get(
+            "/api/events": answer_of(
                 "The status as server-sent events, once a second where it changed; at most 32 "
                 "streams",
                 content="text/event-stream",
@@ -59,14 +60,14 @@ def openapi() -> Described:
 def _read() -> dict[str, Described]:
     """The routes that tell something: {path: its description}."""
     return {
-        "/healthz": _get("Whether the process answers", content="text/plain"),
-        "/readyz": _get(
+        "/healthz": answer_of("Whether the process answers", content="text/plain"),
+        "/readyz": answer_of(
             "Whether simulators may dial in: 503 before it listens and while it ends",
             content="text/plain",
         ),
-        "/metrics": _get("All numbers, as Prometheus scrapes them", content="text/plain"),
-        "/api/status": _get("Phase, progress, policies, alarms, and the first 64 simulators"),
-        "/api/metrics": _get(
+        "/metrics": answer_of("All numbers, as Prometheus scrapes them", content="text/plain"),
+        "/api/status": answer_of("Phase, progress, policies, alarms, and the first 64 simulators"),
+        "/api/metrics": answer_of(
             "Curves of one policy: of each row the least, mean and largest value",
             parameters=[
                 _parameter("policy", "Its name", _TEXT, required=True),
@@ -79,15 +80,15 @@ def _read() -> dict[str, Described]:
                 _parameter("points", "Rows at most, 1 to 400", _NUMBER),
             ],
         ),
-        "/api/simulators": _get("Who takes part, since when, how fast, and how they wait"),
-        "/api/log": _get(
+        "/api/simulators": answer_of("Who takes part, since when, how fast, and how they wait"),
+        "/api/log": answer_of(
             "The newest lines of the log",
             parameters=[_parameter("after", "Lines behind this number", _NUMBER)],
         ),
-        "/api/config": _get("The run's configuration, as YAML", content="text/plain"),
-        "/api/artefacts": _get("Files of the run's folder that may be downloaded"),
+        "/api/config": answer_of("The run's configuration, as YAML", content="text/plain"),
+        "/api/artefacts": answer_of("Files of the run's folder that may be downloaded"),
         "/api/artefacts/{name}": _with_name(
-            _get("One of them", content="application/octet-stream")
+            answer_of("One of them", content="application/octet-stream")
         ),
     }
 
@@ -144,7 +145,7 @@ def _post(
             "responses": {
                 "202": {"description": "It is asked for", "content": {"application/json": {}}},
                 "400": {"description": "It cannot be done; `error` says why"},
-                "401": {"description": "No token of this run was shown"},
+                "401": {"description": "No token of this page was shown"},
                 "403": {"description": "Not the control token, or sent by another page"},
                 "415": {"description": "Not sent as application/json"},
             },

@@ -25,7 +25,6 @@ from entrain.page.facts import Source
 from entrain.page.guard import Guard, refused
 from entrain.page.hosts import Hosts
 from entrain.page.openapi import openapi
-from entrain.page.rates import Rates
 from entrain.page.scraping import Scraping
 from entrain.page.simulator_rates import SimulatorRates
 from entrain.page.snapshots import Snapshot
@@ -65,13 +64,8 @@ class Site:
         self._exposition = exposition.Exposition(self._facts.get, board)
         self._metrics = Snapshot(self._exposition.render, clock=clock)
         self.streams = EventStreams(lambda: self._status.get()[1])
-        self._guard = Guard(
-            Scraping(Starlette(routes=self._routes()), self._metrics.get),
-            access,
-            hosts,
-            requests=Rates(per_s=50.0, burst=200.0, clock=clock),
-            failures=Rates(per_s=1 / 6, burst=10.0, clock=clock),
-        )
+        answers = Scraping(Starlette(routes=self._routes()), self._metrics.get)
+        self._guard = Guard.of_page(answers, access, hosts, clock=clock)
 
     @property
     def application(self) -> Guard:

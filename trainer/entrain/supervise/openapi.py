@@ -1,9 +1,10 @@
 """The description of the API of several runs, served as /openapi.json (OpenAPI 3.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from entrain import __version__
+from entrain.page.openapi import Described, answer_of
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -21,14 +22,14 @@ def openapi() -> Mapping[str, Any]:
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}, {}],
         "paths": {
-            "/healthz": _get("Whether the process answers", content="text/plain"),
-            "/readyz": _get(
+            "/healthz": answer_of("Whether the process answers", content="text/plain"),
+            "/readyz": answer_of(
                 "Whether the directory is read and runs are started: 503 if not",
                 content="text/plain",
             ),
-            "/metrics": _get("All numbers, as Prometheus scrapes them", content="text/plain"),
-            "/api/runs": _get("All runs: state, progress, restarts, where simulators dial"),
-            "/api/curves": _get(
+            "/metrics": answer_of("All numbers, as Prometheus scrapes them", content="text/plain"),
+            "/api/runs": answer_of("All runs: state, progress, restarts, where simulators dial"),
+            "/api/curves": answer_of(
                 "One metric of one policy of all runs, and means over those that differ only in "
                 "their seed",
                 parameters=[
@@ -37,11 +38,11 @@ def openapi() -> Mapping[str, Any]:
                     _parameter("axis", "env_steps or seconds"),
                 ],
             ),
-            "/api/log": _get(
+            "/api/log": answer_of(
                 "The newest lines of the supervisor's log",
                 parameters=[_parameter("after", "Lines behind this number")],
             ),
-            "/api/events": _get(
+            "/api/events": answer_of(
                 "What /api/runs says as server-sent events, once a second where it changed; at "
                 "most 32 streams",
                 content="text/event-stream",
@@ -50,25 +51,5 @@ def openapi() -> Mapping[str, Any]:
     }
 
 
-def _parameter(name: str, words: str) -> Mapping[str, Any]:
+def _parameter(name: str, words: str) -> Described:
     return {"name": name, "in": "query", "description": words, "schema": dict(_TEXT)}
-
-
-def _get(
-    words: str,
-    *,
-    content: str = "application/json",
-    parameters: Sequence[Mapping[str, Any]] = (),
-) -> Mapping[str, Any]:
-    return {
-        "get": {
-            "summary": words,
-            "parameters": list(parameters),
-            "responses": {
-                "200": {"description": "As asked", "content": {content: {}}},
-                "401": {"description": "No token of this page was shown"},
-                "421": {"description": "The header Host has a name that is not the page's"},
-                "429": {"description": "Too many requests"},
-            },
-        }
-    }

@@ -18,7 +18,6 @@ from entrain.page.entrance import PAGE, Entrance
 from entrain.page.events import EventStreams
 from entrain.page.guard import Guard, refused
 from entrain.page.hosts import Hosts
-from entrain.page.rates import Rates
 from entrain.page.scraping import Scraping
 from entrain.page.snapshots import Snapshot
 from entrain.supervise import facts
@@ -74,13 +73,8 @@ class RunsSite:
         self._charts: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._charting = asyncio.Lock()
         self.streams = EventStreams(lambda: self._status.get()[1])
-        self._guard = Guard(
-            Scraping(Starlette(routes=self._routes()), self._metrics.get),
-            access,
-            hosts,
-            requests=Rates(per_s=50.0, burst=200.0, clock=clock),
-            failures=Rates(per_s=1 / 6, burst=10.0, clock=clock),
-        )
+        answers = Scraping(Starlette(routes=self._routes()), self._metrics.get)
+        self._guard = Guard.of_page(answers, access, hosts, clock=clock)
 
     @property
     def application(self) -> Guard:
