@@ -90,6 +90,7 @@ class Changes:
         Raises:
             ConfigError: one is wrong or may not change, or the update has begun; none changes.
         """
+        # What waits must still be possible with it.
         changed_config(self.config, [*_settings_of(self._waiting), *settings])
         sooner = [each for each in self._waiting if self._is_in_force(each, from_update)]
         parts = checked_parts(changed_config(self.config, _settings_of(sooner)), settings)
