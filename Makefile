@@ -21,7 +21,7 @@ PAIRS  ?=
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 HTTP   ?= localhost:0
 
-.PHONY: demo test check hostile interop learn bench peers docs kubernetes proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile interop clients learn bench peers docs kubernetes proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +38,7 @@ demo: setup  ## Train the balance ball over gRPC, with a page to see it in a bro
 	$(BIN)/entrain play runs/$(DEMO) --record runs/$(DEMO)/recordings/after.gif
 
 test: setup  ## Unit and integration tests; no network beyond loopback.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile and not interop" $(if $(COVERAGE),$(MEASURED))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile and not interop and not clients" $(if $(COVERAGE),$(MEASURED))
 
 hostile: setup  ## Attacks on a run with a good citizen in it, the long forms too; some minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --timeout 600 tests/hostile
@@ -50,6 +50,10 @@ $(STOCK)/installed: tests/interop/requirements.txt
 	$(PYTHON) -m venv $(STOCK)
 	$(STOCK)/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r $<
 	touch $@
+
+clients: setup  ## Build and test the clients in other languages; installs what they need, as root.
+	tests/clients/install.sh
+	OMP_NUM_THREADS=1 $(BIN)/pytest --timeout 600 tests/clients
 
 learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
