@@ -22,7 +22,6 @@ PageAddress = Annotated[
     typer.Option(
         metavar="HOST:PORT",
         help="Of the run's page; without it, what the run's folder says.",
-        show_default=False,
     ),
 ]
 TokenFile = Annotated[

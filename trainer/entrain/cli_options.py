@@ -20,15 +20,12 @@ Settings = Annotated[
         "Any number of times. Environment variables such as ENTRAIN__SERVER__ADDRESS do so too.",
     ),
 ]
-Address = Annotated[
-    str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.", show_default=False)
-]
+Address = Annotated[str | None, typer.Option(help="Where to listen: HOST:PORT or unix:PATH.")]
 Http = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
         help="Show the run in a browser while it learns, such as localhost:8080; docs/page.md.",
-        show_default=False,
     ),
 ]
 MaxSteps = Annotated[
@@ -37,7 +34,6 @@ MaxSteps = Annotated[
         min=1,
         help="End after so many steps of a behaviour's agents together. "
         "Without it, 108,000 for each episode.",
-        show_default=False,
     ),
 ]
 MaxSeconds = Annotated[
@@ -45,7 +41,6 @@ MaxSeconds = Annotated[
     typer.Option(
         min=0.0,
         help="End after so long. Without it, once no episode has ended for an hour.",
-        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
@@ -79,7 +74,6 @@ Speed = Annotated[
         min=0.01,
         max=10_000.0,
         help="Steps that a recording shows in a second; without it, what the simulator says.",
-        show_default=False,
     ),
 ]
 BehaviourName = Annotated[
@@ -95,7 +89,6 @@ Lessons = Annotated[
         metavar="PARAMETER=LESSON",
         help="Play with this lesson of an environment parameter, by name or number from 1, instead "
         "of the one that the run has reached. May be repeated.",
-        show_default=False,
     ),
 ]
 LaunchCommand = Annotated[
@@ -110,6 +103,5 @@ FreeAddress = Annotated[
     typer.Option(
         help="Where to listen: HOST:PORT or unix:PATH. Without it, a free port of this machine "
         "if simulators are launched.",
-        show_default=False,
     ),
 ]

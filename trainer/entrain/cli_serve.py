@@ -36,7 +36,6 @@ PagePorts = Annotated[
     typer.Option(
         metavar="FIRST-LAST",
         help="Of the runs' own pages; without it, any that are free.",
-        show_default=False,
     ),
 ]
 HasPages = Annotated[bool, typer.Option("--page/--no-page", help="Whether there are pages.")]
@@ -56,7 +55,6 @@ KeepLast = Annotated[
     typer.Option(
         min=0,
         help="Of runs that are completed, or whose file is gone, delete all but the newest.",
-        show_default=False,
     ),
 ]
 Quota = Annotated[
@@ -64,7 +62,6 @@ Quota = Annotated[
     typer.Option(
         min=0.0,
         help="Delete the oldest of those while all runs take more GiB on the disk.",
-        show_default=False,
     ),
 ]
 

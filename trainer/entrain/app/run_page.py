@@ -6,8 +6,8 @@ What is costly is done when somebody looks, never for each exchange.
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,27 +15,21 @@ from entrain.app.control import RunControl
 from entrain.app.observing import BehaviourObserver
 from entrain.app.page_facts import FactsOfRun
 from entrain.app.page_files import PageFiles
-from entrain.app.page_place import PagePlace, listening
-from entrain.app.page_tokens import tokens_of
+from entrain.app.page_opening import OpenPage, opened
 from entrain.app.training import TrainingRun
 from entrain.config.hiding import without_secrets
 from entrain.config.load import to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import SECONDS
-from entrain.page.access import Access
-from entrain.page.board import Board, LogLines
+from entrain.page.board import Board
 from entrain.page.facts import Artefact, Form, RefusedError, RunFacts
-from entrain.page.hosts import Hosts
-from entrain.page.server import PageServer
 from entrain.page.site import Site
 from entrain.rollout.episodes import Float64Array
 from entrain.run.folder import RunFolder
-from entrain.run.log_lines import escape_control_chars
 from entrain.run.table import STATISTICS, read_metrics
 from entrain.serving.aggregates import Summary
 from entrain.state import State
-from entrain_envs.log_lines import level_word
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Int64Array
 
@@ -70,54 +64,43 @@ class _PolicyWatch:
 class RunPage:
     """The page of one run, which is also its observer and its source. Owned by the event loop."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, place: PagePlace) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder, page: OpenPage) -> None:
         """Watch a run that has not begun.
 
         Args:
             config: of the run.
             folder: of the run.
-            place: where the page listens.
+            page: listens.
         """
-        self.url = place.url
-        """Where the page is."""
-        tokens = tokens_of(config.http, folder.page, url=self.url)
-        is_open = place.address.is_local and config.http.read_token_file is None
-        self._access = Access(tokens, port=place.port, is_open=is_open)
+        self._page = page
         self._config, self._folder = config, folder
         self._run: TrainingRun | None = None
         self._stop: Callable[[], None] = lambda: None
         # It has the URLs whole.
         self._files = PageFiles(folder, without=[folder.config] if config.notify.urls else ())
         self._facts = FactsOfRun(config, folder.name)
-        self.board = Board(LogLines(_level_and_message))
+        self.board = Board(page.log)
         """What the page remembers."""
-        self._site = Site(
-            self.board,
-            self,
-            self._access,
-            Hosts(place.address.host, config.http.hosts),
-            is_secure=place.certificate is not None,
-        )
-        self._server = PageServer(self._site.application, place.sockets, place.certificate)
+        self._site = Site(self.board, self, page.access, page.hosts, is_secure=page.is_secure)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return self._page.url
 
     @property
     def url_with_code(self) -> str:
         """The URL that lets one browser in, once, to read and to control."""
-        return f"{self.url}?code={self._access.code}"
+        return self._page.url_with_code
 
     def attach(self, run: TrainingRun, stop: Callable[[], None] = lambda: None) -> None:
         """From now on, show this run; `stop` asks it to stop."""
         self._facts.attach(run)
         self._run, self._stop = run, stop
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    def serving(self) -> AbstractAsyncContextManager[None]:
         """Within the block, answer requests."""
-        async with self._server.serving():
-            try:
-                yield
-            finally:
-                self._site.close()
+        return self._page.serving(self._site)
 
     # A source of facts
 
@@ -239,15 +222,5 @@ def open_page(config: RunConfig, folder: RunFolder) -> Iterator[RunPage]:
         ConfigError: the address is wrong, or too exposed.
         ServeError: it cannot be listened on, or a file of certificate or token is wrong.
     """
-    with listening(config) as place:
-        page = RunPage(config, folder, place)
-        root = logging.getLogger()
-        root.addHandler(page.board.log)
-        try:
-            yield page
-        finally:
-            root.removeHandler(page.board.log)
-
-
-def _level_and_message(record: logging.LogRecord) -> tuple[str, str]:
-    return level_word(record), escape_control_chars(record.getMessage())
+    with opened(config, folder.page) as page:
+        yield RunPage(config, folder, page)

@@ -3,22 +3,20 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from entrain.page.access import Access
-from entrain.page.board import MOST_LINES, LogLines
-from entrain.page.entrance import PAGE, Entrance
-from entrain.page.events import EventStreams
+from entrain.page.board import LogLines
+from entrain.page.entrance import PAGE
+from entrain.page.frame import Frame, Subject
 from entrain.page.guard import Guard, refused
 from entrain.page.hosts import Hosts
-from entrain.page.scraping import Scraping
 from entrain.page.snapshots import Snapshot
 from entrain.supervise import facts
 from entrain.supervise.exposition import Exposition
@@ -30,8 +28,6 @@ MOST_CHARTS = 64
 """That are kept for a second for all who ask."""
 
 CHART_S = 2.0
-
-Answer = Callable[[Request], Awaitable[Response]]
 
 
 class RunsSite:
@@ -60,75 +56,38 @@ class RunsSite:
         self._log = log
         self._source = source
         self._clock = clock
-        self._entrance = Entrance(
-            access,
-            is_secure=is_secure,
-            failed=self._failed,
-            folders=(Path(__file__).parent, PAGE),
-        )
         self._facts = Snapshot(source.facts, clock=clock)
-        self._status = Snapshot(self._make_status, clock=clock)
-        exposition = Exposition(self._facts.get)
-        self._metrics = Snapshot(exposition.render, clock=clock)
         self._charts: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._charting = asyncio.Lock()
-        self.streams = EventStreams(lambda: self._status.get()[1])
-        answers = Scraping(Starlette(routes=self._routes()), self._metrics.get)
-        self._guard = Guard.of_page(answers, access, hosts, clock=clock)
+        subject = Subject(
+            template="runs.html",
+            values=lambda _request: {"metrics": COMPARED},
+            status_path="/api/runs",
+            status=self._status,
+            metrics=Exposition(self._facts.get).render,
+            why_not_ready=self._why_not_ready,
+            log=log,
+            openapi=openapi,
+            routes=[Route("/api/curves", self._api_curves)],
+            folders=(Path(__file__).parent, PAGE),
+        )
+        self._frame = Frame(subject, access, hosts, is_secure=is_secure, clock=clock)
 
     @property
     def application(self) -> Guard:
         """Answers every request."""
-        return self._guard
+        return self._frame.application
 
     def close(self) -> None:
         """End all event streams."""
-        self.streams.close()
+        self._frame.close()
 
-    def _failed(self, peer: str) -> Response:
-        return self._guard.failed(peer)
+    def _why_not_ready(self) -> str:
+        is_ready = self._source.facts().is_ready
+        return "" if is_ready else "the directory cannot be read, or it is ending"
 
-    def _routes(self) -> list[Route]:
-        answers: Mapping[str, Answer] = {
-            "/": self._page,
-            "/healthz": self._healthz,
-            "/readyz": self._readyz,
-            "/openapi.json": self._openapi,
-            "/api/runs": self._api_runs,
-            "/api/curves": self._api_curves,
-            "/api/log": self._api_log,
-        }
-        return [
-            *self._entrance.routes(),
-            Route("/api/events", self.streams),
-            *(Route(path, answer) for path, answer in answers.items()),
-        ]
-
-    async def _page(self, request: Request) -> Response:
-        stop = self._entrance.stops(request)
-        if stop is not None:
-            return stop
-        status, _ = self._status.get()
-        lines = self._log.after(0, most=100)
-        return self._entrance.render(200, "runs.html", status=status, lines=lines, metrics=COMPARED)
-
-    async def _healthz(self, _request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def _readyz(self, _request: Request) -> Response:
-        if self._source.facts().is_ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("not ready: the directory cannot be read, or it is ending\n", 503)
-
-    async def _openapi(self, _request: Request) -> Response:
-        return JSONResponse(openapi())
-
-    def _make_status(self) -> tuple[Mapping[str, Any], str]:
-        status = facts.status(self._facts.get(), self._log)
-        return status, json.dumps(status, allow_nan=False)
-
-    async def _api_runs(self, _request: Request) -> Response:
-        return Response(self._status.get()[1], media_type="application/json")
+    def _status(self) -> Mapping[str, Any]:
+        return facts.status(self._facts.get(), self._log)
 
     async def _api_curves(self, request: Request) -> Response:
         query = request.query_params
@@ -158,11 +117,3 @@ class RunsSite:
         over: Axis = "seconds" if axis == "seconds" else "env_steps"
         chart = self._source.chart(metric, policy, over)
         return json.dumps(facts.chart_answer(chart), allow_nan=False)
-
-    async def _api_log(self, request: Request) -> Response:
-        try:
-            after = int(request.query_params.get("after", "0"))
-        except ValueError:
-            return refused(400, "after is the number of a line")
-        lines = [vars(line) for line in self._log.after(after, most=MOST_LINES)]
-        return JSONResponse({"lines": lines})
