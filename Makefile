@@ -86,11 +86,13 @@ docs: setup  ## Rewrite the references of options and metrics, and the schema th
 	$(BIN)/entrain schema --output docs/entrain.schema.json
 	$(BIN)/entrain metrics --markdown --output docs/metrics.md
 
-proto: setup  ## Regenerate the protobuf classes.
+proto: setup  ## Regenerate the protobuf classes, and record the byte vectors again.
 	$(BIN)/python proto/generate.py envs/entrain_envs
+	$(BIN)/python -m proto.record_vectors
 
 proto-check: setup $(BUF)
 	$(BIN)/python proto/generate.py --check envs/entrain_envs
+	$(BIN)/python -m proto.record_vectors --check
 
 $(BUF):
 	npm install --silent --no-fund --no-audit --prefix .build @bufbuild/buf@1.75.0
