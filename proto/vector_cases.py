@@ -122,6 +122,10 @@ _DRIVERS = pb.BehaviourStep(
 _GROUPED = walker_rows((1, MID, 1.0, [1.0, 2.0, 3.0]), (2, MID, 0.0, [4.0, 5.0, 6.0]))
 _GROUPED.group_id = _longs(7, 0)
 _GROUPED.group_reward = _floats([0.5, 0.0])
+_LATE = walker_rows((1, MID, 3.0, [1.0, 2.0, 3.0]), (2, MID, 0.5, [4.0, 5.0, 6.0]))
+_LATE.late = bytes([1, 0])
+_IN_REAL_TIME = pb.BehaviourSpec(deadline_ms=300, fallback=pb.FALLBACK_NEUTRAL)
+_IN_REAL_TIME.MergeFrom(WALKER)
 
 
 def _step(sequence: int, *behaviours: pb.BehaviourStep, **more: object) -> pb.ConnectRequest:
@@ -154,6 +158,11 @@ FROM_SIMULATOR = (
     ),
     Case(
         "hello-utf-8", "Text is UTF-8; lengths count bytes.", _hello(WALKER, simulator="läufer ✓")
+    ),
+    Case(
+        "hello-real-time",
+        "Waits 300 ms for actions; then its agents take none.",
+        _hello(_IN_REAL_TIME),
     ),
     Case("hello-no-behaviour", "A simulator whose kinds of agents come later.", _hello()),
     Case(
@@ -202,6 +211,11 @@ FROM_SIMULATOR = (
         _step(9, pb.BehaviourStep(behaviour="walker", observations=[b""])),
     ),
     Case("step-groups", "Group 7 earned 0.5; agent 2 has no group.", _step(10, _GROUPED)),
+    Case(
+        "step-late",
+        "Agent 1's action came too late: the fallback led to its row. Agent 2's was in time.",
+        _step(13, _LATE),
+    ),
     Case(
         "step-statistics",
         "Numbers for people, in each way of aggregating.",
@@ -288,7 +302,7 @@ FROM_TRAINER = (
                 resumed=True,
                 grace_s=60.5,
                 max_message_bytes=67_108_864,
-                revision=1,
+                revision=2,
             )
         ),
     ),

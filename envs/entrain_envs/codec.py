@@ -27,7 +27,7 @@ from entrain_envs.wire import trainer_pb2 as pb
 PROTOCOL_VERSION = 1
 """The version of proto/entrain/v1/trainer.proto that this package speaks."""
 
-REVISION = 1
+REVISION = 2
 """What was added to that version and this package reads; see Welcome.revision."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -58,6 +58,17 @@ _WIRE_KIND: Mapping[str, pb.ObservationKind] = MappingProxyType(
         "goal": pb.OBSERVATION_KIND_GOAL,
     }
 )
+_WIRE_FALLBACK: Mapping[str, pb.Fallback] = MappingProxyType(
+    {
+        "": pb.FALLBACK_UNSPECIFIED,
+        "last": pb.FALLBACK_LAST_ACTION,
+        "neutral": pb.FALLBACK_NEUTRAL,
+        "controller": pb.FALLBACK_CONTROLLER,
+    }
+)
+_FALLBACK_NAME: Mapping[int, str] = MappingProxyType(
+    {number: name for name, number in _WIRE_FALLBACK.items()}
+)
 _KIND_NAME: Mapping[int, str] = MappingProxyType(
     {number: name for name, number in _WIRE_KIND.items()}
 )
@@ -81,6 +92,8 @@ def encode_spec(spec: BehaviourSpec) -> pb.BehaviourSpec:
         action=pb.ActionSpec(
             low=spec.action.low, high=spec.action.high, branches=spec.action.branches
         ),
+        deadline_ms=spec.deadline_ms,
+        fallback=_WIRE_FALLBACK[spec.fallback],
     )
 
 
@@ -88,7 +101,7 @@ def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
     """Read a spec.
 
     Raises:
-        WireError: the number of a dtype or kind is unknown.
+        WireError: the number of a dtype, kind or fallback is unknown.
         SpecError: the spec contradicts itself.
     """
     return BehaviourSpec(
@@ -109,6 +122,8 @@ def decode_spec(message: pb.BehaviourSpec) -> BehaviourSpec:
             high=tuple(message.action.high),
             branches=tuple(message.action.branches),
         ),
+        deadline_ms=message.deadline_ms,
+        fallback=_fallback_name(message),
     )
 
 
@@ -119,7 +134,7 @@ def encode_timesteps(spec: BehaviourSpec, timesteps: TimestepBatch) -> pb.Behavi
     """
     timesteps.check(spec)
     mask = timesteps.action_mask
-    groups, earned = timesteps.group_id, timesteps.group_reward
+    groups, earned, late = timesteps.group_id, timesteps.group_reward, timesteps.late
     return pb.BehaviourStep(
         behaviour=spec.name,
         agent_id=timesteps.agent_id.astype(_INT64, copy=False).tobytes(),
@@ -131,6 +146,7 @@ def encode_timesteps(spec: BehaviourSpec, timesteps: TimestepBatch) -> pb.Behavi
         action_mask=b"" if mask.all() else mask.tobytes(),
         group_id=b"" if groups is None else groups.astype(_INT64, copy=False).tobytes(),
         group_reward=b"" if earned is None else earned.astype(_FLOAT32, copy=False).tobytes(),
+        late=b"" if late is None else late.tobytes(),
     )
 
 
@@ -172,6 +188,7 @@ def decode_timesteps(spec: BehaviourSpec, message: pb.BehaviourStep) -> Timestep
         action_mask=_decode_mask(spec, message.action_mask, rows),
         group_id=_array_if_sent(spec, "group_id", message.group_id, _INT64, rows),
         group_reward=_array_if_sent(spec, "group_reward", message.group_reward, _FLOAT32, rows),
+        late=_decode_late(spec, message.late, rows),
     )
     timesteps.check(spec)
     return timesteps
@@ -213,6 +230,7 @@ class BehaviourCodec:
             or message.action_mask
             or message.group_id
             or message.group_reward
+            or message.late
             or step_type.translate(None, _STEP_TYPES)
             or len(contents) != len(self._observations)
         ):
@@ -331,6 +349,30 @@ def _decode_mask(spec: BehaviourSpec, content: bytes, rows: int) -> BoolArray:
             "expected 1 where a choice is allowed and 0 where it is not"
         )
     return mask.view(np.bool_)
+
+
+def _decode_late(spec: BehaviourSpec, content: bytes, rows: int) -> BoolArray | None:
+    """[rows], or None if no row is late."""
+    late = _array_if_sent(spec, "late", content, _UINT8, rows)
+    if late is None or not late.any():
+        return None
+    if late.max() > 1:
+        raise WireError(
+            f"behaviour '{spec.name}', late holds {late.max()}; expected 1 where the fallback "
+            "acted and 0 where the trainer's action did"
+        )
+    return late.view(np.bool_)
+
+
+def _fallback_name(message: pb.BehaviourSpec) -> str:
+    name = _FALLBACK_NAME.get(message.fallback)
+    if name is None:
+        known = [f"{number} ({each})" for number, each in _FALLBACK_NAME.items() if number]
+        raise WireError(
+            f"behaviour '{message.name}' has fallback number {message.fallback}; expected one of "
+            f"{', '.join(known)}, or 0 for none"
+        )
+    return name
 
 
 def _dtype_name(behaviour: str, observation: pb.ObservationSpec) -> str:

@@ -25,12 +25,13 @@ def joined(parts: Sequence[TimestepBatch]) -> TimestepBatch:
             for name in parts[0].observation
         },
         action_mask=np.concatenate([part.action_mask for part in parts]),
-        group_id=_join_groups([part.group_id for part in parts], lengths),
-        group_reward=_join_groups([part.group_reward for part in parts], lengths),
+        group_id=_join_if_any([part.group_id for part in parts], lengths),
+        group_reward=_join_if_any([part.group_reward for part in parts], lengths),
+        late=_join_if_any([part.late for part in parts], lengths),
     )
 
 
-def _join_groups(
+def _join_if_any(
     parts: Sequence[NDArray[Number] | None], lengths: Sequence[int]
 ) -> NDArray[Number] | None:
     """All parts, with zeros for those that have none; None if none has any."""

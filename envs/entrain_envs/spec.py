@@ -32,6 +32,14 @@ UNBOUNDED_FROM = 1e8
 """Bounds of actions from this size on are taken as none. People write the largest float32, 1e10
 and the like for "unbounded", and an action of such a size would overflow somewhere."""
 
+FALLBACKS = ("", "last", "neutral", "controller")
+"""What acts for an agent whose action came too late: nothing does, because there is no deadline;
+the action that was applied last; none, or the nearest to it; a controller of the simulator's own.
+"""
+
+LONGEST_DEADLINE_MS = 24 * 60 * 60 * 1000
+"""A day: whoever waits longer has no deadline."""
+
 _HEAD_BYTES = 13
 """Bytes of a row before its observations: agent id (8), step type (1) and reward (4)."""
 
@@ -207,15 +215,40 @@ class BehaviourSpec:
     observations: tuple[ObservationSpec, ...]
     action: ActionSpec
 
+    deadline_ms: int = field(default=0, compare=False)
+    """How long the simulator waits for these agents' actions; 0 is as long as it takes. It and
+    `fallback` are the simulator's own affair: simulators of a run need not agree on them."""
+
+    fallback: str = field(default="", compare=False)
+    """One of `FALLBACKS`: what acts for an agent whose action came too late."""
+
     def __post_init__(self) -> None:
         if not self.name:
             raise SpecError("a behaviour has an empty name; give each one a name")
+        self._check_deadline()
         if not self.observations:
             raise SpecError(f"behaviour '{self.name}' observes nothing; give it an observation")
         if len(self._observation_by_name) != len(self.observations):
             names = [observation.name for observation in self.observations]
             raise SpecError(
                 f"behaviour '{self.name}' has two observations of one name: {', '.join(names)}"
+            )
+
+    def _check_deadline(self) -> None:
+        if not 0 <= self.deadline_ms <= LONGEST_DEADLINE_MS:
+            raise SpecError(
+                f"behaviour '{self.name}' has a deadline of {self.deadline_ms} ms; it must be "
+                f"between 0 (none) and {LONGEST_DEADLINE_MS:,}"
+            )
+        if self.fallback not in FALLBACKS:
+            raise SpecError(
+                f"behaviour '{self.name}' falls back to '{self.fallback}'; "
+                f"it must be one of {', '.join(each for each in FALLBACKS if each)}"
+            )
+        if bool(self.deadline_ms) != bool(self.fallback):
+            raise SpecError(
+                f"behaviour '{self.name}' has deadline_ms {self.deadline_ms} and fallback "
+                f"'{self.fallback}'; give both, or neither"
             )
 
     @cached_property

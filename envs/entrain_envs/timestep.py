@@ -78,6 +78,10 @@ class TimestepBatch:
     group_reward: Float[Float32Array, " K"] | None = None
     """[K] what the agent's group earned, beside `reward`; zero where FIRST. None: nothing."""
 
+    late: Bool[BoolArray, " K"] | None = None
+    """[K] true where the trainer's action came too late, so that the simulator's fallback led to
+    this row; false where FIRST. None: every action was the trainer's."""
+
     @classmethod
     def of(
         cls,
@@ -90,6 +94,7 @@ class TimestepBatch:
         action_mask: npt.ArrayLike = True,
         group_id: npt.ArrayLike | None = None,
         group_reward: npt.ArrayLike | None = None,
+        late: npt.ArrayLike | None = None,
     ) -> "TimestepBatch":
         """Make a batch from anything that numpy can read; one number may stand for all K rows.
 
@@ -102,6 +107,7 @@ class TimestepBatch:
             action_mask: [K, num_choices]; by default every choice is allowed.
             group_id: [K], or one for all rows; by default no agent has a group.
             group_reward: [K], or one for all rows.
+            late: [K], or one for all rows; by default every action was the trainer's.
         """
         ids = np.asarray(agent_id, np.int64)
         rows = len(ids)
@@ -119,6 +125,7 @@ class TimestepBatch:
                 ),
                 group_id=_of_each(group_id, np.dtype(np.int64), rows),
                 group_reward=_of_each(group_reward, np.dtype(np.float32), rows),
+                late=_of_each(late, _BOOL, rows),
             )
         except SpecError:
             raise
@@ -157,6 +164,7 @@ class TimestepBatch:
             ("action_mask", self.action_mask, (rows, spec.action.num_choices), _BOOL),
             ("group_id", self.group_id, (rows,), _INT64),
             ("group_reward", self.group_reward, (rows,), _FLOAT32),
+            ("late", self.late, (rows,), _BOOL),
         )
         for name, values, shape, dtype in expected:
             if values is not None and (values.shape != shape or values.dtype != dtype):
@@ -177,6 +185,12 @@ class TimestepBatch:
         if self.group_reward is not None:
             where = f"behaviour '{spec.name}', group_reward"
             check_finite(self.group_reward, where, self.agent_id)
+        if self.late is not None and (self.late & (self.step_type == _FIRST)).any():
+            row = int((self.late & (self.step_type == _FIRST)).argmax())
+            raise SpecError(
+                f"behaviour '{spec.name}', late row {row} (agent {self.agent_id[row]}) is 1 and "
+                "the row is FIRST; no action leads to such a row, so its late must be 0"
+            )
         if self.observation.keys() != set(spec.observation_names):
             raise SpecError(
                 f"behaviour '{spec.name}' was given observations "

@@ -57,6 +57,7 @@ class SlotTimesteps:
             "group_reward": (
                 None if timesteps.group_reward is None else timesteps.group_reward.copy()
             ),
+            "late": None if timesteps.late is None else timesteps.late.copy(),
             "released": self.released.copy(),
             "num_slots": self.num_slots,
         }
@@ -75,6 +76,7 @@ class SlotTimesteps:
                 # Checkpoints of before there were groups have none.
                 group_id=state.get("group_id"),
                 group_reward=state.get("group_reward"),
+                late=state.get("late"),
             ),
             released=state["released"],
             num_slots=int(state["num_slots"]),

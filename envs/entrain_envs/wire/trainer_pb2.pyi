@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FALLBACK_UNSPECIFIED: _ClassVar[Fallback]
+    FALLBACK_LAST_ACTION: _ClassVar[Fallback]
+    FALLBACK_NEUTRAL: _ClassVar[Fallback]
+    FALLBACK_CONTROLLER: _ClassVar[Fallback]
+
 class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DTYPE_UNSPECIFIED: _ClassVar[Dtype]
@@ -49,6 +56,10 @@ class StepStanding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STANDING_NOT_HELD: _ClassVar[StepStanding]
     STEP_STANDING_HELD: _ClassVar[StepStanding]
     STEP_STANDING_ANSWERED: _ClassVar[StepStanding]
+FALLBACK_UNSPECIFIED: Fallback
+FALLBACK_LAST_ACTION: Fallback
+FALLBACK_NEUTRAL: Fallback
+FALLBACK_CONTROLLER: Fallback
 DTYPE_UNSPECIFIED: Dtype
 DTYPE_FLOAT32: Dtype
 DTYPE_UINT8: Dtype
@@ -116,14 +127,18 @@ class Hello(_message.Message):
     def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ..., max_unanswered_steps: _Optional[int] = ...) -> None: ...
 
 class BehaviourSpec(_message.Message):
-    __slots__ = ("name", "observations", "action")
+    __slots__ = ("name", "observations", "action", "deadline_ms", "fallback")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
     name: str
     observations: _containers.RepeatedCompositeFieldContainer[ObservationSpec]
     action: ActionSpec
-    def __init__(self, name: _Optional[str] = ..., observations: _Optional[_Iterable[_Union[ObservationSpec, _Mapping]]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ...) -> None: ...
+    deadline_ms: int
+    fallback: Fallback
+    def __init__(self, name: _Optional[str] = ..., observations: _Optional[_Iterable[_Union[ObservationSpec, _Mapping]]] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., deadline_ms: _Optional[int] = ..., fallback: _Optional[_Union[Fallback, str]] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
     __slots__ = ("name", "shape", "dtype", "kind", "low", "high")
@@ -205,7 +220,7 @@ class Statistic(_message.Message):
     def __init__(self, name: _Optional[str] = ..., aggregation: _Optional[_Union[Aggregation, str]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class BehaviourStep(_message.Message):
-    __slots__ = ("behaviour", "agent_id", "step_type", "reward", "observations", "action_mask", "group_id", "group_reward")
+    __slots__ = ("behaviour", "agent_id", "step_type", "reward", "observations", "action_mask", "group_id", "group_reward", "late")
     BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +229,7 @@ class BehaviourStep(_message.Message):
     ACTION_MASK_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_REWARD_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     behaviour: str
     agent_id: bytes
     step_type: bytes
@@ -222,7 +238,8 @@ class BehaviourStep(_message.Message):
     action_mask: bytes
     group_id: bytes
     group_reward: bytes
-    def __init__(self, behaviour: _Optional[str] = ..., agent_id: _Optional[bytes] = ..., step_type: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., observations: _Optional[_Iterable[bytes]] = ..., action_mask: _Optional[bytes] = ..., group_id: _Optional[bytes] = ..., group_reward: _Optional[bytes] = ...) -> None: ...
+    late: bytes
+    def __init__(self, behaviour: _Optional[str] = ..., agent_id: _Optional[bytes] = ..., step_type: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., observations: _Optional[_Iterable[bytes]] = ..., action_mask: _Optional[bytes] = ..., group_id: _Optional[bytes] = ..., group_reward: _Optional[bytes] = ..., late: _Optional[bytes] = ...) -> None: ...
 
 class Act(_message.Message):
     __slots__ = ("sequence", "behaviours", "changed_environment_parameters")

@@ -176,7 +176,7 @@ class StepOrder:
         keep = ~stray | begins
         step_type = np.where(begins, np.uint8(_FIRST), timesteps.step_type)
         reward = np.where(begins, np.float32(0.0), timesteps.reward)
-        groups, shared = timesteps.group_id, timesteps.group_reward
+        groups, shared, late = timesteps.group_id, timesteps.group_reward, timesteps.late
         return TimestepBatch(
             agent_id=timesteps.agent_id[keep],
             step_type=step_type[keep],
@@ -185,6 +185,7 @@ class StepOrder:
             action_mask=timesteps.action_mask[keep],
             group_id=None if groups is None else groups[keep],
             group_reward=None if shared is None else np.where(begins, np.float32(0), shared)[keep],
+            late=None if late is None else (late & ~begins)[keep],
         )
 
     def state(self) -> State:
