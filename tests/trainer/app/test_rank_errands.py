@@ -37,3 +37,20 @@ def test_a_task_of_an_errand_is_over_when_the_run_has_trained() -> None:
 
     asyncio.run(train())
     assert done == ["work"]
+
+
+def test_what_is_asked_after_the_end_is_left_undone() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("work")
+
+    async def train() -> None:
+        errands = Errands()
+        async with errands.done():
+            pass
+        # A coroutine that nobody awaits would be a warning, and so an error.
+        errands.do(lambda: errands.begin(work()))
+
+    asyncio.run(train())
+    assert done == []

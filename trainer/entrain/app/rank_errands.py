@@ -1,4 +1,4 @@
-"""Requests of rank 0 to a rank: done at once, or as soon as the run trains."""
+"""Requests of rank 0 to a rank: done at once or once the run trains, and not after its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -15,12 +15,15 @@ class Errands:
         """Nothing is asked yet, and the run does not train."""
         self._group: asyncio.TaskGroup | None = None
         self._early: list[Callable[[], None]] = []
+        self._is_over = False
 
     def __repr__(self) -> str:
         return f"<Errands: {len(self._early)} wait>"
 
     def do(self, errand: Callable[[], None]) -> None:
-        """Do it now, or once the run trains."""
+        """Do it now, or once the run trains; nothing if the run trains no more."""
+        if self._is_over:
+            return
         if self._group is None:
             self._early.append(errand)
         else:
@@ -39,4 +42,8 @@ class Errands:
             early, self._early = self._early, []
             for errand in early:
                 errand()
-            yield
+            try:
+                yield
+            finally:
+                # Messages go on to arrive while the tasks end, and after it.
+                self._is_over = True
