@@ -108,11 +108,11 @@ def after(env_steps: int) -> Moment:
 
 
 def learning(update: int) -> Moment:
-    """In the middle of that update, counted from 1."""
+    """In the middle of that update, counted from 1; of a later one, if nobody looked during it."""
 
     def moment(run: TrainingRun) -> bool:
         return any(
-            trainer.is_learning and trainer.progress.updates == update - 1
+            trainer.is_learning and trainer.progress.updates >= update - 1
             for trainer in run.trainers.values()
         )
 

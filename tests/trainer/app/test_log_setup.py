@@ -1,0 +1,57 @@
+"""What a rank says of itself on stderr, and the last word of a command."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from entrain.app.log_setup import print_error, print_interruption, quieten, start_logging
+from entrain.errors import ConfigError
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[logging.Logger]:
+    """The root logger with only the handlers that a test adds."""
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        yield root
+    finally:
+        root.handlers = before
+
+
+def test_of_the_ranks_of_a_machine_one_says_all_and_the_others_only_warnings(
+    own_handlers: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = logging.getLogger("entrain.app.test")
+    start_logging(verbose=False)
+    quieten(2, is_first_here=True)
+    said.info("in turn %d", 1)
+    first = capsys.readouterr().err
+    assert first.startswith("[rank 2] ")
+    assert first.endswith("in turn 1\n")
+    own_handlers.handlers = []
+    start_logging(verbose=False)
+    quieten(3, is_first_here=False)
+    said.info("in turn 2")
+    said.warning("alarm")
+    other = capsys.readouterr().err
+    assert other.startswith("[rank 3] ")
+    assert "turn" not in other
+    assert "alarm" in other
+
+
+def test_the_last_word_is_a_line_or_an_object(
+    own_handlers: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_error(ConfigError("no such option"))
+    print_interruption()
+    assert capsys.readouterr().err == "entrain: no such option\nentrain: interrupted\n"
+    start_logging(verbose=False, log_format="json")
+    print_error(ConfigError("no such option"))
+    print_interruption()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert lines[0]["message"] == "no such option"
+    assert lines[0]["exit_code"] == ConfigError.exit_code
+    assert lines[1]["message"] == "interrupted"
