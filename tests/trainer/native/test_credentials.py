@@ -6,8 +6,8 @@ import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.errors import ServeError, UnauthenticatedError
-from entrain.native.certificates import ServerCertificates, authority_in
-from entrain.native.credentials import TokenCheck, read_pem
+from entrain.native.certificates import ServerCertificates
+from entrain.native.credentials import TokenCheck, authority_in, read_pem
 
 
 @pytest.fixture

@@ -77,11 +77,16 @@ def has_display(environ: Mapping[str, str]) -> bool:
 
 def _settings_of_address(config: RunConfig, address: str | None) -> Sequence[str]:
     """Settings to listen at `address`: for native simulators, or else for games."""
+    # No page is served beside it: what dials the page's port is answered all the same.
+    settings = ["http.address=null"] if config.is_websocket_on_page else []
     if address is None:
-        return []
+        return settings
     if config.is_native:
+        if config.server.websocket is not None:
+            # The run itself may still be training, at the port that it was given.
+            settings.append("server.websocket=localhost:0")
         # JSON text is YAML text, whatever is in it.
-        return [f"server.address={json.dumps(address)}"]
+        return [*settings, f"server.address={json.dumps(address)}"]
     asked = parse_address(address)
     if not isinstance(asked, TcpAddress):
         raise ConfigError(

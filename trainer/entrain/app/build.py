@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -41,6 +42,9 @@ from entrain.serving.participants import Participants
 from entrain.state import State
 from entrain.unity.front import UnityFront
 from entrain_envs.spec import BehaviourSpec
+
+if TYPE_CHECKING:
+    from entrain.native.websocket_transport import Simulators
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +143,9 @@ def make_front(config: RunConfig, participants: Participants, *, run_id: str) ->
     """
     fronts: dict[str, Front] = {}
     if config.is_native:
-        fronts["native"] = NativeFront(participants, run_id=run_id)
+        fronts["native"] = NativeFront(
+            participants, run_id=run_id, is_on_page=config.is_websocket_on_page
+        )
     elif config.server.address != ServerConfig().address:
         logger.warning(
             "server.address %s has no effect: this run serves games of ML-Agents on ports of "
@@ -150,6 +156,12 @@ def make_front(config: RunConfig, participants: Participants, *, run_id: str) ->
     if config.unity is not None:
         fronts["unity"] = UnityFront(participants, config.unity, seed=config.seed)
     return Fronts(fronts)
+
+
+def web_sockets_of(front: Front) -> "Simulators | None":
+    """The application that answers simulators' WebSockets, if `front` has one."""
+    native = front.named("native") if isinstance(front, Fronts) else None
+    return native.simulators if isinstance(native, NativeFront) else None
 
 
 def listened_on(config: RunConfig, address: str) -> str:

@@ -15,6 +15,7 @@ from entrain.page.board import LogLines
 from entrain.page.guard import Guard
 from entrain.page.hosts import Hosts
 from entrain.page.server import PageServer
+from entrain.page.sockets import WebSockets
 from entrain.run.log_lines import escape_control_chars
 from entrain_envs.log_lines import level_word
 
@@ -62,9 +63,12 @@ class OpenPage:
         return f"{self.url}?code={self.access.code}"
 
     @asynccontextmanager
-    async def serving(self, site: Answering) -> AsyncIterator[None]:
-        """Within the block, answer requests."""
-        server = PageServer(site.application, self._place.sockets, self._place.certificate)
+    async def serving(
+        self, site: Answering, sockets: WebSockets | None = None
+    ) -> AsyncIterator[None]:
+        """Within the block, answer requests, and WebSockets if there are to be any."""
+        place = self._place
+        server = PageServer(site.application, place.sockets, place.certificate, sockets)
         async with server.serving():
             try:
                 yield

@@ -115,7 +115,10 @@ def _to_look_at(config: RunConfig, launch: str | None, address: str | None) -> R
     if address is None and entries and isinstance(configured, TcpAddress) and configured.is_local:
         # The run itself may still be training, at the port that it was given.
         listen = configured.at(configured.host, 0)
-    server = config.server.model_copy(update={"address": listen})
+    changes: dict[str, str] = {"address": listen}
+    if listen != config.server.address and config.server.websocket is not None:
+        changes["websocket"] = "localhost:0"
+    server = config.server.model_copy(update=changes)
     # Simulators that the user names take the place of games.
     plays = config.unity if launch is None else None
     unity = plays and plays.model_copy(update={"games": 1})

@@ -64,7 +64,7 @@ def place_of_process(environment: Mapping[str, str] = os.environ) -> RankPlace |
 def config_of_rank(config: RunConfig, place: RankPlace) -> RunConfig:
     """Returns the options by which one rank serves its part of the simulators.
 
-    It listens on the run's port + rank (of a unix socket: at PATH.RANK), and expects every so
+    It listens on the run's ports + rank (of a unix socket: at PATH.RANK), and expects every so
     manieth simulator of those that are launched or expected in all. Only rank 0 has a page.
 
     Raises:
@@ -73,12 +73,15 @@ def config_of_rank(config: RunConfig, place: RankPlace) -> RunConfig:
     if place.size == 1:
         return config
     _require_enough(config, place)
-    simulators = config.simulators
+    simulators, websocket = config.simulators, config.server.websocket
     launched = sum(len(place.indices(options.count)) for options in simulators.launch)
     expect = len(place.indices(simulators.expect)) if simulators.expect else launched
     changes = {
         "server": config.server.model_copy(
-            update={"address": address_of_rank(config.server.address, place.rank)}
+            update={
+                "address": address_of_rank(config.server.address, place.rank),
+                "websocket": websocket and address_of_rank(websocket, place.rank),
+            }
         ),
         "simulators": simulators.model_copy(update={"expect": expect}),
     }

@@ -22,9 +22,12 @@ from entrain.config.load import to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import SECONDS
+from entrain.native.websocket_server import socket_limits
+from entrain.native.websocket_transport import SIMULATE
 from entrain.page.board import Board
 from entrain.page.facts import Artefact, Form, RefusedError, RunFacts
 from entrain.page.site import Site
+from entrain.page.sockets import WebSockets
 from entrain.rollout.episodes import Float64Array
 from entrain.run.folder import RunFolder
 from entrain.run.table import STATISTICS, read_metrics
@@ -100,7 +103,19 @@ class RunPage:
 
     def serving(self) -> AbstractAsyncContextManager[None]:
         """Within the block, answer requests."""
-        return self._page.serving(self._site)
+        return self._page.serving(self._site, self._web_sockets())
+
+    def _web_sockets(self) -> WebSockets | None:
+        simulators = None if self._run is None else self._run.web_sockets
+        if simulators is None or not self._config.is_websocket_on_page:
+            return None
+        return WebSockets(simulators, socket_limits(self._config.server))
+
+    @property
+    def socket_url(self) -> str:
+        """What simulators that speak WebSocket dial; "" if they do not dial the page's server."""
+        url = f"ws{self.url.removeprefix('http').rstrip('/')}{SIMULATE}"
+        return url if self._config.is_websocket_on_page else ""
 
     # A source of facts
 

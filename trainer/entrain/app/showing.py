@@ -47,6 +47,8 @@ def show_on(
         return
     page.attach(run, stop=lambda: request.make("asked by HTTP"))
     logger.info("the page of this run: %s", page.url, extra=fields(page=page.url))
+    if page.socket_url:
+        logger.info("simulators that speak WebSocket dial %s", page.socket_url)
     if not is_json_logged():
         words = "See this run in a browser until it ends; the address lets one in, once:"
         words = f"\n{words}\n\n    {page.url_with_code}\n"

@@ -17,6 +17,7 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING
 
 from entrain.app.apart import Apart
 from entrain.app.build import (
@@ -26,6 +27,7 @@ from entrain.app.build import (
     make_participants,
     require_networks,
     require_priors,
+    web_sockets_of,
 )
 from entrain.app.checkpointing import make_checkpointing
 from entrain.app.control import RunControl
@@ -54,6 +56,9 @@ from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending
 from entrain.serving.participants import Participants
 from entrain.trainer import Trainer, Update
+
+if TYPE_CHECKING:
+    from entrain.native.websocket_transport import Simulators
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +188,11 @@ class TrainingRun:
             clock=self.clock,
             together=self._together,
         )
+
+    @property
+    def web_sockets(self) -> "Simulators | None":
+        """The application that answers simulators' WebSockets, if there is to be one."""
+        return web_sockets_of(self._front)
 
     @property
     def seconds(self) -> float:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from entrain.config.fields import Options
 
-_Address = Annotated[
+HttpAddress = Annotated[
     str,
     Field(
         pattern=r"^(\[[^\s\[\]]+\]:[0-9]{1,5}|[^\s:\[\]]+:[0-9]{1,5})$",
@@ -21,7 +21,7 @@ _Address = Annotated[
 class HttpConfig(Options):
     """A page that shows the run in a browser while it learns, its metrics and its API."""
 
-    address: _Address | None = None
+    address: HttpAddress | None = None
     """HOST:PORT or [IPV6]:PORT, such as localhost:8080; null: no page. An address beyond loopback
     needs TLS (`server.tls_certificate` and `server.tls_key`), or `insecure`, and readers need a
     token."""

@@ -8,7 +8,7 @@ files.
 import os
 import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,13 +22,19 @@ from entrain.config.fields import (
     Positive,
     Seed,
 )
-from entrain.config.http import HttpConfig
+from entrain.config.http import HttpAddress, HttpConfig
 from entrain.config.notify import NotifyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.ranks import RanksConfig
 from entrain.config.unity import UnityConfig
 
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_ORIGIN = Field(
+    pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+$",
+    json_schema_extra={
+        "patternErrorMessage": "SCHEME://HOST or SCHEME://HOST:PORT, such as https://game.example"
+    },
+)
 _IN_NAMES = "a letter or digit, then letters, digits, '.', '_' and '-'; at most 100 in all"
 
 
@@ -43,6 +49,14 @@ class ServerConfig(Options):
         },
     )
     """HOST:PORT, [IPV6]:PORT or unix:PATH. Addresses beyond loopback need TLS, or `insecure`."""
+
+    websocket: HttpAddress | None = None
+    """HOST:PORT or [IPV6]:PORT on which simulators that speak WebSocket dial in as well, such as
+    localhost:50052; null: none. If `http.address` is the same, the page's server answers both."""
+
+    origins: tuple[Annotated[str, _ORIGIN], ...] = ()
+    """Pages whose scripts may be simulators, each as its browser says it in the header Origin,
+    such as https://game.example. Programs send no Origin and need no entry."""
 
     insecure: bool = False
     """Allow a non-loopback address without TLS. Anyone who reaches the port can then join."""
@@ -125,6 +139,10 @@ class ServerConfig(Options):
             raise ValueError(f"{given} is given without {missing}; TLS needs both")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca is given without tls_certificate and tls_key")
+        if self.websocket == self.address and not self.address.endswith(":0"):
+            raise ValueError(
+                f"address and websocket are both {self.address}; give websocket another port"
+            )
         return self
 
 
@@ -286,6 +304,12 @@ class RunConfig(Options):
         if not self.policies:
             raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
         self._check_curricula()
+        if self.is_websocket_on_page and self.server.tls_client_ca is not None:
+            raise ValueError(
+                f"server.websocket and http.address are both {self.http.address}, and "
+                "server.tls_client_ca asks simulators for certificates, which browsers of the "
+                "page do not have; give server.websocket a port of its own"
+            )
         launched = sum(options.count for options in self.simulators.launch)
         for asked, option in (
             (launched, "the sum of simulators.launch.*.count"),
@@ -315,6 +339,11 @@ class RunConfig(Options):
     def is_native(self) -> bool:
         """Whether `server.address` is listened on for simulators of entrain's own wire."""
         return self.unity is None or self.unity.native or bool(self.simulators.launch)
+
+    @property
+    def is_websocket_on_page(self) -> bool:
+        """Whether the page's server answers simulators that speak WebSocket."""
+        return self.server.websocket is not None and self.server.websocket == self.http.address
 
     def _check_curricula(self) -> None:
         """Of each lesson's end a behaviour decides that can take part."""

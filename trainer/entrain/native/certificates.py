@@ -1,7 +1,6 @@
 """The TLS certificate of the gRPC port: its files are read again when they have changed."""
 
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import grpc
 
 from entrain.config.run import ServerConfig
 from entrain.errors import ServeError
-from entrain.native.credentials import check_pair, read_pem
+from entrain.native.credentials import authority_in, check_pair, read_pem
 
 logger = logging.getLogger(__name__)
 
@@ -112,15 +111,3 @@ class ServerCertificates:
         check_pair(self._certificate, self._key)
         authority = None if self._client_ca is None else authority_in(self._client_ca)
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
-
-
-def authority_in(path: Path) -> bytes:
-    """Returns the PEM of an authority; ServeError if it has none."""
-    content = read_pem(path, "server.tls_client_ca")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=path)
-    except (ssl.SSLError, OSError) as error:
-        raise ServeError(
-            f"server.tls_client_ca is {path}, which has no certificate of an authority ({error})"
-        ) from None
-    return content

@@ -42,6 +42,18 @@ def _no_password() -> str:
     raise ValueError("the private key is encrypted")
 
 
+def authority_in(path: Path) -> bytes:
+    """Returns the PEM of an authority; ServeError if it has none."""
+    content = read_pem(path, "server.tls_client_ca")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=path)
+    except (ssl.SSLError, OSError) as error:
+        raise ServeError(
+            f"server.tls_client_ca is {path}, which has no certificate of an authority ({error})"
+        ) from None
+    return content
+
+
 class TokenCheck:
     """Compares the bearer token of a call with the first line of a file.
 

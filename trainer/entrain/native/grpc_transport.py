@@ -160,10 +160,12 @@ class GrpcServer:
     def __repr__(self) -> str:
         return f"<GrpcServer {self._address}>"
 
-    async def start(self) -> str:
-        """Listen, and return the address to dial; ServeError if that cannot be done."""
+    async def start(self, token: TokenCheck | None) -> str:
+        """Listen, and return the address to dial; ServeError if that cannot be done.
+
+        `token` is what simulators must show; None lets everyone in.
+        """
         self._certificates = ServerCertificates.of(self._config)
-        token = None if self._config.token_file is None else TokenCheck(self._config.token_file)
         self._warn_of_exposure(token)
         service = Service(self._connections, self._inquiries, token=token)
         address = await self._listen(service)

@@ -51,6 +51,16 @@ class HeadWithBody:
         self.flush()
         self._transport.close()
 
+    @property
+    def plain(self) -> asyncio.Transport:
+        """The one that does everything else: for a WebSocket, whose answer has no body."""
+        return self._transport
+
+
+def plain(transport: asyncio.BaseTransport) -> asyncio.BaseTransport:
+    """Returns the transport itself, of one that joins heads and bodies."""
+    return transport.plain if isinstance(transport, HeadWithBody) else transport
+
 
 class BoundedConnection(HttpToolsProtocol):
     """See the module. Made by uvicorn, which calls it."""
@@ -61,7 +71,11 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It is open."""
-        if len(self.connections) >= MOST_CONNECTIONS:
+        # WebSockets, which have limits of their own, are among them.
+        if (
+            sum(isinstance(each, BoundedConnection) for each in self.connections)
+            >= MOST_CONNECTIONS
+        ):
             self.transport = transport
             transport.abort()
             return

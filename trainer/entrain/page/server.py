@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from entrain.page.connection import BoundedConnection
+from entrain.page.sockets import WebSockets, WithSockets, socket_options
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Certificate:
 
     chain: Path
     key: Path
+    client_ca: Path | None = None
+    """Signs the certificates that clients must show; None: they need none."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -45,15 +47,18 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def make_config(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config:
+def make_config(
+    app: ASGIApp, certificate: Certificate | None, sockets: WebSockets | None = None
+) -> uvicorn.Config:
     """Returns uvicorn's configuration; OSError or ssl.SSLError if the certificate is no good."""
-    files: dict[str, Any] = {}
+    options = socket_options(sockets)
     if certificate is not None:
-        files = {"ssl_certfile": certificate.chain, "ssl_keyfile": certificate.key}
+        options |= {"ssl_certfile": certificate.chain, "ssl_keyfile": certificate.key}
+        if certificate.client_ca is not None:
+            options |= {"ssl_ca_certs": certificate.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
     config = uvicorn.Config(
-        app,
+        app if sockets is None else WithSockets(app, sockets.app),
         http=BoundedConnection,
-        ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
@@ -65,7 +70,7 @@ def make_config(app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=CLOSE_S,
         backlog=128,
-        **files,
+        **options,
     )
     config.load()
     if certificate is not None and config.ssl is not None:
@@ -94,9 +99,10 @@ class _Renewal:
 
     def _stamp(self) -> Sequence[tuple[int, int]]:
         """Changes when one of the files does."""
-        files = (self._certificate.chain, self._certificate.key)
+        it = self._certificate
+        files = [file for file in (it.chain, it.key, it.client_ca) if file is not None]
         with contextlib.suppress(OSError):
-            return [(it.stat().st_mtime_ns, it.stat().st_size) for it in files]
+            return [(file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         return []
 
     def _renew(self) -> None:
@@ -105,6 +111,9 @@ class _Renewal:
             context.load_cert_chain(
                 self._certificate.chain, self._certificate.key, password=_no_password
             )
+            if self._certificate.client_ca is not None:
+                context.load_verify_locations(cafile=self._certificate.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
         except (OSError, ssl.SSLError, ValueError) as error:
             logger.warning("the page goes on with the certificate from before: %s", error)
         else:
@@ -120,10 +129,21 @@ class PageServer:
     """Serves one application on sockets that listen already. Owned by the event loop."""
 
     def __init__(
-        self, app: ASGIApp, sockets: Sequence[socket.socket], certificate: Certificate | None
+        self,
+        app: ASGIApp,
+        sockets: Sequence[socket.socket],
+        certificate: Certificate | None,
+        web_sockets: WebSockets | None = None,
     ) -> None:
-        """Do not answer yet; the sockets are closed when the server ends."""
-        self._config = make_config(app, certificate)
+        """Do not answer yet.
+
+        Args:
+            app: answers requests.
+            sockets: listen already; they are closed when the server ends.
+            certificate: None: without TLS.
+            web_sockets: None: requests for one are refused.
+        """
+        self._config = make_config(app, certificate, web_sockets)
         self._sockets = list(sockets)
 
     @asynccontextmanager
