@@ -1,0 +1,142 @@
+// Opens a stream to a trainer and greets it, again and again until it answers or patience is over.
+
+import { refused } from "./endings.js";
+import {
+  BrokenStreamError, ConnectionLostError, MisfitError, NoRoomError, RefusedError, StoppedError,
+  TrainerClosed, WireError,
+} from "./errors.js";
+import { PROTOCOL_VERSION, STOPPED, decodeResponse, encodeGoodbye, encodeHello } from "./messages.js";
+import { Stream } from "./stream.js";
+
+const SIMULATE = "/simulate";
+const GREETING_S = 30;
+const GOODBYE_S = 2;
+
+/** @typedef {import("./messages.js").Welcome} Welcome */
+
+export class Dialler {
+  #openSocket;
+  #hello;
+  #clock;
+  #canWait;
+  #log;
+
+  /**
+   * @param {string} address for messages
+   * @param {import("./stream.js").OpenSocket} openSocket
+   * @param {import("./messages.js").Hello} hello
+   * @param {import("./clock.js").Clock} clock
+   * @param {boolean} canWait whether a trainer that stops may come back
+   * @param {(line: string) => void} log
+   */
+  constructor(address, openSocket, hello, clock, canWait, log) {
+    this.address = address;
+    this.simulator = hello.simulator;
+    this.instanceId = hello.instanceId;
+    this.#openSocket = openSocket;
+    this.#hello = hello;
+    this.#clock = clock;
+    this.#canWait = canWait;
+    this.#log = log;
+  }
+
+  /** The Hellos from now on name these behaviours. @param {Iterable<import("./spec.js").Behaviour>} all */
+  declare(all) {
+    this.#hello = { ...this.#hello, behaviours: [...all] };
+  }
+
+  /**
+   * @param {import("./patience.js").Patience} patience
+   * @param {BrokenStreamError} error why it is dialled
+   * @param {string} resume id of the session to go on with; empty: a new one
+   * @param {AbortSignal} signal
+   * @returns {Promise<{stream: Stream, welcome: Welcome}>}
+   */
+  async dial(patience, error, resume, signal) {
+    let latest = error;
+    while (await patience.wait(signal)) {
+      try {
+        return await this.#greet(patience.limit(GREETING_S), resume, signal);
+      } catch (another) {
+        if (!(another instanceof BrokenStreamError)) throw another;
+        if (another.message !== latest.message) {
+          this.#log(`${this.address}: no answer (${another.message}); dialling again`);
+        }
+        latest = another;
+      }
+    }
+    if (error instanceof StoppedError) {
+      throw new TrainerClosed(`${this.address} stopped and did not come back: ${error.message}`);
+    }
+    throw new ConnectionLostError(
+      `no trainer answered at ${this.address} within ${patience.totalS} s (${latest.message}). Usual ` +
+        "causes: the trainer is not running, or its option server.websocket is off; it listens on " +
+        "another address or port, or only on its own machine; one side uses TLS and the other does not",
+    );
+  }
+
+  /** What a message says, or the error that it means. @param {Uint8Array} message */
+  read(message) {
+    const response = decodeResponse(message);
+    if (response.refusal) throw refused(response.refusal.code, response.refusal.message);
+    if (response.close) throw this.#closed(response.close);
+    return response;
+  }
+
+  /** The same error with the address that was dialled. @param {RefusedError} error */
+  inWords(error) {
+    const Kind = /** @type {new (words: string) => RefusedError} */ (error.constructor);
+    return new Kind(`${this.address} refused '${this.simulator}': ${error.message}`);
+  }
+
+  /** Say Goodbye, and wait a little for the trainer to end the stream.
+   * @param {Stream} stream @param {string} reason */
+  async leave(stream, reason) {
+    stream.send(encodeGoodbye(reason));
+    await stream.finish(GOODBYE_S, this.#clock);
+  }
+
+  /** @param {number} timeoutS @param {string} resume @param {AbortSignal} signal */
+  async #greet(timeoutS, resume, signal) {
+    signal.throwIfAborted();
+    const stream = new Stream(this.#openSocket, SIMULATE);
+    const aborted = () => stream.giveUp(signal.reason);
+    signal.addEventListener("abort", aborted);
+    const cancel = this.#clock.after(timeoutS, () =>
+      stream.giveUp(new BrokenStreamError(`no Welcome within ${timeoutS} s`)),
+    );
+    try {
+      await stream.whenOpen();
+      stream.send(encodeHello({ ...this.#hello, resumeSessionId: resume }));
+      const welcome = this.#readWelcome(this.read(await stream.receive()));
+      return { stream, welcome };
+    } catch (error) {
+      stream.drop();
+      // The next Hello would be the same.
+      if (error instanceof NoRoomError) throw this.inWords(error);
+      if (error instanceof RefusedError) throw new MisfitError(this.inWords(error).message);
+      throw error;
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", aborted);
+    }
+  }
+
+  /** @param {import("./messages.js").Response} response */
+  #readWelcome({ welcome }) {
+    if (!welcome) throw new WireError(`${this.address} answered Hello with another message; expected a Welcome`);
+    if (welcome.version !== PROTOCOL_VERSION) {
+      throw new MisfitError(
+        `${this.address} chose protocol ${welcome.version}, this simulator speaks ` +
+          `${PROTOCOL_VERSION}; use the entrain-envs that belongs to the trainer`,
+      );
+    }
+    return welcome;
+  }
+
+  /** @param {import("./messages.js").Close} close */
+  #closed({ reason, message }) {
+    if (reason === STOPPED && this.#canWait) return new StoppedError(message || "it stops");
+    return new TrainerClosed(`${this.address} is done: ${message || `Close of reason ${reason}`}`);
+  }
+}

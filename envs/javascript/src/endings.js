@@ -1,0 +1,56 @@
+// What the end of a connection means: whether dialling again may help, and in which words.
+
+import { BrokenStreamError, MisfitError, NoRoomError, RefusedError } from "./errors.js";
+
+/** gRPC's names, by number. */
+const NAMES = [
+  "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+  "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
+  "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+];
+const DIAL_AGAIN = ["CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNAVAILABLE"];
+
+const TOO_BIG = 1009;
+const FIRST_OF_GRPC = 4000;
+const LAST_OF_GRPC = 4099;
+
+/** The error for a Refusal. @param {number} code gRPC's number @param {string} message */
+export function refused(code, message) {
+  const name = NAMES[code] ?? `code ${code}`;
+  if (DIAL_AGAIN.includes(name)) return new BrokenStreamError(`${name}: ${message}`);
+  if (name === "RESOURCE_EXHAUSTED") return new NoRoomError(`${message} (${name})`);
+  if (name === "UNIMPLEMENTED") {
+    return new RefusedError(`what answers there is no entrain trainer (${message}); check the address`);
+  }
+  return new RefusedError(`${message} (${name})`);
+}
+
+/** The error for a close frame, or for the end of a connection without one (1006).
+ * @param {number} code @param {string} reason */
+export function closed(code, reason) {
+  if (code >= FIRST_OF_GRPC && code <= LAST_OF_GRPC) {
+    return refused(code - FIRST_OF_GRPC, reason || "the trainer gave no reason");
+  }
+  if (code === TOO_BIG) {
+    return new MisfitError(
+      `a message is too long (${reason || "close code 1009"}); send fewer agents in a message or ` +
+        "smaller images, or raise server.max_message_mib of the trainer",
+    );
+  }
+  const words = reason ? `: ${reason}` : "";
+  return new BrokenStreamError(`the connection ended with code ${code}${words}`);
+}
+
+/** The error for an HTTP answer that is no upgrade. @param {number} status @param {string} body */
+export function answered(status, body) {
+  const words = `HTTP ${status}${body ? `: ${body.trim()}` : ""}`;
+  if (status >= 500) return new BrokenStreamError(words);
+  if (status === 401) {
+    return new RefusedError(`${words} (UNAUTHENTICATED; give the trainer's token as token or tokenFile)`);
+  }
+  if (status === 403) return new RefusedError(`${words} (add this origin to server.origins)`);
+  if (status === 404) {
+    return new RefusedError(`${words} (check address and port, and the trainer's option server.websocket)`);
+  }
+  return new RefusedError(words);
+}

@@ -1,0 +1,27 @@
+// The package in Node. What a trainer tells the simulators that it launches stands in variables.
+
+import { Client } from "./client.js";
+import { OptionError } from "./errors.js";
+import { nodeSockets } from "./node_socket.js";
+
+export * from "./exports.js";
+
+export class TrainerClient extends Client {
+  /**
+   * @param {string} address
+   * @param {readonly import("../types/index.js").BehaviourSpec[]} behaviours
+   * @param {import("../types/index.js").ClientOptions} options
+   */
+  constructor(address, behaviours, options) {
+    const complete = { reconnectS: usualReconnectS(), ...options };
+    super(address, behaviours, complete, nodeSockets(address, complete));
+  }
+}
+
+function usualReconnectS() {
+  const text = process.env.ENTRAIN_RECONNECT_S || "60";
+  if (!(Number(text) >= 0)) {
+    throw new OptionError(`$ENTRAIN_RECONNECT_S is '${text}'; it must be a number of seconds`);
+  }
+  return Number(text);
+}

@@ -1,0 +1,435 @@
+// The client against a scripted trainer: joining, resuming, refusals, silence, leaving. No sockets.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Client, withTrainer } from "../src/client.js";
+import * as errors from "../src/errors.js";
+import { run } from "../src/run.js";
+import { FIRST, MID, TERMINATED, TRUNCATED } from "../src/timesteps.js";
+import {
+  FakeClock, ScriptedTrainer, act, answering, close, refusal, settled, standing, welcome, welcoming,
+} from "./scripted_trainer.js";
+
+const POINT = { name: "point", observations: { place: {} }, action: { low: [-1], high: [1] } };
+const FOX = { ...POINT, name: "fox" };
+const COMPLETED = 1;
+const STOPPED = 2;
+
+const rows = (stepType, place = [1, 2]) => ({
+  point: { agentId: [0, 1], stepType, reward: 0, observation: { place } },
+});
+
+function clientOf(trainer, options = {}, clock = new FakeClock()) {
+  const lines = [];
+  const log = (line) => lines.push(line);
+  const client = new Client("ws://t:1", [POINT], { simulator: "sim", log, ...options }, trainer.openSocket, clock);
+  return { client, clock, lines };
+}
+
+/** A talk whose Steps after the first `count` are not answered: the connection ends instead. */
+function breakingAfter(count, fields = {}) {
+  return welcoming(fields, (link, step) => (step.sequence > count ? link.end() : answering(link, step)));
+}
+
+const steps = (link) => link.received.filter((each) => each.step);
+
+test("actions come back by behaviour, for the rows that need one", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ seed: 9n })]);
+  const { client } = clientOf(trainer);
+  assert.equal((await client.connect()).seed, 9n);
+  const { point } = await client.exchange(rows([TERMINATED, FIRST]));
+  assert.deepEqual([...point].map(({ agentId, continuous }) => [agentId, ...continuous]), [[1, 0]]);
+  assert.equal(point.policyVersion, 7);
+  await client.exchange(rows(MID));
+  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.sequence), [1, 2]);
+});
+
+test("a client joins by itself, and its Hello says who it is", async () => {
+  const trainer = new ScriptedTrainer([welcoming()]);
+  const { client } = clientOf(trainer);
+  await client.exchange(rows(FIRST));
+  const { hello } = trainer.links[0].received[0];
+  assert.equal(hello.simulator, "sim");
+  assert.match(hello.instanceId, /^[0-9a-f]{32}$/);
+  assert.equal(hello.resume, "");
+});
+
+test("after a connection broke the same bytes are sent again in the same session", async () => {
+  const trainer = new ScriptedTrainer([breakingAfter(1), welcoming({ resumed: true })]);
+  const { client, clock } = clientOf(trainer);
+  await client.exchange(rows(FIRST));
+  const waiting = client.exchange(rows(MID));
+  await clock.pass(5);
+  await waiting;
+  const [first, second] = trainer.links;
+  assert.equal(second.received[0].hello.resume, "s1");
+  assert.equal(second.received[0].hello.instanceId, first.received[0].hello.instanceId);
+  assert.deepEqual(steps(second)[0].bytes, steps(first)[1].bytes);
+  assert.equal(steps(second)[0].step.sequence, 2);
+  assert.ok(first.isClosed);
+  await client.exchange(rows(MID));
+  assert.equal(steps(second)[1].step.sequence, 3);
+});
+
+test("a trainer that is away is dialled at growing distances, then it is lost", async () => {
+  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+  const trainer = new ScriptedTrainer([breakingAfter(0), away]);
+  const { client, clock } = clientOf(trainer, { reconnectS: 10 });
+  const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.ConnectionLostError);
+  await clock.pass(0.001);
+  const early = trainer.links.length;
+  await clock.pass(20);
+  await waiting;
+  assert.equal(early, 2);
+  // Waits of 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2, ... seconds, each half as long or half as long again.
+  assert.ok(trainer.links.length >= 7 && trainer.links.length <= 16, String(trainer.links.length));
+});
+
+test("a session that was forgotten is said to be lost, and the next Step is number 1", async () => {
+  const trainer = new ScriptedTrainer([breakingAfter(1), welcoming({ sessionId: "s2" })]);
+  const { client, clock } = clientOf(trainer);
+  await client.exchange(rows(FIRST));
+  const waiting = assert.rejects(client.exchange(rows(MID)), errors.SessionLostError);
+  await clock.pass(5);
+  await waiting;
+  await client.exchange(rows(FIRST));
+  assert.deepEqual(steps(trainer.links[1]).map(({ step }) => step.sequence), [1]);
+});
+
+test("a world is reset when its session was forgotten, and told of changed parameters", async () => {
+  const second = welcoming({ sessionId: "s2", seed: 6n }, (link, step) => {
+    if (step.sequence < 3) link.say(act(step.sequence, step.parts, { gravity: -3.5 }));
+    else link.say(close(COMPLETED, "done"));
+  });
+  const trainer = new ScriptedTrainer([breakingAfter(2, { parameters: { gravity: -9.5, wind: 1 } }), second]);
+  const { client, clock } = clientOf(trainer);
+  const told = [];
+  const world = {
+    reset: ({ seed, parameters }) => {
+      told.push([seed, { ...parameters }]);
+      return rows(FIRST);
+    },
+    step: ({ point }) => rows(point.length === 2 ? MID : FIRST),
+    setParameters: (parameters) => told.push({ ...parameters }),
+  };
+  const running = run(world, client);
+  await clock.pass(5);
+  await running;
+  assert.deepEqual(told, [
+    [5n, { gravity: -9.5, wind: 1 }],
+    [6n, {}],
+    { gravity: -3.5 },
+    { gravity: -3.5 },
+  ]);
+});
+
+test("Close COMPLETED is TrainerClosed, is answered by Goodbye, and ends withTrainer quietly", async () => {
+  const trainer = new ScriptedTrainer([
+    welcoming({}, (link) => link.say(close(COMPLETED, "100 updates"))),
+  ]);
+  const { client } = clientOf(trainer);
+  let seen;
+  await withTrainer(client, async () => {
+    try {
+      await client.exchange(rows(FIRST));
+    } catch (error) {
+      seen = error;
+      throw error;
+    }
+  });
+  assert.ok(seen instanceof errors.TrainerClosed);
+  assert.match(seen.message, /100 updates/);
+  assert.ok(trainer.links[0].received.at(-1).goodbye);
+});
+
+test("a trainer that stopped is waited for, and goes on with the session", async () => {
+  const stopping = welcoming({}, (link) => link.say(close(STOPPED, "back soon")));
+  const trainer = new ScriptedTrainer([stopping, welcoming({ resumed: true })]);
+  const { client, clock } = clientOf(trainer);
+  const waiting = client.exchange(rows(FIRST));
+  await clock.pass(5);
+  await waiting;
+  assert.ok(!trainer.links[0].received.some((each) => each.goodbye !== undefined));
+});
+
+test("a trainer that stopped is the end for who does not wait, or if it does not come back", async () => {
+  const stopping = welcoming({}, (link) => link.say(close(STOPPED, "back soon")));
+  const once = clientOf(new ScriptedTrainer([stopping]), { reconnectS: 0 });
+  await assert.rejects(once.client.exchange(rows(FIRST)), errors.TrainerClosed);
+  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+  const later = clientOf(new ScriptedTrainer([stopping, away]), { reconnectS: 5 });
+  const waiting = assert.rejects(later.client.exchange(rows(FIRST)), errors.TrainerClosed);
+  await later.clock.pass(10);
+  await waiting;
+});
+
+test("a Hello that is refused is not said again", async () => {
+  const refusing = (link) =>
+    link.open(() => {
+      link.say(refusal(9, "the name 'sim' is taken"));
+      link.end(4009, "the name 'sim' is taken");
+    });
+  const trainer = new ScriptedTrainer([refusing]);
+  const { client } = clientOf(trainer);
+  await assert.rejects(client.connect(), (error) => {
+    assert.ok(error instanceof errors.MisfitError);
+    assert.equal(
+      error.message,
+      "ws://t:1 refused 'sim': the name 'sim' is taken (FAILED_PRECONDITION)",
+    );
+    return true;
+  });
+  assert.equal(trainer.links.length, 1);
+});
+
+test("a Step that is refused ends the session; the next exchange begins another", async () => {
+  const refusing = welcoming({}, (link) => link.say(refusal(3, "agent 3 has no FIRST row")));
+  const trainer = new ScriptedTrainer([refusing, welcoming()]);
+  const { client } = clientOf(trainer);
+  await assert.rejects(client.exchange(rows(MID)), { name: "RefusedError", message: /INVALID_ARGUMENT/ });
+  await client.exchange(rows(FIRST));
+  assert.equal(trainer.links[1].received[0].hello.resume, "");
+});
+
+for (const [code, Kind] of [
+  [3, errors.RefusedError], [8, errors.NoRoomError], [16, errors.RefusedError], [12, errors.RefusedError],
+]) {
+  test(`close code ${4000 + code} without a message is ${Kind.name}`, async () => {
+    const trainer = new ScriptedTrainer([welcoming({}, (link) => link.end(4000 + code, "why"))]);
+    await assert.rejects(clientOf(trainer).client.exchange(rows(FIRST)), Kind);
+  });
+}
+
+for (const code of [1000, 1001, 1006, 1011, 4004, 4010, 4013, 4014]) {
+  test(`after close code ${code} the trainer is dialled again`, async () => {
+    const trainer = new ScriptedTrainer([
+      welcoming({}, (link) => link.end(code)), welcoming({ resumed: true }),
+    ]);
+    const { client, clock } = clientOf(trainer);
+    const waiting = client.exchange(rows(FIRST));
+    await clock.pass(5);
+    await waiting;
+  });
+}
+
+test("no Welcome within 30 seconds is dialled again", async () => {
+  const trainer = new ScriptedTrainer([(link) => link.open(() => {}), welcoming()]);
+  const { client, clock } = clientOf(trainer);
+  const joining = client.connect();
+  await clock.pass(29);
+  assert.equal(trainer.links.length, 1);
+  await clock.pass(3);
+  await joining;
+});
+
+test("another protocol version is a misfit", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ version: 2 })]);
+  await assert.rejects(clientOf(trainer).client.connect(), errors.MisfitError);
+});
+
+test("after silence the trainer is asked, and waited for while it has the Step", async () => {
+  let link;
+  const slow = welcoming({}, (its) => (link = its));
+  const trainer = new ScriptedTrainer([slow], (inquiry) => inquiry.open(() => inquiry.say(standing(2))));
+  const { client, clock } = clientOf(trainer);
+  const waiting = client.exchange(rows(FIRST));
+  await clock.pass(29);
+  assert.equal(trainer.inquiries.length, 0);
+  await clock.pass(600);
+  assert.equal(trainer.inquiries.length, 20);
+  assert.ok(trainer.inquiries.every((each) => each.isClosed));
+  assert.equal(trainer.links.length, 1);
+  link.say(act(1, [{ behaviour: "point", stepType: [1, 1] }]));
+  await waiting;
+  assert.equal(clock.numTimers, 0);
+});
+
+for (const [words, inquire, delayS] of [
+  ["has not got it", (inquiry) => inquiry.open(() => inquiry.say(standing(1))), 31],
+  ["has answered it long ago", (inquiry) => inquiry.open(() => inquiry.say(standing(3))), 36],
+  ["does not answer", (inquiry) => inquiry.open(() => {}), 36],
+  ["is gone", undefined, 31],
+]) {
+  test(`a Step is sent again if the trainer ${words}, which takes twice as long the next time`, async () => {
+    const mute = welcoming({}, () => {});
+    const muteAgain = welcoming({ resumed: true }, () => {});
+    const trainer = new ScriptedTrainer([mute, muteAgain, welcoming({ resumed: true })], inquire);
+    const { client, clock } = clientOf(trainer);
+    const waiting = client.exchange(rows(FIRST));
+    await clock.pass(delayS);
+    assert.equal(trainer.links.length, 2);
+    await clock.pass(delayS);
+    assert.equal(trainer.links.length, 2);
+    await clock.pass(delayS);
+    assert.equal(trainer.links.length, 3);
+    await waiting;
+  });
+}
+
+test("a trainer that does not say whether it has the Step is waited for", async () => {
+  const trainer = new ScriptedTrainer([welcoming({}, () => {})], (inquiry) =>
+    inquiry.fail(new errors.RefusedError("HTTP 404")),
+  );
+  const { client, clock } = clientOf(trainer);
+  const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.TrainerClosed);
+  await clock.pass(100);
+  assert.equal(trainer.links.length, 1);
+  const leaving = client.close();
+  await clock.pass(3);
+  await Promise.all([waiting, leaving]);
+});
+
+test("two halves may be unanswered, and are sent again in their order", async () => {
+  const held = welcoming({ maxUnanswered: 2 }, (link, step) => step.sequence === 2 && link.end());
+  const trainer = new ScriptedTrainer([held, welcoming({ maxUnanswered: 2, resumed: true })]);
+  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
+  const half = (agent) => ({ point: [{ agentId: agent, stepType: FIRST, observation: { place: agent } }] });
+  await client.send(half(0));
+  await client.send(half(1));
+  await assert.rejects(client.send(half(2)), errors.OutOfTurnError);
+  await assert.rejects(client.exchange(half(2)), errors.OutOfTurnError);
+  const first = client.receive();
+  await clock.pass(5);
+  assert.deepEqual([...(await first).point][0].agentId, 0);
+  assert.deepEqual([...(await client.receive()).point][0].agentId, 1);
+  assert.deepEqual(steps(trainer.links[1]).map(({ step }) => step.sequence), [1, 2]);
+  await assert.rejects(client.receive(), errors.OutOfTurnError);
+});
+
+test("a resumed trainer that allows one Step is sent the second after the first Act", async () => {
+  const held = welcoming({ maxUnanswered: 2 }, (link, step) => step.sequence === 2 && link.end());
+  const trainer = new ScriptedTrainer([held, welcoming({ resumed: true }, () => {})]);
+  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
+  await client.send(rows(FIRST));
+  await client.send({});
+  const first = client.receive();
+  await clock.pass(5);
+  const link = trainer.links[1];
+  assert.equal(steps(link).length, 1);
+  answering(link, steps(link)[0].step);
+  await first;
+  assert.equal(steps(link).length, 2);
+});
+
+test("closing while an exchange waits says Goodbye and ends the wait", async () => {
+  const trainer = new ScriptedTrainer([welcoming({}, () => {})]);
+  const { client, clock } = clientOf(trainer);
+  const waiting = assert.rejects(client.exchange(rows(FIRST)), { name: "TrainerClosed", message: /window/ });
+  await settled();
+  await client.close("the window was closed");
+  await waiting;
+  assert.equal(trainer.links[0].received.at(-1).goodbye, "the window was closed");
+  assert.equal(clock.numTimers, 0);
+  await client.close();
+});
+
+test("closing while it dials again ends the dialling", async () => {
+  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+  const trainer = new ScriptedTrainer([away]);
+  const { client, clock } = clientOf(trainer);
+  const joining = assert.rejects(client.connect(), errors.TrainerClosed);
+  await clock.pass(10);
+  await client.close();
+  await joining;
+  assert.equal(clock.numTimers, 0);
+  const dialled = trainer.links.length;
+  await clock.pass(10);
+  assert.equal(trainer.links.length, dialled);
+});
+
+test("an error in the game is the reason of its Goodbye", async () => {
+  const trainer = new ScriptedTrainer([welcoming()]);
+  const { client } = clientOf(trainer);
+  const playing = withTrainer(client, async () => {
+    await client.connect();
+    throw new RangeError("off the board");
+  });
+  await assert.rejects(playing, RangeError);
+  assert.equal(trainer.links[0].received.at(-1).goodbye, "RangeError: off the board");
+});
+
+test("a Step longer than the trainer takes is not sent", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ maxMessageBytes: 50 })]);
+  const { client } = clientOf(trainer);
+  await assert.rejects(client.exchange(rows(FIRST)), { name: "MisfitError", message: /max_message_mib/ });
+  assert.equal(steps(trainer.links[0]).length, 0);
+});
+
+test("behaviours that come later are declared with the next Step, and in each Hello after it", async () => {
+  const trainer = new ScriptedTrainer([breakingAfter(2), welcoming({ resumed: true })]);
+  const { client, clock } = clientOf(trainer);
+  await client.exchange(rows(FIRST));
+  client.addBehaviours([FOX, POINT]);
+  await client.exchange({ fox: [{ agentId: 0, stepType: FIRST, observation: { place: 1 } }] });
+  const waiting = client.exchange(rows(MID));
+  await clock.pass(5);
+  await waiting;
+  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.newBehaviours), [0, 1, 0]);
+  assert.equal(trainer.links[1].received[0].hello.behaviours, 2);
+  assert.throws(() => client.addBehaviours([{ ...FOX, action: { branches: [2] } }]), errors.SpecError);
+});
+
+test("an older trainer is sent no behaviours that come later, and no statistics", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ revision: 0 })]);
+  const { client } = clientOf(trainer);
+  await client.connect();
+  client.note("coins", 1);
+  await client.exchange(rows(FIRST));
+  assert.equal(steps(trainer.links[0])[0].step.statistics, 0);
+  assert.throws(() => client.addBehaviours([FOX]), errors.MisfitError);
+});
+
+test("statistics go with the next Step, once", async () => {
+  const trainer = new ScriptedTrainer([welcoming()]);
+  const { client } = clientOf(trainer);
+  client.note("coins", 1, "sum");
+  client.note("coins", 2, "sum");
+  client.note("level", 3);
+  await client.exchange(rows(FIRST));
+  await client.exchange(rows(MID));
+  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.statistics), [2, 0]);
+});
+
+test("an Act of another Step, or two Welcomes, or too much, is a WireError", async () => {
+  const wrong = [
+    welcoming({}, (link) => link.say(act(9))),
+    welcoming({}, (link) => link.say(welcome())),
+    welcoming({}, (link) => link.say(Uint8Array.of(8, 1))),
+    welcoming({}, (link) => link.say(act(1))),
+  ];
+  for (const talk of wrong) {
+    await assert.rejects(clientOf(new ScriptedTrainer([talk])).client.exchange(rows(FIRST)), errors.WireError);
+  }
+  const flood = welcoming({}, (link, step) => {
+    for (let count = 0; count < 100; count += 1) answering(link, step);
+  });
+  const trainer = new ScriptedTrainer([flood]);
+  const { client } = clientOf(trainer);
+  await client.exchange(rows(FIRST)).catch(() => {});
+  assert.ok(trainer.links[0].isClosed);
+});
+
+test("two exchanges at a time are out of turn", async () => {
+  const trainer = new ScriptedTrainer([welcoming()]);
+  const { client } = clientOf(trainer);
+  await client.connect();
+  const first = client.exchange(rows(FIRST));
+  await assert.rejects(client.exchange(rows(FIRST)), errors.OutOfTurnError);
+  await first;
+});
+
+test("a behaviour that was not declared, and a client without a name, are refused in words", async () => {
+  const { client } = clientOf(new ScriptedTrainer([welcoming()]));
+  await assert.rejects(client.exchange({ dog: [] }), { name: "SpecError", message: /no behaviour 'dog'/ });
+  assert.throws(() => clientOf(new ScriptedTrainer([]), { simulator: "" }), errors.OptionError);
+  assert.throws(() => clientOf(new ScriptedTrainer([]), { silenceS: 0 }), errors.OptionError);
+  assert.throws(() => clientOf(new ScriptedTrainer([]), { maxUnansweredSteps: 0 }), errors.OptionError);
+});
+
+test("an end row needs no action, and a Step may be empty", async () => {
+  const { client } = clientOf(new ScriptedTrainer([welcoming()]));
+  await client.exchange(rows(FIRST));
+  assert.equal((await client.exchange(rows(TRUNCATED))).point.length, 0);
+  assert.deepEqual(await client.exchange({}), {});
+});
