@@ -11,6 +11,8 @@ const NAMES = [
 const DIAL_AGAIN = ["CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNAVAILABLE"];
 
 const TOO_BIG = 1009;
+/** A text message, and more messages than a trainer keeps. */
+const REFUSED = [1003, 1008];
 const FIRST_OF_GRPC = 4000;
 const LAST_OF_GRPC = 4099;
 
@@ -37,6 +39,7 @@ export function closed(code, reason) {
         "smaller images, or raise server.max_message_mib of the trainer",
     );
   }
+  if (REFUSED.includes(code)) return new RefusedError(`${reason || "no reason"} (close code ${code})`);
   const words = reason ? `: ${reason}` : "";
   return new BrokenStreamError(`the connection ended with code ${code}${words}`);
 }

@@ -15,6 +15,7 @@ export const STOPPED = 2;
 
 const DTYPES = { float32: 1, uint8: 2 };
 const KINDS = { "": 0, vector: 1, image: 2, entities: 3, goal: 4 };
+const FALLBACKS = { "": 0, last: 1, neutral: 2, controller: 3 };
 const AGGREGATIONS = { "": 0, mean: 1, last: 2, sum: 3, histogram: 4 };
 
 /**
@@ -37,6 +38,7 @@ const AGGREGATIONS = { "": 0, mean: 1, last: 2, sum: 3, histogram: 4 };
  * @property {Uint8Array} actionMask empty: everything is allowed
  * @property {Uint8Array} groupId
  * @property {Uint8Array} groupReward
+ * @property {Uint8Array} late empty: every action was the trainer's
  *
  * @typedef {object} Statistic
  * @property {string} name
@@ -180,6 +182,8 @@ function writeBehaviour(writer, field, behaviour) {
       writer.packedFloats(2, behaviour.action.high);
       writer.packedUints(3, behaviour.action.branches);
     });
+    writer.uint(4, behaviour.deadlineMs);
+    writer.uint(5, FALLBACKS[behaviour.fallback]);
   });
 }
 
@@ -193,6 +197,7 @@ function writeBehaviourStep(writer, part) {
   writer.bytes(6, part.actionMask);
   writer.bytes(7, part.groupId);
   writer.bytes(8, part.groupReward);
+  writer.bytes(9, part.late);
 }
 
 /** @param {Uint8Array} bytes @returns {Welcome} */

@@ -4,6 +4,9 @@ import { SpecError } from "./errors.js";
 
 const DTYPES = ["float32", "uint8"];
 const KINDS = ["", "vector", "image", "entities", "goal"];
+const FALLBACKS = ["", "last", "neutral", "controller"];
+/** A day: who waits longer has no deadline. */
+const LONGEST_DEADLINE_MS = 86_400_000;
 const MOST_DIMENSIONS = 16;
 
 /** Bounds of actions from this size on are taken as none: people write 1e10 for "unbounded". */
@@ -37,6 +40,13 @@ export class Behaviour {
       throw new SpecError(`behaviour '${spec.name}' observes nothing; give it an observation`);
     }
     this.action = readAction(spec);
+    const { deadlineMs = 0 } = spec;
+    /** @type {"" | NonNullable<BehaviourSpec["fallback"]>} */
+    const fallback = spec.fallback ?? "";
+    checkDeadline(spec.name, deadlineMs, fallback);
+    /** How long actions are waited for; 0: as long as it takes. */
+    this.deadlineMs = deadlineMs;
+    this.fallback = fallback;
     this.continuousSize = this.action.low.length;
     this.numBranches = this.action.branches.length;
     /** The width of an action mask. */
@@ -109,6 +119,19 @@ function checkBounds(where, { low, high, size }) {
       );
     }
   });
+}
+
+/** @param {string} name @param {number} deadlineMs @param {string} fallback */
+function checkDeadline(name, deadlineMs, fallback) {
+  if (!Number.isInteger(deadlineMs) || deadlineMs < 0 || deadlineMs > LONGEST_DEADLINE_MS) {
+    throw new SpecError(`behaviour '${name}' has deadlineMs ${deadlineMs}; expected 0 (as long as it takes) to a day`);
+  }
+  if (!FALLBACKS.includes(fallback) || Boolean(deadlineMs) !== Boolean(fallback)) {
+    throw new SpecError(
+      `behaviour '${name}' has deadlineMs ${deadlineMs} and fallback '${fallback}'; give both, the ` +
+        `fallback one of ${FALLBACKS.slice(1).join(", ")}, or neither`,
+    );
+  }
 }
 
 /** @param {BehaviourSpec} spec */

@@ -63,6 +63,7 @@ export function encodeTimesteps(behaviour, timesteps, knowsGroups) {
         ? int64Bytes(wholeNumbers(`${where}, groupId`, each(columns.groupId ?? 0, rows, where)))
         : NOTHING,
       groupReward: knowsGroups ? bytesOf4(groupReward) : NOTHING,
+      late: lateBytes(where, columns.late, stepType),
     },
   };
 }
@@ -109,6 +110,7 @@ function columnsOf(behaviour, rows) {
     columns.actionMask = rows.map((row) => row.actionMask ?? all);
   }
   if (some("groupId")) columns.groupId = rows.map((row) => row.groupId ?? 0);
+  if (some("late")) columns.late = rows.map((row) => row.late ?? false);
   if (some("groupReward")) columns.groupReward = rows.map((row) => row.groupReward ?? 0);
   return columns;
 }
@@ -159,6 +161,20 @@ function bytesIn(name, values) {
     }
   }
   return Uint8Array.from(values);
+}
+
+/** @param {string} where @param {Columns["late"]} late @param {Uint8Array} stepType */
+function lateBytes(where, late, stepType) {
+  if (late === undefined) return NOTHING;
+  const flags = Array.from(each(late, stepType.length, `${where}, late`), Number);
+  if (!flags.every((flag) => flag === 0 || flag === 1)) {
+    throw new SpecError(`${where}, late holds [${flags}]; expected 1 where the fallback acted, else 0`);
+  }
+  const first = flags.findIndex((flag, row) => flag && stepType[row] === FIRST);
+  if (first >= 0) {
+    throw new SpecError(`${where}, late of row ${first} is 1 and the row is FIRST, to which no action leads`);
+  }
+  return flags.includes(1) ? Uint8Array.from(flags) : NOTHING;
 }
 
 /** @param {Behaviour} behaviour @param {Columns} columns @param {Uint8Array} stepType */
@@ -212,7 +228,7 @@ function column(name, values, rows, type) {
   return /** @type {InstanceType<T>} */ (made);
 }
 
-/** @template {number | bigint} T @param {T | ArrayLike<T>} values @param {number} rows
+/** @template {number | bigint | boolean} T @param {T | ArrayLike<T>} values @param {number} rows
  * @param {string} name @returns {ArrayLike<T>} */
 function each(values, rows, name) {
   if (typeof values !== "object") return Array(rows).fill(values);

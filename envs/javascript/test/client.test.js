@@ -193,15 +193,17 @@ test("a Step that is refused ends the session; the next exchange begins another"
 });
 
 for (const [code, Kind] of [
-  [3, errors.RefusedError], [8, errors.NoRoomError], [16, errors.RefusedError], [12, errors.RefusedError],
+  [4003, errors.RefusedError], [4008, errors.NoRoomError], [4016, errors.RefusedError],
+  [4012, errors.RefusedError], [1003, errors.RefusedError], [1008, errors.RefusedError],
+  [1009, errors.MisfitError],
 ]) {
-  test(`close code ${4000 + code} without a message is ${Kind.name}`, async () => {
-    const trainer = new ScriptedTrainer([welcoming({}, (link) => link.end(4000 + code, "why"))]);
+  test(`close code ${code} without a message is ${Kind.name}`, async () => {
+    const trainer = new ScriptedTrainer([welcoming({}, (link) => link.end(code, "why"))]);
     await assert.rejects(clientOf(trainer).client.exchange(rows(FIRST)), Kind);
   });
 }
 
-for (const code of [1000, 1001, 1006, 1011, 4004, 4010, 4013, 4014]) {
+for (const code of [1000, 1001, 1002, 1005, 1006, 1011, 1012, 4004, 4010, 4013, 4014]) {
   test(`after close code ${code} the trainer is dialled again`, async () => {
     const trainer = new ScriptedTrainer([
       welcoming({}, (link) => link.end(code)), welcoming({ resumed: true }),

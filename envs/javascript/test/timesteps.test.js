@@ -94,6 +94,9 @@ for (const [words, changed, pattern] of [
   ["half an agent", { agentId: [1, 2.5, 3] }, /agentId of row 1 is 2.5/],
   ["two rewards", { reward: [1, 2] }, /reward has 2 numbers/],
   ["a branch that allows nothing", { actionMask: [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1] }, /3 choices of branch 1/],
+  ["a FIRST row that is late", { late: [false, true, false] }, /late of row 1 is 1/],
+  ["a late of 2", { late: [0, 0, 2] }, /late holds \[0,0,2\]/],
+  ["late for two rows", { late: [0, 0] }, /late has 2/],
   ["a mask of 2", { actionMask: Array(15).fill(2) }, /holds 2/],
 ]) {
   test(`rows with ${words} are refused in words`, () => {
@@ -114,6 +117,10 @@ for (const [words, spec, pattern] of [
   ["an unknown kind", { ...RABBIT, observations: { x: { kind: "sound" } } }, /vector, image/],
   ["one bound", { ...RABBIT, observations: { x: { low: 0 } } }, /1 lower and 0 upper/],
   ["bounds turned around", { ...RABBIT, action: { low: [1], high: [-1] } }, /must be below/],
+  ["a deadline and no fallback", { ...RABBIT, deadlineMs: 50 }, /give both/],
+  ["a fallback and no deadline", { ...RABBIT, fallback: "neutral" }, /give both/],
+  ["an unknown fallback", { ...RABBIT, deadlineMs: 50, fallback: "guess" }, /last, neutral, controller/],
+  ["half a millisecond", { ...RABBIT, deadlineMs: 0.5, fallback: "neutral" }, /deadlineMs 0.5/],
   ["half a choice", { ...RABBIT, action: { branches: [1.5] } }, /at least one choice/],
 ]) {
   test(`a behaviour with ${words} is refused in words`, () => {

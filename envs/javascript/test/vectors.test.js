@@ -36,7 +36,14 @@ function specOf(fields) {
   ]);
   const { low = [], high = [], branches = [] } = fields.action;
   const action = { low: low.map(number), high: high.map(number), branches };
-  return new Behaviour({ name: fields.name, observations: Object.fromEntries(observations), action });
+  const { deadline_ms: deadlineMs = 0, fallback } = fields;
+  return new Behaviour({
+    name: fields.name,
+    observations: Object.fromEntries(observations),
+    action,
+    deadlineMs,
+    fallback: lower(fallback, /FALLBACK_|_ACTION/g),
+  });
 }
 
 /** The rows of one behaviour, as a user gives them. */
@@ -52,6 +59,7 @@ function columnsOf(part, behaviour) {
     ),
     ...(action_mask ? { actionMask: action_mask } : {}),
     ...(group_id ? { groupId: group_id.map(BigInt) } : {}),
+    ...(part.late ? { late: part.late } : {}),
     ...(part.group_reward ? { groupReward: part.group_reward.map(number) } : {}),
   };
 }

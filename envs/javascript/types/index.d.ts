@@ -9,6 +9,10 @@ export interface BehaviourSpec {
   /** What an agent sees, by name. */
   readonly observations: Readonly<Record<string, ObservationSpec>>;
   readonly action: ActionSpec;
+  /** For games in real time: how many milliseconds after its rows the simulator waits for actions;
+   * then `fallback` acts. Give both or neither. */
+  readonly deadlineMs?: number;
+  readonly fallback?: "last" | "neutral" | "controller";
 }
 
 export interface ObservationSpec {
@@ -57,6 +61,8 @@ export interface TimestepRow {
   readonly groupId?: number | bigint;
   /** What its group earned, beside `reward`. */
   readonly groupReward?: number;
+  /** The action that led here was the fallback's: the trainer's came too late. */
+  readonly late?: boolean;
 }
 
 /** K rows as columns: quicker than a list of rows for many agents. */
@@ -71,6 +77,8 @@ export interface TimestepColumns {
   actionMask?: Numbers;
   groupId?: number | bigint | ArrayLike<number | bigint>;
   groupReward?: number | ArrayLike<number>;
+  /** True or 1 where the action that led to the row was the fallback's. */
+  late?: boolean | number | ArrayLike<boolean | number>;
 }
 
 export type Timesteps = TimestepColumns | readonly TimestepRow[];
