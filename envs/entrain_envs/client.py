@@ -51,12 +51,14 @@ class TrainerClient(BesideRows):
     however it ends.
 
     Args:
-        address: HOST:PORT, [IPV6]:PORT or unix:PATH of the trainer.
+        address: HOST:PORT, [IPV6]:PORT or unix:PATH of the trainer; over WebSocket,
+            ws://HOST:PORT or wss://HOST:PORT.
         behaviours: every kind of agent this simulator may send.
         simulator: its name in the trainer's logs and errors.
         token: bearer token, or a file whose first line it is; empty sends none. All files are read
             for each dial, so that they may be renewed.
-        tls_ca: PEM file of the authority behind the trainer's certificate; switches TLS on.
+        tls_ca: PEM file of the authority behind the trainer's certificate; switches TLS on, but
+            for ws:// and wss://, which say it themselves.
         tls_certificate: PEM file of this simulator's certificate, if the trainer wants one.
         tls_key: PEM file of its private key.
         connect_s: how long to wait for a trainer that is not up yet.

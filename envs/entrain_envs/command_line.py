@@ -270,7 +270,8 @@ def _add_trainer(command: argparse.ArgumentParser) -> None:
         default=address,
         required=address is None,
         metavar="ADDRESS",
-        help="the trainer: HOST:PORT, [IPV6]:PORT or unix:PATH ($ENTRAIN_ADDRESS)",
+        help="the trainer: HOST:PORT, [IPV6]:PORT or unix:PATH, or over WebSocket ws://HOST:PORT "
+        "or wss://HOST:PORT ($ENTRAIN_ADDRESS)",
     )
     add(
         "--name",
@@ -298,7 +299,11 @@ def _add_trainer(command: argparse.ArgumentParser) -> None:
 def _add_credentials(command: argparse.ArgumentParser) -> None:
     for option, variable, text in (
         ("--token-file", "ENTRAIN_TOKEN_FILE", "file whose first line is the bearer token"),
-        ("--tls-ca", "ENTRAIN_TLS_CA", "PEM of the trainer's authority; switches TLS on"),
+        (
+            "--tls-ca",
+            "ENTRAIN_TLS_CA",
+            "PEM of the trainer's authority; TLS on, but as ws(s):// says",
+        ),
         ("--tls-certificate", "ENTRAIN_TLS_CERTIFICATE", "PEM of this simulator's certificate"),
         ("--tls-key", "ENTRAIN_TLS_KEY", "PEM of its private key"),
     ):

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,6 +14,7 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2_grpc
 from scripted_trainer import RowsOf, ScriptedTrainer, Serve, Talk
+from scripted_websocket import ScriptedWebSocket
 
 
 @pytest.fixture
@@ -44,6 +46,27 @@ def serve() -> Iterator[Serve]:
     yield start
     for server in servers:
         server.stop(0).wait()
+
+
+@pytest.fixture
+def serve_websocket() -> Iterator[Serve]:
+    """Start trainers that speak WebSocket; they stop with the test."""
+    servers = []
+
+    def start(*talks: Talk, **options: Any) -> str:
+        servers.append(ScriptedWebSocket(talks, **options))
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(params=["serve", "serve_websocket"], ids=["gRPC", "WebSocket"])
+def serve_both(request: pytest.FixtureRequest) -> Serve:
+    """Start trainers of either transport."""
+    start: Serve = request.getfixturevalue(request.param)
+    return start
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
-"""One stream over real gRPC on loopback: what arrives, and how failures are told."""
+"""One stream on loopback, over gRPC or WebSocket: what arrives, and how failures are told."""
 
 import signal
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from entrain_envs.errors import (
     BrokenStreamError,
     ConnectionLostError,
     MisfitError,
+    MissingExtraError,
     NoRoomError,
     OptionError,
     RefusedError,
@@ -51,15 +54,15 @@ def dial(address: str, **options: Any) -> Connection:
     return Destination(address=address, **options).open()
 
 
-def test_a_message_goes_out_and_its_answer_comes_back(serve: Serve) -> None:
-    connection = dial(serve(talk))
+def test_a_message_goes_out_and_its_answer_comes_back(serve_both: Serve) -> None:
+    connection = dial(serve_both(talk))
     connection.send(HELLO)
     assert connection.receive().welcome.session_id == "abc"
     connection.end(timeout_s=5.0)
 
 
-def test_a_whole_conversation_over_tcp(serve: Serve, rows_of: RowsOf) -> None:
-    with TrainerClient(serve(talk), [POINT], simulator="sim") as client:
+def test_a_whole_conversation(serve_both: Serve, rows_of: RowsOf) -> None:
+    with TrainerClient(serve_both(talk), [POINT], simulator="sim") as client:
         client.connect()
         for _ in range(20):
             actions = client.exchange({"point": rows_of(POINT, StepType.MID, StepType.FIRST)})
@@ -76,7 +79,9 @@ def test_a_whole_conversation_over_a_unix_socket(
         assert len(actions["point"]) == 1
 
 
-def test_a_stream_that_the_trainer_cuts_goes_on_where_it_was(serve: Serve, rows_of: RowsOf) -> None:
+def test_a_stream_that_the_trainer_cuts_goes_on_where_it_was(
+    serve_both: Serve, rows_of: RowsOf
+) -> None:
     heard: list[int] = []
 
     def cut_at_the_second_step(requests: Requests, context: Any) -> Responses:
@@ -95,14 +100,16 @@ def test_a_stream_that_the_trainer_cuts_goes_on_where_it_was(serve: Serve, rows_
                 heard.append(response.act.sequence)
             yield response
 
-    with TrainerClient(serve(cut_at_the_second_step, listen), [POINT], simulator="sim") as client:
+    with TrainerClient(
+        serve_both(cut_at_the_second_step, listen), [POINT], simulator="sim"
+    ) as client:
         client.connect()
         for _ in range(3):
             client.exchange({"point": rows_of(POINT, StepType.MID)})
     assert heard == [1, 2, 2, 3]
 
 
-def test_goodbye_reaches_the_trainer_before_the_stream_is_gone(serve: Serve) -> None:
+def test_goodbye_reaches_the_trainer_before_the_stream_is_gone(serve_both: Serve) -> None:
     reasons: list[str] = []
     heard = threading.Event()
 
@@ -115,19 +122,19 @@ def test_goodbye_reaches_the_trainer_before_the_stream_is_gone(serve: Serve) -> 
                 heard.set()
                 return
 
-    client = TrainerClient(serve(listen), [POINT], simulator="sim")
+    client = TrainerClient(serve_both(listen), [POINT], simulator="sim")
     client.connect()
     client.close(reason="done for today")
     assert heard.wait(5.0)
     assert reasons == ["done for today"]
 
 
-def test_a_trainer_that_ends_without_close_broke_the_stream(serve: Serve) -> None:
+def test_a_trainer_that_ends_without_close_broke_the_stream(serve_both: Serve) -> None:
     def leave(requests: Requests, context: Any) -> Responses:
         next(requests)
         yield from ()
 
-    connection = dial(serve(leave))
+    connection = dial(serve_both(leave))
     connection.send(HELLO)
     with pytest.raises(BrokenStreamError, match="ended the stream without a Close"):
         connection.receive()
@@ -144,25 +151,27 @@ def test_a_trainer_that_ends_without_close_broke_the_stream(serve: Serve) -> Non
     ],
 )
 def test_a_status_that_dialling_again_would_not_mend_is_a_refusal(
-    code: grpc.StatusCode, serve: Serve
+    code: grpc.StatusCode, serve_both: Serve
 ) -> None:
     def refuse(requests: Requests, context: Any) -> Responses:
         context.abort(code, "row 3 holds nan")
         yield from ()
 
-    connection = dial(serve(refuse))
+    connection = dial(serve_both(refuse))
     with pytest.raises(RefusedError, match=rf"row 3 holds nan \({code.name}\)"):
         connection.receive()
     connection.end(timeout_s=0.0)
 
 
-def test_a_limit_of_the_trainer_is_a_refusal_that_may_be_over_another_time(serve: Serve) -> None:
+def test_a_limit_of_the_trainer_is_a_refusal_that_may_be_over_another_time(
+    serve_both: Serve,
+) -> None:
     def refuse(requests: Requests, context: Any) -> Responses:
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "raise server.max_sessions")
         yield from ()
 
     with pytest.raises(NoRoomError, match=r"raise server.max_sessions \(RESOURCE_EXHAUSTED\)"):
-        TrainerClient(serve(refuse), [POINT], simulator="sim").connect()
+        TrainerClient(serve_both(refuse), [POINT], simulator="sim").connect()
 
 
 @pytest.mark.parametrize(
@@ -176,13 +185,13 @@ def test_a_limit_of_the_trainer_is_a_refusal_that_may_be_over_another_time(serve
     ],
 )
 def test_a_status_that_dialling_again_may_mend_is_a_broken_stream(
-    code: grpc.StatusCode, serve: Serve
+    code: grpc.StatusCode, serve_both: Serve
 ) -> None:
     def fail(requests: Requests, context: Any) -> Responses:
         context.abort(code, "try later")
         yield from ()
 
-    connection = dial(serve(fail))
+    connection = dial(serve_both(fail))
     with pytest.raises(BrokenStreamError, match=f"{code.name}: try later"):
         connection.receive()
     connection.end(timeout_s=0.0)
@@ -208,7 +217,7 @@ def test_nobody_at_the_address_is_a_broken_stream() -> None:
     connection.end(timeout_s=0.0)
 
 
-def test_a_trainer_that_says_nothing_is_given_up_in_time(serve: Serve) -> None:
+def test_a_trainer_that_says_nothing_is_given_up_in_time(serve_both: Serve) -> None:
     released = threading.Event()
 
     def brood(requests: Requests, context: Any) -> Responses:
@@ -216,15 +225,15 @@ def test_a_trainer_that_says_nothing_is_given_up_in_time(serve: Serve) -> None:
         released.wait(30.0)
         yield from ()
 
-    connection = dial(serve(brood))
+    connection = dial(serve_both(brood))
     began_s = time.monotonic()
-    with pytest.raises(BrokenStreamError, match="CANCELLED"):
+    with pytest.raises(BrokenStreamError, match=r"CANCELLED|DEADLINE_EXCEEDED"):
         connection.receive(timeout_s=0.2)
     assert time.monotonic() - began_s < 5.0
     connection.end(timeout_s=0.0)
 
 
-def test_ending_does_not_wait_for_a_trainer_that_never_ends(serve: Serve) -> None:
+def test_ending_does_not_wait_for_a_trainer_that_never_ends(serve_both: Serve) -> None:
     released = threading.Event()
 
     def cling(requests: Requests, context: Any) -> Responses:
@@ -232,7 +241,7 @@ def test_ending_does_not_wait_for_a_trainer_that_never_ends(serve: Serve) -> Non
         yield welcome()
         released.wait(30.0)
 
-    connection = dial(serve(cling))
+    connection = dial(serve_both(cling))
     connection.receive()
     began_s = time.monotonic()
     connection.end(timeout_s=0.2)
@@ -273,7 +282,7 @@ def test_a_message_above_our_own_limit_never_leaves(serve: Serve, rows_of: RowsO
         client.exchange({"point": rows_of(POINT, *[StepType.MID] * 1000)})
 
 
-def test_messages_beyond_grpcs_own_limit_pass(serve: Serve) -> None:
+def test_messages_beyond_grpcs_own_limit_pass(serve_both: Serve) -> None:
     wide = BehaviourSpec("wide", (ObservationSpec("image", (1024, 1024), "uint8"),), POINT.action)
 
     def look(requests: Requests, context: Any) -> Responses:
@@ -292,12 +301,12 @@ def test_messages_beyond_grpcs_own_limit_pass(serve: Serve) -> None:
         reward=0.0,
         observation={"image": np.zeros((8, 1024, 1024), np.uint8)},
     )
-    with TrainerClient(serve(look), [wide], simulator="sim") as client:
+    with TrainerClient(serve_both(look), [wide], simulator="sim") as client:
         client.connect()
         assert len(client.exchange({"wide": timesteps})["wide"]) == 8
 
 
-def test_a_token_in_a_file_is_read_for_each_dial(serve: Serve, tmp_path: Path) -> None:
+def test_a_token_in_a_file_is_read_for_each_dial(serve_both: Serve, tmp_path: Path) -> None:
     shown: list[str] = []
 
     def check(requests: Requests, context: Any) -> Responses:
@@ -306,7 +315,7 @@ def test_a_token_in_a_file_is_read_for_each_dial(serve: Serve, tmp_path: Path) -
 
     token = tmp_path / "token"
     token.write_text("old\nsecond line\n")
-    destination = Destination(address=serve(check), token=token)
+    destination = Destination(address=serve_both(check), token=token)
     for text in ("old\n", "new\n"):
         token.write_text(text)
         connection = destination.open()
@@ -323,7 +332,7 @@ def test_a_token_in_a_file_is_read_for_each_dial(serve: Serve, tmp_path: Path) -
         Destination(address="localhost:1", token=token)
 
 
-def test_the_token_is_shown_as_a_bearer_token(serve: Serve) -> None:
+def test_the_token_is_shown_as_a_bearer_token(serve_both: Serve) -> None:
     shown: list[str] = []
 
     def check(requests: Requests, context: Any) -> Responses:
@@ -331,12 +340,12 @@ def test_the_token_is_shown_as_a_bearer_token(serve: Serve) -> None:
         yield from talk(requests, context)
 
     for token in ("secret", ""):
-        with TrainerClient(serve(check), [POINT], simulator="sim", token=token) as client:
+        with TrainerClient(serve_both(check), [POINT], simulator="sim", token=token) as client:
             client.connect()
     assert shown == ["Bearer secret"]
 
 
-def test_completion_ends_a_simulator_over_real_grpc(serve: Serve, rows_of: RowsOf) -> None:
+def test_completion_ends_a_simulator(serve_both: Serve, rows_of: RowsOf) -> None:
     def finish(requests: Requests, context: Any) -> Responses:
         for request in requests:
             if request.HasField("hello"):
@@ -344,7 +353,7 @@ def test_completion_ends_a_simulator_over_real_grpc(serve: Serve, rows_of: RowsO
             elif request.HasField("step"):
                 yield close(pb.CLOSE_REASON_COMPLETED, "trained")
 
-    with TrainerClient(serve(finish), [POINT], simulator="sim") as client:
+    with TrainerClient(serve_both(finish), [POINT], simulator="sim") as client:
         client.connect()
         client.exchange({"point": rows_of(POINT, StepType.FIRST)})
         pytest.fail("the exchange was answered")
@@ -420,14 +429,14 @@ def test_a_channel_that_never_closes_holds_nobody_up(
     connection.receive()
     channel, is_over = connection._channel, threading.Event()
     connection._channel = SimpleNamespace(close=is_over.wait)
-    monkeypatch.setattr("entrain_envs.connection.CLOSE_S", 0.01)
+    monkeypatch.setattr("entrain_envs.grpc_connection.CLOSE_S", 0.01)
     connection.end(timeout_s=5.0)
     is_over.set()
     channel.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no such signals")
-def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve: Serve) -> None:
+def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve_both: Serve) -> None:
     heard: list[str] = []
     is_waiting = threading.Event()
 
@@ -440,7 +449,7 @@ def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve: Serve) -
             elif heard[-1] == "goodbye":
                 return
 
-    connection = dial(serve(silent))
+    connection = dial(serve_both(silent))
     connection.send(HELLO)
     connection.receive()
     main = threading.get_ident()
@@ -464,7 +473,7 @@ def test_a_goodbye_is_heard_although_a_signal_interrupted_a_read(serve: Serve) -
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no such signals")
 def test_a_client_asked_to_leave_while_it_waits_says_goodbye_and_is_interrupted(
-    serve: Serve, rows_of: RowsOf
+    serve_both: Serve, rows_of: RowsOf
 ) -> None:
     heard: list[str] = []
     main = threading.get_ident()
@@ -475,11 +484,12 @@ def test_a_client_asked_to_leave_while_it_waits_says_goodbye_and_is_interrupted(
             if heard[-1] == "hello":
                 yield welcome("abc")
             elif heard[-1] == "step":
-                signal.pthread_kill(main, signal.SIGUSR1)
+                # It has sent the step, and waits a moment later.
+                threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGUSR1)).start()
             else:
                 return
 
-    client = TrainerClient(serve(silent), [POINT], simulator="sim")
+    client = TrainerClient(serve_both(silent), [POINT], simulator="sim")
     asked: list[bool] = []
     before = signal.signal(signal.SIGUSR1, lambda *_: asked.append(client.leave()))
     try:
@@ -531,3 +541,105 @@ def test_a_trainer_that_is_gone_behind_a_silent_stream_is_dialled_as_usual(
         with pytest.raises(ConnectionLostError, match=r"no trainer answered at .* within 0.1 s"):
             client.exchange({"point": rows_of(POINT, StepType.FIRST)})
         client.close()
+
+
+def test_wss_with_the_right_authority_is_trusted_and_gets_a_certificate(
+    serve_websocket: Serve, certificate: Path
+) -> None:
+    key, cert = certificate / "key.pem", certificate / "cert.pem"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    address = serve_websocket(talk, ssl=context)
+    own: dict[str, Any] = {"simulator": "sim", "tls_certificate": cert, "tls_key": key}
+    with TrainerClient(address, [POINT], tls_ca=cert, **own) as client:
+        assert client.connect().session_id == "abc"
+    with pytest.raises(ConnectionLostError, match="certificate verify failed"):
+        TrainerClient(address, [POINT], connect_s=0.0, **own).connect()
+
+
+def test_what_speaks_no_websocket_is_told_apart(serve: Serve) -> None:
+    connection = dial(f"ws://{serve(talk)}")
+    with pytest.raises(BrokenStreamError, match=r"speaks no WebSocket|connection"):
+        connection.receive(timeout_s=5.0)
+    connection.end(timeout_s=0.0)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ws://",
+        "ws://:50052",
+        "wss://host:port",
+        "ws://user@host:1",
+        "ws://host:1/?q",
+        "ws://h:70000",
+    ],
+)
+def test_an_address_of_no_websocket_is_refused(address: str) -> None:
+    with pytest.raises(OptionError, match="no address of a WebSocket; expected ws://HOST:PORT"):
+        Destination(address=address)
+
+
+def test_an_authority_without_tls_is_refused(certificate: Path) -> None:
+    with pytest.raises(OptionError, match="dial wss://localhost:1"):
+        Destination(address="ws://localhost:1", tls_ca=certificate / "cert.pem")
+
+
+def test_a_missing_package_for_websocket_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrain_envs.connection.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'entrain-envs\[websocket\]'"):
+        Destination(address="ws://localhost:1")
+
+
+def test_a_websocket_refused_by_http_is_told_with_the_words(serve_websocket: Serve) -> None:
+    def refuse(status: int, words: str) -> Any:
+        return lambda connection, _request: connection.respond(status, words)
+
+    for status, kind in ((401, RefusedError), (404, RefusedError), (503, BrokenStreamError)):
+        address = serve_websocket(talk, process_request=refuse(status, f"because of {status}"))
+        connection = dial(address)
+        with pytest.raises(kind, match=f"because of {status}"):
+            connection.receive(timeout_s=5.0)
+        connection.end(timeout_s=0.0)
+
+
+def test_an_answer_above_our_own_limit_over_websocket_is_a_misfit(serve_websocket: Serve) -> None:
+    def ramble(requests: Requests, context: Any) -> Responses:
+        for _ in requests:
+            yield welcome("x" * 10_000)
+
+    client = TrainerClient(serve_websocket(ramble), [POINT], simulator="sim", max_message_mib=0.004)
+    with pytest.raises(MisfitError, match="raise max_message_mib of this"):
+        client.connect()
+
+
+def test_pings_are_answered_while_the_simulator_computes(
+    serve_websocket: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("entrain_envs.web_socket.LOOK_S", 0.05)
+    is_answered = threading.Event()
+
+    def ping(requests: Requests, context: Any) -> Responses:
+        yield welcome("abc")
+        if context.socket.ping().wait(5.0):
+            is_answered.set()
+        yield welcome("later")
+
+    connection = dial(serve_websocket(ping, ping_interval=None))
+    connection.receive()
+    assert is_answered.wait(5.0)
+    assert connection.receive(timeout_s=5.0).welcome.session_id == "later"
+    connection.end(timeout_s=5.0)
+
+
+def test_a_websocket_on_which_nothing_is_heard_is_pinged_and_then_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("entrain_envs.web_socket.SILENT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection = dial(f"ws://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(BrokenStreamError, match="nothing was heard for 0 s, not even"):
+            connection.receive(timeout_s=5.0)
+        connection.end(timeout_s=0.0)
