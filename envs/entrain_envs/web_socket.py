@@ -121,10 +121,13 @@ class WebSocket:
                 # Of the plain socket: one of TLS would not be a thread's other than its owner's.
                 socket.socket.shutdown(found, socket.SHUT_RDWR)
 
-    def drain(self, *, until_s: float) -> None:
-        """Say that no more follows, and read until the other end closes, or the time is over."""
+    def say_end(self) -> None:
+        """Say that no more messages follow; the other end then closes."""
         self._frames.close()
         self._flush()
+
+    def drain(self, *, until_s: float) -> None:
+        """Read until the other end closes, or the time is over."""
         with contextlib.suppress(BrokenStreamError, ClosedError, NotOpenedError, TooLongError):
             while self._socket is not None:
                 self.receive(until_s=until_s)

@@ -84,11 +84,13 @@ class WebSocketConnection:
         self._token = token
         self._why_given_up = ""
         self._misfit: MisfitError | None = None
+        self._has_left = False
         self._socket = WebSocket(_endpoint(to, SIMULATE, token))
 
     def send(self, request: pb.ConnectRequest) -> None:
         """See `Connection`."""
         content = request.SerializeToString()
+        self._has_left = request.HasField("goodbye")
         if len(content) > self._destination.max_message_bytes:
             self._misfit = _too_long(f"{len(content):,} bytes are to be sent")
         else:
@@ -132,6 +134,9 @@ class WebSocketConnection:
     def end(self, *, timeout_s: float) -> None:
         """See `Connection`."""
         if timeout_s > 0.0:
+            # After a Goodbye the trainer closes, once it has dealt with it.
+            if not self._has_left:
+                self._socket.say_end()
             self._socket.drain(until_s=time.monotonic() + timeout_s)
         self._socket.close()
 

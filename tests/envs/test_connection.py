@@ -352,6 +352,8 @@ def test_completion_ends_a_simulator(serve_both: Serve, rows_of: RowsOf) -> None
                 yield welcome()
             elif request.HasField("step"):
                 yield close(pb.CLOSE_REASON_COMPLETED, "trained")
+            else:
+                return
 
     with TrainerClient(serve_both(finish), [POINT], simulator="sim") as client:
         client.connect()
