@@ -376,5 +376,5 @@ def test_a_run_is_exported_for_games_beside_its_other_files(
     stopped: RunFolder, tmp_path: Path
 ) -> None:
     folder = copy_of(stopped, tmp_path)
-    assert commands.export(folder.path, None, for_unity=True) == 0
+    assert commands.export(folder.path, None, form="unity") == 0
     assert [each.name for each in (folder.path / "unity").iterdir()] == ["ball.onnx"]

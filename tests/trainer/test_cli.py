@@ -59,8 +59,8 @@ class FakeCommands(types.ModuleType):
     ) -> int:
         return self._called("evaluate", run, overrides, options, table, as_json, address)
 
-    def export(self, run: Path, output: Path | None, *, for_unity: bool) -> int:
-        return self._called("export", run, output, for_unity)
+    def export(self, run: Path, output: Path | None, *, form: str) -> int:
+        return self._called("export", run, output, form)
 
     def _called(self, *call: Any) -> int:
         self.calls.append(call)
@@ -281,18 +281,19 @@ def test_evaluating_no_episode_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("options", "output", "for_unity"),
+    ("options", "output", "form"),
     [
-        ([], None, False),
-        (["--output", "here"], Path("here"), False),
-        (["--format", "unity"], None, True),
+        ([], None, "onnx"),
+        (["--output", "here"], Path("here"), "onnx"),
+        (["--format", "unity"], None, "unity"),
+        (["--format", "json"], None, "json"),
     ],
 )
 def test_export_hands_over_where_to_and_for_whom(
-    commands: FakeCommands, options: list[str], output: Path | None, for_unity: bool
+    commands: FakeCommands, options: list[str], output: Path | None, form: str
 ) -> None:
     assert main(["export", "runs/walk", *options]) == 0
-    assert commands.calls == [("export", Path("runs/walk"), output, for_unity)]
+    assert commands.calls == [("export", Path("runs/walk"), output, form)]
 
 
 # Ends

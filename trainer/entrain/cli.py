@@ -212,20 +212,22 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Folder; without it, inside the run's.")
     ] = None,
     form: Annotated[
-        Literal["onnx", "unity"],
+        Literal["onnx", "unity", "json"],
         typer.Option(
-            "--format", help="unity: as games built with ML-Agents load it, docs/export.md."
+            "--format",
+            help="unity: as games built with ML-Agents load it; json: plain policies, for programs "
+            "without ONNX. docs/export.md.",
         ),
     ] = "onnx",
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Export the policies of a run as ONNX, checked against the trained policies."""
+    """Export the policies of a run as ONNX or JSON, checked against the trained policies."""
     start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.export(run, output, for_unity=form == "unity"))
+    raise typer.Exit(commands.export(run, output, form=form))
 
 
 @app.command()

@@ -40,7 +40,9 @@ FromUpdate = Annotated[
     int | None,
     typer.Option(min=1, help="Of set: the update before which it changes; else the next."),
 ]
-ExportFormat = Annotated[Literal["onnx", "unity"], typer.Option("--format", help="Of export.")]
+ExportFormat = Annotated[
+    Literal["onnx", "unity", "json"], typer.Option("--format", help="Of export.")
+]
 PolicyName = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of metrics; without it, all policies.")
 ]

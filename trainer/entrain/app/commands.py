@@ -25,6 +25,7 @@ from entrain.app.command_words import CommandWords, words_of_entrain
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult
+from entrain.app.exporting import Form
 from entrain.app.folder_keeper import FolderKeeper
 from entrain.app.lessons import lessons_to_play
 from entrain.app.observing import RunObserver
@@ -60,6 +61,7 @@ from entrain.run.export import export_policy
 from entrain.run.folder import RunFolder
 from entrain.run.history import History
 from entrain.run.json_lines import fields, is_json_logged
+from entrain.run.json_policy import export_json
 from entrain.run.lock import RunLock
 from entrain.run.summary import Outcome
 from entrain.unity.models.export import export_model
@@ -182,13 +184,13 @@ def _write_table(result: EvaluationResult, path: Path) -> None:
         logger.info("a row for each episode: %s", path)
 
 
-def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
-    """Write the trained policies of folder `run` as ONNX, to its own folder or to `output`.
+def export(run: Path, output: Path | None, *, form: Form = "onnx") -> int:
+    """Write the trained policies of folder `run`, to its own folder or to `output`.
 
     Args:
         run: its folder.
         output: another folder to write to.
-        for_unity: in the form that games built with ML-Agents load.
+        form: unity is ONNX as games built with ML-Agents load it.
     """
     folder = RunFolder.existing(run)
     # The run may have learned on a device that this machine lacks; exporting needs none.
@@ -196,10 +198,12 @@ def export(run: Path, output: Path | None, *, for_unity: bool = False) -> int:
     restored = _load_newest(folder, config, purpose="exporting")
     console = Console()
     for behaviour, policy in load_policies(config, restored).items():
-        path = folder.model(behaviour) if for_unity else folder.policy(behaviour)
+        path = folder.model(behaviour) if form == "unity" else folder.policy(behaviour)
+        if form == "json":
+            path = path.with_name(f"{folder.stem(behaviour)}.json")
         if output is not None:
             path = output / path.name
-        write = export_model if for_unity else export_policy
+        write = {"onnx": export_policy, "unity": export_model, "json": export_json}[form]
         metadata = metadata_of(folder, behaviour, env_steps=restored.step)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from entrain.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
-Form: TypeAlias = Literal["onnx", "unity"]
+Form: TypeAlias = Literal["onnx", "unity", "json"]
 
 TIMEOUT_S = 600.0
 

@@ -13,7 +13,11 @@ from entrain.page.guard import refused
 
 MOST_SETTINGS = 20
 
-_FORMS: Final[Mapping[object, Form]] = {"onnx": "onnx", "unity": "unity"}
+_FORMS: Final[Mapping[object, Form]] = {
+    "onnx": "onnx",
+    "unity": "unity",
+    "json": "json",
+}
 
 
 class Controls:

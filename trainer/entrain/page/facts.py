@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 Phase: TypeAlias = Literal["starting", "waiting", "training", "pausing", "paused", "ending"]
 """pausing: a batch is out or an update runs, after which the run stands still."""
 
-Form: TypeAlias = Literal["onnx", "unity"]
+Form: TypeAlias = Literal["onnx", "unity", "json"]
 """Format of exported policies."""
 
 

@@ -104,8 +104,8 @@ def _controlled() -> dict[str, Described]:
         ),
         "/api/go-on": _post("Let a paused run go on"),
         "/api/export": _post(
-            "Write the policies as ONNX into the run's folder, from a checkpoint of now",
-            {"format": {"type": "string", "enum": ["onnx", "unity"], "default": "onnx"}},
+            "Write the policies as ONNX or JSON into the run's folder, from a checkpoint of now",
+            {"format": {"type": "string", "enum": ["onnx", "unity", "json"], "default": "onnx"}},
         ),
         "/api/change": _post(
             "Change rates and coefficients of policies, or environment parameters, before an "

@@ -180,6 +180,11 @@ def _deviation(arrived: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     """Returns the largest difference, as for TOLERANCE; infinity if shapes or types differ."""
     if arrived.shape != expected.shape or arrived.dtype != expected.dtype:
         return float("inf")
+    return relative_deviation(arrived, expected)
+
+
+def relative_deviation(arrived: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """Returns the largest difference, as for TOLERANCE."""
     reference = expected.astype(np.float64)
     difference = np.abs(arrived.astype(np.float64) - reference)
     return float((difference / np.maximum(1.0, np.abs(reference))).max(initial=0.0))
