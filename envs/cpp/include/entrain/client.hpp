@@ -1,0 +1,183 @@
+// The client of a simulator: join a trainer, send rows and get actions, leave. Include this one.
+//
+// Blocking:     for (News news = client.connect(); news != News::over; news = client.exchange())
+// or in a game: call `poll` in each frame, and `send` when it brought `begin` or `actions`.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "entrain/actions.hpp"
+#include "entrain/session.hpp"
+#include "entrain/step.hpp"
+
+namespace entrain {
+
+/// One simulator's connection to a trainer. Owned by one thread, shares nothing with other clients,
+/// throws nothing. From the second Step on it allocates no memory, unless a Step or an Act is
+/// larger than all before.
+class Client {
+ public:
+  /// Nothing is dialled before `connect` or `poll`.
+  Client(Options options, std::vector<Behaviour> behaviours)
+      : session_(options, Hello{options.simulator, unique_name(), behaviours, options.max_agents, {}}) {
+    for (Behaviour& behaviour : behaviours) {
+      actions_.emplace_back(behaviour.action);
+      rows_.emplace_back(std::move(behaviour));
+    }
+  }
+  ~Client() { leave("the program ended"); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // --- the same for both uses ---
+
+  /// The rows that the next Step will have, of the behaviour with that index. Empty after each Step.
+  Rows& rows(std::size_t behaviour = 0) { return rows_[behaviour]; }
+  /// The latest actions of that behaviour.
+  const Actions& actions(std::size_t behaviour = 0) const { return actions_[behaviour]; }
+  /// A further kind of agent, after the session has begun; the next Step declares it. Needs a trainer
+  /// whose `welcome().revision` is at least 1. Returns its index.
+  std::size_t add(Behaviour behaviour) {
+    declared_.emplace_back();
+    protobuf::Writer writer(declared_.back());
+    messages::write(writer, behaviour);
+    session_.declare(behaviour);
+    actions_.emplace_back(behaviour.action);
+    rows_.emplace_back(std::move(behaviour));
+    return rows_.size() - 1;
+  }
+  /// A number for people, which goes with the next Step; the trainer shows it beside its metrics.
+  void report(std::string_view name, double value, Aggregation aggregation = Aggregation::mean) {
+    statistics_.report(name, value, aggregation);
+  }
+  /// A number that the trainer's file sets, such as gravity; `otherwise` if it does not.
+  float parameter(std::string_view name, float otherwise) const {
+    for (const Parameter& parameter : parameters()) {
+      if (parameter.first == name) return parameter.second;
+    }
+    return otherwise;
+  }
+  const std::vector<Parameter>& parameters() const { return session_.parameters(); }
+  /// For the simulator's own randomness.
+  std::uint64_t seed() const { return session_.welcome().seed; }
+  const Welcome& welcome() const { return session_.welcome(); }
+
+  Ending ending() const { return session_.ending(); }
+  /// Why it is over, for people.
+  const std::string& words() const { return session_.words(); }
+  /// What the program should end with: 0, or 78 if starting it again would bring the same refusal.
+  int exit_code() const {
+    const Ending ending = session_.ending();
+    if (ending == Ending::refused || ending == Ending::misused) return 78;
+    return ending == Ending::lost ? 1 : 0;
+  }
+
+  // --- in a game: none of these waits ---
+
+  /// Moves the conversation on. Call it at least every 20 seconds, or the trainer takes the program
+  /// for dead; it dials again then.
+  News poll() {
+    if (!has_joined_) {
+      has_joined_ = true;
+      session_.join();
+    }
+    const News news = session_.poll();
+    if (news == News::begin) clear();
+    if (news == News::actions && !take_actions()) return News::over;
+    return news;
+  }
+
+  /// Sends the rows as a Step. A call while one is unanswered is a mistake, which ends the session.
+  void send() {
+    if (session_.is_over() || is_misused()) return;
+    for (std::size_t i = 0; i < rows_.size(); ++i) actions_[i].expect(rows_[i].acting());
+    session_.step().clear();
+    // A trainer of revision 0 does not know groups.
+    const bool with_groups = session_.welcome().revision > 0;
+    write_step(session_.step(), session_.next_sequence(), rows_, declared_,
+               statistics_, with_groups);
+    declared_.clear();
+    clear();
+    session_.send_step();
+  }
+
+  bool is_unanswered() const { return session_.is_unanswered(); }
+
+  // --- blocking ---
+
+  /// Joins the trainer, and waits up to `connect_s` for one that is not up yet.
+  News connect() { return next_news(); }
+
+  /// Sends the rows and waits for the actions. `begin`: the trainer forgot this session.
+  News exchange() {
+    send();
+    session_.wait(1.0);
+    return next_news();
+  }
+
+  /// Leaves for good; waits a little for the trainer to close the stream. Safe to call twice.
+  void leave(std::string_view reason) {
+    session_.leave(reason, Ending::left, "left: " + std::string(reason));
+    const double deadline_s = Session::now_s() + session_.options().goodbye_s;
+    while (session_.is_closing() && Session::now_s() < deadline_s) session_.wait_for_close(50);
+  }
+
+ private:
+  News next_news() {
+    for (News news = poll();; news = poll()) {
+      if (news != News::nothing) return news;
+      session_.wait(1.0);
+    }
+  }
+
+  void clear() {
+    for (Rows& rows : rows_) rows.clear();
+    statistics_.clear();
+  }
+
+  bool is_misused() {
+    if (session_.is_unanswered()) {
+      session_.leave("misused", Ending::misused, "send was called while a Step has no actions yet");
+    }
+    for (const Rows& rows : rows_) {
+      if (!rows.fault().empty()) session_.leave("misused", Ending::misused, rows.fault());
+    }
+    return session_.is_over();
+  }
+
+  bool take_actions() {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const ActPart part = part_of(rows_[i].behaviour().name);
+      if (actions_[i].take(part)) continue;
+      session_.leave("an Act does not fit", Ending::refused,
+                     "the trainer's actions of '" + rows_[i].behaviour().name + "' have " +
+                         std::to_string(part.continuous.size + part.discrete.size) +
+                         " bytes, which is not what " + std::to_string(actions_[i].expected()) +
+                         " agents need");
+      return false;
+    }
+    return true;
+  }
+
+  ActPart part_of(std::string_view name) const {
+    for (const ActPart& part : session_.act().parts) {
+      if (part.behaviour == name) return part;
+    }
+    return {};
+  }
+
+  Session session_;
+  std::vector<Rows> rows_;
+  std::vector<Actions> actions_;
+  std::vector<Bytes> declared_;  // not yet sent
+  Statistics statistics_;
+  bool has_joined_ = false;
+};
+
+}  // namespace entrain

@@ -1,0 +1,186 @@
+// What the tests of the C++ client run: its codec by lines of words, or a simulator that plays.
+//
+//     probe codec                       reads lines from the standard input, answers each
+//     probe play ADDRESS [name=value]   a small world with all that rows can be; says what it sees
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <new>
+#include <string>
+#include <thread>
+
+#include <sys/resource.h>
+
+#include "codec.hpp"
+#include "entrain/client.hpp"
+#ifdef ENTRAIN_PROBE_OPENSSL
+#include "entrain/openssl.hpp"
+#endif
+
+namespace {
+
+std::atomic<std::uint64_t> allocated_bytes{0};
+
+using entrain::News;
+
+/// Two kinds of agents. Runners appear, go on, end and begin again in one Step; choosers may not
+/// take every choice. Each observation is known beforehand, so that the other side can compare.
+class World {
+ public:
+  explicit World(int agents) : agents_(agents) {}
+
+  static std::vector<entrain::Behaviour> behaviours() {
+    const float unbounded = std::numeric_limits<float>::infinity();
+    return {{"runner", {{"place", {2}}}, {{-1.0f, -unbounded}, {1.0f, unbounded}, {}}},
+            {"chooser",
+             {{"pixels", {2, 2}, entrain::Dtype::uint8, entrain::Kind::vector}, {"mood", {}}},
+             {{}, {}, {3, 2}}}};
+  }
+
+  void reset() { steps_ = 0; }
+
+  void write(entrain::Client& client) {
+    const int at = steps_++ % 5;
+    const auto place = static_cast<float>(steps_);
+    for (int agent = 0; agent < agents_; ++agent) {
+      if (at == 0 && steps_ > 1) client.rows(0).terminated(agent, 1.0f).observe({place, 99.0f});
+      entrain::Row row = at == 0 ? client.rows(0).first(agent) : client.rows(0).mid(agent, 0.5f);
+      row.observe({place, static_cast<float>(agent)});
+    }
+    entrain::Row row = steps_ == 1 ? client.rows(1).first(7) : client.rows(1).mid(7, -1.0f);
+    row.bytes(0)[3] = static_cast<std::uint8_t>(steps_);
+    row.observe({place}, 1).forbid(static_cast<std::size_t>(at % 3)).forbid(1, 1);
+  }
+
+ private:
+  int agents_;
+  int steps_ = 0;
+};
+
+std::map<std::string, std::string> options_in(int count, char** words) {
+  std::map<std::string, std::string> options;
+  for (int i = 3; i < count; ++i) {
+    const std::string word = words[i];
+    options[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+  }
+  return options;
+}
+
+double number(std::map<std::string, std::string>& options, const char* name, double otherwise) {
+  return options.count(name) == 0 ? otherwise : std::strtod(options[name].c_str(), nullptr);
+}
+
+entrain::Options client_options(const char* address, std::map<std::string, std::string>& given) {
+  entrain::Options options = entrain::options_for(address, "probe");
+  options.token = given["token"];
+  options.connect_s = number(given, "connect_s", 5.0);
+  options.reconnect_s = number(given, "reconnect_s", 5.0);
+  options.silence_s = number(given, "silence_s", 30.0);
+  options.answer_s = number(given, "answer_s", 1.0);
+  options.greeting_s = number(given, "greeting_s", 5.0);
+#ifdef ENTRAIN_PROBE_OPENSSL
+  options.open_stream = entrain::openssl_streams({given["ca"], given["certificate"], given["key"]});
+#endif
+  return options;
+}
+
+/// Processor time of this process so far.
+double used_s() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// A frame of a game: never waits for the trainer.
+News tick(entrain::Client& client) {
+  News news = client.poll();
+  for (; news == News::nothing; news = client.poll()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return news;
+}
+
+int play(const char* address, std::map<std::string, std::string> given) {
+  const auto steps = static_cast<std::uint64_t>(number(given, "steps", 10));
+  const bool is_polling = given["use"] == "poll";
+  World world(static_cast<int>(number(given, "agents", 3)));
+  entrain::Client client(client_options(address, given), World::behaviours());
+  std::uint64_t taken = 0, before = 0;
+  double since_s = used_s();
+  News news = is_polling ? tick(client) : client.connect();
+  while (news != News::over) {
+    if (news == News::begin) {
+      std::printf("begin %llu %g\n", static_cast<unsigned long long>(client.seed()),
+                  static_cast<double>(client.parameter("gravity", 0.0f)));
+      world.reset();
+    } else {
+      ++taken;
+    }
+    // The second Step may still be larger than the first: from then on nothing is allocated.
+    if (taken == 10) {
+      before = allocated_bytes;
+      since_s = used_s();
+    }
+    if (taken == steps) break;
+    world.write(client);
+    if (is_polling) client.send();
+    news = is_polling ? tick(client) : client.exchange();
+  }
+  const double used = used_s() - since_s;
+  const std::uint64_t allocated = allocated_bytes - before;
+  std::printf("acted %zu %g %d\n", client.actions(0).size(),
+              client.actions(0).size() == 0
+                  ? -1.0
+                  : static_cast<double>(client.actions(0).continuous(client.actions(0).size() - 1)[0]),
+              client.actions(1).size() == 0 ? -1 : client.actions(1).discrete(0)[1]);
+  std::printf("parameter %g\n", static_cast<double>(client.parameter("gravity", 0.0f)));
+  std::printf("allocated %llu\n", static_cast<unsigned long long>(allocated));
+  std::printf("microseconds %g\n", taken > 10 ? 1e6 * used / static_cast<double>(taken - 10) : 0.0);
+  client.leave("done");
+  std::printf("over %d %s\n", static_cast<int>(client.ending()), client.words().c_str());
+  return client.exit_code();
+}
+
+int codec() {
+  probe::Codec lines;
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::string answer = lines.answer(line);
+    if (!answer.empty()) std::printf("%s\n", answer.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  allocated_bytes += size;
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+int main(int count, char** words) {
+  const std::string what = count > 1 ? words[1] : "";
+  if (what == "codec") return codec();
+  if (what == "play" && count > 2) {
+    auto given = options_in(count, words);
+    const int clients = static_cast<int>(number(given, "clients", 1));
+    if (clients == 1) return play(words[2], given);
+    int worst = 0;
+    std::vector<std::thread> threads;
+    std::vector<int> codes(static_cast<std::size_t>(clients));
+    for (int& code : codes) threads.emplace_back([&code, words, given] { code = play(words[2], given); });
+    for (std::thread& thread : threads) thread.join();
+    for (const int code : codes) worst = std::max(worst, code);
+    return worst;
+  }
+  std::fprintf(stderr, "usage: probe codec | probe play ADDRESS [name=value ...]\n");
+  return 2;
+}
