@@ -105,6 +105,7 @@ class Task:
             reward=torch.randn(length, COLUMNS, generator=generator),
             next_value=output.value.clone(),
             boundary=nothing,
+            late=nothing,
             valid=~nothing,
             sequence_state=torch.zeros(
                 -(-length // policy.config.network.memory.sequence_length),

@@ -168,6 +168,7 @@ def made_rollout() -> Rollout:
         reward=normal(),
         next_value=normal(1),
         boundary=nothing,
+        late=nothing,
         valid=~nothing,
         sequence_state=torch.zeros(1, COLUMNS, 0),
     )

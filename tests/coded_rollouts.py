@@ -34,6 +34,7 @@ def coded_rollout(lengths: list[int], filler: float = LEAK, *, sequences: int = 
         next_value=coded(torch.stack([code, code], dim=-1)),
         boundary=valid & False,
         reset=code.long() % 2 == 0,
+        late=valid & False,
         valid=valid,
         policy_version=code.long(),
         sequence_state=1000.0 * torch.arange(sequences)[:, None, None]

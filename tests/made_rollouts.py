@@ -75,6 +75,7 @@ def made_rollout(
     seed: int = 0,
     filler: float = 0.0,
     extra_rows: int = 0,
+    late: float = 0.0,
     rollout_type: type[Rollout] = Rollout,
 ) -> Rollout:
     """What `policy` did on random observations, for random rewards, in columns of these lengths.
@@ -89,11 +90,12 @@ def made_rollout(
             holds depends neither on the padding nor on the other columns' lengths.
         filler: what float fields hold behind the end of a column.
         extra_rows: rows of padding below the longest column.
+        late: probability that a step is late.
         rollout_type: `PerDimensionRollout`, or one that needs no more than `Rollout`.
     """
     # A policy need not be able to look at no step at all: a column without steps is made of one.
     columns = [
-        _first_rows(_column(policy, max(1, n), seed=1000 * seed + b), n)
+        _first_rows(_column(policy, max(1, n), seed=1000 * seed + b, late=late), n)
         for b, n in enumerate(lengths)
     ]
     rows = max(lengths) + extra_rows
@@ -149,7 +151,7 @@ def permuted_columns(rollout: Rollout, order: Sequence[int]) -> Rollout:
     )
 
 
-def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:
+def _column(policy: ActorCritic, length: int, *, seed: int, late: float) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -173,6 +175,8 @@ def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:
     reset[:1] = False
     boundary[-1:] = True
     state = 0.5 * torch.randn(1, policy.state_size, generator=generator)
+    # Last, so that a rollout without late steps is otherwise the same one.
+    is_late = torch.rand(length, 1, generator=generator) < late
     acted, states = _acted(policy, observation, mask, uniform.clamp(1e-9, 1.0 - 1e-9), state, reset)
     return {
         **acted,
@@ -182,6 +186,7 @@ def _column(policy: ActorCritic, length: int, *, seed: int) -> dict[str, Any]:
         "next_value": after.masked_fill(terminated[..., None], 0.0),
         "boundary": boundary,
         "reset": reset,
+        "late": is_late,
         "valid": torch.ones(length, 1, dtype=torch.bool),
         "policy_version": torch.zeros(length, 1, dtype=torch.int64),
         "sequence_state": _at_sequence_starts(policy, states),

@@ -53,6 +53,9 @@ class Case:
     target_kl: float = 0.0
     advantage_normalization: str = "minibatch"
     surrogate: Literal["joint", "per_dimension"] = "joint"
+    late: float = 0.0
+    """Of the steps, those that are late."""
+
     update: Literal["auto", "torch"] = "auto"
     """Gradients by hand, where that can be, or by torch."""
 
@@ -78,6 +81,10 @@ CASES = {
     "rollout": Case(EQUAL, 2, entropy=TARGET, advantage_normalization="rollout"),
     "per dimension": Case(EQUAL, 2, surrogate="per_dimension"),
     "early end": Case(EQUAL, 2, entropy=TARGET, target_kl=2e-4),
+    "late": Case(EQUAL, 2, entropy=TARGET, late=0.4),
+    "late, by torch": Case(EQUAL, 2, late=0.4, update="torch"),
+    "late, rollout": Case((20, 17, 3), 2, late=0.8, advantage_normalization="rollout"),
+    "late, all": Case(EQUAL, 2, entropy=TARGET, late=1.0),
     "lstm, one update": Case(EQUAL, 2, LSTM, updates=1),
     "lstm, ten updates": Case(EQUAL, 2, LSTM, updates=10),
     "100 and 37 steps": Case((50, 50, 20, 17), 2, entropy=TARGET),
@@ -125,6 +132,7 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
                 case.lengths,
                 seed=update,
                 filler=float("nan"),
+                late=case.late,
                 rollout_type=make_surrogate(config).rollout_type,
             )
         )

@@ -35,6 +35,7 @@ def rollout_of(**changes: Any) -> Rollout:
         "reward": torch.full((T, B), 6.0),
         "next_value": torch.full((T, B, 2), 7.0),
         "boundary": torch.zeros(T, B, dtype=torch.bool),
+        "late": torch.zeros(T, B, dtype=torch.bool),
         "reset": torch.zeros(T, B, dtype=torch.bool),
         "valid": torch.tensor([[True, True], [True, True], [True, False]]),
         "policy_version": torch.full((T, B), 8),

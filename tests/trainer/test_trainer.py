@@ -39,6 +39,7 @@ def rollout(steps: int) -> Rollout:
         reward=zeros,
         next_value=zeros[..., None],
         boundary=falses,
+        late=falses,
         reset=falses,
         valid=~falses,
         policy_version=torch.zeros(steps, 1, dtype=torch.int64),

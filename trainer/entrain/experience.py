@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,10 @@ class Rollout:
     """[T, B] bool, true where the next row does not continue this one: the episode ended, or this
     is the column's last row, or the step in between was dropped."""
 
+    late: Annotated[Bool[Tensor, "T B"], Stored("bool")]
+    """[T, B] bool, true where the action came too late, so that the simulator's fallback acted.
+    What followed says nothing about the action, and the policy does not learn from the step."""
+
     valid: Bool[Tensor, "T B"]
     """[T, B] bool, true where there is a step; in each column true from the top without a gap."""
 
@@ -103,6 +108,9 @@ class Rollout:
     @classmethod
     def from_state(cls, state: State) -> Self:
         """The rollout whose `state()` was saved, if it was of this type."""
+        if "late" not in state:
+            # Checkpoints of before there were deadlines have none.
+            state = {**state, "late": np.zeros_like(state["valid"])}
         tensors: dict[str, Any] = {
             name: {key: torch.from_numpy(array) for key, array in value.items()}
             if isinstance(value, Mapping)
@@ -136,6 +144,14 @@ class Estimate:
 
     return_: Float[Tensor, "T B V"]
     """[T, B, V] the critic's regression targets; in a minibatch, as the critic learns them."""
+
+    weight: Float[Tensor, "T B"] | None = None
+    """[T, B] how much a step counts in the policy's part of the loss: 0 where it is late, and
+    elsewhere so much that the mean over all steps is that over those in time. None: no step of the
+    rollout is late, and each counts once."""
+
+    late_share: float = 0.0
+    """Of all steps, those that are late."""
 
     scale: float = 1.0
     """What the advantages were divided by, and the loss's explicit regularization term is to be."""
@@ -205,6 +221,12 @@ class Minibatch:
     def padding_mask(self) -> Bool[Tensor, "L M"] | None:
         """`mask`, or None if it is known to be all true."""
         return self.steps.valid if self.is_padded else None
+
+    @property
+    def policy_mask(self) -> Bool[Tensor, "L M"] | None:
+        """True where there is a step that the policy learns from; None if it is so everywhere."""
+        weight = self.estimate.weight
+        return self.padding_mask if weight is None else self.mask & (weight > 0.0)
 
     @property
     def initial_state(self) -> Float[Tensor, "M S"]:

@@ -93,6 +93,19 @@ REWARD_PER_STEP = Metric(
     "look at `rollout/episode_return_mean`: more a step may mean that episodes are shorter.",
 )
 
+LATE_STEPS = Metric(
+    name="rollout/late_steps",
+    title="Late steps",
+    unit="0 to 1",
+    better="less is better",
+    shown=".3f",
+    meaning="Share of the steps of the rollout whose action came after the simulator's deadline, "
+    "so that its fallback acted. They count in returns and teach the critic, but not the policy.",
+    remedy="Set `policy_lag: 1`, so that answers do not wait for updates. If many are late all "
+    "the same, see docs/real-time.md.",
+    when="if a behaviour has a deadline",
+)
+
 LESSONS_COMPLETED = Metric(
     name="environment/lessons_completed/NAME",
     unit="lessons",

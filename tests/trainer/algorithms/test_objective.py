@@ -47,6 +47,7 @@ def made(*, heads: int = 1, cut: int | None = None, filler: float | None = None)
         "value": value,
         "next_value": next_value,
         "boundary": boundary,
+        "late": flags,
         "valid": ~flags,
         "reset": flags,
         "log_prob": flags.float(),

@@ -60,7 +60,14 @@ def rollouts(case: dict[str, Any]) -> list[Rollout]:
     rollout_type = PerDimensionRollout if case["surrogate"] == "per_dimension" else Rollout
     made = []
     for seed in range(2):
-        rollout = made_rollout(acting, LENGTHS, seed=seed, filler=1e9, rollout_type=rollout_type)
+        rollout = made_rollout(
+            acting,
+            LENGTHS,
+            seed=seed,
+            filler=1e9,
+            late=case["late"],
+            rollout_type=rollout_type,
+        )
         if case["masks"]:
             rollout = with_masks(rollout, case["action"], seed=seed)
         made.append(in_float64(rollout))
@@ -134,6 +141,7 @@ cases = st.fixed_dictionaries(
         "clip_gradients": st.sampled_from(["together", "apart"]),
         "prior": st.booleans(),
         "masks": st.booleans(),
+        "late": st.sampled_from([0.0, 0.3, 0.95, 1.0]),
         "layers": st.integers(1, 2),
         "sequence_length": st.sampled_from([1, 6, 50]),
         "burn_in": st.integers(0, 1),
@@ -182,6 +190,7 @@ PLAIN: dict[str, Any] = {
     "clip_gradients": "together",
     "prior": False,
     "masks": False,
+    "late": 0.0,
     "memory": NO_MEMORY,
 }
 

@@ -63,6 +63,20 @@ def test_dimensions_come_as_sampled_then_a_one_hot_for_each_branch() -> None:
     assert rewards == [[0.5], [1.5], [2.5]]
 
 
+def test_an_action_that_came_too_late_is_shown_as_none_and_its_reward_as_it_is() -> None:
+    history = history_of(ActionSpec(branches=(3,)))
+    history.note(np.array([0, 1]), {"discrete": np.array([[2], [2]])}, slice(None))
+    observation = history.beside(
+        {},
+        slot=np.array([0, 1]),
+        begins=np.zeros(2, np.bool_),
+        reward=np.array([1.0, 2.0], np.float32),
+        late=np.array([True, False]),
+    )
+    assert observation["previous_action"].tolist() == [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    assert observation["previous_reward"].tolist() == [[1.0], [2.0]]
+
+
 def test_only_the_last_action_is_remembered() -> None:
     history = history_of(ActionSpec(branches=(3,)))
     for choice in (2, 0, 1):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.errors import CheckpointError
-from entrain.experience import Rollout
+from entrain.experience import Rollout, rollout_of
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.ledger import Ledger
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -127,6 +127,32 @@ def test_a_closed_step_holds_what_opened_it_and_what_closed_it(buffer: RolloutBu
             [{**numbers(20), **outcome(32, TRUNCATED)}],
         ],
     )
+
+
+def test_a_step_is_late_if_its_outcome_says_so(buffer: RolloutBuffer) -> None:
+    # Batches with late rows and batches without are written together.
+    for late in ([True, False], None, [False, True], None):
+        open_steps(buffer, [0, 2], [20, 21])
+        buffer.close(
+            np.array([0, 2]),
+            step_type=np.full(2, MID, np.uint8),
+            reward=np.zeros(2, np.float32),
+            value=np.zeros((2, 2), np.float32),
+            late=None if late is None else np.array(late),
+        )
+    assert buffer.cut().late.int().tolist() == [[1, 0], [0, 0], [0, 1], [0, 0]]
+
+
+def test_steps_of_before_there_were_deadlines_are_not_late(buffer: RolloutBuffer) -> None:
+    open_steps(buffer, [0], [20])
+    close_steps(buffer, [0], [31], [MID])
+    state = dict(buffer.state())
+    state["columns"] = {name: each for name, each in state["columns"].items() if name != "late"}
+    buffer.load_state(state)
+    rollout = buffer.cut()
+    assert rollout.late.tolist() == [[False]]
+    saved = {name: each for name, each in rollout.state().items() if name != "late"}
+    assert rollout_of(saved).late.tolist() == [[False]]
 
 
 def test_the_future_after_termination_is_worth_zero_whatever_the_critic_says(

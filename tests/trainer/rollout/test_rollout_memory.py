@@ -24,9 +24,9 @@ SPEC = BehaviourSpec(
     (ObservationSpec("vector", (OBSERVATION,)),),
     ActionSpec(low=(-1.0,) * ACTION, high=(1.0,) * ACTION),
 )
-# Observation, action, log-probability, reward, value and next value; the policy's version; reset
-# and boundary.
-STEP_BYTES = 4 * (OBSERVATION + ACTION + 4) + 8 + 2
+# Observation, action, log-probability, reward, value and next value; the policy's version; reset,
+# boundary and late.
+STEP_BYTES = 4 * (OBSERVATION + ACTION + 4) + 8 + 3
 MIB = 2**20
 ROLLOUT_MIB = STEP_BYTES * SLOTS * STEPS / MIB
 

@@ -78,7 +78,7 @@ class TorchEpochs:
 
     def run(self, generator: torch.Generator, cancelled: Callable[[], bool]) -> EpochLog:
         """See `Epochs.run`."""
-        log = EpochLog()
+        log = EpochLog(weighs=self._minibatches.all_steps.estimate.late_share < 1.0)
         for minibatch in self._minibatches.epoch(generator):
             if self._ranks.any_so_far(cancelled()):
                 raise UpdateCancelled

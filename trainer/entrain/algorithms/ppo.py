@@ -25,6 +25,7 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
     - log-probabilities and values are those stored when acting, so without `policy_lag` the
       first minibatch's ratio is 1; observation statistics therefore move only after the epochs
+    - steps whose action came too late teach the critic, not the policy        lateness
     - an update that is cancelled, or whose numbers are not finite, changes nothing
     - with several ranks all of this is over the steps of all of them: gradients, advantage and
       observation statistics, the early end, the entropy that the temperature follows
@@ -60,6 +61,7 @@ from entrain.algorithms.entropy import Regularizer, entropy_of, regularize
 from entrain.algorithms.fast.epochs import PlainGradientSteps, is_plain
 from entrain.algorithms.finiteness import FiniteGuard, left_out
 from entrain.algorithms.gradient_steps import GradientSteps, TorchSteps
+from entrain.algorithms.lateness import late_steps, lateness_of
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
 from entrain.algorithms.objective import Objective, make_objective, value_streams
@@ -197,6 +199,7 @@ class PPO:
                 self._policy.value_head.normalizer.normalized(steps.value),
                 minibatches.all_steps.estimate.return_,
             ),
+            **late_steps(estimate, self._policy.spec),
             metrics.EPOCHS.name: float(len(epochs)),
             metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),
         }
@@ -208,14 +211,17 @@ class PPO:
             rollout: as collected.
             entropy_coefficient: of the regularizer in the return, if the objective counts it.
         """
+        lateness = lateness_of(rollout, ranks=self._ranks)
         estimate = self._objective.estimate(
             rollout,
-            lambda: regularize(self._policy, rollout, self._regularizer),
+            lambda: lateness.earned(regularize(self._policy, rollout, self._regularizer)),
             entropy_coefficient,
         )
+        estimate = replace(estimate, weight=lateness.weight, late_share=lateness.share)
         if self._config.advantage_normalization != "rollout":
             return estimate
-        advantage, scale = normalized(estimate.advantage, rollout.valid, ranks=self._ranks)
+        in_time = lateness.in_time(rollout.valid)
+        advantage, scale = normalized(estimate.advantage, in_time, ranks=self._ranks)
         return replace(
             estimate,
             advantage=advantage,

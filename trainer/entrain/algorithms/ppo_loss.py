@@ -61,7 +61,7 @@ class PPOLoss:
         state = run_burn_in(self.policy, minibatch.burn_in, minibatch.initial_state)
         output = self.policy(steps.observation, state, steps.reset)
         distribution = output.distribution.masked(steps.action_mask)
-        log_ratio = self._surrogate.log_ratio(distribution, minibatch)
+        log_ratio = self._log_ratio(distribution, minibatch)
         regularization, entropy = self._regularization_and_entropy(
             distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
         )
@@ -75,12 +75,25 @@ class PPOLoss:
             entropy=entropy,
             log_ratio=log_ratio,
             features=output.features,
+            weight=minibatch.estimate.weight,
         )
 
     def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
-        """[] L = mean over steps of (policy + c_v * value - alpha * w), padding left out."""
+        """[] L = mean over steps of (m * (policy - alpha * w) + c_v * value), padding left out.
+
+        m is the step's weight, 1 if no step is late.
+        """
+        if terms.weight is not None:
+            loss = self._of_policy(terms, coefficients)
+            loss = torch.add(loss, terms.value, alpha=self.config.value_coefficient)
+            return masked_mean(loss, mask)
         loss = torch.add(terms.policy, terms.value, alpha=self.config.value_coefficient)
         return masked_mean(self._regularized(loss, terms, coefficients), mask)
+
+    def _of_policy(self, terms: LossTerms, coefficients: Coefficients) -> Tensor:
+        """[L, M] the policy's part, weighted."""
+        loss = self._regularized(terms.policy, terms, coefficients)
+        return loss if terms.weight is None else loss * terms.weight
 
     def critic_share(
         self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients
@@ -93,7 +106,7 @@ class PPOLoss:
         share that the critic has in them. The way back from the loss to the features is short. 0
         where the policy has none, as when all advantages are equal: nothing is taken from it.
         """
-        of_policy = masked_mean(self._regularized(terms.policy, terms, coefficients), mask)
+        of_policy = masked_mean(self._of_policy(terms, coefficients), mask)
         of_critic = masked_mean(terms.value, mask) * self.config.value_coefficient
         squares = [
             _gradient(part, terms.features).double().square().sum()
@@ -114,8 +127,17 @@ class PPOLoss:
         advantage = minibatch.estimate.advantage
         if self.config.advantage_normalization != "minibatch":
             return advantage, ONE
-        advantage, scale = normalized(advantage, minibatch.padding_mask, ranks=self._ranks)
+        advantage, scale = normalized(advantage, minibatch.policy_mask, ranks=self._ranks)
         return advantage, scale if self.is_soft else ONE
+
+    def _log_ratio(self, distribution: ActionDistribution, minibatch: Minibatch) -> Tensor:
+        """[L, M] or [L, M, A]; 0 in padding and where a step is late."""
+        log_ratio = self._surrogate.log_ratio(distribution, minibatch)
+        weight = minibatch.estimate.weight
+        if weight is None:
+            return log_ratio
+        is_late = (weight == 0.0).view(*weight.shape, *[1] * (log_ratio.dim() - weight.dim()))
+        return log_ratio.masked_fill(is_late, 0.0)
 
     def _value_error(self, value: Tensor, minibatch: Minibatch, *, clip_range: float) -> Tensor:
         """[L, M] of all value streams together, of normalised values."""

@@ -78,20 +78,36 @@ class LossTerms:
     features: Tensor
     """[G, L * M, F] what the heads read."""
 
+    weight: Tensor | None = None
+    """See `Estimate.weight`."""
+
 
 class EpochLog:
     """Collects the minibatches of one epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, weighs: bool = True) -> None:
+        """Begin an epoch.
+
+        Args:
+            weighs: false if no step is in time: then all are measured.
+        """
+        self._weighs = weighs
         self._terms: list[Mapping[str, Tensor]] = []
         self._masks: list[Tensor] = []
+        self._weights: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
         self.critic_share: Tensor | None = None
         """[] of the epoch's first minibatch; None until then. See `PPOLoss.critic_share`."""
 
     @classmethod
     def of(
-        cls, terms: Mapping[str, Tensor], gradient_norms: Sequence[Tensor], *, critic_share: float
+        cls,
+        terms: Mapping[str, Tensor],
+        gradient_norms: Sequence[Tensor],
+        *,
+        critic_share: float,
+        weight: Tensor | None = None,
+        weighs: bool = True,
     ) -> "EpochLog":
         """All of one epoch at once.
 
@@ -99,20 +115,24 @@ class EpochLog:
             terms: {name: [1, N, ...]} those of `KEPT`, of the N valid steps of all minibatches.
             gradient_norms: [] each, of the minibatches.
             critic_share: of the first minibatch that has steps.
+            weight: [1, N] see `Estimate.weight`.
+            weighs: see `__init__`.
         """
-        log = cls()
+        log = cls(weighs=weighs)
         log._gradient_norms = list(gradient_norms)
         policy = terms["policy"]
         if policy.numel():
             log._terms.append(terms)
             log._masks.append(torch.ones(policy.shape, dtype=torch.bool))
             log.critic_share = policy.new_tensor(critic_share)
+            log._weights.extend([] if weight is None else [weight])
         return log
 
     def add(self, terms: LossTerms, mask: Tensor, gradient_norm: Tensor) -> None:
         """Keep one minibatch: terms and mask [L, M], norm [], which is the same on all ranks."""
         self._terms.append({name: getattr(terms, name) for name in KEPT})
         self._masks.append(mask)
+        self._weights.extend([] if terms.weight is None else [terms.weight])
         self._gradient_norms.append(gradient_norm)
 
     def add_empty(self, gradient_norm: Tensor) -> None:
@@ -121,7 +141,10 @@ class EpochLog:
 
     @torch.no_grad()
     def metrics(self, *, clip_range: float, ranks: Ranks = ALONE) -> Metrics:
-        """Means over all valid steps of the epoch; of the gradient norm, over its minibatches."""
+        """Means over the valid steps of the epoch; of the gradient norm, over its minibatches.
+
+        What is measured of the policy is so over the steps that it learns from.
+        """
         norm = torch.stack(self._gradient_norms).mean()
         if self._terms:
             mask = torch.cat(self._masks, dim=1)
@@ -138,17 +161,21 @@ class EpochLog:
         def join(name: str) -> Tensor:
             return torch.cat([terms[name] for terms in self._terms], dim=1)
 
+        def of_policy(x: Tensor) -> Tensor:
+            return masked_mean(x if weight is None else x * weight, mask)
+
+        weight = torch.cat(self._weights, dim=1) if self._weights and self._weighs else None
         log_ratio = join("log_ratio")
         is_out = is_clipped(log_ratio.exp(), clip_range=clip_range).float()
         if log_ratio.dim() > mask.dim():
             log_ratio, is_out = log_ratio.sum(dim=-1), is_out.mean(dim=-1)
         means = [
-            masked_mean(join("policy"), mask),
+            of_policy(join("policy")),
             masked_mean(join("value"), mask),
-            -masked_mean(join("regularization"), mask),
-            masked_mean(join("entropy"), mask),
-            masked_mean(kl_estimate(log_ratio), mask),
-            masked_mean(is_out, mask),
+            -of_policy(join("regularization")),
+            of_policy(join("entropy")),
+            of_policy(kl_estimate(log_ratio)),
+            of_policy(is_out),
             log_ratio.new_zeros(()) if self.critic_share is None else self.critic_share,
         ]
         return torch.stack(means)

@@ -80,7 +80,11 @@ class Actor:
         observation = timesteps.observation
         if self._shows_history:
             observation = self._history.beside(
-                observation, slot=slot, begins=begins, reward=timesteps.earned
+                observation,
+                slot=slot,
+                begins=begins,
+                reward=timesteps.earned,
+                late=timesteps.late,
             )
         return self._evaluated(batch, begins, observation, self._recurrent_state[slot], is_usual)
 

@@ -31,7 +31,7 @@ from entrain_envs.timestep import (
 
 _MID = int(StepType.MID)
 _TERMINATED = int(StepType.TERMINATED)
-_OF_THE_OUTCOME = {"reward", "next_value", "boundary"}
+_OF_THE_OUTCOME = {"reward", "next_value", "boundary", "late"}
 """Fields that `close` writes; `open` is given all others."""
 
 _MOST_ROWS_UNWRITTEN, _MOST_BYTES_UNWRITTEN = 1024, 2**20
@@ -160,7 +160,13 @@ class RolloutBuffer:
             self._write()
 
     def close(
-        self, slot: Int64Array, *, step_type: UInt8Array, reward: Float32Array, value: Float32Array
+        self,
+        slot: Int64Array,
+        *,
+        step_type: UInt8Array,
+        reward: Float32Array,
+        value: Float32Array,
+        late: BoolArray | None = None,
     ) -> None:
         """Write the outcome of N open steps.
 
@@ -170,10 +176,16 @@ class RolloutBuffer:
             reward: [N].
             value: [N, V] critic's values of the observation that followed. They count for nothing
                 where TERMINATED; where TRUNCATED they are those of the true final observation.
+            late: [N] true where the fallback acted; None if it never did.
         """
         row = self._length[slot]
         self._closed_slot, self._closed_row = slot, row
-        outcome: Values = {"reward": reward, "next_value": value, "step_type": step_type}
+        outcome: Values = {
+            "reward": reward,
+            "next_value": value,
+            "step_type": step_type,
+            "late": 0 if late is None else late,
+        }
         self._closed_steps.add(row, slot, outcome)
         self._length[slot] = row + 1
         self._is_open[slot] = False

@@ -207,6 +207,7 @@ class RolloutCollector:
         rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
         step_type = evaluation.batch.timesteps.step_type[rows]
         reward = evaluation.batch.timesteps.earned[rows]
+        late = evaluation.batch.timesteps.late
         if evaluation.is_usual and evaluation.batch.are_mid:
             self.episodes.go_on(slot, reward)
         else:
@@ -216,6 +217,7 @@ class RolloutCollector:
             step_type=step_type,
             reward=self._rewards.scale(slot, reward),
             value=evaluation.value[rows],
+            late=None if late is None else late[rows],
         )
 
     def cut(self) -> Rollout:

@@ -154,6 +154,10 @@ class Columns:
         for name, value in template.items():
             if not isinstance(value, Mapping):
                 shape = (rows, num_slots, *value.shape[2:])
+                if name == "late" and name not in state:
+                    # Checkpoints of before there were deadlines have none.
+                    arrays[name] = np.zeros(shape, value.dtype)
+                    continue
                 arrays[name] = read_array(state, name, value.dtype, shape=shape)
                 continue
             stored = read_array_list(state, name, length=len(value))

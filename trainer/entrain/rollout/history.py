@@ -2,7 +2,8 @@
 
 The simulator never sends it back: the action is kept here by slot from when it was given until the
 next one, and the reward is that of the row itself. Where an episode begins, both are zero, so that
-nothing of another episode or of a slot's last agent is seen.
+nothing of another episode or of a slot's last agent is seen. Where the action came too late it is
+zero, too: another one was taken, which is not known here.
 """
 
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ class History:
         slot: Int64Array,
         begins: BoolArray,
         reward: Float32Array,
+        late: BoolArray | None = None,
     ) -> Mapping[str, Array]:
         """Add what is shown of the step before to `observation`.
 
@@ -64,6 +66,7 @@ class History:
             slot: [K].
             begins: [K] true where an episode begins.
             reward: [K] raw, of these rows.
+            late: [K] true where the action before was not taken; None if every one was.
 
         Returns:
             Also "previous_action" [K, D + C] float32, the continuous dimensions as sampled (cut at
@@ -72,7 +75,8 @@ class History:
         shown: dict[str, Array] = {}
         zero = np.float32(0)
         if self._shows_action:
-            shown[PREVIOUS_ACTION] = np.where(begins[:, np.newaxis], zero, self._action[slot])
+            nothing = begins if late is None else begins | late
+            shown[PREVIOUS_ACTION] = np.where(nothing[:, np.newaxis], zero, self._action[slot])
         if self._shows_reward:
             shown[PREVIOUS_REWARD] = np.where(begins, zero, reward)[:, np.newaxis]
         return {**observation, **shown} if shown else observation

@@ -108,11 +108,22 @@ class StepBlock:
         first = parts[0]
         if isinstance(first, Mapping):
             return {key: np.concatenate([part[key] for part in parts])[rows] for key in first}
-        if isinstance(first, int):
-            return np.repeat(parts, [len(slot) for slot in self._slot])
+        if any(isinstance(part, int) for part in parts):
+            return self._joined_numbers(parts, rows)
         if isinstance(first, Deferred):
             return type(first).joined(parts)[rows]
         return np.concatenate(parts)[rows]
+
+    def _joined_numbers(self, parts: Sequence[Any], rows: Rows) -> Array:
+        """Of parts some of which, or all, are one number for all of their rows."""
+        if all(isinstance(part, int) for part in parts):
+            return np.repeat(parts, [len(slot) for slot in self._slot])
+        pairs = zip(parts, self._values, strict=True)
+        each: list[Array] = [
+            np.full(num_rows(values), part) if isinstance(part, int) else part
+            for part, values in pairs
+        ]
+        return np.concatenate(each)[rows]
 
     def clear(self) -> None:
         """Forget what was noted."""

@@ -82,11 +82,16 @@ class ActionPart(Protocol):
         """[R, outputs] gradient, from [R, parts] or [R, 1], of the log-probabilities."""
         ...
 
-    def add_entropy(self, gradient: FloatArray, weight: float) -> None:
-        """Add that of `weight` times the entropy of every row to [R, outputs]."""
+    def add_entropy(self, gradient: FloatArray, weight: float | FloatArray) -> None:
+        """Add that of `weight` times the entropy of every row to [R, outputs].
+
+        Args:
+            gradient: [R, outputs].
+            weight: of every row, or [R, 1].
+        """
         ...
 
-    def add_divergence(self, gradient: FloatArray, weight: float) -> None:
+    def add_divergence(self, gradient: FloatArray, weight: float | FloatArray) -> None:
         """Add that of `weight` times the divergence of every row to [R, outputs]."""
         ...
 
@@ -195,7 +200,7 @@ class Dimensions:
         gradient: FloatArray = np.multiply(self._scaled, log_prob, out=self._scaled)
         return gradient
 
-    def add_entropy(self, gradient: FloatArray, weight: float) -> None:
+    def add_entropy(self, gradient: FloatArray, weight: float | FloatArray) -> None:
         """See `ActionPart.add_entropy`.
 
         With u_i = mean + sigma * node_i, and d ln(1 - tanh(u)^2) / du = -2 tanh(u):
@@ -203,16 +208,19 @@ class Dimensions:
             d H / d mean         = sum_i weight_i * -2 tanh(u_i)
             d H / d log_sigma_sq = 1/2 + sum_i weight_i * -tanh(u_i) * sigma * node_i
         """
-        self._of_log_sigma_sq += 0.5 * weight * len(gradient)
+        self._of_log_sigma_sq += 0.5 * _over_rows(weight, len(gradient))
         if self._squashed is None:
             return
         sigma = np.exp(0.5 * self._log_sigma_sq)
         factor = weight * self._squashed
         gradient -= 2.0 * factor * (self._inside @ self._node_weights)
-        outward = (self._inside @ (self._node_weights * self._nodes)).sum(axis=0)
-        self._of_log_sigma_sq -= factor * sigma * outward
+        outward = self._inside @ (self._node_weights * self._nodes)
+        if isinstance(weight, np.ndarray):
+            self._of_log_sigma_sq -= sigma * (factor * outward).sum(axis=0)
+        else:
+            self._of_log_sigma_sq -= factor * sigma * outward.sum(axis=0)
 
-    def add_divergence(self, gradient: FloatArray, weight: float) -> None:
+    def add_divergence(self, gradient: FloatArray, weight: float | FloatArray) -> None:
         """See `ActionPart.add_divergence`.
 
         d KL / d mean         = (mean - mean') / sigma'^2
@@ -222,7 +230,7 @@ class Dimensions:
         precision = np.exp(-self._prior_log_sigma_sq)
         gradient += weight * precision * (self._mean - self._prior_mean)
         ratio = np.exp(self._log_sigma_sq) * precision
-        self._of_log_sigma_sq += 0.5 * weight * len(gradient) * (ratio - 1.0)
+        self._of_log_sigma_sq += 0.5 * _over_rows(weight, len(gradient)) * (ratio - 1.0)
 
     def end(self) -> None:
         """See `ActionPart.end`."""
@@ -296,7 +304,7 @@ class Choices:
         gradient.reshape(-1)[self._chosen] += of_chosen.ravel()
         return self._unpadded(gradient)
 
-    def add_entropy(self, gradient: FloatArray, weight: float) -> None:
+    def add_entropy(self, gradient: FloatArray, weight: float | FloatArray) -> None:
         """See `ActionPart.add_entropy`.
 
         d H / d logit_c = -p_c (ln p_c + H)
@@ -305,7 +313,7 @@ class Choices:
         each *= self._probs
         gradient -= weight * self._unpadded(each)
 
-    def add_divergence(self, gradient: FloatArray, weight: float) -> None:
+    def add_divergence(self, gradient: FloatArray, weight: float | FloatArray) -> None:
         """See `ActionPart.add_divergence`.
 
         d KL / d logit_c = p_c (ln p_c - ln p'_c - KL)
@@ -335,6 +343,11 @@ class Choices:
         if self._allowed is not None:
             gradient = gradient * self._allowed
         return gradient
+
+
+def _over_rows(weight: float | FloatArray, rows: int) -> float:
+    """The sum of a weight over rows."""
+    return float(weight.sum()) if isinstance(weight, np.ndarray) else weight * rows
 
 
 def log_tanh_slope(u: FloatArray) -> FloatArray:

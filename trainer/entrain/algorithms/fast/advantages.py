@@ -14,7 +14,7 @@ EPSILON = 1e-8
 
 
 def normalized_by_minibatch(
-    advantage: FloatArray, starts: AnyArray, *, ranks: Ranks
+    advantage: FloatArray, starts: AnyArray, *, ranks: Ranks, weight: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """`losses.normalized` for each of K minibatches.
 
@@ -22,20 +22,27 @@ def normalized_by_minibatch(
         advantage: [N] in the order of an epoch.
         starts: [K + 1] int64, where each minibatch starts, then N.
         ranks: mean and deviation of a minibatch are those over the steps of all of them.
+        weight: [N] see `Estimate.weight`: mean and deviation leave steps of weight 0 out.
 
     Returns:
         advantage: [N].
         scale: [K] what those of each minibatch were divided by.
     """
     sizes = np.diff(starts)
-    if ranks is ALONE and sizes.min() < 2:
+    if weight is None and ranks is ALONE and sizes.min() < 2:
         return _one_by_one(advantage, starts)
     numbers = advantage.astype(np.float64)
-    sums = np.stack([sizes.astype(np.float64), _sums(numbers, starts)])
+    counted = None if weight is None else (weight > 0.0).astype(np.float64)
+    sums = np.stack(
+        [sizes.astype(np.float64), _sums(numbers, starts)]
+        if counted is None
+        else [_sums(counted, starts), _sums(numbers * counted, starts)]
+    )
     counts, totals = ranks.sum(torch.from_numpy(sums)).numpy()
     mean = totals / np.maximum(counts, 1.0)
     deviation = numbers - np.repeat(mean, sizes)
-    squares = ranks.sum(torch.from_numpy(_sums(deviation * deviation, starts))).numpy()
+    squared = deviation * deviation if counted is None else deviation * deviation * counted
+    squares = ranks.sum(torch.from_numpy(_sums(squared, starts))).numpy()
     # A minibatch of a single step, over all ranks, stays as it is.
     has_spread = counts >= 2
     std = np.sqrt(squares / np.maximum(counts - 1, 1.0)).astype(advantage.dtype)

@@ -95,7 +95,9 @@ class PlainGradientSteps:
         ones = np.ones(len(starts) - 1)
         if not self._normalizes:
             return steps, ones
-        advantage, scale = normalized_by_minibatch(steps.advantage, starts, ranks=self._ranks)
+        advantage, scale = normalized_by_minibatch(
+            steps.advantage, starts, ranks=self._ranks, weight=steps.weight
+        )
         return steps.with_advantage(advantage), scale if self._is_soft else ones
 
     @quiet
@@ -212,6 +214,8 @@ class PlainEpochs:
             {name: _tensor(array) for name, array in vars(terms).items()},
             norms,
             critic_share=0.0 if share is None else float(share),
+            weight=None if steps.weight is None else torch.from_numpy(steps.weight).unsqueeze(0),
+            weighs=self._minibatches.all_steps.estimate.late_share < 1.0,
         )
 
     def _in_sequences(self, sequences: Sequences) -> SequenceSteps:

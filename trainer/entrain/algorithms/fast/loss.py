@@ -100,10 +100,16 @@ class PlainLoss:
             scale: by which the regularizer is divided.
         """
         log_ratio = self._log_ratio(outputs, rows)
+        if rows.weight is not None:
+            log_ratio[rows.weight == 0.0] = 0.0
         policy, of_log_ratio = self._surrogate(log_ratio, rows, coefficients.clip_range, count)
         alpha = coefficients.entropy_coefficient
         regularization, entropy = self._regularization_and_entropy(rows, is_weighted=alpha > 0.0)
-        of_action = self._of_outputs(of_log_ratio, weight=-alpha / (scale * count))
+        weight: float | FloatArray = -alpha / (scale * count)
+        if rows.weight is not None:
+            of_log_ratio *= rows.weight[:, np.newaxis]
+            weight = weight * rows.weight[:, np.newaxis] if weight else 0.0
+        of_action = self._of_outputs(of_log_ratio, weight=weight)
         error, of_value = self._value_error(value, rows, coefficients.value_clip_range, count)
         terms = Terms(policy, error, regularization, entropy, log_ratio)
         return terms, OutputGradients(of_action, of_value)
@@ -136,17 +142,18 @@ class PlainLoss:
         surrogate *= 1.0 / (count * log_ratio.shape[1])
         return loss, surrogate
 
-    def _of_outputs(self, of_log_ratio: FloatArray, *, weight: float) -> FloatArray:
-        """[R, O], from [R, P], and the weight of the regularizer in the loss."""
+    def _of_outputs(self, of_log_ratio: FloatArray, *, weight: float | FloatArray) -> FloatArray:
+        """[R, O], from [R, P], and the weight of the regularizer in the loss, if it has any."""
+        is_weighted = isinstance(weight, np.ndarray) or weight != 0.0
         gradients, first = [], 0
         for part, factor in zip(self._parts, self._weights, strict=True):
             last = first + part.num_parts
             gradient = part.backward(
                 of_log_ratio if self._is_joint else of_log_ratio[:, first:last]
             )
-            if weight and isinstance(self._regularizer, PriorDivergence):
+            if is_weighted and isinstance(self._regularizer, PriorDivergence):
                 part.add_divergence(gradient, -weight)
-            elif weight:
+            elif is_weighted:
                 part.add_entropy(gradient, weight * factor)
             gradients.append(gradient)
             first = last

@@ -49,6 +49,9 @@ class PlainSteps:
     return_: FloatArray
     """[N, V] normalised targets."""
 
+    weight: FloatArray | None
+    """[N] see `Estimate.weight`."""
+
     def __getitem__(self, rows: slice | AnyArray) -> "PlainSteps":
         return PlainSteps(
             self.features[rows],
@@ -59,6 +62,7 @@ class PlainSteps:
             self.is_unsaid[rows],
             self.advantage[rows],
             self.return_[rows],
+            None if self.weight is None else self.weight[rows],
         )
 
     def with_advantage(self, advantage: FloatArray) -> "PlainSteps":
@@ -92,6 +96,7 @@ def plain_steps(all_steps: Minibatch, policy: ActorCritic, regularizer: Regulari
         is_unsaid=view(steps.value[0] == 0.0) & normalizer.normalizes,
         advantage=array(all_steps.estimate.advantage),
         return_=array(all_steps.estimate.return_),
+        weight=None if (weight := all_steps.estimate.weight) is None else array(weight),
     )
 
 
