@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))
     _interrupt_on_termination()
     try:
+        if options.kind == "check":
+            return _check(options)
         if options.kind == "bridge":
             _bridge(options)
         else:
@@ -83,6 +85,12 @@ def _on_end_signals(handler: "Callable[[int, FrameType | None], None]") -> None:
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), handler)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from entrain_envs.conformance.command import check  # noqa: PLC0415
+
+    return check(options)
 
 
 def _bridge(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from entrain_envs.conformance.options import add_check
 from entrain_envs.exit_codes import MISFIT
 from entrain_envs.observation_kinds import KINDS, SINGLE_NAME
 from entrain_envs.wrapper_text import EXAMPLE, WrapperText, read_wrapper
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     _add_balance_ball(commands)
     _add_cue_memory(commands)
     _add_bridge(commands)
+    add_check(commands)
     return parser
 
 

@@ -1,0 +1,72 @@
+"""Starts the simulator that is checked, as a process of its own for each life."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from entrain_envs.errors import OptionError
+
+logger = logging.getLogger("entrain_envs")
+
+_END_S = 10.0
+"""Longest wait for a process to end by itself, and then for its signal to work."""
+
+
+class ProcessLauncher:
+    """See the module. What it prints goes to the error output, beside the log."""
+
+    def __init__(self, command: Sequence[str], address: str) -> None:
+        """Nothing is started yet.
+
+        Args:
+            command: `{address}` in it stands for `address`.
+            address: what to dial.
+        """
+        self._command = [word.replace("{address}", address) for word in command]
+        # A trainer that launches simulators tells them not to dial again; the check wants it.
+        self._environment = {
+            name: value for name, value in os.environ.items() if name != "ENTRAIN_RECONNECT_S"
+        } | {"ENTRAIN_ADDRESS": address}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; OptionError if that is impossible."""
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OptionError(
+                f"cannot start '{self._command[0]}': {error.strerror}; give a command that runs "
+                "here after --"
+            ) from None
+
+    def stop(self) -> None:
+        """Wait for its end, and end it if it does not come."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                logger.info("the simulator still runs; it is sent %s", number.name)
+                _send(process, number)
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+
+
+def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To it and to what it started."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,201 @@
+"""Recognises usual mistakes in bytes: other dtypes, other byte orders, other counts, other layouts.
+
+Each is a guess by what the numbers would be if they were read in another way; its rule is said at
+the function that makes it.
+"""
+
+import math
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.spec import ObservationSpec
+
+Numbers = npt.NDArray[np.float64]
+
+_SMALLEST, _LARGEST = 1e-9, 1e9
+"""Between these the numbers of nearly all simulators lie, zero apart."""
+
+_ODD_SHARE = 0.3
+"""Of the numbers that are not zero: so many must be beyond those bounds to suspect their bytes."""
+
+_LARGE_ID = 2**40
+_USUAL_ID = 2**32
+
+_FIRST, _MID = 1, 2
+"""Step types of the wire."""
+
+_MOST_GROUPS = 16
+"""Sets of agents whose rows are remembered."""
+
+_CLEARLY = 4.0
+"""How many times more one reading must explain than the other."""
+
+
+def are_usual(values: npt.NDArray[np.generic]) -> bool:
+    """Whether all are finite, and each is zero or of a usual size."""
+    size = np.abs(values.astype(np.float64))
+    return bool(np.all((size == 0.0) | ((size > _SMALLEST) & (size < _LARGEST))))
+
+
+def floats_are_swapped(values: npt.NDArray[np.float32]) -> bool:
+    """Whether the bytes of each float are in the other order.
+
+    So it is taken if at least 30 % of the numbers that are not 0 are no number or of an odd size
+    (below 1e-9 or above 1e9), and all are usual once their bytes are swapped.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.abs(values.astype(np.float64).reshape(-1))
+        other = values.byteswap().astype(np.float64)
+    size = size[size != 0.0]
+    if not len(size):
+        return False
+    odd = ~((size > _SMALLEST) & (size < _LARGEST))
+    return bool(odd.mean() >= _ODD_SHARE) and are_usual(other)
+
+
+def ids_are_swapped(agent_id: npt.NDArray[np.int64]) -> bool:
+    """Whether the bytes of each id are in the other order.
+
+    So it is taken if all ids but 0 are beyond 2^40, and all below 2^32 once swapped.
+    """
+    ids = agent_id[agent_id != 0].astype(np.int64)
+    if not len(ids):
+        return False
+    swapped = ids.byteswap()
+    return bool(np.all(_beyond(ids, _LARGE_ID)) and not np.any(_beyond(swapped, _USUAL_ID)))
+
+
+def _beyond(ids: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.bool_]:
+    return (ids > bound) | (ids < -bound)
+
+
+def rows_meant(counts: list[float]) -> int:
+    """How many rows a message has by most of its arrays, the first one where they are divided."""
+    whole = [int(count) for count in counts if count == int(count)]
+    if not whole:
+        return 0
+    votes = Counter(whole)
+    most = max(votes.values())
+    return next(count for count in whole if votes[count] == most)
+
+
+def other_dtype(spec: ObservationSpec, content: bytes, rows: int) -> str:
+    """The dtype that `content` has instead of the spec's; empty if none explains its length."""
+    numbers = rows * spec.size
+    if not numbers:
+        return ""
+    for name, size in (("float64", 8), ("float32", 4), ("float16", 2), ("uint8", 1)):
+        if name == spec.dtype or len(content) != numbers * size:
+            continue
+        if name == "float64" and not are_usual(np.frombuffer(content, "<f8")):
+            # The bytes of half as many float32 again are an unlikely row of doubles.
+            return "int64" if _are_small(content) else ""
+        return name
+    return ""
+
+
+def _are_small(content: bytes) -> bool:
+    return bool(np.all(np.abs(np.frombuffer(content, "<i8")) < _USUAL_ID))
+
+
+def in_words(spec: ObservationSpec, content: bytes, rows: int) -> str:
+    """How the length of `content` differs from `rows` rows of the spec."""
+    arrived, size = len(content) / spec.numpy_dtype.itemsize, spec.size
+    if rows and arrived % rows == 0:
+        each = int(arrived) // rows
+        off = abs(each - size) == 1 or any(
+            each == math.prod((*spec.shape[:axis], length + step, *spec.shape[axis + 1 :]))
+            for axis, length in enumerate(spec.shape)
+            for step in (-1, 1)
+        )
+        return f"each row has {each} numbers" + (", off by one in a dimension" if off else "")
+    if arrived % size == 0:
+        return f"that is {int(arrived) // size} rows of {size} numbers, for {rows} agents"
+    missing = arrived - rows * size
+    more = "too many" if missing > 0 else "missing"
+    return f"{abs(missing):g} numbers are {more}, so no whole number of rows"
+
+
+class Layout:
+    """Whether [K, F] floats are row after row, or column after column by mistake.
+
+    Two signs are counted, each for one reading and against the other. (1) Where of three agents or
+    more exactly one begins an episode, its numbers jump more than the others'. (2) Where bounds
+    differ between the numbers of a row, the numbers are within them. A reading is taken once it
+    has three signs, and four times as many as the other.
+    """
+
+    def __init__(self, spec: ObservationSpec) -> None:
+        self._before: dict[bytes, tuple[Numbers, Numbers]] = {}
+        """{the agents: their newest rows, in both readings}."""
+        self.rows_signs = 0
+        self.columns_signs = 0
+        low, high = np.asarray(spec.low), np.asarray(spec.high)
+        self._bounds = (low, high) if len(low) == spec.size and _differ(low, high) else None
+
+    def look(
+        self,
+        values: npt.NDArray[np.generic],
+        agent_id: npt.NDArray[np.int64],
+        step_type: npt.NDArray[np.uint8],
+    ) -> None:
+        """Compare the rows of a Step with the newest ones of the same agents.
+
+        Args:
+            values: [K, F] as they are read, row after row.
+            agent_id: [K].
+            step_type: [K].
+        """
+        rows = values.astype(np.float64)
+        count, size = rows.shape
+        if count < 2 or size < 2:
+            return
+        columns = rows.reshape(size, count).T
+        if self._bounds is not None:
+            self._count(self._outside(rows), self._outside(columns))
+        goes_on = np.flatnonzero(step_type <= _MID)
+        order = goes_on[np.argsort(agent_id[goes_on], kind="stable")]
+        ids, begins = agent_id[order], step_type[order] == _FIRST
+        before = self._before.get(ids.tobytes())
+        if len(self._before) >= _MOST_GROUPS:
+            self._before.clear()
+        self._before[ids.tobytes()] = rows[order], columns[order]
+        if before is not None and len(ids) > 2 and begins.sum() == 1:
+            self._count(
+                -_jump_of(rows[order] - before[0], begins),
+                -_jump_of(columns[order] - before[1], begins),
+            )
+
+    def _outside(self, values: Numbers) -> float:
+        assert self._bounds is not None
+        low, high = self._bounds
+        return float(np.mean((values < low) | (values > high)))
+
+    def _count(self, rows_cost: float, columns_cost: float) -> None:
+        if rows_cost < columns_cost:
+            self.rows_signs += 1
+        elif columns_cost < rows_cost:
+            self.columns_signs += 1
+
+    @property
+    def is_in_rows(self) -> bool:
+        """Whether the signs say that it is right."""
+        return self.rows_signs >= max(3.0, _CLEARLY * self.columns_signs)
+
+    @property
+    def is_in_columns(self) -> bool:
+        """Whether the signs say that it is wrong."""
+        return self.columns_signs >= max(3.0, _CLEARLY * self.rows_signs)
+
+
+def _differ(low: Numbers, high: Numbers) -> bool:
+    return bool(len(low) > 1 and (np.ptp(low) > 0 or np.ptp(high) > 0) and np.isfinite(low).any())
+
+
+def _jump_of(jump: Numbers, begins: npt.NDArray[np.bool_]) -> float:
+    """How much of all change is in the rows that begin, between 0 and 1."""
+    size = np.abs(jump)
+    total = float(size.sum())
+    return float(size[begins].sum()) / total if total > 0.0 else 0.0

@@ -1,0 +1,303 @@
+"""One simulator's session with the kit, over as many streams as it takes.
+
+Hears and judges Steps, answers them, welcomes, and follows a broken stream to the next one. The
+order of events is `script`'s.
+"""
+
+from collections import deque
+
+from google.protobuf.message import DecodeError
+
+from entrain_envs.codec import PROTOCOL_VERSION, REVISION
+from entrain_envs.conformance.acting import UNKNOWN, RandomActions
+from entrain_envs.conformance.greetings import judge_return
+from entrain_envs.conformance.pace import Pace
+from entrain_envs.conformance.port import End, SilentError, Stream, StreamOverError
+from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.steps import ReadStep, StepJudge, UnreadableStepError
+from entrain_envs.wire import trainer_pb2 as pb
+
+MAX_MESSAGE_BYTES = 64 * 2**20
+
+_WELCOME_FIELD, _ACT_FIELD = b"\x0a", b"\x12"
+"""Fields 1 and 2 of ConnectResponse, messages."""
+
+
+class LeftError(Exception):
+    """The simulator is gone, or its session cannot go on."""
+
+
+class Session:
+    """See the module. Begins with a Hello that was judged already."""
+
+    def __init__(
+        self, stream: Stream, hello: pb.Hello, results: Results, *, pace: Pace, seed: int
+    ) -> None:
+        self.hello = pb.Hello()
+        """The first one, with all behaviours that were declared since."""
+        self.hello.CopyFrom(hello)
+        self.stream = stream
+        self.session_id = ""
+        self.unanswered: deque[ReadStep] = deque()
+        self._results = results
+        self._pace = pace
+        self._seed = seed
+        self._actions = RandomActions(seed)
+        self._judge = StepJudge(hello, results)
+        self._early: deque[bytes] = deque()
+        self._num_sessions = 0
+        self._allowed = 1
+        self._answered: tuple[ReadStep, bytes] | None = None
+        """The newest Step that was answered, and its Act."""
+
+    @property
+    def ended(self) -> int:
+        """Episodes so far."""
+        return self._judge.ended
+
+    @property
+    def wanted(self) -> int:
+        """How many unanswered Steps it would like to have."""
+        return max(1, self.hello.max_unanswered_steps)
+
+    def begin(self, *, allowed: int = 1, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        """Welcome it to a new session, which forgets the one before."""
+        self._num_sessions += 1
+        self.session_id = f"check-{self.hello.instance_id[:8]}-{self._num_sessions}"
+        self.unanswered.clear()
+        self._early.clear()
+        self._answered = None
+        self._judge.begin_anew()
+        self._allowed = min(allowed, self.wanted)
+        self._welcome(resumed=False, max_message_bytes=max_message_bytes)
+
+    def _welcome(self, *, resumed: bool, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self._early.clear()
+        welcome = pb.Welcome(
+            version=PROTOCOL_VERSION,
+            session_id=self.session_id,
+            run_id="conformance",
+            seed=self._seed + self._num_sessions,
+            environment_parameters={"conformance_kit": 1.0},
+            max_unanswered_steps=self._allowed,
+            resumed=resumed,
+            grace_s=60.0,
+            max_message_bytes=max_message_bytes,
+            revision=REVISION,
+        )
+        # What may come later is also in Welcome, once Acts have shown that it is ignored.
+        content = welcome.SerializeToString() + (UNKNOWN if resumed else b"")
+        self.stream.send(_WELCOME_FIELD + _length(content) + content)
+
+    def message(self, timeout_s: float) -> tuple[pb.ConnectRequest, bytes]:
+        """The next message.
+
+        Raises:
+            SilentError, StreamOverError: there is none.
+            LeftError: it cannot be read.
+        """
+        raw = self._early.popleft() if self._early else self.stream.receive(timeout_s=timeout_s)
+        request = pb.ConnectRequest()
+        try:
+            request.ParseFromString(raw)
+        except DecodeError:
+            arrived = f"{len(raw)} bytes that are no ConnectRequest: {raw[:24].hex()}..."
+            raise self._broken("messages", arrived, "compare with proto/vectors/") from None
+        kind = request.WhichOneof("message")
+        if kind is None:
+            arrived = f"a message with none of hello, step, goodbye ({len(raw)} bytes)"
+            raise self._broken("messages", arrived, "set one of them")
+        self._results.passed("messages")
+        if kind == "hello":
+            arrived = "a second Hello on one stream"
+            raise self._broken("hello-first", arrived, "say Hello once a stream, first of all")
+        return request, raw
+
+    def put_back(self, raw: bytes) -> None:
+        """Let a message be the next one."""
+        self._early.appendleft(raw)
+
+    def next_step(self, rule: str = "plays-on") -> None:
+        """Wait for the next Step, which joins the unanswered ones; a second one, too, if allowed.
+
+        Args:
+            rule: that is broken if none comes.
+        """
+        while not self.unanswered:
+            self._hear_step(rule, self._pace.step_s)
+        if self._allowed > len(self.unanswered):
+            self._hear_second(rule)
+        else:
+            self._look_for_early(0.0)
+
+    def _hear_step(self, rule: str, timeout_s: float) -> None:
+        try:
+            request, raw = self.message(timeout_s)
+        except SilentError:
+            arrived = f"no Step within {timeout_s:g} s"
+            raise self._broken(rule, arrived, "send the next Step after each Act") from None
+        except StreamOverError as over:
+            arrived = f"the stream ended without Goodbye ({over})"
+            remedy = "look for what stopped the simulator; who leaves says Goodbye"
+            raise self._broken(rule, arrived, remedy) from None
+        if request.HasField("goodbye"):
+            raise LeftError(f"it said Goodbye ({request.goodbye.reason[:200]})")
+        self._read(request.step, raw)
+        self._results.passed(rule)
+
+    def _read(self, step: pb.Step, raw: bytes) -> None:
+        try:
+            self.unanswered.append(self._judge.read(step, raw))
+        except UnreadableStepError:
+            self.stream.end(End.INVALID_ARGUMENT, "the check says in its report what is wrong")
+            raise LeftError("a Step could not be read") from None
+        known = {each.name for each in self.hello.behaviours}
+        self.hello.behaviours.extend(each for each in step.new_behaviours if each.name not in known)
+
+    def _hear_second(self, rule: str = "plays-on") -> None:
+        """Two may be unanswered: wait a little for the second one."""
+        try:
+            request, raw = self.message(self._pace.second_step_s)
+        except (SilentError, StreamOverError):
+            return
+        if request.HasField("goodbye"):
+            raise LeftError("it said Goodbye")
+        self._read(request.step, raw)
+        self._results.passed(rule)
+        first, second = self.unanswered[-2], self.unanswered[-1]
+        shared = sorted(first.agents & second.agents)
+        self._results.check(
+            "two-steps",
+            not shared,
+            f"{shared[:1]} is in Steps {first.sequence} and {second.sequence}, both unanswered",
+            "divide the agents into two groups that send in turns",
+        )
+
+    def _look_for_early(self, timeout_s: float) -> None:
+        """Nothing may come now. What comes all the same is kept for later."""
+        try:
+            raw = self.stream.receive(timeout_s=timeout_s)
+        except StreamOverError:
+            return
+        except SilentError:
+            if timeout_s > 0.0:
+                self._results.passed("waits", *(["obeys-one"] if self._is_told_less else []))
+            return
+        self._early.append(raw)
+        self._results.failed(
+            "obeys-one" if self._is_told_less else "waits",
+            f"a message of {len(raw)} bytes while {len(self.unanswered)} Steps have no Act; "
+            f"Welcome allows {self._allowed}",
+            "wait for the Act before the next Step; max_unanswered_steps of Welcome says how many "
+            "may wait",
+        )
+
+    @property
+    def _is_told_less(self) -> bool:
+        return self._allowed < self.wanted
+
+    def hold(self, timeout_s: float) -> None:
+        """Let it wait for its Act; it must not send more than is allowed, nor hang up."""
+        if self._allowed > len(self.unanswered):
+            self._hear_second()
+        if self._allowed <= len(self.unanswered):
+            self._look_for_early(timeout_s)
+
+    def answer(self, *, extra: bytes = b"", parameters: dict[str, float] | None = None) -> None:
+        """Answer the first unanswered Step.
+
+        Args:
+            extra: bytes of unknown fields, at the end of the Act.
+            parameters: environment parameters that changed.
+        """
+        step = self.unanswered.popleft()
+        specs = self._judge.specs
+        act = pb.Act(
+            sequence=step.sequence,
+            behaviours=[
+                self._actions.choose(specs[rows.behaviour], rows)
+                for rows in step.rows
+                if len(rows.agent_id)
+            ],
+            changed_environment_parameters=parameters or {},
+        )
+        content = act.SerializeToString() + extra
+        message = _ACT_FIELD + _length(content) + content
+        self._answered = (step, message)
+        self.stream.send(message)
+
+    def close(self, reason: pb.CloseReason) -> None:
+        """Send Close in place of the Act."""
+        words = pb.Close(reason=reason, message="the conformance kit closes")
+        self.stream.send(pb.ConnectResponse(close=words).SerializeToString())
+
+    def go_on(self, stream: Stream, hello: pb.Hello) -> bool:
+        """Welcome it back on another stream; whether it resumed its session."""
+        self.stream = stream
+        if not judge_return(hello, self.hello, self.session_id, self._results):
+            self.hello.instance_id = hello.instance_id
+            self.begin()
+            return False
+        self._welcome(resumed=True)
+        return True
+
+    def hear_again(self) -> None:
+        """The unanswered Steps must come again, the one that was answered last may."""
+        expected = list(self.unanswered)
+        first = True
+        while expected or first:
+            request, raw = self._message_again()
+            step = request.step
+            answered = self._answered
+            if first and answered is not None and step.sequence == answered[0].sequence:
+                if self._is_same(answered[0], raw):
+                    self.stream.send(answered[1])
+            elif expected:
+                self._is_same(expected.pop(0), raw)
+            else:
+                # Its Act had arrived, so this is the next one.
+                self._early.append(raw)
+            first = False
+
+    def _message_again(self) -> tuple[pb.ConnectRequest, bytes]:
+        try:
+            request, raw = self.message(self._pace.step_s)
+        except (SilentError, StreamOverError):
+            numbers = ", ".join(str(step.sequence) for step in self.unanswered)
+            remedy = "after Welcome with resumed true, send again the Steps that have no Act"
+            arrived = f"nothing after a resumed session; expected Step {numbers or 'after the Act'}"
+            raise self._broken("sends-again", arrived, remedy) from None
+        if not request.HasField("step"):
+            raise LeftError("it said Goodbye")
+        return request, raw
+
+    def _is_same(self, before: ReadStep, raw: bytes) -> bool:
+        was, now = pb.ConnectRequest(), pb.ConnectRequest()
+        was.ParseFromString(before.raw)
+        now.ParseFromString(raw)
+        if was == now:
+            self._results.passed("sends-again")
+            return True
+        number = now.step.sequence
+        raise self._broken(
+            "sends-again",
+            f"Step {number} after a resumed session; expected Step {before.sequence} again"
+            + (", unchanged" if number == before.sequence else ""),
+            "keep each Step until its Act has come, and send the same bytes again",
+        )
+
+    def _broken(self, rule: str, arrived: str, remedy: str) -> LeftError:
+        """Note that the session cannot go on because a rule is broken."""
+        self._results.failed(rule, arrived, remedy)
+        self.stream.end(End.INVALID_ARGUMENT, f"rule '{rule}': {arrived}; {remedy}")
+        return LeftError(f"rule '{rule}' was broken")
+
+
+def _length(content: bytes) -> bytes:
+    """How long it is, as protobuf writes it."""
+    groups = bytearray()
+    left = len(content)
+    while left > 0x7F:
+        groups.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*groups, left])
