@@ -100,9 +100,6 @@ class SampleStream:
 class SampleSimulator:
     """See the module."""
 
-    instance_ids = ("a1b2c3d4e5", "b1b2c3d4e5", "c1b2c3d4e5", "d1b2c3d4e5")
-    """Of its processes, one after the other."""
-
     token = ""
     pauses_s = (0.1, 0.2, 0.4)
 
@@ -160,8 +157,12 @@ class SampleSimulator:
 
     # -- what it says
 
+    @property
+    def instance_id(self) -> str:
+        return f"a1b2c3d4-{self.process}"
+
     def question(self, sequence: int) -> Question | None:
-        return Question(self.session_id, self.instance_ids[self.process], sequence)
+        return Question(self.session_id, self.hello().instance_id, sequence)
 
     def put(self, request: pb.ConnectRequest) -> None:
         """Send a message."""
@@ -173,7 +174,7 @@ class SampleSimulator:
             min_version=1,
             max_version=1,
             simulator="sample",
-            instance_id=self.instance_ids[self.process],
+            instance_id=self.instance_id,
             behaviours=[WALKER, BIRD] if self.has_declared else [WALKER],
             max_agents=20,
             resume_session_id=self.session_id,

@@ -32,6 +32,12 @@ class _Agent:
     step: int = 0
     """Of its newest row."""
 
+    before: int = -1
+    """Of the newest row in a Step before that; -1 if there is none."""
+
+    was_absent: bool = False
+    """Whether others that were with it in that Step have had another one since."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -112,8 +118,16 @@ class AgentJudge:
             )
             self._look_at(self._agents.setdefault(agent_ids[index], _Agent()), row, step)
             seen[agent_ids[index]] = row.step_type
+        self._note_absent(set(agent_ids), step)
         self._judge_ends()
         return True
+
+    def _note_absent(self, present: set[int], step: int) -> None:
+        """Who shared its newest Step with some that are in this one, and is not in it."""
+        steps = {self._agents[each].before for each in present}
+        for agent in self._agents.values():
+            if agent.step != step and agent.step in steps:
+                agent.was_absent = True
 
     def _judge_order(self, agent_ids: list[int], step_types: list[int]) -> None:
         begun: set[int] = set()
@@ -153,9 +167,15 @@ class AgentJudge:
             )
         elif agent.runs:
             self.results.passed("row-order", "agent-ids")
-            if step - agent.step > 1:
+            if agent.was_absent:
                 self.results.passed("leave-and-return")
             self._note_end(agent, row)
+        elif agent.last:
+            self.results.failed(
+                "respawn",
+                f"{row.where}: {_NAMES[row.step_type]} after its episode ended; expected FIRST",
+                "begin each episode with a FIRST row",
+            )
         else:
             self.results.failed(
                 "row-order",
@@ -164,7 +184,9 @@ class AgentJudge:
                 "begin each episode with a FIRST row, and keep an agent's number while it lives",
             )
         agent.runs = row.step_type <= _MID
-        agent.newest, agent.step = row.content, step
+        if agent.step != step:
+            agent.before, agent.step, agent.was_absent = agent.step, step, False
+        agent.newest = row.content
         if not agent.runs:
             agent.last = row.content
 
@@ -177,10 +199,10 @@ class AgentJudge:
         )
         if agent.runs:
             self.results.failed(
-                "agent-ids",
+                "leave-and-return" if agent.was_absent else "agent-ids",
                 f"{row.where}: FIRST while its episode runs; expected MID, TERMINATED or TRUNCATED",
                 "give a new agent a number that no living one has, and end an episode with a last "
-                "row before the next one's FIRST",
+                "row before the next one's FIRST; an agent that was away goes on with MID",
             )
             return
         self.results.passed("row-order", "agent-ids")

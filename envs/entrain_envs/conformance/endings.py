@@ -8,6 +8,7 @@ from entrain_envs.conformance.greetings import judge_return
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.port import End, SilentError, Stream, StreamOverError
 from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.resuming import hear_again
 from entrain_envs.conformance.session import LeftError, Session
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -35,6 +36,11 @@ class Endings:
             self._fail_after_close("stopped", session)
         session.stream.end(End.NORMAL)
         greeting = self._door.dialled_again()
+        if greeting is None and self._results.has_failed("resume"):
+            self._results.not_shown(
+                "stopped", "it does not dial again after a broken stream either"
+            )
+            raise LeftError("it did not dial again when the trainer stopped")
         if greeting is None:
             self._results.failed(
                 "stopped",
@@ -44,7 +50,7 @@ class Endings:
             raise LeftError("it did not dial again when the trainer stopped")
         if session.go_on(greeting.stream, greeting.hello):
             self._results.passed("stopped")
-            session.hear_again()
+            hear_again(session)
 
     def lose(self, session: Session) -> None:
         """The stream breaks, and Welcome says that the session is forgotten."""
@@ -69,9 +75,10 @@ class Endings:
             self._fail_anew(session, "the end of the stream")
         if not request.HasField("step"):
             self._results.not_shown("begins-anew", "it left with Goodbye when its session was lost")
+            session.stream.end(End.NORMAL)
             raise LeftError("it left when its session was lost, which it may")
         types = {each for part in request.step.behaviours for each in part.step_type}
-        if request.step.sequence != 1 or types - {pb.STEP_TYPE_FIRST}:
+        if request.step.sequence > 1 or types - {pb.STEP_TYPE_FIRST}:
             names = ", ".join(pb.StepType.Name(each)[10:] for each in sorted(types) if 0 < each < 5)
             self._fail_anew(session, f"Step {request.step.sequence} with rows {names or 'none'}")
         self._results.passed("begins-anew")
@@ -154,13 +161,19 @@ class Endings:
 
     def _last_words(self, session: Session) -> str:
         """What comes after Close: goodbye, step, over (the stream) or silence."""
-        try:
-            request, _ = session.message(self._pace.goodbye_s)
-        except SilentError:
-            return "silence"
-        except StreamOverError:
-            return "over"
-        return "goodbye" if request.HasField("goodbye") else "step"
+        while True:
+            try:
+                request, raw = session.message(self._pace.goodbye_s)
+            except SilentError:
+                return "silence"
+            except StreamOverError:
+                return "over"
+            if request.HasField("goodbye"):
+                return "goodbye"
+            if not session.may_send:
+                return "step"
+            # It was on its way when Close was sent.
+            session.take(request, raw)
 
     def _fail_after_close(self, rule: str, session: Session) -> NoReturn:
         self._results.failed(rule, "a Step after Close", "send no Step after Close")

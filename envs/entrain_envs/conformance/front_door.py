@@ -68,7 +68,7 @@ class FrontDoor:
     def _is_welcome(self, greeting: Greeting) -> bool:
         """Judge a first Hello."""
         hello, seen = greeting.hello, self._seen
-        if self._is_new_process and seen:
+        if self._is_new_process and seen and hello.instance_id:
             self._results.check(
                 "same-instance",
                 hello.instance_id not in seen,

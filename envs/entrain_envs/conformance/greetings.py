@@ -84,6 +84,8 @@ def judge_return(hello: pb.Hello, before: pb.Hello, session_id: str, results: Re
         f"{hello.resume_session_id[:LONGEST_NAME]!r}; expected {session_id!r}",
         "keep session_id of the newest Welcome and send it as resume_session_id",
     )
+    if not resumes:
+        return False
     missing = {each.name for each in before.behaviours} - {each.name for each in hello.behaviours}
     results.check(
         "names-all",
@@ -91,4 +93,4 @@ def judge_return(hello: pb.Hello, before: pb.Hello, session_id: str, results: Re
         f"Hello after a broken stream leaves out behaviour {', '.join(sorted(missing))}",
         "name every behaviour that was declared so far, in Hello or in a Step",
     )
-    return resumes
+    return True

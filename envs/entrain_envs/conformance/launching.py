@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 
 from entrain_envs.errors import OptionError
 
 logger = logging.getLogger("entrain_envs")
+
+_STDERR = 2
+"""File descriptor of the error output."""
 
 _END_S = 10.0
 """Longest wait for a process to end by itself, and then for its signal to work."""
@@ -39,7 +41,7 @@ class ProcessLauncher:
                 self._command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=_STDERR,
                 start_new_session=True,
             )
         except OSError as error:

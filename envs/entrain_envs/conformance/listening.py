@@ -94,7 +94,7 @@ class Access:
             name
             for name, is_there in (
                 ("TLS (--tls-certificate and --tls-key)", self.certificate),
-                ("a token (--token-file)", self.token),
+                ("token (--token-file)", self.token),
             )
             if not is_there
         ]

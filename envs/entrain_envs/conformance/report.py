@@ -48,7 +48,7 @@ def as_json(findings: Sequence[Finding], *, simulator: str) -> str:
     """For programs."""
     content = {
         "simulator": simulator,
-        "passed": not any(each.verdict is Verdict.FAILED for each in findings),
+        "passed": bool(simulator) and not any(each.verdict is Verdict.FAILED for each in findings),
         "rules": [
             {
                 "name": each.rule.name,

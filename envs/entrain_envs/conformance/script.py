@@ -14,10 +14,14 @@ from entrain_envs.conformance.front_door import FrontDoor, Greeting
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.port import Port
 from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.rules import RULES
 from entrain_envs.conformance.session import LeftError, Session
 from entrain_envs.conformance.trials import Trials
 
 logger = logging.getLogger("entrain_envs")
+
+_PLAYED = tuple(rule.name for rule in RULES if rule.part != "life")
+"""A simulator that breaks one of these while it plays is not led further: it would again."""
 
 _RECONNECTING = ("same-instance", "resume", "names-all", "sends-again", "waits-to-dial")
 
@@ -121,6 +125,8 @@ class Script:
                 task(session)
         except LeftError as left:
             logger.info("%s: this life is over: %s", self.simulator, left)
+            if task == self._trials.play and any(map(self.results.has_failed, _PLAYED)):
+                tasks.clear()
             self._note_not_shown(_RECONNECTING, f"before its stream was broken, {left}")
 
     def _be_silent(self, session: Session) -> None:

@@ -39,15 +39,16 @@ class Session:
         self.stream = stream
         self.session_id = ""
         self.unanswered: deque[ReadStep] = deque()
-        self._results = results
-        self._pace = pace
+        self.results = results
+        self.pace = pace
         self._seed = seed
         self._actions = RandomActions(seed)
         self._judge = StepJudge(hello, results)
-        self._early: deque[bytes] = deque()
+        self.early: deque[bytes] = deque()
         self._num_sessions = 0
         self._allowed = 1
-        self._answered: tuple[ReadStep, bytes] | None = None
+        self._sends_two = False
+        self.answered: tuple[ReadStep, bytes] | None = None
         """The newest Step that was answered, and its Act."""
 
     @property
@@ -65,14 +66,14 @@ class Session:
         self._num_sessions += 1
         self.session_id = f"check-{self.hello.instance_id[:8]}-{self._num_sessions}"
         self.unanswered.clear()
-        self._early.clear()
-        self._answered = None
+        self.early.clear()
+        self.answered = None
         self._judge.begin_anew()
         self._allowed = min(allowed, self.wanted)
         self._welcome(resumed=False, max_message_bytes=max_message_bytes)
 
     def _welcome(self, *, resumed: bool, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        self._early.clear()
+        self.early.clear()
         welcome = pb.Welcome(
             version=PROTOCOL_VERSION,
             session_id=self.session_id,
@@ -96,26 +97,26 @@ class Session:
             SilentError, StreamOverError: there is none.
             LeftError: it cannot be read.
         """
-        raw = self._early.popleft() if self._early else self.stream.receive(timeout_s=timeout_s)
+        raw = self.early.popleft() if self.early else self.stream.receive(timeout_s=timeout_s)
         request = pb.ConnectRequest()
         try:
             request.ParseFromString(raw)
         except DecodeError:
             arrived = f"{len(raw)} bytes that are no ConnectRequest: {raw[:24].hex()}..."
-            raise self._broken("messages", arrived, "compare with proto/vectors/") from None
+            raise self.broken("messages", arrived, "compare with proto/vectors/") from None
         kind = request.WhichOneof("message")
         if kind is None:
             arrived = f"a message with none of hello, step, goodbye ({len(raw)} bytes)"
-            raise self._broken("messages", arrived, "set one of them")
-        self._results.passed("messages")
+            raise self.broken("messages", arrived, "set one of them")
+        self.results.passed("messages")
         if kind == "hello":
             arrived = "a second Hello on one stream"
-            raise self._broken("hello-first", arrived, "say Hello once a stream, first of all")
+            raise self.broken("hello-first", arrived, "say Hello once a stream, first of all")
         return request, raw
 
     def put_back(self, raw: bytes) -> None:
         """Let a message be the next one."""
-        self._early.appendleft(raw)
+        self.early.appendleft(raw)
 
     def next_step(self, rule: str = "plays-on") -> None:
         """Wait for the next Step, which joins the unanswered ones; a second one, too, if allowed.
@@ -124,7 +125,7 @@ class Session:
             rule: that is broken if none comes.
         """
         while not self.unanswered:
-            self._hear_step(rule, self._pace.step_s)
+            self._hear_step(rule, self.pace.step_s)
         if self._allowed > len(self.unanswered):
             self._hear_second(rule)
         else:
@@ -135,15 +136,23 @@ class Session:
             request, raw = self.message(timeout_s)
         except SilentError:
             arrived = f"no Step within {timeout_s:g} s"
-            raise self._broken(rule, arrived, "send the next Step after each Act") from None
+            raise self.broken(rule, arrived, "send the next Step after each Act") from None
         except StreamOverError as over:
             arrived = f"the stream ended without Goodbye ({over})"
             remedy = "look for what stopped the simulator; who leaves says Goodbye"
-            raise self._broken(rule, arrived, remedy) from None
-        if request.HasField("goodbye"):
+            raise self.broken(rule, arrived, remedy) from None
+        if request.HasField("goodbye") and rule != "plays-on":
+            arrived = f"it left with Goodbye ({request.goodbye.reason[:200]})"
+            self.results.failed(rule, arrived, "go on with the next Step")
+        self.take(request, raw)
+        self.results.passed(rule)
+
+    def take(self, request: pb.ConnectRequest, raw: bytes) -> None:
+        """Let a Step be one of the unanswered ones; LeftError if it is none or cannot be read."""
+        if not request.HasField("step"):
+            self.stream.end(End.NORMAL)
             raise LeftError(f"it said Goodbye ({request.goodbye.reason[:200]})")
         self._read(request.step, raw)
-        self._results.passed(rule)
 
     def _read(self, step: pb.Step, raw: bytes) -> None:
         try:
@@ -155,18 +164,27 @@ class Session:
         self.hello.behaviours.extend(each for each in step.new_behaviours if each.name not in known)
 
     def _hear_second(self, rule: str = "plays-on") -> None:
-        """Two may be unanswered: wait a little for the second one."""
-        try:
-            request, raw = self.message(self._pace.second_step_s)
-        except (SilentError, StreamOverError):
+        """Two may be unanswered: wait a little for the second one.
+
+        A simulator that has sent a second one so far must go on with it after an odd Act.
+        """
+        count = len(self.unanswered)
+        if self._sends_two and rule != "plays-on":
+            self._hear_step(rule, self.pace.step_s)
+        else:
+            try:
+                request, raw = self.message(self.pace.second_step_s)
+            except (SilentError, StreamOverError):
+                self._sends_two = False
+                return
+            self.take(request, raw)
+            self.results.passed(rule)
+        self._sends_two = True
+        if count == 0:
             return
-        if request.HasField("goodbye"):
-            raise LeftError("it said Goodbye")
-        self._read(request.step, raw)
-        self._results.passed(rule)
         first, second = self.unanswered[-2], self.unanswered[-1]
         shared = sorted(first.agents & second.agents)
-        self._results.check(
+        self.results.check(
             "two-steps",
             not shared,
             f"{shared[:1]} is in Steps {first.sequence} and {second.sequence}, both unanswered",
@@ -181,10 +199,10 @@ class Session:
             return
         except SilentError:
             if timeout_s > 0.0:
-                self._results.passed("waits", *(["obeys-one"] if self._is_told_less else []))
+                self.results.passed("waits", *(["obeys-one"] if self._is_told_less else []))
             return
-        self._early.append(raw)
-        self._results.failed(
+        self.early.append(raw)
+        self.results.failed(
             "obeys-one" if self._is_told_less else "waits",
             f"a message of {len(raw)} bytes while {len(self.unanswered)} Steps have no Act; "
             f"Welcome allows {self._allowed}",
@@ -223,72 +241,33 @@ class Session:
         )
         content = act.SerializeToString() + extra
         message = _ACT_FIELD + _length(content) + content
-        self._answered = (step, message)
+        self.answered = (step, message)
         self.stream.send(message)
+
+    @property
+    def may_send(self) -> int:
+        """How many Steps may be under way."""
+        return max(0, self._allowed - len(self.unanswered))
 
     def close(self, reason: pb.CloseReason) -> None:
         """Send Close in place of the Act."""
+        self.early.clear()
         words = pb.Close(reason=reason, message="the conformance kit closes")
         self.stream.send(pb.ConnectResponse(close=words).SerializeToString())
 
     def go_on(self, stream: Stream, hello: pb.Hello) -> bool:
         """Welcome it back on another stream; whether it resumed its session."""
         self.stream = stream
-        if not judge_return(hello, self.hello, self.session_id, self._results):
+        if not judge_return(hello, self.hello, self.session_id, self.results):
             self.hello.instance_id = hello.instance_id
             self.begin()
             return False
         self._welcome(resumed=True)
         return True
 
-    def hear_again(self) -> None:
-        """The unanswered Steps must come again, the one that was answered last may."""
-        expected = list(self.unanswered)
-        first = True
-        while expected or first:
-            request, raw = self._message_again()
-            step = request.step
-            answered = self._answered
-            if first and answered is not None and step.sequence == answered[0].sequence:
-                if self._is_same(answered[0], raw):
-                    self.stream.send(answered[1])
-            elif expected:
-                self._is_same(expected.pop(0), raw)
-            else:
-                # Its Act had arrived, so this is the next one.
-                self._early.append(raw)
-            first = False
-
-    def _message_again(self) -> tuple[pb.ConnectRequest, bytes]:
-        try:
-            request, raw = self.message(self._pace.step_s)
-        except (SilentError, StreamOverError):
-            numbers = ", ".join(str(step.sequence) for step in self.unanswered)
-            remedy = "after Welcome with resumed true, send again the Steps that have no Act"
-            arrived = f"nothing after a resumed session; expected Step {numbers or 'after the Act'}"
-            raise self._broken("sends-again", arrived, remedy) from None
-        if not request.HasField("step"):
-            raise LeftError("it said Goodbye")
-        return request, raw
-
-    def _is_same(self, before: ReadStep, raw: bytes) -> bool:
-        was, now = pb.ConnectRequest(), pb.ConnectRequest()
-        was.ParseFromString(before.raw)
-        now.ParseFromString(raw)
-        if was == now:
-            self._results.passed("sends-again")
-            return True
-        number = now.step.sequence
-        raise self._broken(
-            "sends-again",
-            f"Step {number} after a resumed session; expected Step {before.sequence} again"
-            + (", unchanged" if number == before.sequence else ""),
-            "keep each Step until its Act has come, and send the same bytes again",
-        )
-
-    def _broken(self, rule: str, arrived: str, remedy: str) -> LeftError:
+    def broken(self, rule: str, arrived: str, remedy: str) -> LeftError:
         """Note that the session cannot go on because a rule is broken."""
-        self._results.failed(rule, arrived, remedy)
+        self.results.failed(rule, arrived, remedy)
         self.stream.end(End.INVALID_ARGUMENT, f"rule '{rule}': {arrived}; {remedy}")
         return LeftError(f"rule '{rule}' was broken")
 

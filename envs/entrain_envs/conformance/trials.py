@@ -8,9 +8,13 @@ from entrain_envs.conformance.front_door import FrontDoor, Greeting
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.port import End, Port, SilentError, StreamOverError
 from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.resuming import hear_again
 from entrain_envs.conformance.session import LeftError, Session
 
 _MEBIBYTE = 2**20
+
+_PARAMETERS = {"conformance_kit": -1.5, "unheard_of": 0.0}
+"""Names without a meaning, because a simulator may refuse values of those that it knows."""
 
 
 class Trials:
@@ -34,7 +38,7 @@ class Trials:
     def play(self, session: Session) -> None:
         """Ordinary Steps until some episodes have ended, with Acts that are late, long and odd."""
         odd: list[tuple[str, Callable[[], None]]] = [
-            ("parameters", lambda: session.answer(parameters={"gravity": -1.5, "unheard_of": 0.0})),
+            ("parameters", lambda: session.answer(parameters=_PARAMETERS)),
             ("unknown-fields", lambda: session.answer(extra=UNKNOWN)),
             ("late-act", lambda: self._answer_late(session)),
             ("long-act", lambda: session.answer(extra=padding(_MEBIBYTE))),
@@ -76,7 +80,7 @@ class Trials:
             "wait before each dial, twice as long each time (0.1 s to 2 s), with jitter",
         )
         if session.go_on(greeting.stream, greeting.hello):
-            session.hear_again()
+            hear_again(session)
 
     def break_answered(self, session: Session) -> None:
         """The stream breaks right after an Act, which may be lost."""
@@ -85,7 +89,7 @@ class Trials:
         session.stream.end(End.UNAVAILABLE, "the check breaks the stream")
         greeting = self._returned(session)
         if session.go_on(greeting.stream, greeting.hello):
-            session.hear_again()
+            hear_again(session)
 
     def _returned(self, session: Session) -> Greeting:
         greeting = self._door.dialled_again()

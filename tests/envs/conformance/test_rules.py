@@ -1,36 +1,52 @@
-"""Each rule of the conformance kit: kept by a simulator that keeps all, broken by one that breaks it."""
+"""Each rule of the conformance kit, on a simulator that keeps all and on those that break one."""
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 
-from entrain_envs.conformance.results import Finding, Results, Verdict
+import support.faulty_lives
+import support.faulty_rows
+from entrain_envs.conformance.pace import Pace
+from entrain_envs.conformance.results import Results, Verdict
 from entrain_envs.conformance.rules import RULES
 from entrain_envs.conformance.script import Script
-from entrain_envs.conformance.pace import Pace
+from support.faulty_simulators import FAULTY, Faulty, Good
 from support.sample_simulator import SampleSimulator
 
+_MODULES = (support.faulty_lives, support.faulty_rows)
+"""Imported, because they fill `FAULTY`."""
 
-def check(
-    simulator: SampleSimulator, *, token: str = "secret", timeout_s: float = 3600.0
-) -> Results:
+
+def check(simulator: SampleSimulator, *, timeout_s: float = 3600.0) -> Results:
     """Run the kit on a simulator whose clock it shares."""
-    script = Script(
+    return Script(
         simulator,
         pace=Pace(),
         timeout_s=timeout_s,
-        token=token,
+        token="secret",
         launcher=simulator,
         clock=lambda: simulator.now_s,
-    )
-    return script.run()
+    ).run()
 
 
-class Good(SampleSimulator):
-    token = "secret"
+def failures(results: Results) -> dict[str, str]:
+    """{rule: what arrived}."""
+    return {
+        finding.rule.name: finding.arrived
+        for finding in results.findings()
+        if finding.verdict is Verdict.FAILED
+    }
 
 
 def test_a_simulator_that_keeps_all_rules_shows_and_passes_every_one() -> None:
-    results = check(Good())
-    assert [f for f in results.findings() if f.verdict is not Verdict.PASSED] == []
+    findings = check(Good()).findings()
+    assert [each for each in findings if each.verdict is not Verdict.PASSED] == []
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=lambda each: f"{each.rule}-{each.case}".strip("-"))
+def test_a_simulator_that_breaks_one_rule_fails_that_and_no_other(faulty: Faulty) -> None:
+    failed = failures(check(faulty.make()))
+    assert set(failed) == {faulty.rule}, failed
+    assert faulty.words in failed[faulty.rule]
+
+
+def test_every_rule_has_a_simulator_that_breaks_it() -> None:
+    assert {each.rule for each in FAULTY} == {rule.name for rule in RULES}
