@@ -345,6 +345,16 @@ FROM_TRAINER = (
         pb.ConnectResponse(close=pb.Close(reason=pb.CLOSE_REASON_STOPPED, message="stopped")),
     ),
     Case("close-empty", "No reason given.", pb.ConnectResponse(close=pb.Close())),
+    Case(
+        "refusal",
+        "Over WebSocket only, before the close frame 4003: INVALID_ARGUMENT.",
+        pb.ConnectResponse(refusal=pb.Refusal(code=3, message="reward holds nan")),
+    ),
+    Case(
+        "refusal-to-dial-again",
+        "UNAVAILABLE, without words.",
+        pb.ConnectResponse(refusal=pb.Refusal(code=14)),
+    ),
 )
 """What a client must read."""
 
