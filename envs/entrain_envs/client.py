@@ -1,41 +1,31 @@
 """The client of a simulator: join a trainer, exchange timesteps for actions, leave.
 
-Calls block, because simulators are plain programs. `session` dials again where a stream breaks.
+Calls block, because simulators are plain programs; a game with a picture calls `exchange_async` and
+`poll`, which do not. `session` dials again where a stream breaks.
 This module does not know gRPC or episodes.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
 import numpy as np
 
+from entrain_envs.background import Background
 from entrain_envs.beside_rows import BesideRows, by_name
 from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.connection import Connection, Destination
-from entrain_envs.dialling import Dialler
-from entrain_envs.errors import (
-    BrokenStreamError,
-    OptionError,
-    OutOfTurnError,
-    RefusedError,
-    SilentStreamError,
-    SpecError,
-    TrainerClosed,
-    WireError,
-)
+from entrain_envs.dialling import GOODBYE_TIMEOUT_S, Dialler
+from entrain_envs.errors import OptionError, OutOfTurnError, SpecError, TrainerClosed
+from entrain_envs.exchanges import Exchanges
 from entrain_envs.greeting import Welcome, write_hello
 from entrain_envs.patience import Patience, usual_reconnect_s
-from entrain_envs.session import Sent, Session
 from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
-
-logger = logging.getLogger(__name__)
 
 
 class TrainerClient(BesideRows):
@@ -129,13 +119,14 @@ class TrainerClient(BesideRows):
             open_connection=open_connection or destination.open,
             can_wait=reconnect_s > 0.0,
         )
-        self._session = _Exchanges(
+        self._session = Exchanges(
             dialler,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
             patience=partial(Patience, clock=clock, sleep=sleep),
             silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
+        self._background: Background[Mapping[str, ActionBatch]] = Background()
         super().__init__(specs, dialler, self._session)
 
     def __repr__(self) -> str:
@@ -240,6 +231,43 @@ class TrainerClient(BesideRows):
         """
         return self._decoded(*self._session.receive())
 
+    def exchange_async(self, timesteps: Mapping[str, TimestepBatch]) -> None:
+        """Send the timesteps of each behaviour and return at once; `poll` has the actions later.
+
+        For a game that draws while an update runs. Meanwhile the same happens as in `exchange`, in
+        a thread of the client's own: broken streams are dialled again, and so on. Until `poll` has
+        returned the actions, only `poll`, `note`, `leave`, `close` and the properties may be used.
+        Call `connect` first, for without a session this waits for one.
+
+        Args:
+            timesteps: as of `exchange`. They may be changed when this returns.
+
+        Raises:
+            OutOfTurnError: the actions for the timesteps before have not been polled.
+            SpecError, MisfitError: as of `exchange`; nothing was sent.
+        """
+        if self._background.is_busy or self._session.unanswered:
+            raise OutOfTurnError(
+                "exchange_async was called while the step before has no actions yet; poll for "
+                "those first"
+            )
+        self.send(timesteps)
+        self._background.begin(self.receive)
+
+    def poll(self, *, timeout_s: float = 0.0) -> Mapping[str, ActionBatch] | None:
+        """The actions for what `exchange_async` has sent, once; None if they have not come yet.
+
+        Args:
+            timeout_s: how long to wait for them; by default not at all.
+
+        Raises:
+            OutOfTurnError: nothing was sent.
+            What `exchange` raises, but for SpecError and MisfitError.
+        """
+        if not self._background.is_busy:
+            raise OutOfTurnError("poll was called, and no step was sent with exchange_async before")
+        return self._background.poll(timeout_s)
+
     def _send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
         session = self._session
         if session.connection is None:
@@ -283,112 +311,8 @@ class TrainerClient(BesideRows):
 
     def close(self, *, reason: str = "") -> None:
         """Leave for good, if connected. Safe to call twice."""
+        if self._background.is_busy:
+            # The Goodbye ends the wait in the thread that has the stream.
+            self._session.leave()
+        self._background.end(timeout_s=GOODBYE_TIMEOUT_S)
         self._session.end(reason=reason)
-
-
-class _Exchanges(Session):
-    """Sends Steps and waits for their Acts. Those without an Act are kept, and sent again in their
-    order where a stream broke.
-    """
-
-    def send(self, step: Sent) -> None:
-        """Send a Step; `receive` returns its Act."""
-        unanswered, welcome = self.unanswered, self.welcome
-        if len(unanswered) >= welcome.max_unanswered_steps:
-            raise OutOfTurnError(
-                f"a step was sent while {len(unanswered)} had no actions, and {self._address} "
-                f"allows {welcome.max_unanswered_steps} at a time; receive those of the first one "
-                "before, or ask for more with max_unanswered_steps"
-            )
-        request, longest, _ = step
-        request.step.sequence = self._sequence + len(unanswered) + 1
-        if 0 < welcome.max_message_bytes < longest:
-            welcome.check_length(request, who=self._dialler.simulator)
-        assert self.connection is not None
-        self.connection.send(request)
-        unanswered.append(step)
-        self._num_sent += 1
-
-    def receive(self) -> tuple[pb.Act, Mapping[str, int]]:
-        """The Act of the first Step that has none, and the Step's rows.
-
-        It may take several streams.
-        """
-        if not self.unanswered:
-            raise OutOfTurnError("actions were to be received, and no step was sent before")
-        try:
-            try:
-                response = self._hear()
-            except BrokenStreamError as error:
-                response = self._hear_elsewhere(error)
-            if not response.HasField("act"):
-                raise WireError(f"{self._address} sent a second Welcome; expected one per stream")
-            act = response.act
-            if act.sequence != self._sequence + 1:
-                raise WireError(
-                    f"{self._address} answered step {act.sequence} when step "
-                    f"{self._sequence + 1} was asked; an Act carries the sequence of its Step"
-                )
-        except BaseException:
-            self._forget_unanswered()
-            raise
-        _, _, rows = self.unanswered.popleft()
-        self._num_sent -= 1
-        self._sequence += 1
-        if act.changed_environment_parameters:
-            self.parameters = MappingProxyType(
-                {**self.parameters, **act.changed_environment_parameters}
-            )
-        if self._num_sent < len(self.unanswered):
-            self._send_unsent()
-        return act, rows
-
-    def _send_unsent(self) -> None:
-        """Of the Steps without an Act, send as many as may be unanswered on this stream."""
-        assert self.connection is not None
-        while self._num_sent < min(len(self.unanswered), self.welcome.max_unanswered_steps):
-            request, longest, _ = self.unanswered[self._num_sent]
-            if 0 < self.welcome.max_message_bytes < longest:
-                self.welcome.check_length(request, who=self._dialler.simulator)
-            self.connection.send(request)
-            self._num_sent += 1
-
-    def _hear_elsewhere(self, error: BrokenStreamError) -> pb.ConnectResponse:
-        """Dials again after `error`, and returns the next message that comes on the new stream."""
-        patience: Patience | None = None
-        while True:
-            logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
-            if patience is None or isinstance(error, SilentStreamError):
-                patience = self._patience(self._reconnect_s)
-            self._resume(patience, error)
-            self._num_sent = 0
-            self._send_unsent()
-            try:
-                return self._hear()
-            except BrokenStreamError as another:
-                error = another
-
-    def _hear(self) -> pb.ConnectResponse:
-        """Returns the next message on the current stream. A Close is raised as an error."""
-        assert self.connection is not None
-        self._is_waiting = True
-        try:
-            response = self.connection.receive()
-        except (RefusedError, BrokenStreamError) as error:
-            self._is_waiting = False
-            if self._is_leaving:
-                raise KeyboardInterrupt from None
-            if isinstance(error, BrokenStreamError):
-                raise
-            self._drop()
-            # The next Step may be taken: this one held a NaN, say.
-            raise type(error)(self._dialler.refusal(error)) from None
-        self._is_waiting = False
-        if self._is_leaving:
-            raise KeyboardInterrupt
-        if response.HasField("close"):
-            closed = self._dialler.closed(response.close)
-            if isinstance(closed, TrainerClosed):
-                self.end(reason="the trainer closed the session")
-            raise closed
-        return response

@@ -9,18 +9,26 @@ import numpy as np
 import pytest
 
 from entrain.config.load import load_config
+from entrain_envs.environment import Environment
 from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make
 from in_process import learn
+from late_answers import LateAnswers
 
 CONFIGS = Path(__file__).parents[2] / "benchmarks/configs"
 LAST_EPISODES = 50
 
 
-def final_return(name: str, env_id: str, options: list[str], *, count: int, seed: int) -> float:
-    """Mean over the last episodes that ended in training."""
+def final_return(
+    name: str, env_id: str, options: list[str], *, count: int, seed: int, late: float = 0.0
+) -> float:
+    """Mean over the last episodes that ended in training, with so many of the answers late."""
     overrides = [f"policies.{env_id}.{option}" for option in options]
     config = load_config(CONFIGS / f"{name}.yaml", overrides).policies[env_id]
-    environment = GymnasiumEnvironment(lambda: make(env_id, {}), behaviour=env_id, count=count)
+    environment: Environment = GymnasiumEnvironment(
+        lambda: make(env_id, {}), behaviour=env_id, count=count
+    )
+    if late:
+        environment = LateAnswers(environment, share=late, seed=seed)
     learned = learn(environment, config, seed=seed)
     environment.close()
     return float(np.concatenate(learned.returns)[-LAST_EPISODES:].mean())
@@ -42,3 +50,13 @@ def test_three_seeds_learn_within_a_hundred_thousand_steps(
 ) -> None:
     finals = [final_return(name, env_id, options, count=count, seed=seed) for seed in (1, 2, 3)]
     assert float(np.mean(finals)) >= threshold, f"{finals}"
+
+
+@pytest.mark.learning
+def test_cartpole_is_solved_though_three_in_ten_answers_are_late() -> None:
+    # Then the choice that was taken last is repeated.
+    finals = [
+        final_return("cartpole", "CartPole-v1", [], count=8, seed=seed, late=0.3)
+        for seed in (1, 2, 3)
+    ]
+    assert float(np.mean(finals)) >= 475.0, f"{finals}"

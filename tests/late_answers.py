@@ -1,0 +1,59 @@
+"""An environment whose agents' answers come too late now and then, for tests without a wire."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain_envs.environment import Environment
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+
+
+class LateAnswers:
+    """Repeats the choice that was taken last wherever an answer is late; one discrete branch.
+
+    Each agent by itself, with the same probability. What an agent took in the episode before does
+    not count: a new one begins with choice 0.
+    """
+
+    def __init__(self, environment: Environment, *, share: float, seed: int) -> None:
+        """Wrap an environment of one behaviour, whose agents are 0, 1, ... and all act each step.
+
+        Args:
+            environment: is stepped.
+            share: of the answers that are late.
+            seed: decides which.
+        """
+        self._environment = environment
+        (self._spec,) = environment.behaviours
+        self._share = share
+        self._generator = np.random.default_rng(seed)
+        self._taken: npt.NDArray[np.int32] = np.zeros(0, np.int32)
+
+    @property
+    def behaviours(self) -> Sequence[BehaviourSpec]:
+        return self._environment.behaviours
+
+    def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
+        rows = self._environment.reset(seed=seed, parameters=parameters)
+        self._taken = np.zeros(len(rows[self._spec.name]), np.int32)
+        return rows
+
+    def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
+        given = actions[self._spec.name]
+        late = self._generator.random(len(given)) < self._share
+        taken = self._taken = np.where(late, self._taken, given.discrete[:, 0])
+        stepped = replace(given, discrete=taken[:, np.newaxis].astype(np.int32))
+        rows = self._environment.step({self._spec.name: stepped})[self._spec.name]
+        begins = rows.step_type == StepType.FIRST
+        self._taken = np.where(np.isin(np.arange(len(given)), rows.agent_id[begins]), 0, taken)
+        marked = replace(rows, late=late[rows.agent_id] & ~begins)
+        return {self._spec.name: marked}
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        self._environment.set_parameters(parameters)
+
+    def close(self) -> None:
+        self._environment.close()
