@@ -28,7 +28,7 @@ from entrain.config.policy import EntropyConfig, EntropyTargetConfig, MemoryConf
 from entrain.experience import Rollout, map_tensors
 from entrain.ranks import ALONE, DistributedRanks, GlooGroup, Group, Ranks
 from made_rollouts import HYBRID, PLAIN_BONUS, made_policy, made_rollout
-from recurrent_cases import in_float64
+from recurrent_cases import behind, in_float64, move
 
 Results: TypeAlias = Mapping[str, npt.NDArray[Any]]
 TIMEOUT_S = 240.0
@@ -56,6 +56,9 @@ class Case:
     late: float = 0.0
     """Of the steps, those that are late."""
 
+    policy_lag: int = 0
+    """1: an older policy acted."""
+
     update: Literal["auto", "torch"] = "auto"
     """Gradients by hand, where that can be, or by torch."""
 
@@ -78,6 +81,8 @@ CASES = {
     "ten updates by torch": Case(EQUAL, 2, updates=10, update="torch"),
     "minibatches by torch": Case((24,) * 4, 2, minibatch_size=32, is_in_order=True, update="torch"),
     "minibatches": Case((24,) * 4, 2, minibatch_size=32, is_in_order=True),
+    "behind": Case(EQUAL, 2, updates=2, policy_lag=1),
+    "lstm behind, no step on one": Case((20, 17, 0, 0), 2, LSTM, TARGET, policy_lag=1),
     "rollout": Case(EQUAL, 2, entropy=TARGET, advantage_normalization="rollout"),
     "per dimension": Case(EQUAL, 2, surrogate="per_dimension"),
     "early end": Case(EQUAL, 2, entropy=TARGET, target_kl=2e-4),
@@ -103,9 +108,16 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
 
     The rollouts are those that the initial weights made: every rank can make all of them.
     """
-    acting = made_policy(HYBRID, network=case.network, entropy=case.entropy)
+    options: dict[str, Any] = {
+        "network": case.network,
+        "entropy": case.entropy,
+        "policy_lag": case.policy_lag,
+    }
+    acting = made_policy(HYBRID, **options)
     # All ranks but the first begin with other weights, which they must not keep.
-    learning = made_policy(HYBRID, seed=rank, network=case.network, entropy=case.entropy).double()
+    learning = made_policy(HYBRID, seed=rank, **options).double()
+    if case.policy_lag:
+        move(learning, seed=rank)
     config = PPOConfig(
         minibatch_size=case.minibatch_size,
         num_epochs=3,
@@ -137,6 +149,8 @@ def learn(case: Case, ranks: Ranks, rank: int, num_ranks: int) -> dict[str, npt.
             )
         )
         own = columns_of(rollout, case.columns(rank, num_ranks))
+        if case.policy_lag:
+            own = behind(own)
         # Ranks need not have come equally far; the least counts.
         metrics = ppo.update(own, progress=(update + rank) / 20)
         found |= {f"metric/{update}/{name}": np.array(value) for name, value in metrics.items()}

@@ -42,6 +42,9 @@ class Case:
     sequence_length: int = 4
     burn_in: int = 0
     refresh_states: bool = False
+    policy_lag: int = 0
+    """1: it learns from what an older policy did."""
+
     seed: int = 0
 
     def policy(self) -> ActorCritic:
@@ -55,26 +58,37 @@ class Case:
             refresh_states=self.refresh_states,
         )
         network = NetworkConfig(hidden_sizes=(4,), shared=self.shared, memory=memory)
-        return made_policy(self.action, seed=self.seed, network=network)
+        return made_policy(self.action, seed=self.seed, network=network, policy_lag=self.policy_lag)
 
     def rollout(self, *, filler: float = 0.0, extra_rows: int = 0) -> Rollout:
         """What it did, in float64."""
         acting = self.policy()
-        return in_float64(
+        rollout = in_float64(
             made_rollout(acting, self.lengths, seed=self.seed, filler=filler, extra_rows=extra_rows)
         )
+        return behind(rollout) if self.policy_lag else rollout
 
     def ppo(self, **options: Any) -> PPO:
         """Of the policy, some learning later; options of PPO."""
         learning = self.policy().double()
-        generator = torch.Generator().manual_seed(self.seed)
-        with torch.no_grad():
-            for parameter in learning.parameters():
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.add_(noise, alpha=0.1)
+        move(learning, seed=self.seed)
         return PPO(
             learning, config(**options), discount=DISCOUNT, seed=0, device=torch.device("cpu")
         )
+
+
+def move(policy: ActorCritic, *, seed: int) -> None:
+    """Change its weights, as learning would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(noise, alpha=0.1)
+
+
+def behind(rollout: Rollout) -> Rollout:
+    """The same, done by a policy that is older than any that learns."""
+    return replace(rollout, policy_version=torch.full_like(rollout.policy_version, -1))
 
 
 def config(**options: Any) -> PPOConfig:

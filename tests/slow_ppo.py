@@ -6,7 +6,7 @@ itself, which sees a single step at a time.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,9 +36,21 @@ def slow_loss(steps: Sequence[SlowStep], config: PPOConfig, entropy_coefficient:
 
 
 def slow_steps(
-    policy: ActorCritic, rollout: Rollout, config: PPOConfig, *, discount: float
+    policy: ActorCritic,
+    rollout: Rollout,
+    config: PPOConfig,
+    *,
+    discount: float,
+    beginning: ActorCritic | None = None,
 ) -> list[SlowStep]:
-    """All valid steps of a rollout, whose advantages are normalised over all of them."""
+    """All valid steps of a rollout, whose advantages are normalised over all of them.
+
+    `beginning` begins the update, if another policy acted: the ratio is to it, values are its own,
+    and each step weighs as much more as it was more likely to do what was done.
+    """
+    before: dict[tuple[int, int], Tensor] = {}
+    if beginning is not None:
+        rollout, before = slow_renewed(beginning, rollout)
     estimates = slow_advantages(rollout, discount=discount, gae_lambda=config.gae_lambda)
     advantages = list(estimates.values())
     mean, std = 0.0, 1.0
@@ -50,9 +62,11 @@ def slow_steps(
     for cell, output in slow_outputs(policy, rollout):
         action = {name: tensor[cell] for name, tensor in rollout.action.items()}
         log_prob, entropy = slow_distribution(policy, output, action, rollout.action_mask[cell])
-        log_ratio = log_prob - rollout.log_prob[cell]
+        acted = rollout.log_prob[cell]
+        log_ratio = log_prob - before.get(cell, acted)
         ratio = log_ratio.exp()
-        advantage = (estimates[cell] - mean) / std
+        weight = min(math.exp(before.get(cell, acted) - acted), 10.0)
+        advantage = weight * (estimates[cell] - mean) / std
         held = ratio.clamp(1.0 - config.clip_range, 1.0 + config.clip_range)
         value, old_value = output.value[0, 0, 0], rollout.value[cell][0]
         return_ = estimates[cell] + old_value
@@ -63,6 +77,22 @@ def slow_steps(
         surrogate = -torch.minimum(ratio * advantage, held * advantage)
         steps.append(SlowStep(surrogate, error, entropy, log_ratio))
     return steps
+
+
+@torch.no_grad()
+def slow_renewed(
+    policy: ActorCritic, rollout: Rollout
+) -> tuple[Rollout, dict[tuple[int, int], Tensor]]:
+    """A rollout with this critic's values, and {(t, b): [] log-probability of what was done}."""
+    value, next_value, log_probs = rollout.value.clone(), rollout.next_value.clone(), {}
+    for (t, b), output in slow_outputs(policy, rollout):
+        action = {name: tensor[t, b] for name, tensor in rollout.action.items()}
+        allowed = rollout.action_mask[t, b]
+        log_probs[t, b], _ = slow_distribution(policy, output, action, allowed)
+        value[t, b] = output.value[0, 0]
+        if t and not rollout.boundary[t - 1, b]:
+            next_value[t - 1, b] = output.value[0, 0]
+    return replace(rollout, value=value, next_value=next_value), log_probs
 
 
 def slow_advantages(

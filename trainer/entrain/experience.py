@@ -156,6 +156,10 @@ class Estimate:
     scale: float = 1.0
     """What the advantages were divided by, and the loss's explicit regularization term is to be."""
 
+    log_prob: Shaped[Tensor, "T B ..."] | None = None
+    """[T, B], or [T, B, A] of the parts of an action, under the policy that begins the update; None
+    if that is the one that acted."""
+
 
 @dataclass(frozen=True)
 class BurnIn:
@@ -232,6 +236,15 @@ class Minibatch:
     def initial_state(self) -> Float[Tensor, "M S"]:
         """[M, S] before the first step; before the burn-in, for sequences that have one."""
         return self.steps.sequence_state[0]
+
+    def sequences(self, columns: slice) -> "Minibatch":
+        """Some of its M sequences, as views; without burn-in."""
+        steps, estimate = self.steps, self.estimate
+        return replace(
+            self,
+            steps=map_tensors(steps, lambda tensor: tensor[:, columns]),
+            estimate=map_tensors(estimate, lambda tensor: tensor[:, columns]),
+        )
 
     def cleaned(self) -> "Minibatch":
         """With harmless numbers in padding; itself if it is known to have none.

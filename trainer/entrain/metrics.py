@@ -194,11 +194,24 @@ KL = Metric(
     title="KL divergence per update",
     unit="nats",
     shown=".4f",
-    meaning="How far the update moved the policy: KL(old || new), estimated over its last epoch.",
+    meaning="How far the update moved the policy: KL(old || new), estimated over its last epoch. "
+    "Old is the policy that begins the update, also where another one acted (`policy_lag` 1).",
     remedy="0.002 to 0.03 is usual. Far above, the policy changes more than one rollout "
     "justifies, and returns may fall: lower `learning_rate` or `num_epochs`, raise "
     "`minibatch_size`, or set `target_kl`. Near zero, updates change hardly anything: raise "
     "`learning_rate`.",
+)
+LAG_KL = Metric(
+    name="policy/lag_kl",
+    title="KL divergence of the policy that acted",
+    unit="nats",
+    shown=".4f",
+    meaning="How far the policy moved between acting and learning: KL(the policy that acted || the "
+    "policy that began the update), estimated over the rollout.",
+    remedy="It is about the `policy/kl` of the update before. Far above 0.1, steps weigh very "
+    "differently, and less is learned from them: as for a large `policy/kl`, or set `policy_lag` "
+    "to 0.",
+    when="with `policy_lag` 1",
 )
 CLIP_FRACTION = Metric(
     name="policy/clip_fraction",
@@ -262,7 +275,7 @@ VALUE_MEAN = Metric(
     name="value/mean",
     shown=".4g",
     meaning="Mean of what the critic predicted for the rollout, when it acted: the discounted sum "
-    "of the rewards to come, in units of the reward.",
+    "of the rewards to come, in units of the reward. With `policy_lag` 1, when the update began.",
     remedy="It follows the return, as far as `discount` looks ahead. If it runs away from what "
     "agents can reach, look at `value/explained_variance`, and lower `learning_rate`.",
 )

@@ -21,7 +21,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.parallel_groups import ParallelGroups
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, made_policy, made_rollout
-from recurrent_cases import in_float64
+from recurrent_cases import behind, in_float64, move
 
 CPU = torch.device("cpu")
 EVEN = ActionSpec(branches=(3, 3))
@@ -51,6 +51,7 @@ def policies(case: dict[str, Any], *, seed: int = 0) -> ActorCritic:
             memory=case["memory"],
         ),
         normalize_values=case["normalizes_values"],
+        policy_lag=case["policy_lag"],
     )
 
 
@@ -70,7 +71,7 @@ def rollouts(case: dict[str, Any]) -> list[Rollout]:
         )
         if case["masks"]:
             rollout = with_masks(rollout, case["action"], seed=seed)
-        made.append(in_float64(rollout))
+        made.append(in_float64(behind(rollout) if case["policy_lag"] else rollout))
     return made
 
 
@@ -79,6 +80,8 @@ def updated(
 ) -> tuple[PPO, list[Any]]:
     """A learner after its updates, and their metrics."""
     learning = policies(case).double()
+    if case["policy_lag"]:
+        move(learning, seed=11)
     without_memory = {**case, "memory": NO_MEMORY}
     prior = policies(without_memory, seed=7).double() if case["prior"] else None
     ppo = PPO(
@@ -146,6 +149,7 @@ cases = st.fixed_dictionaries(
         "sequence_length": st.sampled_from([1, 6, 50]),
         "burn_in": st.integers(0, 1),
         "refresh_states": st.booleans(),
+        "policy_lag": st.integers(0, 1),
     }
 )
 
@@ -192,6 +196,7 @@ PLAIN: dict[str, Any] = {
     "masks": False,
     "late": 0.0,
     "memory": NO_MEMORY,
+    "policy_lag": 0,
 }
 
 
@@ -209,6 +214,16 @@ def test_sequences_with_burn_in_resets_and_padding_are_learned_by_hand(
 ) -> None:
     memory = MemoryConfig(kind=kind, size=4, sequence_length=8, burn_in=3, refresh_states=True)
     require_same_updates({**PLAIN, "memory": memory, "minibatch_size": size})
+
+
+@pytest.mark.parametrize("surrogate", ["joint", "per_dimension"])
+@pytest.mark.parametrize("kind", ["none", "lstm"])
+def test_what_an_older_policy_did_is_learned_by_hand(
+    kind: Literal["none", "lstm"], surrogate: str
+) -> None:
+    memory = NO_MEMORY if kind == "none" else MemoryConfig(kind=kind, size=3, sequence_length=6)
+    options = {"policy_lag": 1, "surrogate": surrogate, "distribution": "squashed_gaussian"}
+    require_same_updates({**PLAIN, **options, "memory": memory, "value_clip_range": 0.1})
 
 
 def test_sequences_of_policy_and_critic_are_learned_in_two_threads(

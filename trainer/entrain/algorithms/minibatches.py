@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from entrain.algorithms.sequence_cuts import Cuts, cut_sequences
 from entrain.algorithms.unrolling import refresh_states
 from entrain.experience import (
     BurnIn,
@@ -53,6 +54,14 @@ class Minibatches(Protocol):
 
     def order(self, generator: torch.Generator) -> "EpochOrder":
         """The order of the next epoch, in place of `epoch`."""
+        ...
+
+    def in_order(self) -> Iterator[tuple[Tensor, Minibatch]]:
+        """Every valid step once, not shuffled.
+
+        Yields:
+            [L, M] int64 which of the N steps, on the CPU; and those steps.
+        """
         ...
 
 
@@ -167,6 +176,13 @@ class StepMinibatches:
         sizes = [len(part) for part in np.array_split(order, self._count)]
         return EpochOrder(order, np.cumsum([0, *sizes]), [None] * self._count)
 
+    def in_order(self) -> Iterator[tuple[Tensor, Minibatch]]:
+        """See `Minibatches.in_order`; views of the steps."""
+        index = torch.arange(self.all_steps.mask.shape[1]).unsqueeze(0)
+        for rows in index.tensor_split(self._count, dim=1):
+            piece = slice(int(rows[0, 0]), int(rows[0, -1]) + 1)
+            yield rows, self.all_steps.sequences(piece)
+
     def _order(self, generator: torch.Generator) -> Tensor:
         return torch.randperm(self.all_steps.mask.shape[1], generator=generator)
 
@@ -225,7 +241,14 @@ class SequenceMinibatches:
 
     def epoch(self, generator: torch.Generator) -> Iterator[Minibatch]:
         """Every valid step once, in sequences whose order `generator` decides."""
-        cuts = self._shuffled(generator)
+        return self._made_of(self._shuffled(generator))
+
+    def in_order(self) -> Iterator[tuple[Tensor, Minibatch]]:
+        """See `Minibatches.in_order`."""
+        rows = self._cuts.rows.tensor_split(self._count, dim=1)
+        return zip(rows, self._made_of(self._cuts), strict=True)
+
+    def _made_of(self, cuts: Cuts) -> Iterator[Minibatch]:
         rows = cuts.rows.tensor_split(self._count, dim=1)
         for minibatch, sequences in zip(
             _gather(self.all_steps, rows), self._sequences(cuts), strict=True
@@ -253,11 +276,11 @@ class SequenceMinibatches:
         starts = np.cumsum([0, *map(len, steps)])
         return EpochOrder(np.concatenate(steps), starts, self._sequences(cuts))
 
-    def _shuffled(self, generator: torch.Generator) -> "Cuts":
+    def _shuffled(self, generator: torch.Generator) -> Cuts:
         order = torch.randperm(len(self._cuts.sequence), generator=generator)
         return self._cuts.reordered(order)
 
-    def _sequences(self, cuts: "Cuts") -> Iterator[Sequences]:
+    def _sequences(self, cuts: Cuts) -> Iterator[Sequences]:
         """Of each minibatch of an epoch, in which `cuts` are in order."""
         states = self._sequence_state().to(self._device).flatten(0, 1)
         states = states.index_select(0, cuts.sequence.to(self._device))
@@ -270,7 +293,7 @@ class SequenceMinibatches:
         ):
             yield Sequences(rows, mask, state, burn_in)
 
-    def _burn_ins(self, cuts: "Cuts") -> Iterator[BurnIn]:
+    def _burn_ins(self, cuts: Cuts) -> Iterator[BurnIn]:
         """Of each minibatch of an epoch, in which `cuts` are in order."""
         for has_burn_in, rows in zip(
             cuts.has_burn_in.tensor_split(self._count),
@@ -287,64 +310,11 @@ class SequenceMinibatches:
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """Where C sequences lie among the N valid steps of a rollout."""
-
-    rows: Tensor
-    """[L, C] int64, of the N steps; any of them in padding."""
-
-    mask: Tensor
-    """[L, C] bool, false in padding."""
-
-    burn_in_rows: Tensor
-    """[U, C] int64, of the N steps; any of them where there is no burn-in."""
-
-    has_burn_in: Tensor
-    """[C] bool, false at the top of a column."""
-
-    sequence: Tensor
-    """[C] int64, q * B + b for sequence q of column b."""
-
-    def reordered(self, order: Tensor) -> "Cuts":
-        """The same sequences in the order [C] int64."""
-        return map_tensors(self, lambda tensor: tensor.index_select(tensor.dim() - 1, order))
-
-
-@dataclass(frozen=True)
 class _Inputs:
     """The fields of steps that a forward of the policy reads."""
 
     observation: Mapping[str, Tensor]
     reset: Tensor
-
-
-def cut_sequences(valid: Tensor, *, sequence_length: int, burn_in: int) -> Cuts:
-    """Cut the columns of a rollout.
-
-    Args:
-        valid: [T, B] bool, in each column true from the top without a gap.
-        sequence_length: rows at whose multiples columns are cut.
-        burn_in: U, at most `sequence_length`.
-    """
-    columns = valid.shape[1]
-    longest = int(valid.sum(0).max()) if columns else 0
-    # No sequence is padded beyond the longest.
-    length = max(1, min(sequence_length, longest))
-    per_column = -(-longest // length)
-    index = torch.full((per_column * length, columns), -1)
-    index[:longest] = torch.where(valid, valid.flatten().cumsum(0).view_as(valid) - 1, -1)[:longest]
-    by_sequence = index.view(per_column, length, columns).transpose(0, 1).flatten(1)
-    sequence = (by_sequence[0] >= 0).nonzero().squeeze(1)
-    rows = by_sequence.index_select(1, sequence)
-    before = (sequence - columns).clamp(min=0)
-    first = max(0, length - burn_in)
-    return Cuts(
-        rows=rows.clamp(min=0),
-        mask=rows >= 0,
-        burn_in_rows=by_sequence[first:].index_select(1, before).clamp(min=0),
-        has_burn_in=sequence >= columns,
-        sequence=sequence,
-    )
 
 
 def _all_steps(rollout: Rollout, estimate: Estimate, device: torch.device) -> Minibatch:

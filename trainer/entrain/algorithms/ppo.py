@@ -6,7 +6,8 @@ details of PPO" (ICLR blog track), by its numbers among the 13 core details, or 
 actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (arXiv:2006.05990).
 [E20] Engstrom et al. 2020, "Implementation matters" (arXiv:2005.12729). [H16] van Hasselt et al.
 2016, "Learning values across many orders of magnitude" (arXiv:1602.07714). [P18] Pardo et al. 2018,
-"Time limits in RL" (arXiv:1712.00378).
+"Time limits in RL" (arXiv:1712.00378). [H21] Hilton, Cobbe & Schulman 2021, "Batch size-invariance
+for policy gradient methods" (arXiv:2110.00641).
 
     in this file, in `gradient_steps`, and in `ppo_loss` (`fast` is the same by hand)
     - clipped surrogate on the probability ratio of the joint action, or on
@@ -23,8 +24,10 @@ actions (c). [A21] Andrychowicz et al. 2021, "What matters in on-policy RL?" (ar
       parameters only through its log-probability and the regularizer
     - an update ends after an epoch over which KL(old || new), estimated by
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
-    - log-probabilities and values are those stored when acting, so without `policy_lag` the
-      first minibatch's ratio is 1; observation statistics therefore move only after the epochs
+    - log-probabilities and values are those stored when acting, so the first minibatch's ratio
+      is 1; observation statistics therefore move only after the epochs
+    - with `policy_lag` both are computed again when the update begins: the clip is around the
+      policy that begins it, and the one that acted weighs the steps  proximal, surrogates [H21]
     - steps whose action came too late teach the critic, not the policy        lateness
     - an update that is cancelled, or whose numbers are not finite, changes nothing
     - with several ranks all of this is over the steps of all of them: gradients, advantage and
@@ -67,13 +70,9 @@ from entrain.algorithms.minibatches import Minibatches, make_minibatches
 from entrain.algorithms.objective import Objective, make_objective, value_streams
 from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
+from entrain.algorithms.proximal import Renewal
 from entrain.algorithms.reward_unit import RewardUnit
-from entrain.algorithms.telemetry import (
-    explained_variances,
-    exploration_metrics,
-    mean_over_epochs,
-    mean_value,
-)
+from entrain.algorithms.telemetry import exploration_metrics, mean_over_epochs, value_metrics
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig
@@ -138,6 +137,7 @@ class PPO:
             policy, config, self._regularizer, is_soft=self._objective.is_soft, ranks=ranks
         )
         """Of a minibatch."""
+        self._renewal = Renewal(self.loss, device=device, ranks=ranks)
         self._gradient_steps = _gradient_steps(self.loss, self._optimizer, ranks=ranks)
         self._guard = FiniteGuard(policy, config, ranks=ranks)
         self._version = 0
@@ -171,7 +171,11 @@ class PPO:
         progress = self._ranks.least(progress)
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient
-        estimate = self.estimate(rollout, entropy_coefficient=alpha)
+        renewed = self._renewal(rollout, self._version)
+        rollout = renewed.rollout
+        estimate = replace(
+            self.estimate(rollout, entropy_coefficient=alpha), log_prob=renewed.log_prob
+        )
         self._guard.require_returns(rollout, estimate, update=self._version + 1)
         explicit = alpha / estimate.scale
         minibatches, epochs = self._learn_or_restore(
@@ -192,13 +196,9 @@ class PPO:
             metrics.CLIP_RANGE.name: coefficients.clip_range,
             metrics.ENTROPY_COEFFICIENT.name: alpha,
             **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
+            **renewed.metrics,
             **exploration_metrics(self._policy, steps),
-            **mean_value(self._policy.value_head.streams, steps.value),
-            **explained_variances(
-                self._policy.value_head.streams,
-                self._policy.value_head.normalizer.normalized(steps.value),
-                minibatches.all_steps.estimate.return_,
-            ),
+            **value_metrics(self._policy, minibatches.all_steps),
             **late_steps(estimate, self._policy.spec),
             metrics.EPOCHS.name: float(len(epochs)),
             metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),
@@ -233,9 +233,9 @@ class PPO:
 
         Returns are normalised by the present statistics, to which these are not added.
         """
-        return self._minibatches(
-            rollout, self.estimate(rollout, entropy_coefficient=entropy_coefficient)
-        )
+        renewed = self._renewal(rollout, self._version)
+        estimate = self.estimate(renewed.rollout, entropy_coefficient=entropy_coefficient)
+        return self._minibatches(renewed.rollout, replace(estimate, log_prob=renewed.log_prob))
 
     def _minibatches(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
         normalizer = self._policy.value_head.normalizer

@@ -16,7 +16,7 @@ from entrain.algorithms.telemetry import LossTerms
 from entrain.algorithms.unrolling import run_burn_in
 from entrain.config.algorithm import PPOConfig
 from entrain.experience import Minibatch, Rollout
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import ActionDistribution
 from entrain.ranks import Ranks
 
@@ -48,7 +48,8 @@ class PPOLoss:
         """Take the parts of a `PPO`; `is_soft` is its objective's."""
         self.policy = policy
         self.config = config
-        self._surrogate = make_surrogate(config)
+        self.surrogate = make_surrogate(config)
+        """What is clipped."""
         self.regularizer = regularizer
         self.is_soft = is_soft
         self._ranks = ranks
@@ -58,15 +59,17 @@ class PPOLoss:
         minibatch = minibatch.cleaned()
         steps = minibatch.steps
         advantage, scale = self.scaled_advantage(minibatch)
-        state = run_burn_in(self.policy, minibatch.burn_in, minibatch.initial_state)
-        output = self.policy(steps.observation, state, steps.reset)
-        distribution = output.distribution.masked(steps.action_mask)
+        output, distribution = self.evaluate(minibatch)
         log_ratio = self._log_ratio(distribution, minibatch)
         regularization, entropy = self._regularization_and_entropy(
             distribution, steps, is_weighted=coefficients.entropy_coefficient > 0.0
         )
         return LossTerms(
-            policy=self._surrogate.loss(log_ratio, advantage, clip_range=coefficients.clip_range),
+            policy=self.surrogate.loss(
+                log_ratio,
+                self.surrogate.weighted(advantage, minibatch),
+                clip_range=coefficients.clip_range,
+            ),
             value=self._value_error(
                 output.normalized_value, minibatch, clip_range=coefficients.value_clip_range
             ),
@@ -77,6 +80,13 @@ class PPOLoss:
             features=output.features,
             weight=minibatch.estimate.weight,
         )
+
+    def evaluate(self, minibatch: Minibatch) -> tuple[PolicyOutput, ActionDistribution]:
+        """What the policy says of a minibatch with harmless numbers in padding, and masked."""
+        steps = minibatch.steps
+        state = run_burn_in(self.policy, minibatch.burn_in, minibatch.initial_state)
+        output = self.policy(steps.observation, state, steps.reset)
+        return output, output.distribution.masked(steps.action_mask)
 
     def __call__(self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients) -> Tensor:
         """[] L = mean over steps of (m * (policy - alpha * w) + c_v * value), padding left out.
@@ -132,7 +142,7 @@ class PPOLoss:
 
     def _log_ratio(self, distribution: ActionDistribution, minibatch: Minibatch) -> Tensor:
         """[L, M] or [L, M, A]; 0 in padding and where a step is late."""
-        log_ratio = self._surrogate.log_ratio(distribution, minibatch)
+        log_ratio = self.surrogate.log_ratio(distribution, minibatch)
         weight = minibatch.estimate.weight
         if weight is None:
             return log_ratio

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import explained_variance, is_clipped, kl_estimate, masked_mean
-from entrain.experience import Rollout
+from entrain.experience import Minibatch, Rollout
 from entrain.metrics import (
     CLIP_FRACTION,
     CLIPPED_ACTIONS,
@@ -209,6 +209,21 @@ def exploration_metrics(policy: ActorCritic, steps: Rollout) -> Metrics:
     if continuous.numel():
         metrics[CLIPPED_ACTIONS.name] = policy.bounds.is_clipped(continuous).float().mean().item()
     return metrics
+
+
+def value_metrics(policy: ActorCritic, all_steps: Minibatch) -> Metrics:
+    """What the critic said of the steps of a rollout, and how well.
+
+    Args:
+        policy: whose statistics of returns are those that normalised `all_steps`.
+        all_steps: [1, N].
+    """
+    head, value = policy.value_head, all_steps.steps.value
+    return_ = all_steps.estimate.return_
+    return {
+        **mean_value(head.streams, value),
+        **explained_variances(head.streams, head.normalizer.normalized(value), return_),
+    }
 
 
 def explained_variances(streams: Sequence[str], value: Tensor, return_: Tensor) -> Metrics:

@@ -87,7 +87,12 @@ def run_burn_in(policy: ActorCritic, burn_in: BurnIn, state: Tensor) -> Tensor:
     return state.index_copy(0, burn_in.sequence, after)
 
 
+def steps_at_once(rollout: Rollout) -> int:
+    """Steps of a rollout that one forward may take."""
+    numbers = sum(tensor.shape[2:].numel() for tensor in rollout.observation.values())
+    return max(1, min(MAX_STEPS, MAX_NUMBERS // max(1, numbers)))
+
+
 def _rows_at_once(rollout: Rollout) -> int:
     columns = max(1, rollout.valid.shape[1])
-    numbers = sum(tensor.shape[2:].numel() for tensor in rollout.observation.values())
-    return max(1, min(MAX_STEPS, MAX_NUMBERS // max(1, numbers)) // columns)
+    return max(1, steps_at_once(rollout) // columns)

@@ -250,7 +250,8 @@ class PolicyConfig(Options):
     policy_lag: ZeroOrOne = 0
     """Updates that the acting policy may be behind. 0: exactly on-policy, simulators wait for each
     update. 1: the next rollout is collected while the update runs, and is learned from one update
-    later: with many small gradient steps an update, less is learned from the same env steps."""
+    later. That is allowed for: PPO's clip is around the policy that begins the update, the one that
+    acted only weighs what it did, and values are those of the newest critic."""
 
     initial_weights: Path | None = None
     """Where the first weights and statistics of observations come from, instead of chance: the run

@@ -133,6 +133,8 @@ class PlainLoss:
     ) -> tuple[FloatArray, FloatArray]:
         """[R] loss, and [R, P] the gradient of its mean with respect to the log-ratio."""
         cost = -rows.advantage[:, np.newaxis]
+        if rows.importance is not None:
+            cost = cost * rows.importance
         surrogate = np.exp(log_ratio)
         surrogate *= cost
         limit = cost - clip_range * np.abs(cost)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from entrain.algorithms.entropy import PriorDivergence, Regularizer
 from entrain.algorithms.fast.actions import ActionRows
+from entrain.algorithms.surrogates import importance
 from entrain.algorithms.unrolling import MAX_STEPS
 from entrain.experience import Minibatch, PerDimensionRollout, Rollout
 from entrain.inference.arrays import AnyArray, FloatArray, view
@@ -32,7 +33,11 @@ class PlainSteps:
     """What was done."""
 
     log_prob: FloatArray
-    """[N, P] when the action was sampled, of u if the action is tanh(u)."""
+    """[N, P] under the policy that begins the update, of u if the action is tanh(u)."""
+
+    importance: FloatArray | None
+    """[N, P] by which the policy that acted weighs a step; None if it is the one that begins the
+    update. See `surrogates`."""
 
     sampled_entropy: FloatArray
     """[N] minus the log-probability of the action, as collected."""
@@ -57,6 +62,7 @@ class PlainSteps:
             self.features[rows],
             self.actions[rows],
             self.log_prob[rows],
+            None if self.importance is None else self.importance[rows],
             self.sampled_entropy[rows],
             self.value[rows],
             self.is_unsaid[rows],
@@ -79,7 +85,9 @@ def plain_steps(all_steps: Minibatch, policy: ActorCritic, regularizer: Regulari
         policy: whose observation statistics are those that acted.
         regularizer: of the objective.
     """
-    steps = all_steps.steps
+    steps, before = all_steps.steps, all_steps.estimate.log_prob
+    acted = _acted(steps)
+    begins = acted if before is None else before.view_as(acted)
     dtype = view(policy.action_head.weight).dtype
     normalizer = policy.value_head.normalizer
     rows = all_steps.mask.shape[1]
@@ -90,7 +98,8 @@ def plain_steps(all_steps: Minibatch, policy: ActorCritic, regularizer: Regulari
     return PlainSteps(
         features=view(policy.normalizer(steps.observation, rows)).astype(dtype, copy=False),
         actions=_actions(steps, regularizer, dtype),
-        log_prob=_log_prob(steps, policy).astype(dtype, copy=False),
+        log_prob=_without_slope(begins, steps, policy).astype(dtype, copy=False),
+        importance=None if before is None else array(importance(begins, acted)),
         sampled_entropy=-array(steps.log_prob),
         value=array(normalizer.normalized(steps.value)),
         is_unsaid=view(steps.value[0] == 0.0) & normalizer.normalizes,
@@ -118,15 +127,19 @@ def _actions(
     )
 
 
-def _log_prob(steps: Rollout, policy: ActorCritic) -> FloatArray:
-    """[N, P]; where the action is tanh(u), without the slope of tanh, which is a constant."""
-    log_prob, per_part = steps.log_prob.unsqueeze(-1), False
+def _acted(steps: Rollout) -> Tensor:
+    """[1, N, P] log-probabilities under the policy that acted."""
     if isinstance(steps, PerDimensionRollout):
-        log_prob, per_part = steps.log_prob_per_dimension, True
+        return steps.log_prob_per_dimension
+    return steps.log_prob.unsqueeze(-1)
+
+
+def _without_slope(log_prob: Tensor, steps: Rollout, policy: ActorCritic) -> FloatArray:
+    """[N, P] of u, from [1, N, P] of the action tanh(u): the slope of tanh is a constant."""
     dimensions = policy.spec.action.continuous_size
     if policy.config.action.distribution == "squashed_gaussian" and dimensions:
         slope = log_tanh_slope(steps.action["continuous"].double()) * policy.action_head.squashed
-        if per_part:
+        if isinstance(steps, PerDimensionRollout):
             slope = torch.nn.functional.pad(slope, (0, len(policy.spec.action.branches)))
         else:
             slope = slope.sum(dim=-1, keepdim=True)
