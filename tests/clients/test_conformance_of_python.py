@@ -15,11 +15,19 @@ pytestmark = pytest.mark.clients
     "command",
     [
         [sys.executable, str(EXAMPLES / "minimal_simulator.py"), "{address}"],
-        [*[sys.executable, "-m", "entrain_envs"], "gymnasium", "CartPole-v1", "--count", "6"],
-        [*[sys.executable, "-m", "entrain_envs"], "balance-ball", "--groups", "2"],
+        [
+            *[sys.executable, "-m", "entrain_envs"],
+            "gymnasium",
+            "CartPole-v1",
+            "--groups",
+            "2",
+            "--count",
+            "6",
+        ],
+        [*[sys.executable, "-m", "entrain_envs"], "balance-ball"],
         [*[sys.executable, "-m", "entrain_envs"], "cue-memory", "--count", "8"],
     ],
-    ids=["minimal", "cart-pole", "balance-ball-in-turns", "cue-memory"],
+    ids=["minimal", "cart-poles-in-turns", "balance-ball", "cue-memory"],
 )
 def test_a_command_passes_with_the_usual_patience(command: list[str]) -> None:
     check = [sys.executable, "-m", "entrain_envs", "check", "--listen", "localhost:0"]

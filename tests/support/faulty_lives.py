@@ -76,6 +76,21 @@ class ShowsAnotherToken(Good):
     token = "guessed"
 
 
+@breaks("subprotocol", "does not offer it")
+class OffersNothing(Good):
+    offers = False
+
+
+@breaks("binary", "a text message")
+class WritesText(Good):
+    writes_text = True
+
+
+@breaks("pongs", "no pong")
+class IgnoresPings(Good):
+    pongs = False
+
+
 # -- steps
 
 

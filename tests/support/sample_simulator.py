@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from entrain_envs.conformance.port import End, Question, SilentError, Stream, StreamOverError
+from entrain_envs.conformance.port import (
+    End,
+    Question,
+    SilentError,
+    Stream,
+    StreamOverError,
+    WrongFormError,
+)
 from entrain_envs.wire import trainer_pb2 as pb
 
 FIRST, MID, TERMINATED, TRUNCATED = 1, 2, 3, 4
@@ -76,16 +83,23 @@ class SampleStream:
     opened_s: float
     token: str
     peer: str = "sample"
+    offers_subprotocol: bool | None = True
     outgoing: deque[bytes] = field(default_factory=deque)
     is_over: bool = False
 
     def receive(self, *, timeout_s: float) -> bytes:
         if self.outgoing:
-            return self.outgoing.popleft()
+            message = self.outgoing.popleft()
+            if self.simulator.writes_text and self.simulator.sequence > 3:
+                raise WrongFormError("a text message")
+            return message
         if self.is_over:
             raise StreamOverError("it ended")
         self.simulator.now_s += timeout_s
         raise SilentError
+
+    def answers_ping(self, *, timeout_s: float) -> bool | None:
+        return self.simulator.pongs
 
     def send(self, message: bytes) -> None:
         if not self.is_over:
@@ -101,6 +115,9 @@ class SampleSimulator:
     """See the module."""
 
     token = ""
+    pongs = True
+    offers = True
+    writes_text = False
     pauses_s = (0.1, 0.2, 0.4)
 
     def __init__(self) -> None:
@@ -144,7 +161,7 @@ class SampleSimulator:
             return None
         self.now_s = max(self.now_s, self.dials_at_s)
         self.dials_at_s = None
-        self.stream = SampleStream(self, self.now_s, self.token)
+        self.stream = SampleStream(self, self.now_s, self.token, offers_subprotocol=self.offers)
         self.put(pb.ConnectRequest(hello=self.hello()))
         return self.stream
 
@@ -309,6 +326,6 @@ class SampleSimulator:
 
     def stream_ended(self, how: End) -> None:
         """Dial again where it may help; NORMAL comes after Close STOPPED."""
-        if how in {End.UNAVAILABLE, End.NORMAL}:
+        if how in {End.BROKEN, End.UNAVAILABLE, End.NORMAL}:
             self.dials_at_s = self.now_s + self.pauses_s[min(2, self.failed_dials)]
             self.failed_dials += 1

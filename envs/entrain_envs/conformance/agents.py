@@ -12,6 +12,9 @@ from entrain_envs.wire import trainer_pb2 as pb
 _FIRST, _MID = pb.STEP_TYPE_FIRST, pb.STEP_TYPE_MID
 _NAMES = {1: "FIRST", 2: "MID", 3: "TERMINATED", 4: "TRUNCATED"}
 
+_MOVING = 10
+"""So many times more rows must change than not."""
+
 _STALE = 3
 """So many last rows must repeat the row before, and none differ, to be called old."""
 
@@ -67,6 +70,9 @@ class _Evidence:
     fresh: int = 0
     moving: int = 0
     """MID rows that differ from the row before."""
+
+    still: int = 0
+    """MID rows that do not."""
 
 
 @dataclass(slots=True)
@@ -219,6 +225,7 @@ class AgentJudge:
         is_same = agent.newest == row.content
         if row.step_type == _MID:
             self._ends.moving += not is_same
+            self._ends.still += is_same
         elif is_same:
             self._ends.stale += 1
         else:
@@ -234,7 +241,7 @@ class AgentJudge:
                 "take the last observation before the reset; many engines and vector environments "
                 "keep it apart (Gymnasium: final_obs)",
             )
-        elif ends.stale >= _STALE and not ends.fresh and ends.moving > ends.stale:
+        elif ends.stale >= _STALE and not ends.fresh and ends.moving > _MOVING * (1 + ends.still):
             self.results.failed(
                 "final-observation",
                 f"behaviour '{self.behaviour}': the observation of each episode's last row is "

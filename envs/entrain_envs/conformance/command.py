@@ -4,18 +4,23 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from entrain_envs.conformance.grpc_port import GrpcPort
 from entrain_envs.conformance.launching import ProcessLauncher
-from entrain_envs.conformance.listening import Access, read_place
+from entrain_envs.conformance.listening import Access, Place, read_place
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.report import as_json, as_junit, in_lines
 from entrain_envs.conformance.results import Finding, Verdict
 from entrain_envs.conformance.rules import BY_NAME
 from entrain_envs.conformance.script import Script
-from entrain_envs.errors import OptionError
+from entrain_envs.errors import MissingExtraError, OptionError
 from entrain_envs.exit_codes import FAILURE, SUCCESS
+
+if TYPE_CHECKING:
+    from entrain_envs.conformance.grpc_port import GrpcPort
+    from entrain_envs.conformance.websocket_port import WebSocketPort
 
 logger = logging.getLogger("entrain_envs")
 
@@ -38,7 +43,7 @@ def check(options: argparse.Namespace, *, pace: Pace | None = None) -> int:
         client_ca=options.tls_client_ca,
     )
     access.check_exposure(place, insecure=options.insecure)
-    with GrpcPort(place, access) as port:
+    with _port(place, access) as port:
         launcher = ProcessLauncher(options.command, port.address) if options.command else None
         logger.info("waiting for a simulator to dial %s (Ctrl+C reports)", port.address)
         script = Script(
@@ -57,6 +62,22 @@ def check(options: argparse.Namespace, *, pace: Pace | None = None) -> int:
             if launcher is not None:
                 launcher.stop()
     return _report(script.results.findings(), script.simulator, options)
+
+
+def _port(place: Place, access: Access) -> "GrpcPort | WebSocketPort":
+    """Listen over the transport that the place names."""
+    if not place.is_websocket:
+        from entrain_envs.conformance.grpc_port import GrpcPort  # noqa: PLC0415
+
+        return GrpcPort(place, access)
+    if find_spec("websockets") is None:
+        raise MissingExtraError(
+            f"{place.text} is listened on with a package more; install it with: "
+            "pip install 'entrain-envs[websocket]'"
+        )
+    from entrain_envs.conformance.websocket_port import WebSocketPort  # noqa: PLC0415
+
+    return WebSocketPort(place, access)
 
 
 def _report(findings: Sequence[Finding], simulator: str, options: argparse.Namespace) -> int:

@@ -55,7 +55,7 @@ class Endings:
     def lose(self, session: Session) -> None:
         """The stream breaks, and Welcome says that the session is forgotten."""
         session.next_step()
-        session.stream.end(End.UNAVAILABLE, "the check breaks the stream")
+        session.stream.end(End.BROKEN, "the check breaks the stream")
         greeting = self._door.dialled_again()
         if greeting is None:
             self._results.failed(

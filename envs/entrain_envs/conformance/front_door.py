@@ -8,7 +8,14 @@ from google.protobuf.message import DecodeError
 
 from entrain_envs.conformance.greetings import judge_hello
 from entrain_envs.conformance.pace import Pace
-from entrain_envs.conformance.port import End, Port, SilentError, Stream, StreamOverError
+from entrain_envs.conformance.port import (
+    End,
+    Port,
+    SilentError,
+    Stream,
+    StreamOverError,
+    WrongFormError,
+)
 from entrain_envs.conformance.results import Results
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -115,6 +122,7 @@ class FrontDoor:
         while (left_s := until_s - self._clock()) > 0.0:
             stream = self._port.next_stream(timeout_s=left_s)
             if stream is not None and self._shows_token(stream):
+                self._judge_handshake(stream)
                 hello = self._read_hello(stream)
                 if hello is not None:
                     return Greeting(stream, hello)
@@ -135,6 +143,15 @@ class FrontDoor:
             stream.end(End.UNAUTHENTICATED, "the token is missing or wrong")
         return is_right
 
+    def _judge_handshake(self, stream: Stream) -> None:
+        if stream.offers_subprotocol is not None:
+            self._results.check(
+                "subprotocol",
+                stream.offers_subprotocol,
+                "a handshake that does not offer it; a trainer answers 400",
+                "send Sec-WebSocket-Protocol: entrain.v1",
+            )
+
     def _read_hello(self, stream: Stream) -> pb.Hello | None:
         remedy = "send a ConnectRequest with Hello first of all, as soon as the stream is open"
         request = pb.ConnectRequest()
@@ -146,6 +163,9 @@ class FrontDoor:
         except SilentError:
             arrived = f"no Hello within {self._pace.hello_s:g} s of opening the stream"
             self._fail(stream, "hello-first", arrived, remedy)
+            return None
+        except WrongFormError as wrong:
+            self._fail(stream, "binary", str(wrong), "send each message as a binary one")
             return None
         except StreamOverError:
             # A port that is tried out is no simulator.

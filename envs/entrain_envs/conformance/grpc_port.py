@@ -26,7 +26,9 @@ _THREADS = 16
 _MOST_WAITING = 8
 """Streams, questions and messages that wait to be looked at."""
 
-_CODES = {end: code for end in End for code in grpc.StatusCode if code.value[0] == end.value}
+_CODES = {end: code for end in End for code in grpc.StatusCode if code.value[0] == end.value} | {
+    End.BROKEN: grpc.StatusCode.UNAVAILABLE
+}
 
 
 class GrpcStream:
@@ -36,6 +38,7 @@ class GrpcStream:
         self.peer = peer
         self.token = token
         self.opened_s = opened_s
+        self.offers_subprotocol: bool | None = None
         self._arrived: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._how = (End.NORMAL, "")
@@ -62,6 +65,10 @@ class GrpcStream:
     def send(self, message: bytes) -> None:
         """See `Stream`."""
         self._outgoing.put(message)
+
+    def answers_ping(self, *, timeout_s: float) -> bool | None:  # noqa: ARG002
+        """See `Stream`: gRPC's library does it."""
+        return None
 
     def end(self, how: End, words: str = "") -> None:
         """See `Stream`."""

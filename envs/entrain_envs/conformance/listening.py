@@ -13,11 +13,12 @@ from entrain_envs.errors import OptionError
 
 @dataclass(frozen=True)
 class Place:
-    """HOST:PORT, [IPV6]:PORT or unix:PATH."""
+    """HOST:PORT, [IPV6]:PORT or unix:PATH of gRPC; or ws://HOST:PORT."""
 
     text: str
     host: str
     port: int
+    is_websocket: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -34,16 +35,19 @@ def read_place(text: str, *, option: str) -> Place:
     """The place that an option names; OptionError if it is none."""
     if text.startswith("unix:") and len(text) > len("unix:"):
         return Place(text, "", 0)
-    host, _, port = text.rpartition(":")
+    scheme, is_websocket, rest = text.partition("://")
+    if is_websocket and scheme not in {"ws", "wss"}:
+        raise OptionError(f"{option} is '{text}'; expected HOST:PORT or ws://HOST:PORT")
+    host, _, port = (rest if is_websocket else text).rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if is_bracketed else host
     is_port = port.isascii() and port.isdigit() and int(port) <= 65535
     if not host or not is_port or (":" in host and not is_bracketed):
         raise OptionError(
-            f"{option} is '{text}'; expected HOST:PORT such as localhost:50051, [IPV6]:PORT or "
-            "unix:PATH"
+            f"{option} is '{text}'; expected HOST:PORT such as localhost:50051, [IPV6]:PORT, "
+            "unix:PATH or ws://HOST:PORT"
         )
-    return Place(text, host, int(port))
+    return Place(text, host, int(port), is_websocket=bool(is_websocket))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ def add_check(commands: Any) -> None:
         "--listen",
         default="localhost:50051",
         metavar="ADDRESS",
-        help="where: HOST:PORT, [IPV6]:PORT or unix:PATH (localhost:50051); port 0 is any free one",
+        help="where: HOST:PORT, [IPV6]:PORT or unix:PATH for gRPC (localhost:50051), or "
+        "ws://HOST:PORT for WebSocket; port 0 is any free one",
     )
     add(
         "--timeout",

@@ -9,8 +9,9 @@ from typing import Protocol
 
 
 class End(Enum):
-    """How the kit ends a stream. The numbers are gRPC's."""
+    """How the kit ends a stream. The numbers are gRPC's, but for BROKEN: no word comes."""
 
+    BROKEN = -1
     NORMAL = 0
     INVALID_ARGUMENT = 3
     RESOURCE_EXHAUSTED = 8
@@ -21,6 +22,10 @@ class End(Enum):
 
 class SilentError(Exception):
     """Nothing came in time."""
+
+
+class WrongFormError(Exception):
+    """What came is no message of bytes; says what it is."""
 
 
 class StreamOverError(Exception):
@@ -45,12 +50,18 @@ class Stream(Protocol):
         """When it came, by the kit's clock."""
         ...
 
+    @property
+    def offers_subprotocol(self) -> bool | None:
+        """Whether it offered WebSocket's subprotocol; None where there is none."""
+        ...
+
     def receive(self, *, timeout_s: float) -> bytes:
         """The next message.
 
         Raises:
             SilentError: none came in time.
             StreamOverError: none will come.
+            WrongFormError: it is text.
         """
         ...
 
@@ -58,8 +69,12 @@ class Stream(Protocol):
         """Send one message. Nothing happens if the stream is over."""
         ...
 
+    def answers_ping(self, *, timeout_s: float) -> bool | None:
+        """Ping it, and wait for the pong; None where that is not the simulator's affair."""
+        ...
+
     def end(self, how: End, words: str = "") -> None:
-        """End it. UNAVAILABLE is a stream that breaks."""
+        """End it."""
         ...
 
 

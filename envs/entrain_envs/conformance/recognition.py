@@ -17,6 +17,9 @@ Numbers = npt.NDArray[np.float64]
 _SMALLEST, _LARGEST = 1e-9, 1e9
 """Between these the numbers of nearly all simulators lie, zero apart."""
 
+_SUBNORMAL = 2.0**-126
+"""Below it float32 has fewer digits; no simulator means such a number."""
+
 _ODD_SHARE = 0.3
 """Of the numbers that are not zero: so many must be beyond those bounds to suspect their bytes."""
 
@@ -25,6 +28,9 @@ _USUAL_ID = 2**32
 
 _FIRST, _MID = 1, 2
 """Step types of the wire."""
+
+_MOST_OF_CHANGE, _FEW_OF_CHANGE = 0.75, 0.5
+"""Shares of all change that are in an agent that begins an episode, read rightly or wrongly."""
 
 _MOST_GROUPS = 16
 """Sets of agents whose rows are remembered."""
@@ -43,7 +49,8 @@ def floats_are_swapped(values: npt.NDArray[np.float32]) -> bool:
     """Whether the bytes of each float are in the other order.
 
     So it is taken if at least 30 % of the numbers that are not 0 are no number or of an odd size
-    (below 1e-9 or above 1e9), and all are usual once their bytes are swapped.
+    (below 1e-9 or above 1e9), and all are usual once their bytes are swapped, and then nearer to
+    each other in size: numbers that are truly tiny are so together.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.abs(values.astype(np.float64).reshape(-1))
@@ -52,7 +59,16 @@ def floats_are_swapped(values: npt.NDArray[np.float32]) -> bool:
     if not len(size):
         return False
     odd = ~((size > _SMALLEST) & (size < _LARGEST))
-    return bool(odd.mean() >= _ODD_SHARE) and are_usual(other)
+    if odd.mean() < _ODD_SHARE or not are_usual(other):
+        return False
+    return _spread(size) > _spread(np.abs(other[other != 0.0])) or bool(np.any(size < _SUBNORMAL))
+
+
+def _spread(sizes: Numbers) -> float:
+    """How many powers of ten lie between the smallest and the largest."""
+    if not len(sizes) or not np.isfinite(sizes).all():
+        return math.inf
+    return float(np.ptp(np.log10(sizes)))
 
 
 def ids_are_swapped(agent_id: npt.NDArray[np.int64]) -> bool:
@@ -122,7 +138,8 @@ class Layout:
     """Whether [K, F] floats are row after row, or column after column by mistake.
 
     Two signs are counted, each for one reading and against the other. (1) Where of three agents or
-    more exactly one begins an episode, its numbers jump more than the others'. (2) Where bounds
+    more exactly one begins an episode, at least 75 % of all change is in its numbers, nearly all of
+    which change; read in the other way at most 50 % would be. (2) Where bounds
     differ between the numbers of a row, the numbers are within them. A reading is taken once it
     has three signs, and four times as many as the other.
     """
@@ -163,10 +180,16 @@ class Layout:
             self._before.clear()
         self._before[ids.tobytes()] = rows[order], columns[order]
         if before is not None and len(ids) > 2 and begins.sum() == 1:
-            self._count(
-                -_jump_of(rows[order] - before[0], begins),
-                -_jump_of(columns[order] - before[1], begins),
-            )
+            self._count_jump(rows[order] - before[0], columns[order] - before[1], begins)
+
+    def _count_jump(self, rows: Numbers, columns: Numbers, begins: npt.NDArray[np.bool_]) -> None:
+        """A sign only where nearly all numbers of the agent changed, and nearly only its own."""
+        jumps = _jump_of(rows, begins), _jump_of(columns, begins)
+        if min(jumps) > _FEW_OF_CHANGE or max(jumps) < _MOST_OF_CHANGE:
+            return
+        better = rows if jumps[0] > jumps[1] else columns
+        if np.mean(better[begins] != 0.0) >= _MOST_OF_CHANGE:
+            self._count(-jumps[0], -jumps[1])
 
     def _outside(self, values: Numbers) -> float:
         assert self._bounds is not None

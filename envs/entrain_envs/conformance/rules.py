@@ -23,6 +23,7 @@ class Rule:
 _DIALS = "a simulator that dials"
 _STEPS = "Steps with rows"
 _AGAIN = "start the simulator again while the check waits, or give the check its COMMAND"
+_WEBSOCKET = "a simulator that dials over WebSocket (--listen ws://...)"
 _RECONNECT = "a simulator that dials again after its stream broke"
 
 RULES: tuple[Rule, ...] = (
@@ -52,6 +53,8 @@ RULES: tuple[Rule, ...] = (
         "new-session", "the first Hello of a process has no resume_session_id", _DIALS, "greeting"
     ),
     Rule("token", "the call shows the token", "the option --token-file", "greeting"),
+    Rule("subprotocol", "the handshake offers entrain.v1", _WEBSOCKET, "greeting"),
+    Rule("binary", "each message is one binary message", _WEBSOCKET, "greeting"),
     Rule("plays-on", "each Act is followed by the next Step, until Goodbye", _STEPS, "steps"),
     Rule("sequence", "Steps are numbered 1, 2, 3, ... within a session", _STEPS, "steps"),
     Rule(
@@ -171,6 +174,7 @@ RULES: tuple[Rule, ...] = (
         "rows",
     ),
     Rule("late-act", "an Act that comes late is waited for", _STEPS, "acts"),
+    Rule("pongs", "pings are answered, also while an Act is waited for", _WEBSOCKET, "acts"),
     Rule("unknown-fields", "fields of the future in Welcome and Act are ignored", _STEPS, "acts"),
     Rule(
         "parameters",

@@ -12,7 +12,13 @@ from entrain_envs.codec import PROTOCOL_VERSION, REVISION
 from entrain_envs.conformance.acting import UNKNOWN, RandomActions
 from entrain_envs.conformance.greetings import judge_return
 from entrain_envs.conformance.pace import Pace
-from entrain_envs.conformance.port import End, SilentError, Stream, StreamOverError
+from entrain_envs.conformance.port import (
+    End,
+    SilentError,
+    Stream,
+    StreamOverError,
+    WrongFormError,
+)
 from entrain_envs.conformance.results import Results
 from entrain_envs.conformance.steps import ReadStep, StepJudge, UnreadableStepError
 from entrain_envs.wire import trainer_pb2 as pb
@@ -97,7 +103,13 @@ class Session:
             SilentError, StreamOverError: there is none.
             LeftError: it cannot be read.
         """
-        raw = self.early.popleft() if self.early else self.stream.receive(timeout_s=timeout_s)
+        try:
+            raw = self.early.popleft() if self.early else self.stream.receive(timeout_s=timeout_s)
+        except WrongFormError as wrong:
+            remedy = "send each message as a binary one"
+            raise self.broken("binary", str(wrong), remedy) from None
+        if self.stream.offers_subprotocol is not None:
+            self.results.passed("binary")
         request = pb.ConnectRequest()
         try:
             request.ParseFromString(raw)

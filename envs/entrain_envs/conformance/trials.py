@@ -57,12 +57,21 @@ class Trials:
 
     def _answer_late(self, session: Session) -> None:
         session.hold(self._pace.late_s)
+        answers = session.stream.answers_ping(timeout_s=self._pace.step_s)
+        if answers is not None:
+            self._results.check(
+                "pongs",
+                answers,
+                f"no pong within {self._pace.step_s:g} s of a ping",
+                "answer pings also while the game simulates or waits; a trainer ends a connection "
+                "that is silent for 20 s after one",
+            )
         session.answer()
 
     def break_unanswered(self, session: Session) -> None:
         """The stream breaks while a Step has no Act, and two dials more fail."""
         session.next_step()
-        session.stream.end(End.UNAVAILABLE, "the check breaks the stream")
+        session.stream.end(End.BROKEN, "the check breaks the stream")
         opened = []
         for _ in range(2):
             stream = self._door.next_dial()
@@ -86,7 +95,7 @@ class Trials:
         """The stream breaks right after an Act, which may be lost."""
         session.next_step()
         session.answer()
-        session.stream.end(End.UNAVAILABLE, "the check breaks the stream")
+        session.stream.end(End.BROKEN, "the check breaks the stream")
         greeting = self._returned(session)
         if session.go_on(greeting.stream, greeting.hello):
             hear_again(session)
