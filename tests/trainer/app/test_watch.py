@@ -136,7 +136,7 @@ def test_a_run_that_is_resumed_is_followed_on(tmp_path: Path) -> None:
 
     def fail() -> None:
         run.measure(1500)
-        with pytest.raises(NoSimulatorError), run.history.sitting():
+        with pytest.raises(NoSimulatorError), run.history.sitting(lambda: 1600):
             raise NoSimulatorError("no simulator came")
         locks[1].__exit__(None, None, None)
 
@@ -150,12 +150,12 @@ def test_a_run_that_is_resumed_is_followed_on(tmp_path: Path) -> None:
         ("update", 1000),
         ("began", None),
         ("update", 1500),
-        ("end", 1500),
+        ("end", 1600),
     ]
     assert told[3]["update"] == 1
     assert told[5]["update"] == 2
     assert (code, told[-1]["outcome"], told[-1]["exit_code"]) == (5, "failed", 5)
-    assert told[-1]["text"] == "walk: failed after 1,500 env steps: no simulator came"
+    assert told[-1]["text"] == "walk: failed after 1,600 env steps: no simulator came"
 
 
 def test_a_run_that_was_killed_says_so(tmp_path: Path) -> None:
@@ -164,6 +164,15 @@ def test_a_run_that_was_killed_says_so(tmp_path: Path) -> None:
     code, lines = run.watched([lambda: None] * 2)
     assert code == 1
     assert lines == ["walk: killed after 0 env steps: its trainer ended without saving"]
+
+
+def test_the_end_counts_the_steps_behind_the_last_update_as_the_run_does(tmp_path: Path) -> None:
+    run = Followed(tmp_path)
+    run.history.note("began")
+    run.measure(9000)
+    run.history.note("ended", outcome="completed", exit_code=0, env_steps=9160)
+    _, lines = run.watched([])
+    assert lines[-1] == "walk: completed after 9,160 env steps"
 
 
 def test_words_of_others_cannot_move_the_terminal(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from entrain.run.history import History, read_history
 def test_a_sitting_is_noted_and_an_error_that_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     noted = History(path, clock=lambda: 1_800_000_000.0)
-    with pytest.raises(DiskError), noted.sitting():
+    with pytest.raises(DiskError), noted.sitting(lambda: 7):
         noted.note("paused", env_steps=5)
         raise DiskError("the disk is full")
     began, paused, ended = read_history(path)
     assert began["what"] == "began"
     assert paused == {"time": "2027-01-15T08:00:00Z", "what": "paused", "env_steps": 5}
     assert (ended["outcome"], ended["exit_code"], ended["why"]) == ("failed", 7, "the disk is full")
+    assert ended["env_steps"] == 7
 
 
 def test_it_is_bounded_and_what_is_damaged_is_left_out(

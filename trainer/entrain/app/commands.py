@@ -276,7 +276,7 @@ def _train_one_sitting(
     # Only now: a configuration that does not fit the checkpoint must not replace the old one.
     _write_config(folder, config)
     history = History(folder.history)
-    with history.sitting():
+    with history.sitting(lambda: run.env_steps):
         beside = serving(around.page)
         outcome = _run_until_asked(run, around.request, folder, beside, exports=exports)
     # A user who stops a run waits for it, and the run will go on.

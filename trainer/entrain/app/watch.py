@@ -127,6 +127,8 @@ class End:
     outcome: str
     exit_code: int
     why: str = ""
+    env_steps: int | None = None
+    """Over all policies, those behind their last updates too; None if nobody noted them."""
 
 
 def _first_to_show(entries: Sequence[Mapping[str, Any]]) -> int:
@@ -210,7 +212,13 @@ class Watch:
             if entry["what"] == "ended":
                 code = entry.get("exit_code")
                 code = code if isinstance(code, int) else KILLED
-                return End(str(entry.get("outcome")), code, str(entry.get("why", "")))
+                steps = entry.get("env_steps")
+                return End(
+                    str(entry.get("outcome")),
+                    code,
+                    str(entry.get("why", "")),
+                    steps if isinstance(steps, int) else None,
+                )
             if entry["what"] == "began":
                 break
         return End("killed", KILLED, "its trainer ended without saving")
@@ -249,7 +257,9 @@ def watch(
         viewer = JsonViewer(write) if as_json else LineViewer(write)
         watching = Watch(folder, viewer)
         end = _follow(watching, linger_s=linger_s, sleep=sleep, clock=clock)
-    steps, why = watching.env_steps, f": {escape_control_chars(end.why)}" if end.why else ""
+    # An update is told of with the steps that it had; a rollout that was not full has more.
+    steps = watching.env_steps if end.env_steps is None else end.env_steps
+    why = f": {escape_control_chars(end.why)}" if end.why else ""
     text = f"{folder.name}: {end.outcome} after {steps:,} env steps{why}"
     last = JsonViewer(write) if as_json else LineViewer(write)
     last.event("end", text, outcome=end.outcome, exit_code=end.exit_code, env_steps=steps)

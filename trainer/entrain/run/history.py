@@ -46,14 +46,19 @@ class History:
             logger.warning("%s cannot be written: %s", self._path, error.strerror or error)
 
     @contextmanager
-    def sitting(self) -> Iterator[None]:
-        """Note that a trainer begins, and an error that ends it; a good end is the caller's."""
+    def sitting(self, env_steps: Callable[[], int]) -> Iterator[None]:
+        """Note that a trainer begins, and an error that ends it; a good end is the caller's.
+
+        Args:
+            env_steps: returns how many there are by then.
+        """
         self.note("began", pid=os.getpid())
         try:
             yield
         except Exception as error:
             code = error.exit_code if isinstance(error, EntrainError) else EntrainError.exit_code
-            self.note("ended", outcome="failed", exit_code=code, why=str(error)[:MOST_WORDS])
+            why = str(error)[:MOST_WORDS]
+            self.note("ended", outcome="failed", exit_code=code, why=why, env_steps=env_steps())
             raise
 
 
