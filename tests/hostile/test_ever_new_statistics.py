@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from entrain.run.table import STATISTICS, read_metrics
+from entrain.metrics import STATISTICS
+from entrain.run.table import read_metrics
 from support.attacked_run import AttackedProgram, AttackedRun
 from support.attackers import attack
 from support.attacks import report_statistics

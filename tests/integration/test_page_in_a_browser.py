@@ -108,6 +108,39 @@ def test_on_a_phone_all_is_there_and_nothing_sticks_out(
     assert tab.trouble == []
 
 
+HOSTILE = "<img src=x onerror=alert(2)>{{ 7*7 }}</dl><script>alert(1)</script>"
+
+
+def test_what_simulators_report_is_drawn_whatever_it_is_called(tab: Tab) -> None:
+    served = made_up(2)
+    first, second = (each.name for each in served.source.facts.policies)
+    names = [HOSTILE, "__proto__", "x" * 200]
+    for update in range(3):
+        served.board.note_update(
+            first,
+            {"time/seconds": 400.0 + update},
+            dict.fromkeys(names, 1.0 + update),
+            env_steps=50_000 + update,
+            wall_time=1.8e9,
+        )
+    drawn = "[...document.querySelectorAll('#statistics .name')].map(i => i.textContent)"
+    with listening(served) as url:
+        tab.show(url, width=PHONE)
+        tab.until("document.querySelectorAll('#statistics path.line').length == 4")
+        assert tab.value(drawn) == ["coins", *names]
+        value = "document.querySelectorAll('#statistics .value')[{}].textContent.trim()"
+        # The first was not reported any more: what it was stays.
+        assert [tab.value(value.format(index)) for index in range(2)] == ["3", "3"]
+        assert tab.value("document.querySelectorAll('#statistics img, main script').length") == 0
+        assert tab.value("document.documentElement.scrollWidth") <= PHONE
+        choose = f"(p => {{ p.value = '{second}'; p.dispatchEvent(new Event('change')) }})"
+        tab.value(f"{choose}(document.getElementById('policy'))")
+        tab.until("document.querySelectorAll('#statistics path.line').length == 1")
+        assert tab.value(drawn) == ["coins"]
+        tab.leave()
+    assert tab.trouble == []
+
+
 def test_without_a_mouse_the_curves_are_reached_and_read(tab: Tab) -> None:
     with listening(made_up(1)) as url:
         tab.show(url, width=PHONE)

@@ -11,6 +11,9 @@ from functools import lru_cache
 from entrain.metric import Metric
 from entrain.round_metrics import ROUND_METRICS
 
+STATISTICS = "statistics/"
+"""Begins the names of what simulators report by themselves, which nobody can declare."""
+
 EPISODES = Metric(
     name="rollout/episodes",
     unit="episodes",

@@ -2,7 +2,15 @@
 
 import logging
 
-from entrain.page.board import MOST_ALARMS, MOST_LINE, MOST_LINES, MOST_POLICIES, Board, LogLines
+from entrain.page.board import (
+    MOST_ALARMS,
+    MOST_LINE,
+    MOST_LINES,
+    MOST_POLICIES,
+    MOST_STATISTICS,
+    Board,
+    LogLines,
+)
 
 
 def lines_of(count: int, level: int = logging.INFO) -> LogLines:
@@ -50,6 +58,35 @@ def test_what_simulators_reported_stays_until_they_report_again() -> None:
     board.note_update("cat", {}, {"coins": 3.0, "level": 1.0}, env_steps=1, wall_time=1.0)
     board.note_update("cat", {}, {"coins": 4.0}, env_steps=2, wall_time=2.0)
     board.note_update("cat", {}, {}, env_steps=3, wall_time=3.0)
-    assert board.statistics("cat") == {"coins": 4.0, "level": 1.0}
+    assert board.reported("cat").newest == {"coins": 4.0, "level": 1.0}
     board.clear()
-    assert (board.policies, board.statistics("cat")) == ((), {})
+    assert (board.policies, board.reported("cat").newest) == ((), {})
+
+
+def test_what_simulators_report_of_a_policy_has_curves_of_its_own() -> None:
+    board = Board(lines_of(0))
+    board.note_update("cat", {"policy/kl": 0.5}, {"coins": 3.0}, env_steps=1, wall_time=1.0)
+    board.note_update("cat", {"policy/kl": 0.5}, {"coins": 5.0}, env_steps=2, wall_time=2.0)
+    board.note_update("dog", {"policy/kl": 0.5}, {"bones": 1.0}, env_steps=2, wall_time=2.0)
+    cat, dog = board.curves("cat"), board.curves("dog")
+    assert cat is not None
+    assert dog is not None
+    coins = cat.curve("statistics/coins", cat.rows_after(0, most=9))
+    assert coins is not None
+    assert coins.mean.tolist() == [3.0, 5.0]
+    assert dog.names == ("policy/kl", "statistics/bones")
+
+
+def test_ever_new_names_of_statistics_get_no_curves_and_are_counted() -> None:
+    board = Board(lines_of(0))
+    for update in range(3):
+        names = {f"name {update} {number}": 1.0 for number in range(MOST_STATISTICS)}
+        board.note_update(
+            "cat", {"policy/kl": 0.5}, {"coins": 3.0, **names}, env_steps=update, wall_time=1.0
+        )
+    cat, reported = board.curves("cat"), board.reported("cat")
+    assert cat is not None
+    assert len(cat.names) == 1 + MOST_STATISTICS
+    assert len(reported.newest) == MOST_STATISTICS
+    assert "coins" in reported.newest
+    assert reported.left_out == MOST_STATISTICS

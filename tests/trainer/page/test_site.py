@@ -50,7 +50,7 @@ async def test_the_status_says_how_far_the_run_is() -> None:
     (walker,) = status["policies"]
     # 10 steps a second, and 1,000 are left.
     assert walker["seconds_left"] == status["seconds_left"] == 100.0
-    assert walker["statistics"] == {"coins": 3.0}
+    assert (walker["statistics"], walker["statistics_left_out"]) == ({"coins": 3.0}, 0)
     assert status["simulators"][0]["latency_p99_s"] is None
 
 
@@ -74,6 +74,7 @@ async def test_curves_are_read_whole_or_from_where_a_reader_is() -> None:
     whole = (await answered(served, "/api/metrics?policy=walker")).json()
     assert whole["metrics"]["policy/kl"]["mean"] == [0.0, 0.1, 0.2]
     assert whole["first_update"] == [0, 1, 2]
+    assert "policy/kl" in whole["names"]
     newer = (await answered(served, "/api/metrics?policy=walker&after=2")).json()
     assert newer["metrics"]["policy/kl"]["mean"] == [0.2]
     two = (await answered(served, "/api/metrics?policy=walker&points=2")).json()
@@ -99,6 +100,15 @@ async def test_a_wrong_question_is_told_what_is_right(query: str, code: int) -> 
     measured(served)
     answer = await answered(served, f"/api/metrics?{query}")
     assert (answer.status_code, "error" in answer.json()) == (code, True)
+
+
+async def test_what_simulators_report_is_a_curve_and_no_series_of_metrics() -> None:
+    served = Served()
+    measured(served)
+    coins = (await answered(served, "/api/metrics?policy=walker&name=statistics/coins")).json()
+    assert coins["metrics"]["statistics/coins"]["mean"] == [3.0]
+    # Their number has no end that Prometheus would like.
+    assert "coins" not in (await answered(served, "/metrics")).text
 
 
 async def test_what_is_no_number_is_null() -> None:

@@ -21,7 +21,7 @@ from entrain.config.hiding import without_secrets
 from entrain.config.load import to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
-from entrain.metrics import SECONDS
+from entrain.metrics import SECONDS, STATISTICS
 from entrain.native.websocket_server import socket_limits
 from entrain.native.websocket_transport import SIMULATE
 from entrain.page.board import Board
@@ -30,7 +30,7 @@ from entrain.page.site import Site
 from entrain.page.sockets import WebSockets
 from entrain.rollout.episodes import Float64Array
 from entrain.run.folder import RunFolder
-from entrain.run.table import STATISTICS, read_metrics
+from entrain.run.table import read_metrics
 from entrain.serving.aggregates import Summary
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec

@@ -14,7 +14,7 @@ from entrain.app.limits import round_words
 from entrain.app.run_status import status_of
 from entrain.config.load import load_config
 from entrain.errors import EntrainError
-from entrain.metrics import SECONDS
+from entrain.metrics import SECONDS, STATISTICS
 from entrain.run.display import DisplayRow, RoundWords
 from entrain.run.folder import RunFolder
 from entrain.run.following import AlarmTail, Measured, MetricsTail
@@ -25,7 +25,6 @@ from entrain.run.log_display import update_text
 from entrain.run.log_lines import escape_control_chars
 from entrain.run.progress import Progress
 from entrain.run.round_shares import RunRounds
-from entrain.run.table import STATISTICS
 
 LOOK_S = 0.5
 """Time between two looks at the folder."""

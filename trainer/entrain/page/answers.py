@@ -69,6 +69,7 @@ MOST_LISTED = 64
 def _policy(facts: PolicyFacts, board: Board) -> Mapping[str, Json]:
     curves = board.curves(facts.name)
     newest = {} if curves is None else curves.newest
+    reported = board.reported(facts.name)
     rate = math.nan if curves is None else curves.env_steps_per_second()
     left = facts.total_steps - facts.env_steps
     seconds_left = 0.0 if left <= 0 else left / rate
@@ -85,7 +86,8 @@ def _policy(facts: PolicyFacts, board: Board) -> Mapping[str, Json]:
         "entropy": finite(newest.get(ENTROPY.name, math.nan)),
         "env_steps_per_second": finite(newest.get(STEPS_PER_SECOND.name, math.nan)),
         "num_measured": 0 if curves is None else curves.updates,
-        "statistics": {name: finite(it) for name, it in board.statistics(facts.name).items()},
+        "statistics": {name: finite(it) for name, it in reported.newest.items()},
+        "statistics_left_out": reported.left_out,
     }
 
 

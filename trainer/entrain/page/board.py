@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from entrain.metrics import SECONDS
+from entrain.metrics import SECONDS, STATISTICS
 from entrain.page.curves import Curves
 
 MOST_POLICIES = 128
 """Most policies that have curves."""
+
+MOST_STATISTICS = 64
+"""Most names that simulators report of one policy which are remembered; metrics.csv has all."""
 
 MOST_LINES = 500
 """Most lines of the log that are kept."""
@@ -106,6 +109,34 @@ class LogLines(logging.Handler):
             return tuple(reversed(self._alarms.values()))
 
 
+class Reported:
+    """What simulators reported of one policy: the newest values of the first names."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.newest: dict[str, float] = {}
+        """{name: value}, at most MOST_STATISTICS."""
+        self.left_out = 0
+        """Most names of one update that there was no room for."""
+
+    def note(self, statistics: Mapping[str, float]) -> Mapping[str, float]:
+        """Take what was reported until an update; returns that of the names which are kept."""
+        kept = {
+            name: value
+            for name, value in statistics.items()
+            if name in self.newest or self._has_room_for(name)
+        }
+        self.newest.update(kept)
+        self.left_out = max(self.left_out, len(statistics) - len(kept))
+        return kept
+
+    def _has_room_for(self, name: str) -> bool:
+        if len(self.newest) == MOST_STATISTICS:
+            return False
+        self.newest[name] = math.nan
+        return True
+
+
 class Board:
     """See the module."""
 
@@ -113,7 +144,7 @@ class Board:
         """Remember nothing yet, but for what `log` keeps."""
         self.log = log
         self._curves: dict[str, Curves] = {}
-        self._statistics: dict[str, Mapping[str, float]] = {}
+        self._reported: dict[str, Reported] = {}
         self.version = 0
         """Grows with every update that is noted."""
 
@@ -126,9 +157,9 @@ class Board:
         """Returns what was measured of a policy; None before its first update."""
         return self._curves.get(policy)
 
-    def statistics(self, policy: str) -> Mapping[str, float]:
-        """Returns {name: value} of what simulators reported until its newest update."""
-        return self._statistics.get(policy, {})
+    def reported(self, policy: str) -> Reported:
+        """Returns what simulators reported until a policy's newest update."""
+        return self._reported.get(policy, Reported())
 
     def note_update(
         self,
@@ -154,12 +185,12 @@ class Board:
                 return
             curves = self._curves[policy] = Curves()
         seconds = metrics.get(SECONDS.name, math.nan)
-        curves.note(metrics, env_steps=env_steps, wall_time=wall_time, seconds=seconds)
-        if statistics:
-            self._statistics[policy] = {**self.statistics(policy), **statistics}
+        kept = self._reported.setdefault(policy, Reported()).note(statistics)
+        values = {**metrics, **{f"{STATISTICS}{name}": it for name, it in kept.items()}}
+        curves.note(values, env_steps=env_steps, wall_time=wall_time, seconds=seconds)
         self.version += 1
 
     def clear(self) -> None:
         """Forget all curves: they are read anew."""
         self._curves.clear()
-        self._statistics.clear()
+        self._reported.clear()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from entrain.metrics import require_declared
+from entrain.metrics import STATISTICS, require_declared
 from entrain.run.event_files import EventFiles
 from entrain.run.folder import RunFolder
 from entrain.run.losses import Losses
-from entrain.run.table import STATISTICS, MetricsTable
+from entrain.run.table import MetricsTable
 from entrain.serving.aggregates import Summary
 
 NO_STATISTICS: Mapping[str, Summary] = MappingProxyType({})

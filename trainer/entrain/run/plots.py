@@ -23,11 +23,12 @@ from entrain.metrics import (
     KL,
     LOSS_VALUE,
     SIGMA,
+    STATISTICS,
     STEPS_PER_SECOND,
 )
 from entrain.quoting import shortened
 from entrain.run.quantities import compact
-from entrain.run.table import STATISTICS, Float64Array, Series
+from entrain.run.table import Float64Array, Series
 
 # Matplotlib is imported where pictures are drawn: whoever starts a run waits for no picture.
 if TYPE_CHECKING:

@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 BEHAVIOUR, ENV_STEPS, WALL_TIME = KEYS = ("behaviour", "env_steps", "wall_time")
 """Columns that every row has."""
 
-STATISTICS = "statistics/"
-"""Begins the names of columns with what simulators reported."""
-
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
 

@@ -34,6 +34,8 @@ const CHOSEN = [
 ];
 // What stands behind a value, if it is a unit: between which numbers a share lies is no unit.
 const unitOf = (curve) => (curve.unit === "0 to 1" || curve.unit === "at most 1" ? "" : curve.unit);
+// Begins the names of what simulators report.
+const STATISTICS = "statistics/";
 const CHANGEABLE = ["algorithm.learning_rate", "algorithm.learning_rate_schedule", "algorithm.clip_range", "entropy.coefficient"];
 const PARTS = ["waiting", "acting", "recording", "messages", "updates", "other"];
 
@@ -199,23 +201,6 @@ const showShares = (shares, limit) => {
   setText("limit", limit || "-");
 };
 
-const showStatistics = (policy) => {
-  const found = Object.entries(policy?.statistics ?? {});
-  byId("statistics-title").hidden = !found.length;
-  const list = byId("statistics");
-  while (list.children.length > found.length) list.lastChild.remove();
-  found.forEach(([name, value], index) => {
-    let pair = list.children[index];
-    if (!pair) {
-      pair = make("div");
-      pair.append(make("dt"), make("dd"));
-      list.append(pair);
-    }
-    pair.children[0].textContent = name;
-    pair.children[1].textContent = number(value);
-  });
-};
-
 // Curves
 
 class Chart {
@@ -336,10 +321,14 @@ const forgetCurves = (policy) => {
   Object.assign(curves, { policy, firstUpdate: [], x: { env_steps: [], seconds: [] }, metrics: {}, measured: -1, askedAt: 0 });
   curves.charts.clear();
   byId("curves").replaceChildren();
+  byId("statistics").replaceChildren();
 };
 
+const reportedNames = () =>
+  Object.keys(curves.metrics).filter((name) => name.startsWith(STATISTICS)).map((name) => [name, name.slice(STATISTICS.length)]);
+
 const shownNames = () => {
-  const names = Object.keys(curves.metrics);
+  const names = Object.keys(curves.metrics).filter((name) => !name.startsWith(STATISTICS));
   if (byId("all").checked) return names.map((name) => [name, name]);
   return CHOSEN.flatMap(([wanted, title]) =>
     wanted.endsWith("*")
@@ -369,17 +358,31 @@ const takeCurves = (answer, after) => {
 };
 
 const showCurves = () => {
-  const axis = byId("axis").value;
-  const names = shownNames();
+  const [names, reported] = [shownNames(), reportedNames()];
   byId("no-curves").hidden = names.length > 0;
-  const place = byId("curves");
-  const wanted = new Set(names.map(([name]) => name));
+  byId("statistics-title").hidden = !reported.length;
+  const wanted = new Set([...names, ...reported].map(([name]) => name));
   for (const [name, chart] of curves.charts) {
     if (!wanted.has(name)) {
       chart.figure.remove();
       curves.charts.delete(name);
     }
   }
+  fillCharts(byId("curves"), names);
+  fillCharts(byId("statistics"), reported);
+  const left = chosenPolicy()?.statistics_left_out ?? 0;
+  setText("statistics-words", left ? `${number(left)} more names are reported, which metrics.csv has.` : "");
+};
+
+// What nobody reported until the newest update stays what it was.
+const newestOf = (name) => {
+  const curve = curves.metrics[name];
+  if (!name.startsWith(STATISTICS)) return curve;
+  return { ...curve, newest: curve.newest ?? chosenPolicy()?.statistics[name.slice(STATISTICS.length)] };
+};
+
+const fillCharts = (place, names) => {
+  const axis = byId("axis").value;
   names.forEach(([name, title], index) => {
     let chart = curves.charts.get(name);
     if (!chart) {
@@ -388,7 +391,7 @@ const showCurves = () => {
     }
     chart.title.textContent = title;
     if (place.children[index] !== chart.figure) place.insertBefore(chart.figure, place.children[index] ?? null);
-    chart.show(curves.x[axis], curves.metrics[name], axis);
+    chart.show(curves.x[axis], newestOf(name), axis);
   });
 };
 
@@ -513,7 +516,6 @@ const show = (status) => {
   showAlarms(status.alarms);
   showPolicies(status.policies);
   showSimulators(status);
-  showStatistics(chosenPolicy());
   askCurves(chosenPolicy());
   askLog(status.log_number);
 };
@@ -594,7 +596,6 @@ const begin = () => {
   forgetCurves(null);
   byId("policy").addEventListener("change", () => {
     forgetCurves(null);
-    showStatistics(chosenPolicy());
     askCurves(chosenPolicy());
   });
   byId("axis").addEventListener("change", showCurves);
