@@ -7,28 +7,12 @@ from pathlib import Path
 import pytest
 
 from support.ports import free_ports
-from support.rank_processes import two_ranks
+from support.rank_processes import RESUMED_S, SETTINGS, two_ranks
 
 pytestmark = pytest.mark.hostile
 
-SETTINGS = """
-name: killed
-runs_directory: {folder}/runs
-server: {{address: "localhost:{port}", lockstep: true}}
-simulators:
-  launch:
-  - {{command: "{python} -m entrain_envs balance-ball --count 3 --connect {{address}}", count: 2}}
-policies:
-  "*":
-    total_steps: {total_steps}
-    rollout_steps: 600
-    network: {{hidden_sizes: [16, 16]}}
-"""
 END_S = 60.0
 """Bound of the end; a busy machine takes most of it for the report."""
-
-RESUMED_S = 240.0
-"""The export as ONNX at the end alone takes half a minute on a busy machine."""
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -135,6 +135,31 @@ async def test_all_ranks_have_the_same_weights_and_count_the_steps_of_all(tmp_pa
     assert len(rows) == 4
 
 
+@pytest.mark.parametrize("is_gone", [False, True], ids=["damaged", "missing"])
+async def test_a_file_of_the_newest_checkpoint_that_is_bad_sends_all_ranks_to_the_one_before(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    port = free_ports(2)
+    run = ranked_run(tmp_path, port=port)
+    with one_simulator_each(port):
+        await run.sit(stop_at=lambda it: it.env_steps >= 320)
+        await run.sit(stop_at=lambda it: it.env_steps >= 640, resumed=True)
+        *_, before, newest = run.checkpoints.paths
+        arrays = newest / "arrays.safetensors"
+        content = bytearray(arrays.read_bytes())
+        content[-1] ^= 1
+        arrays.unlink()
+        if not is_gone:
+            arrays.write_bytes(content)
+        sitting = run.make(resumed=True)
+        began = sitting.runs[0].trainers["ball"].progress.env_steps
+        sitting = await run.sit(resumed=True)
+    assert began == int(before.name.rpartition("-")[2])
+    assert sitting.outcomes == ["completed", "completed"]
+    first, second = (weights(run, rank, sitting.runs) for rank in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 async def test_a_slow_rank_is_not_waited_for_without_end(tmp_path: Path) -> None:
     port = free_ports(2)
     run = ranked_run(tmp_path, port=port, lockstep=False, max_wait_s=0.02, total_steps=900)

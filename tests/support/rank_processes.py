@@ -1,28 +1,46 @@
-"""Two ranks of a run as processes, as torchrun would start them."""
+"""Ranks of a run as processes, as torchrun would start them."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from support.ports import free_port
 
+SETTINGS = """
+name: killed
+runs_directory: {folder}/runs
+server: {{address: "localhost:{port}", lockstep: true}}
+simulators:
+  launch:
+  - {{command: "{python} -m entrain_envs balance-ball --count 3 --connect {{address}}", count: 2}}
+policies:
+  "*":
+    total_steps: {total_steps}
+    rollout_steps: 600
+    network: {{hidden_sizes: [16, 16]}}
+"""
+"""Of a run of balls: {folder}, {port}, {python} and {total_steps} are to be filled in."""
+
+RESUMED_S = 240.0
+"""The export as ONNX at the end alone takes half a minute on a busy machine."""
+
 
 class Ranks:
-    """Two processes, as torchrun would start them."""
+    """Processes, as torchrun would start them."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.logs = [folder / f"{rank}.log" for rank in range(2)]
+    def __init__(self, size: int, folder: Path, *arguments: str) -> None:
+        self.logs = [folder / f"{rank}.log" for rank in range(size)]
         port = str(free_port())
         self.processes = []
         for rank, log in enumerate(self.logs):
             environment = {
                 **os.environ,
                 "RANK": str(rank),
-                "WORLD_SIZE": "2",
+                "WORLD_SIZE": str(size),
                 "MASTER_ADDR": "localhost",
                 "MASTER_PORT": port,
                 "OMP_NUM_THREADS": "1",
@@ -54,12 +72,17 @@ class Ranks:
 
 
 @contextmanager
-def two_ranks(folder: Path, *arguments: str) -> Iterator[Ranks]:
-    """Two ranks with these arguments of the command; killed after the block."""
-    started = Ranks(folder, *arguments)
+def ranks(size: int, folder: Path, *arguments: str) -> Iterator[Ranks]:
+    """So many ranks with these arguments of the command; killed after the block."""
+    started = Ranks(size, folder, *arguments)
     try:
         yield started
     finally:
         for process in started.processes:
             process.kill()
             process.wait()
+
+
+def two_ranks(folder: Path, *arguments: str) -> AbstractContextManager[Ranks]:
+    """See `ranks`."""
+    return ranks(2, folder, *arguments)

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from entrain.app.apart import Apart
-from entrain.app.build import make_launcher
+from entrain.app.build import checked, make_launcher
 from entrain.app.launcher import Launcher
 from entrain.app.log_setup import print_error, quieten
 from entrain.app.process import prepare_process
@@ -82,22 +82,27 @@ def begin_together(
         return Part(config, restored, Apart())
     meeting = lead.meeting
     place = meeting.place
+    # First: whoever has the wrong number of ranks is not to be told of anything else.
+    states = _states_of_ranks(restored, place.size)
     own = config_of_rank(config, place)
-    if restored is not None:
-        require_size(restored, place.size)
-    for rank in range(1, place.size):
+    for rank, state in enumerate(states[1:], start=1):
         about = {"config": to_yaml(config), "folder": str(folder.path), "step": -1, "path": ""}
-        if restored is None:
+        if state is None:
             meeting.leave(f"{_BEGIN}/{rank}", about)
             continue
-        document, tensors = encode_state(of_rank(restored, rank).state)
-        about |= {"step": restored.step, "path": str(restored.path), "document": len(document)}
+        document, tensors = encode_state(state.state)
+        about |= {"step": state.step, "path": str(state.path), "document": len(document)}
         meeting.leave(f"{_BEGIN}/{rank}", about, document + tensors)
-    return Part(
-        own,
-        None if restored is None else of_rank(restored, 0),
-        Together(meeting, config),
-    )
+    return Part(own, states[0], Together(meeting, config))
+
+
+def _states_of_ranks(restored: Loaded | None, size: int) -> Sequence[Loaded | None]:
+    """What each rank goes on from."""
+    if restored is None:
+        return [None] * size
+    with checked(restored.path):
+        require_size(restored, size)
+        return [of_rank(restored, rank) for rank in range(size)]
 
 
 def launcher_of(part: Part, folder: RunFolder, address: str, request: StopRequest) -> Launcher:

@@ -42,19 +42,20 @@ def of_rank(restored: Loaded, rank: int) -> Loaded:
 
 
 def require_size(restored: Loaded, size: int) -> None:
-    """Raise CheckpointError unless so many ranks wrote the checkpoint."""
+    """Raise CheckpointError unless so many ranks wrote the checkpoint; see `checked`."""
     wrote = int(restored.state[RANKS]["size"]) if RANKS in restored.state else 1
     if wrote == size:
         return
+    run = restored.path.parent.parent
     remedy = (
-        f"torchrun --nproc-per-node {wrote} -m entrain resume RUN"
+        f"torchrun --nproc-per-node {wrote} -m entrain resume {run}"
         if wrote > 1
-        else "entrain resume RUN without torchrun"
+        else f"entrain resume {run}, without torchrun"
     )
     raise CheckpointError(
-        f"{restored.path} is of a run of {_ranks(wrote)}, and {_ranks(size)} would go on with it; "
+        f"it is of a run of {_ranks(wrote)}, and {_ranks(size)} would go on with it; "
         f"each rank has steps and agents of its own in it. Resume with as many: {remedy}; or begin "
-        "a new run with its weights: policies.NAME.initial_weights"
+        f"a new run with its weights: policies.NAME.initial_weights={run}"
     )
 
 
