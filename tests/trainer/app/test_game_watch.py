@@ -20,6 +20,7 @@ class OneGame:
     """Never moves on."""
 
     stage: Stage
+    is_held: bool = False
 
     @property
     def statuses(self) -> list[GameStatus]:
@@ -73,6 +74,19 @@ async def test_a_launched_game_that_froze_is_killed_once_with_the_reason() -> No
     await looks(OneGame(Stage.RESET), launcher, launched=True)
     (killed,) = launcher.killed
     assert killed.startswith("game-0: it was told to begin 60 s ago, and no agent has asked")
+
+
+def test_in_a_pause_nobody_froze_and_silence_counts_from_its_end() -> None:
+    launcher, games = Kills(), OneGame(Stage.PLAYING)
+    about = {"game-0": LaunchedGame((Path("none"),))}
+    seconds = iter([0.0, 1001.0, 1060.0, 1061.0])
+    watcher = GameWatcher(games, launcher, GameWatch(60.0, about), clock=seconds.__next__)
+    for is_held in (False, True, True, False, False):
+        games.is_held = is_held
+        watcher._look()
+    assert launcher.killed == []
+    watcher._look()
+    assert len(launcher.killed) == 1
 
 
 async def test_a_game_of_the_editor_is_told_of_and_never_ended(

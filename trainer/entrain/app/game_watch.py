@@ -33,6 +33,11 @@ class Games(Protocol):
     """The part of the front of games that is watched."""
 
     @property
+    def is_held(self) -> bool:
+        """Whether the run is paused: nobody is expected to move on."""
+        ...
+
+    @property
     def statuses(self) -> Sequence[GameStatus]:
         """Of every game of the run, there or not."""
         ...
@@ -92,6 +97,9 @@ class GameWatcher:
             self._look()
 
     def _look(self) -> None:
+        if self._games.is_held:
+            self._watch.excuse()
+            return
         running = [name for name in self._watch.launched if self._launcher.is_running(name)]
         for finding in self._watch.look(self._games.statuses, running, now_s=self._clock()):
             if finding.is_frozen:

@@ -86,6 +86,11 @@ class GameWatch:
     _silences: dict[str, _Silence] = field(default_factory=dict)
     _warned_of_images: set[str] = field(default_factory=set)
 
+    def excuse(self) -> None:
+        """Forget how long games have been silent: the run was paused until now."""
+        self._silences.clear()
+        self.latest = None
+
     def look(
         self, games: Sequence[GameStatus], running: Sequence[str], *, now_s: float
     ) -> Sequence[Finding]:

@@ -83,6 +83,11 @@ class UnityFront:
         )
 
     @property
+    def is_held(self) -> bool:
+        """Whether the run is paused: nobody is expected to move on."""
+        return self._participants.is_held
+
+    @property
     def statuses(self) -> Sequence[GameStatus]:
         """Of every game of the run, there or not."""
         places = enumerate(zip(self._places, self.ports, strict=True))
@@ -133,6 +138,8 @@ class UnityFront:
                 words = port.take_lost()
                 if words:
                     logger.warning("%s", words)
+                if self.is_held:
+                    place.excuse()
                 place.look(timeout_s=self._options.timeout_s, connections=connections)
 
     def pause(self) -> None:

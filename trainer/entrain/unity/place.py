@@ -249,6 +249,10 @@ class Place:
         """Whether the player computes, and is not known to be gone."""
         return self._may_be_there and not self._is_answering
 
+    def excuse(self) -> None:
+        """Let the player be silent as long as ever from now on: the run was paused until now."""
+        self._answered_s = self._clock()
+
     def look(self, *, timeout_s: float, connections: frozenset[str] | None = None) -> None:
         """Note if the player is gone, or has been silent for too long.
 
