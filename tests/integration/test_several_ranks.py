@@ -21,6 +21,13 @@ seed: 7
 server: {{address: "localhost:{port}", lockstep: {lockstep}}}
 simulators: {{expect: 2}}
 ranks: {{max_wait_s: {max_wait_s}}}
+environment_parameters:
+  size:
+    kind: curriculum
+    lessons:
+    - {{name: a, value: 8, completion: {{behaviour: ball, threshold: -1000, min_episodes: 8}}}}
+    - {{name: b, value: 6, completion: {{behaviour: ball, measure: progress, threshold: 0.7}}}}
+    - {{name: c, value: 4}}
 policies:
   ball:
     total_steps: {total_steps}
@@ -77,7 +84,12 @@ def learned(run: RankedRun) -> State:
     trainers = {"0": state, **{key: it for key, it in state["ranks"].items() if key != "size"}}
     return {
         rank: {
-            key: value for key, value in it["policies"]["0"]["trainer"].items() if key != "progress"
+            "curricula": it["curricula"],
+            **{
+                key: value
+                for key, value in it["policies"]["0"]["trainer"].items()
+                if key != "progress"
+            },
         }
         for rank, it in trainers.items()
     }
@@ -133,6 +145,9 @@ async def test_all_ranks_have_the_same_weights_and_count_the_steps_of_all(tmp_pa
     assert newest.step == 1002
     rows = run.folder.metrics.read_text().splitlines()
     assert len(rows) == 4
+    # Eight episodes of both, then 70 % of the steps of both: no rank has as many alone.
+    lessons = [each.summary("completed").lessons for each in sitting.runs]
+    assert lessons == [{"size": "'c' (3 of 3)"}] * 2
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["damaged", "missing"])
@@ -144,17 +159,15 @@ async def test_a_file_of_the_newest_checkpoint_that_is_bad_sends_all_ranks_to_th
     with one_simulator_each(port):
         await run.sit(stop_at=lambda it: it.env_steps >= 320)
         await run.sit(stop_at=lambda it: it.env_steps >= 640, resumed=True)
-        *_, before, newest = run.checkpoints.paths
+        newest, before, *_ = run.checkpoints.paths
         arrays = newest / "arrays.safetensors"
         content = bytearray(arrays.read_bytes())
         content[-1] ^= 1
         arrays.unlink()
         if not is_gone:
             arrays.write_bytes(content)
-        sitting = run.make(resumed=True)
-        began = sitting.runs[0].trainers["ball"].progress.env_steps
+        assert run.checkpoints.load_newest().path == before
         sitting = await run.sit(resumed=True)
-    assert began == int(before.name.rpartition("-")[2])
     assert sitting.outcomes == ["completed", "completed"]
     first, second = (weights(run, rank, sitting.runs) for rank in range(2))
     np.testing.assert_array_equal(first, second)

@@ -19,7 +19,7 @@ from entrain.metrics import (
     EPISODES,
     REWARD_PER_STEP,
 )
-from entrain.rounds import NO_NUMBERS, Agreement, Moments, Share
+from entrain.rounds import NO_NUMBERS, Agreement, Moments, Returned, Share
 from entrain.state import State
 
 
@@ -43,11 +43,39 @@ class SharedCollector(Protocol):
     def add_reward_moments(self, moments: Moments) -> None: ...
 
 
+class Lessons(Protocol):
+    """What is told of one policy's episodes and steps. See `SharedCurricula`."""
+
+    def take(self, behaviour: str) -> Returned: ...
+    def note_round(self, behaviour: str, agreement: Agreement) -> None: ...
+
+
+class NoLessons:
+    """There is no curriculum."""
+
+    def take(self, behaviour: str) -> Returned:  # noqa: ARG002 - see Lessons
+        """Returns nothing."""
+        return Returned()
+
+    def note_round(self, behaviour: str, agreement: Agreement) -> None:
+        """Nobody is told."""
+
+
+NO_LESSONS: Lessons = NoLessons()
+
+
 class RankPart:
     """See the module. Owned by the event loop."""
 
     def __init__(
-        self, collector: SharedCollector, *, rank: int, num_ranks: int, total_steps: int
+        self,
+        collector: SharedCollector,
+        *,
+        rank: int,
+        num_ranks: int,
+        total_steps: int,
+        behaviour: str = "",
+        lessons: Lessons = NO_LESSONS,
     ) -> None:
         """Nothing is collected.
 
@@ -56,8 +84,11 @@ class RankPart:
             rank: of this process.
             num_ranks: of the run.
             total_steps: of all ranks together.
+            behaviour: of the policy.
+            lessons: curricula of the run.
         """
         self._collector = collector
+        self._behaviour, self._lessons = behaviour, lessons
         self._rank = rank
         self._num_ranks = num_ranks
         self._total_steps = total_steps
@@ -79,10 +110,11 @@ class RankPart:
             is_complete=self._collector.is_complete,
             rewards=since,
             episodes=episodes,
+            returned=self._lessons.take(self._behaviour),
         )
 
     def apply(self, agreement: Agreement) -> None:
-        """A round is over: count the steps of the others, and scale rewards as they do."""
+        """A round is over: count the steps of the others, scale rewards and judge as they do."""
         own = agreement.shares[self._rank].env_steps
         self.others = agreement.env_steps - own
         remaining = max(0, self._total_steps - agreement.env_steps)
@@ -92,6 +124,7 @@ class RankPart:
             if rank != self._rank:
                 self._collector.add_reward_moments(share.rewards)
                 self._moments = combined(self._moments, share.rewards)
+        self._lessons.note_round(self._behaviour, agreement)
 
     def end(self) -> None:
         """Collect no more: what is left of the total steps fills no rollout."""

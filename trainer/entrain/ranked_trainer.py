@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled
 from entrain.experience import Rollout
 from entrain.learner import Lesson
-from entrain.rank_part import RankPart, SharedCollector, episodes_of_all
+from entrain.rank_part import NO_LESSONS, Lessons, RankPart, SharedCollector, episodes_of_all
 from entrain.ranked_learner import RankedLearner
 from entrain.requests import Batches, Requests, Unanswered
 from entrain.rounds import Rounds
@@ -44,6 +44,7 @@ class RankedTrainer(Trainer):
         rounds: Rounds,
         num_ranks: int,
         total_steps: int,
+        lessons: Lessons = NO_LESSONS,
         **parts: Any,
     ) -> None:
         """Begin with nothing learned.
@@ -54,10 +55,16 @@ class RankedTrainer(Trainer):
             rounds: of this policy.
             num_ranks: of the run.
             total_steps: of all ranks together.
+            lessons: curricula of the run.
             parts: see `Trainer`.
         """
         self._part = RankPart(
-            collector, rank=rounds.rank, num_ranks=num_ranks, total_steps=total_steps
+            collector,
+            rank=rounds.rank,
+            num_ranks=num_ranks,
+            total_steps=total_steps,
+            behaviour=behaviour,
+            lessons=lessons,
         )
         self._rounds = rounds
         self._own = collector

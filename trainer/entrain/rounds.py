@@ -16,6 +16,17 @@ Moments = tuple[float, float, float]
 NO_NUMBERS: Moments = (0.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class Returned:
+    """What one rank has seen of a policy's episodes, for curricula; see `SharedCurricula`."""
+
+    returns: Sequence[float] = ()
+    """Of its newest episodes since the round before."""
+
+    lesson: int = 0
+    """How many lessons had begun by then."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """One rank's contribution to a round."""
@@ -35,20 +46,29 @@ class Share:
     episodes: Mapping[str, float] = field(default_factory=dict)
     """Metrics of its episodes since the round before."""
 
+    returned: Returned = Returned()
+
     def state(self) -> State:
         """For messages and checkpoints: plain values."""
-        return {**vars(self), "rewards": list(self.rewards), "episodes": dict(self.episodes)}
+        return {
+            **vars(self),
+            "rewards": list(self.rewards),
+            "episodes": dict(self.episodes),
+            "returned": [list(self.returned.returns), self.returned.lesson],
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Share":
         """The share that `state` is of."""
         count, mean, variance = map(float, state["rewards"])
+        returns, lesson = state.get("returned", ((), 0))
         return cls(
             env_steps=int(state["env_steps"]),
             num_steps=int(state["num_steps"]),
             is_complete=bool(state["is_complete"]),
             rewards=(count, mean, variance),
             episodes={str(name): float(value) for name, value in state["episodes"].items()},
+            returned=Returned(tuple(map(float, returns)), int(lesson)),
         )
 
 

@@ -7,19 +7,24 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.rank_place import ONLY, RankPlace
 from entrain.app.rank_states import require_size
 from entrain.app.threads import make_learners
+from entrain.config.environment_parameters import EnvironmentParameter, Value
 from entrain.config.run import RunConfig
 from entrain.errors import EntrainError
 from entrain.ranks import ALONE, Ranks
+from entrain.rollout.curricula import Curricula
 from entrain.run.checkpoint import Loaded
 from entrain.state import State
 from entrain.trainer import Trainer
 from entrain_envs.spec import BehaviourSpec
+
+Parameters: TypeAlias = Mapping[str, EnvironmentParameter]
+Changed: TypeAlias = Callable[[Mapping[str, Value], bool], None]
 
 
 class RunPart(Protocol):
@@ -66,6 +71,10 @@ class Apart:
     def seed(self, seed: int) -> int:
         """Returns a seed of this rank, of one that is the same for all."""
         return seed
+
+    def make_curricula(self, parameters: Parameters, changed: Changed) -> Curricula:
+        """Makes the curricula of a run; see `Curricula` for both."""
+        return Curricula(parameters, changed)
 
     def make_trainer(self, behaviour: str, **parts: Any) -> Trainer:
         """Makes the trainer of a behaviour of its parts."""

@@ -31,7 +31,6 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.custom_network import load_class
 from entrain.policy.value_normalization import completed
 from entrain.rollout.actor import Actor
-from entrain.rollout.curricula import Curricula
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener, Preparation
@@ -120,11 +119,6 @@ def _make_participants(
         environment_parameters=values_at(environment_parameters(config), lessons),
         measures=measures,
     )
-
-
-def make_curricula(config: RunConfig, participants: Participants) -> Curricula:
-    """Makes the curricula of a run's environment parameters; its participants hear of them."""
-    return Curricula(environment_parameters(config), participants.parameters.update)
 
 
 def environment_parameters(config: RunConfig) -> Mapping[str, EnvironmentParameter]:

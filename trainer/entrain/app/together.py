@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from entrain.app.apart import Apart, RunPart
+from entrain.app.apart import Apart, Changed, Parameters, RunPart
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.rank_behaviours import RankBehaviours
 from entrain.app.rank_errands import Errands
@@ -34,6 +34,8 @@ from entrain.errors import (
 )
 from entrain.ranked_trainer import RankedTrainer
 from entrain.ranks import DistributedRanks, Ranks
+from entrain.rollout.curricula import Curricula
+from entrain.rollout.shared_curricula import SharedCurricula
 from entrain.run.checkpoint import Loaded
 from entrain.state import State
 from entrain.trainer import Trainer
@@ -79,6 +81,7 @@ class Together(Apart):
         self._joined = asyncio.Event()
         self._failure = asyncio.Event()
         self._run: RunPart | None = None
+        self._curricula = SharedCurricula({}, lambda _values, _must_reset: None)
         self._stop = asyncio.Event()
         self._errands = Errands()
 
@@ -110,12 +113,18 @@ class Together(Apart):
         """See `Apart`."""
         return seed + _SEEDS * self.place.rank
 
+    def make_curricula(self, parameters: Parameters, changed: Changed) -> Curricula:
+        """See `Apart`; the episodes of all ranks decide."""
+        self._curricula = SharedCurricula(parameters, changed)
+        return self._curricula
+
     def make_trainer(self, behaviour: str, **parts: Any) -> Trainer:
         """See `Apart`."""
         return RankedTrainer(
             behaviour,
             rounds=self._link.rounds_of(behaviour),
             num_ranks=self.place.size,
+            lessons=self._curricula,
             **parts,
         )
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from entrain.app.apart import Apart
 from entrain.app.build import (
+    environment_parameters,
     listened_on,
-    make_curricula,
     make_front,
     make_participants,
     require_networks,
@@ -127,7 +127,9 @@ class TrainingRun:
         self.checkpointing = self._together.checkpointing(
             make_checkpointing(config.checkpoints, folder, hooks.keeper, restored)
         )
-        self._curricula = make_curricula(config, self.participants)
+        self._curricula = self._together.make_curricula(
+            environment_parameters(config), self.participants.parameters.update
+        )
         self._reporting = self._make_reporting(display)
         self.control = self._make_control()
         self._saving = self._make_saving()

@@ -174,11 +174,18 @@ class Curricula:
         returns = self._returns.get(behaviour)
         if returns is None:
             return
-        ended = episodes.endings != int(StepType.MID)
-        counted = episodes.returns[ended & (episodes.began > self._after_batch[behaviour])]
-        if len(counted):
-            returns.extend(counted.tolist())
+        counted = self._counted(behaviour, episodes)
+        if counted:
+            returns.extend(counted)
             self._advance(behaviour, episodes.env_steps, has_ended=True)
+
+    def _counted(self, behaviour: str, episodes: ClosedEpisodes) -> Sequence[float]:
+        """Returns of those episodes that ended, and began after the order to begin anew."""
+        ended = episodes.endings != int(StepType.MID)
+        found: Sequence[float] = episodes.returns[
+            ended & (episodes.began > self._after_batch[behaviour])
+        ].tolist()
+        return found
 
     def reach(self, behaviour: str, env_steps: int) -> None:
         """A behaviour that is followed has had so many env steps."""
