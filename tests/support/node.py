@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "envs" / "javascript"
+NPM_MODULES = PACKAGE.parents[1] / ".build" / "javascript" / "node_modules"
+"""`make clients` installs them: what tests and examples need, and the package does not."""
+
 LEAST_VERSION = 20
 
 
@@ -26,6 +29,10 @@ NODE = _found() or ""
 
 needs_node = pytest.mark.skipif(
     not NODE, reason=f"node {LEAST_VERSION} or newer is missing (nodejs.org, or `make clients`)"
+)
+
+needs_npm_modules = pytest.mark.skipif(
+    not NPM_MODULES.exists(), reason="packages of npm are missing (tests/clients/install.sh)"
 )
 
 

@@ -3,7 +3,7 @@
 import { withTrainer } from "./client.js";
 import { SessionLostError } from "./errors.js";
 
-/** @typedef {import("./client.js").Client} Client */
+/** @typedef {import("../types/index.js").TrainerClient} Client */
 /** @typedef {import("../types/index.js").World} World */
 
 /** See types/index.d.ts. @param {World} world @param {Client} client */

@@ -170,7 +170,10 @@ export class Session {
       return this.#dialler.read(message);
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof TrainerClosed) await this.end("the trainer closed the session");
+      if (error instanceof TrainerClosed) {
+        this.#log(error.message);
+        await this.end("the trainer closed the session");
+      }
       if (!(error instanceof RefusedError)) throw error;
       // The next Step may be taken: this one held something that does not fit, say.
       this.#drop();
