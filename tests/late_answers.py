@@ -1,12 +1,15 @@
-"""An environment whose agents' answers come too late now and then, for tests without a wire."""
+"""Answers that come too late now and then, as drawn by lot: what a clock does, but repeatable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Environment
+from entrain_envs.real_time import in_real_time
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
@@ -57,3 +60,49 @@ class LateAnswers:
 
     def close(self) -> None:
         self._environment.close()
+
+
+class LateClient(TrainerClient):
+    """Whether an answer is late is drawn by lot, and then for how many deadlines."""
+
+    def __init__(
+        self,
+        address: str,
+        behaviours: Sequence[BehaviourSpec],
+        *,
+        share: float,
+        most_deadlines: int = 1,
+        fallback: str = "last",
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        """As a `TrainerClient`.
+
+        Args:
+            address: of the trainer.
+            behaviours: which get a deadline here.
+            share: of the answers that are late.
+            most_deadlines: by 1 to this many.
+            fallback: what acts then.
+            seed: of the lots.
+            options: others of a `TrainerClient`.
+        """
+        timed = in_real_time(behaviours, deadline_ms=1, fallback=fallback)
+        super().__init__(address, timed, **options)
+        self._generator = np.random.default_rng(seed)
+        self._share, self._most = share, most_deadlines
+        self._answer: Mapping[str, ActionBatch] | None = None
+        self._left = 0
+
+    def poll(self, *, timeout_s: float = 0.0) -> Mapping[str, ActionBatch] | None:
+        """As a trainer would be that needs so long."""
+        if self._answer is None:
+            while self._answer is None:
+                self._answer = super().poll(timeout_s=60.0)
+            if self._generator.random() < self._share:
+                self._left = int(self._generator.integers(1, self._most + 1))
+        if self._left:
+            self._left -= 1
+            return None
+        answer, self._answer = self._answer, None
+        return answer

@@ -91,7 +91,11 @@ def newest(folder: RunFolder) -> Loaded:
 
 @contextmanager
 def simulators(
-    address: str, environments: Mapping[str, Environment], *, reconnect_s: float = 30.0
+    address: str,
+    environments: Mapping[str, Environment],
+    *,
+    reconnect_s: float = 30.0,
+    make_client: Callable[..., TrainerClient] = TrainerClient,
 ) -> Iterator[Sequence[Report]]:
     """Simulators by name, each in a thread, which end when the trainer says that it is done.
 
@@ -100,7 +104,7 @@ def simulators(
     reports: list[Report] = []
     threads = []
     for name, environment in environments.items():
-        client = TrainerClient(
+        client = make_client(
             address, environment.behaviours, simulator=name, reconnect_s=reconnect_s
         )
         driver = Driver(environment, client)

@@ -160,10 +160,12 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _drive(groups: "Sequence[Environment]", options: argparse.Namespace) -> None:
     from entrain_envs.environment import Driver  # noqa: PLC0415
+    from entrain_envs.real_time import in_real_time  # noqa: PLC0415
 
-    client = _client_of(
-        options.name, options, groups[0].behaviours, max_unanswered_steps=len(groups)
+    behaviours = in_real_time(
+        groups[0].behaviours, deadline_ms=options.deadline_ms, fallback=options.fallback
     )
+    client = _client_of(options.name, options, behaviours, max_unanswered_steps=len(groups))
     driver = Driver(groups, client, episodes=options.episodes, seed=options.seed)
 
     def interrupt(number: int, frame: "FrameType | None") -> None:

@@ -4,13 +4,19 @@ Nothing heavy is imported here, so that --help answers at once.
 """
 
 import argparse
-import json
-import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
+from entrain_envs.command_line_values import (
+    copies,
+    indices,
+    json_object,
+    name_and_kind,
+    positive,
+    speed,
+    subtraction,
+)
 from entrain_envs.conformance.options import add_check
 from entrain_envs.exit_codes import MISFIT
 from entrain_envs.observation_kinds import KINDS, SINGLE_NAME
@@ -58,7 +64,7 @@ def _add_gymnasium(commands: Any) -> None:
     )
     command.add_argument(
         "--keep",
-        type=_indices,
+        type=indices,
         metavar="I,J,...",
         help="show only these numbers of a vector observation, counted from 0; hide the others",
     )
@@ -106,7 +112,7 @@ def _add_cue_memory(commands: Any) -> None:
     command = commands.add_parser(
         "cue-memory", help="bundled: remember a sign until the end of a corridor"
     )
-    command.add_argument("--cues", type=_positive, default=4, help="signs, and doors (4)")
+    command.add_argument("--cues", type=positive, default=4, help="signs, and doors (4)")
     _add_common(command, count=32, behaviour="walker", behaviour_help="default: walker")
 
 
@@ -120,17 +126,17 @@ def _add_bridge(commands: Any) -> None:
     add = command.add_argument
     _add_trainer(command)
     add("--port", type=int, default=5004, help="of the first game; the Unity Editor dials 5004")
-    add("--games", type=_positive, default=1, metavar="N", help="game i dials port + i (1)")
+    add("--games", type=positive, default=1, metavar="N", help="game i dials port + i (1)")
     add(
         "--host",
         default="localhost",
         help="where to listen (localhost); games show no token, so others let everyone join",
     )
     add("--seed", type=int, default=1, metavar="N", help="game i is given N + i (1)")
-    add("--num-areas", type=_positive, default=1, metavar="N", help="training areas in a game (1)")
+    add("--num-areas", type=positive, default=1, metavar="N", help="training areas in a game (1)")
     for name, kind, default in (
-        ("width", _positive, 84),
-        ("height", _positive, 84),
+        ("width", positive, 84),
+        ("height", positive, 84),
         ("quality-level", int, 5),
         ("time-scale", float, 20.0),
         ("target-frame-rate", int, -1),
@@ -163,7 +169,7 @@ def _wrapper(text: str) -> WrapperText:
 def _add_about_environment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--kwargs",
-        type=_json_object,
+        type=json_object,
         default={},
         metavar="JSON",
         help="arguments of the environment, such as '{\"continuous\": true}'",
@@ -171,7 +177,7 @@ def _add_about_environment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--kind",
         dest="kinds",
-        type=_name_and_kind,
+        type=name_and_kind,
         action="append",
         default=[],
         metavar="NAME=KIND",
@@ -213,7 +219,7 @@ def _info_key(text: str) -> tuple[str, str, bool]:
 def _add_subtract(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--subtract",
-        type=_subtraction,
+        type=subtraction,
         action="append",
         default=[],
         metavar="NAME[I]=VALUE",
@@ -234,7 +240,7 @@ def _add_groups(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--processes",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="divide the copies among N processes, for copies whose steps take more than some 3 ms "
@@ -250,7 +256,7 @@ def _add_common(
         command.set_defaults(groups=1, processes=1)
     add(
         "--count",
-        type=_copies,
+        type=copies,
         default=str(count),
         help=f"copies in one message ({count}); never more than $ENTRAIN_MAX_COUNT, if that is set",
     )
@@ -258,6 +264,19 @@ def _add_common(
     _add_trainer(command)
     add("--seed", type=int, metavar="N", help="instead of the seed that the trainer gives")
     add("--episodes", type=int, default=0, metavar="N", help="leave after N episodes (0: never)")
+    add(
+        "--deadline-ms",
+        type=positive,
+        default=0,
+        metavar="MS",
+        help="wait so long for actions; then --fallback acts, and the world goes on (no deadline)",
+    )
+    add(
+        "--fallback",
+        choices=("last", "neutral"),
+        default="last",
+        help="what acts then: the last action again, or none (last)",
+    )
     _add_recording(command)
     add("--ledger", type=Path, metavar="FILE", help="write what was counted as JSON at the end")
 
@@ -325,14 +344,14 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--record-episodes",
-        type=_positive,
+        type=positive,
         default=environ.get("ENTRAIN_RECORD_EPISODES", "1"),
         metavar="N",
         help="how many ($ENTRAIN_RECORD_EPISODES, or else 1)",
     )
     add(
         "--record-fps",
-        type=_speed,
+        type=speed,
         default=environ.get("ENTRAIN_RECORD_FPS"),
         metavar="N",
         help="steps that it shows in a second ($ENTRAIN_RECORD_FPS, or else what the environment "
@@ -342,60 +361,3 @@ def _add_recording(command: argparse.ArgumentParser) -> None:
 
 def _path(variable: str) -> Path | None:
     return Path(os.environ[variable]) if os.environ.get(variable) else None
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
-    return number
-
-
-def _copies(text: str) -> int:
-    most = os.environ.get("ENTRAIN_MAX_COUNT")
-    return min(_positive(text), _positive(most)) if most else _positive(text)
-
-
-def _speed(text: str) -> float:
-    number = float(text)
-    if not 0.01 <= number <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 10,000")
-    return number
-
-
-def _name_and_kind(text: str) -> tuple[str, str]:
-    name, _, kind = text.rpartition("=")
-    if not name or kind not in KINDS:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is no NAME=KIND with a kind of {', '.join(KINDS)}, such as camera=image"
-        )
-    return name, kind
-
-
-def _indices(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(index) for index in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of indices, such as 0,2") from None
-
-
-def _subtraction(text: str) -> tuple[str, int | None, float]:
-    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?=([^=]+)", text)
-    try:
-        if match is None or not math.isfinite(float(match[3])):
-            raise ValueError
-        return match[1], None if match[2] is None else int(match[2]), float(match[3])
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is no NAME=NUMBER or NAME[INDEX]=NUMBER, such as observation[0]=1.7e9"
-        ) from None
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f'{text} is no JSON object; write {{"name": value}}')
-    return value

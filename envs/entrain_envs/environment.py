@@ -12,6 +12,7 @@ import numpy as np
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.errors import OptionError, SessionLostError, TrainerClosed
+from entrain_envs.real_time import RealTime, deadline_s
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.statistics import Statistic
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 MOST_GROUPS = 2
 """Of agents whose steps are unanswered at a time."""
+
+REAL_TIME_REVISION = 2
+"""Of the wire: from it on, trainers read which rows are late."""
 
 _NUM_TYPES = int(StepType.TRUNCATED) + 1
 
@@ -100,6 +104,9 @@ class Report:
     episodes: int
     """Episodes that ended with a closed step."""
 
+    late: int = 0
+    """Outcomes, sent, of actions that came after the deadline."""
+
 
 class _Group:
     """Agents that step together, and how far their behaviours are declared."""
@@ -148,6 +155,11 @@ class Driver:
                 f"{client.wanted_unanswered_steps} unanswered step; make it with "
                 f"max_unanswered_steps={len(environments)}"
             )
+        if len(environments) > 1 and deadline_s(client.behaviours):
+            raise OptionError(
+                "two groups of agents were given, and a deadline for their actions; groups wait "
+                "for each other, so give one group, or no deadline"
+            )
         self._groups = [_Group(each) for each in environments]
         self._client = client
         self._episodes = episodes
@@ -158,6 +170,7 @@ class Driver:
         self._closed = 0
         self._unanswered = 0
         self._ended = 0
+        self._late = 0
 
     @property
     def report(self) -> Report:
@@ -169,6 +182,7 @@ class Driver:
             unanswered=self._unanswered,
             dropped=self._opened - self._closed - self._unanswered,
             episodes=self._ended,
+            late=self._late,
         )
 
     def run(self) -> Report:
@@ -188,7 +202,9 @@ class Driver:
             self._join_groups()
         self._parameters = self._client.environment_parameters
         try:
-            if len(self._groups) == 1:
+            if self._deadline_s:
+                self._serve_in_real_time(self._groups[0], self._deadline_s)
+            elif len(self._groups) == 1:
                 self._serve_together(self._groups[0])
             else:
                 self._serve_in_turns()
@@ -196,6 +212,18 @@ class Driver:
             logger.warning("%s", lost)
             return False
         return True
+
+    @property
+    def _deadline_s(self) -> float:
+        """How long actions are waited for; 0 if as long as it takes."""
+        wanted_s = deadline_s(self._client.behaviours)
+        if wanted_s and self._client.welcome.revision < REAL_TIME_REVISION:
+            logger.warning(
+                "this trainer is too old to be told which actions came too late, and would learn "
+                "from them as if they had been taken: every action is waited for; upgrade it"
+            )
+            return 0.0
+        return wanted_s
 
     def _join_groups(self) -> None:
         """Go on as one group."""
@@ -219,6 +247,24 @@ class Driver:
             if self._client.environment_parameters is not self._parameters:
                 self._pass_parameters()
             timesteps = group.environment.step(actions)
+
+    def _serve_in_real_time(self, group: _Group, wait_s: float) -> None:
+        """The world goes on every `wait_s`, by its fallbacks where actions are not here yet."""
+        client, timesteps = self._client, self._reset(group)
+        world = RealTime(group.environment, client.behaviours, timesteps)
+        while True:
+            counts = self._count_sent(group, timesteps)
+            client.exchange_async(timesteps)
+            is_late = False
+            while (actions := client.poll(timeout_s=wait_s)) is None:
+                is_late = True
+                world.fall_back()
+            self._count_answered(*counts)
+            if self._episodes and self._ended >= self._episodes:
+                return
+            if client.environment_parameters is not self._parameters:
+                self._pass_parameters()
+            timesteps = world.take() if is_late else world.step(actions)
 
     def _serve_in_turns(self) -> None:
         """The groups' steps alternate, in an order that does not depend on speed."""
@@ -256,6 +302,8 @@ class Driver:
         count = np.zeros(_NUM_TYPES, np.int64)
         for batch in timesteps.values():
             count += np.bincount(batch.step_type, minlength=_NUM_TYPES)
+            if batch.late is not None:
+                self._late += int(np.count_nonzero(batch.late))
         _, first, mid, terminated, truncated = count.tolist()
         ended = terminated + truncated
         # Until the answer arrives, this side cannot know whether the trainer counted them.

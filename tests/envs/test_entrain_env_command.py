@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -369,7 +370,53 @@ def test_the_ledger_holds_what_was_counted(serve: Serve, tmp_path: Path) -> None
         "unanswered": 2,
         "dropped": 0,
         "episodes": 0,
+        "late": 0,
     }
+
+
+class SlowTrainer(Trainer):
+    """Takes its time over every second step."""
+
+    revision = 2
+
+    def __call__(self, requests: Requests, context: Any) -> Responses:
+        for count, answer in enumerate(super().__call__(requests, context)):
+            if answer.HasField("welcome"):
+                answer.welcome.revision = self.revision
+            elif count % 2:
+                time.sleep(0.15)
+            yield answer
+
+
+def test_a_world_with_a_deadline_goes_on_without_the_trainer(serve: Serve, tmp_path: Path) -> None:
+    ledger, trainer = tmp_path / "ledger.json", SlowTrainer(steps=8)
+    arguments = ["balance-ball", "--count", "2", "--deadline-ms", "25", "--fallback", "neutral"]
+    arguments += ["--connect", serve(trainer), "--ledger", str(ledger)]
+    assert command.main(arguments) == 0
+    (spec,) = trainer.specs.values()
+    assert (spec.deadline_ms, spec.fallback) == (25, "neutral")
+    assert any(trainer.steps[count].behaviours[0].late == b"\1\1" for count in range(1, 8))
+    counted = json.loads(ledger.read_text())
+    assert counted["late"] >= 2
+    assert counted["opened"] == counted["closed"] + counted["unanswered"] + counted["dropped"]
+
+
+def test_a_trainer_that_is_too_old_for_deadlines_is_waited_for(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger, trainer = tmp_path / "ledger.json", SlowTrainer(steps=4)
+    trainer.revision = 1
+    arguments = ["balance-ball", "--count", "2", "--deadline-ms", "25"]
+    arguments += ["--connect", serve(trainer), "--ledger", str(ledger)]
+    assert command.main(arguments) == 0
+    assert json.loads(ledger.read_text())["late"] == 0
+    assert "too old to be told which actions came too late" in caplog.text
+
+
+def test_two_groups_have_no_deadline(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["gymnasium", "CartPole-v1", "--count", "2", "--groups", "2", "--deadline-ms", "25"]
+    assert command.main([*options, "--connect", serve(Trainer())]) == 2
+    assert "give one group, or no deadline" in capsys.readouterr().err
 
 
 def test_a_number_of_episodes_ends_the_run(serve: Serve, tmp_path: Path) -> None:
