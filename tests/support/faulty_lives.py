@@ -185,6 +185,14 @@ class IsImpatient(Good):
             super().acted(act, raw)
 
 
+@breaks("says-late", "with a deadline of 500 ms")
+class KeepsItsLateness(Good):
+    def rows(self, rows: list[Row]) -> pb.BehaviourStep:
+        part = super().rows(rows)
+        part.late = bytes(len(rows))
+        return part
+
+
 @breaks("unknown-fields", "no Step within")
 class StumblesOverTheFuture(Good):
     def acted(self, act: pb.Act, raw: bytes) -> None:

@@ -127,6 +127,20 @@ class RewardsGroupsAtFirst(Rewrites):
         part.group_reward = np.full(len(rows), 1.0, "<f4").tobytes()
 
 
+@breaks("late-rows", "expected 0 or 1, and 0 in FIRST rows")
+class IsLateAtFirst(Good):
+    def rows(self, rows: list[Row]) -> pb.BehaviourStep:
+        part = super().rows(rows)
+        part.late = bytes([1] * len(rows))
+        return part
+
+
+@breaks("late-rows", "late has 1 bytes", "short")
+class SaysLateOnce(Rewrites):
+    def change(self, part: pb.BehaviourStep, rows: list[Row]) -> None:
+        part.late = bytes(1)
+
+
 @breaks("statistics", "'coins\\n'")
 class NamesOddly(Good):
     def finished(self, step: pb.Step) -> pb.Step:

@@ -25,6 +25,8 @@ WALKER = pb.BehaviourSpec(
     name="walker",
     observations=[pb.ObservationSpec(name="body", shape=[3], dtype=pb.DTYPE_FLOAT32)],
     action=pb.ActionSpec(low=[-1.0, -float("inf")], high=[1.0, 2.0], branches=[3, 2]),
+    deadline_ms=500,
+    fallback=pb.FALLBACK_NEUTRAL,
 )
 BIRD = pb.BehaviourSpec(
     name="bird",
@@ -138,6 +140,7 @@ class SampleSimulator:
 
     def _reset(self) -> None:
         self.sequence = 0
+        self.is_late = False
         self.sent_s = self.now_s
         self.groups = [
             Group([Walker(number) for number in numbers]) for numbers in ([1, 2, 3, 4], [5, 6, 7])
@@ -270,6 +273,7 @@ class SampleSimulator:
             action_mask=np.asarray(mask, np.uint8).tobytes(),
             group_id=np.asarray([row.agent % 3 for row in rows], "<i8").tobytes(),
             group_reward=np.asarray([row.reward / 2 for row in rows], "<f4").tobytes(),
+            late=bytes(self.is_late and row.step_type != FIRST for row in rows),
         )
 
     # -- what it hears
@@ -312,6 +316,7 @@ class SampleSimulator:
 
     def acted(self, act: pb.Act, raw: bytes) -> None:
         self.unanswered.popleft()
+        self.is_late = self.now_s - self.sent_s > WALKER.deadline_ms / 1000.0
         self.sent_s = self.now_s
         self.send_step()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from entrain_envs.codec import encode_actions
+from entrain_envs.codec import PROTOCOL_VERSION, REVISION, encode_actions
 from entrain_envs.conformance.arrays import Rows
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
@@ -26,15 +26,43 @@ UNKNOWN = b"".join(
 """Fields of the future, of each wire type."""
 
 
+_WELCOME_FIELD, _ACT_FIELD = b"\x0a", b"\x12"
+"""Fields 1 and 2 of ConnectResponse, messages."""
+
+
 def padding(num_bytes: int) -> bytes:
     """An unknown field of about so many bytes."""
-    length = bytearray()
-    left = num_bytes
+    return bytes.fromhex("d2a907") + _length(bytes(num_bytes)) + bytes(num_bytes)
+
+
+def written_welcome(welcome: pb.Welcome) -> bytes:
+    """The message of a Welcome, with what all of the kit's have in common.
+
+    One of a resumed session has fields of the future: Acts have shown before that they are ignored.
+    """
+    welcome.version = PROTOCOL_VERSION
+    welcome.run_id = "conformance"
+    welcome.environment_parameters["conformance_kit"] = 1.0
+    welcome.grace_s = 60.0
+    welcome.revision = REVISION
+    content = welcome.SerializeToString() + (UNKNOWN if welcome.resumed else b"")
+    return _WELCOME_FIELD + _length(content) + content
+
+
+def written_act(act: pb.Act, extra: bytes) -> bytes:
+    """The message of an Act, with bytes of unknown fields at its end."""
+    content = act.SerializeToString() + extra
+    return _ACT_FIELD + _length(content) + content
+
+
+def _length(content: bytes) -> bytes:
+    """How long it is, as protobuf writes it."""
+    groups = bytearray()
+    left = len(content)
     while left > 0x7F:
-        length.append(left & 0x7F | 0x80)
+        groups.append(left & 0x7F | 0x80)
         left >>= 7
-    length.append(left)
-    return bytes.fromhex("d2a907") + bytes(length) + bytes(num_bytes)
+    return bytes([*groups, left])
 
 
 class RandomActions:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from entrain_envs.conformance.extras import have_extras
 from entrain_envs.conformance.recognition import (
     Layout,
     floats_are_swapped,
@@ -37,6 +38,9 @@ class Rows:
 
     action_mask: npt.NDArray[np.bool_]
     """[K, choices]."""
+
+    late: npt.NDArray[np.bool_]
+    """[K] whether a fallback acted before the row."""
 
     def content(self, row: int) -> bytes:
         """All observations of a row, to compare it with another."""
@@ -73,7 +77,7 @@ class ArrayJudge:
         if not self._have_heads(message, rows) or not self._have_observations(message, rows):
             return None
         mask = self._mask(message.action_mask, rows)
-        if mask is None or not self._have_groups(message, rows):
+        if mask is None or not have_extras(message, rows, self._results):
             return None
         self._results.passed("row-counts", "dtypes", "shapes")
         read = Rows(
@@ -86,6 +90,7 @@ class ArrayJudge:
                 for spec, content in zip(self.spec.observations, message.observations, strict=True)
             ),
             mask,
+            np.frombuffer(message.late, np.uint8) > 0 if message.late else np.zeros(rows, np.bool_),
         )
         self._judge_numbers(read)
         self._judge_masks(read, bool(message.action_mask))
@@ -172,33 +177,6 @@ class ArrayJudge:
             remedy = "write 1 where a choice is allowed and 0 where not; no bits, no 255"
             self._fail("mask", f"action_mask holds {values.max()}; expected 0 or 1", remedy)
         return values > 0
-
-    def _have_groups(self, message: pb.BehaviourStep, rows: int) -> bool:
-        for field, content, size in (
-            ("group_id", message.group_id, 8),
-            ("group_reward", message.group_reward, 4),
-        ):
-            if not content:
-                continue
-            expected = rows * size
-            arrived = f"{field} has {len(content)} bytes; expected {expected}, or none"
-            remedy = f"write {field} for every row (0 for none), or leave it out"
-            if len(content) != expected:
-                self._fail("groups", arrived, remedy)
-                return False
-            if field == "group_reward" and not self._are_earned(message):
-                return False
-            self._results.passed("groups")
-        return True
-
-    def _are_earned(self, message: pb.BehaviourStep) -> bool:
-        earned = np.frombuffer(message.group_reward, "<f4")
-        first = np.frombuffer(message.step_type, np.uint8) == pb.STEP_TYPE_FIRST
-        if np.isfinite(earned).all() and not earned[first].any():
-            return True
-        arrived = f"group_reward is {earned.tolist()[:8]}; expected finite numbers, 0 in FIRST rows"
-        self._fail("groups", arrived, "give the reward in the row of the action's outcome")
-        return False
 
     def _judge_numbers(self, rows: Rows) -> None:
         if ids_are_swapped(rows.agent_id):

@@ -124,6 +124,12 @@ RULES: tuple[Rule, ...] = (
         "arrays",
     ),
     Rule(
+        "late-rows",
+        "late has a byte, 0 or 1, for each row, and 0 in FIRST rows",
+        "a simulator with deadlines whose fallback acted",
+        "arrays",
+    ),
+    Rule(
         "statistics",
         "statistics have printable names, once each, and finite values",
         "a Step with statistics",
@@ -175,6 +181,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("late-act", "an Act that comes late is waited for", _STEPS, "acts"),
     Rule("pongs", "pings are answered, also while an Act is waited for", _WEBSOCKET, "acts"),
+    Rule(
+        "says-late",
+        "after an Act that came later than deadline_ms, the next rows have late = 1",
+        "a behaviour with deadline_ms",
+        "acts",
+    ),
     Rule("unknown-fields", "fields of the future in Welcome and Act are ignored", _STEPS, "acts"),
     Rule(
         "parameters",

@@ -8,8 +8,7 @@ from collections import deque
 
 from google.protobuf.message import DecodeError
 
-from entrain_envs.codec import PROTOCOL_VERSION, REVISION
-from entrain_envs.conformance.acting import UNKNOWN, RandomActions
+from entrain_envs.conformance.acting import RandomActions, written_act, written_welcome
 from entrain_envs.conformance.greetings import judge_return
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.port import (
@@ -24,9 +23,6 @@ from entrain_envs.conformance.steps import ReadStep, StepJudge, UnreadableStepEr
 from entrain_envs.wire import trainer_pb2 as pb
 
 MAX_MESSAGE_BYTES = 64 * 2**20
-
-_WELCOME_FIELD, _ACT_FIELD = b"\x0a", b"\x12"
-"""Fields 1 and 2 of ConnectResponse, messages."""
 
 
 class LeftError(Exception):
@@ -58,6 +54,13 @@ class Session:
         """The newest Step that was answered, and its Act."""
 
     @property
+    def deadline_s(self) -> float:
+        """The shortest of the first unanswered Step's behaviours; 0 if they have none."""
+        specs = self._judge.specs
+        deadlines = [specs[rows.behaviour].deadline_ms for rows in self.unanswered[0].rows]
+        return min(filter(None, deadlines), default=0) / 1000.0
+
+    @property
     def ended(self) -> int:
         """Episodes so far."""
         return self._judge.ended
@@ -81,20 +84,13 @@ class Session:
     def _welcome(self, *, resumed: bool, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self.early.clear()
         welcome = pb.Welcome(
-            version=PROTOCOL_VERSION,
             session_id=self.session_id,
-            run_id="conformance",
             seed=self._seed + self._num_sessions,
-            environment_parameters={"conformance_kit": 1.0},
             max_unanswered_steps=self._allowed,
             resumed=resumed,
-            grace_s=60.0,
             max_message_bytes=max_message_bytes,
-            revision=REVISION,
         )
-        # What may come later is also in Welcome, once Acts have shown that it is ignored.
-        content = welcome.SerializeToString() + (UNKNOWN if resumed else b"")
-        self.stream.send(_WELCOME_FIELD + _length(content) + content)
+        self.stream.send(written_welcome(welcome))
 
     def message(self, timeout_s: float) -> tuple[pb.ConnectRequest, bytes]:
         """The next message.
@@ -251,8 +247,7 @@ class Session:
             ],
             changed_environment_parameters=parameters or {},
         )
-        content = act.SerializeToString() + extra
-        message = _ACT_FIELD + _length(content) + content
+        message = written_act(act, extra)
         self.answered = (step, message)
         self.stream.send(message)
 
@@ -282,13 +277,3 @@ class Session:
         self.results.failed(rule, arrived, remedy)
         self.stream.end(End.INVALID_ARGUMENT, f"rule '{rule}': {arrived}; {remedy}")
         return LeftError(f"rule '{rule}' was broken")
-
-
-def _length(content: bytes) -> bytes:
-    """How long it is, as protobuf writes it."""
-    groups = bytearray()
-    left = len(content)
-    while left > 0x7F:
-        groups.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes([*groups, left])

@@ -10,6 +10,7 @@ from entrain_envs.conformance.port import End, Port, SilentError, StreamOverErro
 from entrain_envs.conformance.results import Results
 from entrain_envs.conformance.resuming import hear_again
 from entrain_envs.conformance.session import LeftError, Session
+from entrain_envs.wire import trainer_pb2 as pb
 
 _MEBIBYTE = 2**20
 
@@ -56,7 +57,9 @@ class Trials:
             session.next_step(rule)
 
     def _answer_late(self, session: Session) -> None:
-        session.hold(self._pace.late_s)
+        deadline_s = session.deadline_s
+        late_s = max(self._pace.late_s, 2.0 * deadline_s)
+        session.hold(late_s)
         answers = session.stream.answers_ping(timeout_s=self._pace.step_s)
         if answers is not None:
             self._results.check(
@@ -67,6 +70,24 @@ class Trials:
                 "that is silent for 20 s after one",
             )
         session.answer()
+        if deadline_s and not self._results.has_failed("waits"):
+            session.next_step("late-act")
+            self._judge_late(session, deadline_s, late_s)
+
+    def _judge_late(self, session: Session, deadline_s: float, late_s: float) -> None:
+        """The Act came after the deadline: what follows was led to by the fallback."""
+        rows = [rows for rows in session.unanswered[-1].rows if len(rows.agent_id)]
+        outcomes = [rows.late[rows.step_type != pb.STEP_TYPE_FIRST] for rows in rows]
+        if not any(len(late) for late in outcomes):
+            return
+        self._results.check(
+            "says-late",
+            all(late.all() for late in outcomes),
+            f"rows with late 0 after an Act that came after {late_s * 1000:.0f} ms, with a "
+            f"deadline of {deadline_s * 1000:.0f} ms",
+            "do not apply an action that comes after the deadline, and write late = 1 in the next "
+            "row of each agent of that Step",
+        )
 
     def break_unanswered(self, session: Session) -> None:
         """The stream breaks while a Step has no Act, and two dials more fail."""

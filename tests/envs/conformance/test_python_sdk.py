@@ -30,7 +30,18 @@ QUICK = Pace(
     episodes=2,
 )
 
-OFTEN = frozenset({"token", "new-behaviours", "mask", "groups", "statistics", "max-agents"})
+OFTEN = frozenset(
+    {
+        "late-rows",
+        "says-late",
+        "token",
+        "new-behaviours",
+        "mask",
+        "groups",
+        "statistics",
+        "max-agents",
+    }
+)
 """Rules that a simulator without such things does not show."""
 
 
