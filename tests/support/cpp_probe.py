@@ -20,15 +20,9 @@ BUILDS: Mapping[str, Sequence[str]] = {
     "g++": ["g++", *PLAIN, "-O0"],
     "clang++": ["clang++", *PLAIN, "-O2"],
     "addresses": ["g++", *SANITIZED, "-fsanitize=address,undefined"],
-    "undefined": ["clang++", *SANITIZED, "-fsanitize=undefined,integer", *(
-        # Hashes and varints wrap and lose bits on purpose.
-        f"-fno-sanitize={kind}"
-        for kind in ("unsigned-integer-overflow", "unsigned-shift-base", "implicit-conversion")
-    )],
-    "threads": ["clang++", *SANITIZED, "-fsanitize=thread"],
-    "optimised": ["g++", *PLAIN, "-O2"],
-    "tls": ["g++", *STRICT, "-O0", "-DENTRAIN_PROBE_OPENSSL"],
-}  # fmt: skip
+    "threads": ["g++", *SANITIZED, "-fsanitize=thread"],
+    "tls": ["g++", *PLAIN, "-O0", "-DENTRAIN_PROBE_OPENSSL"],
+}
 """Each way in which the program is compiled. Only the first is in `make test`."""
 
 QUICK = "g++"

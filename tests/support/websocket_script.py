@@ -1,5 +1,6 @@
 """A trainer over WebSocket that says what a script tells it to, for tests of foreign clients."""
 
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -148,7 +149,10 @@ class Script:
 
 @contextmanager
 def scripted(
-    *talks: Talk, inquiries: Sequence[pb.StepStanding] = (), statuses: Sequence[int] = ()
+    *talks: Talk,
+    inquiries: Sequence[pb.StepStanding] = (),
+    statuses: Sequence[int] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Script]:
     """Serves one connection after the other.
 
@@ -156,6 +160,7 @@ def scripted(
         talks: what is said on each connection.
         inquiries: what is answered to each question about a Step.
         statuses: with which HTTP status each of the first dials is answered instead.
+        tls: makes it wss://.
     """
     script = Script(talks, inquiries, statuses)
     server = serve(
@@ -166,8 +171,9 @@ def scripted(
         compression=None,
         process_request=script.answer,
         max_size=None,
+        ssl=tls,
     )
-    script.url = f"ws://localhost:{server.socket.getsockname()[1]}"
+    script.url = f"{'wss' if tls else 'ws'}://localhost:{server.socket.getsockname()[1]}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

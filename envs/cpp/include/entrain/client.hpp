@@ -47,7 +47,7 @@ class Client {
     declared_.emplace_back();
     protobuf::Writer writer(declared_.back());
     messages::write(writer, behaviour);
-    session_.declare(behaviour);
+    session_.dialler().declare(behaviour);
     actions_.emplace_back(behaviour.action);
     rows_.emplace_back(std::move(behaviour));
     return rows_.size() - 1;
@@ -68,12 +68,12 @@ class Client {
   std::uint64_t seed() const { return session_.welcome().seed; }
   const Welcome& welcome() const { return session_.welcome(); }
 
-  Ending ending() const { return session_.ending(); }
+  Ending ending() const { return session_.dialler().ending(); }
   /// Why it is over, for people.
-  const std::string& words() const { return session_.words(); }
+  const std::string& words() const { return session_.dialler().words(); }
   /// What the program should end with: 0, or 78 if starting it again would bring the same refusal.
   int exit_code() const {
-    const Ending ending = session_.ending();
+    const Ending ending = session_.dialler().ending();
     if (ending == Ending::refused || ending == Ending::misused) return 78;
     return ending == Ending::lost ? 1 : 0;
   }
@@ -85,7 +85,7 @@ class Client {
   News poll() {
     if (!has_joined_) {
       has_joined_ = true;
-      session_.join();
+      session_.dialler().join();
     }
     const News news = session_.poll();
     if (news == News::begin) clear();
@@ -95,7 +95,7 @@ class Client {
 
   /// Sends the rows as a Step. A call while one is unanswered is a mistake, which ends the session.
   void send() {
-    if (session_.is_over() || is_misused()) return;
+    if (session_.dialler().is_over() || is_misused()) return;
     for (std::size_t i = 0; i < rows_.size(); ++i) actions_[i].expect(rows_[i].acting());
     session_.step().clear();
     // A trainer of revision 0 does not know groups.
@@ -117,22 +117,22 @@ class Client {
   /// Sends the rows and waits for the actions. `begin`: the trainer forgot this session.
   News exchange() {
     send();
-    session_.wait(1.0);
+    session_.wait();
     return next_news();
   }
 
   /// Leaves for good; waits a little for the trainer to close the stream. Safe to call twice.
   void leave(std::string_view reason) {
     session_.leave(reason, Ending::left, "left: " + std::string(reason));
-    const double deadline_s = Session::now_s() + session_.options().goodbye_s;
-    while (session_.is_closing() && Session::now_s() < deadline_s) session_.wait_for_close(50);
+    const double deadline_s = now_s() + session_.dialler().options().goodbye_s;
+    while (session_.dialler().is_closing() && now_s() < deadline_s) session_.dialler().wait_for_close(50);
   }
 
  private:
   News next_news() {
     for (News news = poll();; news = poll()) {
       if (news != News::nothing) return news;
-      session_.wait(1.0);
+      session_.wait();
     }
   }
 
@@ -148,7 +148,7 @@ class Client {
     for (const Rows& rows : rows_) {
       if (!rows.fault().empty()) session_.leave("misused", Ending::misused, rows.fault());
     }
-    return session_.is_over();
+    return session_.dialler().is_over();
   }
 
   bool take_actions() {

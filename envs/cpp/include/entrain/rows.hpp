@@ -27,7 +27,15 @@ class Row {
   /// The numbers of a uint8 observation.
   std::uint8_t* bytes(std::size_t observation);
   /// Sets all numbers of a float observation.
-  Row& observe(std::initializer_list<float> values, std::size_t observation = 0);
+  Row& observe(const float* values, std::size_t count, std::size_t observation = 0);
+  Row& observe(std::initializer_list<float> values, std::size_t observation = 0) {
+    return observe(values.begin(), values.size(), observation);
+  }
+  /// Of an array or a vector of floats.
+  template <typename Floats>
+  Row& observe(const Floats& values, std::size_t observation = 0) {
+    return observe(values.data(), values.size(), observation);
+  }
   /// Forbids a choice of a discrete branch. One choice of each branch must be left.
   Row& forbid(std::size_t choice, std::size_t branch = 0);
   /// The group that the agent belongs to (0: none), and what that earned.
@@ -183,18 +191,17 @@ inline std::uint8_t* Row::bytes(std::size_t observation) {
   return column.empty() ? nullptr : column.data() + index_ * rows_->lengths_[observation];
 }
 
-inline Row& Row::observe(std::initializer_list<float> values, std::size_t observation) {
+inline Row& Row::observe(const float* values, std::size_t count, std::size_t observation) {
   float* to = floats(observation);
-  if (to != nullptr && values.size() == rows_->lengths_[observation]) {
-    std::copy(values.begin(), values.end(), to);
+  if (to != nullptr && count == rows_->lengths_[observation]) {
+    std::copy(values, values + count, to);
     return *this;
   }
-  const Behaviour& behaviour = rows_->behaviour();
-  rows_->note("observe was given " + std::to_string(values.size()) +
-              " floats for observation " + std::to_string(observation) + " of '" +
-              behaviour.name +
-              (to == nullptr ? "', which is no float32 observation of it"
-                             : "', which has " + std::to_string(rows_->lengths_[observation])));
+  const std::string of = "observation " + std::to_string(observation) + " of '" +
+                         rows_->behaviour().name + "', which ";
+  rows_->note("observe was given " + std::to_string(count) + " floats for " + of +
+              (to == nullptr ? "is no float32 observation of it"
+                             : "has " + std::to_string(rows_->lengths_[observation])));
   return *this;
 }
 
