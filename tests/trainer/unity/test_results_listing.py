@@ -53,3 +53,6 @@ def test_a_native_run_has_no_such_files_and_goes_on_with_entrain_resume(tmp_path
     (tmp_path / "walker.onnx").write_text("content")
     assert files_of_learn(tmp_path) == {}
     assert words_of_run(tmp_path).resume == f"entrain resume {tmp_path}"
+    (tmp_path / "ranks" / f"{tmp_path.name}-rank-1").mkdir(parents=True)
+    resume = f"torchrun --nproc-per-node 2 -m entrain resume {tmp_path}"
+    assert words_of_run(tmp_path).resume == resume

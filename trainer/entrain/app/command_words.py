@@ -26,9 +26,15 @@ class CommandWords:
     """Given a behaviour, how to give it a policy: `add policies.walker or "*"`."""
 
 
-def words_of_entrain(run: Path) -> CommandWords:
+def resume_command(run: Path, num_ranks: int) -> str:
+    """The command that goes on with the run in this folder, on one machine."""
+    started_by = "" if num_ranks == 1 else f"torchrun --nproc-per-node {num_ranks} -m "
+    return f"{started_by}entrain resume {run}"
+
+
+def words_of_entrain(run: Path, *, num_ranks: int = 1) -> CommandWords:
     """The words of `entrain train` and `entrain resume`, for the run in this folder."""
-    resume = f"entrain resume {run}"
+    resume = resume_command(run, num_ranks)
     return CommandWords(
         resume=resume,
         train_on=f"{resume} --set policies.NAME.total_steps=MORE",
@@ -61,7 +67,7 @@ def words_of_run(run: Path) -> CommandWords:
     """The words of the command that began or resumed the run in this folder."""
     if is_of_learn(run):
         return words_of_learn(run.name, results_dir=run.parent, settings="its file of settings")
-    return words_of_entrain(run)
+    return words_of_entrain(run, num_ranks=1 + len(list((run / "ranks").glob("*-rank-*"))))
 
 
 def add_policy(behaviour: str) -> str:

@@ -244,7 +244,8 @@ def train_in(
         The exit code.
     """
     prepare_process(threads=config.threads)
-    words = words or words_of_entrain(folder.path)
+    num_ranks = 1 if lead is None else lead.meeting.place.size
+    words = words or words_of_entrain(folder.path, num_ranks=num_ranks)
     with surroundings_of(config, folder) as around:
         part = begin_together(lead, config, folder, restored)
         run = TrainingRun(

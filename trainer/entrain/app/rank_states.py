@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entrain.app.build import policy_states
+from entrain.app.command_words import resume_command
 from entrain.errors import CheckpointError
 from entrain.run.checkpoint import Loaded
 from entrain.state import State
@@ -47,11 +48,7 @@ def require_size(restored: Loaded, size: int) -> None:
     if wrote == size:
         return
     run = restored.path.parent.parent
-    remedy = (
-        f"torchrun --nproc-per-node {wrote} -m entrain resume {run}"
-        if wrote > 1
-        else f"entrain resume {run}, without torchrun"
-    )
+    remedy = resume_command(run, wrote) + ("" if wrote > 1 else ", without torchrun")
     raise CheckpointError(
         f"it is of a run of {_ranks(wrote)}, and {_ranks(size)} would go on with it; "
         f"each rank has steps and agents of its own in it. Resume with as many: {remedy}; or begin "
