@@ -23,7 +23,7 @@ folder="${1:-$here/secrets}"
 names=(trainer localhost 127.0.0.1 ::1 "${@:2}")
 
 for file in authority.pem authority.key trainer.pem trainer.key token read-token; do
-    [[ ! -e "$folder/$file" ]] || fail "$folder/$file exists; remove $folder to make all anew"
+    [[ ! -e "$folder/$file" ]] || fail "$folder/$file exists; to make all anew, remove these first: (cd $folder && rm -f authority.* trainer.* token read-token)"
 done
 
 alternatives=()
