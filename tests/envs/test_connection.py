@@ -291,6 +291,8 @@ def test_messages_beyond_grpcs_own_limit_pass(serve_both: Serve) -> None:
                 yield welcome()
             elif request.HasField("step"):
                 yield act(wide, request.step)
+            else:
+                return
 
     from entrain_envs.timestep import TimestepBatch
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from support.attacked_run import AttackedProgram, AttackedRun, attacked_program, attacked_run
+from support.attacked_run import GRPC, AttackedProgram, AttackedRun, attacked_program, attacked_run
 
 
 @pytest.fixture
@@ -19,12 +19,22 @@ def short_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def attacked(short_path: Path) -> Callable[..., AbstractAsyncContextManager[AttackedRun]]:
-    """A run on the test's event loop, to be used with `async with`; see `attacked_run`."""
-    return partial(attacked_run, short_path)
+def transport() -> str:
+    """Over which a run is attacked; tests that are marked with `over_both` have it twice."""
+    return GRPC
 
 
 @pytest.fixture
-def program(short_path: Path) -> Callable[..., AbstractContextManager[AttackedProgram]]:
+def attacked(
+    short_path: Path, transport: str
+) -> Callable[..., AbstractAsyncContextManager[AttackedRun]]:
+    """A run on the test's event loop, to be used with `async with`; see `attacked_run`."""
+    return partial(attacked_run, short_path, transport=transport)
+
+
+@pytest.fixture
+def program(
+    short_path: Path, transport: str
+) -> Callable[..., AbstractContextManager[AttackedProgram]]:
     """The program `entrain train` in a process, to be used with `with`; see `attacked_program`."""
-    return partial(attacked_program, short_path)
+    return partial(attacked_program, short_path, transport=transport)

@@ -8,11 +8,12 @@ import pytest
 
 from entrain.run.state_files import encode_state
 from entrain.serving import admission
-from support.attacked_run import AttackedProgram, AttackedRun
+from support.attacked_run import AttackedProgram, AttackedRun, over_both, over_both_in_turn
 from support.attackers import attack
 from support.attacks import come_and_go
 
 
+@over_both_in_turn
 async def test_state_does_not_grow_with_names(
     attacked: Callable[..., AbstractAsyncContextManager[AttackedRun]],
     monkeypatch: pytest.MonkeyPatch,
@@ -33,6 +34,7 @@ async def test_state_does_not_grow_with_names(
         assert len(run._front._fronts["native"]._sessions._by_id) < 100
 
 
+@over_both
 @pytest.mark.hostile
 def test_thousands_of_names_leave_the_program_as_small_as_it_was(
     program: Callable[..., AbstractContextManager[AttackedProgram]],

@@ -8,11 +8,12 @@ import pytest
 
 from entrain.metrics import STATISTICS
 from entrain.run.table import read_metrics
-from support.attacked_run import AttackedProgram, AttackedRun
+from support.attacked_run import AttackedProgram, AttackedRun, over_both, over_both_in_turn
 from support.attackers import attack
 from support.attacks import report_statistics
 
 
+@over_both_in_turn
 async def test_names_and_values_are_bounded_and_cost_nobody_a_session(
     attacked: Callable[..., AbstractAsyncContextManager[AttackedRun]],
 ) -> None:
@@ -31,6 +32,7 @@ async def test_names_and_values_are_bounded_and_cost_nobody_a_session(
         assert scene.log.count(" reported ") == 3
 
 
+@over_both
 @pytest.mark.hostile
 def test_hundreds_of_thousands_of_names_leave_the_program_small(
     program: Callable[..., AbstractContextManager[AttackedProgram]],

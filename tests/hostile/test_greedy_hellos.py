@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
-from support.attacked_run import CONFIG, AttackedProgram, AttackedRun
+from support.attacked_run import CONFIG, AttackedProgram, AttackedRun, over_both, over_both_in_turn
 from support.attackers import attack, hello_of
 from support.attacks import greet, greet_with_behaviours, greet_with_length, greet_with_sizes
 
@@ -19,6 +19,7 @@ LONGEST_REASON = 4000
 """Bytes: gRPC hides a reason of more than 8,000."""
 
 
+@over_both
 async def test_too_much_of_anything_in_a_hello_is_refused_and_says_what(
     attacked: Attacked,
 ) -> None:
@@ -55,6 +56,7 @@ async def test_too_much_of_anything_in_a_hello_is_refused_and_says_what(
         assert len(scene.log) < 40_000
 
 
+@over_both_in_turn
 async def test_an_honest_mismatch_of_many_observations_shows_what_differs(
     attacked: Attacked,
 ) -> None:
@@ -73,6 +75,7 @@ async def test_an_honest_mismatch_of_many_observations_shows_what_differs(
     assert len(told["details"]) < 700
 
 
+@over_both_in_turn
 async def test_making_networks_for_a_newcomer_keeps_nobody_waiting(attacked: Attacked) -> None:
     slow = CONFIG.rpartition("hidden_sizes: [8]")
     config = f"{slow[0]}hidden_sizes: [1000, 1000]{slow[2]}"
@@ -86,6 +89,7 @@ async def test_making_networks_for_a_newcomer_keeps_nobody_waiting(attacked: Att
         assert scene.citizen.longest_wait_s < 0.5
 
 
+@over_both
 @pytest.mark.hostile
 def test_a_hello_of_everything_leaves_the_program_small_and_quick(program: Program) -> None:
     with program(memory_mib=10_000) as scene:

@@ -8,11 +8,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 import pytest
 
-from support.attacked_run import AttackedProgram, AttackedRun
+from support.attacked_run import AttackedProgram, AttackedRun, over_both
 from support.attackers import attack
 from support.attacks import send_noise
 
 
+@over_both
 async def test_noise_is_refused_and_the_citizen_is_answered(
     attacked: Callable[..., AbstractAsyncContextManager[AttackedRun]],
 ) -> None:
@@ -22,6 +23,7 @@ async def test_noise_is_refused_and_the_citizen_is_answered(
         assert statuses["INVALID_ARGUMENT"] > 40
 
 
+@over_both
 @pytest.mark.hostile
 def test_much_noise_is_refused_and_the_citizen_is_answered(
     program: Callable[..., AbstractContextManager[AttackedProgram]],

@@ -6,11 +6,12 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from entrain_envs.client import TrainerClient
-from support.attacked_run import CONFIG, AttackedRun
+from support.attacked_run import CONFIG, AttackedRun, over_both, over_both_in_turn
 from support.attacks import send_too_large
 from toy_environments import DiscreteBandit
 
 
+@over_both
 @pytest.mark.parametrize("what", ["reward", "eye"])
 async def test_who_sends_a_number_that_is_far_too_large_is_refused_alone(
     what: str,
@@ -33,6 +34,7 @@ async def test_who_sends_a_number_that_is_far_too_large_is_refused_alone(
 GUESTS_DIVERGE = "num_epochs: 1, learning_rate: 1e30".join(CONFIG.rsplit("num_epochs: 1", 1))
 
 
+@over_both_in_turn
 async def test_a_guest_whose_policy_diverges_is_answered_on_and_the_citizen_learns(
     attacked: Callable[..., AbstractAsyncContextManager[AttackedRun]],
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.attacked_run import CONFIG, AttackedRun
+from support.attacked_run import CONFIG, AttackedRun, over_both, over_both_in_turn
 from support.attackers import attack
 from support.early_steps import be_killed, come_back, send_a_third, share_an_agent
 
@@ -26,6 +26,7 @@ def counts(scene: AttackedRun) -> tuple[int, int, int, int]:
     return ledger.opened, ledger.closed, ledger.dropped, ledger.open
 
 
+@over_both_in_turn
 @pytest.mark.parametrize(
     ("attack_with", "words"),
     [
@@ -47,6 +48,7 @@ async def test_who_breaks_the_rules_is_ended_and_told_why(
     assert (closed, dropped, still_open) == (0, opened, 0)
 
 
+@over_both_in_turn
 async def test_who_is_killed_leaves_no_open_step(attacked: Attacked) -> None:
     async with attacked(server=UNTIL_ALL_WAIT) as scene:
         await scene.in_thread(attack, be_killed, scene.address)
@@ -58,6 +60,7 @@ async def test_who_is_killed_leaves_no_open_step(attacked: Attacked) -> None:
     assert (closed, dropped, still_open) == (0, opened, 0)
 
 
+@over_both
 async def test_who_comes_back_is_answered_in_order_and_counted_once(attacked: Attacked) -> None:
     patient = CONFIG.replace("grace_s: 0.2", "grace_s: 20.0")
     async with attacked(server=UNTIL_ALL_WAIT, config=patient) as scene:

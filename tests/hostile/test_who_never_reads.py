@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 import pytest
 
-from support.attacked_run import SELDOM_LEARNING, AttackedProgram, AttackedRun
+from support.attacked_run import SELDOM_LEARNING, AttackedProgram, AttackedRun, over_both
 from support.attackers import attack
 from support.attacks import never_read
 
 
+@over_both
 async def test_who_never_reads_is_ended_and_told_why(
     attacked: Callable[..., AbstractAsyncContextManager[AttackedRun]],
 ) -> None:
@@ -22,6 +23,7 @@ async def test_who_never_reads_is_ended_and_told_why(
         await scene.until(lambda: len(scene.run.participants) == 1)
 
 
+@over_both
 @pytest.mark.hostile
 def test_many_who_never_read_take_no_memory(
     program: Callable[..., AbstractContextManager[AttackedProgram]],

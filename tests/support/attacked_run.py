@@ -20,12 +20,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import pytest
+
 from entrain.app.training import TrainingRun
 from entrain.config.load import to_yaml
 from entrain.run.folder import RunFolder
 from entrain.run.log_lines import logging_to
 from live_run import config_from, train
 from support.citizen import Citizen
+from support.ports import free_port
 
 CONFIG = """
 runs_directory: {folder}/runs
@@ -51,6 +54,17 @@ LONGEST_WAIT_S = 5.0
 """Nobody who keeps the rules waits longer for an answer, whatever others do."""
 
 MIB = 2**20
+
+GRPC, WEBSOCKET = "gRPC", "WebSocket"
+"""The transports over which a run is attacked."""
+
+over_both = pytest.mark.parametrize("transport", [GRPC, WEBSOCKET])
+"""A test that attacks over each of them."""
+
+over_both_in_turn = pytest.mark.parametrize(
+    "transport", [GRPC, pytest.param(WEBSOCKET, marks=pytest.mark.hostile)]
+)
+"""The same, but over WebSocket only with the long forms."""
 
 
 class GoodOne(Protocol):
@@ -107,10 +121,19 @@ class AttackedRun:
         return self.folder.log.read_text()
 
 
+def where_to_dial(folder: Path, transport: str) -> tuple[str, str]:
+    """The address to dial, and an option of `server` to listen there."""
+    if transport == GRPC:
+        return f"unix:{folder}/s", ""
+    port = free_port()
+    return f"ws://127.0.0.1:{port}/simulate", f'websocket: "127.0.0.1:{port}"'
+
+
 @contextlib.asynccontextmanager
 async def attacked_run(
     folder: Path,
     *,
+    transport: str = GRPC,
     server: str = "",
     more: str = "",
     config: str = CONFIG,
@@ -123,6 +146,7 @@ async def attacked_run(
 
     Args:
         folder: where everything goes; its path must be short enough for a socket.
+        transport: over which it is attacked, and its citizen dials.
         server: more options of `server`, as "name: value, name: value".
         more: more options, as lines of YAML.
         config: the whole configuration, with {folder} and {server}.
@@ -133,8 +157,9 @@ async def attacked_run(
     """
     if make_citizen is None:
         make_citizen = partial(Citizen, token=token, options=citizen_options)
-    text = config.format(folder=folder, server=f", {server}" if server else "") + more
-    options = config_from(text, folder)
+    address, listening = where_to_dial(folder, transport)
+    text = config.format(folder=folder, server=", ".join(["", *filter(None, (listening, server))]))
+    options = config_from(text + more, folder)
     run_folder = RunFolder.create(folder / "runs", "attacked")
     run_folder.write_config(to_yaml(options))
     started: list[TrainingRun] = []
@@ -144,7 +169,6 @@ async def attacked_run(
         started[:] = [run]
         return may_stop.is_set()
 
-    address = f"unix:{folder}/s"
     with logging_to(run_folder.log):
         running = asyncio.create_task(train(options, run_folder, stop_at=moment, look_s=0.02))
         citizen = make_citizen(citizen_dials or address)
@@ -207,6 +231,7 @@ class AttackedProgram:
 def attacked_program(
     folder: Path,
     *,
+    transport: str = GRPC,
     server: str = "",
     more: str = "",
     config: str = CONFIG,
@@ -214,9 +239,9 @@ def attacked_program(
     make_citizen: Callable[[str], GoodOne] = Citizen,
 ) -> Iterator[AttackedProgram]:
     """The same as `attacked_run`, for the program. It may map `memory_mib` (torch alone: 5,000)."""
-    text = config.format(folder=folder, server=f", {server}" if server else "") + more
-    (folder / "run.yaml").write_text(text)
-    address = f"unix:{folder}/s"
+    address, listening = where_to_dial(folder, transport)
+    text = config.format(folder=folder, server=", ".join(["", *filter(None, (listening, server))]))
+    (folder / "run.yaml").write_text(text + more)
     with (folder / "stdout.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "entrain", "train", str(folder / "run.yaml")],

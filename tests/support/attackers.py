@@ -11,15 +11,17 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.wire import trainer_pb2 as pb
+from support.raw_websocket import WebSocketStream
 
 TESTS = Path(__file__).parent.parent
 
@@ -69,8 +71,37 @@ def obey(memory_mib: int) -> None:
     sys.stdout.write(f"\n{json.dumps(function(order['address'], **order['options']))}\n")
 
 
-class RawStream:
+Contents = Iterable[pb.ConnectRequest | bytes]
+
+
+class RawStream(Protocol):
     """One stream to a trainer, message by message, without any rule."""
+
+    def open(self, requests: Contents) -> None:
+        """Begin to send these, and then that no more follow."""
+        ...
+
+    def hear(self) -> pb.ConnectResponse:
+        """Wait for the next message; StopIteration if there is none."""
+        ...
+
+    def cut(self) -> None:
+        """Be gone without a word."""
+        ...
+
+    def end(self) -> dict[str, str]:
+        """Read until the trainer ends the stream: {"code": ..., "details": ...}."""
+        ...
+
+
+def raw_stream(address: str, *, token: str = "") -> RawStream:
+    """Dials over the transport that the address says."""
+    dialled = WebSocketStream if address.startswith("ws://") else GrpcStream
+    return dialled(address, token=token)
+
+
+class GrpcStream:
+    """One over gRPC. See `RawStream`."""
 
     def __init__(self, address: str, *, token: str = "") -> None:
         self._channel = grpc.insecure_channel(
@@ -81,29 +112,36 @@ class RawStream:
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )
-        self._outgoing: Any = None
         self._metadata = [("authorization", f"Bearer {token}")] if token else []
-        self.call: Any = None
+        self._call: Any = None
 
-    def open(self, requests: Any) -> None:
-        """Begin to send an iterator of ConnectRequest."""
+    def open(self, requests: Contents) -> None:
         connect: Any = self._channel.stream_stream(
             "/entrain.v1.Trainer/Connect",
-            request_serializer=pb.ConnectRequest.SerializeToString,
+            request_serializer=_serialised,
             response_deserializer=pb.ConnectResponse.FromString,
         )
-        self.call = connect(requests, metadata=self._metadata)
+        self._call = connect(iter(requests), metadata=self._metadata)
+
+    def hear(self) -> pb.ConnectResponse:
+        response: pb.ConnectResponse = next(self._call)
+        return response
+
+    def cut(self) -> None:
+        self._call.cancel()
+        self._channel.close()
 
     def end(self) -> dict[str, str]:
-        """Read until the trainer ends the stream: {"code": ..., "details": ...}."""
-        try:
-            for _ in self.call:
+        with suppress(grpc.RpcError):
+            for _ in self._call:
                 pass
-        except grpc.RpcError:
-            pass
-        told = {"code": self.call.code().name, "details": self.call.details() or ""}
+        told = {"code": self._call.code().name, "details": self._call.details() or ""}
         self._channel.close()
         return told
+
+
+def _serialised(content: pb.ConnectRequest | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.SerializeToString()
 
 
 def hello_of(*specs: BehaviourSpec, simulator: str = "attacker", **fields: Any) -> pb.Hello:

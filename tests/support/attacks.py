@@ -8,10 +8,8 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
-import grpc
 import numpy as np
 
 from entrain_envs.codec import encode_timesteps
@@ -19,31 +17,26 @@ from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
-from support.attackers import RawStream, hello_of
+from support.attackers import hello_of, raw_stream
 
 
 def send_noise(address: str, streams: int, seed: int) -> dict[str, int]:
     """Open so many streams, one after the other; returns how often each status ended one."""
     draw = random.Random(seed)
     statuses: dict[str, int] = {}
-    with grpc.insecure_channel(address) as channel:
-        raw: Any = channel
-        connect = raw.stream_stream("/entrain.v1.Trainer/Connect")
-        hello = hello_of(*BalanceBall(count=1).behaviours)
-        beginning = pb.ConnectRequest(hello=hello).SerializeToString()
-        for _ in range(streams):
-            noise = [draw.randbytes(draw.randrange(1, 200)) for _ in range(3)]
-            call = connect(iter([beginning, *noise] if draw.random() < 0.5 else noise))
-            with suppress(grpc.RpcError):
-                list(call)
-            name = call.code().name
-            statuses[name] = statuses.get(name, 0) + 1
+    beginning = pb.ConnectRequest(hello=hello_of(*BalanceBall(count=1).behaviours))
+    for _ in range(streams):
+        noise = [draw.randbytes(draw.randrange(1, 200)) for _ in range(3)]
+        stream = raw_stream(address)
+        stream.open([beginning, *noise] if draw.random() < 0.5 else noise)
+        name = stream.end()["code"]
+        statuses[name] = statuses.get(name, 0) + 1
     return statuses
 
 
 def greet(address: str, hello: pb.Hello) -> dict[str, str]:
     """Send one Hello; returns how the stream ends, or its Welcome's session: see `RawStream`."""
-    stream = RawStream(address)
+    stream = raw_stream(address)
     stream.open(iter([pb.ConnectRequest(hello=hello)]))
     return stream.end()
 
@@ -85,7 +78,7 @@ def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[s
         (ObservationSpec("eye", (1,)),),
         ActionSpec((-1.0,) * dimensions, (1.0,) * dimensions),
     )
-    stream = RawStream(address)
+    stream = raw_stream(address)
     are_sent = threading.Event()
 
     def messages() -> Iterator[pb.ConnectRequest]:
@@ -113,12 +106,12 @@ def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[s
 def send_too_large(address: str, reward: float = 0.0, eye: float = 0.0) -> dict[str, Any]:
     """Act like others for some Steps, then send this; returns how the stream ends."""
     spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
-    stream = RawStream(address)
+    stream = raw_stream(address)
     outgoing: queue.Queue[pb.ConnectRequest | None] = queue.Queue()
     outgoing.put(pb.ConnectRequest(hello=hello_of(spec)))
     stream.open(iter(outgoing.get, None))
     for number in range(1, 6):
-        next(stream.call)
+        stream.hear()
         is_last = number == 5
         rows = TimestepBatch.of(
             spec,
@@ -141,29 +134,23 @@ def send_too_large(address: str, reward: float = 0.0, eye: float = 0.0) -> dict[
 def guess_tokens(address: str, count: int) -> dict[str, int]:
     """Dial with so many tokens; returns how often each status ended one."""
     statuses: dict[str, int] = {}
-    with grpc.insecure_channel(address) as channel:
-        raw: Any = channel
-        connect = raw.stream_stream("/entrain.v1.Trainer/Connect")
-        for number in range(count):
-            call = connect(iter(()), metadata=[("authorization", f"Bearer {number}")])
-            with suppress(grpc.RpcError):
-                list(call)
-            name = call.code().name
-            statuses[name] = statuses.get(name, 0) + 1
+    for number in range(count):
+        stream = raw_stream(address, token=str(number))
+        stream.open([])
+        name = stream.end()["code"]
+        statuses[name] = statuses.get(name, 0) + 1
     return statuses
 
 
 def come_and_go(address: str, count: int, first: int = 0) -> None:
     """Join under so many new names, one after the other, each leaving without a word."""
     spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
-    with grpc.insecure_channel(address) as channel:
-        raw: Any = channel
-        connect = raw.stream_stream("/entrain.v1.Trainer/Connect")
-        for number in range(first, first + count):
-            hello = hello_of(spec, simulator=f"{'fly' * 50}-{number}")
-            call = connect(iter([pb.ConnectRequest(hello=hello).SerializeToString()]))
-            with suppress(grpc.RpcError):
-                list(call)
+    for number in range(first, first + count):
+        hello = hello_of(spec, simulator=f"{'fly' * 50}-{number}")
+        stream = raw_stream(address)
+        stream.open([pb.ConnectRequest(hello=hello)])
+        stream.hear()
+        stream.cut()
 
 
 def report_statistics(
@@ -171,11 +158,11 @@ def report_statistics(
 ) -> dict[str, int]:
     """Report so many new names in each Step, each with so many values; counts answered Steps."""
     spec = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
-    stream = RawStream(address)
+    stream = raw_stream(address)
     outgoing: queue.Queue[pb.ConnectRequest | None] = queue.Queue()
     outgoing.put(pb.ConnectRequest(hello=hello_of(spec)))
     stream.open(iter(outgoing.get, None))
-    next(stream.call)
+    stream.hear()
     answered = 0
     for number in range(1, steps + 1):
         rows = TimestepBatch.of(
@@ -190,7 +177,7 @@ def report_statistics(
             name = f"name-{first + number * names + each}"
             step.statistics.add(name=name, values=[1.0] * values)
         outgoing.put(pb.ConnectRequest(step=step))
-        answered += next(stream.call).HasField("act")
+        answered += stream.hear().HasField("act")
     outgoing.put(None)
     stream.end()
     return {"answered": answered}

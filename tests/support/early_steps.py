@@ -15,7 +15,7 @@ from entrain_envs.codec import encode_timesteps
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
-from support.attackers import RawStream, hello_of
+from support.attackers import hello_of, raw_stream
 
 SPEC = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
 FIRST, MID = int(StepType.FIRST), int(StepType.MID)
@@ -26,12 +26,12 @@ class Fly:
 
     def __init__(self, address: str, name: str, *, resume: str = "") -> None:
         self._outgoing: queue.Queue[pb.ConnectRequest | None] = queue.Queue()
-        self._stream = RawStream(address)
+        self._stream = raw_stream(address)
         self._stream.open(iter(self._outgoing.get, None))
         fields = {"max_unanswered_steps": 2, "resume_session_id": resume, "instance_id": name}
         hello = hello_of(SPEC, simulator=name, **fields)
         self._outgoing.put(pb.ConnectRequest(hello=hello))
-        self.welcome = next(self._stream.call).welcome
+        self.welcome = self._stream.hear().welcome
 
     def step(self, sequence: int, agent: int, step_type: int) -> None:
         rows = TimestepBatch.of(
@@ -42,7 +42,7 @@ class Fly:
 
     def answered(self) -> int:
         """Waits for an Act; returns the number of its Step."""
-        return int(next(self._stream.call).act.sequence)
+        return int(self._stream.hear().act.sequence)
 
     def leave(self) -> None:
         self._outgoing.put(pb.ConnectRequest(goodbye=pb.Goodbye()))
@@ -54,7 +54,7 @@ class Fly:
         return self._stream.end()
 
     def cut(self) -> None:
-        self._stream.call.cancel()
+        self._stream.cut()
 
 
 def share_an_agent(address: str) -> dict[str, str]:

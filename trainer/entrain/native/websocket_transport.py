@@ -22,6 +22,7 @@ from entrain.config.run import ServerConfig
 from entrain.errors import LimitError, SimulatorError, UnauthenticatedError, UnexpectedMessageError
 from entrain.native.connection import LAST_WORDS_S, Connections, Transport
 from entrain.native.credentials import TokenCheck
+from entrain.native.hello import MAX_HELLO_BYTES
 from entrain.native.inquiry import Inquiries
 from entrain.native.stream import EndCode, StreamEnd
 from entrain.page.rates import Rates
@@ -151,9 +152,9 @@ class Simulators:
         try:
             self._token.check(shown_token(headers, offered), who=f"a simulator@{peer}")
         except UnauthenticatedError as error:
+            self._connections.refuse(error)
             if not self._failures.take(peer):
                 return 429, "too many wrong tokens; wait a minute"
-            self._connections.refuse(error)
             return 401, str(error)
         return None
 
@@ -195,6 +196,7 @@ class _Socket:
         self.peer = peer
         self._receive, self._send = receive, send
         self._max_message_bytes = max_message_bytes
+        self._has_heard = False
         self._code = 0
         """Of the close frame that belongs to a broken bound."""
 
@@ -207,6 +209,7 @@ class _Socket:
             if error is not None:
                 self._code = event["code"]
                 raise error
+        self._has_heard = True
         return content
 
     async def send(self, message: bytes) -> None:
@@ -229,11 +232,17 @@ class _Socket:
 
     def _broken_bound(self, code: int) -> SimulatorError | None:
         who = f"a simulator@{self.peer}"
+        if code == TOO_LONG and not self._has_heard:
+            most = min(MAX_HELLO_BYTES, self._max_message_bytes)
+            return LimitError(
+                f"{who} sent a first message of more than {most:,} bytes; expected a Hello of at "
+                "most that: declare fewer behaviours, observations and actions"
+            )
         if code == TOO_LONG:
             return LimitError(
-                f"{who} sent a message of more than {self._max_message_bytes:,} bytes, or a Hello "
-                "of more than this trainer takes; send fewer agents in a message or smaller "
-                "images, or raise server.max_message_mib of the trainer"
+                f"{who} sent a message of more than {self._max_message_bytes:,} bytes, which is "
+                "what this trainer takes; raise server.max_message_mib of the trainer, or send "
+                "fewer agents in a message"
             )
         if code == FLOOD:
             return LimitError(
