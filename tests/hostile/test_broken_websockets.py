@@ -35,12 +35,14 @@ def head(length: int) -> bytes:
 
 
 async def told(socket: RawSocket) -> int:
-    """The code with which the trainer closes; 1006 if it is gone without one."""
+    """The code with which the trainer closes; 1006 if it is gone without one, 0 if it stays."""
     try:
         while True:
             kind, content = await socket.read()
             if kind == CLOSE:
                 return int(struct.unpack("!H", content[:2])[0])
+    except TimeoutError:
+        return 0
     except (OSError, asyncio.IncompleteReadError):
         return 1006
     finally:
@@ -60,7 +62,7 @@ BROKEN: Sequence[tuple[str, bytes, set[int]]] = [
     ("a message within another", frame(b"a", is_last=False) + frame(b"b"), {1002}),
     ("a close frame of one byte", frame(b"a", kind=CLOSE), {1002}),
     ("more pings than anyone needs", frame(b"x", kind=PING) * 500, {1006}),
-    ("a hundred messages at once", frame(HELLO) + frame(b"") * 100, {1008, 4003}),
+    ("a hundred messages at once", frame(HELLO) + frame(b"") * 100, {1008}),
 ]
 
 
