@@ -1,10 +1,9 @@
-"""The same seeded lockstep run through two fronts: in process, and over gRPC."""
+"""The same seeded lockstep run through two fronts, and over each transport of the native one."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from entrain.algorithms.algorithm import Metrics
@@ -20,13 +19,18 @@ from entrain.serving.front import Front
 from entrain.serving.participants import Participants
 from entrain.state import State
 from live_run import config_from, differences
-from support.grpc_lives import GrpcSimulator
 from support.in_process_front import InProcessFront
 from support.lives import three_lives
+from support.living_simulators import (
+    LivingSimulator,
+    connected_by_grpc,
+    connected_by_websocket,
+)
+from support.ports import free_ports
 
 CONFIG = """
 seed: 11
-server: {{address: "unix:{folder}/s", lockstep: true}}
+server: {{address: "{address}", lockstep: true{more}}}
 simulators: {{expect: 3}}
 policies:
   cat:
@@ -59,10 +63,10 @@ class Seen:
         monkeypatch.setattr(PPO, "update", record)
 
 
-def a_run(folder: Path) -> TrainingRun:
+def a_run(folder: Path, *, address: str = "unix:here", more: str = "") -> TrainingRun:
     folder.mkdir()
     return TrainingRun(
-        config_from(CONFIG.format(folder=folder), folder),
+        config_from(CONFIG.format(address=address, more=more), folder),
         RunFolder.create(folder / "runs", "run"),
         LogDisplay(),
         launcher=lambda _address: Launcher([], environment={}),
@@ -83,24 +87,38 @@ async def run_in_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     return seen.rollouts
 
 
-async def run_over_grpc(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[State]]:
+async def run_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, dial: str, **listening: str
+) -> dict[str, list[State]]:
     with monkeypatch.context() as patch:
         seen = Seen(patch)
-        run = a_run(folder)
+        run = a_run(folder, **listening)
         running = asyncio.ensure_future(run.run(asyncio.Event()))
-        async with grpc.aio.insecure_channel(f"unix:{folder}/s") as channel:
-            await channel.channel_ready()
-            lives = [GrpcSimulator(channel, life) for life in three_lives()]
+        while not run.address:
+            await asyncio.sleep(0.01)
+        connects = connected_by_websocket if dial.startswith("ws:") else connected_by_grpc
+        async with connects(dial) as connect:
+            lives = [LivingSimulator(connect, life) for life in three_lives()]
             await asyncio.gather(*(each.live() for each in lives))
             assert await running == "completed"
         assert run.summary("completed").counters["sessions_resumed"] == 5
     return seen.rollouts
 
 
-async def test_both_give_the_same_rollouts_bit_for_bit(
+async def test_all_give_the_same_rollouts_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_process = await run_in_process(tmp_path / "p", monkeypatch)
-    over_grpc = await run_over_grpc(tmp_path / "g", monkeypatch)
     assert {name: len(rollouts) for name, rollouts in in_process.items()} == {"eyes": 4, "nose": 3}
-    assert differences(in_process, over_grpc) == []
+    first = free_ports(2)
+    over: dict[str, dict[str, str]] = {
+        "unix": {"address": f"unix:{tmp_path}/s", "dial": f"unix:{tmp_path}/s"},
+        "tcp": {"address": f"localhost:{first}", "dial": f"localhost:{first}"},
+        "websocket": {
+            "more": f', websocket: "127.0.0.1:{first + 1}"',
+            "dial": f"ws://127.0.0.1:{first + 1}/simulate",
+        },
+    }
+    for name, listening in over.items():
+        rollouts = await run_over(tmp_path / name, monkeypatch, **listening)
+        assert differences(in_process, rollouts) == [], name

@@ -1,7 +1,9 @@
-"""Lives carried over gRPC, message by message, on the event loop of the test."""
+"""Lives carried over a transport, message by message, on the event loop of the test."""
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -11,13 +13,92 @@ from entrain_envs import codec
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from support.lives import SPECS, Life, Rows
+from support.websocket_client import CLOSE, RawSocket, frame
 
 
-class GrpcSimulator:
+class Call(Protocol):
+    """One open stream."""
+
+    async def write(self, content: bytes) -> None: ...
+
+    async def read(self) -> bytes | None:
+        """The next message; None if there is none."""
+        ...
+
+    def cancel(self) -> None:
+        """Be gone without a word."""
+        ...
+
+
+Connect = Callable[[], Awaitable[Call]]
+
+
+class GrpcCall:
+    """One over gRPC."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def write(self, content: bytes) -> None:
+        await self._call.write(content)
+
+    async def read(self) -> bytes | None:
+        content: Any = await self._call.read()
+        return None if content is EOF else content
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+class WebSocketCall:
+    """One over WebSocket."""
+
+    def __init__(self, socket: RawSocket) -> None:
+        self._socket = socket
+
+    async def write(self, content: bytes) -> None:
+        self._socket.writer.write(frame(content))
+        await self._socket.writer.drain()
+
+    async def read(self) -> bytes | None:
+        kind, content = await self._socket.read()
+        if kind != CLOSE:
+            return content
+        await self._socket.end()
+        return None
+
+    def cancel(self) -> None:
+        self._socket.writer.transport.abort()
+
+
+@asynccontextmanager
+async def connected_by_grpc(address: str) -> AsyncIterator[Connect]:
+    """Within the block, streams can be opened."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        await channel.channel_ready()
+        raw: Any = channel
+
+        async def connect() -> Call:
+            return GrpcCall(raw.stream_stream("/entrain.v1.Trainer/Connect")())
+
+        yield connect
+
+
+@asynccontextmanager
+async def connected_by_websocket(url: str) -> AsyncIterator[Connect]:
+    """Within the block, streams can be opened."""
+
+    async def connect() -> Call:
+        return WebSocketCall(await RawSocket.dial(url))
+
+    yield connect
+
+
+class LivingSimulator:
     """One simulator, whose streams break as its life says."""
 
-    def __init__(self, channel: grpc.aio.Channel, life: Life) -> None:
-        self._channel = channel
+    def __init__(self, connect: Connect, life: Life) -> None:
+        self._open = connect
         self._life = life
         self._session_id = ""
 
@@ -33,6 +114,7 @@ class GrpcSimulator:
                 await self._send_step(step, rows)
             response = await self._receive()
             if response is None or not response.HasField("act"):
+                self._call.cancel()
                 return
             if self._life.breaks.get(step) == "after":
                 await self._break()
@@ -42,8 +124,7 @@ class GrpcSimulator:
             rows = self._life.step(self._actions(response.act, rows))
 
     async def _connect(self) -> pb.Welcome:
-        channel: Any = self._channel
-        self._call = channel.stream_stream("/entrain.v1.Trainer/Connect")()
+        self._call = await self._open()
         hello = pb.Hello(
             min_version=1,
             max_version=1,
@@ -72,8 +153,8 @@ class GrpcSimulator:
         await self._call.write(pb.ConnectRequest(step=step).SerializeToString())
 
     async def _receive(self) -> pb.ConnectResponse | None:
-        content: Any = await self._call.read()
-        return None if content is EOF else pb.ConnectResponse.FromString(content)
+        content = await self._call.read()
+        return None if content is None else pb.ConnectResponse.FromString(content)
 
     def _actions(self, act: pb.Act, rows: Rows) -> dict[str, ActionBatch]:
         return {
