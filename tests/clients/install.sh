@@ -9,12 +9,19 @@ wanted=(
     "g++ g++"
     "clang++ clang"
     "openssl openssl"
+    "godot3-server godot3-server"
     "/usr/include/openssl/ssl.h libssl-dev"
     "/usr/include/box2d/box2d.h libbox2d-dev"
     "node nodejs"
     "npm npm"
     "chromium chromium"
 )
+
+# The linter of Godot 4's language, apart from all else.
+[[ -x .build/gdtoolkit/bin/gdlint ]] || {
+    python3 -m venv .build/gdtoolkit
+    .build/gdtoolkit/bin/pip install --quiet --disable-pip-version-check gdtoolkit==4.5.0
+}
 
 missing=()
 for line in "${wanted[@]}"; do

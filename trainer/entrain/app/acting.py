@@ -8,6 +8,7 @@ from entrain.app.evaluation import EvaluationRun
 from entrain.app.game_watch import watch_over_games
 from entrain.app.games import require_build
 from entrain.app.signals import StopRequest
+from entrain.app.socket_address import tell_where_sockets_are
 from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
 from entrain.serving.front import Front
@@ -39,6 +40,7 @@ async def serve_policies(
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = make_launcher(config, folder, to_dial, environment_of)
+    tell_where_sockets_are(launcher, config, front)
     games = watch_over_games(config, front, launcher, logs=folder.simulators)
     # Simulators are killed if this process has to end at once.
     request.before_force = launcher.kill

@@ -42,6 +42,7 @@ from entrain.app.run_hooks import RunHooks
 from entrain.app.run_saving import RunSaving
 from entrain.app.run_side import RunSide
 from entrain.app.serving_tasks import ServingTasks
+from entrain.app.socket_address import tell_where_sockets_are
 from entrain.app.threads import available_processors
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
@@ -250,6 +251,7 @@ class TrainingRun:
         self.address = listened_on(self._config, to_dial)
         logger.info("listening on %s (Ctrl+C saves and stops)", self.address)
         launcher = self._make_launcher(to_dial)
+        tell_where_sockets_are(launcher, self._config, self._front)
         games = watch_over_games(self._config, self._front, launcher, logs=self._folder.simulators)
         grace_s = 0.0
         try:

@@ -1,0 +1,177 @@
+# All agents of the game: whose episode begins, goes on or ended, and what each saw at its end.
+#
+# An agent's row is taken when its episode ends, so that it holds the true final observation,
+# however many ticks later it is sent. Knows no trainer.
+
+const Messages = preload("messages.gd")
+const Rows = preload("rows.gd")
+const Spaces = preload("spaces.gd")
+
+# {policy name: spec} of all kinds of agents so far, and the same in the order of their coming.
+var specs = {}
+var behaviours = []
+# Something that the game must change; "" if nothing.
+var problem = ""
+
+var _agents = []
+var _acting = {}
+var _next_id = 1
+var _undeclared = []
+
+
+# One agent's place among all of them; the node calls it back when it ends or leaves.
+class Agent:
+	var id
+	var name
+	var behaviour
+	var node
+	var is_new = true
+	# What it saw when its episode ended, with its StepType in "type"; null while it goes on.
+	var end = null
+
+	func seen():
+		return {"obs": node.get_obs(), "mask": node.get_action_mask(), "reward": node.get_reward()}
+
+	func end_episode(step_type):
+		if end == null and node != null:
+			end = seen()
+			end["type"] = step_type
+
+	# The node leaves the scene: what it does there no longer counts.
+	func leave():
+		end_episode(Messages.TRUNCATED)
+		node = null
+
+	func begin():
+		node.n_steps = 0
+		node.set_done_false()
+		node.zero_reward()
+		node.reset()
+		# What the game's own reset may have set.
+		node.set_done_false()
+		node.zero_reward()
+		is_new = false
+		end = null
+
+
+# Take in the nodes that are new.
+func refresh(nodes):
+	for node in nodes:
+		if node.entrain_agent == null:
+			_add(node)
+
+
+# Once in each physics tick: notice ends, and time limits.
+func tick():
+	for agent in _agents:
+		if agent.node == null or agent.end != null or agent.is_new:
+			continue
+		agent.node.n_steps += 1
+		if agent.node.get_done():
+			agent.end_episode(Messages.TERMINATED)
+		elif 0 < agent.node.reset_after and agent.node.reset_after <= agent.node.n_steps:
+			agent.end_episode(Messages.TRUNCATED)
+
+
+# The rows of a Step: what became of all actions, and then the first rows of new episodes.
+func collect():
+	var rows = {}
+	for agent in _agents:
+		if agent.end != null and not agent.is_new:
+			_rows_of(rows, agent).add(agent, agent.end["type"], agent.end)
+		elif agent.node != null and not agent.is_new:
+			_rows_of(rows, agent).add(agent, Messages.MID, agent.seen())
+			agent.node.zero_reward()
+	for agent in begin_due():
+		_rows_of(rows, agent).add(agent, Messages.FIRST, agent.seen())
+	return _said(rows)
+
+
+# Begin the episodes that are due; the agents that begin one.
+func begin_due():
+	var staying = []
+	var beginning = []
+	for agent in _agents:
+		if agent.node != null:
+			staying.append(agent)
+			if agent.is_new or agent.end != null:
+				beginning.append(agent)
+	_agents = staying
+	for agent in beginning:
+		agent.begin()
+	return beginning
+
+
+# Give each agent its action of an Act.
+func act(answer):
+	for actions in answer["behaviours"]:
+		var name = actions["behaviour"]
+		var acting = _acting.get(name, [])
+		var spec = specs[name]
+		var expected = acting.size() * spec["action"]["low"].size()
+		var choices = acting.size() * spec["action"]["branches"].size()
+		if actions["continuous"].size() != expected or actions["discrete"].size() != choices:
+			problem = "the trainer's actions for '%s' are not one for each agent" % name
+			return
+		for row in range(acting.size()):
+			# It may have left since.
+			if acting[row].node != null:
+				acting[row].node.set_action(
+					Spaces.action_of(spec, actions["continuous"], actions["discrete"], row)
+				)
+
+
+# Let `chooser` choose for each agent: given its behaviour and what it saw, it returns an action.
+func act_by(chooser):
+	for agent in _agents:
+		if agent.node != null:
+			agent.node.set_action(chooser.choose(specs[agent.behaviour], agent.seen()))
+			agent.node.zero_reward()
+
+
+# The trainer does not know us any more: all begin anew.
+func forget():
+	_acting = {}
+	_undeclared = []
+	for agent in _agents:
+		agent.is_new = true
+
+
+func set_heuristic(heuristic):
+	for agent in _agents:
+		if agent.node != null:
+			agent.node.set_heuristic(heuristic)
+
+
+func _add(node):
+	var agent = Agent.new()
+	agent.id = _next_id
+	_next_id += 1
+	agent.name = str(node.get_path())
+	agent.behaviour = node.policy_name
+	agent.node = node
+	node.entrain_agent = agent
+	_agents.append(agent)
+	if not specs.has(agent.behaviour):
+		specs[agent.behaviour] = Spaces.describe(agent.behaviour, node)
+		behaviours.append(specs[agent.behaviour])
+		_undeclared.append(specs[agent.behaviour])
+
+
+func _rows_of(rows, agent):
+	if not rows.has(agent.behaviour):
+		rows[agent.behaviour] = Rows.new(specs[agent.behaviour])
+	return rows[agent.behaviour]
+
+
+func _said(rows):
+	var sent = []
+	_acting = {}
+	for name in rows:
+		sent.append(rows[name].said())
+		_acting[name] = rows[name].acting
+		if rows[name].problem != "":
+			problem = rows[name].problem
+	var declared = _undeclared
+	_undeclared = []
+	return {"behaviours": sent, "new_behaviours": declared}

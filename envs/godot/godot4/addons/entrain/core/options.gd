@@ -1,0 +1,72 @@
+# What a game is told from outside: by its command line, by a trainer that launched it, by its node.
+
+const Messages = preload("messages.gd")
+const Platform = preload("../platform.gd")
+
+# Of EntrainSync.ControlModes.
+const INFERENCE = 2
+const CONNECT_S = 300.0
+const RECONNECT_S = 60.0
+
+
+# The options of a session and of training. node: an EntrainSync.
+static func read(node, arguments):
+	var name = str(ProjectSettings.get_setting("application/config/name"))
+	var options = {
+		"address": _first(OS.get_environment("ENTRAIN_WEBSOCKET"), node.address),
+		"simulator": _first(OS.get_environment("ENTRAIN_SIMULATOR"), node.simulator, name),
+		"token": _token(_first(OS.get_environment("ENTRAIN_TOKEN_FILE"), node.token_file)),
+		"tls_ca": _first(OS.get_environment("ENTRAIN_TLS_CA"), node.tls_ca),
+		"connect_s": CONNECT_S,
+		"reconnect_s": RECONNECT_S,
+		"policy_path": node.policy_path if node.control_mode == INFERENCE else "",
+		"action_repeat": node.action_repeat,
+		"speed_up": node.speed_up,
+	}
+	var patience = OS.get_environment("ENTRAIN_RECONNECT_S")
+	if patience != "":
+		options["reconnect_s"] = float(patience)
+	for argument in arguments:
+		_take(options, argument)
+	if options["address"].find("://") < 0:
+		options["address"] = "ws://" + options["address"]
+	options["address"] = options["address"].trim_suffix("/simulate")
+	return options
+
+
+# The fields of a new simulator's Hello. behaviours: an array that may grow later.
+static func hello(simulator, behaviours):
+	return {
+		"min_version": Messages.VERSION,
+		"max_version": Messages.VERSION,
+		"simulator": simulator,
+		"instance_id": Platform.random_hex(16),
+		"behaviours": behaviours,
+		"max_unanswered_steps": 1,
+	}
+
+
+# --address=URL, --policy=PATH, --speedup=N, --action_repeat=N.
+static func _take(options, argument):
+	var value = argument.substr(argument.find("=") + 1, argument.length())
+	if argument.begins_with("--address="):
+		options["address"] = value
+	elif argument.begins_with("--policy="):
+		options["policy_path"] = value
+	elif argument.begins_with("--speedup="):
+		options["speed_up"] = float(value)
+	elif argument.begins_with("--action_repeat="):
+		options["action_repeat"] = int(value)
+
+
+static func _token(path):
+	if path == "":
+		return OS.get_environment("ENTRAIN_TOKEN")
+	var text = Platform.read_text(path)
+	return "" if text == null else text.split("\n")[0].strip_edges()
+
+
+static func _first(one, two, three = ""):
+	if one != "":
+		return one
+	return two if two != "" else three

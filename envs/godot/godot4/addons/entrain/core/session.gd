@@ -1,0 +1,301 @@
+# A simulator's membership with one trainer, over as many sockets as that takes.
+#
+#     PAUSING --> DIALLING --> GREETING --Welcome--> RUNNING --Close or a refusal--> ENDED
+#        '------------------ a broken connection <------'
+#
+# Never waits: `poll` does what is due at a time that is given. Knows no agents and no nodes.
+
+enum { PAUSING, DIALLING, GREETING, RUNNING, ENDED }
+
+const Inquiry = preload("inquiry.gd")
+const Messages = preload("messages.gd")
+
+const DIAL_MS = 10000
+const GREETING_MS = 30000
+const FIRST_DELAY_MS = 100
+const LONGEST_DELAY_MS = 2000
+const SILENCE_MS = 30000
+const LOST_MS = 5000
+# Numbers of refusals that another dial would only bring again; proto/README.md, "Refusals".
+const FINAL = [3, 8, 9, 12, 16]
+const NO_ROOM = 8
+# Exit codes: what a trainer that launched this game is told.
+const DONE = 0
+const FAILED = 1
+const MISFIT = 78
+
+var welcome = {"session_id": "", "max_message_bytes": 0, "revision": 0, "seed": 0}
+var parameters = {}
+var exit_code = DONE
+var last_words = ""
+
+var _state = PAUSING
+var _sockets
+var _options
+var _hello
+var _socket = null
+var _inquiry = null
+var _random = RandomNumberGenerator.new()
+var _sequence = 0
+var _unanswered = null
+var _act = null
+var _has_begun = false
+var _has_stopped = false
+var _resends = 0
+var _dial_at_ms = 0
+var _give_up_ms = -1
+var _delay_ms = 0
+var _limit_ms = 0
+var _ask_at_ms = 0
+var _lost_at_ms = -1
+var _now_ms = 0
+
+
+# sockets: a script whose instances have open, poll, send, receive, close. options: address, token,
+# tls_ca, connect_s, reconnect_s. hello: the fields of Hello; behaviours may be added to it later.
+func _init(sockets, options, hello):
+	_sockets = sockets
+	_options = options
+	_hello = hello
+	_random.randomize()
+
+
+func poll(now_ms):
+	_now_ms = now_ms
+	if _state == PAUSING and now_ms >= _dial_at_ms:
+		_dial()
+	elif _state != PAUSING and _state != ENDED:
+		_listen()
+	if _state == RUNNING:
+		_watch_silence()
+
+
+func is_running():
+	return _state == RUNNING
+
+
+func is_ended():
+	return _state == ENDED
+
+
+# True once for each new session: all agents begin anew.
+func take_beginning():
+	var has_begun = _has_begun
+	_has_begun = false
+	return has_begun
+
+
+# The Act of the Step that was sent, once it is there; else null.
+func take_act():
+	var act = _act
+	_act = null
+	return act
+
+
+func send_step(said):
+	_sequence += 1
+	said["sequence"] = _sequence
+	var bytes = Messages.step(said)
+	var longest = welcome["max_message_bytes"]
+	if longest > 0 and bytes.size() > longest:
+		var words = "Step %d has %d bytes, and the trainer takes messages of up to %d; use fewer "
+		words += "agents or smaller images, or raise server.max_message_mib of the trainer"
+		end(MISFIT, words % [_sequence, bytes.size(), longest])
+		return
+	_unanswered = bytes
+	_resends = 0
+	_send_unanswered()
+
+
+# Leave for good: say Goodbye, unless the connection is gone.
+func end(code, words):
+	if _state == ENDED:
+		return
+	if _socket != null and _state != DIALLING:
+		_socket.send(Messages.goodbye(words if code != DONE else ""))
+		_socket.close()
+	_state = ENDED
+	_inquiry = null
+	exit_code = code
+	last_words = words
+
+
+# After `end`: whether the socket still has something to say.
+func is_leaving(now_ms):
+	_now_ms = now_ms
+	if _socket == null:
+		return false
+	_socket.poll()
+	return not _socket.is_closed()
+
+
+func _dial():
+	_state = DIALLING
+	_limit_ms = _now_ms + DIAL_MS
+	_socket = _sockets.new()
+	if not _socket.open(_options["address"] + "/simulate", _options):
+		_break_off("this is no address of a trainer: " + _options["address"])
+
+
+func _listen():
+	_socket.poll()
+	if _state == DIALLING and _socket.is_open():
+		_state = GREETING
+		_limit_ms = _now_ms + GREETING_MS
+		_hello["resume_session_id"] = welcome["session_id"]
+		_socket.send(Messages.hello(_hello))
+	while _state == GREETING or _state == RUNNING:
+		var bytes = _socket.receive()
+		if bytes == null:
+			break
+		_take(Messages.response(bytes))
+	if _state == PAUSING or _state == ENDED:
+		return
+	if _socket.is_closed():
+		_on_closed(_socket.close_code(), _socket.close_words())
+	elif _state != RUNNING and _now_ms > _limit_ms:
+		_break_off("it does not answer")
+
+
+func _take(response):
+	var kind = response["kind"]
+	if kind == "close":
+		_on_close(response)
+	elif kind == "refusal":
+		_on_refusal(response["code"], response["message"])
+	elif kind == "welcome" and _state == GREETING:
+		_on_welcome(response)
+	elif kind == "act" and _state == RUNNING and _unanswered != null:
+		_on_act(response)
+	else:
+		end(FAILED, "the trainer sent '%s', which was not expected" % kind)
+
+
+func _on_welcome(found):
+	if found["version"] != Messages.VERSION:
+		var words = "the trainer chose protocol %d, and this addon speaks %d; use the addon of the "
+		end(MISFIT, (words + "trainer's version") % [found["version"], Messages.VERSION])
+		return
+	_state = RUNNING
+	_has_stopped = false
+	welcome = found
+	parameters = found["environment_parameters"]
+	if found["resumed"] and _unanswered != null:
+		_resends += 1
+		_send_unanswered()
+		return
+	_give_up_ms = -1
+	if not found["resumed"]:
+		_sequence = 0
+		_unanswered = null
+		_act = null
+		_has_begun = true
+
+
+func _on_act(found):
+	if found["sequence"] != _sequence:
+		var words = "the trainer answered Step %d when Step %d was asked"
+		end(FAILED, words % [found["sequence"], _sequence])
+		return
+	_act = found
+	_unanswered = null
+	_inquiry = null
+	_give_up_ms = -1
+	var changed = found["changed_environment_parameters"]
+	if changed.size() > 0:
+		parameters = parameters.duplicate()
+		for name in changed:
+			parameters[name] = changed[name]
+
+
+func _on_close(found):
+	if found["reason"] == Messages.COMPLETED or _options["reconnect_s"] <= 0:
+		end(DONE, found["message"])
+		return
+	_has_stopped = true
+	_break_off(found["message"])
+
+
+func _on_refusal(code, message):
+	if code in FINAL:
+		end(FAILED if code == NO_ROOM else MISFIT, "the trainer refuses this game: " + message)
+	else:
+		_break_off(message)
+
+
+func _on_closed(code, words):
+	if code > 4000 and code < 4100:
+		_on_refusal(code - 4000, words)
+	elif _socket.refusal() != "":
+		end(MISFIT, "the trainer refuses this game: " + _socket.refusal())
+	else:
+		# A Close may be lost behind the normal end that it announces: Godot 4 reads no message then.
+		_has_stopped = _has_stopped or code == 1000
+		_break_off("the connection ended" if words == "" else words)
+
+
+func _send_unanswered():
+	_lost_at_ms = -1
+	_inquiry = null
+	# A very long message over a slow line gets more time whenever it is sent again.
+	_ask_at_ms = _now_ms + SILENCE_MS * (1 << int(min(_resends, 10)))
+	if _state == RUNNING:
+		_socket.send(_unanswered)
+
+
+# The stream is broken: dial again, now and then ever more seldom, until patience is over.
+func _break_off(words):
+	if _socket != null:
+		_socket.drop()
+	_socket = null
+	_inquiry = null
+	_state = PAUSING
+	if _give_up_ms < 0:
+		var patience_s = _options["connect_s" if welcome["session_id"] == "" else "reconnect_s"]
+		_give_up_ms = _now_ms + int(1000 * patience_s)
+		_delay_ms = 0
+	elif _now_ms >= _give_up_ms:
+		_give_up(words)
+		return
+	if words != last_words:
+		print("entrain: no connection with the trainer (%s); dialling again" % words)
+	last_words = words
+	_dial_at_ms = _now_ms + int(_delay_ms * _random.randf_range(0.5, 1.5))
+	_delay_ms = int(clamp(2 * _delay_ms, FIRST_DELAY_MS, LONGEST_DELAY_MS))
+
+
+func _give_up(words):
+	if _has_stopped:
+		end(DONE, "the trainer stopped and did not come back: " + words)
+		return
+	var usual = "no trainer answers at %s (%s). Usual causes: it is not running; its option "
+	usual += "server.websocket is off or has another address; one side uses TLS and the other "
+	usual += "does not, or does not trust its certificate"
+	end(FAILED, usual % [_options["address"], words])
+
+
+# A Step that stays without its Act: ask on a second connection whether the trainer has it.
+func _watch_silence():
+	if _unanswered == null:
+		return
+	if _inquiry != null:
+		_on_standing(_inquiry.poll(_now_ms))
+	elif _lost_at_ms >= 0:
+		if _now_ms >= _lost_at_ms:
+			_break_off("actions that were sent did not arrive")
+	elif _now_ms >= _ask_at_ms:
+		var asked = {"session_id": welcome["session_id"], "sequence": _sequence}
+		asked["instance_id"] = _hello["instance_id"]
+		_inquiry = Inquiry.new(_sockets, _options, asked, _now_ms)
+
+
+func _on_standing(standing):
+	if standing == Inquiry.UNKNOWN:
+		return
+	_inquiry = null
+	if standing == Messages.HELD:
+		_ask_at_ms = _now_ms + SILENCE_MS
+	elif standing == Messages.ANSWERED:
+		_lost_at_ms = _now_ms + LOST_MS
+	else:
+		_break_off("the trainer does not have the last Step")

@@ -1,0 +1,147 @@
+# Connects the game's agents with a trainer, or lets them play a trained policy. One in a scene.
+class_name EntrainSync
+extends Node
+
+# A session began: all agents begin anew.
+signal joined(welcome)
+# The trainer has set numbers of the environment: {name: number}.
+signal parameters_changed(parameters)
+# Nothing more is asked of the game.
+signal training_ended(words)
+
+enum ControlModes { HUMAN, TRAINING, INFERENCE }
+
+const Agents = preload("core/agents.gd")
+const Options = preload("core/options.gd")
+const Platform = preload("platform.gd")
+const Playing = preload("core/playing.gd")
+const Session = preload("core/session.gd")
+const Socket = preload("socket.gd")
+const Training = preload("core/training.gd")
+
+@export var control_mode: ControlModes = ControlModes.TRAINING
+# Physics ticks between two decisions.
+@export var action_repeat: int = 8
+# How many times faster than real time the game runs while it learns.
+@export var speed_up: float = 1.0
+# Of the trainer's option server.websocket. $ENTRAIN_WEBSOCKET and --address=URL come first.
+@export var address: String = "ws://localhost:50052"
+# Its name in the trainer's log; $ENTRAIN_SIMULATOR comes first. Empty: the project's name.
+@export var simulator: String = ""
+# A file whose first line is the trainer's token; $ENTRAIN_TOKEN_FILE comes first.
+@export var token_file: String = ""
+# The certificate of the authority behind a wss:// address; $ENTRAIN_TLS_CA comes first.
+@export var tls_ca: String = ""
+# For INFERENCE: a file of `entrain export --format json`, or a folder with one a policy name.
+# --policy=PATH plays it whatever the mode is.
+@export var policy_path: String = "res://policies"
+# How long a tick waits for actions before it lets the window live and the game stand still.
+@export var longest_block_ms: int = 20
+# End the program when training is complete, with an exit code that tells how.
+@export var quit_at_end: bool = true
+
+# Numbers that the trainer's file sets: environment_parameters.
+var environment_parameters = {}
+
+var _agents = Agents.new()
+var _session = null
+var _training = null
+var _playing = null
+var _is_over = false
+# Whether it was this node that paused the game.
+var _is_holding = false
+
+
+func _ready():
+	process_mode = Node.PROCESS_MODE_ALWAYS
+	# Before all others: agents see the world as the physics left it, and act in this tick.
+	process_physics_priority = -1000
+	var options = Options.read(self, Platform.arguments())
+	if options["policy_path"] != "":
+		_playing = Playing.new(_agents, options["policy_path"])
+		_playing.action_repeat = options["action_repeat"]
+	elif control_mode == ControlModes.TRAINING:
+		var hello = Options.hello(options["simulator"], _agents.behaviours)
+		_session = Session.new(Socket, options, hello)
+		_training = Training.new(_agents, _session, self)
+		_training.action_repeat = options["action_repeat"]
+		_training.longest_block_ms = -1 if Platform.is_headless() else longest_block_ms
+		Platform.set_speed(int(Platform.physics_rate() * options["speed_up"]), options["speed_up"])
+
+
+# Tell people a number, such as coins; it changes nothing in what is learned.
+func note(name, value, aggregation = 1):
+	if _training != null:
+		_training.note(name, value, aggregation)
+
+
+func _physics_process(_delta):
+	if _is_over:
+		return
+	_agents.refresh(get_tree().get_nodes_in_group("ENTRAIN_AGENT"))
+	if _training != null:
+		_train()
+		return
+	_agents.set_heuristic("human" if _playing == null else "model")
+	if _playing == null:
+		_agents.tick()
+		_agents.begin_due()
+	else:
+		_playing.tick()
+		if _playing.problem != "":
+			_end(1, _playing.problem)
+
+
+func _train():
+	if get_tree().paused and not _is_holding:
+		# The game's own pause: keep the connection alive, and no more.
+		_session.poll(Platform.ticks_ms())
+		return
+	_agents.set_heuristic("model")
+	var what = _training.tick()
+	_hold(what == Training.PAUSE)
+	if what == Training.END:
+		_end(_session.exit_code, _session.last_words)
+
+
+# The game stands still while actions are chosen, and goes on afterwards.
+func _hold(is_holding):
+	if is_holding != _is_holding:
+		_is_holding = is_holding
+		get_tree().paused = is_holding
+
+
+func on_joined(welcome):
+	print("entrain: joined run '%s'" % welcome["run_id"])
+	joined.emit(welcome)
+
+
+func on_parameters(parameters):
+	environment_parameters = parameters
+	parameters_changed.emit(parameters)
+
+
+func _end(exit_code, words):
+	_is_over = true
+	_hold(false)
+	print("entrain: %s" % words)
+	training_ended.emit(words)
+	if quit_at_end:
+		_leave()
+		get_tree().quit(exit_code)
+
+
+func _notification(what):
+	if what == NOTIFICATION_EXIT_TREE or what == NOTIFICATION_WM_CLOSE_REQUEST:
+		_leave()
+
+
+# Say Goodbye, and give it half a second to arrive.
+func _leave():
+	if _session == null:
+		return
+	_session.end(0, "the game ends")
+	var until_ms = Platform.ticks_ms() + 500
+	while _session.is_leaving(Platform.ticks_ms()) and Platform.ticks_ms() < until_ms:
+		OS.delay_usec(1000)
+	_session = null

@@ -1,0 +1,3 @@
+# Adds nothing to the editor: both nodes are classes, which "Add Child Node" lists by itself.
+@tool
+extends EditorPlugin
