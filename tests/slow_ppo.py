@@ -85,6 +85,7 @@ def slow_renewed(
 ) -> tuple[Rollout, dict[tuple[int, int], Tensor]]:
     """A rollout with this critic's values, and {(t, b): [] log-probability of what was done}."""
     value, next_value, log_probs = rollout.value.clone(), rollout.next_value.clone(), {}
+    then = rollout.value
     for (t, b), output in slow_outputs(policy, rollout):
         action = {name: tensor[t, b] for name, tensor in rollout.action.items()}
         allowed = rollout.action_mask[t, b]
@@ -92,6 +93,9 @@ def slow_renewed(
         value[t, b] = output.value[0, 0]
         if t and not rollout.boundary[t - 1, b]:
             next_value[t - 1, b] = output.value[0, 0]
+        # What followed a boundary is not known any more, and taken to have changed as this has.
+        if rollout.boundary[t, b] and rollout.next_value[t, b, 0] != 0.0:
+            next_value[t, b] += value[t, b] - then[t, b]
     return replace(rollout, value=value, next_value=next_value), log_probs
 
 

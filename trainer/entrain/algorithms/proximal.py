@@ -72,7 +72,7 @@ def evaluated_again(
     """A rollout with the present critic's values, and log-probabilities under the present policy.
 
     Recurrent states are those that minibatches start from, so that before the first gradient step
-    every ratio is 1. Of what follows a boundary there is no observation: its value stays as it was.
+    every ratio is 1.
 
     Args:
         rollout: as collected, with at least one valid step.
@@ -99,10 +99,20 @@ def evaluated_again(
         found = loss.surrogate.log_prob(distribution, minibatch.steps)
         log_prob.flatten(0, 1)[at] = found[mask].to(log_prob)
         value.flatten(0, 1)[at] = output.value[mask].to(value)
+    return replace(rollout, value=value, next_value=_next_value(rollout, value)), log_prob
+
+
+def _next_value(rollout: Rollout, value: Tensor) -> Tensor:
+    """[T, B, V] what followed, by the critic whose values of the steps are given.
+
+    There is no observation of what follows a boundary. Its value is taken to have changed as much
+    as that of the step before it, one step away; where an episode terminated it stays 0.
+    """
+    then = rollout.next_value
+    next_value = torch.where(then == 0.0, then, then + (value - rollout.value))
     goes_on = (rollout.valid & ~rollout.boundary)[:-1].unsqueeze(-1)
-    next_value = rollout.next_value.clone()
     next_value[:-1] = torch.where(goes_on, value[1:], next_value[:-1])
-    return replace(rollout, value=value, next_value=next_value), log_prob
+    return next_value
 
 
 def _distance(rollout: Rollout, log_prob: Tensor) -> Tensor:
