@@ -534,6 +534,26 @@ def test_large_rewards_starve_a_policy_unless_values_are_normalised(normalize_va
     assert any("starved policy" in each for each in warnings) == (not normalize_values)
 
 
+# Late answers.
+
+
+def test_late_answers_are_reported_from_a_fifth_on_and_once() -> None:
+    diagnostics = make_diagnostics(THREE_CHOICES)
+    shares = [0.0, 0.19, 0.25, 0.5, 0.18, 0.25, 0.1, 0.25]
+    said = [
+        len(diagnostics.findings({"rollout/late_steps": share}, progress=0.5)) for share in shares
+    ]
+    assert said == [0, 0, 1, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_late_answers_are_said_with_the_share_and_what_helps(lag: int) -> None:
+    diagnostics = make_diagnostics(THREE_CHOICES, policy_lag=lag)
+    warning = the_one(diagnostics.findings({"rollout/late_steps": 0.43}, progress=0.5))
+    assert warning.startswith("late answers: 43 % of the actions came after their simulator's")
+    assert ("set policy_lag: 1" in warning) == (lag == 0)
+
+
 # Options that are named.
 
 
@@ -549,6 +569,7 @@ def all_warnings() -> list[str]:
             measured(branches=0.0, sigma=[0.001], clipped=1.0), progress=0.0
         )
         said += diagnostics.findings(measured(branches=0.0, sigma=[7.0]), progress=0.0)
+    said += make_diagnostics(THREE_CHOICES).findings({"rollout/late_steps": 1.0}, progress=0.9)
     for shared in ({}, SHARED):
         diagnostics = make_diagnostics(THREE_CHOICES, **shared)
         for _ in range(5):

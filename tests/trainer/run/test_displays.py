@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def cells(text: str, behaviour: str) -> list[str]:
     """Of the last line of that behaviour, without the bar."""
     line = [line for line in text.splitlines() if line.startswith(behaviour)][-1]
     return [word for word in line.split() if not set(word) <= set("━╸╺")][1:]
+
+
+def test_late_steps_are_shown_where_there_are_any() -> None:
+    for share, words in ((0.125, ", 12.5 % of the steps late"), (0.0, ""), (math.nan, "")):
+        text = update_text(replace(row(), late_steps=share))
+        assert text.endswith(f"9,830 steps/s{words}")
+    progress = Progress(env_steps=1, updates=1, episodes=0, seconds=0.0)
+    read = DisplayRow.from_metrics({"rollout/late_steps": 0.5}, progress=progress, total_steps=1)
+    assert read.late_steps == 0.5
 
 
 def test_a_row_is_read_from_metrics_by_their_standard_names() -> None:

@@ -4,6 +4,7 @@
     sigma runaway      continuous actions vary by more than the range in which they have an effect
     pinned actions     nearly all sampled actions are cut to a bound, so their differences are lost
     starved policy     nearly all of the gradient is the critic's, so the policy learns nothing
+    late answers       many actions come after their deadline, and teach the policy nothing
 
 Each is reported once when it sets in, and again only after it had clearly passed. Nothing here
 knows of networks, files or logs.
@@ -22,6 +23,7 @@ from entrain.metrics import (
     ENTROPY,
     ENTROPY_COEFFICIENT,
     ENTROPY_OF_DIMENSION,
+    LATE_STEPS,
     SIGMA,
 )
 from entrain.policy.action_bounds import has_range
@@ -71,6 +73,9 @@ GROWN = 2.0
 PINNED = 0.75
 """Fraction of the continuous actions that have a bound. It begins at 32 %, and reaches a half in
 good policies that need full force."""
+
+LATE = 0.2
+"""Of the steps. A policy that learns from four fifths of them learns hardly more slowly."""
 
 PASSED = 0.7
 """Severity below which a finding has passed and may set in again; it sets in at 1."""
@@ -146,6 +151,7 @@ class Diagnostics:
             if sigma:
                 yield self._sigma_collapsed(sigma, metrics, progress)
         yield self._policy_starved(metrics)
+        yield _answers_late(metrics, self._config)
         if sigma:
             yield self._sigma_ran_away(sigma, metrics)
             yield self._actions_pinned(metrics)
@@ -311,6 +317,21 @@ class Diagnostics:
         self._first_of_branches = float(state["first_of_branches"])
         self._continuous = float(state["continuous"])
         self._starved = int(state.get("starved", 0))
+
+
+def _answers_late(metrics: Metrics, config: PolicyConfig) -> Finding:
+    """Late answers, by the share of the steps that a simulator's fallback decided."""
+    share = metrics.get(LATE_STEPS.name, 0.0)
+    lag = "set policy_lag: 1, so that actions do not wait for updates, " * (config.policy_lag == 0)
+    return Finding(
+        "late answers",
+        share / LATE,
+        f"late answers: {_percent(share)} of the actions came after their simulator's deadline, so "
+        "that its fallback acted. The policy learns nothing from these steps. To answer in time, "
+        f"{lag}choose a smaller network, put agents of several simulators into one, lower "
+        "update_threads, run fewer simulators on the trainer's machine, or give a longer deadline "
+        "in the simulator",
+    )
 
 
 _SETTLED = (

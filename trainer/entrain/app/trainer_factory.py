@@ -22,6 +22,7 @@ from entrain.app.build import (
     warn_of_too_few_steps,
     within_memory,
 )
+from entrain.app.deadlines import warn_of_deadline
 from entrain.app.initial_weights import Beginning, begin
 from entrain.app.learning_parts import make_algorithm, make_collector
 from entrain.app.observed import log_observed
@@ -159,6 +160,7 @@ class TrainerFactory:
         config = policy_options(self._config, spec.name)
         check_size(spec, config, self._config.server)
         warn_of_too_few_steps(config, spec.name)
+        warn_of_deadline(spec, config, self._config.server)
         seed = seed_of(self._config, number)
         policy = ActorCritic(spec, config, seed=seed)
         is_new = spec.name not in self._begun

@@ -14,6 +14,7 @@ from entrain.metrics import (
     ENTROPY,
     EPISODE_RETURN_LAST,
     EPISODES,
+    LATE_STEPS,
     REWARD_PER_STEP,
     SIGMA,
     STEPS_PER_SECOND,
@@ -110,12 +111,20 @@ class DisplayRow:
     lessons: Mapping[str, str] = field(default_factory=dict)
     """{environment parameter: its lesson, in words}."""
 
+    late_steps: float = math.nan
+    """Share of the steps that a simulator's fallback decided; NaN if there is no deadline."""
+
     round: RoundWords = NO_ROUND
 
     @property
     def lessons_text(self) -> str:
         """`gravity in lesson 'hard' (2 of 3)`; empty without curricula."""
         return ", ".join(f"{name} in lesson {words}" for name, words in self.lessons.items())
+
+    @property
+    def late_text(self) -> str:
+        """`12.5 % of the steps late`; empty if none is."""
+        return f"{100 * self.late_steps:.3g} % of the steps late" if self.late_steps > 0 else ""
 
     @property
     def statistics_text(self) -> str:
@@ -149,6 +158,7 @@ class DisplayRow:
             sigma=sum(sigmas) / len(sigmas) if sigmas else math.nan,
             statistics=statistics,
             lessons=lessons,
+            late_steps=metrics.get(LATE_STEPS.name, math.nan),
             round=round_words,
         )
 

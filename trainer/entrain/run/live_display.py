@@ -149,6 +149,11 @@ class LiveDisplay:
                 parts.append(Text(policy.row.lessons_text, style="dim", overflow="fold"))
             parts += _round_lines(policy.row.round, width=self._console.width)
         parts += [
+            Text(f"{name}: {policy.row.late_text}", style="dim", overflow="fold")
+            for name, policy in self._policies.items()
+            if policy.row.late_text
+        ]
+        parts += [
             Text(f"{name}: {policy.row.statistics_text}", style="dim", overflow="fold")
             for name, policy in self._policies.items()
             if policy.row.statistics

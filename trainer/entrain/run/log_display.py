@@ -54,6 +54,7 @@ class LogDisplay:
                 **{"return": row.return_last},
                 reward_per_step=row.reward_per_step,
                 env_steps_per_second=row.env_steps_per_second,
+                **({"late_steps": row.late_steps} if math.isfinite(row.late_steps) else {}),
                 **({"lessons": dict(row.lessons)} if row.lessons else {}),
                 **({"statistics": dict(row.statistics)} if row.statistics else {}),
             ),
@@ -93,6 +94,8 @@ def update_text(row: DisplayRow) -> str:
             facts.append(f"reward {REWARD_PER_STEP.text(row.reward_per_step)} per step")
     if math.isfinite(row.env_steps_per_second):
         facts.append(f"{STEPS_PER_SECOND.text(row.env_steps_per_second)} steps/s")
+    if row.late_text:
+        facts.append(row.late_text)
     if row.lessons:
         facts.append(row.lessons_text)
     if row.statistics:

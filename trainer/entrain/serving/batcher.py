@@ -22,6 +22,9 @@ from entrain.serving.slots import SlotTable
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch
 
+MOST_OF_DEADLINE = 0.25
+"""Of the time that a simulator waits for actions, how much it may wait for other simulators."""
+
 
 class Timer(Protocol):
     """A timer, as `loop.call_later` returns it."""
@@ -61,6 +64,9 @@ class RequestBatcher:
         self._lockstep = config.lockstep
         self._max_batch = config.max_batch
         self._max_wait_s = config.max_wait_s
+        if spec.deadline_ms:
+            # What it waits for others is lost for choosing its actions.
+            self._max_wait_s = min(config.max_wait_s, MOST_OF_DEADLINE * spec.deadline_ms / 1000.0)
         self._clock = clock
         self._call_later = call_later
         self._live: set[str] = set()
