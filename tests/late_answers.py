@@ -1,6 +1,6 @@
 """Answers that come too late now and then, as drawn by lot: what a clock does, but repeatable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,31 +9,37 @@ import numpy.typing as npt
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Environment
+from entrain_envs.late_rows import picked
 from entrain_envs.real_time import in_real_time
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
 
 class LateAnswers:
-    """Repeats the choice that was taken last wherever an answer is late; one discrete branch.
+    """A controller acts wherever an answer is late, for each agent by itself; one branch."""
 
-    Each agent by itself, with the same probability. What an agent took in the episode before does
-    not count: a new one begins with choice 0.
-    """
-
-    def __init__(self, environment: Environment, *, share: float, seed: int) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        control: Callable[[TimestepBatch], npt.NDArray[np.integer[Any]]],
+        *,
+        share: float,
+        seed: int,
+    ) -> None:
         """Wrap an environment of one behaviour, whose agents are 0, 1, ... and all act each step.
 
         Args:
             environment: is stepped.
+            control: the choices that a controller takes, one for each of some rows.
             share: of the answers that are late.
             seed: decides which.
         """
         self._environment = environment
         (self._spec,) = environment.behaviours
+        self._control = control
         self._share = share
         self._generator = np.random.default_rng(seed)
-        self._taken: npt.NDArray[np.int32] = np.zeros(0, np.int32)
+        self._rows: TimestepBatch | None = None
 
     @property
     def behaviours(self) -> Sequence[BehaviourSpec]:
@@ -41,18 +47,22 @@ class LateAnswers:
 
     def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
         rows = self._environment.reset(seed=seed, parameters=parameters)
-        self._taken = np.zeros(len(rows[self._spec.name]), np.int32)
+        self._rows = rows[self._spec.name]
         return rows
 
     def step(self, actions: Mapping[str, ActionBatch]) -> Mapping[str, TimestepBatch]:
         given = actions[self._spec.name]
         late = self._generator.random(len(given)) < self._share
-        taken = self._taken = np.where(late, self._taken, given.discrete[:, 0])
+        before = self._rows
+        assert before is not None
+        controlled = self._control(picked(before, np.flatnonzero(before.needs_action)))
+        taken = np.where(late, controlled, given.discrete[:, 0])
         stepped = replace(given, discrete=taken[:, np.newaxis].astype(np.int32))
-        rows = self._environment.step({self._spec.name: stepped})[self._spec.name]
-        begins = rows.step_type == StepType.FIRST
-        self._taken = np.where(np.isin(np.arange(len(given)), rows.agent_id[begins]), 0, taken)
-        marked = replace(rows, late=late[rows.agent_id] & ~begins)
+        rows = self._rows = self._environment.step({self._spec.name: stepped})[self._spec.name]
+        # The rows that acted were those of all agents, but in their own order.
+        of_agent = np.empty(len(late), np.bool_)
+        of_agent[before.agent_id[before.needs_action]] = late
+        marked = replace(rows, late=of_agent[rows.agent_id] & (rows.step_type != StepType.FIRST))
         return {self._spec.name: marked}
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:

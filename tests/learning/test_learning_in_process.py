@@ -6,11 +6,13 @@ If these hold and those over gRPC do not, the wire is at fault.
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from entrain.config.load import load_config
 from entrain_envs.environment import Environment
 from entrain_envs.gymnasium_adapter import GymnasiumEnvironment, make
+from entrain_envs.timestep import TimestepBatch
 from in_process import learn
 from late_answers import LateAnswers
 
@@ -28,7 +30,7 @@ def final_return(
         lambda: make(env_id, {}), behaviour=env_id, count=count
     )
     if late:
-        environment = LateAnswers(environment, share=late, seed=seed)
+        environment = LateAnswers(environment, leaning, share=late, seed=seed)
     learned = learn(environment, config, seed=seed)
     environment.close()
     return float(np.concatenate(learned.returns)[-LAST_EPISODES:].mean())
@@ -52,9 +54,16 @@ def test_three_seeds_learn_within_a_hundred_thousand_steps(
     assert float(np.mean(finals)) >= threshold, f"{finals}"
 
 
+def leaning(rows: TimestepBatch) -> npt.NDArray[np.int64]:
+    """Pushes the cart to where the pole leans; alone, that keeps it up for some 40 steps."""
+    leans_right = np.asarray(rows.observation["observation"], np.float32)[:, 2] > 0.0
+    return leans_right.astype(np.int64)
+
+
 @pytest.mark.learning
 def test_cartpole_is_solved_though_three_in_ten_answers_are_late() -> None:
-    # Then the choice that was taken last is repeated.
+    # Then a poor controller acts. Where the last choice is repeated instead, the best linear
+    # controller itself reaches 430.
     finals = [
         final_return("cartpole", "CartPole-v1", [], count=8, seed=seed, late=0.3)
         for seed in (1, 2, 3)
