@@ -59,6 +59,40 @@ class World {
   int steps_ = 0;
 };
 
+/// What else may go beside the rows: groups, statistics, a kind of agent that comes later, one agent
+/// that is absent now and then and comes back a while after its end.
+class Extras {
+ public:
+  void reset() { steps_ = 0; }
+
+  void write(entrain::Client& client) {
+    ++steps_;
+    client.report("coins", 1.0, entrain::Aggregation::sum);
+    const int at = steps_ % 12;
+    const std::int64_t wanderer = 100;
+    if (at == 1) client.rows(0).first(wanderer).observe({1.0f, 0.5f}).group(3, 0.0f);
+    if (at == 2 || at == 3 || at == 5) {
+      client.rows(0).mid(wanderer, 0.0f).observe({static_cast<float>(at), 0.5f}).group(3, 0.25f);
+    }
+    if (at == 7) client.rows(0).truncated(wanderer, 1.0f).observe({7.5f, 0.5f}).group(3, 1.0f);
+    if (steps_ == 3 && later_ == 0) {
+      later_ = client.add({"later", {{"x", {1}}}, {{}, {}, {2}}});
+    }
+    if (later_ == 0) return;
+    entrain::Row row = is_new_ ? client.rows(later_).first(1) : client.rows(later_).mid(1, 0.0f);
+    row.observe({static_cast<float>(steps_)});
+    is_new_ = false;
+  }
+
+  /// After `reset` the later ones begin, too.
+  void begin() { is_new_ = true; }
+
+ private:
+  int steps_ = 0;
+  std::size_t later_ = 0;
+  bool is_new_ = true;
+};
+
 std::map<std::string, std::string> options_in(int count, char** words) {
   std::map<std::string, std::string> options;
   for (int i = 3; i < count; ++i) {
@@ -80,6 +114,7 @@ entrain::Options client_options(const char* address, std::map<std::string, std::
   options.silence_s = number(given, "silence_s", 30.0);
   options.answer_s = number(given, "answer_s", 1.0);
   options.greeting_s = number(given, "greeting_s", 5.0);
+  options.max_agents = static_cast<std::uint32_t>(number(given, "max_agents", 0.0));
 #ifdef ENTRAIN_PROBE_OPENSSL
   options.open_stream = entrain::openssl_streams({given["ca"], given["certificate"], given["key"]});
 #endif
@@ -109,6 +144,8 @@ int play(const char* address, std::map<std::string, std::string> given) {
   const auto steps = static_cast<std::uint64_t>(number(given, "steps", 10));
   const bool is_polling = given["use"] == "poll";
   World world(static_cast<int>(number(given, "agents", 3)));
+  Extras extras;
+  const bool has_extras = number(given, "extras", 0) > 0;
   entrain::Client client(client_options(address, given), World::behaviours());
   std::uint64_t taken = 0, before = 0;
   double since_s = used_s();
@@ -118,6 +155,8 @@ int play(const char* address, std::map<std::string, std::string> given) {
       std::printf("begin %llu %g\n", static_cast<unsigned long long>(client.seed()),
                   static_cast<double>(client.parameter("gravity", 0.0f)));
       world.reset();
+      extras.reset();
+      extras.begin();
     } else {
       ++taken;
     }
@@ -128,6 +167,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
     }
     if (taken == steps) break;
     world.write(client);
+    if (has_extras) extras.write(client);
     if (is_polling) client.send();
     news = is_polling ? tick(client) : client.exchange();
   }
@@ -157,14 +197,15 @@ int codec() {
 
 }  // namespace
 
-void* operator new(std::size_t size) {
+// Not inlined, or g++ takes what is freed for something that another function allocated.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   allocated_bytes += size;
   void* memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) std::abort();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 int main(int count, char** words) {
   const std::string what = count > 1 ? words[1] : "";
