@@ -159,7 +159,7 @@ class WebSocketPort:
                 close_timeout=2,
                 ping_interval=None,
                 server_header=None,
-                logger=logging.getLogger(f"{__name__}.library"),
+                logger=_library_logger(),
             )
         except OSError as error:
             raise OptionError(
@@ -239,6 +239,13 @@ class WebSocketPort:
         except (ConnectionClosed, DecodeError, TimeoutError, queue.Full) as error:
             logger.warning("an Inquire could not be answered: %s", type(error).__name__)
         connection.close(1000)
+
+
+def _library_logger() -> logging.Logger:
+    """Says what went wrong, and not that a connection opened."""
+    quiet = logging.getLogger(f"{__name__}.library")
+    quiet.setLevel(logging.ERROR)
+    return quiet
 
 
 def shown_token(headers: Headers, offered: list[str]) -> str:
