@@ -57,8 +57,3 @@ async def test_a_run_with_a_simulator_in_node_is_resumed_bit_for_bit(tmp_path: P
     stopped = await final_state(tmp_path / "stopped", [after(20 * 16), after(60 * 16)])
     assert straight["progress"]["updates"] == 3
     assert not [each for each in differences(straight, stopped) if "progress" not in each]
-
-
-def test_a_users_own_code_is_at_most_25_lines() -> None:
-    lines = [line.strip() for line in POINTS.read_text().splitlines()]
-    assert len([line for line in lines if line and not line.startswith("//")]) <= 25

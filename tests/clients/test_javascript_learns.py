@@ -41,16 +41,6 @@ def statistics_of(run: TrainingRun) -> ReturnStatistics:
     return trainer.episodes.statistics
 
 
-def user_lines(path: Path) -> int:
-    lines = [line.strip() for line in path.read_text().splitlines()]
-    return len([line for line in lines if line and not line.startswith("//")])
-
-
-@pytest.mark.parametrize("name", ["points.js", "rapier/learn.js", "birds/learn.js"])
-def test_a_users_own_code_is_at_most_25_lines(name: str) -> None:
-    assert user_lines(EXAMPLES / name) <= 25
-
-
 @needs_node
 @needs_npm_modules
 async def test_balls_of_rapier_learn_to_reach_their_goals(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.native.inquiry import Inquiries
+from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.front import Ending
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
+from live_run import config_from, train
 from support.native_server import NativeServer
-from support.node import NODE, needs_node
+from support.node import NODE, needs_node, running
+from support.ports import free_port
 
 pytestmark = [needs_node, pytest.mark.clients]
 
@@ -56,14 +59,14 @@ class Serving:
 @asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[Serving]:
     config = ServerConfig(address="localhost:0", websocket="localhost:0", **options)
-    running = Serving(config)
-    await running.server.start()
+    it = Serving(config)
+    await it.server.start()
     try:
-        yield running
+        yield it
     finally:
-        running.may_answer.set()
-        await running.server.stop(Ending.COMPLETED, "the test is over", goodbye_s=0.1)
-        await asyncio.gather(*running.tasks)
+        it.may_answer.set()
+        await it.server.stop(Ending.COMPLETED, "the test is over", goodbye_s=0.1)
+        await asyncio.gather(*it.tasks)
 
 
 async def dial(url: str, *step_types: str, **options: Any) -> list[str]:
@@ -94,9 +97,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_a_session_from_hello_to_goodbye() -> None:
-    async with serving() as running:
-        lines = await dial(running.url, *ROWS)
-        counters = running.server.participants.counters
+    async with serving() as it:
+        lines = await dial(it.url, *ROWS)
+        counters = it.server.participants.counters
         assert counters["sessions_joined"] == counters["sessions_left"] == 1
     acts = ["acts 7", "acts 7", "acts ", "acts 7", "acts 7"]
     assert lines[1:] == ["joined run with gravity 9.5", *acts, "left"]
@@ -109,28 +112,28 @@ async def test_tls_and_a_token_from_a_file(certificate: Path) -> None:
         "token_file": certificate / "token",
     }
     trusting = {"tlsCa": str(certificate / "cert.pem")}
-    async with serving(**secured) as running:
-        assert running.url.startswith("wss://")
+    async with serving(**secured) as it:
+        assert it.url.startswith("wss://")
         token_file = str(certificate / "token")
-        assert (await dial(running.url, *ROWS, tokenFile=token_file, **trusting))[-1] == "left"
-        no_scheme = running.url.removeprefix("wss://").removesuffix("/simulate")
+        assert (await dial(it.url, *ROWS, tokenFile=token_file, **trusting))[-1] == "left"
+        no_scheme = it.url.removeprefix("wss://").removesuffix("/simulate")
         assert (await dial(no_scheme, token="s3cret/+", **trusting))[-1] == "left"
-        wrong = (await dial(running.url, token="guess", **trusting))[-1]
+        wrong = (await dial(it.url, token="guess", **trusting))[-1]
         assert wrong.startswith("MisfitError: ")
         assert "HTTP 401" in wrong
-        strange = (await dial(running.url, token="s3cret/+", connectS=1))[-1]
+        strange = (await dial(it.url, token="s3cret/+", connectS=1))[-1]
         assert strange.startswith("ConnectionLostError: ")
         assert "self-signed certificate" in strange
-        plain = (await dial(running.url.replace("wss", "ws"), connectS=1))[-1]
+        plain = (await dial(it.url.replace("wss", "ws"), connectS=1))[-1]
         assert plain.startswith("ConnectionLostError: ")
 
 
 async def test_what_the_trainer_refuses_is_said_in_its_words() -> None:
-    async with serving() as running:
-        out_of_order = await dial(running.url, "2")
+    async with serving() as it:
+        out_of_order = await dial(it.url, "2")
         assert out_of_order[-1].startswith("RefusedError: ")
         assert "INVALID_ARGUMENT" in out_of_order[-1]
-        elsewhere = (await dial(running.url.replace("/simulate", "/there")))[-1]
+        elsewhere = (await dial(it.url.replace("/simulate", "/there")))[-1]
         assert elsewhere.startswith("MisfitError: ")
         assert "404" in elsewhere
 
@@ -146,15 +149,41 @@ async def test_a_simulator_whose_step_the_trainer_holds_waits_on(
         return answers[-1]
 
     monkeypatch.setattr(Inquiries, "answer", noted)
-    async with serving() as running:
-        running.may_answer.clear()
-        dialling = asyncio.ensure_future(dial(running.url, "1", silenceS=0.1))
+    async with serving() as it:
+        it.may_answer.clear()
+        dialling = asyncio.ensure_future(dial(it.url, "1", silenceS=0.1))
         async with asyncio.timeout(20.0):
             while len(answers) < 3:
                 await asyncio.sleep(0.01)
-        running.may_answer.set()
+        it.may_answer.set()
         lines = await dialling
     standings = {pb.InquireResponse.FromString(each).standing for each in answers}
     assert standings == {pb.STEP_STANDING_HELD}
     assert lines[-2:] == ["acts 7", "left"]
     assert not any("lost the trainer" in line for line in lines)
+
+
+async def test_two_kinds_of_agents_in_two_halves_are_counted_exactly(tmp_path: Path) -> None:
+    port = free_port()
+    text = f"""
+        server:
+          address: localhost:0
+          websocket: localhost:{port}
+          max_unanswered_steps: 2
+        policies:
+          "*":
+            total_steps: 1500
+            rollout_steps: 250
+            network: {{hidden_sizes: [8]}}
+            algorithm: {{num_epochs: 1}}
+    """
+    meadow = Path(__file__).parent / "javascript" / "meadow.js"
+    with running(meadow, f"ws://localhost:{port}"):
+        outcome, run = await train(
+            config_from(text, tmp_path), RunFolder.create(tmp_path / "runs", "run")
+        )
+    assert outcome == "completed"
+    for name in ("rabbit", "fox"):
+        ledger = run.trainers[name].ledger
+        assert ledger.opened == ledger.closed + ledger.dropped + ledger.open
+        assert ledger.closed >= 250

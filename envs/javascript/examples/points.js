@@ -10,7 +10,11 @@ const POINT = {
 const POINTS = [...Array(16).keys()];
 const EPISODE = [FIRST, ...Array(49).fill(MID), TRUNCATED];
 
-await withTrainer(new TrainerClient(process.argv[2], [POINT], { simulator: "points" }), async (client) => {
+const { ENTRAIN_WEBSOCKET, ENTRAIN_SIMULATOR = "points" } = process.env; // if a trainer launched it
+const address = process.argv[2] ?? ENTRAIN_WEBSOCKET;
+const client = new TrainerClient(address, [POINT], { simulator: ENTRAIN_SIMULATOR });
+
+await withTrainer(client, async () => {
   const random = seededRandom((await client.connect()).seed);
   for (;;) { // until the trainer is done, which ends `withTrainer`
     const place = POINTS.map(() => 6 * random() - 3);

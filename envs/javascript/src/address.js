@@ -7,6 +7,7 @@ export const SUBPROTOCOL = "entrain.v1";
 /** The trainer's address, to which `/simulate` or `/inquire` is added.
  * @param {string} address @param {boolean} usesTls if the address does not say */
 export function readAddress(address, usesTls) {
+  if (!address) throw notAnAddress(String(address ?? ""));
   const text = address.includes("://") ? address : `${usesTls ? "wss" : "ws"}://${address}`;
   let url;
   try {

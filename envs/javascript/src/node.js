@@ -13,9 +13,20 @@ export class TrainerClient extends Client {
    * @param {import("../types/index.js").ClientOptions} options
    */
   constructor(address, behaviours, options) {
-    const complete = { reconnectS: usualReconnectS(), ...options };
+    const complete = { ...usual(address, options), ...options };
     super(address, behaviours, complete, nodeSockets(address, complete));
   }
+}
+
+/** What the variables say, where the options say nothing.
+ * @param {string} address @param {import("../types/index.js").ClientOptions} options */
+function usual(address, options) {
+  const { ENTRAIN_TOKEN_FILE: tokenFile, ENTRAIN_TLS_CA: tlsCa } = process.env;
+  return {
+    reconnectS: usualReconnectS(),
+    ...(tokenFile && options.token === undefined ? { tokenFile } : {}),
+    ...(tlsCa && !address?.startsWith("ws://") ? { tlsCa } : {}),
+  };
 }
 
 function usualReconnectS() {

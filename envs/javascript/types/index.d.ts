@@ -145,9 +145,10 @@ export interface ClientOptions {
   maxUnansweredSteps?: number;
   /** Takes the client's lines for people; console.info. */
   log?: (line: string) => void;
-  /** Node only: a file whose first line is the token, read for each dial. */
+  /** Node only: a file whose first line is the token, read for each dial; $ENTRAIN_TOKEN_FILE. */
   tokenFile?: string;
-  /** Node only: PEM file of the authority behind the trainer's certificate. Without it, Node's own. */
+  /** Node only: PEM file of the authority behind the trainer's certificate; $ENTRAIN_TLS_CA, or else
+   * those that Node trusts. */
   tlsCa?: string;
   /** Node only: PEM file of this simulator's certificate, if the trainer wants one. */
   tlsCertificate?: string;

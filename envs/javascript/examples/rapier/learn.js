@@ -25,4 +25,6 @@ const world = {
   },
 };
 
-await run(world, new TrainerClient(process.argv[2], [BALL], { simulator: "rapier" }));
+const { ENTRAIN_WEBSOCKET, ENTRAIN_SIMULATOR = "rapier" } = process.env; // if a trainer launched it
+const address = process.argv[2] ?? ENTRAIN_WEBSOCKET;
+await run(world, new TrainerClient(address, [BALL], { simulator: ENTRAIN_SIMULATOR }));
