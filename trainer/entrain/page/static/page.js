@@ -65,12 +65,21 @@ const number = (value, digits = 4) => {
   return String(Number(value.toPrecision(digits)));
 };
 
-const short = (value) => {
+const short = (value, digits = 3) => {
   const size = Math.abs(value);
   for (const [factor, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
-    if (size >= factor) return `${Number((value / factor).toPrecision(3))}${letter}`;
+    if (size >= factor) return `${Number((value / factor).toPrecision(digits))}${letter}`;
   }
-  return size < 1e-3 && size > 0 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return size < 1e-3 && size > 0 ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
+};
+
+// As few digits as tell the values of an axis apart.
+const shortApart = (values) => {
+  for (let digits = 3; digits < 7; digits += 1) {
+    const texts = values.map((value) => short(value, digits));
+    if (new Set(texts).size === texts.length) return texts;
+  }
+  return values.map((value) => short(value, 7));
 };
 
 const duration = (seconds) => {
@@ -253,12 +262,13 @@ class Chart {
     const width = last - first || 1;
     this.px = (x) => BOX.left + ((x - first) / width) * (BOX.right - BOX.left);
     this.py = (y) => BOX.bottom - ((y - low) / (high - low)) * (BOX.bottom - BOX.top);
-    for (const share of [0, 0.5, 1]) {
-      const y = low + share * (high - low);
+    const heights = [low, (low + high) / 2, high];
+    const texts = shortApart(heights);
+    heights.forEach((y, index) => {
       const line = { x1: BOX.left, x2: BOX.right, y1: this.py(y), y2: this.py(y) };
       draw("line", line, this.lines);
-      draw("text", { x: BOX.left - 4, y: this.py(y) + 4, "text-anchor": "end" }, this.lines).textContent = short(y);
-    }
+      draw("text", { x: BOX.left - 4, y: this.py(y) + 4, "text-anchor": "end" }, this.lines).textContent = texts[index];
+    });
     for (const [x, anchor] of [[first, "start"], [last, "end"]]) {
       draw("text", { x: this.px(x), y: HEIGHT - 6, "text-anchor": anchor }, this.lines).textContent = this.axisText(x);
     }

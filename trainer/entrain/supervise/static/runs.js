@@ -159,11 +159,12 @@ class ManyChart {
     const [first, last] = [Math.min(0, least(xs)), most(xs)];
     this.px = (x) => this.box.left + ((x - first) / (last - first || 1)) * (this.box.right - this.box.left);
     this.py = (y) => this.box.bottom - ((y - low) / (high - low)) * (this.box.bottom - this.box.top);
-    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-      const y = low + share * (high - low);
+    const heights = [0, 0.25, 0.5, 0.75, 1].map((share) => low + share * (high - low));
+    const texts = shortApart(heights);
+    heights.forEach((y, index) => {
       draw("line", { x1: this.box.left, x2: this.box.right, y1: this.py(y), y2: this.py(y) }, this.grid);
-      draw("text", { x: this.box.left - 6, y: this.py(y) + 4, "text-anchor": "end" }, this.grid).textContent = short(y);
-    }
+      draw("text", { x: this.box.left - 6, y: this.py(y) + 4, "text-anchor": "end" }, this.grid).textContent = texts[index];
+    });
     for (const share of this.box.width < 600 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
       const x = first + share * (last - first);
       const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
