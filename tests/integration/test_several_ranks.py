@@ -173,6 +173,20 @@ async def test_a_file_of_the_newest_checkpoint_that_is_bad_sends_all_ranks_to_th
     np.testing.assert_array_equal(first, second)
 
 
+async def test_a_stopped_run_counts_the_steps_of_all_ranks_behind_the_last_update(
+    tmp_path: Path,
+) -> None:
+    port = free_ports(2)
+    run = ranked_run(tmp_path, port=port)
+    with one_simulator_each(port, (3, 5), reconnect_s=0.0):
+        # Rank 0 knows of a round of 300, and of what it has closed itself since.
+        sitting = await run.sit(stop_at=lambda it: it.env_steps >= 360)
+    assert sitting.outcomes == ["stopped", "stopped"]
+    own = [each.trainers["ball"].ledger.closed for each in sitting.runs]
+    assert sitting.runs[0].summary("stopped").env_steps == sum(own)
+    assert sitting.runs[0].env_steps == sum(own)
+
+
 async def test_a_slow_rank_is_not_waited_for_without_end(tmp_path: Path) -> None:
     port = free_ports(2)
     run = ranked_run(tmp_path, port=port, lockstep=False, max_wait_s=0.02, total_steps=900)

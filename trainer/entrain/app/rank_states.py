@@ -42,6 +42,17 @@ def of_rank(restored: Loaded, rank: int) -> Loaded:
     return Loaded(own, restored.step, restored.path, ())
 
 
+def own_steps(state: State) -> Mapping[str, Mapping[int, int]]:
+    """{behaviour: {rank: env steps that it has closed itself}} in the state of all ranks."""
+    others = {int(rank): each for rank, each in state[RANKS].items() if rank != "size"}
+    found: dict[str, dict[int, int]] = {}
+    for rank, each in {0: state, **others}.items():
+        for spec, trainer in policy_states(each["policies"]):
+            own = int(trainer["progress"]["env_steps"]) - int(trainer["part"]["others"])
+            found.setdefault(spec.name, {})[rank] = own
+    return found
+
+
 def require_size(restored: Loaded, size: int) -> None:
     """Raise CheckpointError unless so many ranks wrote the checkpoint; see `checked`."""
     wrote = int(restored.state[RANKS]["size"]) if RANKS in restored.state else 1

@@ -24,13 +24,23 @@ class SharedCheckpointing(Checkpointing):
         made: Checkpointing,
         states: AllStates,
         send_last: Callable[[], Awaitable[None]],
+        note_last: Callable[[State], None],
         *,
         is_first: bool,
     ) -> None:
-        """As `made`, for several ranks; `is_first` on rank 0."""
+        """As `made`, for several ranks.
+
+        Args:
+            made: for a run of one.
+            states: of all ranks.
+            send_last: on other ranks than the first, sends rank 0 the last state.
+            note_last: told the last state of all ranks, on rank 0.
+            is_first: on rank 0.
+        """
         vars(self).update(vars(made))
         self._states = states
         self._send_last = send_last
+        self._note_last = note_last
         self._is_first = is_first
 
     def look(self) -> None:
@@ -67,6 +77,7 @@ class SharedCheckpointing(Checkpointing):
         await self.finish()
         state = await self._states.last_state(take_state)
         await super().save_last(env_steps, lambda: state)
+        self._note_last(state)
 
     async def finish(self) -> None:
         """See `Checkpointing.finish`; what rank 0 does not write is sent all the same."""

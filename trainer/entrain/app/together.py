@@ -23,6 +23,7 @@ from entrain.app.rank_joining import Joining, new_token
 from entrain.app.rank_link import RankLink
 from entrain.app.rank_meeting import Meeting
 from entrain.app.rank_messages import Message
+from entrain.app.rank_states import own_steps
 from entrain.app.shared_checkpointing import SharedCheckpointing
 from entrain.config.run import RunConfig
 from entrain.errors import (
@@ -103,7 +104,8 @@ class Together(Apart):
 
     def checkpointing(self, made: Checkpointing) -> Checkpointing:
         """Rank 0 writes what all send it."""
-        return SharedCheckpointing(made, self.states, self.send_last, is_first=self.place.rank == 0)
+        parts = made, self.states, self.send_last, self._note_last
+        return SharedCheckpointing(*parts, is_first=self.place.rank == 0)
 
     def ranks_of(self, behaviour: str) -> Ranks:
         """See `Apart`."""
@@ -291,11 +293,24 @@ class Together(Apart):
     def _note_over(self, steps: Mapping[str, Mapping[str, int]]) -> None:
         assert self._run is not None
         self.is_over = True
+        self._note_steps(
+            {
+                name: {int(rank): count for rank, count in by_rank.items()}
+                for name, by_rank in steps.items()
+            }
+        )
+        self._run.note_completion()
+
+    def _note_last(self, state: State) -> None:
+        """The run ends: count what other ranks have closed since the last round, too."""
+        self._note_steps(own_steps(state))
+
+    def _note_steps(self, steps: Mapping[str, Mapping[int, int]]) -> None:
+        assert self._run is not None
         for name, by_rank in steps.items():
             trainer = self._run.trainers[name]
             assert isinstance(trainer, RankedTrainer)
-            trainer.note_all({int(rank): count for rank, count in by_rank.items()})
-        self._run.note_completion()
+            trainer.note_all(by_rank)
 
     def note_done(self) -> bool:
         """See `Apart`."""
