@@ -6,6 +6,7 @@
 // It knows neither Steps nor Acts, and never waits.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -84,7 +85,7 @@ class Dialler {
   bool waits_for_welcome() const { return standing_ == Standing::greeting; }
   /// When something is to be done without bytes that come; `most_s` if nothing is.
   double due_s(double most_s) const {
-    return standing_ == Standing::pausing || is_greeting() ? std::min(most_s, due_s_) : most_s;
+    return standing_ == Standing::pausing || is_greeting() ? (std::min)(most_s, due_s_) : most_s;
   }
 
   /// A Welcome came; the next Hello resumes its session.

@@ -25,10 +25,17 @@ inline void log_to_stderr(const std::string& line) {
   std::fprintf(stderr, "entrain: %s\n", line.c_str());
 }
 
+#ifdef _MSC_VER
+#pragma warning(push)
+#pragma warning(disable : 4996)  // Microsoft would have its own function in place of getenv
+#endif
 inline std::string environment_variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
+#ifdef _MSC_VER
+#pragma warning(pop)
+#endif
 
 /// A number from the environment; `otherwise` if there is none that is one.
 inline double environment_number(const char* name, double otherwise) {

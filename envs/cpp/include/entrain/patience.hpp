@@ -30,9 +30,9 @@ class Patience {
     if (delay_s_ > 0.0) {
       if (now_s >= deadline_s_) return false;
       // Jitter, so that simulators that lost a trainer together do not dial it together.
-      due_s = std::min(deadline_s_, now_s + delay_s_ * random.uniform(0.5, 1.5));
+      due_s = (std::min)(deadline_s_, now_s + delay_s_ * random.uniform(0.5, 1.5));
     }
-    delay_s_ = std::min(longest_s, std::max(first_s, 2.0 * delay_s_));
+    delay_s_ = (std::min)(longest_s, (std::max)(first_s, 2.0 * delay_s_));
     return true;
   }
 

@@ -60,11 +60,11 @@ class Session {
     if (dialler_.is_over()) return;
     const double now = now_s();
     double until_s = dialler_.due_s(now + 1.0);
-    if (silence_.is_on()) until_s = std::min(until_s, silence_.due_s());
-    const int milliseconds = std::max(0, static_cast<int>(1000.0 * (until_s - now)) + 1);
+    if (silence_.is_on()) until_s = (std::min)(until_s, silence_.due_s());
+    const int milliseconds = (std::max)(0, static_cast<int>(1000.0 * (until_s - now)) + 1);
     if (silence_.inquiry() != nullptr) {
       // Two connections: look at the second one often, which is seldom and short.
-      silence_.inquiry()->wait(std::min(milliseconds, 20));
+      silence_.inquiry()->wait((std::min)(milliseconds, 20));
     } else if (dialler_.stream() != nullptr) {
       dialler_.stream()->wait(milliseconds);
     } else {

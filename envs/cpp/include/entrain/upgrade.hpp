@@ -56,7 +56,7 @@ class Upgrade {
     if (!has_head_) return Standing::more;
     if (status_ == 0) {
       status_ = read_status();
-      if (status_ == 101) return check();
+      if (status_ == 101) return judged();
       body_ = size_;
       wanted_ = body_length();
     }
@@ -99,7 +99,7 @@ class Upgrade {
     return status;
   }
 
-  Standing check() {
+  Standing judged() {
     if (!same(header("upgrade"), "websocket")) {
       return refused("HTTP 101 without 'Upgrade: websocket'; is there a proxy between?");
     }
