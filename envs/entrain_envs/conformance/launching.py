@@ -32,6 +32,8 @@ class ProcessLauncher:
         self._environment = {
             name: value for name, value in os.environ.items() if name != "ENTRAIN_RECONNECT_S"
         } | {"ENTRAIN_ADDRESS": address}
+        if address.startswith(("ws://", "wss://")):
+            self._environment["ENTRAIN_WEBSOCKET"] = f"{address}/simulate"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -63,7 +63,8 @@ def add_check(commands: Any) -> None:
         nargs="*",
         metavar="COMMAND",
         help="after --: starts the simulator, anew for each part of the check; {address} in it is "
-        "what to dial, and so is $ENTRAIN_ADDRESS. Without it, start the simulator by hand",
+        "what to dial, as are $ENTRAIN_ADDRESS and, for ws://, $ENTRAIN_WEBSOCKET. Without it, "
+        "start the simulator by hand",
     )
 
 

@@ -134,6 +134,10 @@ class Trials:
 
     def be_silent(self, session: Session) -> None:
         """Leave a Step without its Act until Inquire comes, say HELD, and answer late."""
+        # A Step that was sent again after a broken stream may be silent for twice as long.
+        for _ in range(session.wanted):
+            session.next_step()
+            session.answer()
         session.next_step()
         until_s = self._clock() + self._pace.silence_s
         question = None

@@ -156,7 +156,7 @@ class WebSocketPort:
                 select_subprotocol=_select,
                 compression=None,
                 max_size=MOST_BYTES,
-                close_timeout=2,
+                close_timeout=0.5,
                 ping_interval=None,
                 server_header=None,
                 logger=_library_logger(),
