@@ -1,9 +1,12 @@
 """The Godot 3 addon: its bytes, its rows, and a game that comes back after its connection broke."""
 
 import asyncio
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.serving.front import Ending
@@ -70,11 +73,12 @@ async def exchanged(stream: Stream, steps: int) -> list[pb.Step]:
 
 
 @needs_godot
-async def test_a_games_rows_follow_the_contract(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [[], ["--longest_block_ms=0"]], ids=["blocks", "stands-still"])
+async def test_a_games_rows_follow_the_contract(tmp_path: Path, block: list[str]) -> None:
     folder = project(tmp_path / "game", HERE / "scene.gd")
     async with (
         scripted_trainer() as trainer,
-        running(folder, "-s", "scene.gd", f"--address={trainer.url}") as game,
+        running(folder, "-s", "scene.gd", f"--address={trainer.url}", *block) as game,
     ):
         stream = await trainer.stream()
         hello = await joined(stream, environment_parameters={"gravity": 9.5})
@@ -209,5 +213,99 @@ async def test_a_wrong_token_is_told_at_once_and_a_right_one_joins(tmp_path: Pat
             await server.stop(Ending.COMPLETED, "all done")
             code, said = await game.ended()
         assert (code, "all done" in said) == (0, True), said
+    finally:
+        await server.stop(Ending.STOPPED, "the test is over", goodbye_s=0.01)
+
+
+@needs_godot
+@pytest.mark.clients
+async def test_steps_of_a_mebibyte_arrive(tmp_path: Path) -> None:
+    folder = project(tmp_path / "game", HERE / "camera.gd")
+    async with (
+        scripted_trainer() as trainer,
+        running(folder, "-s", "camera.gd", f"--address={trainer.url}"),
+    ):
+        stream = await trainer.stream()
+        hello = await joined(stream)
+        for sequence in (1, 2):
+            step = (await stream.receive()).step
+            assert step.sequence == sequence
+            await stream.send(
+                act=pb.Act(
+                    sequence=sequence,
+                    behaviours=[pb.BehaviourAct(behaviour="shared_policy", discrete=bytes(4 * 60))],
+                )
+            )
+    (spec,) = hello.behaviours[0].observations
+    assert (list(spec.shape), spec.dtype) == ([84, 84, 3], pb.DTYPE_UINT8)
+    images = np.frombuffer(step.behaviours[0].observations[0], np.uint8).reshape(60, -1)
+    assert images.shape[1] == 84 * 84 * 3
+    assert images[:, 0].tolist() == list(range(1, 61))
+
+
+@needs_godot
+async def test_a_normal_end_whose_close_was_lost_is_an_end(tmp_path: Path) -> None:
+    folder = project(tmp_path / "game", HERE / "scene.gd")
+    async with scripted_trainer() as trainer:
+        url = trainer.url
+        variables = {"ENTRAIN_WEBSOCKET": url, "ENTRAIN_RECONNECT_S": "0"}
+        async with running(folder, "-s", "scene.gd", **variables) as game:
+            stream = await trainer.stream()
+            await joined(stream)
+            await stream.receive()
+            trainer.is_closing = True
+            await stream.socket.close(1000)
+            code, said = await game.ended()
+    assert code == 0, said
+    assert "stopped and did not come back" in said
+
+
+@needs_godot
+@pytest.mark.clients
+@pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "strange"])
+async def test_a_certificate_is_checked(tmp_path: Path, is_trusted: bool) -> None:
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    words += ["-keyout", "key.pem", "-out", "cert.pem"]
+    for place in ("own", "other"):
+        (tmp_path / place).mkdir()
+        subprocess.run(words, cwd=tmp_path / place, check=True, capture_output=True, timeout=30)
+    own, trusted = tmp_path / "own", tmp_path / ("own" if is_trusted else "other")
+    config = ServerConfig(
+        address="localhost:0",
+        websocket="localhost:0",
+        tls_certificate=own / "cert.pem",
+        tls_key=own / "key.pem",
+    )
+    server = NativeServer(config)
+    await server.start()
+    folder = project(tmp_path / "game", HERE / "scene.gd")
+    variables = {
+        "ENTRAIN_WEBSOCKET": server.front.websocket_url,
+        "ENTRAIN_TLS_CA": str(trusted / "cert.pem"),
+    }
+    assert server.front.websocket_url.startswith("wss://localhost:")
+    try:
+        async with running(folder, "-s", "scene.gd", **variables) as game:
+            deadline_s = time.monotonic() + (20.0 if is_trusted else 2.0)
+            while not server.participants.counters["sessions_joined"]:
+                await asyncio.sleep(0.02)
+                if time.monotonic() > deadline_s:
+                    break
+            assert bool(server.participants.counters["sessions_joined"]) == is_trusted
+            if is_trusted:
+                await server.stop(Ending.COMPLETED, "all done")
+                assert (await game.ended())[0] == 0
     finally:
         await server.stop(Ending.STOPPED, "the test is over", goodbye_s=0.01)

@@ -1,6 +1,8 @@
 """The example game made with Godot learns from a trainer, is resumed, and plays what it learned."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from entrain.run.folder import RunFolder
 from entrain.run.json_policy import export_json
 from entrain.state import State
 from live_run import Moment, config_from, differences, newest, train
-from support.godot import PACKAGE, needs_godot, output, project, running
+from support.godot import PACKAGE, command, environment, needs_godot, output, project, running
 from support.ports import free_port
 
 pytestmark = [needs_godot, pytest.mark.clients]
@@ -59,6 +61,27 @@ async def test_a_run_with_a_game_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     stopped = await final_state(tmp_path / "stopped", [after(20 * 8), after(90 * 8)])
     assert straight["progress"]["updates"] == 3
     assert not [each for each in differences(straight, stopped) if "progress" not in each]
+
+
+NEEDED = "mask", "new-behaviours", "statistics", "final-observation", "inquires", "parameters"
+
+
+def test_the_addon_keeps_every_rule_of_the_conformance_kit(tmp_path: Path) -> None:
+    game = project(tmp_path / "game", SCRIPTS / "scene.gd")
+    options = [word for rule in NEEDED for word in ("--need", rule)]
+    kit = [sys.executable, "-m", "entrain_envs", "check", "--listen", "ws://localhost:0", *options]
+    words = [*kit, "--", *command(game, "-s", "scene.gd", "--address={address}")]
+    done = subprocess.run(
+        words,
+        env=environment(game),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=240,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " 0 failed" in done.stdout
 
 
 def example(folder: Path, *files: Path) -> Path:

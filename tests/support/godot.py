@@ -123,6 +123,8 @@ class ScriptedTrainer:
     def __init__(self) -> None:
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.url = ""
+        self.is_closing = False
+        """Whether further connections end at once."""
 
     async def stream(self, path: str = "/simulate") -> Stream:
         """The next connection."""
@@ -133,6 +135,8 @@ class ScriptedTrainer:
 
     async def take(self, socket: ServerConnection) -> None:
         """Hold a connection until it ends."""
+        if self.is_closing:
+            return
         self._streams.put_nowait(Stream(socket))
         await socket.wait_closed()
 
@@ -142,7 +146,9 @@ async def scripted_trainer() -> AsyncIterator[ScriptedTrainer]:
     """Within the block, a trainer that says what the test says."""
     trainer = ScriptedTrainer()
     protocols = [Subprotocol("entrain.v1")]
-    listening = serve(trainer.take, "127.0.0.1", 0, subprotocols=protocols, compression=None)
+    listening = serve(
+        trainer.take, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=2**24
+    )
     async with listening as server:
         port = next(iter(server.sockets)).getsockname()[1]
         trainer.url = f"ws://127.0.0.1:{port}"

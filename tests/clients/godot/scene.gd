@@ -50,6 +50,9 @@ class Chooser:
 	func set_action(action):
 		chosen = [action["tool"], action["jump"]]
 
+	func reset():
+		chosen = [0, 0]
+
 
 class Ground:
 	extends Node

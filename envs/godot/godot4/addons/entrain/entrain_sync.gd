@@ -35,7 +35,8 @@ const Training = preload("core/training.gd")
 # For INFERENCE: a file of `entrain export --format json`, or a folder with one a policy name.
 # --policy=PATH plays it whatever the mode is.
 @export var policy_path: String = "res://policies"
-# How long a tick waits for actions before it lets the window live and the game stand still.
+# How long a tick waits for actions before it lets the window live and the game stand still. Without
+# a window, it waits for ever.
 @export var longest_block_ms: int = 20
 # End the program when training is complete, with an exit code that tells how.
 @export var quit_at_end: bool = true
@@ -65,7 +66,7 @@ func _ready():
 		_session = Session.new(Socket, options, hello)
 		_training = Training.new(_agents, _session, self)
 		_training.action_repeat = options["action_repeat"]
-		_training.longest_block_ms = -1 if Platform.is_headless() else longest_block_ms
+		_training.longest_block_ms = options["longest_block_ms"]
 		Platform.set_speed(int(Platform.physics_rate() * options["speed_up"]), options["speed_up"])
 
 

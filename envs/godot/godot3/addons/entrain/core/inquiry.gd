@@ -18,8 +18,7 @@ func _init(sockets, options, asked, now_ms):
 	_socket.open(options["address"] + "/inquire", options)
 
 
-# UNKNOWN until there is an answer; then the standing. No answer counts as NOT_HELD: a Step that is
-# sent again is counted once, so that a mistake costs time and nothing else.
+# UNKNOWN until there is an answer; then the standing. No answer counts as NOT_HELD.
 func poll(now_ms):
 	_socket.poll()
 	if _socket.is_open() and not _has_asked:

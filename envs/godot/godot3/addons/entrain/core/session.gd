@@ -7,26 +7,17 @@
 
 enum { PAUSING, DIALLING, GREETING, RUNNING, ENDED }
 
-const Inquiry = preload("inquiry.gd")
 const Messages = preload("messages.gd")
+const Patience = preload("patience.gd")
+const Refusals = preload("refusals.gd")
+const Silence = preload("silence.gd")
 
 const DIAL_MS = 10000
 const GREETING_MS = 30000
-const FIRST_DELAY_MS = 100
-const LONGEST_DELAY_MS = 2000
-const SILENCE_MS = 30000
-const LOST_MS = 5000
-# Numbers of refusals that another dial would only bring again; proto/README.md, "Refusals".
-const FINAL = [3, 8, 9, 12, 16]
-const NO_ROOM = 8
-# Exit codes: what a trainer that launched this game is told.
-const DONE = 0
-const FAILED = 1
-const MISFIT = 78
 
 var welcome = {"session_id": "", "max_message_bytes": 0, "revision": 0, "seed": 0}
 var parameters = {}
-var exit_code = DONE
+var exit_code = Refusals.DONE
 var last_words = ""
 
 var _state = PAUSING
@@ -34,20 +25,15 @@ var _sockets
 var _options
 var _hello
 var _socket = null
-var _inquiry = null
-var _random = RandomNumberGenerator.new()
+var _silence
+var _patience = Patience.new()
 var _sequence = 0
 var _unanswered = null
 var _act = null
 var _has_begun = false
 var _has_stopped = false
-var _resends = 0
 var _dial_at_ms = 0
-var _give_up_ms = -1
-var _delay_ms = 0
 var _limit_ms = 0
-var _ask_at_ms = 0
-var _lost_at_ms = -1
 var _now_ms = 0
 
 
@@ -57,7 +43,7 @@ func _init(sockets, options, hello):
 	_sockets = sockets
 	_options = options
 	_hello = hello
-	_random.randomize()
+	_silence = Silence.new(sockets, options)
 
 
 func poll(now_ms):
@@ -68,10 +54,6 @@ func poll(now_ms):
 		_listen()
 	if _state == RUNNING:
 		_watch_silence()
-
-
-func is_running():
-	return _state == RUNNING
 
 
 func is_ended():
@@ -98,13 +80,10 @@ func send_step(said):
 	var bytes = Messages.step(said)
 	var longest = welcome["max_message_bytes"]
 	if longest > 0 and bytes.size() > longest:
-		var words = "Step %d has %d bytes, and the trainer takes messages of up to %d; use fewer "
-		words += "agents or smaller images, or raise server.max_message_mib of the trainer"
-		end(MISFIT, words % [_sequence, bytes.size(), longest])
+		end(Refusals.MISFIT, Refusals.too_long(_sequence, bytes.size(), longest))
 		return
 	_unanswered = bytes
-	_resends = 0
-	_send_unanswered()
+	_send_unanswered(true)
 
 
 # Leave for good: say Goodbye, unless the connection is gone.
@@ -112,10 +91,9 @@ func end(code, words):
 	if _state == ENDED:
 		return
 	if _socket != null and _state != DIALLING:
-		_socket.send(Messages.goodbye(words if code != DONE else ""))
+		_socket.send(Messages.goodbye(words if code != Refusals.DONE else ""))
 		_socket.close()
 	_state = ENDED
-	_inquiry = null
 	exit_code = code
 	last_words = words
 
@@ -168,23 +146,21 @@ func _take(response):
 	elif kind == "act" and _state == RUNNING and _unanswered != null:
 		_on_act(response)
 	else:
-		end(FAILED, "the trainer sent '%s', which was not expected" % kind)
+		end(Refusals.FAILED, "the trainer sent '%s', which was not expected" % kind)
 
 
 func _on_welcome(found):
 	if found["version"] != Messages.VERSION:
-		var words = "the trainer chose protocol %d, and this addon speaks %d; use the addon of the "
-		end(MISFIT, (words + "trainer's version") % [found["version"], Messages.VERSION])
+		end(Refusals.MISFIT, Refusals.other_version(found["version"], Messages.VERSION))
 		return
 	_state = RUNNING
 	_has_stopped = false
 	welcome = found
 	parameters = found["environment_parameters"]
 	if found["resumed"] and _unanswered != null:
-		_resends += 1
-		_send_unanswered()
+		_send_unanswered(false)
 		return
-	_give_up_ms = -1
+	_patience.renew()
 	if not found["resumed"]:
 		_sequence = 0
 		_unanswered = null
@@ -195,12 +171,11 @@ func _on_welcome(found):
 func _on_act(found):
 	if found["sequence"] != _sequence:
 		var words = "the trainer answered Step %d when Step %d was asked"
-		end(FAILED, words % [found["sequence"], _sequence])
+		end(Refusals.FAILED, words % [found["sequence"], _sequence])
 		return
 	_act = found
 	_unanswered = null
-	_inquiry = null
-	_give_up_ms = -1
+	_patience.renew()
 	var changed = found["changed_environment_parameters"]
 	if changed.size() > 0:
 		parameters = parameters.duplicate()
@@ -210,92 +185,66 @@ func _on_act(found):
 
 func _on_close(found):
 	if found["reason"] == Messages.COMPLETED or _options["reconnect_s"] <= 0:
-		end(DONE, found["message"])
+		end(Refusals.DONE, found["message"])
 		return
 	_has_stopped = true
 	_break_off(found["message"])
 
 
-func _on_refusal(code, message):
-	if code in FINAL:
-		end(FAILED if code == NO_ROOM else MISFIT, "the trainer refuses this game: " + message)
-	else:
+func _on_refusal(number, message):
+	var code = Refusals.exit_code_of(number)
+	if code == Refusals.AGAIN:
 		_break_off(message)
+	else:
+		end(code, "the trainer refuses this game: " + message)
 
 
 func _on_closed(code, words):
 	if code > 4000 and code < 4100:
 		_on_refusal(code - 4000, words)
 	elif _socket.refusal() != "":
-		end(MISFIT, "the trainer refuses this game: " + _socket.refusal())
+		end(Refusals.MISFIT, "the trainer refuses this game: " + _socket.refusal())
 	else:
 		# A Close may be lost behind the normal end that it announces: Godot 4 reads no message then.
 		_has_stopped = _has_stopped or code == 1000
 		_break_off("the connection ended" if words == "" else words)
 
 
-func _send_unanswered():
-	_lost_at_ms = -1
-	_inquiry = null
-	# A very long message over a slow line gets more time whenever it is sent again.
-	_ask_at_ms = _now_ms + SILENCE_MS * (1 << int(min(_resends, 10)))
+func _send_unanswered(is_new):
+	_silence.begin(_now_ms, is_new)
 	if _state == RUNNING:
 		_socket.send(_unanswered)
 
 
-# The stream is broken: dial again, now and then ever more seldom, until patience is over.
+# The stream is broken: dial again, until patience is over.
 func _break_off(words):
 	if _socket != null:
 		_socket.drop()
 	_socket = null
-	_inquiry = null
 	_state = PAUSING
-	if _give_up_ms < 0:
-		var patience_s = _options["connect_s" if welcome["session_id"] == "" else "reconnect_s"]
-		_give_up_ms = _now_ms + int(1000 * patience_s)
-		_delay_ms = 0
-	elif _now_ms >= _give_up_ms:
+	var which = "connect_s" if welcome["session_id"] == "" else "reconnect_s"
+	_dial_at_ms = _patience.next_ms(_now_ms, _options[which])
+	if _dial_at_ms < 0:
 		_give_up(words)
-		return
-	if words != last_words:
+	elif words != last_words:
 		print("entrain: no connection with the trainer (%s); dialling again" % words)
-	last_words = words
-	_dial_at_ms = _now_ms + int(_delay_ms * _random.randf_range(0.5, 1.5))
-	_delay_ms = int(clamp(2 * _delay_ms, FIRST_DELAY_MS, LONGEST_DELAY_MS))
+	if _state == PAUSING:
+		last_words = words
 
 
 func _give_up(words):
 	if _has_stopped:
-		end(DONE, "the trainer stopped and did not come back: " + words)
+		end(Refusals.DONE, "the trainer stopped and did not come back: " + words)
 		return
-	var usual = "no trainer answers at %s (%s). Usual causes: it is not running; its option "
-	usual += "server.websocket is off or has another address; one side uses TLS and the other "
-	usual += "does not, or does not trust its certificate"
-	end(FAILED, usual % [_options["address"], words])
+	end(Refusals.FAILED, Refusals.nobody(_options["address"], words))
 
 
-# A Step that stays without its Act: ask on a second connection whether the trainer has it.
+# A Step that stays without its Act for long: ask about it.
 func _watch_silence():
 	if _unanswered == null:
 		return
-	if _inquiry != null:
-		_on_standing(_inquiry.poll(_now_ms))
-	elif _lost_at_ms >= 0:
-		if _now_ms >= _lost_at_ms:
-			_break_off("actions that were sent did not arrive")
-	elif _now_ms >= _ask_at_ms:
-		var asked = {"session_id": welcome["session_id"], "sequence": _sequence}
-		asked["instance_id"] = _hello["instance_id"]
-		_inquiry = Inquiry.new(_sockets, _options, asked, _now_ms)
-
-
-func _on_standing(standing):
-	if standing == Inquiry.UNKNOWN:
-		return
-	_inquiry = null
-	if standing == Messages.HELD:
-		_ask_at_ms = _now_ms + SILENCE_MS
-	elif standing == Messages.ANSWERED:
-		_lost_at_ms = _now_ms + LOST_MS
-	else:
-		_break_off("the trainer does not have the last Step")
+	var asked = {"session_id": welcome["session_id"], "sequence": _sequence}
+	asked["instance_id"] = _hello["instance_id"]
+	var words = _silence.look(_now_ms, asked)
+	if words != "":
+		_break_off(words)

@@ -22,6 +22,7 @@ static func read(node, arguments):
 		"policy_path": node.policy_path if node.control_mode == INFERENCE else "",
 		"action_repeat": node.action_repeat,
 		"speed_up": node.speed_up,
+		"longest_block_ms": -1 if Platform.is_headless() else node.longest_block_ms,
 	}
 	var patience = OS.get_environment("ENTRAIN_RECONNECT_S")
 	if patience != "":
@@ -46,7 +47,7 @@ static func hello(simulator, behaviours):
 	}
 
 
-# --address=URL, --policy=PATH, --speedup=N, --action_repeat=N.
+# --address=URL, --policy=PATH, --speedup=N, --action_repeat=N, --longest_block_ms=N.
 static func _take(options, argument):
 	var value = argument.substr(argument.find("=") + 1, argument.length())
 	if argument.begins_with("--address="):
@@ -55,6 +56,8 @@ static func _take(options, argument):
 		options["policy_path"] = value
 	elif argument.begins_with("--speedup="):
 		options["speed_up"] = float(value)
+	elif argument.begins_with("--longest_block_ms="):
+		options["longest_block_ms"] = int(value)
 	elif argument.begins_with("--action_repeat="):
 		options["action_repeat"] = int(value)
 

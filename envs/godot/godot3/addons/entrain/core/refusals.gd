@@ -1,0 +1,38 @@
+# Why a session ends: what a refusal means (proto/README.md, "Refusals"), and words for people.
+
+# Exit codes: what a trainer that launched this game is told.
+const DONE = 0
+const FAILED = 1
+const MISFIT = 78
+const AGAIN = -1
+
+# gRPC's numbers of refusals that another dial would only bring again.
+const RESOURCE_EXHAUSTED = 8
+const FINAL = [3, 9, 12, 16]
+
+
+# The exit code that the game ends with; AGAIN if it is to dial again.
+static func exit_code_of(number):
+	if number == RESOURCE_EXHAUSTED:
+		return FAILED
+	return MISFIT if number in FINAL else AGAIN
+
+
+# Where a Step is longer than the trainer takes.
+static func too_long(sequence, size, longest):
+	var words = "Step %d has %d bytes, and the trainer takes messages of up to %d; use fewer "
+	words += "agents or smaller images, or raise server.max_message_mib of the trainer"
+	return words % [sequence, size, longest]
+
+
+static func other_version(theirs, ours):
+	var words = "the trainer chose protocol %d, and this addon speaks %d; use the addon of the "
+	return (words + "trainer's version") % [theirs, ours]
+
+
+# Where nobody answered.
+static func nobody(address, why):
+	var usual = "no trainer answers at %s (%s). Usual causes: it is not running; its option "
+	usual += "server.websocket is off or has another address; one side uses TLS and the other "
+	usual += "does not, or does not trust its certificate"
+	return usual % [address, why]
