@@ -38,7 +38,7 @@ class RankedRun:
     """One run of several ranks, in one or more sittings."""
 
     def __init__(self, config: RunConfig, folder: Path, *, size: int = 2) -> None:
-        self._config = config
+        self.config = config
         self._size = size
         self.folder = RunFolder.create(folder / "runs", "run")
         self._others = [
@@ -59,11 +59,11 @@ class RankedRun:
         runs, togethers = [], []
         for rank, folder in enumerate([self.folder, *self._others]):
             place = RankPlace(rank, self._size, "127.0.0.1")
-            together = Together(Meeting(place, store), self._config)
+            together = Together(Meeting(place, store), self.config)
             togethers.append(together)
             runs.append(
                 TrainingRun(
-                    config_of_rank(self._config, place),
+                    config_of_rank(self.config, place),
                     folder,
                     SilentDisplay(),
                     launcher=lambda _address: Launcher([], environment={}),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from entrain.app.page_facts import FactsOfRun
 from entrain.errors import RankFailedError, RankLostError
 from entrain.state import State
 from entrain_envs.environment import Environment
@@ -185,6 +186,11 @@ async def test_a_stopped_run_counts_the_steps_of_all_ranks_behind_the_last_updat
     own = [each.trainers["ball"].ledger.closed for each in sitting.runs]
     assert sitting.runs[0].summary("stopped").env_steps == sum(own)
     assert sitting.runs[0].env_steps == sum(own)
+    # Its page shows the simulators of rank 0, of which none is missing.
+    facts = FactsOfRun(run.config, "run")
+    assert facts.now().expected_simulators == 2
+    facts.attach(sitting.runs[0])
+    assert facts.now().expected_simulators == 1
 
 
 async def test_a_slow_rank_is_not_waited_for_without_end(tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ class FactsOfRun:
             started_at=self._began_at if run is None else run.clock.started_at,
             seconds=0.0 if run is None else run.seconds,
             env_steps=0 if run is None else run.env_steps,
-            expected_simulators=self._config.expected_simulators,
+            # One of several ranks expects its part of what the configuration says of all.
+            expected_simulators=(
+                self._config.expected_simulators if run is None else run.participants.expected
+            ),
             sessions={} if run is None else _sessions(run),
             refusals={} if run is None else dict(run.participants.refused),
             shares={} if shares is None else {name: getattr(shares, name) for name in PARTS},

@@ -75,7 +75,8 @@ class Participants(Attendance):
         )
         """What participants report beside their rows."""
         self.admission = Admission(config, self.behaviours, seed=seed)
-        self._expect = expect
+        self.expected = expect
+        """Simulators that must be there before the first batch."""
         self._has_begun = False
         self._refusals = Refusals(most=config.max_sessions, clock=clock, call_later=call_later)
         self._waiting_bytes = Limit(
@@ -193,12 +194,14 @@ class Participants(Attendance):
         agents = f"up to {request.max_agents} agents" if request.max_agents else "agents"
         names = ", ".join(f"'{name}'" for name in participant.behaviours)
         waiting = ""
-        if not self._has_begun and len(self) < self._expect:
-            waiting = f" (waiting for {self._expect - len(self)} more of {self._expect} simulators)"
+        if not self._has_begun and len(self) < self.expected:
+            waiting = (
+                f" (waiting for {self.expected - len(self)} more of {self.expected} simulators)"
+            )
         logger.info("%s joined: %s of %s%s", participant.label, agents, names, waiting)
 
     def _begin_if_complete(self) -> None:
-        self._has_begun = self._has_begun or len(self) >= self._expect
+        self._has_begun = self._has_begun or len(self) >= self.expected
         if self._has_begun and not self._is_held:
             for behaviour in self.behaviours:
                 behaviour.batcher.open()
