@@ -3,15 +3,20 @@
 import asyncio
 import contextlib
 import struct
+import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from urllib.parse import urlsplit
 
 import pytest
 
+from entrain_envs import codec
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.timestep import TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
-from support.attacked_run import WEBSOCKET, AttackedProgram, AttackedRun
+from support.attacked_run import CONFIG, WEBSOCKET, AttackedProgram, AttackedRun
 from support.attackers import hello_of
 from support.websocket_client import BINARY, CLOSE, PING, RawSocket, frame
 
@@ -178,3 +183,59 @@ async def test_floods_over_websocket_leave_the_program_small(program: Program) -
         await asyncio.to_thread(scene.citizen_goes_on, 200)
         assert scene.peak_mib < 1000
         assert len(scene.log) < 200_000
+
+
+FLY = BehaviourSpec("fly", (ObservationSpec("eye", (1,)),), ActionSpec(branches=(2,)))
+
+
+async def live_for_two_steps(url: str, number: int, all_are_in: asyncio.Barrier) -> float:
+    """Join, wait for all others, act twice, say Goodbye; returns how long an answer took."""
+    socket = await RawSocket.dial(url)
+    socket.send(
+        pb.ConnectRequest(hello=hello_of(FLY, simulator=f"fly-{number}", instance_id=f"{number}"))
+    )
+    assert (await socket.receive(within_s=60.0)).HasField("welcome")
+    await all_are_in.wait()
+    began_s = time.monotonic()
+    for sequence in (1, 2):
+        rows = TimestepBatch.of(
+            FLY, agent_id=[number], step_type=sequence, reward=0.0, observation={"eye": [[0.5]]}
+        )
+        step = pb.Step(sequence=sequence, behaviours=[codec.encode_timesteps(FLY, rows)])
+        socket.send(pb.ConnectRequest(step=step))
+        act = (await socket.receive(within_s=60.0)).act
+        assert (act.sequence, len(act.behaviours)) == (sequence, 1)
+    waited_s = (time.monotonic() - began_s) / 2
+    socket.send(pb.ConnectRequest(goodbye=pb.Goodbye()))
+    assert await told(socket) == 1000
+    return waited_s
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("count", [1000])
+async def test_a_thousand_sessions_join_and_leave_with_a_balanced_ledger(
+    attacked: Attacked, count: int
+) -> None:
+    config = CONFIG.replace("rollout_steps: 400", "rollout_steps: 100000")
+    async with attacked(config=config) as scene:
+        barrier, dialling = asyncio.Barrier(count), asyncio.Semaphore(50)
+
+        async def live(number: int) -> float:
+            async with dialling:
+                living = asyncio.create_task(live_for_two_steps(scene.address, number, barrier))
+                await asyncio.sleep(0.02)
+            return await living
+
+        began_s = time.process_time()
+        waits = await asyncio.gather(*(live(number) for number in range(count)))
+        spent_s = time.process_time() - began_s
+        await scene.until(lambda: len(scene.run.participants) == 1)
+        assert scene.run.participants.counters["sessions_left"] == count
+    ledger = scene.run.trainers["fly"].ledger
+    # The second action of each has no outcome any more.
+    counted = (ledger.opened, ledger.closed, ledger.dropped, ledger.open)
+    assert counted == (2 * count, count, count, 0)
+    sys.stdout.write(
+        f"\n{count} sessions over WebSocket: {1000 * spent_s / count:.1f} ms of a processor "
+        f"each, both ends together; an answer took {1000 * max(waits):.0f} ms at most\n"
+    )

@@ -92,9 +92,9 @@ class RawSocket:
     def send(self, request: pb.ConnectRequest) -> None:
         self.writer.write(frame(request.SerializeToString()))
 
-    async def read(self) -> tuple[int, bytes]:
+    async def read(self, *, within_s: float = 8.0) -> tuple[int, bytes]:
         """Kind and content of the next frame."""
-        async with asyncio.timeout(8.0):
+        async with asyncio.timeout(within_s):
             first, second = await self.reader.readexactly(2)
             size = second & 127
             assert second < 128, "a server masks nothing"
@@ -104,10 +104,10 @@ class RawSocket:
                 (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
             return first & 15, await self.reader.readexactly(size)
 
-    async def receive(self) -> pb.ConnectResponse:
+    async def receive(self, *, within_s: float = 8.0) -> pb.ConnectResponse:
         """The next message; pings are answered."""
         while True:
-            kind, content = await self.read()
+            kind, content = await self.read(within_s=within_s)
             if kind == PING:
                 self.writer.write(frame(content, kind=PONG))
                 continue
