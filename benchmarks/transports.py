@@ -47,10 +47,10 @@ def seconds(transport: str, count: int, exchanges: int) -> tuple[float, float]:
         text = CONFIG.format(address=address, more=more, steps=exchanges * count)
         (folder / "c.yaml").write_text(text)
         python = [sys.executable, "-m"]
+        simulator = ["--count", str(count), "--connect", to_dial]
         commands = (
             [*python, "entrain", "train", f"{folder}/c.yaml", "--runs-directory", name],
-            [*python, "entrain_envs", "gymnasium", "CartPole-v1", "--count", str(count)]
-            + ["--connect", to_dial],
+            [*python, "entrain_envs", "gymnasium", "CartPole-v1", *simulator],
         )
         started = [
             subprocess.Popen(

@@ -37,6 +37,7 @@ from entrain.cli_options import (
     Settings,
     Speed,
     Verbose,
+    WebSocket,
 )
 from entrain.errors import EntrainError
 from entrain.importing import INTERRUPTED, interruptible
@@ -44,7 +45,7 @@ from entrain_envs.grpc_lines import silence
 
 app = typer.Typer(
     name="entrain",
-    help="Train policies from simulators that dial in over gRPC.",
+    help="Train policies from simulators that dial in over gRPC or WebSocket.",
     epilog="\n".join(["Exit codes:", *(f"{code:4}  {it}" for code, it in EXIT_CODES.items())]),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -61,6 +62,7 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     name: Annotated[str | None, typer.Option(help="Of the run and its folder.")] = None,
     address: Address = None,
     http: Http = None,
+    websocket: WebSocket = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Listen beyond this machine without TLS: anyone may join."),
@@ -81,7 +83,9 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
     from entrain.config.load import load_config
 
     start_logging(verbose=verbose, log_format=log_format)
-    listening = _set_options({"server.address": address, "http.address": http})
+    listening = _set_options(
+        {"server.address": address, "http.address": http, "server.websocket": websocket}
+    )
     overrides = [
         *_options_given(settings),
         *_set_options({"name": name, "runs_directory": runs_directory}),
@@ -96,10 +100,11 @@ def train(  # noqa: PLR0917 - read by typer, which passes them by name
 
 
 @app.command()
-def resume(
+def resume(  # noqa: PLR0917 - read by typer
     run: Run,
     settings: Settings = None,
     http: Http = None,
+    websocket: WebSocket = None,
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -108,7 +113,8 @@ def resume(
     with interruptible():
         from entrain.app import commands
 
-    overrides = [*_options_given(settings), *_set_options({"http.address": http})]
+    listening = _set_options({"http.address": http, "server.websocket": websocket})
+    overrides = [*_options_given(settings), *listening]
     raise typer.Exit(commands.resume(run, overrides))
 
 

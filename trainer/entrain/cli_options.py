@@ -28,6 +28,14 @@ Http = Annotated[
         help="Show the run in a browser while it learns, such as localhost:8080; docs/page.md.",
     ),
 ]
+WebSocket = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Where simulators that speak WebSocket dial in, too, such as localhost:50052; that of "
+        "--http shares the page's port.",
+    ),
+]
 MaxSteps = Annotated[
     int | None,
     typer.Option(

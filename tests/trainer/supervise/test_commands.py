@@ -57,6 +57,25 @@ def test_the_command_line_reads_what_the_supervisor_read(
     assert words[:3] == [sys.executable, "-m", "entrain"]
 
 
+def test_simulators_that_speak_websocket_share_the_port_of_the_runs_page(tmp_path: Path) -> None:
+    text = "server: {websocket: 'localhost:50052'}"
+    commands, file = read(tmp_path, text, page_host="127.0.0.1")
+    config = commands.read(file).config
+    assert config is not None
+    assert config.is_websocket_on_page
+    words = commands.train(file, 50100, 8100, has_websocket=True)
+    assert list(words[words.index("--http") :][:4]) == [
+        *("--http", "127.0.0.1:8100"),
+        *("--websocket", "127.0.0.1:8100"),
+    ]
+    # Where runs have the pages that their files say, they have those ports too.
+    alone, file = read(tmp_path, text, page_host=None)
+    kept = alone.read(file).config
+    assert kept is not None
+    assert kept.server.websocket == "localhost:50052"
+    assert "--websocket" not in alone.train(file, 50100, has_websocket=True)
+
+
 def test_a_name_that_no_folder_may_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "my walk.yaml").write_text("")
     commands = Commands(tmp_path / "runs", host="localhost", page_host=None)

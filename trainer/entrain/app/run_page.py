@@ -109,6 +109,7 @@ class RunPage:
         simulators = None if self._run is None else self._run.web_sockets
         if simulators is None or not self._config.is_websocket_on_page:
             return None
+        simulators.url = self.socket_url
         return WebSockets(simulators, socket_limits(self._config.server))
 
     @property

@@ -28,7 +28,10 @@ def tell_where_sockets_are(launcher: Launcher, config: RunConfig, front: Front) 
 
 
 def web_socket_url(config: RunConfig, front: Front) -> str:
-    """What they dial; "" if none do, or on a port that only the page knows."""
+    """What they dial; "" if none do.
+
+    On the page's server the page says so to the front; else, the configuration.
+    """
     native = front.named("native") if isinstance(front, Fronts) else front
     own = native.websocket_url if isinstance(native, NativeFront) else ""
     if own or not config.is_websocket_on_page:

@@ -67,8 +67,8 @@ class NativeFront:
 
     @property
     def websocket_url(self) -> str:
-        """What simulators that speak WebSocket dial; "" if none do, or the page listens."""
-        return "" if self._websocket is None else self._websocket.url
+        """What simulators that speak WebSocket dial; "" if none do, or it is not known yet."""
+        return "" if self._websocket is None else self._websocket.simulators.url
 
     async def start(self) -> str:
         """Listen, and return the address to dial; ServeError if that cannot be done."""

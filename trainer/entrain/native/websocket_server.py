@@ -54,8 +54,6 @@ class WebSocketServer:
         self._is_on_page = is_on_page
         self.simulators = Simulators(config, connections, inquiries)
         """The application that answers them."""
-        self.url = ""
-        """What they dial; "" before it listens, or if the page does that."""
         self._listening = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -81,8 +79,8 @@ class WebSocketServer:
                 self._address,
             )
         scheme = "ws" if certificate is None else "wss"
-        self.url = f"{scheme}://{self._address.to_dial(port)}{SIMULATE}"
-        logger.info("simulators that speak WebSocket dial %s", self.url)
+        url = self.simulators.url = f"{scheme}://{self._address.to_dial(port)}{SIMULATE}"
+        logger.info("simulators that speak WebSocket dial %s", url)
 
     def pause(self) -> None:
         """Let no more simulators in."""

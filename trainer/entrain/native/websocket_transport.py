@@ -84,6 +84,8 @@ class Simulators:
             inquiries: answers questions about a Step.
             clock: seconds.
         """
+        self.url = ""
+        """What simulators on this machine dial; "" before it is known."""
         self._connections = connections
         self._inquiries = inquiries
         self._origins = frozenset(origin.lower() for origin in config.origins)

@@ -83,7 +83,7 @@ class Commands:
         """Returns what the file says; never raises."""
         try:
             if file.path.is_dir() or file.is_regular or not file.path.exists():
-                config = load_config(file.path, self._overrides(file.name, port=0))
+                config = self._load(file)
                 check_exposure(TcpAddress(self.host, 0), config.server)
             else:
                 return Reading(config=None, problem=f"{file.path} is a pipe or device, no file")
@@ -91,12 +91,21 @@ class Commands:
             return Reading(config=None, problem=str(error))
         return self._compared(file, config)
 
+    def _load(self, file: SettingsFile) -> RunConfig:
+        overrides = self._overrides(file.name, port=0)
+        config = load_config(file.path, overrides)
+        if config.server.websocket is None or self._page_host is None:
+            return config
+        return load_config(file.path, [*overrides, *self._listening(port=0, has_websocket=True)])
+
     def _compared(self, file: SettingsFile, config: RunConfig) -> Reading:
         folder = self.folder(file.name)
         try:
             if not folder.config.is_file():
                 return Reading(config=config)
-            comparison = compare(folder, config, self._listening(port=0))
+            has_websocket = config.server.websocket is not None
+            listening = self._listening(port=0, has_websocket=has_websocket)
+            comparison = compare(folder, config, listening)
         except ConfigError as error:
             return Reading(config=config, note=str(error))
         return Reading(config=config, note=comparison.refusal or comparison.warning)
@@ -110,11 +119,17 @@ class Commands:
         """Where the pages of the runs listen; None: as their files say."""
         return self._page_host
 
-    def train(self, file: SettingsFile, port: int, page_port: int = 0) -> Sequence[str]:
-        """The command that starts a run, or goes on with it; page port 0 is any free one."""
+    def train(
+        self, file: SettingsFile, port: int, page_port: int = 0, *, has_websocket: bool = False
+    ) -> Sequence[str]:
+        """The command that starts a run, or goes on with it; page port 0 is any free one.
+
+        Simulators that speak WebSocket, if its file wants any, share the port of its page.
+        """
         listening = ["--address", self.address(port)]
         if self._page_host is not None:
-            listening += ["--http", str(TcpAddress(self._page_host, page_port))]
+            page = str(TcpAddress(self._page_host, page_port))
+            listening += ["--http", page, *(["--websocket", page] if has_websocket else [])]
         return [
             *self._program,
             "train",
@@ -129,10 +144,12 @@ class Commands:
         where = {"name": name, "runs_directory": str(self.runs_directory)}
         return [*self._environment, *self._settings, *_set(where), *self._listening(port=port)]
 
-    def _listening(self, *, port: int) -> list[str]:
+    def _listening(self, *, port: int, has_websocket: bool = False) -> list[str]:
         where = {"server.address": self.address(port)}
         if self._page_host is not None:
             where["http.address"] = str(TcpAddress(self._page_host, 0))
+            if has_websocket:
+                where["server.websocket"] = where["http.address"]
         return _set(where)
 
 

@@ -133,7 +133,9 @@ class Starts:
         )
         self._save()
         try:
-            command = self._commands.train(run.file, port, page_port)
+            config = run.config
+            has_websocket = config is not None and config.server.websocket is not None
+            command = self._commands.train(run.file, port, page_port, has_websocket=has_websocket)
             started = self._start(command, output=run.output, mark=self._mark)
         except OSError as error:
             why = f"it cannot be started: {error.strerror or error}; {remedy(error, run.output)}"
