@@ -23,7 +23,15 @@ ENTRAIN_ENV = [sys.executable, "-m", "entrain_envs"]
 PLAYS = frozenset({"sequence", "row-order", "agent-ids", "dtypes", "shapes", "final-observation"})
 LIVES = frozenset(
     {"resume", "sends-again", "waits-to-dial", "stopped", "completed", "stays-away", "refused"}
-    | {"inquires", "message-length", "closed-at-once", "late-act", "long-act", "unknown-fields"}
+    | {
+        "inquires",
+        "gives-up",
+        "message-length",
+        "closed-at-once",
+        "late-act",
+        "long-act",
+        "unknown-fields",
+    }
 )
 ANEW = frozenset({"begins-anew"})
 WEBSOCKET = frozenset({"subprotocol", "binary", "pongs"})

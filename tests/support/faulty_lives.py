@@ -229,6 +229,12 @@ class AsksOfTheWrongStep(Good):
         return Question(self.session_id, self.instance_id, sequence - 1)
 
 
+@breaks("gives-up", "nobody dialled again within")
+class WaitsThoughNotHeld(Good):
+    def give_up(self) -> None:
+        return
+
+
 @breaks("message-length", "Welcome's max_message_bytes is 16")
 class SendsWhatIsTooLong(Good):
     def welcomed(self, welcome: pb.Welcome) -> None:

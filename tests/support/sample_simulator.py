@@ -124,6 +124,7 @@ class SampleSimulator:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.standing: pb.StepStanding = pb.STEP_STANDING_HELD
         self.process = 0
         self.stream: SampleStream | None = None
         self._begin_process()
@@ -172,8 +173,20 @@ class SampleSimulator:
         self.now_s += timeout_s
         if self.unanswered and self.now_s - self.sent_s >= SILENCE_S:
             first = pb.ConnectRequest.FromString(self.unanswered[0])
-            return self.question(first.step.sequence)
+            question = self.question(first.step.sequence)
+            if question is not None and self.standing == pb.STEP_STANDING_NOT_HELD:
+                self.give_up()
+            return question
         return None
+
+    def answer_with(self, standing: pb.StepStanding) -> None:
+        self.standing = standing
+
+    def give_up(self) -> None:
+        """Cancel the stream, and dial again."""
+        assert self.stream is not None
+        self.stream.is_over = True
+        self.dials_at_s = self.now_s + self.pauses_s[0]
 
     # -- what it says
 

@@ -120,6 +120,7 @@ class GrpcPort:
         self._clock = clock
         self._streams: queue.Queue[Stream] = queue.Queue(_MOST_WAITING)
         self._questions: queue.Queue[Question] = queue.Queue(_MOST_WAITING)
+        self._standing: pb.StepStanding = pb.STEP_STANDING_HELD
         self._token = access.token
         self._server = grpc.server(
             futures.ThreadPoolExecutor(_THREADS),
@@ -181,6 +182,10 @@ class GrpcPort:
         except queue.Empty:
             return None
 
+    def answer_with(self, standing: pb.StepStanding) -> None:
+        """See `Port`."""
+        self._standing = standing
+
     def next_question(self, *, timeout_s: float) -> Question | None:
         """See `Port`."""
         try:
@@ -209,7 +214,7 @@ class GrpcPort:
             )
         except queue.Full:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many questions")
-        return pb.InquireResponse(standing=pb.STEP_STANDING_HELD).SerializeToString()
+        return pb.InquireResponse(standing=self._standing).SerializeToString()
 
 
 def _token(context: grpc.ServicerContext) -> str:

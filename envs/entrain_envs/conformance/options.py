@@ -32,7 +32,7 @@ def add_check(commands: Any) -> None:
         type=_seconds,
         default=180.0,
         metavar="S",
-        help="longest time for the whole check (180); the rule `inquires` takes 35 s of it",
+        help="longest time for the whole check (180); the rules about silence take 70 s of it",
     )
     add("--json", type=Path, metavar="FILE", help="write the findings for programs")
     add("--junit", type=Path, metavar="FILE", help="write them for continuous integration")

@@ -1,11 +1,13 @@
 """Where simulators dial the kit: streams of messages as bytes, over whichever transport.
 
-Nothing here knows gRPC, WebSocket or protobuf.
+Nothing here knows gRPC or WebSocket.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from entrain_envs.wire import trainer_pb2 as pb
 
 
 class End(Enum):
@@ -95,5 +97,9 @@ class Port(Protocol):
         ...
 
     def next_question(self, *, timeout_s: float) -> Question | None:
-        """The next Inquire. All are answered with HELD."""
+        """The next Inquire, which was answered."""
+        ...
+
+    def answer_with(self, standing: pb.StepStanding) -> None:
+        """Answer each Inquire so from now on; at first it is HELD."""
         ...

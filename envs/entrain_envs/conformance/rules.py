@@ -201,6 +201,12 @@ RULES: tuple[Rule, ...] = (
         "a --timeout of 90 or more, so that the check can be silent for so long",
         "acts",
     ),
+    Rule(
+        "gives-up",
+        "where Inquire says NOT_HELD, the stream is given up, and the Step sent again on another",
+        "a simulator that inquires, and a --timeout of 120 or more",
+        "acts",
+    ),
     Rule("message-length", "no message is longer than Welcome's max_message_bytes", _AGAIN, "acts"),
     Rule(
         "same-instance",

@@ -75,6 +75,7 @@ class Script:
             self._trials.break_unanswered,
             self._trials.break_answered,
             self._be_silent,
+            self._deny,
             self._endings.stop,
             self._endings.lose,
             self._endings.complete,
@@ -135,6 +136,15 @@ class Script:
             self.results.not_shown("inquires", f"only {max(0.0, self._left_s()):.0f} s were left")
             return
         self._trials.be_silent(session)
+
+    def _deny(self, session: Session) -> None:
+        """Leave a Step without its Act, and say that the trainer has not got it."""
+        if not self.results.has_passed("inquires"):
+            self.results.not_shown("gives-up", "it did not ask before")
+        elif self._left_s() < self._pace.silence_s:
+            self.results.not_shown("gives-up", f"only {max(0.0, self._left_s()):.0f} s were left")
+        else:
+            self._trials.deny(session)
 
     def _note_not_shown(self, names: Sequence[str], why: str) -> None:
         for name in names:

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from entrain_envs.conformance.acting import UNKNOWN, padding
 from entrain_envs.conformance.front_door import FrontDoor, Greeting
 from entrain_envs.conformance.pace import Pace
-from entrain_envs.conformance.port import End, Port, SilentError, StreamOverError
+from entrain_envs.conformance.port import (
+    End,
+    Port,
+    Question,
+    SilentError,
+    StreamOverError,
+)
 from entrain_envs.conformance.results import Results
 from entrain_envs.conformance.resuming import hear_again
 from entrain_envs.conformance.session import LeftError, Session
@@ -139,10 +145,7 @@ class Trials:
             session.next_step()
             session.answer()
         session.next_step()
-        until_s = self._clock() + self._pace.silence_s
-        question = None
-        while question is None and self._clock() < until_s:
-            question = self._port.next_question(timeout_s=1.0)
+        question = self._asked()
         if question is None:
             self._results.failed(
                 "inquires",
@@ -165,6 +168,36 @@ class Trials:
         self._must_wait_on(session, was_asked=question is not None)
         session.answer()
         session.next_step("inquires" if question is not None else "plays-on")
+
+    def _asked(self) -> Question | None:
+        """The Inquire that comes while a Step has no Act; None if none comes."""
+        until_s = self._clock() + self._pace.silence_s
+        question = None
+        while question is None and self._clock() < until_s:
+            question = self._port.next_question(timeout_s=1.0)
+        return question
+
+    def deny(self, session: Session) -> None:
+        """Leave a Step without its Act, and say NOT_HELD: the stream must be given up."""
+        self._port.answer_with(pb.STEP_STANDING_NOT_HELD)
+        try:
+            asked = self._asked()
+        finally:
+            self._port.answer_with(pb.STEP_STANDING_HELD)
+        if asked is None:
+            return
+        greeting = self._door.dialled_again()
+        self._results.check(
+            "gives-up",
+            greeting is not None,
+            f"nobody dialled again within {self._pace.dial_s:g} s of NOT_HELD",
+            "after NOT_HELD cancel the stream, dial again with resume_session_id, and send the "
+            "Step again",
+        )
+        if greeting is None:
+            session.answer()
+        elif session.go_on(greeting.stream, greeting.hello):
+            hear_again(session)
 
     def _must_wait_on(self, session: Session, *, was_asked: bool) -> None:
         try:

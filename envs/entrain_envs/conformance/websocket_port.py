@@ -146,6 +146,7 @@ class WebSocketPort:
         self._access = access
         self._streams: queue.Queue[Stream] = queue.Queue(_MOST_WAITING)
         self._questions: queue.Queue[Question] = queue.Queue(_MOST_WAITING)
+        self._standing: pb.StepStanding = pb.STEP_STANDING_HELD
         try:
             self._server = serve(
                 self._serve,
@@ -193,6 +194,10 @@ class WebSocketPort:
         except queue.Empty:
             return None
 
+    def answer_with(self, standing: pb.StepStanding) -> None:
+        """See `Port`."""
+        self._standing = standing
+
     def next_question(self, *, timeout_s: float) -> Question | None:
         """See `Port`."""
         try:
@@ -222,7 +227,7 @@ class WebSocketPort:
         stream.carry()
 
     def _answer(self, connection: ServerConnection) -> None:
-        """One Inquire: all are HELD."""
+        """One Inquire."""
         assert connection.request is not None
         headers = connection.request.headers
         token = shown_token(headers, _offered(headers))
@@ -234,8 +239,8 @@ class WebSocketPort:
             self._questions.put_nowait(
                 Question(asked.session_id, asked.instance_id, asked.sequence)
             )
-            held = pb.InquireResponse(standing=pb.STEP_STANDING_HELD)
-            connection.send(held.SerializeToString())
+            answer = pb.InquireResponse(standing=self._standing)
+            connection.send(answer.SerializeToString())
         except (ConnectionClosed, DecodeError, TimeoutError, queue.Full) as error:
             logger.warning("an Inquire could not be answered: %s", type(error).__name__)
         connection.close(1000)
