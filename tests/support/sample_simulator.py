@@ -154,6 +154,10 @@ class SampleSimulator:
         """As the kit's launcher does it."""
         self._begin_process()
 
+    @property
+    def is_running(self) -> bool:
+        return True
+
     def stop(self) -> None:
         """The process is over."""
         self.process += 1

@@ -59,15 +59,12 @@ class FrontDoor:
         """The next Hello is known to come from a process of its own."""
         self._is_new_process = True
 
-    def first_greeting(self, left_s: Callable[[], float]) -> Greeting | None:
-        """The first Hello of a process that can be welcomed; None if none comes.
-
-        Args:
-            left_s: how long to wait, counted from the moment at which it is called.
-        """
-        while left_s() > 0.0:
+    def first_greeting(self, timeout_s: float) -> Greeting | None:
+        """The first Hello of a process that can be welcomed; None if none comes in time."""
+        until_s = self._clock() + timeout_s
+        while (left_s := until_s - self._clock()) > 0.0:
             greeting, self._waiting = self._waiting, None
-            greeting = greeting or self._next(left_s())
+            greeting = greeting or self._next(left_s)
             if greeting is not None and self._is_welcome(greeting):
                 return greeting
         return None

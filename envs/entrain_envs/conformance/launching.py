@@ -52,6 +52,11 @@ class ProcessLauncher:
                 "here after --"
             ) from None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """Wait for its end, and end it if it does not come."""
         process, self._process = self._process, None

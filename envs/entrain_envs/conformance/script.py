@@ -20,8 +20,13 @@ from entrain_envs.conformance.trials import Trials
 
 logger = logging.getLogger("entrain_envs")
 
+_LOOK_S = 1.0
+"""How often to look whether the simulator still runs that has not dialled yet."""
+
 _PLAYED = tuple(rule.name for rule in RULES if rule.part != "life")
 """A simulator that breaks one of these while it plays is not led further: it would again."""
+
+_LATER = tuple(rule.name for rule in RULES if rule.part in {"acts", "life"})
 
 _RECONNECTING = ("same-instance", "resume", "names-all", "sends-again", "waits-to-dial")
 
@@ -35,6 +40,11 @@ class Launcher(Protocol):
 
     def stop(self) -> None:
         """See that it has ended."""
+        ...
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still runs."""
         ...
 
 
@@ -111,7 +121,15 @@ class Script:
                 self._left_s(),
             )
         self._is_first = False
-        return self._door.first_greeting(self._left_s)
+        while (left_s := self._left_s()) > 0.0:
+            is_running = self._launcher is None or self._launcher.is_running
+            greeting = self._door.first_greeting(min(left_s, _LOOK_S))
+            if greeting is not None:
+                return greeting
+            if not is_running:
+                logger.warning("the simulator ended and said no Hello that can be answered")
+                return None
+        return None
 
     def _serve(self, greeting: Greeting, tasks: list[Callable[[Session], None]]) -> None:
         """Do what is left with one life, until it ends."""
@@ -128,6 +146,7 @@ class Script:
             logger.info("%s: this life is over: %s", self.simulator, left)
             if task == self._trials.play and any(map(self.results.has_failed, _PLAYED)):
                 tasks.clear()
+                self._note_not_shown(_LATER, "a rule was broken that ends a session")
             self._note_not_shown(_RECONNECTING, f"before its stream was broken, {left}")
 
     def _be_silent(self, session: Session) -> None:

@@ -179,6 +179,7 @@ class Trials:
 
     def deny(self, session: Session) -> None:
         """Leave a Step without its Act, and say NOT_HELD: the stream must be given up."""
+        session.next_step()
         self._port.answer_with(pb.STEP_STANDING_NOT_HELD)
         try:
             asked = self._asked()

@@ -170,6 +170,10 @@ class PageLauncher:
         self._thread = threading.Thread(target=simulate, args=(self._address,), daemon=True)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         self._thread.join(10)
         assert not self._thread.is_alive()

@@ -59,6 +59,10 @@ class ThreadLauncher:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         assert self._thread is not None
         self._thread.join(10)

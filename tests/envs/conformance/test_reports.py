@@ -1,6 +1,8 @@
 """What a check reports, for people and programs; where it may listen; its exit code."""
 
 import json
+import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -99,3 +101,13 @@ def test_a_rule_that_does_not_exist_cannot_be_needed(capsys: pytest.CaptureFixtu
 def test_a_command_that_cannot_be_started_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--listen", "localhost:0", "--", "/nowhere/game"]) == 2
     assert "cannot start '/nowhere/game': No such file" in capsys.readouterr().err
+
+
+def test_a_command_that_ends_without_dialling_is_not_waited_for(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    began_s = time.monotonic()
+    assert main(["check", "--listen", "localhost:0", "--", sys.executable, "-c", "pass"]) == 1
+    assert time.monotonic() - began_s < 60.0
+    assert "the simulator ended and said no Hello" in caplog.text
+    assert "no simulator dialled" in capsys.readouterr().err
