@@ -43,7 +43,7 @@ async def told(socket: RawSocket) -> int:
     """The code with which the trainer closes; 1006 if it is gone without one, 0 if it stays."""
     try:
         while True:
-            kind, content = await socket.read()
+            kind, content = await socket.read(within_s=30.0)
             if kind == CLOSE:
                 return int(struct.unpack("!H", content[:2])[0])
     except TimeoutError:

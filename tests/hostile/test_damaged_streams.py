@@ -14,11 +14,15 @@ from support.damaging_proxy import (
     Damage,
     DamagingProxy,
     Side,
+    WebSocketProxy,
     lengthen,
+    lengthen_binary,
     misdirect,
     swallow,
+    swallow_binary,
     swallow_messages,
 )
+from support.ports import free_ports
 
 Attacked = Callable[..., AbstractAsyncContextManager[AttackedRun]]
 
@@ -52,6 +56,31 @@ async def test_a_damaged_stream_is_left_within_seconds_and_nothing_is_counted_tw
         await scene.citizen_goes_on()
         (session,) = scene.run.participants
         assert session.identity.joined == 0, "it is the same session, resumed"
+
+
+@pytest.mark.parametrize(
+    ("how", "of"),
+    [
+        (swallow_binary, "simulator"),
+        pytest.param(swallow_binary, "trainer", marks=pytest.mark.hostile),
+        (lengthen_binary, "trainer"),
+        pytest.param(swallow, "simulator", marks=pytest.mark.hostile),
+    ],
+)
+async def test_a_damaged_websocket_is_left_within_seconds_and_nothing_is_counted_twice(
+    attacked: Attacked, how: Damage, of: Side
+) -> None:
+    port = free_ports(2)
+    listening = f'websocket: "127.0.0.1:{port}"'
+    with WebSocketProxy(port + 1, port) as proxy:
+        async with attacked(
+            server=listening, citizen_dials=proxy.address, citizen_options=PATIENCE
+        ) as scene:
+            await scene.citizen_goes_on()
+            proxy.damage(how, of=of)
+            await scene.citizen_goes_on()
+            (session,) = scene.run.participants
+            assert session.identity.joined == 0, "it is the same session, resumed"
 
 
 async def test_a_second_connection_that_is_accepted_and_never_answered_tells_enough(
