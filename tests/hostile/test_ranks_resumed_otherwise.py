@@ -37,8 +37,9 @@ def test_at_other_ports_and_with_another_seed_it_goes_on_and_with_other_ranks_it
     other = free_ports(2)
     # What a rank keeps for itself is no part of the checkpoint.
     shutil.rmtree(Path(run) / "ranks")
-    changed = ("--set", "seed=9", "--set", "policies.*.total_steps=3000")
-    with two_ranks(tmp_path, "resume", run, f"--address=localhost:{other}", *changed) as resumed:
+    settings_now = ("seed=9", "policies.*.total_steps=3000", f"server.address=localhost:{other}")
+    changed = [word for setting in settings_now for word in ("--set", setting)]
+    with two_ranks(tmp_path, "resume", run, *changed) as resumed:
         assert resumed.codes(RESUMED_S) == [0, 0], resumed.logs[0].read_text()
     said = resumed.logs[0].read_text()
     assert f"listening on localhost:{other}" in said

@@ -33,9 +33,13 @@ MEET_S = 300.0
 COLLECTIVE_S = 1800.0
 """How long an update waits for a rank that is still there."""
 
+TOLD_S = 10.0
+"""How long rank 0, which may keep the store, stays for the others to read why it failed."""
+
 _LOOK_S = 0.1
 _CHUNK = 4 << 20
 _FAILED = "failed"
+_TOLD = "told"
 
 
 class Meeting:
@@ -96,14 +100,24 @@ class Meeting:
         try:
             if not isinstance(error, RankFailedError):
                 self.leave(_FAILED, content)
+                self._wait_for_readers()
         except RankLostError:
             logger.debug("nobody is left to be told of a failure")
+
+    def _wait_for_readers(self) -> None:
+        others = range(1, self.place.size) if self.place.rank == 0 else ()
+        keys = [f"{_TOLD}/{rank}" for rank in others]
+        until_s = time.monotonic() + TOLD_S
+        with self._reached():
+            while keys and not self._store.check(keys) and time.monotonic() < until_s:
+                time.sleep(_LOOK_S)
 
     def require_nobody_failed(self) -> None:
         """Raise RankFailedError if a rank has ended before it began."""
         with self._reached():
             if self._store.check([_FAILED]):
                 content, _ = json.loads(self._store.get(_FAILED))
+                self._store.set(f"{_TOLD}/{self.place.rank}", "")
                 raise RankFailedError(
                     f"rank {content['rank']} failed: {content['reason']}",
                     exit_code=int(content["exit_code"]),
