@@ -240,6 +240,23 @@ class HasMoreAgents(OtherHello):
         hello.max_agents = 2
 
 
+@breaks("max-agents", "more than 100,000 agents live", "far too many")
+class NeverEndsAgents(OtherHello):
+    def change_hello(self, hello: pb.Hello) -> None:
+        hello.max_agents = 0
+        hello.max_unanswered_steps = 0
+
+    def rows(self, rows: list[Row]) -> pb.BehaviourStep:
+        count = 100_001
+        return pb.BehaviourStep(
+            behaviour="walker",
+            agent_id=np.arange(count, dtype="<i8").tobytes(),
+            step_type=bytes([FIRST]) * count,
+            reward=bytes(4 * count),
+            observations=[bytes(12 * count)],
+        )
+
+
 @breaks("two-rows", "FIRST before T")
 class BeginsBeforeTheEnd(Good):
     def play(self, group: Group) -> list[Row]:

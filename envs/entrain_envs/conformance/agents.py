@@ -15,6 +15,9 @@ _NAMES = {1: "FIRST", 2: "MID", 3: "TERMINATED", 4: "TRUNCATED"}
 _MOVING = 10
 """So many times more rows must change than not."""
 
+_MOST_AGENTS = 100_000
+"""Agents of one behaviour that are followed."""
+
 _STALE = 3
 """So many last rows must repeat the row before, and none differ, to be called old."""
 
@@ -111,6 +114,8 @@ class AgentJudge:
             return False
         if step_types:
             self.results.passed("step-types")
+        if not self._have_room(len(agent_ids)):
+            return False
         self._judge_order(agent_ids, step_types)
         seen: dict[int, int] = {}
         # Ends first, whatever their place, so that a wrong order breaks its own rule alone.
@@ -127,6 +132,20 @@ class AgentJudge:
         self._note_absent(set(agent_ids), step)
         self._judge_ends()
         return True
+
+    def _have_room(self, rows: int) -> bool:
+        """Whether so many more agents can be followed; those that ended are forgotten for it."""
+        if len(self._agents) + rows <= _MOST_AGENTS:
+            return True
+        self._agents = {each: agent for each, agent in self._agents.items() if agent.runs}
+        if len(self._agents) + rows <= _MOST_AGENTS:
+            return True
+        self.results.failed(
+            "max-agents",
+            f"more than {_MOST_AGENTS:,} agents live; the check follows no more",
+            "end agents that will not come back with a last row, or check with fewer of them",
+        )
+        return False
 
     def _note_absent(self, present: set[int], step: int) -> None:
         """Who shared its newest Step with some that are in this one, and is not in it."""

@@ -16,7 +16,7 @@ from entrain_envs.conformance.port import (
     StreamOverError,
     WrongFormError,
 )
-from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.results import Results, shown
 from entrain_envs.wire import trainer_pb2 as pb
 
 _MOST_NAMES = 1000
@@ -172,7 +172,7 @@ class FrontDoor:
             self._fail(stream, "hello-first", f"{kind or 'nothing'} in place of Hello", remedy)
             return None
         self._results.passed("messages", "hello-first")
-        self.simulator = request.hello.simulator[:200]
+        self.simulator = shown(request.hello.simulator[:200])
         return request.hello
 
     def _fail(self, stream: Stream, rule: str, arrived: str, remedy: str) -> None:

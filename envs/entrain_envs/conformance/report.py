@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from entrain_envs.conformance.results import Finding, Verdict
+from entrain_envs.conformance.results import Finding, Verdict, shown
 
 _MARKS = {Verdict.PASSED: "passed   ", Verdict.FAILED: "FAILED   ", Verdict.NOT_SHOWN: "not shown"}
 
@@ -90,4 +90,4 @@ def as_junit(findings: Sequence[Finding], *, simulator: str) -> str:
 
 def _xml(text: str) -> str:
     """Without characters that XML does not allow, whatever a simulator is called."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text) or "simulator"
+    return shown(text) or "simulator"

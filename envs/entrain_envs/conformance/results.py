@@ -6,6 +6,9 @@ from enum import Enum
 
 from entrain_envs.conformance.rules import BY_NAME, RULES, Rule
 
+_MOST_SHOWN = 1000
+"""Characters of what arrived that a report repeats."""
+
 
 class Verdict(Enum):
     """How a rule stands."""
@@ -31,6 +34,11 @@ class Finding:
     """How often it was broken, or was kept."""
 
 
+def shown(text: str) -> str:
+    """`text`, which a stranger may have sent, on one line without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MOST_SHOWN])
+
+
 class Results:
     """Collects what is found. The first failure of a rule is the one that is kept."""
 
@@ -52,7 +60,7 @@ class Results:
             arrived: what, where, and what was expected.
             remedy: what to change in the simulator.
         """
-        first = self._failed.get(BY_NAME[name].name, (arrived, remedy, 0))
+        first = self._failed.get(BY_NAME[name].name, (shown(arrived), remedy, 0))
         self._failed[name] = (first[0], first[1], first[2] + 1)
 
     def check(self, name: str, kept: bool, arrived: str, remedy: str) -> bool:
@@ -65,7 +73,7 @@ class Results:
 
     def not_shown(self, name: str, why: str) -> None:
         """Say why the rule could not be shown, if it is not shown otherwise."""
-        self._not_shown[BY_NAME[name].name] = why
+        self._not_shown[BY_NAME[name].name] = shown(why)
 
     def has_failed(self, name: str) -> bool:
         """Whether the rule was broken so far."""

@@ -13,7 +13,7 @@ from entrain_envs.conformance.endings import Endings
 from entrain_envs.conformance.front_door import FrontDoor, Greeting
 from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.port import Port
-from entrain_envs.conformance.results import Results
+from entrain_envs.conformance.results import Results, shown
 from entrain_envs.conformance.rules import RULES
 from entrain_envs.conformance.session import LeftError, Session
 from entrain_envs.conformance.trials import Trials
@@ -143,7 +143,7 @@ class Script:
                 logger.info("%s: %s", self.simulator, (task.__doc__ or "").partition(".")[0])
                 task(session)
         except LeftError as left:
-            logger.info("%s: this life is over: %s", self.simulator, left)
+            logger.info("%s: this life is over: %s", self.simulator, shown(str(left)))
             if task == self._trials.play and any(map(self.results.has_failed, _PLAYED)):
                 tasks.clear()
                 self._note_not_shown(_LATER, "a rule was broken that ends a session")

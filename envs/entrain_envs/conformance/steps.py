@@ -17,6 +17,8 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 LONGEST_NAME = 200
 
+_MOST_BEHAVIOURS = 1000
+
 
 class UnreadableStepError(Exception):
     """A Step holds what cannot be answered. A rule has failed that says why."""
@@ -126,6 +128,13 @@ class StepJudge:
         raise UnreadableStepError
 
     def _read_new(self, messages: Sequence[pb.BehaviourSpec]) -> None:
+        if len(self._arrays) + len(messages) > _MOST_BEHAVIOURS:
+            self._results.failed(
+                "new-behaviours",
+                f"more than {_MOST_BEHAVIOURS:,} behaviours are declared",
+                "give agents that are alike one behaviour",
+            )
+            raise UnreadableStepError
         for message in messages:
             try:
                 spec = decode_spec(message)

@@ -56,6 +56,14 @@ def test_junit_has_a_case_for_every_rule_and_survives_any_name(results: Results)
     assert failure.get("message") == "action_mask holds 255"
 
 
+def test_what_strangers_send_stays_on_one_line_and_short() -> None:
+    results = Results()
+    results.failed("messages", "a\n\x1b[31mred" + "x" * 5000, "write it")
+    (finding,) = [each for each in results.findings() if each.verdict is Verdict.FAILED]
+    assert finding.arrived.startswith("a??[31mred")
+    assert len(finding.arrived) == 1000
+
+
 def test_a_failure_outweighs_what_passes_later(results: Results) -> None:
     mask = next(each for each in results.findings() if each.rule.name == "mask")
     assert mask.verdict is Verdict.FAILED
