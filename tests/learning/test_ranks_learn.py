@@ -10,7 +10,7 @@ from support.ports import free_ports
 from support.rank_processes import two_ranks
 
 LONGEST_S = 7200.0
-"""A busy machine takes a tenth of an hour for what a quiet one does in a minute."""
+"""Minutes on a quiet machine; other work there makes it ten times as slow, or more."""
 
 
 @pytest.mark.learning
