@@ -72,8 +72,8 @@ class Results:
         return kept
 
     def not_shown(self, name: str, why: str) -> None:
-        """Say why the rule could not be shown, if it is not shown otherwise."""
-        self._not_shown[BY_NAME[name].name] = shown(why)
+        """Say why the rule could not be shown, if it is not shown otherwise. The first counts."""
+        self._not_shown.setdefault(BY_NAME[name].name, shown(why))
 
     def has_failed(self, name: str) -> bool:
         """Whether the rule was broken so far."""

@@ -20,6 +20,9 @@ from entrain_envs.conformance.trials import Trials
 
 logger = logging.getLogger("entrain_envs")
 
+_ENDS = 4
+"""Times that an end is waited for, and then that nobody dials."""
+
 _LOOK_S = 1.0
 """How often to look whether the simulator still runs that has not dialled yet."""
 
@@ -101,6 +104,8 @@ class Script:
                 at_once.pop(0)(greeting)
             if self._launcher is not None:
                 self._launcher.stop()
+        if self._left_s() <= 0.0:
+            self._note_not_shown(_LATER, "the time was over")
         return self.results
 
     def _left_s(self) -> float:
@@ -151,19 +156,23 @@ class Script:
 
     def _be_silent(self, session: Session) -> None:
         """Leave a Step without its Act until Inquire comes."""
-        if self._left_s() < self._pace.silence_s:
-            self.results.not_shown("inquires", f"only {max(0.0, self._left_s()):.0f} s were left")
-            return
-        self._trials.be_silent(session)
+        if self._has_time_for_silence("inquires"):
+            self._trials.be_silent(session)
 
     def _deny(self, session: Session) -> None:
         """Leave a Step without its Act, and say that the trainer has not got it."""
         if not self.results.has_passed("inquires"):
             self.results.not_shown("gives-up", "it did not ask before")
-        elif self._left_s() < self._pace.silence_s:
-            self.results.not_shown("gives-up", f"only {max(0.0, self._left_s()):.0f} s were left")
-        else:
+        elif self._has_time_for_silence("gives-up"):
             self._trials.deny(session)
+
+    def _has_time_for_silence(self, rule: str) -> bool:
+        """Whether enough is left for what comes after it, too."""
+        needed_s = self._pace.silence_s + _ENDS * (self._pace.quiet_s + self._pace.goodbye_s)
+        if self._left_s() >= needed_s:
+            return True
+        self.results.not_shown(rule, f"only {max(0.0, self._left_s()):.0f} s were left")
+        return False
 
     def _note_not_shown(self, names: Sequence[str], why: str) -> None:
         for name in names:

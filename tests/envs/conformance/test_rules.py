@@ -50,3 +50,18 @@ def test_a_simulator_that_breaks_one_rule_fails_that_and_no_other(faulty: Faulty
 
 def test_every_rule_has_a_simulator_that_breaks_it() -> None:
     assert {each.rule for each in FAULTY} == {rule.name for rule in RULES}
+
+
+def test_with_little_time_the_silence_is_left_out_and_not_the_rest() -> None:
+    findings = {each.rule.name: each for each in check(Good(), timeout_s=60.0).findings()}
+    not_shown = {name for name, each in findings.items() if each.verdict is Verdict.NOT_SHOWN}
+    assert not_shown == {"inquires", "gives-up"}
+    assert findings["inquires"].arrived.startswith("only ")
+    assert failures(check(Good(), timeout_s=60.0)) == {}
+
+
+def test_what_there_was_no_time_for_is_not_shown_for_that_reason() -> None:
+    findings = check(Good(), timeout_s=2.0).findings()
+    stopped = next(each for each in findings if each.rule.name == "stopped")
+    assert (stopped.verdict, stopped.arrived) == (Verdict.NOT_SHOWN, "the time was over")
+    assert not any(each.verdict is Verdict.FAILED for each in findings)
