@@ -340,6 +340,23 @@ test("closing while it dials again ends the dialling", async () => {
   assert.equal(trainer.links.length, dialled);
 });
 
+test("closing while a Welcome is awaited ends the wait at once", async () => {
+  const trainer = new ScriptedTrainer([(link) => link.open(() => {})]);
+  const { client, clock } = clientOf(trainer);
+  const joining = assert.rejects(client.connect(), errors.TrainerClosed);
+  await settled();
+  await client.close();
+  await joining;
+  assert.ok(trainer.links[0].isClosed);
+  assert.equal(clock.numTimers, 0);
+});
+
+test("a trainer that is older than unanswered steps takes one at a time", async () => {
+  const { client } = clientOf(new ScriptedTrainer([welcoming({ maxUnanswered: 0 })]), { maxUnansweredSteps: 2 });
+  await client.exchange(rows(FIRST));
+  assert.equal(client.maxUnansweredSteps, 1);
+});
+
 test("an error in the game is the reason of its Goodbye", async () => {
   const trainer = new ScriptedTrainer([welcoming()]);
   const { client } = clientOf(trainer);

@@ -147,6 +147,9 @@ test("a seed gives the same numbers each time, spread over 0 to 1, and another s
   // The mean of 10,000 uniform numbers has a standard deviation of 0.0029.
   assert.ok(Math.abs(mean - 0.5) < 0.012, String(mean));
   assert.ok(numbers.every((each) => each >= 0 && each < 1));
+  // The first numbers of seeds 0, 1, 2, ... are spread, too.
+  const firsts = Array.from({ length: 1000 }, (_, seed) => seededRandom(seed)());
+  assert.ok(Math.abs(firsts.reduce((total, each) => total + each, 0) / 1000 - 0.5) < 0.04);
 });
 
 test("statistics are kept by name, and what is too much is left out and said once", () => {

@@ -10,6 +10,7 @@ import {
   decodeInquireResponse, decodeResponse, encodeGoodbye, encodeHello, encodeInquireRequest, encodeStep,
 } from "../src/messages.js";
 import { Reader, Writer, floatsIn, intsIn } from "../src/protobuf.js";
+import { seededRandom } from "../src/random.js";
 import { Behaviour } from "../src/spec.js";
 import { encodeTimesteps } from "../src/timesteps.js";
 
@@ -200,6 +201,23 @@ for (const { name, bytes } of read("malformed").vectors) {
     assert.throws(() => decodeResponse(bytesOf(bytes)), WireError);
   });
 }
+
+test("damaged messages are read or refused, and nothing else happens", () => {
+  const random = seededRandom(7);
+  const whole = [...read("from_trainer").vectors, ...read("tolerated").vectors].map(({ bytes }) => bytesOf(bytes));
+  let refused = 0;
+  for (let count = 0; count < 5000; count += 1) {
+    const bytes = Uint8Array.from(whole[Math.floor(random() * whole.length)]);
+    for (let hit = 0; hit < 3; hit += 1) bytes[Math.floor(random() * bytes.length)] = 256 * random();
+    try {
+      decodeResponse(bytes.subarray(0, Math.ceil(random() * bytes.length)));
+    } catch (error) {
+      assert.ok(error instanceof WireError, String(error));
+      refused += 1;
+    }
+  }
+  assert.ok(refused > 1000);
+});
 
 const bad = read("refused");
 for (const { name, fields, bytes, rows_that_need_an_action: rows } of bad.vectors) {
