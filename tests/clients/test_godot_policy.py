@@ -33,7 +33,11 @@ def make_policy(activation: str, distribution: str, clip: float) -> ActorCritic:
     """With weights and statistics as if it had learned for a while."""
     network = NetworkConfig.model_validate({"activation": activation, "hidden_sizes": (16, 8)})
     action = ActionConfig.model_validate({"distribution": distribution, "clip": clip})
-    policy = ActorCritic(SPEC, PolicyConfig(network=network, action=action), seed=1)
+    # Without statistics of observations nothing is cut off: the file's clip is null.
+    config = PolicyConfig(
+        network=network, action=action, normalize_observations=activation == "tanh"
+    )
+    policy = ActorCritic(SPEC, config, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in policy.parameters():

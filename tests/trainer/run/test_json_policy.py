@@ -34,7 +34,10 @@ HYBRID = BehaviourSpec(
 def make_policy(network: Mapping[str, Any] = PLAIN, **action: Any) -> ActorCritic:
     """With weights and statistics as if it had learned for a while."""
     config = PolicyConfig(
-        network=NetworkConfig.model_validate(network), action=ActionConfig.model_validate(action)
+        network=NetworkConfig.model_validate(network),
+        action=ActionConfig.model_validate(action),
+        # Without statistics of observations nothing is cut off: the file's clip is null.
+        normalize_observations=network.get("activation") != "silu",
     )
     policy = ActorCritic(HYBRID, config, seed=1)
     generator = torch.Generator().manual_seed(2)

@@ -27,11 +27,12 @@ func act(observation, mask = []):
 
 func _features(observation):
 	var features = []
+	var clip = _or(_policy["clip"], INF)
 	for name in _policy["observations"]:
 		for value in observation[name]:
 			var at = features.size()
 			value = (value - _policy["shift"][at]) * _policy["scale"][at]
-			features.append(clamp(value, -_policy["clip"], _policy["clip"]))
+			features.append(clamp(value, -clip, clip))
 	return features
 
 
