@@ -219,7 +219,7 @@ async def test_a_wrong_token_is_told_at_once_and_a_right_one_joins(tmp_path: Pat
 
 @needs_godot
 @pytest.mark.clients
-async def test_steps_of_a_mebibyte_arrive(tmp_path: Path) -> None:
+async def test_messages_of_mebibytes_arrive(tmp_path: Path) -> None:
     folder = project(tmp_path / "game", HERE / "camera.gd")
     async with (
         scripted_trainer() as trainer,
@@ -230,11 +230,12 @@ async def test_steps_of_a_mebibyte_arrive(tmp_path: Path) -> None:
         for sequence in (1, 2):
             step = (await stream.receive()).step
             assert step.sequence == sequence
-            await stream.send(
-                act=pb.Act(
-                    sequence=sequence,
-                    behaviours=[pb.BehaviourAct(behaviour="shared_policy", discrete=bytes(4 * 60))],
-                )
+            behaviour = pb.BehaviourAct(behaviour="shared_policy", discrete=bytes(4 * 60))
+            act = pb.Act(sequence=sequence, behaviours=[behaviour])
+            content = pb.ConnectResponse(act=act).SerializeToString()
+            # A field of the future: number 15, bytes, 2 MiB of them.
+            await stream.socket.send(
+                content + bytes([15 << 3 | 2, 0x80, 0x80, 0x80, 0x01]) + bytes(2**21)
             )
     (spec,) = hello.behaviours[0].observations
     assert (list(spec.shape), spec.dtype) == ([84, 84, 3], pb.DTYPE_UINT8)
