@@ -139,8 +139,9 @@ def test_a_broken_stream_is_dialled_again_while_the_caller_goes_on(
         next(requests)
         yield welcome("another")
         for request in requests:
-            if request.HasField("step"):
-                yield act(walker, request.step)
+            if not request.HasField("step"):
+                return
+            yield act(walker, request.step)
 
     client = dial(breaks, forgets)
     client.exchange_async({"walker": rows_of(walker, FIRST)})
@@ -158,7 +159,10 @@ def test_one_may_leave_while_the_trainer_thinks(
     def thinks(requests: Requests, _context: Any) -> Responses:
         next(requests)
         yield welcome()
-        said.extend(request.WhichOneof("message") for request in requests)
+        for request in requests:
+            said.append(request.WhichOneof("message"))
+            if request.HasField("goodbye"):
+                return
 
     client = dial(thinks)
     client.exchange_async({"walker": rows_of(walker, FIRST)})
@@ -191,10 +195,11 @@ def test_numbers_that_are_noted_meanwhile_go_with_the_next_step(
         next(requests)
         yield welcome(revision=1)
         for request in requests:
-            if request.HasField("step"):
-                steps.append(request.step)
-                may_answer.wait(WAIT_S)
-                yield act(walker, request.step)
+            if not request.HasField("step"):
+                return
+            steps.append(request.step)
+            may_answer.wait(WAIT_S)
+            yield act(walker, request.step)
 
     client = dial(talk)
     client.exchange_async({"walker": rows_of(walker, FIRST)})

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain_envs.late_rows import LateRows
@@ -158,6 +158,7 @@ def steps(draw: st.DrawFn) -> list[list[Row]]:
     return made
 
 
+@settings(max_examples=60)
 @given(made=steps(), takes=st.lists(st.booleans(), min_size=6, max_size=6))
 def test_every_agent_is_told_what_became_of_it(made: list[list[Row]], takes: list[bool]) -> None:
     late, agents = LateRows(), {number: Agent() for number in range(3)}

@@ -16,6 +16,7 @@ const CHOSEN = [
   ["rollout/episode_return_last_100", "Return, last 100 episodes"],
   ["rollout/reward_per_step", "Reward per step"],
   ["rollout/episode_length_mean", "Episode length"],
+  ["rollout/late_steps", "Late steps"],
   ["policy/entropy", "Entropy"],
   ["policy/entropy/*", "Entropy of action"],
   ["policy/sigma/*", "Sigma of action"],
