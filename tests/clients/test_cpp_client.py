@@ -330,9 +330,15 @@ def wait_for_inquiries(script: Script, count: int, then: threading.Event) -> Non
     then.set()
 
 
-@pytest.mark.parametrize("standing", [NOT_HELD, ANSWERED])
+@pytest.mark.parametrize(
+    ("standing", "why"),
+    [
+        (NOT_HELD, "and the trainer has not received the Step"),
+        (ANSWERED, "although the trainer has sent it"),
+    ],
+)
 def test_a_step_that_the_trainer_has_not_got_is_sent_again(
-    play: Play, standing: pb.StepStanding
+    play: Play, standing: pb.StepStanding, why: str
 ) -> None:
     def never_answers(line: Line) -> None:
         line.welcome()
@@ -350,7 +356,7 @@ def test_a_step_that_the_trainer_has_not_got_is_sent_again(
         played = play(script.url, steps=99, silence_s=0.2, answer_s=0.2)
         assert script.is_over
     assert (played.code, played.over[0]) == (0, OVER["completed"])
-    assert "no Act came within" in played.log
+    assert f"no Act came within 0 s, {why}; dialling again" in played.log
 
 
 def test_pings_are_answered_and_parts_put_together(play: Play) -> None:
