@@ -1,99 +1,119 @@
-"""Processor time of one exchange over each transport, trainer and simulator, all threads, in turns.
+"""Processor time of an exchange over each transport: trainer and simulator, all threads.
 
-    python -m benchmarks.transports [--rounds 5] [--count 1] [--exchanges 8000]
+In turns, and as in `exchange`: the trainer is `entrain train` as a user runs it, and learns nothing
+meanwhile. The simulator is the SDK's client in this process. By the operating system's accounts, so
+that a loaded machine changes little.
 
-The trainer collects and hardly learns. Each measurement is the difference of two runs of different
-length, so that starting and ending cancel out. The operating system counts.
+    python -m benchmarks.transports --agents 1 64 --rounds 8
 """
 
 import argparse
 import os
+import socket
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-CONFIG = """
-server: {{address: "{address}"{more}}}
-policies:
-  "*":
-    total_steps: {steps}
-    rollout_steps: 4096
-    algorithm: {{minibatch_size: 4096, num_epochs: 1}}
-"""
+import numpy as np
 
-PORT = 50871
-"""The first of two that are free, it is hoped."""
+from benchmarks.exchange import CONFIG, SPEC, WARM, Rows, processor_s
+from entrain_envs.client import TrainerClient
 
 TRANSPORTS = ("unix socket", "TCP", "WebSocket")
 
 
-def where(transport: str, folder: Path) -> tuple[str, str, str]:
-    """server.address, further options of `server`, and what the simulator dials."""
-    if transport == "unix socket":
-        return f"unix:{folder}/s", "", f"unix:{folder}/s"
-    address = f"127.0.0.1:{PORT}"
-    if transport == "TCP":
-        return address, "", address
-    return f"unix:{folder}/s", f', websocket: "127.0.0.1:{PORT + 1}"', f"ws://127.0.0.1:{PORT + 1}"
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
-def seconds(transport: str, count: int, exchanges: int) -> tuple[float, float]:
-    """What the processes of trainer and simulator spend in one whole run."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        address, more, to_dial = where(transport, folder)
-        text = CONFIG.format(address=address, more=more, steps=exchanges * count)
-        (folder / "c.yaml").write_text(text)
-        python = [sys.executable, "-m"]
-        simulator = ["--count", str(count), "--connect", to_dial]
-        commands = (
-            [*python, "entrain", "train", f"{folder}/c.yaml", "--runs-directory", name],
-            [*python, "entrain_envs", "gymnasium", "CartPole-v1", *simulator],
+class Simulator:
+    """One that is connected to a trainer of its own."""
+
+    def __init__(self, client: TrainerClient, trainer: int, agents: int) -> None:
+        """Send the first rows; `trainer` is its process id."""
+        self._client, self._trainer = client, trainer
+        self._rows = Rows(agents, np.random.default_rng(1))
+        client.exchange({SPEC.name: self._rows.first()})
+
+    def spend(self, messages: int) -> tuple[float, float]:
+        """Microseconds of processor time an exchange: of the trainer, of this end."""
+        steps = [{SPEC.name: self._rows.next()} for _ in range(messages)]
+        trainer_s, own_s = processor_s(self._trainer), time.process_time()
+        for step in steps:
+            self._client.exchange(step)
+        spent = processor_s(self._trainer) - trainer_s, time.process_time() - own_s
+        return 1e6 * spent[0] / messages, 1e6 * spent[1] / messages
+
+
+@contextmanager
+def simulator(transport: str, agents: int) -> Iterator[Simulator]:
+    """A simulator that dials its trainer over this transport, within the block."""
+    with TemporaryDirectory() as runs:
+        Path(runs, "c.yaml").write_text(CONFIG)
+        port = free_port()
+        folder = ["--runs-directory", runs]
+        listening, to_dial = {
+            "unix socket": (["--address", f"unix:{runs}/s"], f"unix:{runs}/s"),
+            "TCP": (["--address", f"127.0.0.1:{port}"], f"127.0.0.1:{port}"),
+            "WebSocket": (
+                ["--address", f"unix:{runs}/s", "--websocket", f"127.0.0.1:{port}"],
+                f"ws://127.0.0.1:{port}",
+            ),
+        }[transport]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "entrain", "train", f"{runs}/c.yaml", *folder, *listening],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        started = [
-            subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            for command in commands
-        ]
-        spent = []
-        for process in started:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            assert process.returncode == 0, f"{process.args!r} ended with {process.returncode}"
-            spent.append(usage.ru_utime + usage.ru_stime)
-        return spent[0], spent[1]
+        try:
+            with TrainerClient(to_dial, [SPEC], simulator="carts", reconnect_s=0) as client:
+                client.connect()
+                yield Simulator(client, process.pid, agents)
+        finally:
+            process.kill()
+            process.wait()
 
 
-def cost(transport: str, count: int, exchanges: int) -> tuple[float, float]:
-    """Milliseconds an exchange: of the trainer, of the simulator."""
-    short = exchanges // 4
-    few, many = seconds(transport, count, short), seconds(transport, count, exchanges)
-    return tuple(1e3 * (b - a) / (exchanges - short) for a, b in zip(few, many, strict=True))  # type: ignore[return-value]
+def measure(agents: int, *, messages: int, rounds: int) -> None:
+    """Print microseconds of trainer and simulator over each transport, and medians."""
+    with ExitStack() as stack:
+        ends: Mapping[str, Simulator] = {
+            name: stack.enter_context(simulator(name, agents)) for name in TRANSPORTS
+        }
+        for end in ends.values():
+            end.spend(WARM)
+        rows: list[dict[str, tuple[float, float]]] = []
+        for _ in range(rounds):
+            rows.append({name: end.spend(messages) for name, end in ends.items()})
+            latest = (f"{name} {a:.0f} and {b:.0f}" for name, (a, b) in rows[-1].items())
+            print(f"{agents} agents, us: {', '.join(latest)}", flush=True)
+    for name in TRANSPORTS:
+        trainer, own = (statistics.median(row[name][part] for row in rows) for part in (0, 1))
+        ratio = statistics.median(row[name][0] / row["TCP"][0] for row in rows)
+        print(
+            f"{agents} agents, median: {name} trainer {trainer:.0f} us ({ratio:.2f} x TCP), "
+            f"simulator {own:.0f} us"
+        )
 
 
 def main() -> None:
-    """Print each round, and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=1, help="environments of the simulator")
-    parser.add_argument("--exchanges", type=int, default=8000)
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--agents", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--messages", type=int, default=1000, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in TRANSPORTS}
-    for _ in range(options.rounds):
-        for name in TRANSPORTS:
-            costs[name].append(cost(name, options.count, options.exchanges))
-        print(
-            "   ".join(f"{n} {c[-1][0]:.3f} {c[-1][1]:.3f}" for n, c in costs.items()), flush=True
-        )
-    for name, each in costs.items():
-        trainer, simulator = (statistics.median(column) for column in zip(*each, strict=True))
-        print(f"{name}: trainer {trainer:.3f}, simulator {simulator:.3f} ms an exchange")
+    for agents in options.agents:
+        measure(agents, messages=options.messages, rounds=options.rounds)
 
 
 if __name__ == "__main__":

@@ -143,9 +143,10 @@ def test_a_run_that_runs_tells_its_rate_the_time_left_and_the_last_update(
     folder.metrics.write_text(METRICS, encoding="utf-8")
     with folder.lock():
         lines = list(describe_run(folder.path, clock=lambda: 1010.0))
-        running, times, last = state_of(folder)
+        running, times, last, dialled = state_of(folder)
     assert running.startswith("running (")
     assert str(os.getpid()) in running
+    assert dialled == "simulators dial localhost:50051"
     # It started at 1000; of the runner 999,900 steps are left at 50 a second.
     assert times == "started 1970-01-01T00:16:40Z, trained for 0:10, 5:33:18 left"
     assert last == "last update: 3 of 'walker', 0:07 ago"

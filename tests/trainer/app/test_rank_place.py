@@ -46,6 +46,15 @@ def test_each_rank_listens_on_the_port_plus_its_rank() -> None:
         address_of_rank("localhost:65535", 1)
 
 
+def test_ports_for_websocket_are_those_of_the_rank_and_of_no_other() -> None:
+    server = ServerConfig(address="localhost:50051", websocket="localhost:50152")
+    config = RunConfig(server=server, simulators=SimulatorsConfig(expect=4))
+    assert config_of_rank(config, RankPlace(2, 4)).server.websocket == "localhost:50154"
+    near = server.model_copy(update={"websocket": "localhost:50052"})
+    with pytest.raises(ConfigError, match="let the two be 4 apart, such as port 51051"):
+        config_of_rank(config.model_copy(update={"server": near}), RankPlace(0, 4))
+
+
 def test_launched_simulators_are_divided_and_keep_their_numbers() -> None:
     launch = LaunchConfig(command="sim {index}", count=5)
     config = RunConfig(simulators=SimulatorsConfig(launch=(launch,)))

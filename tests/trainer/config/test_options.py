@@ -173,6 +173,37 @@ def test_half_of_tls_is_refused(given: dict[str, str], message: str) -> None:
         ServerConfig.model_validate(given)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"server": {"address": "localhost:1", "websocket": "localhost:1"}},
+            "address and websocket are both localhost:1; give websocket another port",
+        ),
+        ({"server": {"origins": ["game.example"]}}, "origins"),
+        ({"server": {"origins": ["https://game.example/page"]}}, "origins"),
+        ({"server": {"websocket": "unix:/tmp/s"}}, "websocket"),
+        (
+            {
+                "server": {
+                    "websocket": "localhost:2",
+                    "tls_certificate": "a",
+                    "tls_key": "b",
+                    "tls_client_ca": "c",
+                },
+                "http": {"address": "localhost:2"},
+            },
+            "give server.websocket a port of its own",
+        ),
+    ],
+)
+def test_where_simulators_dial_over_websocket_makes_sense(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RunConfig.model_validate(given)
+
+
 def test_certificate_key_and_client_authority_go_together() -> None:
     server = ServerConfig.model_validate(
         {"tls_certificate": "server.pem", "tls_key": "server.key", "tls_client_ca": "ca.pem"}

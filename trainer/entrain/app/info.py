@@ -15,6 +15,7 @@ from entrain import __version__
 from entrain.app.command_words import words_of_run
 from entrain.app.run_status import PolicyStatus, RunStatus, runs_in, status_of
 from entrain.config.load import load_config
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_RETURN_LAST, REWARD_PER_STEP, STEPS_PER_SECOND
 from entrain.run.checkpoint import CheckpointStore
@@ -44,11 +45,13 @@ def describe_run(path: Path, *, clock: Callable[[], float] = time.time) -> Itera
 
     ConfigError if there is none. `clock` gives seconds since 1970.
     """
-    folder, status = _read(path, clock)
+    folder, config, status = _read(path, clock)
     resume = words_of_run(path).resume
     yield from folder.describe(resume=resume, others=files_of_learn(path))
     yield "state"
     yield from (f"  {line}" for line in _state(status, resume, clock()))
+    if status.state == "running":
+        yield f"  {_where_to_dial(config)}"
     yield "progress"
     yield from (f"  {line}" for line in _progress(status))
     yield "checkpoints"
@@ -57,7 +60,7 @@ def describe_run(path: Path, *, clock: Callable[[], float] = time.time) -> Itera
 
 def run_for_programs(path: Path, *, clock: Callable[[], float] = time.time) -> Mapping[str, object]:
     """Returns the same as JSON has it; null where there is no number."""
-    folder, status = _read(path, clock)
+    folder, _, status = _read(path, clock)
     problems = CheckpointStore(folder.checkpoints, keep=1).problems()
     return {
         **status_for_programs(status),
@@ -126,9 +129,19 @@ def status_for_programs(status: RunStatus) -> Mapping[str, object]:
     }
 
 
-def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunStatus]:
+def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunConfig, RunStatus]:
     folder = RunFolder.existing(path)
-    return folder, status_of(folder, load_config(folder.config, []), clock=clock)
+    config = load_config(folder.config, [])
+    return folder, config, status_of(folder, config, clock=clock)
+
+
+def _where_to_dial(config: RunConfig) -> str:
+    """What the configuration says; a port 0 is named by the log alone."""
+    server = config.server
+    if server.websocket is None:
+        return f"simulators dial {server.address}"
+    scheme = "ws" if server.tls_certificate is None else "wss"
+    return f"simulators dial {server.address}, over WebSocket {scheme}://{server.websocket}"
 
 
 def _state(status: RunStatus, resume: str, now_s: float) -> Iterator[str]:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from entrain.config.run import RunConfig
+from entrain.config.run import RunConfig, ServerConfig
 from entrain.errors import ConfigError
-from entrain.native.address import UnixAddress, parse_address
+from entrain.native.address import TcpAddress, UnixAddress, parse_address
 
 STARTED_BY = "start it with torchrun -m entrain train FILE, which sets all of them"
 
@@ -73,6 +73,7 @@ def config_of_rank(config: RunConfig, place: RankPlace) -> RunConfig:
     if place.size == 1:
         return config
     _require_enough(config, place)
+    _require_ports_apart(config.server, place)
     simulators, websocket = config.simulators, config.server.websocket
     launched = sum(len(place.indices(options.count)) for options in simulators.launch)
     expect = len(place.indices(simulators.expect)) if simulators.expect else launched
@@ -88,6 +89,21 @@ def config_of_rank(config: RunConfig, place: RankPlace) -> RunConfig:
     if place.rank:
         changes["http"] = config.http.model_copy(update={"address": None})
     return config.model_copy(update=changes)
+
+
+def _require_ports_apart(server: ServerConfig, place: RankPlace) -> None:
+    """Each rank listens on both ports + its rank: none may be another rank's."""
+    ports = [
+        asked.port
+        for asked in (parse_address(server.address), parse_address(server.websocket or "unix:no"))
+        if isinstance(asked, TcpAddress) and asked.port
+    ]
+    if len(ports) == 2 and abs(ports[0] - ports[1]) < place.size:
+        raise ConfigError(
+            f"server.address is '{server.address}' and server.websocket '{server.websocket}': each "
+            f"of {place.size} ranks listens on both ports + its rank, and some would be the same; "
+            f"let the two be {place.size} apart, such as port {ports[0] + 1000} for the second"
+        )
 
 
 def _require_enough(config: RunConfig, place: RankPlace) -> None:
