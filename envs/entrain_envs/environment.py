@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MOST_GROUPS = 2
 """Of agents whose steps are unanswered at a time."""
 
+FALLBACK_STEPS = "fallback_steps"
+"""Reported to the trainer: how often the world went on without it. One late step may be many."""
+
 REAL_TIME_REVISION = 2
 """Of the wire: from it on, trainers read which rows are late."""
 
@@ -255,16 +258,18 @@ class Driver:
         while True:
             counts = self._count_sent(group, timesteps)
             client.exchange_async(timesteps)
-            is_late = False
+            late_steps = 0
             while (actions := client.poll(timeout_s=wait_s)) is None:
-                is_late = True
+                late_steps += 1
                 world.fall_back()
+            if late_steps:
+                client.note(FALLBACK_STEPS, late_steps, "sum")
             self._count_answered(*counts)
             if self._episodes and self._ended >= self._episodes:
                 return
             if client.environment_parameters is not self._parameters:
                 self._pass_parameters()
-            timesteps = world.take() if is_late else world.step(actions)
+            timesteps = world.take() if late_steps else world.step(actions)
 
     def _serve_in_turns(self) -> None:
         """The groups' steps alternate, in an order that does not depend on speed."""

@@ -83,8 +83,6 @@ class RealTime:
         }
         self._waiting: dict[str, LateRows] = {}
         self._rows = rows
-        self.late_steps = 0
-        """Steps of the environment that a fallback decided."""
 
     def step(self, actions: Actions) -> Rows:
         """Step with the trainer's actions; returns what is to be sent."""
@@ -92,7 +90,6 @@ class RealTime:
 
     def fall_back(self) -> None:
         """The time is over: step with what acts instead."""
-        self.late_steps += 1
         for name, rows in self._stepped(self._fallback()).items():
             self._waiting.setdefault(name, LateRows()).add(rows, late=True)
 

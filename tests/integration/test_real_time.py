@@ -94,6 +94,10 @@ async def test_late_steps_are_counted_once_and_shown(sitting: Sitting) -> None:
     assert len(shares) == 4
     assert 0.2 < np.mean(shares) < 0.6
     assert sum(120 * share for share in shares) == pytest.approx(report.late, abs=4)
+    # One late step of the four agents is one to three of the world.
+    columns = read_metrics(folder.metrics)["pole"].columns
+    world_steps = np.nansum(columns["statistics/fallback_steps"])
+    assert report.late / 4 < world_steps < 3 * report.late / 4
 
 
 async def test_a_run_with_late_steps_repeats_and_is_resumed_exactly(sitting: Sitting) -> None:
