@@ -29,8 +29,14 @@ _USUAL_ID = 2**32
 _FIRST, _MID = 1, 2
 """Step types of the wire."""
 
-_MOST_OF_CHANGE, _FEW_OF_CHANGE = 0.75, 0.5
-"""Shares of all change that are in an agent that begins an episode, read rightly or wrongly."""
+_CLEAR_JUMP = 0.4
+"""Share of all change that is at least in an agent that begins an episode, if read rightly."""
+
+_TIMES_MORE = 2.0
+"""How many times larger that is than in the other reading."""
+
+_DENSE = 0.75
+"""Share of the agent's numbers that change then: a few of many may do so by chance."""
 
 _MOST_GROUPS = 16
 """Sets of agents whose rows are remembered."""
@@ -138,9 +144,9 @@ class Layout:
     """Whether [K, F] floats are row after row, or column after column by mistake.
 
     Two signs are counted, each for one reading and against the other. (1) Where of three agents or
-    more exactly one begins an episode, at least 75 % of all change is in its numbers, nearly all of
-    which change; read in the other way at most 50 % would be. (2) Where bounds
-    differ between the numbers of a row, the numbers are within them. A reading is taken once it
+    more exactly one begins an episode, at least 40 % of all change is in its numbers, nearly all of
+    which change, and twice as much as if they are read in the other way. (2) Where bounds differ
+    between the numbers of a row, the numbers are within them. A reading is taken once it
     has three signs, and four times as many as the other.
     """
 
@@ -183,12 +189,12 @@ class Layout:
             self._count_jump(rows[order] - before[0], columns[order] - before[1], begins)
 
     def _count_jump(self, rows: Numbers, columns: Numbers, begins: npt.NDArray[np.bool_]) -> None:
-        """A sign only where nearly all numbers of the agent changed, and nearly only its own."""
+        """A sign only where one reading is clear, and nearly all numbers of the agent changed."""
         jumps = _jump_of(rows, begins), _jump_of(columns, begins)
-        if min(jumps) > _FEW_OF_CHANGE or max(jumps) < _MOST_OF_CHANGE:
+        if max(jumps) < max(_CLEAR_JUMP, _TIMES_MORE * min(jumps)):
             return
         better = rows if jumps[0] > jumps[1] else columns
-        if np.mean(better[begins] != 0.0) >= _MOST_OF_CHANGE:
+        if np.mean(better[begins] != 0.0) >= _DENSE:
             self._count(-jumps[0], -jumps[1])
 
     def _outside(self, values: Numbers) -> float:

@@ -120,8 +120,7 @@ class Script:
             self._launcher.start()
         elif not self._is_first:
             logger.info(
-                "%d parts of the check are left: start the simulator again within %.0f s, or end "
-                "the check with Ctrl+C",
+                "to go on (%d more), start the simulator again within %.0f s; Ctrl+C ends it",
                 num_tasks,
                 self._left_s(),
             )

@@ -1,5 +1,6 @@
 """The guesses of the conformance kit: what they recognise, and what they leave alone."""
 
+import gymnasium
 import numpy as np
 import pytest
 from websockets.datastructures import Headers
@@ -89,6 +90,24 @@ def looked(*, columns: bool, sparse: bool = False, seed: int = 0) -> Layout:
 def test_columns_are_told_from_rows_where_agents_begin_one_by_one(seed: int) -> None:
     assert looked(columns=True, seed=seed).is_in_columns
     assert looked(columns=False, seed=seed).is_in_rows
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_cart_poles_are_told_from_columns_of_them(columns: bool) -> None:
+    # Their carts move all the time, so what begins is less than half of all change.
+    layout = Layout(ObservationSpec("cart", (4,)))
+    carts = [gymnasium.make("CartPole-v1") for _ in range(6)]
+    for seed, cart in enumerate(carts):
+        cart.action_space.seed(seed)
+    seen = np.asarray([cart.reset(seed=seed)[0] for seed, cart in enumerate(carts)])
+    for _ in range(100):
+        types = np.full(6, 2, np.uint8)
+        for index, cart in enumerate(carts):
+            seen[index], _, has_fallen, *_ = cart.step(cart.action_space.sample())
+            if has_fallen:
+                seen[index], types[index] = cart.reset()[0], 1
+        layout.look(seen.T.reshape(6, 4) if columns else seen, np.arange(6), types)
+    assert (layout.is_in_rows, layout.is_in_columns) == (not columns, columns)
 
 
 @pytest.mark.parametrize("seed", range(5))
