@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from entrain.app.training import TrainingRun
+from entrain.config.run import ServerConfig
 from entrain.rollout.return_statistics import ReturnStatistics
 from entrain.run.folder import RunFolder
+from entrain.serving.front import Ending
 from live_run import config_from, train
 from support.chromium import CHROMIUM, Tab, a_tab
+from support.native_server import NativeServer
 from support.node import NPM_MODULES, PACKAGE, needs_node, needs_npm_modules, running
 from support.ports import free_port
 
@@ -143,3 +146,44 @@ async def test_a_page_that_is_not_listed_cannot_join_and_is_told_what_to_look_at
         await looking
     assert outcome == "stopped"
     assert run.participants.counters["sessions_joined"] == 0
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is missing (Debian: apt-get install chromium)"
+)
+async def test_a_page_joins_with_its_token_and_without_it_waits(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret/+\n")
+
+    def join(tab: Tab, origin: str, url: str) -> tuple[str, str]:
+        tab.show(f"{origin}/package.json", width=800, height=700)
+        tab.until(f"location.href == '{origin}/package.json' && document.readyState == 'complete'")
+        for token in ("s3cret/+", "guess"):
+            tab.value(
+                f"""import('{origin}/src/browser.js').then(async (entrain) => {{
+                    const action = {{ branches: [2] }};
+                    const spec = {{ name: 'x', observations: {{ y: {{}} }}, action }};
+                    const options = {{ simulator: 's', token: '{token}', connectS: 1 }};
+                    const client = new entrain.TrainerClient('{url}', [spec], options);
+                    const joined = client.connect().then((it) => it.runId, (it) => it.name);
+                    window['{token}'] = await joined;
+                    await client.close();
+                }}); 0"""
+            )
+            tab.until(f"window['{token}']")
+        return tab.value("window['s3cret/+']"), tab.value("window.guess")
+
+    with static_server() as origin, a_tab(tmp_path / "profile") as tab:
+        server = NativeServer(
+            ServerConfig(
+                address="localhost:0",
+                websocket="localhost:0",
+                origins=(origin,),
+                token_file=tmp_path / "token",
+            )
+        )
+        await server.start()
+        url = server.front.websocket_url
+        with_it, without = await asyncio.to_thread(join, tab, origin, url)
+        await server.stop(Ending.STOPPED, "the test is over", goodbye_s=0.1)
+    assert (with_it, without) == ("run", "ConnectionLostError")
+    assert server.participants.counters["sessions_joined"] == 1
