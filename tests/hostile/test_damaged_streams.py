@@ -104,8 +104,24 @@ async def test_a_stream_damaged_again_and_again_loses_nothing(
         await scene.citizen_goes_on()
 
 
+@pytest.mark.hostile
+async def test_over_websocket_too_an_update_of_many_silences_is_waited_for(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_ports(2)
+    with WebSocketProxy(port + 1, port) as proxy:
+        dialled = {"server": f'websocket: "127.0.0.1:{port}"', "citizen_dials": proxy.address}
+        await wait_for_a_slow_update(attacked, proxy, monkeypatch, **dialled)
+
+
 async def test_an_update_of_many_silences_is_waited_for_on_the_same_stream(
     attacked: Attacked, proxy: DamagingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wait_for_a_slow_update(attacked, proxy, monkeypatch, citizen_dials=proxy.address)
+
+
+async def wait_for_a_slow_update(
+    attacked: Attacked, proxy: DamagingProxy, monkeypatch: pytest.MonkeyPatch, **dialled: str
 ) -> None:
     update = PPO.update
     slept: list[bool] = []
@@ -116,7 +132,7 @@ async def test_an_update_of_many_silences_is_waited_for_on_the_same_stream(
             time.sleep(1.2)
         return update(self, *arguments, **options)
 
-    async with attacked(citizen_dials=proxy.address, citizen_options=PATIENCE) as scene:
+    async with attacked(citizen_options=PATIENCE, **dialled) as scene:
         monkeypatch.setattr(PPO, "update", slowly)
         await scene.until(lambda: scene.citizen.longest_wait_s > 1.0)
         # The stream, and the questions; none of them was a Hello.

@@ -1,5 +1,6 @@
 """Where a server listens, with what certificates, and how it says that it cannot."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -15,11 +16,17 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError, ServeError
 from entrain.native.address import claim_port, has_ipv6_loopback
 from entrain.serving.front import Ending
+from entrain_envs.client import TrainerClient
+from entrain_envs.connection import Destination
+from entrain_envs.errors import BrokenStreamError, NoRoomError, RefusedError
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
+from integration.service.conftest import WALKER
+from support.native_server import NativeServer
 
 FIRST = StepType.FIRST
 Serve = Callable[..., Any]
@@ -334,3 +341,49 @@ async def test_a_missing_certificate_is_refused_at_the_start(
 async def test_a_port_that_needs_privileges_is_told(new_server: NewServer) -> None:
     with pytest.raises(ServeError, match="may not be listened on by this user"):
         await new_server(address="127.0.0.1:1").start()
+
+
+@needs_openssl
+async def test_mutual_tls_over_websocket_lets_in_who_shows_a_certificate(
+    certificates: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    options: dict[str, Any] = {
+        **tls_options(certificates),
+        "tls_client_ca": certificates / "ca.pem",
+        "token_file": tmp_path / "token",
+        "max_message_mib": 0.5,
+    }
+    # Other machines would reach it: with TLS, they may.
+    server = NativeServer(ServerConfig(address="localhost:0", websocket="0.0.0.0:0", **options))
+    await server.start()
+    url = server.front.websocket_url
+    assert url.startswith("wss://localhost:")
+    own: dict[str, Any] = {
+        "tls_ca": certificates / "ca.pem",
+        "tls_certificate": certificates / "client.pem",
+        "tls_key": certificates / "client.key",
+    }
+
+    def meet() -> None:
+        with TrainerClient(url, [WALKER], simulator="guest", token="s3cret", **own) as client:
+            assert client.connect().max_message_bytes == 2**19
+        stream = Destination(address=url, token="s3cret", **own).open()
+        stream.send(pb.ConnectRequest(hello=pb.Hello(simulator="x" * 3 * 2**20)))
+        with pytest.raises(NoRoomError, match="expected a Hello of at most"):
+            stream.receive(timeout_s=10.0)
+        stream.end(timeout_s=0.0)
+        without = {"tls_ca": own["tls_ca"], "token": "s3cret"}
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({**own, "token": "other"}, "a token that is not this trainer's"),
+            (without, "UNAVAILABLE"),
+        ]
+        for refused, words in cases:
+            stream = Destination(address=url, **refused).open()
+            with pytest.raises((RefusedError, BrokenStreamError), match=words):
+                stream.receive(timeout_s=10.0)
+            stream.end(timeout_s=0.0)
+
+    await asyncio.to_thread(meet)
+    await server.stop(Ending.STOPPED, "the test is over", goodbye_s=0.1)
+    assert server.participants.counters["sessions_joined"] == 1
