@@ -105,3 +105,15 @@ def test_godot_acts_as_onnx_does(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "ball.onnx")
     expected = session.run(["continuous_action", "discrete_action"], inputs)
     check(in_godot(policy, inputs, tmp_path), *expected)
+
+
+@needs_godot
+def test_a_file_that_is_no_policy_is_said_to_be_none(tmp_path: Path) -> None:
+    game = project(tmp_path / "game", HERE / "drift.gd")
+    (game / "policy.json").write_text("[]")
+    code, said = output(game, "-s", "drift.gd", "--policy=res://policy.json")
+    assert code == 1
+    assert (
+        "res://policy.json is no policy; write one with: entrain export RUN --format json" in said
+    )
+    assert "SCRIPT ERROR" not in said

@@ -121,11 +121,14 @@ func act(answer):
 				)
 
 
-# Let `chooser` choose for each agent: given its behaviour and what it saw, it returns an action.
+# Let `chooser` choose for each agent: given its behaviour and what it saw, it returns an action; an
+# empty one changes nothing.
 func act_by(chooser):
 	for agent in _agents:
 		if agent.node != null:
-			agent.node.set_action(chooser.choose(specs[agent.behaviour], agent.seen()))
+			var action = chooser.choose(specs[agent.behaviour], agent.seen())
+			if action.size() > 0:
+				agent.node.set_action(action)
 			agent.node.zero_reward()
 
 
