@@ -52,6 +52,7 @@ def passed(command: Sequence[str], *, listen: str, report: Path) -> set[str]:
     ("words", "shown"),
     [
         ("gymnasium CartPole-v1 --groups 2 --count 6", ANEW | {"two-steps", "obeys-one"}),
+        ("gymnasium CartPole-v1 --count 6 --deadline-ms 50", ANEW | {"late-rows", "says-late"}),
         ("balance-ball", ANEW),
         ("cue-memory --count 8", ANEW | {"two-rows"}),
     ],
