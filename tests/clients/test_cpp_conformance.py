@@ -8,7 +8,7 @@ import pytest
 
 from support.cpp_probe import compiled, shared_folder
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(500)]
 
 SHOWN = (
     "token", "new-behaviours", "mask", "groups", "statistics", "max-agents", "two-rows", "respawn",
@@ -30,6 +30,7 @@ def test_the_conformance_kit_finds_nothing(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "entrain_envs", "check", "--listen", "ws://localhost:0"),
+            *("--timeout", "400"),
             *("--token-file", str(token_file)),
             *(word for rule in SHOWN for word in ("--need", rule)),
             *("--", *simulator),
