@@ -13,11 +13,11 @@ from types import TracebackType
 
 import numpy as np
 
-from entrain_envs.background import Background
-from entrain_envs.beside_rows import BesideRows, by_name
+from entrain_envs.asynchronous import Asynchronous
+from entrain_envs.beside_rows import by_name
 from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.connection import Connection, Destination
-from entrain_envs.dialling import GOODBYE_TIMEOUT_S, Dialler
+from entrain_envs.dialling import Dialler
 from entrain_envs.errors import OptionError, OutOfTurnError, SpecError, TrainerClosed
 from entrain_envs.exchanges import Exchanges
 from entrain_envs.greeting import Welcome, write_hello
@@ -28,7 +28,7 @@ from entrain_envs.timestep import ActionBatch, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
 
-class TrainerClient(BesideRows):
+class TrainerClient(Asynchronous):
     """One simulator's connection to a trainer. Owned by one thread.
 
         with TrainerClient("localhost:50051", [spec], simulator="walker-sim") as client:
@@ -126,7 +126,6 @@ class TrainerClient(BesideRows):
             patience=partial(Patience, clock=clock, sleep=sleep),
             silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
-        self._background: Background[Mapping[str, ActionBatch]] = Background()
         super().__init__(specs, dialler, self._session)
 
     def __repr__(self) -> str:
@@ -231,43 +230,6 @@ class TrainerClient(BesideRows):
         """
         return self._decoded(*self._session.receive())
 
-    def exchange_async(self, timesteps: Mapping[str, TimestepBatch]) -> None:
-        """Send the timesteps of each behaviour and return at once; `poll` has the actions later.
-
-        For a game that draws while an update runs. Meanwhile the same happens as in `exchange`, in
-        a thread of the client's own: broken streams are dialled again, and so on. Until `poll` has
-        returned the actions, only `poll`, `note`, `leave`, `close` and the properties may be used.
-        Call `connect` first, for without a session this waits for one.
-
-        Args:
-            timesteps: as of `exchange`. They may be changed when this returns.
-
-        Raises:
-            OutOfTurnError: the actions for the timesteps before have not been polled.
-            SpecError, MisfitError: as of `exchange`; nothing was sent.
-        """
-        if self._background.is_busy or self._session.unanswered:
-            raise OutOfTurnError(
-                "exchange_async was called while the step before has no actions yet; poll for "
-                "those first"
-            )
-        self.send(timesteps)
-        self._background.begin(self.receive)
-
-    def poll(self, *, timeout_s: float = 0.0) -> Mapping[str, ActionBatch] | None:
-        """The actions for what `exchange_async` has sent, once; None if they have not come yet.
-
-        Args:
-            timeout_s: how long to wait for them; by default not at all.
-
-        Raises:
-            OutOfTurnError: nothing was sent.
-            What `exchange` raises, but for SpecError and MisfitError.
-        """
-        if not self._background.is_busy:
-            raise OutOfTurnError("poll was called, and no step was sent with exchange_async before")
-        return self._background.poll(timeout_s)
-
     def _send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
         session = self._session
         if session.connection is None:
@@ -311,8 +273,5 @@ class TrainerClient(BesideRows):
 
     def close(self, *, reason: str = "") -> None:
         """Leave for good, if connected. Safe to call twice."""
-        if self._background.is_busy:
-            # The Goodbye ends the wait in the thread that has the stream.
-            self._session.leave()
-        self._background.end(timeout_s=GOODBYE_TIMEOUT_S)
+        self._end_background()
         self._session.end(reason=reason)

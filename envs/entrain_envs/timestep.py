@@ -109,8 +109,8 @@ class TimestepBatch:
             group_reward: [K], or one for all rows.
             late: [K], or one for all rows; by default every action was the trainer's.
         """
-        ids = np.asarray(agent_id, np.int64)
-        rows = len(ids)
+        rows = len(ids := np.asarray(agent_id, np.int64))
+        mask_shape = (rows, spec.action.num_choices)
         try:
             return cls(
                 agent_id=ids,
@@ -120,9 +120,7 @@ class TimestepBatch:
                     name: np.asarray(values, spec.observation(name).numpy_dtype)
                     for name, values in observation.items()
                 },
-                action_mask=np.broadcast_to(
-                    np.asarray(action_mask, np.bool_), (rows, spec.action.num_choices)
-                ),
+                action_mask=np.broadcast_to(np.asarray(action_mask, np.bool_), mask_shape),
                 group_id=_of_each(group_id, np.dtype(np.int64), rows),
                 group_reward=_of_each(group_reward, np.dtype(np.float32), rows),
                 late=_of_each(late, _BOOL, rows),
