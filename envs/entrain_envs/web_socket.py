@@ -135,6 +135,8 @@ class WebSocket:
     def close(self) -> None:
         """Close the connection, whatever was sent on it."""
         self._over.set()
+        # Another thread may wait on it, and a socket that is only closed wakes nobody.
+        self.break_off()
         with self._guard:
             found, self._socket = self._socket, None
             self._frames.fail("the connection was closed here")
