@@ -34,6 +34,7 @@ if [[ ${#missing[@]} -gt 0 ]]; then
     apt-get install --yes --no-install-recommends "${missing[@]}"
 fi
 
-# The types' checker, a bundler to measure with, and the physics engine of an example.
+# The types' checker, a formatter, a bundler to measure with, and the physics engine of an example.
 npm install --silent --no-fund --no-audit --prefix .build/javascript \
-    typescript@5.9.3 @types/node@20.19.43 esbuild@0.28.2 @dimforge/rapier3d-compat@0.21.0
+    typescript@5.9.3 @types/node@20.19.43 prettier@3.10.1 esbuild@0.28.2 \
+    @dimforge/rapier3d-compat@0.21.0

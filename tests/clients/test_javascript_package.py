@@ -32,6 +32,13 @@ def test_the_sources_and_a_users_program_are_of_the_declared_types() -> None:
 @needs_node
 @needs_npm_modules
 @pytest.mark.clients
+def test_the_sources_are_formatted() -> None:
+    node(NPM_MODULES / "prettier/bin/prettier.cjs", "--check", "src", "test", "types")
+
+
+@needs_node
+@needs_npm_modules
+@pytest.mark.clients
 @pytest.mark.parametrize(("entry", "most", "zipped"), [("browser", 33_000, 12_000)])
 def test_a_bundle_is_small(tmp_path: Path, entry: str, most: int, zipped: int) -> None:
     bundle = tmp_path / "bundle.js"

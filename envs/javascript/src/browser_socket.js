@@ -25,7 +25,8 @@ export function browserSockets(address, { token = "" }) {
       events.opened();
     };
     socket.onmessage = ({ data }) => {
-      if (typeof data === "string") events.ended(new WireError("a text frame came; expected binary"));
+      if (typeof data === "string")
+        events.ended(new WireError("a text frame came; expected binary"));
       else events.arrived(new Uint8Array(data));
     };
     socket.onclose = ({ code, reason }) => {

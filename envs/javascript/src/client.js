@@ -36,8 +36,15 @@ export class Client {
    */
   constructor(address, behaviours, options, openSocket, clock = REAL_CLOCK) {
     const { simulator, maxAgents = 0, maxUnansweredSteps = 1 } = options;
-    const { connectS = 300, reconnectS = 60, silenceS = 30, answerS = 5, log = console.info } = options;
-    if (!simulator) throw new OptionError("the simulator has no name; give it one: {simulator: 'walker'}");
+    const {
+      connectS = 300,
+      reconnectS = 60,
+      silenceS = 30,
+      answerS = 5,
+      log = console.info,
+    } = options;
+    if (!simulator)
+      throw new OptionError("the simulator has no name; give it one: {simulator: 'walker'}");
     if (!Number.isInteger(maxUnansweredSteps) || maxUnansweredSteps < 1) {
       throw new OptionError(`maxUnansweredSteps is ${maxUnansweredSteps}; it must be 1 or 2`);
     }

@@ -2,10 +2,22 @@
 
 import { refused } from "./endings.js";
 import {
-  BrokenStreamError, ConnectionLostError, MisfitError, NoRoomError, RefusedError, StoppedError,
-  TrainerClosed, WireError,
+  BrokenStreamError,
+  ConnectionLostError,
+  MisfitError,
+  NoRoomError,
+  RefusedError,
+  StoppedError,
+  TrainerClosed,
+  WireError,
 } from "./errors.js";
-import { PROTOCOL_VERSION, STOPPED, decodeResponse, encodeGoodbye, encodeHello } from "./messages.js";
+import {
+  PROTOCOL_VERSION,
+  STOPPED,
+  decodeResponse,
+  encodeGoodbye,
+  encodeHello,
+} from "./messages.js";
 import { Stream } from "./stream.js";
 
 const SIMULATE = "/simulate";
@@ -124,7 +136,10 @@ export class Dialler {
 
   /** @param {import("./messages.js").Response} response */
   #readWelcome({ welcome }) {
-    if (!welcome) throw new WireError(`${this.address} answered Hello with another message; expected a Welcome`);
+    if (!welcome)
+      throw new WireError(
+        `${this.address} answered Hello with another message; expected a Welcome`,
+      );
     if (welcome.version !== PROTOCOL_VERSION) {
       throw new MisfitError(
         `${this.address} chose protocol ${welcome.version}, this simulator speaks ` +

@@ -4,11 +4,32 @@ import { BrokenStreamError, MisfitError, NoRoomError, RefusedError } from "./err
 
 /** gRPC's names, by number. */
 const NAMES = [
-  "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-  "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
-  "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
 ];
-const DIAL_AGAIN = ["CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNAVAILABLE"];
+const DIAL_AGAIN = [
+  "CANCELLED",
+  "UNKNOWN",
+  "DEADLINE_EXCEEDED",
+  "ABORTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+];
 
 const TOO_BIG = 1009;
 /** A text message, and more messages than a trainer keeps. */
@@ -22,7 +43,9 @@ export function refused(code, message) {
   if (DIAL_AGAIN.includes(name)) return new BrokenStreamError(`${name}: ${message}`);
   if (name === "RESOURCE_EXHAUSTED") return new NoRoomError(`${message} (${name})`);
   if (name === "UNIMPLEMENTED") {
-    return new RefusedError(`what answers there is no entrain trainer (${message}); check the address`);
+    return new RefusedError(
+      `what answers there is no entrain trainer (${message}); check the address`,
+    );
   }
   return new RefusedError(`${message} (${name})`);
 }
@@ -39,7 +62,8 @@ export function closed(code, reason) {
         "smaller images, or raise server.max_message_mib of the trainer",
     );
   }
-  if (REFUSED.includes(code)) return new RefusedError(`${reason || "no reason"} (close code ${code})`);
+  if (REFUSED.includes(code))
+    return new RefusedError(`${reason || "no reason"} (close code ${code})`);
   const words = reason ? `: ${reason}` : "";
   return new BrokenStreamError(`the connection ended with code ${code}${words}`);
 }
@@ -49,11 +73,15 @@ export function answered(status, body) {
   const words = `HTTP ${status}${body ? `: ${body.trim()}` : ""}`;
   if (status >= 500) return new BrokenStreamError(words);
   if (status === 401) {
-    return new RefusedError(`${words} (UNAUTHENTICATED; give the trainer's token as token or tokenFile)`);
+    return new RefusedError(
+      `${words} (UNAUTHENTICATED; give the trainer's token as token or tokenFile)`,
+    );
   }
   if (status === 403) return new RefusedError(`${words} (add this origin to server.origins)`);
   if (status === 404) {
-    return new RefusedError(`${words} (check address and port, and the trainer's option server.websocket)`);
+    return new RefusedError(
+      `${words} (check address and port, and the trainer's option server.websocket)`,
+    );
   }
   return new RefusedError(words);
 }

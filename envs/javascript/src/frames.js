@@ -72,7 +72,8 @@ export class FrameReader {
   /** Take the next bytes. WireError if they break the rules of frames. @param {Uint8Array} bytes */
   push(bytes) {
     let rest = bytes;
-    while (rest.length) rest = this.#payload ? this.#fill(this.#payload, rest) : this.#fillHeader(rest);
+    while (rest.length)
+      rest = this.#payload ? this.#fill(this.#payload, rest) : this.#fillHeader(rest);
   }
 
   /** @param {Uint8Array} rest */
@@ -106,11 +107,15 @@ export class FrameReader {
   #check(first, second, length) {
     const opcode = first & 15;
     const isFinal = first >= 128;
-    if (first & 0x70) throw new WireError("a frame has reserved bits set; no extension was agreed on");
-    if (second >= 128) throw new WireError("a frame from the trainer is masked; only a client's are");
+    if (first & 0x70)
+      throw new WireError("a frame has reserved bits set; no extension was agreed on");
+    if (second >= 128)
+      throw new WireError("a frame from the trainer is masked; only a client's are");
     if (opcode >= CLOSE) {
       if (length > LONGEST_CONTROL || !isFinal) {
-        throw new WireError(`a control frame has ${length} bytes; expected at most 125, in one piece`);
+        throw new WireError(
+          `a control frame has ${length} bytes; expected at most 125, in one piece`,
+        );
       }
     } else if (opcode > BINARY || opcode === TEXT) {
       throw new WireError(`a frame of type ${opcode} came; expected binary ones`);

@@ -58,9 +58,13 @@ class NodeSocket {
       },
     });
     const key = randomBytes(16).toString("base64");
-    const token = checkToken(options.tokenFile ? firstLine(options.tokenFile) : (options.token ?? ""));
+    const token = checkToken(
+      options.tokenFile ? firstLine(options.tokenFile) : (options.token ?? ""),
+    );
     this.#answer = new UpgradeAnswer(key);
-    this.#connection = connect(url, options, () => this.#connection.write(upgradeRequest(url, key, token)));
+    this.#connection = connect(url, options, () =>
+      this.#connection.write(upgradeRequest(url, key, token)),
+    );
     this.#connection.setNoDelay(true).setKeepAlive(true, KEEPALIVE_MS);
     this.#connection.on("data", (bytes) => this.#take(bytes));
     this.#connection.on("error", (error) => events.ended(new BrokenStreamError(words(error))));
@@ -107,7 +111,8 @@ class NodeSocket {
 
   /** @param {number} opcode @param {Uint8Array} payload */
   #write(opcode, payload) {
-    if (this.#connection.writable) this.#connection.write(encodeFrame(opcode, payload, randomBytes(4)));
+    if (this.#connection.writable)
+      this.#connection.write(encodeFrame(opcode, payload, randomBytes(4)));
   }
 }
 
@@ -134,7 +139,9 @@ function connect(url, options, connected) {
 
 /** @param {Error & {errors?: Error[]}} error several of "localhost": one for each of its addresses */
 function words(error) {
-  return error.message || (error.errors ?? []).map((each) => each.message).join(", ") || String(error);
+  return (
+    error.message || (error.errors ?? []).map((each) => each.message).join(", ") || String(error)
+  );
 }
 
 /** @param {string} path */

@@ -228,7 +228,8 @@ export class Reader {
     else if (this.#kind === FIXED32 || this.#kind === FIXED64) {
       this.#position += this.#kind === FIXED32 ? 4 : 8;
       if (this.#position > this.#bytes.length) throw this.#fault("ends within a number");
-    } else throw this.#fault(`has field ${this.field} as wire type ${this.#kind}, which is unknown`);
+    } else
+      throw this.#fault(`has field ${this.field} as wire type ${this.#kind}, which is unknown`);
     this.#isRead = true;
   }
 

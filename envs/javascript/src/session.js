@@ -8,8 +8,14 @@
 // Steps without an Act are kept as they were sent, and sent again in their order where a stream broke.
 
 import {
-  BrokenStreamError, MisfitError, OutOfTurnError, RefusedError, SessionLostError,
-  SilentStreamError, TrainerClosed, WireError,
+  BrokenStreamError,
+  MisfitError,
+  OutOfTurnError,
+  RefusedError,
+  SessionLostError,
+  SilentStreamError,
+  TrainerClosed,
+  WireError,
 } from "./errors.js";
 import { NOT_JOINED } from "./messages.js";
 import { Patience } from "./patience.js";
@@ -190,7 +196,8 @@ export class Session {
     let patience = new Patience(this.#reconnectS, this.#clock);
     for (;;) {
       this.#log(`${this.#dialler.address}: lost the trainer (${latest.message}); dialling again`);
-      if (latest instanceof SilentStreamError) patience = new Patience(this.#reconnectS, this.#clock);
+      if (latest instanceof SilentStreamError)
+        patience = new Patience(this.#reconnectS, this.#clock);
       await this.#resume(patience, latest);
       this.#numSent = 0;
       this.#sendUnsent();

@@ -86,7 +86,9 @@ function readObservation(name, spec) {
     throw new SpecError(`${where} has dtype ${dtype}; it must be one of ${DTYPES.join(", ")}`);
   }
   if (!KINDS.includes(kind)) {
-    throw new SpecError(`${where} is of kind '${kind}'; it must be one of ${KINDS.slice(1).join(", ")}`);
+    throw new SpecError(
+      `${where} is of kind '${kind}'; it must be one of ${KINDS.slice(1).join(", ")}`,
+    );
   }
   if (shape.length > MOST_DIMENSIONS) {
     throw new SpecError(
@@ -124,7 +126,9 @@ function checkBounds(where, { low, high, size }) {
 /** @param {string} name @param {number} deadlineMs @param {string} fallback */
 function checkDeadline(name, deadlineMs, fallback) {
   if (!Number.isInteger(deadlineMs) || deadlineMs < 0 || deadlineMs > LONGEST_DEADLINE_MS) {
-    throw new SpecError(`behaviour '${name}' has deadlineMs ${deadlineMs}; expected 0 (as long as it takes) to a day`);
+    throw new SpecError(
+      `behaviour '${name}' has deadlineMs ${deadlineMs}; expected 0 (as long as it takes) to a day`,
+    );
   }
   if (!FALLBACKS.includes(fallback) || Boolean(deadlineMs) !== Boolean(fallback)) {
     throw new SpecError(
@@ -157,7 +161,9 @@ function readAction({ name, action }) {
     );
   }
   if (!low.length && !branches.length) {
-    throw new SpecError(`the action of '${name}' is empty; give it a continuous dimension or a branch`);
+    throw new SpecError(
+      `the action of '${name}' is empty; give it a continuous dimension or a branch`,
+    );
   }
   return {
     low: low.map((bound) => (bound <= -UNBOUNDED_FROM ? -Infinity : bound)),

@@ -41,9 +41,10 @@ export function encodeTimesteps(behaviour, timesteps, knowsGroups) {
   const stepType = column(`${where}, stepType`, columns.stepType, rows, Uint8Array);
   const acting = actingAgents(where, agents, stepType);
   const reward = column(`${where}, reward`, columns.reward, rows, Float32Array);
-  const groupReward = columns.groupReward === undefined
-    ? new Float32Array(0)
-    : column(`${where}, groupReward`, columns.groupReward, rows, Float32Array);
+  const groupReward =
+    columns.groupReward === undefined
+      ? new Float32Array(0)
+      : column(`${where}, groupReward`, columns.groupReward, rows, Float32Array);
   checkFinite(`${where}, reward`, reward, 1, agents);
   checkFinite(`${where}, groupReward`, groupReward, 1, agents);
   checkNames(behaviour, columns.observation);
@@ -54,7 +55,9 @@ export function encodeTimesteps(behaviour, timesteps, knowsGroups) {
       behaviour: behaviour.name,
       agentId: int64Bytes(wholeNumbers(`${where}, agentId`, agents)),
       stepType,
-      reward: bytesOf4(knowsGroups ? reward : reward.map((own, row) => own + (groupReward[row] ?? 0))),
+      reward: bytesOf4(
+        knowsGroups ? reward : reward.map((own, row) => own + (groupReward[row] ?? 0)),
+      ),
       observations: behaviour.observations.map((each) =>
         observationBytes(where, each, columns.observation[each.name] ?? [], agents),
       ),
@@ -144,7 +147,8 @@ function observationBytes(where, spec, values, agents) {
     );
   }
   if (spec.dtype === "uint8") {
-    if (flat instanceof Uint8ClampedArray) return new Uint8Array(flat.buffer, flat.byteOffset, flat.length);
+    if (flat instanceof Uint8ClampedArray)
+      return new Uint8Array(flat.buffer, flat.byteOffset, flat.length);
     return flat instanceof Uint8Array ? flat : bytesIn(name, flat);
   }
   const floats = flat instanceof Float32Array ? flat : Float32Array.from(flat);
@@ -168,11 +172,15 @@ function lateBytes(where, late, stepType) {
   if (late === undefined) return NOTHING;
   const flags = Array.from(each(late, stepType.length, `${where}, late`), Number);
   if (!flags.every((flag) => flag === 0 || flag === 1)) {
-    throw new SpecError(`${where}, late holds [${flags}]; expected 1 where the fallback acted, else 0`);
+    throw new SpecError(
+      `${where}, late holds [${flags}]; expected 1 where the fallback acted, else 0`,
+    );
   }
   const first = flags.findIndex((flag, row) => flag && stepType[row] === FIRST);
   if (first >= 0) {
-    throw new SpecError(`${where}, late of row ${first} is 1 and the row is FIRST, to which no action leads`);
+    throw new SpecError(
+      `${where}, late of row ${first} is 1 and the row is FIRST, to which no action leads`,
+    );
   }
   return flags.includes(1) ? Uint8Array.from(flags) : NOTHING;
 }
@@ -193,7 +201,9 @@ function maskBytes(behaviour, columns, stepType) {
   for (let index = 0; index < mask.length; index += 1) {
     const allowed = Number(flat[index]);
     if (allowed !== 0 && allowed !== 1) {
-      throw new SpecError(`${name} holds ${flat[index]}; expected 1 where a choice is allowed, else 0`);
+      throw new SpecError(
+        `${name} holds ${flat[index]}; expected 1 where a choice is allowed, else 0`,
+      );
     }
     mask[index] = allowed;
   }
@@ -233,7 +243,9 @@ function column(name, values, rows, type) {
 function each(values, rows, name) {
   if (typeof values !== "object") return Array(rows).fill(values);
   if (values.length === rows) return values;
-  throw new SpecError(`${name} has ${values.length} numbers; expected one for each of ${rows} rows`);
+  throw new SpecError(
+    `${name} has ${values.length} numbers; expected one for each of ${rows} rows`,
+  );
 }
 
 /** @param {string} name @param {ArrayLike<number | bigint>} values */
@@ -266,5 +278,7 @@ function flattened(values) {
   if (ArrayBuffer.isView(values)) return /** @type {ArrayLike<number>} */ (values);
   const list = /** @type {any[]} */ (values);
   if (!list.some((value) => typeof value === "object")) return list;
-  return list.flatMap((value) => (typeof value === "object" ? Array.from(flattened(value)) : value));
+  return list.flatMap((value) =>
+    typeof value === "object" ? Array.from(flattened(value)) : value,
+  );
 }

@@ -44,7 +44,8 @@ export class UpgradeAnswer {
     this.#text += bytes.toString("latin1");
     const end = this.#text.indexOf("\r\n\r\n");
     if (end < 0) {
-      if (this.#text.length > LONGEST_HEAD) throw new RefusedError("an HTTP answer has an endless head");
+      if (this.#text.length > LONGEST_HEAD)
+        throw new RefusedError("an HTTP answer has an endless head");
       return null;
     }
     const { status, headers } = parsed(this.#text.slice(0, end));
@@ -61,15 +62,23 @@ export class UpgradeAnswer {
   /** The error for a connection that ended before the answer was whole. */
   ended() {
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(this.#text)?.[1];
-    if (status) return answered(Number(status), this.#text.split("\r\n\r\n")[1]?.slice(0, LONGEST_BODY) ?? "");
+    if (status)
+      return answered(
+        Number(status),
+        this.#text.split("\r\n\r\n")[1]?.slice(0, LONGEST_BODY) ?? "",
+      );
     return new BrokenStreamError("the connection ended before an answer");
   }
 
   /** @param {Map<string, string>} headers */
   #checkUpgrade(headers) {
-    const accept = createHash("sha1").update(this.#key + MAGIC).digest("base64");
+    const accept = createHash("sha1")
+      .update(this.#key + MAGIC)
+      .digest("base64");
     if (headers.get("sec-websocket-accept") !== accept) {
-      throw new RefusedError("the answer to the WebSocket request does not belong to it; is a cache between?");
+      throw new RefusedError(
+        "the answer to the WebSocket request does not belong to it; is a cache between?",
+      );
     }
     const protocol = headers.get("sec-websocket-protocol");
     if (protocol !== SUBPROTOCOL || headers.has("sec-websocket-extensions")) {

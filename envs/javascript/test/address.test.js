@@ -7,7 +7,8 @@ import { checkToken, readAddress } from "../src/address.js";
 import { TrainerClient } from "../src/node.js";
 
 const SPEC = { name: "x", observations: { y: {} }, action: { branches: [2] } };
-const clientAt = (address, options = {}) => new TrainerClient(address, [SPEC], { simulator: "s", ...options });
+const clientAt = (address, options = {}) =>
+  new TrainerClient(address, [SPEC], { simulator: "s", ...options });
 
 for (const [address, usesTls, base] of [
   ["localhost:50052", false, "ws://localhost:50052"],
@@ -22,9 +23,19 @@ for (const [address, usesTls, base] of [
   });
 }
 
-for (const address of ["", "http://localhost:1", "ws://", "localhost:99999", "ws://host:1/?a=b", undefined]) {
+for (const address of [
+  "",
+  "http://localhost:1",
+  "ws://",
+  "localhost:99999",
+  "ws://host:1/?a=b",
+  undefined,
+]) {
   test(`'${address}' is no address`, () => {
-    assert.throws(() => clientAt(address), { name: "OptionError", message: /expected ws:\/\/HOST:PORT/ });
+    assert.throws(() => clientAt(address), {
+      name: "OptionError",
+      message: /expected ws:\/\/HOST:PORT/,
+    });
   });
 }
 
@@ -34,7 +45,10 @@ test("a token is printable, so that it cannot add a header", () => {
 });
 
 test("options that contradict each other are refused", () => {
-  assert.throws(() => clientAt("ws://h:1", { tlsCa: "ca.pem" }), { name: "OptionError", message: /wss/ });
+  assert.throws(() => clientAt("ws://h:1", { tlsCa: "ca.pem" }), {
+    name: "OptionError",
+    message: /wss/,
+  });
   assert.throws(() => clientAt("wss://h:1", { tlsKey: "key.pem" }), { name: "OptionError" });
 });
 
@@ -44,6 +58,12 @@ test("the variables of a launching trainer count where options say nothing", asy
   process.env.ENTRAIN_RECONNECT_S = "soon";
   assert.throws(() => clientAt("h:1"), { name: "OptionError", message: /RECONNECT_S is 'soon'/ });
   process.env.ENTRAIN_RECONNECT_S = "0";
-  await assert.rejects(clientAt("ws://h:1").connect(), { name: "OptionError", message: /no\/token/ });
-  await assert.rejects(clientAt("h:1", { token: "t" }).connect(), { name: "OptionError", message: /no\/authority/ });
+  await assert.rejects(clientAt("ws://h:1").connect(), {
+    name: "OptionError",
+    message: /no\/token/,
+  });
+  await assert.rejects(clientAt("h:1", { token: "t" }).connect(), {
+    name: "OptionError",
+    message: /no\/authority/,
+  });
 });

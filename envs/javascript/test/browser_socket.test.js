@@ -45,7 +45,10 @@ test("the token is a subprotocol, as base64url without padding", () => {
 test("a page of https dials wss where the address does not say", () => {
   const secure = opened("host:1", {}, "/simulate", { protocol: "https:" }).made.url;
   assert.equal(secure, "wss://host:1/simulate");
-  assert.equal(opened("ws://host:1", {}, "/simulate", { protocol: "https:" }).made.url, "ws://host:1/simulate");
+  assert.equal(
+    opened("ws://host:1", {}, "/simulate", { protocol: "https:" }).made.url,
+    "ws://host:1/simulate",
+  );
 });
 
 test("messages are bytes, and text is none", () => {
@@ -69,5 +72,8 @@ test("what was never open is dialled again, and the usual causes are named", () 
   const later = opened("host:1", {});
   later.made.onopen();
   later.made.onclose({ code: 4003, reason: "no" });
-  assert.deepEqual([later.told[1].name, later.told[1].message], ["RefusedError", "no (INVALID_ARGUMENT)"]);
+  assert.deepEqual(
+    [later.told[1].name, later.told[1].message],
+    ["RefusedError", "no (INVALID_ARGUMENT)"],
+  );
 });

@@ -1,48 +1,41 @@
-// The client against a scripted trainer: joining, resuming, refusals, silence, leaving. No sockets.
+// The client against a scripted trainer: joining, resuming, refusals, what goes beside rows. No sockets.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Client, withTrainer } from "../src/client.js";
+import { withTrainer } from "../src/client.js";
 import * as errors from "../src/errors.js";
 import { run } from "../src/run.js";
 import { FIRST, MID, TERMINATED, TRUNCATED } from "../src/timesteps.js";
+import { FOX, POINT, breakingAfter, clientOf, rows, steps } from "./made_client.js";
 import {
-  FakeClock, ScriptedTrainer, act, answering, close, refusal, settled, standing, welcome, welcoming,
+  ScriptedTrainer,
+  act,
+  answering,
+  close,
+  refusal,
+  welcome,
+  welcoming,
 } from "./scripted_trainer.js";
 
-const POINT = { name: "point", observations: { place: {} }, action: { low: [-1], high: [1] } };
-const FOX = { ...POINT, name: "fox" };
 const COMPLETED = 1;
 const STOPPED = 2;
-
-const rows = (stepType, place = [1, 2]) => ({
-  point: { agentId: [0, 1], stepType, reward: 0, observation: { place } },
-});
-
-function clientOf(trainer, options = {}, clock = new FakeClock()) {
-  const lines = [];
-  const log = (line) => lines.push(line);
-  const client = new Client("ws://t:1", [POINT], { simulator: "sim", log, ...options }, trainer.openSocket, clock);
-  return { client, clock, lines };
-}
-
-/** A talk whose Steps after the first `count` are not answered: the connection ends instead. */
-function breakingAfter(count, fields = {}) {
-  return welcoming(fields, (link, step) => (step.sequence > count ? link.end() : answering(link, step)));
-}
-
-const steps = (link) => link.received.filter((each) => each.step);
 
 test("actions come back by behaviour, for the rows that need one", async () => {
   const trainer = new ScriptedTrainer([welcoming({ seed: 9n })]);
   const { client } = clientOf(trainer);
   assert.equal((await client.connect()).seed, 9n);
   const { point } = await client.exchange(rows([TERMINATED, FIRST]));
-  assert.deepEqual([...point].map(({ agentId, continuous }) => [agentId, ...continuous]), [[1, 0]]);
+  assert.deepEqual(
+    [...point].map(({ agentId, continuous }) => [agentId, ...continuous]),
+    [[1, 0]],
+  );
   assert.equal(point.policyVersion, 7);
   await client.exchange(rows(MID));
-  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.sequence), [1, 2]);
+  assert.deepEqual(
+    steps(trainer.links[0]).map(({ step }) => step.sequence),
+    [1, 2],
+  );
 });
 
 test("a client joins by itself, and its Hello says who it is", async () => {
@@ -94,7 +87,10 @@ test("a session that was forgotten is said to be lost, and the next Step is numb
   await clock.pass(5);
   await waiting;
   await client.exchange(rows(FIRST));
-  assert.deepEqual(steps(trainer.links[1]).map(({ step }) => step.sequence), [1]);
+  assert.deepEqual(
+    steps(trainer.links[1]).map(({ step }) => step.sequence),
+    [1],
+  );
 });
 
 test("a world is reset when its session was forgotten, and told of changed parameters", async () => {
@@ -102,7 +98,10 @@ test("a world is reset when its session was forgotten, and told of changed param
     if (step.sequence < 3) link.say(act(step.sequence, step.parts, { gravity: -3.5 }));
     else link.say(close(COMPLETED, "done"));
   });
-  const trainer = new ScriptedTrainer([breakingAfter(2, { parameters: { gravity: -9.5, wind: 1 } }), second]);
+  const trainer = new ScriptedTrainer([
+    breakingAfter(2, { parameters: { gravity: -9.5, wind: 1 } }),
+    second,
+  ]);
   const { client, clock } = clientOf(trainer);
   const told = [];
   const world = {
@@ -187,14 +186,21 @@ test("a Step that is refused ends the session; the next exchange begins another"
   const refusing = welcoming({}, (link) => link.say(refusal(3, "agent 3 has no FIRST row")));
   const trainer = new ScriptedTrainer([refusing, welcoming()]);
   const { client } = clientOf(trainer);
-  await assert.rejects(client.exchange(rows(MID)), { name: "RefusedError", message: /INVALID_ARGUMENT/ });
+  await assert.rejects(client.exchange(rows(MID)), {
+    name: "RefusedError",
+    message: /INVALID_ARGUMENT/,
+  });
   await client.exchange(rows(FIRST));
   assert.equal(trainer.links[1].received[0].hello.resume, "");
 });
 
 for (const [code, Kind] of [
-  [4003, errors.RefusedError], [4008, errors.NoRoomError], [4016, errors.RefusedError],
-  [4012, errors.RefusedError], [1003, errors.RefusedError], [1008, errors.RefusedError],
+  [4003, errors.RefusedError],
+  [4008, errors.NoRoomError],
+  [4016, errors.RefusedError],
+  [4012, errors.RefusedError],
+  [1003, errors.RefusedError],
+  [1008, errors.RefusedError],
   [1009, errors.MisfitError],
 ]) {
   test(`close code ${code} without a message is ${Kind.name}`, async () => {
@@ -206,7 +212,8 @@ for (const [code, Kind] of [
 for (const code of [1000, 1001, 1002, 1005, 1006, 1011, 1012, 4004, 4010, 4013, 4014]) {
   test(`after close code ${code} the trainer is dialled again`, async () => {
     const trainer = new ScriptedTrainer([
-      welcoming({}, (link) => link.end(code)), welcoming({ resumed: true }),
+      welcoming({}, (link) => link.end(code)),
+      welcoming({ resumed: true }),
     ]);
     const { client, clock } = clientOf(trainer);
     const waiting = client.exchange(rows(FIRST));
@@ -230,133 +237,6 @@ test("another protocol version is a misfit", async () => {
   await assert.rejects(clientOf(trainer).client.connect(), errors.MisfitError);
 });
 
-test("after silence the trainer is asked, and waited for while it has the Step", async () => {
-  let link;
-  const slow = welcoming({}, (its) => (link = its));
-  const trainer = new ScriptedTrainer([slow], (inquiry) => inquiry.open(() => inquiry.say(standing(2))));
-  const { client, clock } = clientOf(trainer);
-  const waiting = client.exchange(rows(FIRST));
-  await clock.pass(29);
-  assert.equal(trainer.inquiries.length, 0);
-  await clock.pass(600);
-  assert.equal(trainer.inquiries.length, 20);
-  assert.ok(trainer.inquiries.every((each) => each.isClosed));
-  assert.equal(trainer.links.length, 1);
-  link.say(act(1, [{ behaviour: "point", stepType: [1, 1] }]));
-  await waiting;
-  assert.equal(clock.numTimers, 0);
-});
-
-for (const [words, inquire, delayS] of [
-  ["has not got it", (inquiry) => inquiry.open(() => inquiry.say(standing(1))), 31],
-  ["has answered it long ago", (inquiry) => inquiry.open(() => inquiry.say(standing(3))), 36],
-  ["does not answer", (inquiry) => inquiry.open(() => {}), 36],
-  ["is gone", undefined, 31],
-]) {
-  test(`a Step is sent again if the trainer ${words}, which takes twice as long the next time`, async () => {
-    const mute = welcoming({}, () => {});
-    const muteAgain = welcoming({ resumed: true }, () => {});
-    const trainer = new ScriptedTrainer([mute, muteAgain, welcoming({ resumed: true })], inquire);
-    const { client, clock } = clientOf(trainer);
-    const waiting = client.exchange(rows(FIRST));
-    await clock.pass(delayS);
-    assert.equal(trainer.links.length, 2);
-    await clock.pass(delayS);
-    assert.equal(trainer.links.length, 2);
-    await clock.pass(delayS);
-    assert.equal(trainer.links.length, 3);
-    await waiting;
-  });
-}
-
-test("a trainer that does not say whether it has the Step is waited for", async () => {
-  const trainer = new ScriptedTrainer([welcoming({}, () => {})], (inquiry) =>
-    inquiry.fail(new errors.RefusedError("HTTP 404")),
-  );
-  const { client, clock } = clientOf(trainer);
-  const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.TrainerClosed);
-  await clock.pass(100);
-  assert.equal(trainer.links.length, 1);
-  const leaving = client.close();
-  await clock.pass(3);
-  await Promise.all([waiting, leaving]);
-});
-
-test("two halves may be unanswered, and are sent again in their order", async () => {
-  const held = welcoming({ maxUnanswered: 2 }, (link, step) => step.sequence === 2 && link.end());
-  const trainer = new ScriptedTrainer([held, welcoming({ maxUnanswered: 2, resumed: true })]);
-  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
-  const half = (agent) => ({ point: [{ agentId: agent, stepType: FIRST, observation: { place: agent } }] });
-  await client.send(half(0));
-  await client.send(half(1));
-  await assert.rejects(client.send(half(2)), errors.OutOfTurnError);
-  await assert.rejects(client.exchange(half(2)), errors.OutOfTurnError);
-  const first = client.receive();
-  await clock.pass(5);
-  assert.deepEqual([...(await first).point][0].agentId, 0);
-  assert.deepEqual([...(await client.receive()).point][0].agentId, 1);
-  assert.deepEqual(steps(trainer.links[1]).map(({ step }) => step.sequence), [1, 2]);
-  await assert.rejects(client.receive(), errors.OutOfTurnError);
-});
-
-test("a resumed trainer that allows one Step is sent the second after the first Act", async () => {
-  const held = welcoming({ maxUnanswered: 2 }, (link, step) => step.sequence === 2 && link.end());
-  const trainer = new ScriptedTrainer([held, welcoming({ resumed: true }, () => {})]);
-  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
-  await client.send(rows(FIRST));
-  await client.send({});
-  const first = client.receive();
-  await clock.pass(5);
-  const link = trainer.links[1];
-  assert.equal(steps(link).length, 1);
-  answering(link, steps(link)[0].step);
-  await first;
-  assert.equal(steps(link).length, 2);
-});
-
-test("closing while an exchange waits says Goodbye and ends the wait", async () => {
-  const trainer = new ScriptedTrainer([welcoming({}, () => {})]);
-  const { client, clock } = clientOf(trainer);
-  const waiting = assert.rejects(client.exchange(rows(FIRST)), { name: "TrainerClosed", message: /window/ });
-  await settled();
-  await client.close("the window was closed");
-  await waiting;
-  assert.equal(trainer.links[0].received.at(-1).goodbye, "the window was closed");
-  assert.equal(clock.numTimers, 0);
-  await client.close();
-});
-
-test("closing while it dials again ends the dialling", async () => {
-  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
-  const trainer = new ScriptedTrainer([away]);
-  const { client, clock } = clientOf(trainer);
-  const joining = assert.rejects(client.connect(), errors.TrainerClosed);
-  await clock.pass(10);
-  await client.close();
-  await joining;
-  assert.equal(clock.numTimers, 0);
-  const dialled = trainer.links.length;
-  await clock.pass(10);
-  assert.equal(trainer.links.length, dialled);
-});
-
-test("closing while a Welcome is awaited ends the wait at once", async () => {
-  const trainer = new ScriptedTrainer([(link) => link.open(() => {})]);
-  const { client, clock } = clientOf(trainer);
-  const joining = assert.rejects(client.connect(), errors.TrainerClosed);
-  await settled();
-  await client.close();
-  await joining;
-  assert.ok(trainer.links[0].isClosed);
-  assert.equal(clock.numTimers, 0);
-});
-
-test("a trainer that is older than unanswered steps takes one at a time", async () => {
-  const { client } = clientOf(new ScriptedTrainer([welcoming({ maxUnanswered: 0 })]), { maxUnansweredSteps: 2 });
-  await client.exchange(rows(FIRST));
-  assert.equal(client.maxUnansweredSteps, 1);
-});
-
 test("an error in the game is the reason of its Goodbye", async () => {
   const trainer = new ScriptedTrainer([welcoming()]);
   const { client } = clientOf(trainer);
@@ -371,7 +251,10 @@ test("an error in the game is the reason of its Goodbye", async () => {
 test("a Step longer than the trainer takes is not sent", async () => {
   const trainer = new ScriptedTrainer([welcoming({ maxMessageBytes: 50 })]);
   const { client } = clientOf(trainer);
-  await assert.rejects(client.exchange(rows(FIRST)), { name: "MisfitError", message: /max_message_mib/ });
+  await assert.rejects(client.exchange(rows(FIRST)), {
+    name: "MisfitError",
+    message: /max_message_mib/,
+  });
   assert.equal(steps(trainer.links[0]).length, 0);
 });
 
@@ -384,9 +267,15 @@ test("behaviours that come later are declared with the next Step, and in each He
   const waiting = client.exchange(rows(MID));
   await clock.pass(5);
   await waiting;
-  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.newBehaviours), [0, 1, 0]);
+  assert.deepEqual(
+    steps(trainer.links[0]).map(({ step }) => step.newBehaviours),
+    [0, 1, 0],
+  );
   assert.equal(trainer.links[1].received[0].hello.behaviours, 2);
-  assert.throws(() => client.addBehaviours([{ ...FOX, action: { branches: [2] } }]), errors.SpecError);
+  assert.throws(
+    () => client.addBehaviours([{ ...FOX, action: { branches: [2] } }]),
+    errors.SpecError,
+  );
 });
 
 test("an older trainer is sent no behaviours that come later, and no statistics", async () => {
@@ -407,7 +296,10 @@ test("statistics go with the next Step, once", async () => {
   client.note("level", 3);
   await client.exchange(rows(FIRST));
   await client.exchange(rows(MID));
-  assert.deepEqual(steps(trainer.links[0]).map(({ step }) => step.statistics), [2, 0]);
+  assert.deepEqual(
+    steps(trainer.links[0]).map(({ step }) => step.statistics),
+    [2, 0],
+  );
 });
 
 test("an Act of another Step, or two Welcomes, or too much, is a WireError", async () => {
@@ -418,7 +310,10 @@ test("an Act of another Step, or two Welcomes, or too much, is a WireError", asy
     welcoming({}, (link) => link.say(act(1))),
   ];
   for (const talk of wrong) {
-    await assert.rejects(clientOf(new ScriptedTrainer([talk])).client.exchange(rows(FIRST)), errors.WireError);
+    await assert.rejects(
+      clientOf(new ScriptedTrainer([talk])).client.exchange(rows(FIRST)),
+      errors.WireError,
+    );
   }
   const flood = welcoming({}, (link, step) => {
     for (let count = 0; count < 100; count += 1) answering(link, step);
@@ -440,10 +335,16 @@ test("two exchanges at a time are out of turn", async () => {
 
 test("a behaviour that was not declared, and a client without a name, are refused in words", async () => {
   const { client } = clientOf(new ScriptedTrainer([welcoming()]));
-  await assert.rejects(client.exchange({ dog: [] }), { name: "SpecError", message: /no behaviour 'dog'/ });
+  await assert.rejects(client.exchange({ dog: [] }), {
+    name: "SpecError",
+    message: /no behaviour 'dog'/,
+  });
   assert.throws(() => clientOf(new ScriptedTrainer([]), { simulator: "" }), errors.OptionError);
   assert.throws(() => clientOf(new ScriptedTrainer([]), { silenceS: 0 }), errors.OptionError);
-  assert.throws(() => clientOf(new ScriptedTrainer([]), { maxUnansweredSteps: 0 }), errors.OptionError);
+  assert.throws(
+    () => clientOf(new ScriptedTrainer([]), { maxUnansweredSteps: 0 }),
+    errors.OptionError,
+  );
 });
 
 test("an end row needs no action, and a Step may be empty", async () => {

@@ -16,7 +16,11 @@ function served(opcode, payload, { isFinal = true } = {}) {
   const long = new Uint8Array(9);
   new DataView(long.buffer).setBigUint64(1, BigInt(length));
   long[0] = 127;
-  return Buffer.concat([Uint8Array.of((isFinal ? 128 : 0) | opcode), Uint8Array.from(head ?? long), payload]);
+  return Buffer.concat([
+    Uint8Array.of((isFinal ? 128 : 0) | opcode),
+    Uint8Array.from(head ?? long),
+    payload,
+  ]);
 }
 
 function readerOf(maxBytes = 1e6) {
@@ -61,7 +65,8 @@ for (const size of [1, 2, 3, 7, 1000]) {
       served(CLOSE, Buffer.concat([hex("0fa3"), Buffer.from("no")])),
     ]);
     const { reader, seen } = readerOf();
-    for (let start = 0; start < whole.length; start += size) reader.push(whole.subarray(start, start + size));
+    for (let start = 0; start < whole.length; start += size)
+      reader.push(whole.subarray(start, start + size));
     assert.deepEqual(seen, ["0102", "ping are you there", "aabbcc", "", "close 4003 no"]);
   });
 }
@@ -104,7 +109,11 @@ test("the upgrade is asked for with a token, and the RFC's answer is taken, in a
 for (const [words, text, Kind] of [
   ["another key", UPGRADED.replace("s3pP", "aaaa"), RefusedError],
   ["another subprotocol", UPGRADED.replace("entrain.v1", "chat"), RefusedError],
-  ["an extension", UPGRADED.replace("upgrade:", "Sec-WebSocket-Extensions: permessage-deflate\r\nupgrade:"), RefusedError],
+  [
+    "an extension",
+    UPGRADED.replace("upgrade:", "Sec-WebSocket-Extensions: permessage-deflate\r\nupgrade:"),
+    RefusedError,
+  ],
   ["no HTTP", "SSH-2.0-OpenSSH_9\r\n\r\n\r\n", RefusedError],
   ["no token", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno", RefusedError],
   ["no such page", "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", RefusedError],

@@ -25,7 +25,9 @@ export class FakeClock {
     const endS = this.#nowS + seconds;
     for (;;) {
       await settled();
-      const due = [...this.#timers].filter(({ dueS }) => dueS <= endS).sort((a, b) => a.dueS - b.dueS)[0];
+      const due = [...this.#timers]
+        .filter(({ dueS }) => dueS <= endS)
+        .sort((a, b) => a.dueS - b.dueS)[0];
       if (!due) break;
       this.#timers.delete(due);
       this.#nowS = Math.max(this.#nowS, due.dueS);
@@ -74,7 +76,8 @@ export class Link {
   socket() {
     return {
       send: (bytes) => {
-        const message = this.path === "/inquire" ? { inquiry: bytes } : { ...readRequest(bytes), bytes };
+        const message =
+          this.path === "/inquire" ? { inquiry: bytes } : { ...readRequest(bytes), bytes };
         this.received.push(message);
         setImmediate(() => this.#answer(this, message));
       },
@@ -123,7 +126,13 @@ export function answering(link, step) {
   link.say(act(step.sequence, step.parts));
 }
 
-export function welcome({ sessionId = "s1", resumed = false, seed = 5n, maxUnanswered = 1, ...fields } = {}) {
+export function welcome({
+  sessionId = "s1",
+  resumed = false,
+  seed = 5n,
+  maxUnanswered = 1,
+  ...fields
+} = {}) {
   return message(1, (writer) => {
     writer.uint(1, fields.version ?? 1);
     writer.string(2, sessionId);
@@ -201,7 +210,8 @@ function readRequest(bytes) {
   const step = { sequence: 0, parts: [], newBehaviours: 0, statistics: 0 };
   while (inner.next()) {
     if (inner.field === 1) step.sequence = inner.uint();
-    else if (inner.field === 2) step.parts.push(readPart(new Reader(inner.bytes(), "BehaviourStep")));
+    else if (inner.field === 2)
+      step.parts.push(readPart(new Reader(inner.bytes(), "BehaviourStep")));
     else if (inner.field === 3) step.newBehaviours += 1;
     else if (inner.field === 4) step.statistics += 1;
   }

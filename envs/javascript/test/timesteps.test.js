@@ -21,8 +21,16 @@ const COLUMNS = {
   agentId: [7, 7, 2 ** 40],
   stepType: [TERMINATED, FIRST, MID],
   reward: [1.5, 0, -2],
-  observation: { place: [1, 2, 3, 4, 5, 6], camera: [[[1, 2]], [[3, 4]], [[5, 6]]], age: [1, 2, 3] },
-  actionMask: [[1, 1, 1, 1, 1], [1, 0, 0, 0, 1], [true, true, false, true, false]],
+  observation: {
+    place: [1, 2, 3, 4, 5, 6],
+    camera: [[[1, 2]], [[3, 4]], [[5, 6]]],
+    age: [1, 2, 3],
+  },
+  actionMask: [
+    [1, 1, 1, 1, 1],
+    [1, 0, 0, 0, 1],
+    [true, true, false, true, false],
+  ],
 };
 
 test("rows one by one are the same bytes as columns", () => {
@@ -37,7 +45,10 @@ test("rows one by one are the same bytes as columns", () => {
     },
     ...(row ? { actionMask: COLUMNS.actionMask[row] } : {}),
   }));
-  assert.deepEqual(encodeTimesteps(BEHAVIOUR, rows, true), encodeTimesteps(BEHAVIOUR, COLUMNS, true));
+  assert.deepEqual(
+    encodeTimesteps(BEHAVIOUR, rows, true),
+    encodeTimesteps(BEHAVIOUR, COLUMNS, true),
+  );
 });
 
 test("only rows that need an action get one, in their order, by agent", () => {
@@ -50,16 +61,23 @@ test("only rows that need an action get one, in their order, by agent", () => {
     policyVersion: 3,
   };
   const actions = [...new ActionBatch(BEHAVIOUR, acting, part)];
-  assert.deepEqual(actions.map(({ agentId, continuous, discrete }) => [agentId, ...continuous, ...discrete]), [
-    [7, 0.5, 1, 2],
-    [2 ** 40, -0.5, 0, 1],
-  ]);
+  assert.deepEqual(
+    actions.map(({ agentId, continuous, discrete }) => [agentId, ...continuous, ...discrete]),
+    [
+      [7, 0.5, 1, 2],
+      [2 ** 40, -0.5, 0, 1],
+    ],
+  );
 });
 
 test("no rows are no bytes, and one number stands for all rows", () => {
   const { part, acting } = encodeTimesteps(BEHAVIOUR, [], true);
   assert.deepEqual([part.stepType.length, acting.length, part.observations.length], [0, 0, 3]);
-  const all = encodeTimesteps(BEHAVIOUR, { ...COLUMNS, stepType: MID, reward: 2, actionMask: undefined }, true);
+  const all = encodeTimesteps(
+    BEHAVIOUR,
+    { ...COLUMNS, stepType: MID, reward: 2, actionMask: undefined },
+    true,
+  );
   assert.deepEqual(all.part.stepType, Uint8Array.of(2, 2, 2));
   assert.deepEqual(new Float32Array(all.part.reward.buffer), Float32Array.of(2, 2, 2));
 });
@@ -80,31 +98,64 @@ test("a trainer that knows no groups is sent all that was earned as the reward",
 });
 
 test("agent ids are int64, as numbers and as bigints", () => {
-  const ids = [0, 1, -1, -2, 2 ** 31, 2 ** 32, -(2 ** 32) - 5, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER];
+  const ids = [
+    0,
+    1,
+    -1,
+    -2,
+    2 ** 31,
+    2 ** 32,
+    -(2 ** 32) - 5,
+    Number.MAX_SAFE_INTEGER,
+    Number.MIN_SAFE_INTEGER,
+  ];
   assert.deepEqual(int64Bytes(ids), int64Bytes(ids.map(BigInt)));
 });
 
 for (const [words, changed, pattern] of [
-  ["a number too few", { observation: { ...COLUMNS.observation, place: [1, 2, 3] } }, /place' has 3 numbers; expected 6/],
-  ["another observation", { observation: { ...COLUMNS.observation, smell: [1, 2, 3] } }, /age, camera, place, smell/],
-  ["NaN", { observation: { ...COLUMNS.observation, age: [1, undefined, 3] } }, /row 1 \(agent 7\) holds NaN/],
+  [
+    "a number too few",
+    { observation: { ...COLUMNS.observation, place: [1, 2, 3] } },
+    /place' has 3 numbers; expected 6/,
+  ],
+  [
+    "another observation",
+    { observation: { ...COLUMNS.observation, smell: [1, 2, 3] } },
+    /age, camera, place, smell/,
+  ],
+  [
+    "NaN",
+    { observation: { ...COLUMNS.observation, age: [1, undefined, 3] } },
+    /row 1 \(agent 7\) holds NaN/,
+  ],
   ["more than float32 holds", { reward: [1, 2, 1e39] }, /reward, row 2 .* holds Infinity/],
-  ["256 as a byte", { observation: { ...COLUMNS.observation, camera: [1, 2, 3, 4, 5, 256] } }, /holds 256/],
+  [
+    "256 as a byte",
+    { observation: { ...COLUMNS.observation, camera: [1, 2, 3, 4, 5, 256] } },
+    /holds 256/,
+  ],
   ["step type 5", { stepType: [1, 5, 2] }, /stepType of row 1 is 5/],
   ["half an agent", { agentId: [1, 2.5, 3] }, /agentId of row 1 is 2.5/],
   ["two rewards", { reward: [1, 2] }, /reward has 2 numbers/],
-  ["a branch that allows nothing", { actionMask: [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1] }, /3 choices of branch 1/],
+  [
+    "a branch that allows nothing",
+    { actionMask: [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1] },
+    /3 choices of branch 1/,
+  ],
   ["a FIRST row that is late", { late: [false, true, false] }, /late of row 1 is 1/],
   ["a late of 2", { late: [0, 0, 2] }, /late holds \[0,0,2\]/],
   ["late for two rows", { late: [0, 0] }, /late has 2/],
   ["a mask of 2", { actionMask: Array(15).fill(2) }, /holds 2/],
 ]) {
   test(`rows with ${words} are refused in words`, () => {
-    assert.throws(() => encodeTimesteps(BEHAVIOUR, { ...COLUMNS, ...changed }, true), (error) => {
-      assert.ok(error instanceof SpecError);
-      assert.match(error.message, pattern);
-      return true;
-    });
+    assert.throws(
+      () => encodeTimesteps(BEHAVIOUR, { ...COLUMNS, ...changed }, true),
+      (error) => {
+        assert.ok(error instanceof SpecError);
+        assert.match(error.message, pattern);
+        return true;
+      },
+    );
   });
 }
 
@@ -119,7 +170,11 @@ for (const [words, spec, pattern] of [
   ["bounds turned around", { ...RABBIT, action: { low: [1], high: [-1] } }, /must be below/],
   ["a deadline and no fallback", { ...RABBIT, deadlineMs: 50 }, /give both/],
   ["a fallback and no deadline", { ...RABBIT, fallback: "neutral" }, /give both/],
-  ["an unknown fallback", { ...RABBIT, deadlineMs: 50, fallback: "guess" }, /last, neutral, controller/],
+  [
+    "an unknown fallback",
+    { ...RABBIT, deadlineMs: 50, fallback: "guess" },
+    /last, neutral, controller/,
+  ],
   ["half a millisecond", { ...RABBIT, deadlineMs: 0.5, fallback: "neutral" }, /deadlineMs 0.5/],
   ["half a choice", { ...RABBIT, action: { branches: [1.5] } }, /at least one choice/],
 ]) {

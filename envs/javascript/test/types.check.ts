@@ -11,11 +11,16 @@ type Plain = Omit<typeof declared, "TrainerClient" | "ActionBatch">;
 export const inNode: Plain = node;
 export const inBrowser: Plain = browser;
 
-type Make = new (...given: ConstructorParameters<typeof declared.TrainerClient>) => declared.TrainerClient;
+type Make = new (
+  ...given: ConstructorParameters<typeof declared.TrainerClient>
+) => declared.TrainerClient;
 export const clients: Make[] = [node.TrainerClient, browser.TrainerClient];
 
 // Nothing is exported that is not declared.
-export const undeclared: Exclude<keyof typeof node | keyof typeof browser, keyof typeof declared>[] = [];
+export const undeclared: Exclude<
+  keyof typeof node | keyof typeof browser,
+  keyof typeof declared
+>[] = [];
 const nothing: never[] = undeclared;
 
 const { FIRST, MID, TrainerClient, run, seededRandom, withTrainer } = declared;
@@ -26,14 +31,22 @@ const WALKER = {
 } as const satisfies declared.BehaviourSpec;
 
 export async function play(): Promise<void> {
-  const client = new TrainerClient("ws://localhost:1", [WALKER], { simulator: "walker", token: "t" });
+  const client = new TrainerClient("ws://localhost:1", [WALKER], {
+    simulator: "walker",
+    token: "t",
+  });
   await withTrainer(client, async (joined) => {
     const random: () => number = seededRandom((await joined.connect()).seed);
     const camera = new Uint8ClampedArray(192);
     const actions = await joined.exchange({
       walker: [
         { agentId: 1, stepType: FIRST, observation: { joints: [random(), 0, 0], camera } },
-        { agentId: 2n, stepType: MID, reward: 1, observation: { joints: new Float32Array(3), camera } },
+        {
+          agentId: 2n,
+          stepType: MID,
+          reward: 1,
+          observation: { joints: new Float32Array(3), camera },
+        },
       ],
       bird: { agentId: [1, 2], stepType: MID, reward: [0, 1], observation: { eyes: [[1], [2]] } },
     });
@@ -44,7 +57,9 @@ export async function play(): Promise<void> {
 }
 
 export const world: declared.World = {
-  reset: ({ seed, parameters }) => ({ bird: [{ agentId: Number(seed), stepType: FIRST, observation: { x: parameters.x ?? 0 } }] }),
+  reset: ({ seed, parameters }) => ({
+    bird: [{ agentId: Number(seed), stepType: FIRST, observation: { x: parameters.x ?? 0 } }],
+  }),
   step: async () => ({}),
 };
 
@@ -52,7 +67,9 @@ export async function mistakes(client: declared.TrainerClient): Promise<void> {
   // @ts-expect-error the simulator has no name
   new TrainerClient("ws://localhost:1", [WALKER], {});
   // @ts-expect-error there is no such dtype
-  new TrainerClient("", [{ ...WALKER, observations: { x: { dtype: "float64" } } }], { simulator: "x" });
+  new TrainerClient("", [{ ...WALKER, observations: { x: { dtype: "float64" } } }], {
+    simulator: "x",
+  });
   // @ts-expect-error an observation is missing
   await client.exchange({ walker: [{ agentId: 1, stepType: FIRST }] });
   // @ts-expect-error no such aggregation

@@ -7,7 +7,12 @@ import { test } from "node:test";
 import { ActionBatch } from "../src/actions.js";
 import { SpecError, WireError } from "../src/errors.js";
 import {
-  decodeInquireResponse, decodeResponse, encodeGoodbye, encodeHello, encodeInquireRequest, encodeStep,
+  decodeInquireResponse,
+  decodeResponse,
+  encodeGoodbye,
+  encodeHello,
+  encodeInquireRequest,
+  encodeStep,
 } from "../src/messages.js";
 import { Reader, Writer, floatsIn, intsIn } from "../src/protobuf.js";
 import { seededRandom } from "../src/random.js";
@@ -19,7 +24,9 @@ const read = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, FOLDER), 
 const bytesOf = (hex) => new Uint8Array(Buffer.from(hex, "hex"));
 const hexOf = (bytes) => Buffer.from(bytes).toString("hex");
 const number = (value) => Number(value);
-const STANDINGS = ["UNSPECIFIED", "NOT_HELD", "HELD", "ANSWERED"].map((name) => `STEP_STANDING_${name}`);
+const STANDINGS = ["UNSPECIFIED", "NOT_HELD", "HELD", "ANSWERED"].map(
+  (name) => `STEP_STANDING_${name}`,
+);
 const REASONS = ["UNSPECIFIED", "COMPLETED", "STOPPED"].map((name) => `CLOSE_REASON_${name}`);
 
 /** A behaviour as a user writes it. */
@@ -49,7 +56,14 @@ function specOf(fields) {
 
 /** The rows of one behaviour, as a user gives them. */
 function columnsOf(part, behaviour) {
-  const { agent_id = [], step_type = [], reward = [], observations = [], action_mask, group_id } = part;
+  const {
+    agent_id = [],
+    step_type = [],
+    reward = [],
+    observations = [],
+    action_mask,
+    group_id,
+  } = part;
   const named = behaviour.observations.map((each, index) => [each.name, observations[index]]);
   return {
     agentId: agent_id.map(BigInt),
@@ -70,7 +84,8 @@ function stepOf(step, specs) {
   return {
     sequence: BigInt(step.sequence),
     behaviours: (step.behaviours ?? []).map(
-      (part) => encodeTimesteps(specs[part.behaviour], columnsOf(part, specs[part.behaviour]), true).part,
+      (part) =>
+        encodeTimesteps(specs[part.behaviour], columnsOf(part, specs[part.behaviour]), true).part,
     ),
     newBehaviours: (step.new_behaviours ?? []).map(specOf),
     statistics: (step.statistics ?? []).map(({ name, aggregation, values = [] }) => ({
@@ -117,7 +132,8 @@ function fieldsOf({ welcome, act, close, refusal }) {
     };
   }
   if (refusal) return { refusal };
-  if (close) return { close: { reason: REASONS[close.reason] ?? close.reason, message: close.message } };
+  if (close)
+    return { close: { reason: REASONS[close.reason] ?? close.reason, message: close.message } };
   const parts = act.behaviours.map((part) => ({
     behaviour: part.behaviour,
     continuous: [...floatsIn(part.continuous)],
@@ -125,7 +141,9 @@ function fieldsOf({ welcome, act, close, refusal }) {
     policy_version: part.policyVersion,
   }));
   const changed = { ...act.changedEnvironmentParameters };
-  return { act: { sequence: act.sequence, behaviours: parts, changed_environment_parameters: changed } };
+  return {
+    act: { sequence: act.sequence, behaviours: parts, changed_environment_parameters: changed },
+  };
 }
 
 /** The same with defaults left out and 64-bit texts as numbers. @param {any} value */
@@ -134,7 +152,10 @@ function plain(value) {
   if (typeof value === "string" && /^\d+$/.test(value)) return Number(value);
   if (typeof value !== "object") return value;
   const isDefault = (each) =>
-    each === 0 || each === false || each === "" || each === REASONS[0] ||
+    each === 0 ||
+    each === false ||
+    each === "" ||
+    each === REASONS[0] ||
     (typeof each === "object" && !Object.keys(each).length);
   const maps = ["environment_parameters", "changed_environment_parameters"];
   const inside = ["welcome", "act", "close", "refusal"];
@@ -156,12 +177,16 @@ for (const { name, fields, bytes } of said.vectors) {
   });
 }
 
-for (const { name, message, fields, bytes } of [...read("from_trainer").vectors, ...read("tolerated").vectors]) {
+for (const { name, message, fields, bytes } of [
+  ...read("from_trainer").vectors,
+  ...read("tolerated").vectors,
+]) {
   if (message !== "ConnectResponse") continue;
   test(`reads ${name}`, () => {
     const found = plain(fieldsOf(decodeResponse(bytesOf(bytes))));
     // A trainer that says 0 unanswered steps means 1.
-    if (found.welcome && !fields.welcome.max_unanswered_steps) delete found.welcome.max_unanswered_steps;
+    if (found.welcome && !fields.welcome.max_unanswered_steps)
+      delete found.welcome.max_unanswered_steps;
     assert.deepEqual(found, plain(fields));
   });
 }
@@ -172,7 +197,10 @@ for (const { name, message, fields, bytes } of read("inquire").vectors) {
       const { session_id, instance_id, sequence } = fields;
       assert.equal(hexOf(encodeInquireRequest(session_id, instance_id, Number(sequence))), bytes);
     } else {
-      assert.equal(STANDINGS[decodeInquireResponse(bytesOf(bytes))], fields.standing ?? STANDINGS[0]);
+      assert.equal(
+        STANDINGS[decodeInquireResponse(bytesOf(bytes))],
+        fields.standing ?? STANDINGS[0],
+      );
     }
   });
 }
@@ -204,11 +232,14 @@ for (const { name, bytes } of read("malformed").vectors) {
 
 test("damaged messages are read or refused, and nothing else happens", () => {
   const random = seededRandom(7);
-  const whole = [...read("from_trainer").vectors, ...read("tolerated").vectors].map(({ bytes }) => bytesOf(bytes));
+  const whole = [...read("from_trainer").vectors, ...read("tolerated").vectors].map(({ bytes }) =>
+    bytesOf(bytes),
+  );
   let refused = 0;
   for (let count = 0; count < 5000; count += 1) {
     const bytes = Uint8Array.from(whole[Math.floor(random() * whole.length)]);
-    for (let hit = 0; hit < 3; hit += 1) bytes[Math.floor(random() * bytes.length)] = 256 * random();
+    for (let hit = 0; hit < 3; hit += 1)
+      bytes[Math.floor(random() * bytes.length)] = 256 * random();
     try {
       decodeResponse(bytes.subarray(0, Math.ceil(random() * bytes.length)));
     } catch (error) {
