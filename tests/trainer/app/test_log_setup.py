@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,14 +10,11 @@ from entrain.errors import ConfigError
 
 
 @pytest.fixture
-def own_handlers() -> Iterator[logging.Logger]:
+def own_handlers(logging_as_before: None) -> logging.Logger:
     """The root logger with only the handlers that a test adds."""
     root = logging.getLogger()
-    before, root.handlers = root.handlers, []
-    try:
-        yield root
-    finally:
-        root.handlers = before
+    root.handlers[:] = []
+    return root
 
 
 def test_of_the_ranks_of_a_machine_one_says_all_and_the_others_only_warnings(
@@ -31,7 +27,7 @@ def test_of_the_ranks_of_a_machine_one_says_all_and_the_others_only_warnings(
     first = capsys.readouterr().err
     assert first.startswith("[rank 2] ")
     assert first.endswith("in turn 1\n")
-    own_handlers.handlers = []
+    own_handlers.handlers[:] = []
     start_logging(verbose=False)
     quieten(3, is_first_here=False)
     said.info("in turn 2")

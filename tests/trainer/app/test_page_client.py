@@ -116,6 +116,7 @@ def test_a_token_file_must_hold_a_token(tmp_path: Path) -> None:
     assert authority.url == "https://host:1/"
 
 
+@pytest.mark.usefixtures("logging_as_before")
 def test_ctl_asks_a_run_of_another_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
