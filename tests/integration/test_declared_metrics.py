@@ -1,7 +1,7 @@
 """What runs of every kind write is what is declared, and nothing is declared that none writes."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ policies:
     network: {{hidden_sizes: [4], memory: {{kind: {memory}, size: 4, sequence_length: 4}}}}
     action: {{distribution: {distribution}}}
     entropy: {entropy}
+    policy_lag: {policy_lag}
     ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 1}}
 """
 
@@ -46,6 +47,13 @@ def choices() -> Toy:
     return DiscreteBandit([1.0, 0.0], num_agents=8)
 
 
+def in_real_time() -> Toy:
+    """Its actions have a deadline, which none of them misses."""
+    toy = choices()
+    toy.spec = replace(toy.spec, deadline_ms=60_000, fallback="neutral")
+    return toy
+
+
 async def written(
     folder: Path,
     toy: Toy,
@@ -54,6 +62,7 @@ async def written(
     distribution: str = "gaussian",
     entropy: str = "{}",
     parameters: str = "{}",
+    policy_lag: int = 0,
 ) -> set[str]:
     """The names in metrics.csv of a short run."""
     folder.mkdir()
@@ -64,6 +73,7 @@ async def written(
             distribution=distribution,
             entropy=entropy,
             parameters=parameters,
+            policy_lag=policy_lag,
         ),
         folder,
     )
@@ -74,6 +84,8 @@ async def written(
     assert outcome == "completed"
     series = read_metrics(run_folder.metrics)["toy"]
     assert len(series.env_steps) == 2
+    if policy_lag:
+        return set(series.columns)
     # The first update's row has the time before the first batch, too.
     parts = sum(float(series.columns[f"time/{part}"][1]) for part in PARTS_OF_A_ROUND)
     assert parts == pytest.approx(1.0, abs=1e-6)
@@ -96,6 +108,7 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
         "LSTM": await written(tmp_path / "c", continuous(), memory="lstm", parameters=CURRICULUM),
         "squashed": await written(tmp_path / "d", continuous(), distribution="squashed_gaussian"),
         "categorical": await written(tmp_path / "e", choices()),
+        "in real time": await written(tmp_path / "r", in_real_time(), policy_lag=1),
         "entropy critic": await written(
             tmp_path / "f", choices(), entropy="{objective: entropy_critic, coefficient: 0.1}"
         ),
@@ -106,7 +119,7 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
             tmp_path / "h", choices(), entropy=f"{{coefficient: 0.1, prior: {tmp_path}/e/run}}"
         ),
     }
-    assert sum(line.startswith("time: simulators ") for line in caplog.messages) == len(names)
+    assert sum(line.startswith("time: ") for line in caplog.messages) == len(names)
     for kind, of_kind in names.items():
         assert [name for name in of_kind if find_metric(name) is None] == [], kind
     for metric in METRICS:
