@@ -85,7 +85,7 @@ def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[s
         yield pb.ConnectRequest(hello=hello_of(spec))
         for sequence in range(1, steps + 1):
             # Slowly enough for the Act before to be ready: one unanswered Step is allowed.
-            time.sleep(0.05)
+            time.sleep(0.05 + 5e-8 * agents * dimensions)
             rows = TimestepBatch.of(
                 spec,
                 agent_id=range(agents),

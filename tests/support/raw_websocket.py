@@ -16,7 +16,7 @@ from entrain_envs.websocket_connection import CODES
 from entrain_envs.wire import trainer_pb2 as pb
 from support.websocket_client import BINARY, CLOSE, PING, PONG, frame
 
-ANSWER_S = 0.2
+ANSWER_S = 2.0
 """How long a trainer may take to refuse what it was sent last."""
 
 STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 429: "UNAUTHENTICATED"}

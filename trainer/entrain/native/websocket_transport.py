@@ -248,8 +248,9 @@ class _Socket:
             )
         if code == FLOOD:
             return LimitError(
-                f"{who} sent {MOST_WAITING} messages before the first of them was looked at; read "
-                "the Act of each Step before sending the next"
+                f"{who} sent {MOST_WAITING} messages before the first of them was looked at, or "
+                "one in tiny parts; read the Act of each Step before sending the next, and send "
+                "a message as one frame"
             )
         if code == TEXT:
             return UnexpectedMessageError(

@@ -33,6 +33,11 @@ PAUSED_AT = 3
 MOST_WAITING = 16
 """Messages that may wait: more can be in what had arrived by then only of who takes no turns."""
 
+MOST_TINY_PARTS = 64
+"""Of one message, where they have fewer than `TINY` bytes on average."""
+
+TINY = 64
+
 CLOSE_S = 5.0
 """How long a peer may take to read what precedes the end, and to answer it."""
 
@@ -43,7 +48,7 @@ TOO_LONG = 1009
 """The code of a close frame after a message that is too long."""
 
 FLOOD = 1008
-"""The code after too many messages."""
+"""The code after too many messages, or parts of one."""
 
 TEXT = 1003
 """The code after a message that is text."""
@@ -76,6 +81,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._limits = limits
         self._pings = Rates(per_s=1.0, burst=60.0, clock=self.loop.time)
         self._message = bytearray()
+        self._num_parts = 0
         self.conn.max_message_size = limits.first_bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,12 +116,16 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if event.fin:
             self._take(bytes(event.data))
         else:
-            self._message = bytearray(event.data)
+            self._message, self._num_parts = bytearray(event.data), 1
 
     def handle_cont(self, event: Frame) -> None:
-        """More of a message; kept as one, so that a million empty parts take no room."""
+        """More of a message; kept as one, so that many parts take no more room than a few."""
         self._message += event.data
-        if event.fin:
+        self._num_parts += 1
+        if self._num_parts > MOST_TINY_PARTS and len(self._message) < TINY * self._num_parts:
+            # Each takes as long as a long one.
+            self._refuse(FLOOD)
+        elif event.fin:
             content, self._message = bytes(self._message), bytearray()
             self._take(content)
 
