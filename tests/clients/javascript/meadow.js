@@ -1,5 +1,5 @@
 // A simulator with all that rows can say: two kinds of agents, one of which comes later, in two
-// halves, with masks, groups, statistics, agents that sleep, die, come back at once or later.
+// halves, with masks, groups, statistics, a deadline, agents that sleep, die, come back at once or later.
 //
 //     node meadow.js ADDRESS [TOKEN_FILE]
 
@@ -13,6 +13,7 @@ const ROUND = 40;
 const NAP_EVERY = 7;
 const AWAY = 4;
 const FOX_COMES_AT = 15;
+const DEADLINE_MS = 1000;
 const [LEFT, RIGHT, EAT] = [1, 2, 3];
 
 const RABBIT = {
@@ -23,6 +24,8 @@ const RABBIT = {
     body: { shape: [2], low: [0, 30], high: [1, 40] }, // how old it is, and how warm
   },
   action: { branches: [4, 2] },
+  deadlineMs: DEADLINE_MS,
+  fallback: "neutral",
 };
 const FOX = {
   name: "fox",
@@ -46,9 +49,13 @@ class Half {
     return { rabbit: this.rabbits.map((rabbit) => this.#row(rabbit, FIRST, 0)) };
   }
 
-  step(actions, client) {
+  step(actions, client, isLate) {
     this.#steps += 1;
-    for (const { agentId, discrete } of actions.rabbit) this.#move(agentId, discrete);
+    for (const { agentId, discrete } of actions.rabbit) {
+      // What came too late is not applied: the neutral choice is to stay.
+      if (isLate) this.#find(agentId).isLate = true;
+      else this.#move(agentId, discrete);
+    }
     for (const { continuous } of actions.fox ?? []) this.#run(continuous[0]);
     const rows = { rabbit: this.rabbits.flatMap((rabbit) => this.#outcome(rabbit, client)) };
     if (this.#steps >= FOX_COMES_AT) rows.fox = [this.#foxRow()];
@@ -56,11 +63,15 @@ class Half {
   }
 
   #born(id) {
-    return { id, place: Math.floor(CELLS * this.random()), age: 0, away: 0, earned: 0, isAsking: true };
+    return { id, place: Math.floor(CELLS * this.random()), age: 0, away: 0, earned: 0, isLate: false };
+  }
+
+  #find(id) {
+    return this.rabbits.find((each) => each.id === id);
   }
 
   #move(id, [choice, digs]) {
-    const rabbit = this.rabbits.find((each) => each.id === id);
+    const rabbit = this.#find(id);
     if (choice === LEFT) rabbit.place -= 1;
     if (choice === RIGHT) rabbit.place += 1;
     if (choice === EAT) {
@@ -98,7 +109,8 @@ class Half {
   }
 
   #row(rabbit, stepType, reward) {
-    const { id, place } = rabbit;
+    const { id, place, isLate } = rabbit;
+    rabbit.isLate = false;
     return {
       agentId: id,
       stepType,
@@ -111,6 +123,7 @@ class Half {
       actionMask: [true, place > 0, place < CELLS - 1, this.grass[place] > 0, true, id % 2 > 0],
       groupId: 1 + (id % 2),
       groupReward: stepType === FIRST ? 0 : 0.25,
+      late: isLate && stepType !== FIRST,
     };
   }
 
@@ -128,10 +141,18 @@ async function play(client) {
   const random = seededRandom(client.welcome.seed);
   const all = client.maxUnansweredSteps < 2;
   const halves = all ? [new Half(0, 8, random)] : [new Half(0, 4, random), new Half(100, 4, random)];
-  for (const half of halves) await client.send(half.reset());
+  const send = async (half, rows) => {
+    await client.send(rows);
+    half.sentAtMs = performance.now();
+  };
+  for (const half of halves) await send(half, half.reset());
   for (let steps = 0; ; steps += 1) {
     if (steps === FOX_COMES_AT - 2) client.addBehaviours([FOX]);
-    for (const half of halves) await client.send(half.step(await client.receive(), client));
+    for (const half of halves) {
+      const actions = await client.receive();
+      const isLate = performance.now() - half.sentAtMs > DEADLINE_MS;
+      await send(half, half.step(actions, client, isLate));
+    }
   }
 }
 
