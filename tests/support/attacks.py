@@ -82,6 +82,13 @@ def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[s
     are_sent = threading.Event()
 
     def messages() -> Iterator[pb.ConnectRequest]:
+        try:
+            yield from steps_of()
+        finally:
+            # Also where the trainer takes no more.
+            are_sent.set()
+
+    def steps_of() -> Iterator[pb.ConnectRequest]:
         yield pb.ConnectRequest(hello=hello_of(spec))
         for sequence in range(1, steps + 1):
             # Slowly enough for the Act before to be ready: one unanswered Step is allowed.
@@ -95,7 +102,6 @@ def never_read(address: str, agents: int, dimensions: int, steps: int) -> dict[s
             )
             step = pb.Step(sequence=sequence, behaviours=[encode_timesteps(spec, rows)])
             yield pb.ConnectRequest(step=step)
-        are_sent.set()
 
     stream.open(messages())
     # Nothing is heard of an end before what came earlier is read.
