@@ -96,9 +96,11 @@ class WebSocketStream:
                 (size,) = struct.unpack("!H", self._stream.read(2))
             elif size == 127:
                 (size,) = struct.unpack("!Q", self._stream.read(8))
-            return head[0] & 15, self._stream.read(size)
-        except OSError:
+            content = self._stream.read(size)
+        except (OSError, struct.error):
             return CLOSE, b""
+        # What ends in the middle of a frame was cut off.
+        return (head[0] & 15, content) if len(content) == size else (CLOSE, b"")
 
     def _note_close(self, content: bytes) -> None:
         code = struct.unpack("!H", content[:2])[0] if content else 1006
