@@ -6,7 +6,7 @@ itself, which sees a single step at a time.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,12 +45,10 @@ def slow_steps(
 ) -> list[SlowStep]:
     """All valid steps of a rollout, whose advantages are normalised over all of them.
 
-    `beginning` begins the update, if another policy acted: the ratio is to it, values are its own,
-    and each step weighs as much more as it was more likely to do what was done.
+    `beginning` begins the update, if another policy acted: the ratio is to it, and each step weighs
+    as much more as it was more likely to do what was done.
     """
-    before: dict[tuple[int, int], Tensor] = {}
-    if beginning is not None:
-        rollout, before = slow_renewed(beginning, rollout)
+    before = {} if beginning is None else slow_log_probs(beginning, rollout)
     estimates = slow_advantages(rollout, discount=discount, gae_lambda=config.gae_lambda)
     advantages = list(estimates.values())
     mean, std = 0.0, 1.0
@@ -80,23 +78,13 @@ def slow_steps(
 
 
 @torch.no_grad()
-def slow_renewed(
-    policy: ActorCritic, rollout: Rollout
-) -> tuple[Rollout, dict[tuple[int, int], Tensor]]:
-    """A rollout with this critic's values, and {(t, b): [] log-probability of what was done}."""
-    value, next_value, log_probs = rollout.value.clone(), rollout.next_value.clone(), {}
-    then = rollout.value
+def slow_log_probs(policy: ActorCritic, rollout: Rollout) -> dict[tuple[int, int], Tensor]:
+    """{(t, b): [] log-probability of what was done} under this policy."""
+    found = {}
     for (t, b), output in slow_outputs(policy, rollout):
         action = {name: tensor[t, b] for name, tensor in rollout.action.items()}
-        allowed = rollout.action_mask[t, b]
-        log_probs[t, b], _ = slow_distribution(policy, output, action, allowed)
-        value[t, b] = output.value[0, 0]
-        if t and not rollout.boundary[t - 1, b]:
-            next_value[t - 1, b] = output.value[0, 0]
-        # What followed a boundary is not known any more, and taken to have changed as this has.
-        if rollout.boundary[t, b] and rollout.next_value[t, b, 0] != 0.0:
-            next_value[t, b] += value[t, b] - then[t, b]
-    return replace(rollout, value=value, next_value=next_value), log_probs
+        found[t, b], _ = slow_distribution(policy, output, action, rollout.action_mask[t, b])
+    return found
 
 
 def slow_advantages(

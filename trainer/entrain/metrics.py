@@ -278,7 +278,7 @@ VALUE_MEAN = Metric(
     name="value/mean",
     shown=".4g",
     meaning="Mean of what the critic predicted for the rollout, when it acted: the discounted sum "
-    "of the rewards to come, in units of the reward. With `policy_lag` 1, when the update began.",
+    "of the rewards to come, in units of the reward.",
     remedy="It follows the return, as far as `discount` looks ahead. If it runs away from what "
     "agents can reach, look at `value/explained_variance`, and lower `learning_rate`.",
 )

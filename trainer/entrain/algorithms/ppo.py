@@ -26,8 +26,8 @@ for policy gradient methods" (arXiv:2110.00641).
       k3 before each gradient step, has a mean above `target_kl`              [Spinning Up, 2018]
     - log-probabilities and values are those stored when acting, so the first minibatch's ratio
       is 1; observation statistics therefore move only after the epochs
-    - with `policy_lag` both are computed again when the update begins: the clip is around the
-      policy that begins it, and the one that acted weighs the steps  proximal, surrogates [H21]
+    - with `policy_lag` log-probabilities are computed again when the update begins: the clip is
+      around the policy that begins it, the one that acted weighs steps proximal, surrogates [H21]
     - steps whose action came too late teach the critic, not the policy        lateness
     - an update that is cancelled, or whose numbers are not finite, changes nothing
     - with several ranks all of this is over the steps of all of them: gradients, advantage and
@@ -172,7 +172,6 @@ class PPO:
         coefficients = coefficients_at(progress, self._config, self._temperature)
         alpha = coefficients.entropy_coefficient
         renewed = self._renewal(rollout, self._version)
-        rollout = renewed.rollout
         estimate = replace(
             self.estimate(rollout, entropy_coefficient=alpha), log_prob=renewed.log_prob
         )
@@ -234,8 +233,8 @@ class PPO:
         Returns are normalised by the present statistics, to which these are not added.
         """
         renewed = self._renewal(rollout, self._version)
-        estimate = self.estimate(renewed.rollout, entropy_coefficient=entropy_coefficient)
-        return self._minibatches(renewed.rollout, replace(estimate, log_prob=renewed.log_prob))
+        estimate = self.estimate(rollout, entropy_coefficient=entropy_coefficient)
+        return self._minibatches(rollout, replace(estimate, log_prob=renewed.log_prob))
 
     def _minibatches(self, rollout: Rollout, estimate: Estimate) -> Minibatches:
         normalizer = self._policy.value_head.normalizer

@@ -1,14 +1,14 @@
 """Evaluates a rollout by the policy that begins its update, where an older one acted.
 
-With `policy_lag` 1 a rollout is learned from one update after it was collected. What was stored
-with it, log-probabilities and values, is as old: PPO's clip would hold the policy near the one that
-acted, and not near the one that the update begins with; see `surrogates`. The critic has learned
-since, too: its present values give better advantages, and its own clip is around them.
+With `policy_lag` 1 a rollout is learned from one update after it was collected. By the
+log-probabilities that were stored with it PPO's clip would hold the policy near the one that acted,
+and not near the one that the update begins with; see `surrogates`. Values stay as they were stored:
+those of the present critic were measured and taught no more.
 
 Shapes: T steps, B columns; A parts of an action.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,10 +25,7 @@ from entrain.ranks import Ranks
 
 @dataclass(frozen=True)
 class Renewed:
-    """A rollout as the policy that begins the update sees it."""
-
-    rollout: Rollout
-    """With its critic's values."""
+    """What the policy that begins the update says of a rollout."""
 
     log_prob: Tensor | None
     """[T, B], or [T, B, A] of the parts of actions; None if it is the policy that acted."""
@@ -48,16 +45,16 @@ class Renewal:
         self._has_lag = loss.policy.config.policy_lag > 0
 
     def __call__(self, rollout: Rollout, version: int) -> Renewed:
-        """A rollout as it is now, before update `version` + 1; without `policy_lag` as it came."""
+        """Before update `version` + 1; nothing without `policy_lag`."""
         if not self._has_lag:
-            return Renewed(rollout, None, {})
-        renewed, log_prob = rollout, None
+            return Renewed(None, {})
+        log_prob = None
         moved = torch.zeros((), dtype=torch.float64)
         if is_behind(rollout, version):
-            renewed, log_prob = evaluated_again(rollout, self._loss, device=self._device)
+            log_prob = evaluated_again(rollout, self._loss, device=self._device)
             moved = _distance(rollout, log_prob)
         mean = self._ranks.mean(moved, weight=rollout.num_steps)
-        return Renewed(renewed, log_prob, {metrics.LAG_KL.name: mean.item()})
+        return Renewed(log_prob, {metrics.LAG_KL.name: mean.item()})
 
 
 def is_behind(rollout: Rollout, version: int) -> bool:
@@ -66,10 +63,8 @@ def is_behind(rollout: Rollout, version: int) -> bool:
 
 
 @torch.no_grad()
-def evaluated_again(
-    rollout: Rollout, loss: PPOLoss, *, device: torch.device
-) -> tuple[Rollout, Tensor]:
-    """A rollout with the present critic's values, and log-probabilities under the present policy.
+def evaluated_again(rollout: Rollout, loss: PPOLoss, *, device: torch.device) -> Tensor:
+    """[T, B], or [T, B, A] log-probabilities under the present policy; in padding as stored.
 
     Recurrent states are those that minibatches start from, so that before the first gradient step
     every ratio is 1.
@@ -78,9 +73,6 @@ def evaluated_again(
         rollout: as collected, with at least one valid step.
         loss: of the policy.
         device: where the policy is.
-
-    Returns:
-        The rollout, and log-probabilities [T, B] or [T, B, A]; in padding both are as stored.
     """
     minibatches = make_minibatches(
         rollout,
@@ -90,29 +82,14 @@ def evaluated_again(
         device=device,
     )
     place = rollout.valid.flatten().nonzero().squeeze(1)
-    value, log_prob = rollout.value.clone(), loss.surrogate.acted(rollout).clone()
+    log_prob = loss.surrogate.acted(rollout).clone()
     for rows, padded in minibatches.in_order():
         minibatch = padded.cleaned()
         mask = minibatch.mask
-        output, distribution = loss.evaluate(minibatch)
-        at = place[rows[mask.to(rows.device)]]
+        _, distribution = loss.evaluate(minibatch)
         found = loss.surrogate.log_prob(distribution, minibatch.steps)
-        log_prob.flatten(0, 1)[at] = found[mask].to(log_prob)
-        value.flatten(0, 1)[at] = output.value[mask].to(value)
-    return replace(rollout, value=value, next_value=_next_value(rollout, value)), log_prob
-
-
-def _next_value(rollout: Rollout, value: Tensor) -> Tensor:
-    """[T, B, V] what followed, by the critic whose values of the steps are given.
-
-    There is no observation of what follows a boundary. Its value is taken to have changed as much
-    as that of the step before it, one step away; where an episode terminated it stays 0.
-    """
-    then = rollout.next_value
-    next_value = torch.where(then == 0.0, then, then + (value - rollout.value))
-    goes_on = (rollout.valid & ~rollout.boundary)[:-1].unsqueeze(-1)
-    next_value[:-1] = torch.where(goes_on, value[1:], next_value[:-1])
-    return next_value
+        log_prob.flatten(0, 1)[place[rows[mask.to(rows.device)]]] = found[mask].to(log_prob)
+    return log_prob
 
 
 def _distance(rollout: Rollout, log_prob: Tensor) -> Tensor:

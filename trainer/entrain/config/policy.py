@@ -250,10 +250,10 @@ class PolicyConfig(Options):
     policy_lag: ZeroOrOne = 0
     """Updates that the acting policy may be behind. 0: exactly on-policy, simulators wait for each
     update. 1: the next rollout is collected while the update runs, and is learned from one update
-    later. That is allowed for: PPO's clip is around the policy that begins the update, the one that
-    acted only weighs what it did, and values are those of the newest critic. As much is learned as
-    without, within what seeds differ by (on HalfCheetah: docs/results.md). Simulators that wait for
-    actions only so long (docs/real-time.md) need 1: with 0 none comes during an update."""
+    later. That is allowed for: PPO's clip is around the policy that begins the update, and the one
+    that acted only weighs what it did. As much is learned as without, within what seeds differ by
+    (on HalfCheetah: docs/results.md). Simulators that wait for actions only so long
+    (docs/real-time.md) need 1: with 0 none comes during an update."""
 
     initial_weights: Path | None = None
     """Where the first weights and statistics of observations come from, instead of chance: the run
