@@ -25,8 +25,9 @@ from proto.vector_cases import FROM_SIMULATOR, FROM_TRAINER, INQUIRIES, SPECS, C
 from proto.vector_refusals import WRONG_ACTIONS, WRONG_ROWS
 from proto.vector_words import Words, in_words
 
-from entrain_envs.codec import decode_actions, decode_spec, decode_timesteps
+from entrain_envs.codec import decode_actions, decode_timesteps
 from entrain_envs.errors import EntrainEnvsError
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 VECTORS = Path(__file__).parent / "vectors"

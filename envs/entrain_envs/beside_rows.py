@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from entrain_envs.codec import encode_spec
 from entrain_envs.dialling import Dialler
 from entrain_envs.errors import MisfitError, SpecError
 from entrain_envs.noted import NotedStatistics
 from entrain_envs.session import Session
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.statistics import Aggregation
 from entrain_envs.wire import trainer_pb2 as pb
 

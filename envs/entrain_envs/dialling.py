@@ -6,7 +6,6 @@ This module does not know gRPC, Steps, or what became of the stream before.
 import logging
 from collections.abc import Callable, Iterable
 
-from entrain_envs.codec import encode_spec
 from entrain_envs.connection import Connection
 from entrain_envs.errors import (
     BrokenStreamError,
@@ -21,6 +20,7 @@ from entrain_envs.errors import (
 from entrain_envs.greeting import Welcome, read_welcome
 from entrain_envs.patience import Patience
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from entrain_envs.codec import PROTOCOL_VERSION, encode_spec
+from entrain_envs.codec import PROTOCOL_VERSION
 from entrain_envs.errors import MisfitError, WireError
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 

@@ -13,11 +13,12 @@ import signal
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 
-from entrain_envs.codec import decode_spec, decode_timesteps, encode_actions
+from entrain_envs.codec import decode_timesteps, encode_actions
 from entrain_envs.copies import Copies
 from entrain_envs.errors import FaultyEnvironmentError
 from entrain_envs.joined_environments import JoinedEnvironments
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.statistics import Statistic
 from entrain_envs.statistics_codec import decode_statistics
 from entrain_envs.timestep import ActionBatch, TimestepBatch

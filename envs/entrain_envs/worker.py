@@ -15,13 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 
 from entrain_envs import errors
-from entrain_envs.codec import decode_actions, encode_spec, encode_timesteps
+from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.copies import Copies
 from entrain_envs.environment import Environment, ReportsStatistics
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.faults import may_pass
 from entrain_envs.log_lines import log_to_stderr
 from entrain_envs.making import maker
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.statistics_codec import encode_statistics
 from entrain_envs.timestep import TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb

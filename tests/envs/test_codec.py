@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from entrain_envs.codec import (
     BehaviourCodec,
     decode_actions,
-    decode_spec,
     decode_timesteps,
     encode_actions,
-    encode_spec,
     encode_timesteps,
 )
 from entrain_envs.errors import EntrainEnvsError, SpecError, WireError
 from entrain_envs.observation_kinds import KINDS
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import decode_spec, encode_spec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import RowsOf, actions_for

@@ -18,8 +18,9 @@ import pytest
 
 from entrain_envs import __main__ as command
 from entrain_envs import command_line
-from entrain_envs.codec import decode_spec, encode_actions
+from entrain_envs.codec import encode_actions
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import Serve, Talk, close, num_acting, welcome

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from entrain_envs.codec import decode_spec, decode_timesteps
+from entrain_envs.codec import decode_timesteps
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.timestep import StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from scripted_trainer import Serve, act, close, welcome

@@ -20,6 +20,7 @@ import grpc
 
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 from support.raw_websocket import WebSocketStream
 
@@ -151,6 +152,6 @@ def hello_of(*specs: BehaviourSpec, simulator: str = "attacker", **fields: Any) 
         "max_version": codec.PROTOCOL_VERSION,
         "simulator": simulator,
         "instance_id": "attacker",
-        "behaviours": [codec.encode_spec(spec) for spec in specs],
+        "behaviours": [encode_spec(spec) for spec in specs],
     }
     return pb.Hello(**{**usual, **fields})

@@ -10,6 +10,7 @@ import grpc.aio
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from entrain_envs import codec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import ActionBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from support.lives import SPECS, Life, Rows
@@ -130,7 +131,7 @@ class LivingSimulator:
             max_version=1,
             simulator=self._life.name,
             instance_id="process",
-            behaviours=[codec.encode_spec(spec) for spec in SPECS.values()],
+            behaviours=[encode_spec(spec) for spec in SPECS.values()],
             resume_session_id=self._session_id,
         )
         await self._call.write(pb.ConnectRequest(hello=hello).SerializeToString())

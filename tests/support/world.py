@@ -18,6 +18,7 @@ from entrain.serving.participants import Participants
 from entrain.state import State
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -123,7 +124,7 @@ class Simulator:
                 max_version=1,
                 simulator=self.name,
                 instance_id=self.instance_id,
-                behaviours=[codec.encode_spec(spec) for spec in self.specs],
+                behaviours=[encode_spec(spec) for spec in self.specs],
                 max_agents=max_agents,
                 resume_session_id=resume,
                 max_unanswered_steps=max_unanswered_steps,

@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from entrain import __version__, cli_control, cli_profile, cli_serve, cli_unity
+from entrain import __version__, cli_control, cli_profile, cli_reference, cli_serve, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
-from entrain.app.printing import print_without_failing, write_text
+from entrain.app.printing import print_without_failing
 from entrain.cli_exit_codes import EXIT_CODES
 from entrain.cli_options import (
     Address,
@@ -279,46 +279,6 @@ def list_(
 
 
 @app.command()
-def schema(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file.")
-    ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print docs/configuration.md instead.")
-    ] = False,
-) -> None:
-    """Print the JSON schema of the YAML file, with which an editor completes and checks it."""
-    if markdown:
-        from entrain.config import reference
-
-        text = reference.markdown()
-    else:
-        from entrain.config.load import json_schema
-
-        text = json.dumps(json_schema(), indent=2) + "\n"
-    write_text(text, output)
-
-
-@app.command()
-def metrics(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Such as policy/kl; without any, all of them.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file.")
-    ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Write docs/metrics.md instead.")
-    ] = False,
-) -> None:
-    """Explain the metrics of a run: what each means, and what to do when it looks wrong."""
-    from entrain.app import metrics_page
-
-    lines = metrics_page.explain(names or [])
-    write_text(metrics_page.markdown() if markdown else "\n".join([*lines, ""]), output)
-
-
-@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"entrain {__version__}")
@@ -343,6 +303,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+cli_reference.register(app)
 cli_unity.register(app)
 cli_profile.register(app)
 cli_serve.register(app)

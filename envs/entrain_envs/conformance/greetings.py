@@ -1,9 +1,10 @@
 """Judges Hellos: the first one of a process, and those that follow a broken stream."""
 
-from entrain_envs.codec import PROTOCOL_VERSION, decode_spec
+from entrain_envs.codec import PROTOCOL_VERSION
 from entrain_envs.conformance.results import Results
 from entrain_envs.conformance.steps import LONGEST_NAME, is_name
 from entrain_envs.errors import EntrainEnvsError
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 

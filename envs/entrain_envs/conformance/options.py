@@ -19,6 +19,7 @@ def add_check(commands: Any) -> None:
         "Exit codes: 0 no rule was broken; 1 one was, or one of --need was not shown, or nobody "
         "dialled; 2 the command line is wrong.",
     )
+    _add_security(command)
     add = command.add_argument
     add(
         "--listen",
@@ -32,32 +33,18 @@ def add_check(commands: Any) -> None:
         type=_seconds,
         default=180.0,
         metavar="S",
-        help="longest time for the whole check (180); the rules about silence take 70 s of it",
+        help="longest time for all of it (180); the rules about silence take 70 s",
     )
     add("--json", type=Path, metavar="FILE", help="write the findings for programs")
     add("--junit", type=Path, metavar="FILE", help="write them for continuous integration")
-    add(
-        "--need",
-        action="append",
-        default=[],
-        metavar="RULE",
-        help="a rule that must be shown, such as mask; may be given several times",
-    )
+    need = "a rule that must be shown, such as mask; may be given several times"
+    add("--need", action="append", default=[], metavar="RULE", help=need)
     add("--seed", type=int, default=1, metavar="N", help="of the actions (1)")
     add(
         "--insecure",
         action="store_true",
         help="listen on an address that other machines reach without TLS and token",
     )
-    for option, variable, text in (
-        ("--token-file", "ENTRAIN_TOKEN_FILE", "its first line is the token that calls must show"),
-        ("--tls-certificate", "", "PEM of the certificate chain that the check shows"),
-        ("--tls-key", "", "PEM of its private key"),
-        ("--tls-client-ca", "", "PEM of the authority whose certificates simulators must show"),
-    ):
-        usual = os.environ.get(variable) if variable else None
-        hint = f"{text} (${variable})" if variable else text
-        add(option, type=Path, default=Path(usual) if usual else None, metavar="FILE", help=hint)
     add(
         "command",
         nargs="*",
@@ -66,6 +53,20 @@ def add_check(commands: Any) -> None:
         "what to dial, as are $ENTRAIN_ADDRESS and, for ws://, $ENTRAIN_WEBSOCKET. Without it, "
         "start the simulator by hand",
     )
+
+
+def _add_security(command: argparse.ArgumentParser) -> None:
+    for option, variable, text in (
+        ("--token-file", "ENTRAIN_TOKEN_FILE", "its first line is the token that calls must show"),
+        ("--tls-certificate", "", "PEM of the certificate chain that the check shows"),
+        ("--tls-key", "", "PEM of its private key"),
+        ("--tls-client-ca", "", "PEM of the authority whose certificates simulators must show"),
+    ):
+        usual = os.environ.get(variable) if variable else None
+        hint = f"{text} (${variable})" if variable else text
+        command.add_argument(
+            option, type=Path, default=Path(usual) if usual else None, metavar="FILE", help=hint
+        )
 
 
 def _seconds(text: str) -> float:

@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrain_envs.codec import decode_spec
 from entrain_envs.conformance.agents import AgentJudge
 from entrain_envs.conformance.arrays import ArrayJudge, Rows
 from entrain_envs.conformance.results import Results
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 LONGEST_NAME = 200

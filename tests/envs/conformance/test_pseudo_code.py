@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain_envs.codec import encode_spec, encode_timesteps
+from entrain_envs.codec import encode_timesteps
 from entrain_envs.conformance.grpc_port import GrpcPort
 from entrain_envs.conformance.listening import Access, read_place
 from entrain_envs.conformance.pace import Pace
@@ -23,6 +23,7 @@ from entrain_envs.conformance.script import Script
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.errors import BrokenStreamError, RefusedError
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 

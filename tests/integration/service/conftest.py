@@ -19,6 +19,7 @@ from entrain.serving.behaviours import Behaviour, Opener, open_nothing
 from entrain.serving.front import Ending
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from support.native_server import NativeServer
@@ -68,7 +69,7 @@ class Simulator:
             "max_version": 1,
             "simulator": self.name,
             "instance_id": self.instance_id,
-            "behaviours": [codec.encode_spec(WALKER)],
+            "behaviours": [encode_spec(WALKER)],
             "resume_session_id": resume,
         }
         await self.send(hello=pb.Hello(**{**usual, **fields}))

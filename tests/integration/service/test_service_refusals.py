@@ -11,8 +11,8 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -135,7 +135,7 @@ async def test_a_second_simulator_with_another_spec_sees_what_differs(
     other = replace(walker, observations=(ObservationSpec("eyes", (3,), "uint8"),))
     async with serve() as running:
         first = await running.join("first")
-        code, details = await refusal(running.dial("second"), behaviours=[codec.encode_spec(other)])
+        code, details = await refusal(running.dial("second"), behaviours=[encode_spec(other)])
         assert code is PRECONDITION
         assert "observation 'eyes' is uint8[3] and was float32[2]; use the same build" in details
         assert await first.exchange(1, (7, FIRST)) == [7]
@@ -144,7 +144,7 @@ async def test_a_second_simulator_with_another_spec_sees_what_differs(
 async def test_a_behaviour_without_a_policy_is_refused(serve: Serve) -> None:
     fish = BehaviourSpec("fish", (ObservationSpec("water", ()),), ActionSpec(branches=(2,)))
     async with serve() as running:
-        code, details = await refusal(running.dial(), behaviours=[codec.encode_spec(fish)])
+        code, details = await refusal(running.dial(), behaviours=[encode_spec(fish)])
         assert code is INVALID
         assert "no policy for it (it has: 'walker')" in details
 

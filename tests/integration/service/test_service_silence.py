@@ -9,8 +9,8 @@ import grpc.aio
 
 from entrain.config.run import ServerConfig
 from entrain.serving.front import Ending
-from entrain_envs.codec import encode_spec
 from entrain_envs.simulators.balance_ball import BalanceBall
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 from support.native_server import NativeServer
 

@@ -18,6 +18,7 @@ from entrain.native.stream import END_CODES, EndCode
 from entrain.serving.front import Ending
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 from support.world import actions_for
@@ -77,7 +78,7 @@ class FakeContext:
                 max_version=1,
                 simulator="walker-sim",
                 instance_id="process-1",
-                behaviours=[codec.encode_spec(spec)],
+                behaviours=[encode_spec(spec)],
                 resume_session_id=resume,
             )
         )

@@ -6,8 +6,8 @@ import pytest
 
 from entrain.errors import BadHelloError, LimitError, RefusedHelloError
 from entrain.native.hello import read_hello
-from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 
@@ -17,7 +17,7 @@ def hello(spec: BehaviourSpec, **fields: Any) -> pb.Hello:
         "max_version": 1,
         "simulator": "walker-sim",
         "instance_id": "process-1",
-        "behaviours": [codec.encode_spec(spec)],
+        "behaviours": [encode_spec(spec)],
     }
     return pb.Hello(**{**usual, **fields})
 
@@ -65,7 +65,7 @@ def test_a_name_that_cannot_stand_in_a_log_is_refused(
 
 
 def test_a_spec_that_contradicts_itself_is_refused(walker: BehaviourSpec) -> None:
-    broken = codec.encode_spec(walker)
+    broken = encode_spec(walker)
     broken.action.low[0] = 5.0
     with pytest.raises(BadHelloError, match=r"walker-sim@host declares a behaviour that cannot be"):
         read_hello(hello(walker, behaviours=[broken]), "host", max_behaviours=100)
@@ -74,7 +74,7 @@ def test_a_spec_that_contradicts_itself_is_refused(walker: BehaviourSpec) -> Non
 def test_more_behaviours_than_a_run_may_have_are_refused_before_they_are_read(
     walker: BehaviourSpec,
 ) -> None:
-    broken = codec.encode_spec(walker)
+    broken = encode_spec(walker)
     broken.ClearField("observations")
     with pytest.raises(LimitError, match=r"declares 3 behaviours, and this trainer allows 2 "):
         read_hello(hello(walker, behaviours=[broken] * 3), "host", max_behaviours=2)
@@ -84,9 +84,9 @@ def test_more_behaviours_than_a_run_may_have_are_refused_before_they_are_read(
 def test_names_that_are_too_long_or_cannot_be_printed_are_refused(
     walker: BehaviourSpec, name: str
 ) -> None:
-    of_behaviour = codec.encode_spec(walker)
+    of_behaviour = encode_spec(walker)
     of_behaviour.name = name
-    of_observation = codec.encode_spec(walker)
+    of_observation = encode_spec(walker)
     of_observation.observations[0].name = name
     for spec in (of_behaviour, of_observation):
         with pytest.raises(BadHelloError, match="at most 200 printable characters in each name"):
@@ -96,9 +96,9 @@ def test_names_that_are_too_long_or_cannot_be_printed_are_refused(
 def test_more_observations_or_branches_than_any_network_is_made_for_are_refused(
     walker: BehaviourSpec,
 ) -> None:
-    many = codec.encode_spec(walker)
+    many = encode_spec(walker)
     many.observations.extend([many.observations[0]] * 1000)
-    branched = codec.encode_spec(walker)
+    branched = encode_spec(walker)
     branched.action.branches.extend([2] * 1001)
     for spec, words in ((many, "1,001 observations"), (branched, "1,001 branches")):
         with pytest.raises(BadHelloError, match=f"{words}.*; expected at most 1,000"):

@@ -19,6 +19,7 @@ from entrain.errors import (
 from entrain.native.stream import StreamState
 from entrain_envs import codec
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 from support.world import BIRD, SPECS, WALKER, Row, timesteps_of
@@ -37,7 +38,7 @@ def late_step(
     rows = {"walker": walker, "bird": bird}
     step = pb.Step(
         sequence=sequence,
-        new_behaviours=[codec.encode_spec(spec) for spec in new],
+        new_behaviours=[encode_spec(spec) for spec in new],
         behaviours=[
             codec.encode_timesteps(SPECS[name], timesteps_of(SPECS[name], part))
             for name, part in rows.items()

@@ -13,6 +13,7 @@ from entrain.native.stream import EndCode
 from entrain.serving.front import Ending
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType, TimestepBatch
 from entrain_envs.wire import trainer_pb2 as pb
 from support.web_socket import CLOSE_CODES, Browser
@@ -29,7 +30,7 @@ def hello(*, resume: str = "", spec: BehaviourSpec = WALKER) -> pb.ConnectReques
             max_version=1,
             simulator="browser",
             instance_id="tab-1",
-            behaviours=[codec.encode_spec(spec)],
+            behaviours=[encode_spec(spec)],
             resume_session_id=resume,
         )
     )

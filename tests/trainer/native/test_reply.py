@@ -9,6 +9,7 @@ from entrain.native.connection import Connections
 from entrain.serving.batch import RequestBatch
 from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 from support.web_socket import Browser
@@ -42,7 +43,7 @@ class Simulator(Browser):
                     max_version=1,
                     simulator=self.name,
                     instance_id="process",
-                    behaviours=[codec.encode_spec(spec) for spec in specs],
+                    behaviours=[encode_spec(spec) for spec in specs],
                     resume_session_id=resume,
                 )
             )

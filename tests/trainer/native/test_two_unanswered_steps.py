@@ -15,6 +15,7 @@ from entrain.native.connection import Connections, Transport
 from entrain.native.inquiry import Inquiries
 from entrain.native.stream import EndCode
 from entrain_envs import codec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.timestep import StepType
 from entrain_envs.wire import trainer_pb2 as pb
 from support.world import BIRD, WALKER, World, timesteps_of
@@ -240,7 +241,7 @@ def test_an_early_step_may_bring_a_new_behaviour(make_world: Make, bird: Any) ->
         step=pb.Step(
             sequence=2,
             behaviours=[codec.encode_timesteps(bird, timesteps_of(bird, [(4, FIRST)]))],
-            new_behaviours=[codec.encode_spec(bird)],
+            new_behaviours=[encode_spec(bird)],
         )
     ).SerializeToString()
     assert simulator.stream.receive(content)
@@ -262,7 +263,7 @@ async def test_a_wrong_early_step_ends_its_stream_also_where_nothing_more_is_rea
         max_version=1,
         simulator="walker-sim",
         instance_id="process-1",
-        behaviours=[codec.encode_spec(WALKER)],
+        behaviours=[encode_spec(WALKER)],
         max_unanswered_steps=2,
     )
     waiting.put_nowait(pb.ConnectRequest(hello=hello).SerializeToString())

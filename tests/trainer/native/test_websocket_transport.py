@@ -12,8 +12,8 @@ from entrain.config.run import ServerConfig
 from entrain.native.stream import EndCode
 from entrain.native.websocket_transport import NUMBERS, fitting
 from entrain.serving.front import Ending
-from entrain_envs import codec
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 from support.native_server import NativeServer
 from support.websocket_client import PING, PONG, TEXT, RawSocket, frame
@@ -26,7 +26,7 @@ def hello(spec: BehaviourSpec, **fields: Any) -> pb.ConnectRequest:
             max_version=1,
             simulator="walker-sim",
             instance_id="process-1",
-            behaviours=[codec.encode_spec(spec)],
+            behaviours=[encode_spec(spec)],
             **fields,
         )
     )

@@ -12,15 +12,10 @@ from entrain.requests import SlotTimesteps
 from entrain.run.state_files import decode_state, encode_state
 from entrain.serving.slots import NO_SLOTS
 from entrain.serving.step_order import StepOrder
-from entrain_envs.codec import (
-    BehaviourCodec,
-    decode_spec,
-    decode_timesteps,
-    encode_spec,
-    encode_timesteps,
-)
+from entrain_envs.codec import BehaviourCodec, decode_timesteps, encode_timesteps
 from entrain_envs.errors import SpecError, WireError
 from entrain_envs.joined_batches import joined
+from entrain_envs.spec_codec import decode_spec, encode_spec
 from entrain_envs.timestep import StepType, TimestepBatch
 from support.world import WALKER
 

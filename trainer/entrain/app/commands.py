@@ -236,8 +236,7 @@ def train_in(
         restored: what the run goes on from; None begins it.
         observer: is told what happens.
         words: of the command; None for those of `entrain train`.
-        exports: whether the policies of a run that is complete are written as ONNX, in the form
-            of `entrain export`; that takes seconds.
+        exports: whether a complete run's policies are written as ONNX, which takes seconds.
         lead: of the other ranks of the run; None for a run of one.
 
     Returns:

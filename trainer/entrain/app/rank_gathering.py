@@ -1,4 +1,4 @@
-"""Brings the states of all ranks together for a checkpoint, during a run and at its end."""
+"""Brings the states of all ranks together for a checkpoint, until the run ends or a rank fails."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +32,7 @@ class Gathering:
         """On rank 0, once it listens."""
         self.error: EntrainError | None = None
         """Why all ranks end, if one has failed."""
+        self._failed = asyncio.Event()
         self._concluded = asyncio.Event()
         self._conclusion: Mapping[str, Any] = {}
         self._snapshots = 0
@@ -39,7 +40,22 @@ class Gathering:
     def fail(self, error: EntrainError) -> None:
         """A rank has failed: wait for nothing any more."""
         self.error = self.error or error
+        self._failed.set()
         self._concluded.set()
+
+    async def until_failure(self) -> None:
+        """Never returns; raises once a rank has failed or rank 0 is lost."""
+        assert self._link.lost is not None, "not connected"
+        failed = asyncio.ensure_future(self._failed.wait())
+        either: list[asyncio.Future[Any]] = [failed, self._link.lost]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failed.cancel()
+        if self._link.lost.done():
+            self.fail(RankLostError(str(self._link.lost.exception())))
+        assert self.error is not None, "no failure"
+        raise self.error
 
     def conclude(self, message: Message) -> None:
         """Rank 0 has saved the run, or failed to."""

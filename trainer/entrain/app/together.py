@@ -44,10 +44,6 @@ from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
-LAST_S = 120.0
-"""How long the end of a run waits for the state of another rank, or for rank 0 to have saved it."""
-
-_LOOK_S = 0.1
 _SEEDS = 15_485_863
 """Between the seeds of two ranks."""
 
@@ -80,7 +76,6 @@ class Together(Apart):
         """Of all ranks, for checkpoints."""
         self._behaviours = RankBehaviours(self._link)
         self._joined = asyncio.Event()
-        self._failure = asyncio.Event()
         self._run: RunPart | None = None
         self._curricula = SharedCurricula({}, lambda _values, _must_reset: None)
         self._stop = asyncio.Event()
@@ -198,20 +193,7 @@ class Together(Apart):
     async def _follow(self) -> None:
         """Do what rank 0 says. Never returns; raises once a rank has failed or is lost."""
         async with self._errands.done():
-            await self._until_failure()
-
-    async def _until_failure(self) -> None:
-        assert self._link.lost is not None, "not connected"
-        failure = asyncio.ensure_future(self._failure.wait())
-        either: list[asyncio.Future[Any]] = [failure, self._link.lost]
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            failure.cancel()
-        if self._link.lost.done():
-            self.states.fail(RankLostError(str(self._link.lost.exception())))
-        assert self.states.error is not None, "no failure"
-        raise self.states.error
+            await self.states.until_failure()
 
     def _hear(self, message: Message) -> None:
         """A message of rank 0."""
@@ -288,7 +270,6 @@ class Together(Apart):
         self.states.fail(
             RankLostError(words) if is_lost else RankFailedError(words, exit_code=code)
         )
-        self._failure.set()
 
     def _note_over(self, steps: Mapping[str, Mapping[str, int]]) -> None:
         assert self._run is not None

@@ -108,7 +108,6 @@ class TrainingRun:
         Raises:
             ConfigError, CheckpointError: an option or `restored` does not fit; no file was changed.
         """
-        begun = _begun_if_whole(config, restored)
         self._config, self._folder, self._make_launcher = config, folder, launcher
         self._hooks = hooks = hooks or RunHooks()
         self._together = together or Apart()
@@ -116,7 +115,7 @@ class TrainingRun:
         """Where simulators dial in; "" before it listens."""
         self.clock = RunClock()
         self._learners = self._together.make_learners(config, processors=available_processors())
-        self._trainers = self._make_trainers(begun)
+        self._trainers = self._make_trainers(_begun_if_whole(config, restored))
         self.participants = self._make_participants()
         self._front = make_front(config, self.participants, run_id=folder.name)
         self._run_end = RunEnd(
@@ -133,8 +132,7 @@ class TrainingRun:
         )
         self._reporting = self._make_reporting(display)
         self.control = self._make_control()
-        self._saving = self._make_saving()
-        self._saving.begin_at(restored)
+        self._saving = self._make_saving(restored)
 
     def _make_trainers(self, begun: Set[str]) -> Trainers:
         return Trainers(
@@ -142,7 +140,8 @@ class TrainingRun:
             learners=self._learners,
             recorder=self,
             begun=begun,
-            before_update=self._before_update,
+            # Made later than the trainers.
+            before_update=lambda *which: self.control.changes.before_update(*which),  # noqa: PLW0108
             clock=lambda: self.seconds,
             together=self._together,
         )
@@ -157,14 +156,8 @@ class TrainingRun:
         )
 
     def _make_reporting(self, display: Display) -> Reporting:
-        return Reporting(
-            self._config,
-            self._folder,
-            display,
-            self.participants,
-            self._curricula,
-            observer=self._hooks.observer,
-        )
+        shown = self._config, self._folder, display, self.participants, self._curricula
+        return Reporting(*shown, observer=self._hooks.observer)
 
     def _make_control(self) -> RunControl:
         return RunControl(
@@ -179,8 +172,8 @@ class TrainingRun:
             num_ranks=self._together.place.size,
         )
 
-    def _make_saving(self) -> RunSaving:
-        return RunSaving(
+    def _make_saving(self, restored: Loaded | None) -> RunSaving:
+        saving = RunSaving(
             self.checkpointing,
             trainers=self._trainers,
             participants=self.participants,
@@ -191,6 +184,8 @@ class TrainingRun:
             clock=self.clock,
             together=self._together,
         )
+        saving.begin_at(restored)
+        return saving
 
     @property
     def web_sockets(self) -> "Simulators | None":
@@ -294,9 +289,6 @@ class TrainingRun:
         for behaviour in behaviours:
             self._reporting.watch(self.trainers[behaviour.name], behaviour.spec)
         self._tasks.add(behaviours)
-
-    def _before_update(self, behaviour: str, number: int) -> None:
-        self.control.changes.before_update(behaviour, number)
 
     def note_completion(self) -> None:
         """End the run if all of its policies are done."""

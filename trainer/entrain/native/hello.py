@@ -9,6 +9,7 @@ from entrain.serving.admission import JoinRequest
 from entrain_envs import codec
 from entrain_envs.errors import EntrainEnvsError
 from entrain_envs.spec import BehaviourSpec
+from entrain_envs.spec_codec import decode_spec
 from entrain_envs.wire import trainer_pb2 as pb
 
 MAX_NAME_LENGTH = 200
@@ -104,7 +105,7 @@ def read_behaviours(
     for message in messages:
         _check_counts(message, who)
     try:
-        specs = tuple(codec.decode_spec(message) for message in messages)
+        specs = tuple(decode_spec(message) for message in messages)
     except EntrainEnvsError as error:
         raise BadHelloError(f"{who} declares a behaviour that cannot be: {error}") from None
     for spec in specs:
