@@ -64,13 +64,19 @@ class WebSocket:
         self._frames.say(content)
         self._flush()
         until_s = time.monotonic() + STUCK_S
-        while self._frames.outgoing and self._frames.failure is None and time.monotonic() < until_s:
-            before = len(self._frames.outgoing[0])
+        while (left := self._left()) and not self._frames.failure and time.monotonic() < until_s:
             # Only what can be written: what can be read stays, and would end each wait at once.
             self._wait(0.1, events=_WRITE)
             self._flush()
-            if not self._frames.outgoing or len(self._frames.outgoing[0]) != before:
+            if self._left() != left:
                 until_s = time.monotonic() + STUCK_S
+
+    def _left(self) -> int:
+        """Bytes of what is to be written next; 0 if nothing is, or another thread has it."""
+        try:
+            return len(self._frames.outgoing[0])
+        except IndexError:
+            return 0
 
     def receive(self, *, until_s: float) -> bytes:
         """Wait for the next message; what `time.monotonic` says then ends the wait.
@@ -215,19 +221,19 @@ class WebSocket:
         """Write until nothing is left; False if not all of it could be written now."""
         found = self._socket
         while self._frames.outgoing and found is not None:
-            content = self._frames.outgoing[0]
+            # Taken out before: Ctrl+C may come in `send`, and what is left would be sent twice.
+            content = self._frames.outgoing.popleft()
             try:
                 count = found.send(content)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                self._frames.outgoing.appendleft(content)
                 return False
             except OSError:
                 # The reason may still be there to be read; if not, reading says so.
                 self._frames.outgoing.clear()
                 return False
-            if count == len(content):
-                self._frames.outgoing.popleft()
-            else:
-                self._frames.outgoing[0] = memoryview(content)[count:]
+            if count < len(content):
+                self._frames.outgoing.appendleft(memoryview(content)[count:])
         return True
 
     def _read(self) -> None:

@@ -638,6 +638,32 @@ def test_pings_are_answered_while_the_simulator_computes(
     connection.end(timeout_s=5.0)
 
 
+def test_a_step_whose_sending_is_interrupted_is_sent_once(
+    serve_websocket: Serve, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = []
+
+    def note(requests: Requests, context: Any) -> Responses:
+        for request in requests:
+            came.append(request.WhichOneof("message"))
+            yield from talk(iter([request]), context)
+
+    send = socket.socket.send
+
+    def send_and_interrupt(self: socket.socket, content: bytes) -> int:
+        send(self, content)
+        raise KeyboardInterrupt
+
+    client = TrainerClient(serve_websocket(note), [POINT], simulator="sim")
+    client.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "send", send_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.exchange({"point": rows_of(POINT, StepType.FIRST)})
+    client.close()
+    assert came == ["hello", "step", "goodbye"]
+
+
 def test_a_websocket_on_which_nothing_is_heard_is_pinged_and_then_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
