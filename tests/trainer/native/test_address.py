@@ -74,8 +74,8 @@ def test_only_loopback_and_unix_sockets_are_local(text: str, is_local: bool) -> 
 
 def test_an_exposed_address_without_tls_is_refused_with_three_remedies() -> None:
     with pytest.raises(ConfigError) as refusal:
-        check_exposure(parse_address("0.0.0.0:50051"), ServerConfig())
-    for remedy in ("server.tls_certificate and server.tls_key", "localhost:50051", "--insecure"):
+        check_exposure(parse_address("0.0.0.0:50052"), ServerConfig())
+    for remedy in ("server.tls_certificate and server.tls_key", "localhost:50052", "--insecure"):
         assert remedy in str(refusal.value)
 
 

@@ -148,6 +148,8 @@ async def test_who_is_told_what_before_there_is_a_socket(server: NativeServer) -
     for status, where, headers in strangers:
         socket = await RawSocket.dial(where, **headers)
         assert socket.status == status, headers
+        is_file = headers.get("Origin") in {"null", "file://"}
+        assert ("serve the page" in socket.words) is is_file, headers
         await socket.end()
     friend = await RawSocket.dial(url, Origin="https://game.example", Cookie="entrain-1=x")
     assert friend.is_open

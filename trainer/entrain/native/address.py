@@ -103,13 +103,15 @@ def _not_an_address(text: str, option: str) -> ConfigError:
 
 def check_exposure(address: Address, config: ServerConfig, *, option: str = SERVER_ADDRESS) -> None:
     """Raise ConfigError if other machines can reach the address without TLS or `insecure`."""
-    if address.is_local or config.tls_certificate is not None or config.insecure:
+    if isinstance(address, UnixAddress) or address.is_local:
+        return
+    if config.tls_certificate is not None or config.insecure:
         return
     raise ConfigError(
         f"{option} is '{address}', which other machines reach, and there is no TLS. Either "
-        "give server.tls_certificate and server.tls_key, or listen on localhost:50051 (and let "
-        "others in through a tunnel), or accept that anyone who reaches the port can join and "
-        "read along: server.insecure, or --insecure on the command line"
+        f"give server.tls_certificate and server.tls_key, or listen on localhost:{address.port} "
+        "(and let others in through a tunnel), or accept that anyone who reaches the port can join "
+        "and read along: server.insecure, or --insecure on the command line"
     )
 
 

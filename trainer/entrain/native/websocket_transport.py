@@ -137,9 +137,14 @@ class Simulators:
         headers = Headers(scope=scope)
         origins = headers.getlist("origin")
         if origins and (len(origins) > 1 or origins[0].lower() not in self._origins):
+            found = shortened(", ".join(origins))
+            remedy = (
+                "serve the page, with `python -m http.server` for example, and add its origin there"
+                if found in {"null", "file://"}
+                else "add it there if its script is a simulator of yours"
+            )
             return 403, self._refuse(
-                f"a page of origin {shortened(', '.join(origins))} at {peer} is none of "
-                "server.origins; add it there if its script is a simulator of yours"
+                f"a page of origin {found} at {peer} is none of server.origins; {remedy}"
             )
         offered: Sequence[str] = scope["subprotocols"]
         if SUBPROTOCOL not in offered:
