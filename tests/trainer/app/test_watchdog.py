@@ -10,7 +10,7 @@ from entrain.app import watchdog
 from entrain.app.game_watch import GameWatcher
 from entrain.app.launcher import Launcher, Simulator
 from entrain.app.watchdog import too_few_came, watch_simulators
-from entrain.config.run import RunConfig, SimulatorsConfig
+from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.errors import NoSimulatorError
 
 NO_LAUNCHER = Launcher([], environment={})
@@ -180,6 +180,19 @@ def test_the_message_says_what_was_expected_where_and_three_causes() -> None:
     assert "simulators.wait_s" in message
     for cause in ("no simulator was started", "another address", "firewall"):
         assert cause in message
+
+
+@pytest.mark.parametrize(
+    ("websocket", "where"),
+    [
+        ("localhost:50052", "listens on here, and on localhost:50052 for WebSocket. Usual"),
+        ("localhost:0", "listens on here. Usual"),
+        (None, "listens on here. Usual"),
+    ],
+)
+def test_the_message_says_where_websocket_is_spoken(websocket: str | None, where: str) -> None:
+    config = RunConfig(server=ServerConfig(websocket=websocket))
+    assert where in too_few_came(config, "here", 0)
 
 
 async def test_a_paused_run_waits_for_simulators_without_end() -> None:

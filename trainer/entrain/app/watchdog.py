@@ -100,6 +100,12 @@ def last_refusal(refusals: Mapping[str, str]) -> str:
     return f". Refused: {list(refusals.values())[-1]}" if refusals else ""
 
 
+def _websocket(config: RunConfig) -> str:
+    """Returns where WebSocket is spoken; "" if nowhere, or on a port that the file leaves open."""
+    asked = config.server.websocket if config.is_native else None
+    return f", and on {asked} for WebSocket" if asked and not asked.endswith(":0") else ""
+
+
 def too_few_came(config: RunConfig, address: str, came: int, *, cause: str = "") -> str:
     """Returns a message: what was expected, where, and last the cause if it is known.
 
@@ -121,6 +127,7 @@ def too_few_came(config: RunConfig, address: str, came: int, *, cause: str = "")
     said = (
         f"{missing} {config.simulators.wait_s:g} s (simulators.wait_s). "
         f"Expected: {'more' if came else 'one'} {behaviours}; the trainer listens on {address}"
+        + _websocket(config)
     )
     if cause:
         return said + cause

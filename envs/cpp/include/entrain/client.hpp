@@ -71,7 +71,8 @@ class Client {
   Ending ending() const { return session_.dialler().ending(); }
   /// Why it is over, for people.
   const std::string& words() const { return session_.dialler().words(); }
-  /// What the program should end with: 0, or 78 if starting it again would bring the same refusal.
+  /// What the program should end with: 0; 1 if no trainer answered any more; 78 if starting it again
+  /// would bring the same refusal.
   int exit_code() const {
     const Ending ending = session_.dialler().ending();
     if (ending == Ending::refused || ending == Ending::misused) return 78;

@@ -157,6 +157,7 @@ class Upgrade {
     for (const char letter : from.substr(0, 500)) {
       line += letter >= ' ' && letter != '\x7f' ? letter : ' ';
     }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
     return line;
   }
 
