@@ -1,34 +1,28 @@
 """The client of a simulator: join a trainer, exchange timesteps for actions, leave.
 
 Calls block, because simulators are plain programs; a game with a picture calls `exchange_async` and
-`poll`, which do not. `session` dials again where a stream breaks.
-This module does not know gRPC or episodes.
+`poll`, which do not. `exchanges` has what happens again and again, `session` dials again where a
+stream breaks. This module does not know gRPC or episodes.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from entrain_envs.asynchronous import Asynchronous
 from entrain_envs.beside_rows import by_name
-from entrain_envs.codec import decode_actions, encode_timesteps
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.dialling import Dialler
-from entrain_envs.errors import OptionError, OutOfTurnError, SpecError, TrainerClosed
-from entrain_envs.exchanges import Exchanges
+from entrain_envs.errors import OptionError, TrainerClosed
+from entrain_envs.exchanges import ArrayExchanges, Exchanges
 from entrain_envs.greeting import Welcome, write_hello
 from entrain_envs.patience import Patience, usual_reconnect_s
 from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import ActionBatch, TimestepBatch
-from entrain_envs.wire import trainer_pb2 as pb
 
 
-class TrainerClient(Asynchronous):
+class TrainerClient(ArrayExchanges):
     """One simulator's connection to a trainer. Owned by one thread.
 
         with TrainerClient("localhost:50051", [spec], simulator="walker-sim") as client:
@@ -119,14 +113,14 @@ class TrainerClient(Asynchronous):
             open_connection=open_connection or destination.open,
             can_wait=reconnect_s > 0.0,
         )
-        self._session = Exchanges(
+        session = Exchanges(
             dialler,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
             patience=partial(Patience, clock=clock, sleep=sleep),
             silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
-        super().__init__(specs, dialler, self._session)
+        super().__init__(specs, dialler, session)
 
     def __repr__(self) -> str:
         return f"<TrainerClient {self._session}>"
@@ -153,14 +147,6 @@ class TrainerClient(Asynchronous):
         """How many steps may be sent before the first is answered; 1 if not connected."""
         return self._session.welcome.max_unanswered_steps
 
-    @property
-    def environment_parameters(self) -> Mapping[str, float]:
-        """The latest environment parameters from the trainer.
-
-        A new mapping whenever one changes, so that `is` tells whether any did.
-        """
-        return self._session.parameters
-
     def connect(self) -> Welcome:
         """Join the trainer, waiting up to `connect_s` for one that is not up yet.
 
@@ -170,94 +156,6 @@ class TrainerClient(Asynchronous):
             TrainerClosed: the trainer needs no more simulators.
         """
         return self._session.join()
-
-    def exchange(self, timesteps: Mapping[str, TimestepBatch]) -> Mapping[str, ActionBatch]:
-        """Send the timesteps of each behaviour and wait for the actions.
-
-        If the stream breaks meanwhile, or is silent and the trainer has not got the step, the
-        client dials again for up to `reconnect_s` and sends the step again. The trainer counts it
-        once.
-
-        Args:
-            timesteps: {behaviour: its rows}; a behaviour may be left out, or be empty.
-
-        Returns:
-            {behaviour: actions for those of its rows that need one, in the same order}.
-
-        Raises:
-            SpecError: `timesteps` do not fit the behaviours; nothing was sent.
-            SessionLostError: the trainer forgot this session. Reset, then send FIRST rows.
-            TrainerClosed: the trainer is done. Ends a `with` block quietly.
-            MisfitError: the step is longer than the trainer takes; nothing was sent.
-            RefusedError, ConnectionLostError, WireError: see `errors`.
-        """
-        if self._session.unanswered:
-            raise OutOfTurnError(
-                f"exchange was called while {len(self._session.unanswered)} steps have no actions "
-                "yet; receive those first"
-            )
-        self._send(timesteps)
-        act, rows = self._session.receive()
-        if self._has_beside_rows:
-            self._clear_beside_rows()
-        return self._decoded(act, rows)
-
-    def send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
-        """Send the timesteps of each behaviour; `receive` returns the actions for them.
-
-        As many may be sent before the first is received as `max_unanswered_steps` says. No agent
-        may be in two of them: what it does next depends on its action.
-
-        Args:
-            timesteps: as of `exchange`.
-
-        Raises:
-            OutOfTurnError: so many are unanswered already; nothing was sent.
-            SpecError, MisfitError: as of `exchange`; nothing was sent.
-        """
-        self._send(timesteps)
-        if self._has_beside_rows:
-            self._clear_beside_rows()
-
-    def receive(self) -> Mapping[str, ActionBatch]:
-        """Wait for the actions for what was sent first and has none yet.
-
-        Returns and raises what `exchange` does. After an exception nothing is unanswered any more:
-        after SessionLostError reset all agents.
-
-        Raises:
-            OutOfTurnError: nothing was sent.
-        """
-        return self._decoded(*self._session.receive())
-
-    def _send(self, timesteps: Mapping[str, TimestepBatch]) -> None:
-        session = self._session
-        if session.connection is None:
-            session.join()
-        request = pb.ConnectRequest()
-        rows: dict[str, int] = {}
-        longest = self._add_beside_rows(request.step) if self._has_beside_rows else 0
-        knows_groups = session.welcome.revision > 0
-        for name, batch in timesteps.items():
-            spec = self._specs.get(name)
-            if spec is None:
-                raise SpecError(
-                    f"there is no behaviour '{name}'; the handshake named {', '.join(self._specs)}"
-                )
-            rows[name] = int(np.count_nonzero(batch.needs_action))
-            if len(batch):
-                sent = batch if knows_groups else batch.without_groups()
-                request.step.behaviours.append(encode_timesteps(spec, sent))
-                longest += len(batch.agent_id) * spec.row_bytes
-        session.send((request, longest, rows))
-
-    def _decoded(self, act: pb.Act, rows: Mapping[str, int]) -> Mapping[str, ActionBatch]:
-        parts = {part.behaviour: part for part in act.behaviours}
-        nothing = pb.BehaviourAct()
-        return {
-            name: decode_actions(self._specs[name], parts.get(name, nothing), count)
-            for name, count in rows.items()
-        }
 
     def leave(self) -> bool:
         """From a signal handler: say Goodbye while `exchange` waits, which ends that wait.

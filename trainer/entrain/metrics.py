@@ -104,7 +104,7 @@ LATE_STEPS = Metric(
     shown=".3f",
     meaning="Share of the steps of the rollout whose action came after the simulator's deadline, "
     "so that its fallback acted. They count in returns and teach the critic, but not the policy.",
-    remedy="Set `policy_lag: 1`, so that answers do not wait for updates. If many are late all "
+    remedy="Set `policy_lag` to 1, so that answers do not wait for updates. If many are late all "
     "the same, see docs/real-time.md.",
     when="if a behaviour has a deadline",
 )
@@ -214,7 +214,7 @@ LAG_KL = Metric(
     remedy="It is about the `policy/kl` of the update before. Far above 0.1, steps weigh very "
     "differently, and less is learned from them: as for a large `policy/kl`, or set `policy_lag` "
     "to 0.",
-    when="with `policy_lag` 1",
+    when="if `policy_lag` is 1",
 )
 CLIP_FRACTION = Metric(
     name="policy/clip_fraction",
