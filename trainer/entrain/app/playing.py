@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import logging
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def play(
     console = Console()
     for line in _lines(folder, evaluation.result, look):
         console.out(line, highlight=False)
-    for line in _ending(folder, config, recordings):
+    for line in ending(folder, config, recordings, launch=look.launch):
         console.out(line, highlight=False)
     if recordings is not None:
         recordings.require_all(folder.simulators)
@@ -219,13 +220,24 @@ def _number(value: float) -> str:
     return f"{value:,.1f}" if value == 0.0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-def _ending(folder: RunFolder, config: RunConfig, recordings: Recordings | None) -> Iterator[str]:
-    """Yields which files were written, and what to do next."""
-    if config.unity is not None and not config.simulators.launch:
-        yield f"next, returns over many episodes: entrain evaluate {folder.path}"
+def ending(
+    folder: RunFolder, config: RunConfig, recordings: Recordings | None, *, launch: str | None
+) -> Iterator[str]:
+    """Yields which files were written, and what to do next.
+
+    Args:
+        folder: of the run.
+        config: whose simulators played.
+        recordings: that were asked for; None for none.
+        launch: the command of `--launch`; None if it was not given.
+    """
+    if recordings is None and config.simulators.launch:
+        again = "" if launch is None else f" --launch {shlex.quote(launch)}"
+        command = f"entrain play {folder.path}{again} --record play.gif"
+        yield f"to see it, if the simulator can draw: {command}"
         return
     if recordings is None:
-        yield f"to see it: entrain play {folder.path} --record play.gif"
+        yield f"next, returns over many episodes: entrain evaluate {folder.path}"
         return
     written = recordings.written()
     for file in written:
