@@ -57,3 +57,30 @@ def test_a_lock_held_by_something_that_says_nothing_of_itself_goes_by_its_age(
     now_s = path.stat().st_mtime
     assert look_at(path, clock=lambda: now_s + 1.0).hold is Hold.HELD
     assert look_at(path, clock=lambda: now_s + 1000.0).hold is Hold.LEFT
+
+
+def test_a_trainer_of_this_machine_that_has_no_lock_of_the_system_left_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    owner = Owner.this_process()
+    path.write_bytes(replace(owner, is_locked=True).written())
+    assert look_at(path).hold is Hold.LEFT
+    path.write_bytes(replace(owner, is_locked=False).written())
+    assert look_at(path).hold is Hold.HELD
+
+
+@pytest.mark.parametrize(
+    ("error", "hold"), [(PermissionError(13, "in use"), Hold.HELD), (None, Hold.LEFT)]
+)
+def test_on_windows_a_lock_is_held_if_its_file_cannot_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError | None, hold: Hold
+) -> None:
+    path = tmp_path / "run.lock"
+    path.write_bytes(replace(Owner.this_process(), is_locked=True).written())
+
+    def rename(_: Path, __: Path) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(Path, "rename", rename)
+    assert look_at(path).hold is hold

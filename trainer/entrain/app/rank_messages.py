@@ -56,7 +56,7 @@ async def read_message(
     blob = await reader.readexactly(num_blob)
     try:
         kind, fields = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise BadMessageError("a message without a kind") from None
     if not isinstance(kind, str) or not isinstance(fields, dict):
         raise BadMessageError("a message without a kind")
