@@ -520,3 +520,25 @@ def test_python_m_entrain_is_the_command() -> None:
         [sys.executable, "-m", "entrain", "version"], capture_output=True, check=True
     )
     assert done.stdout.decode().strip() == f"entrain {entrain.__version__}"
+
+
+def test_watching_ends_with_the_exit_code_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    answer: list[int | BaseException] = [3, KeyboardInterrupt()]
+
+    def watch(run: Path, *, write: Any, **options: Any) -> int:
+        asked.append((run, options["as_json"], options["linger_s"]))
+        write("walk: failed")
+        result = answer.pop(0)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    monkeypatch.setattr("entrain.app.watch.watch", watch)
+    assert main(["watch", str(tmp_path), "--linger", "0", "--json"]) == 3
+    # Whoever looks no more does not stop the run.
+    assert main(["watch", str(tmp_path)]) == 0
+    assert asked == [(tmp_path, True, 0.0), (tmp_path, False, 5.0)]
+    assert capsys.readouterr().out == "walk: failed\n" * 2

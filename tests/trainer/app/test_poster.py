@@ -162,3 +162,59 @@ def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
     sender.post({"a": 1})
     sender.close(within_s=10.0)
     assert "Connection refused" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://hooks.example:8443/T0/secret?x", "https://hooks.example:8443"),
+        ("https://user:secret@hooks.example/", "https://hooks.example"),
+        ("http://[secret", "a URL that cannot be read"),
+        ("http://host:secret/", "a URL that cannot be read"),
+    ],
+)
+def test_no_more_than_scheme_and_host_of_a_url_is_shown(url: str, words: str) -> None:
+    assert shown(url) == words
+
+
+def test_the_oldest_message_makes_room_and_nothing_is_taken_after_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sent, begun, released = list[bytes](), threading.Event(), threading.Event()
+
+    def send(_: Target, content: bytes, timeout_s: float) -> None:
+        assert timeout_s == 5.0
+        begun.set()
+        released.wait(10.0)
+        sent.append(content)
+
+    sender = poster("http://there", send=send, most_waiting=2)
+    sender.post({"a": 0})
+    assert begun.wait(10.0)
+    for number in range(1, 4):
+        sender.post({"a": number})
+    assert repr(sender) == "<Poster of notify: 2 wait>"
+    assert "notify: the oldest of 2 messages is left out" in caplog.text
+    released.set()
+    sender.close(within_s=10.0)
+    sender.post({"a": 4})
+    assert repr(sender) == "<Poster of notify: 0 wait>"
+    assert [json.loads(content)["a"] for content in sent] == [0, 2, 3]
+
+
+def test_a_failure_of_ours_is_said_by_its_kind_alone_and_not_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tries: list[int] = []
+
+    def send(*_: object) -> None:
+        tries.append(1)
+        raise ZeroDivisionError(SECRET)
+
+    sender = poster("http://there", send=send)
+    sender.post({"a": 1})
+    sender.close(within_s=10.0)
+    assert tries == [1]
+    assert "http://there did not take a message: ZeroDivisionError" in caplog.text
+    assert SECRET not in caplog.text

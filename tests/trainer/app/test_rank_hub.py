@@ -219,11 +219,15 @@ async def test_who_comes_after_the_end_is_told_of_it(start: Start) -> None:
     first.say("fail", reason="again", exit_code=1)
     first.say("bye")
     await until(lambda: 0 in ranks.hub._gone)
-    await until(lambda: ranks.told == {0: ["stop", "fail"], 1: ["stop", "fail"]})
-    assert ranks.messages[-1].fields == {"reason": "it broke", "exit_code": 1, "rank": 0}
+    ranks.hub.conclude({})
+    await until(lambda: all(told[-1] == "concluded" for told in ranks.told.values()))
+    assert ranks.told == {rank: ["stop", "fail", "concluded"] for rank in range(2)}
+    assert ranks.messages[2].fields == {"reason": "it broke", "exit_code": 1, "rank": 0}
 
 
-async def test_a_link_begins_no_round_after_the_end(start: Start) -> None:
+async def test_a_link_begins_no_round_after_the_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ranks = await start(2)
     link = await ranks.link(0)
     rounds = link.rounds_of("walker")
@@ -234,8 +238,12 @@ async def test_a_link_begins_no_round_after_the_end(start: Start) -> None:
     link.say("stop")
     with pytest.raises(UpdateCancelled):
         await asyncio.wait_for(waiting, 10.0)
+    said: list[str] = []
+    monkeypatch.setattr(link, "say", lambda kind, **_: said.append(kind))
     with pytest.raises(UpdateCancelled):
-        await rounds.agree(2, SHARE)
+        await asyncio.wait_for(rounds.agree(2, SHARE), 1.0)
+    assert said == []
+    monkeypatch.undo()
 
 
 async def test_a_rank_0_that_is_not_there_is_named_with_its_port() -> None:

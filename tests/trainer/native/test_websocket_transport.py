@@ -10,7 +10,13 @@ import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.native.stream import EndCode
-from entrain.native.websocket_transport import NUMBERS, fitting
+from entrain.native.websocket_transport import (
+    INQUIRE,
+    NUMBERS,
+    SIMULATE,
+    _answer_request,
+    fitting,
+)
 from entrain.serving.front import Ending
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.spec_codec import encode_spec
@@ -224,3 +230,27 @@ def test_every_kind_of_end_has_a_number_but_a_normal_one() -> None:
 
 def test_the_words_of_a_close_frame_are_cut_between_characters() -> None:
     assert fitting("ä" * 100) == "ä" * 61
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/healthz", 200, "ok"),
+        (SIMULATE, 426, "only a WebSocket is answered here"),
+        (INQUIRE, 426, "only a WebSocket is answered here"),
+        ("/", 404, "there is nothing here"),
+    ],
+)
+async def test_a_request_that_is_none_for_a_websocket_is_answered_in_words(
+    path: str, status: int, words: str
+) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await _answer_request({"path": path}, send)
+    start, body = sent
+    assert (start["type"], start["status"]) == ("http.response.start", status)
+    assert body == {"type": "http.response.body", "body": f"{words}\n".encode()}
+    assert dict(start["headers"])[b"content-length"] == str(len(words) + 1).encode()

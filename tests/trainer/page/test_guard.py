@@ -1,12 +1,14 @@
 """What stands before every request to a page."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message
 
-from entrain.page.guard import Guard
+from entrain.page.guard import Guard, cookies_of
 from entrain.page.hosts import Hosts
 from entrain.page.rates import Rates
 from support.served_page import CONTROL, READ, Served
@@ -175,3 +177,68 @@ async def test_who_was_let_in_stays_so_for_a_day_and_in_the_next_sitting() -> No
     again = Served(is_open=False)
     async with again.client(cookies=cookies) as browser:
         assert (await browser.get("/api/status")).status_code == 200
+
+
+def guard_of(app: ASGIApp) -> Guard:
+    served = Served()
+    few = Rates(per_s=1.0, burst=9.0)
+    return Guard(app, served.access, Hosts("localhost"), requests=few, failures=few)
+
+
+def scope_of(**more: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": "/healthz",
+        "scheme": "http",
+        "headers": [(b"host", b"localhost")],
+        "server": ("127.0.0.1", 8080),
+        "client": ("127.0.0.1", 1234),
+        "state": {},
+        **more,
+    }
+
+
+async def _unused(*_: object) -> Any:
+    raise AssertionError("nothing is read or sent")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), "127.0.0.1 is gone: [Errno 32] Broken pipe"),
+        (ZeroDivisionError("of ours"), "the page failed to answer /healthz"),
+    ],
+)
+async def test_an_answer_that_fails_is_logged_and_ends_nothing(
+    error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    await guard_of(fail)(scope_of(), _unused, _unused)
+    assert words in caplog.text
+    assert any(record.levelname == "ERROR" for record in caplog.records) == (
+        not isinstance(error, OSError)
+    )
+
+
+async def test_what_is_no_request_is_not_handed_on() -> None:
+    handed: list[object] = []
+
+    async def note(scope: object, *_: object) -> None:
+        handed.append(scope)
+
+    guard = guard_of(note)
+    await guard(scope_of(type="lifespan"), _unused, _unused)
+    assert handed == []
+    await guard(scope_of(), _unused, _unused)
+    assert len(handed) == 1
+
+
+def test_a_cookie_that_cannot_be_read_hides_no_other() -> None:
+    headers = Headers({"cookie": "a=1; b(=2; c=3"})
+    assert cookies_of(headers) == {"a": "1", "c": "3"}
+    assert cookies_of(Headers({})) == {}

@@ -1,5 +1,7 @@
 """The life of a supervisor as a service: what is refused, deleted, and mended."""
 
+import asyncio
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from entrain.errors import ConfigError, InUseError
+from entrain.errors import ConfigError, EntrainError, InUseError
 from entrain.run.folder import RunFolder
 from entrain.supervise.cleaning import Limits
 from entrain.supervise.places import Places
@@ -127,3 +129,55 @@ def test_the_page_tells_of_the_service(tmp_path: Path) -> None:
     assert facts.runs[0].name == "walk"
     assert service.chart("policy/kl", "", "env_steps").lines == []
     assert time.monotonic() - begin < 10.0
+
+
+class Stops:
+    """Set after so many looks: ends a supervisor's loop without waiting."""
+
+    def __init__(self, service: Service, looks: int) -> None:
+        self.event, self.ready = asyncio.Event(), list[bool]()
+        step = service.supervisor.step
+
+        async def note() -> None:
+            self.ready.append(service.facts().is_ready)
+            await step()
+            if len(self.ready) == looks:
+                self.event.set()
+
+        service.supervisor.step = note  # type: ignore[method-assign]
+
+
+async def test_a_service_looks_until_it_is_stopped_and_is_ready_no_more_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    service, places = a_service(tmp_path, every_s=0.0, limits=Limits(keep_last=0))
+    stops = Stops(service, 3)
+    with places.lock() as lock:
+        async with asyncio.timeout(20.0):
+            await service.run(stops.event, lock, None)
+    assert stops.ready == [False, True, True]
+    assert not service.facts().is_ready
+    assert f"{tmp_path} is served: 0 of 0 runs live" in caplog.text
+
+
+def test_a_lock_that_cannot_be_had_again_is_tried_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    service, places = a_service(tmp_path)
+
+    class Lock:
+        is_in_place = False
+        error: EntrainError = ConfigError("the disk is full")
+
+        def restore(self) -> None:
+            raise self.error
+
+    lock = Lock()
+    service._keep(lock)  # type: ignore[arg-type]
+    assert "the lock is not had again: the disk is full" in caplog.text
+    assert places.output.is_dir()
+    lock.error = InUseError("another has it")
+    with pytest.raises(InUseError, match="another has it"):
+        service._keep(lock)  # type: ignore[arg-type]
