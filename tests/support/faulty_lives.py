@@ -60,6 +60,12 @@ class ContradictsItself(OtherHello):
         hello.behaviours[0].observations[0].low.extend([0.0, 1.0])
 
 
+@breaks("behaviours", "the name 'a\\nb' in behaviour 'walker'", "name")
+class BreaksALine(OtherHello):
+    def change_hello(self, hello: pb.Hello) -> None:
+        hello.behaviours[0].observations[0].name = "a\nb"
+
+
 @breaks("new-session", "'left-over'")
 class BeginsWithOldSession(OtherHello):
     def change_hello(self, hello: pb.Hello) -> None:

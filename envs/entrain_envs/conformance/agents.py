@@ -167,17 +167,6 @@ class AgentJudge:
                     "write the row that ends the episode before the FIRST row of the next one",
                 )
 
-    def _judge_types(self, rows: Rows) -> None:
-        unknown = sorted(set(rows.step_type.tolist()) - set(_NAMES))
-        if unknown:
-            self.results.failed(
-                "step-types",
-                f"behaviour '{self.behaviour}', step_type holds {unknown[0]}",
-                "use 1 FIRST, 2 MID, 3 TERMINATED, 4 TRUNCATED; counting begins with 1",
-            )
-        elif len(rows.step_type):
-            self.results.passed("step-types")
-
     def _look_at(self, agent: _Agent, row: _Row, step: int) -> None:
         """Judge one row of Step `step`."""
         if row.step_type == _FIRST:

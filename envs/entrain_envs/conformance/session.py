@@ -176,7 +176,6 @@ class Session:
 
         A simulator that has sent a second one so far must go on with it after an odd Act.
         """
-        count = len(self.unanswered)
         if self._sends_two and rule != "plays-on":
             self._hear_step(rule, self.pace.step_s)
         else:
@@ -188,8 +187,6 @@ class Session:
             self.take(request, raw)
             self.results.passed(rule)
         self._sends_two = True
-        if count == 0:
-            return
         first, second = self.unanswered[-2], self.unanswered[-1]
         shared = sorted(first.agents & second.agents)
         self.results.check(

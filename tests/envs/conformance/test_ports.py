@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -13,7 +14,7 @@ from websockets.typing import Subprotocol
 from entrain_envs.conformance.grpc_port import GrpcPort
 from entrain_envs.conformance.listening import Access, read_place
 from entrain_envs.conformance.port import End, SilentError, StreamOverError, WrongFormError
-from entrain_envs.conformance.websocket_port import WebSocketPort
+from entrain_envs.conformance.websocket_port import WebSocketPort, shown_token
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.errors import BrokenStreamError, EntrainEnvsError, OptionError, RefusedError
 from entrain_envs.wire import trainer_pb2 as pb
@@ -152,3 +153,94 @@ def test_another_path_is_told_and_text_is_no_message() -> None:
                 socket.recv()
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4009, "ü" * 61)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_only_so_many_simulators_and_questions_wait(place: str) -> None:
+    with port_at(place) as port, contextlib.ExitStack() as crowd:
+        assert port.next_question(timeout_s=0.0) is None
+        waiting = [crowd.enter_context(dialled(port.address)) for _ in range(9)]
+        refused = _first_refused(waiting)
+        assert "the conformance kit looks at one simulator at a time" in str(refused)
+        asked = pb.InquireRequest(session_id="s", instance_id="i", sequence=7)
+        for _ in range(8):
+            assert waiting[0].inquire(asked, timeout_s=5).standing == pb.STEP_STANDING_HELD
+        with pytest.raises(EntrainEnvsError):
+            waiting[0].inquire(asked, timeout_s=5)
+        for _ in range(8):
+            stream = port.next_stream(timeout_s=5)
+            assert stream is not None
+            stream.end(End.BROKEN)
+        assert port.next_stream(timeout_s=0.0) is None
+
+
+def _first_refused(connections: list[Connection]) -> object:
+    """What the one heard that is told to go, whichever came last."""
+    until = threading.Event()
+    while not until.wait(0.005):
+        for connection in connections:
+            for heard in connection.arrived:  # type: ignore[attr-defined]
+                return heard
+    return None
+
+
+def test_a_unix_socket_is_listened_on(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/port"
+    with port_at(address) as port:
+        assert port.address == address
+        with dialled(address):
+            stream = port.next_stream(timeout_s=5)
+            assert stream is not None
+            assert stream.receive(timeout_s=5) == HELLO.SerializeToString()
+            stream.end(End.NORMAL)
+
+
+def test_what_is_said_to_a_simulator_that_is_gone_is_lost_without_a_word() -> None:
+    with port_at("ws://localhost:0") as port:
+        with connect(f"{port.address}/simulate", subprotocols=[Subprotocol("entrain.v1")]):
+            stream = port.next_stream(timeout_s=5)
+        assert stream is not None
+        for _ in range(2):
+            with pytest.raises(StreamOverError, match="1000"):
+                stream.receive(timeout_s=5)
+        stream.send(b"late")
+        assert stream.answers_ping(timeout_s=5) is None, "that is no silent simulator"
+        stream.end(End.BROKEN)
+
+
+def test_a_question_that_cannot_be_read_has_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    with port_at("ws://localhost:0") as port:
+        with connect(f"{port.address}/inquire") as socket:
+            socket.send(b"\xff\xff")
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1000
+        assert port.next_question(timeout_s=0.0) is None
+    assert "an Inquire could not be answered: DecodeError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("header", "offered", "token"),
+    [
+        ("Bearer  secret", ["entrain.token.b3RoZXI"], "secret"),
+        ("Basic secret", [], ""),
+        ("", ["entrain.v1", "entrain.token.b3RoZXI"], "other"),
+        ("", ["entrain.token.A"], ""),
+        ("", ["entrain.token._w"], ""),
+        ("", ["entrain.v1"], ""),
+    ],
+)
+def test_a_token_is_read_from_either_place(header: str, offered: list[str], token: str) -> None:
+    headers = Headers({"Authorization": header} if header else {})
+    assert shown_token(headers, offered) == token
+
+
+def test_a_key_that_is_none_is_told(certificate: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key\n")
+    access = Access.read(
+        token_file=None, certificate=certificate / "cert.pem", key=key, client_ca=None
+    )
+    with pytest.raises(OptionError, match=r"do not work together .* unencrypted key"):
+        port_at("ws://localhost:0", access)

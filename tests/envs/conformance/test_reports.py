@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 from entrain_envs.__main__ import main
+from entrain_envs.conformance import command
 from entrain_envs.conformance.listening import Access, read_place
 from entrain_envs.conformance.report import as_json, as_junit, in_lines
 from entrain_envs.conformance.results import Results, Verdict
 from entrain_envs.conformance.rules import RULES
+from entrain_envs.conformance.script import Script
 from entrain_envs.errors import OptionError
 
 
@@ -85,7 +87,9 @@ def test_this_machine_needs_neither(address: str) -> None:
     Access().check_exposure(read_place(address, option="--listen"), insecure=False)
 
 
-@pytest.mark.parametrize("address", ["localhost", ":5", "a:b:5", "localhost:70000", "unix:"])
+@pytest.mark.parametrize(
+    "address", ["localhost", ":5", "a:b:5", "localhost:70000", "unix:", "http://a:5"]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(OptionError, match="--listen is"):
         read_place(address, option="--listen")
@@ -119,3 +123,59 @@ def test_a_command_that_ends_without_dialling_is_not_waited_for(
     assert time.monotonic() - began_s < 60.0
     assert "the simulator ended and said no Hello" in caplog.text
     assert "no simulator dialled" in capsys.readouterr().err
+
+
+def test_files_of_tls_are_given_together_and_can_be_read(tmp_path: Path) -> None:
+    there, gone = tmp_path / "cert.pem", tmp_path / "gone.pem"
+    there.write_text("PEM")
+    for certificate, key, client_ca, words in (
+        (there, None, None, "needs both --tls-certificate and --tls-key"),
+        (None, there, None, "needs both --tls-certificate and --tls-key"),
+        (None, None, there, "--tls-client-ca needs --tls-certificate and --tls-key"),
+        (there, gone, None, f"cannot read {gone}: No such file"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            Access.read(token_file=None, certificate=certificate, key=key, client_ca=client_ca)
+
+
+def test_a_check_that_is_interrupted_reports_what_was_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(script: Script) -> Results:
+        script.results.passed("sequence")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Script, "run", run)
+    assert main(["check", "--listen", "localhost:0", "--need", "mask"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 rules passed, 0 failed" in out
+    assert "needed and not shown: mask" in err
+
+
+def test_a_report_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "no" / "report.xml"
+    options = ["check", "--listen", "localhost:0", "--timeout", "0.01", "--junit", str(report)]
+    assert main(options) == 2
+    assert f"cannot write {report}: No such file" in capsys.readouterr().err
+
+
+def test_a_check_listens_for_websockets_if_the_package_is_there(
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ["check", "--listen", "ws://localhost:0", "--timeout", "0.01"]
+    with caplog.at_level("INFO", "entrain_envs"):
+        assert main(options) == 1
+    assert "waiting for a simulator to dial ws://localhost:" in caplog.text
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert main(options) == 2
+    assert "pip install 'entrain-envs[websocket]'" in capsys.readouterr().err
+
+
+def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "--listen", "localhost:0", "--timeout", "-1"])
+    assert "-1 is no number of seconds above 0" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import pytest
 
+import support.faulty_ends
 import support.faulty_lives
 import support.faulty_rows
 from entrain_envs.conformance.pace import Pace
@@ -11,7 +12,7 @@ from entrain_envs.conformance.script import Script
 from support.faulty_simulators import FAULTY, Faulty, Good
 from support.sample_simulator import SampleSimulator
 
-_MODULES = (support.faulty_lives, support.faulty_rows)
+_MODULES = (support.faulty_ends, support.faulty_lives, support.faulty_rows)
 """Imported, because they fill `FAULTY`."""
 
 
