@@ -176,8 +176,9 @@ def test_only_so_many_simulators_and_questions_wait(place: str) -> None:
 
 def _first_refused(connections: list[Connection]) -> object:
     """What the one heard that is told to go, whichever came last."""
-    until = threading.Event()
-    while not until.wait(0.005):
+    pause = threading.Event()
+    for _ in range(2000):
+        pause.wait(0.005)
         for connection in connections:
             for heard in connection.arrived:  # type: ignore[attr-defined]
                 return heard
