@@ -37,7 +37,7 @@ class Background(Generic[T]):
         self._work.put(work)
 
     def poll(self, timeout_s: float) -> T | None:
-        """What the work returned, or raised; None if it still runs after `timeout_s`."""
+        """Return or raise what the work did; return None if it still runs after `timeout_s`."""
         try:
             if timeout_s > 0.0:
                 value, error = self._outcomes.get(timeout=timeout_s)

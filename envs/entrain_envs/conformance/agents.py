@@ -24,7 +24,7 @@ _STALE = 3
 
 @dataclass(slots=True)
 class _Agent:
-    """What is known of one id."""
+    """The rows that one agent id has had so far, as far as rules need them."""
 
     runs: bool = False
     """Whether it awaits the outcome of an action."""

@@ -160,7 +160,7 @@ class Endings:
         )
 
     def _last_words(self, session: Session) -> str:
-        """What comes after Close: goodbye, step, over (the stream) or silence."""
+        """Say what follows Close: "goodbye", "step", "over" (the stream ended) or "silence"."""
         while True:
             try:
                 request, raw = session.message(self._pace.goodbye_s)
