@@ -38,6 +38,7 @@ def made_policy(
     seed: int = 0,
     hidden: Sequence[int] = (8,),
     initial_log_sigma_sq: float = 0.0,
+    log_sigma_sq: Literal["parameter", "network"] = "parameter",
     distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian",
     memory: MemoryConfig = NO_MEMORY,
     entropy: EntropyConfig = PLAIN_BONUS,
@@ -52,7 +53,11 @@ def made_policy(
     config = PolicyConfig(
         network=network or NetworkConfig(hidden_sizes=tuple(hidden), memory=memory),
         entropy=entropy,
-        action=ActionConfig(distribution=distribution, initial_log_sigma_sq=initial_log_sigma_sq),
+        action=ActionConfig(
+            distribution=distribution,
+            log_sigma_sq=log_sigma_sq,
+            initial_log_sigma_sq=initial_log_sigma_sq,
+        ),
         **options,
     )
     policy = ActorCritic(spec, config, seed=seed)

@@ -18,6 +18,7 @@ from entrain.config.policy import EntropyConfig, NetworkConfig
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.distributions import ActionDistribution, DiagonalGaussian
+from entrain.policy.spread import ParameterSpread
 from entrain_envs.spec import ActionSpec
 from made_rollouts import (
     CONTINUOUS,
@@ -92,8 +93,10 @@ def test_the_two_gradients_of_a_gaussian_policy() -> None:
 
 def spread_slope(policy: ActorCritic) -> Tensor:
     """[D] d log_sigma_sq / d parameter, which is 1 but for the smooth bounds."""
-    assert policy.action_head.spread is not None
-    (slope,) = torch.autograd.grad(policy.log_sigma_sq.sum(), policy.action_head.spread.parameter)
+    assert isinstance(policy.action_head.spread, ParameterSpread)
+    (slope,) = torch.autograd.grad(
+        policy.action_head.spread().sum(), policy.action_head.spread.parameter
+    )
     return slope
 
 

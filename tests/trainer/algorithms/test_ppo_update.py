@@ -72,6 +72,25 @@ def test_a_squashed_policy_reports_no_entropy_per_dimension_for_tanh_changes_it(
     assert "policy/entropy/0" not in metrics
 
 
+@pytest.mark.parametrize("filler", [0.0, math.nan])
+def test_log_variances_by_the_network_are_learned_and_their_mean_is_reported(
+    filler: float,
+) -> None:
+    policy = made_policy(HYBRID, log_sigma_sq="network", initial_log_sigma_sq=-1.0)
+    before = policy.get_parameter("action_head.spread.weight").detach().clone()
+    rollout = made_rollout(policy, LENGTHS, filler=filler)
+    metrics = made_ppo(policy).update(rollout, progress=0.0)
+    assert not torch.equal(policy.get_parameter("action_head.spread.weight"), before)
+    # The policy has learned since: what is reported are the log-variances after the update, but
+    # for the statistics of observations, which move last.
+    seen = {name: rows[rollout.valid].unsqueeze(0) for name, rows in rollout.observation.items()}
+    steps = seen["a"].shape[1]
+    output = policy(seen, policy.initial_state(steps), torch.zeros(1, steps, dtype=torch.bool))
+    sigma = torch.exp(0.5 * output.distribution.parameters()["log_sigma_sq"])
+    assert metrics["policy/sigma/0"] == pytest.approx(sigma.mean().item(), rel=1e-5)
+    assert sigma.std() > 0.0
+
+
 def test_progress_drives_the_schedules() -> None:
     policy = made_policy(entropy=EntropyConfig(coefficient=0.08, coefficient_schedule="linear"))
     ppo = made_ppo(

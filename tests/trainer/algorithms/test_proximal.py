@@ -15,6 +15,7 @@ from entrain.algorithms.ppo import PPO
 from entrain.algorithms.surrogates import Joint, PerDimension
 from entrain.config.policy import MemoryConfig
 from entrain.experience import BurnIn, Estimate, Minibatch, PerDimensionRollout, Rollout
+from entrain.policy.spread import ParameterSpread
 from made_rollouts import CONTINUOUS, HYBRID, made_policy, made_ppo, made_rollout, same_state
 from recurrent_cases import (
     COEFFICIENTS,
@@ -191,7 +192,7 @@ def test_how_far_the_two_policies_are_apart_is_told() -> None:
     with torch.no_grad():
         policy.action_head.weight.zero_()
     rollout = behind(made_rollout(policy, (20_000,)))
-    assert policy.action_head.spread is not None
+    assert isinstance(policy.action_head.spread, ParameterSpread)
     with torch.no_grad():
         policy.action_head.spread.parameter.add_(0.5)
     found = made_ppo(policy)._renewal(rollout, 0).metrics

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer, regularize
+from entrain.algorithms.ppo import PPO
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, MemoryConfig, NetworkConfig
 from entrain.errors import ConfigError
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
+from entrain.policy.spread import ParameterSpread
 from entrain_envs.spec import ActionSpec
 from exact_answers import (
     ALIKE,
@@ -98,7 +101,7 @@ def test_a_gaussian_bandit_ends_between_the_prior_and_the_reward() -> None:
     def choose(prior: ActorCritic) -> None:
         torch.nn.init.zeros_(prior.action_head.weight)
         torch.nn.init.constant_(prior.action_head.bias, -1.0)
-        assert prior.action_head.spread is not None
+        assert isinstance(prior.action_head.spread, ParameterSpread)
         prior.action_head.spread.parameter.data += math.log(0.25)
 
     learned = learn_table(
@@ -299,3 +302,20 @@ def test_a_squashed_policy_has_no_plain_prior() -> None:
     assert "action.distribution gaussian, this policy squashed_gaussian" in message
     # Without continuous dimensions it does not matter.
     PriorDivergence(made_policy(DISCRETE), made_policy(DISCRETE, distribution="squashed_gaussian"))
+
+
+def test_learning_stays_near_a_prior_whose_log_variances_a_network_computes() -> None:
+    prior = made_policy(CONTINUOUS, seed=1, log_sigma_sq="network", initial_log_sigma_sq=-2.0)
+    policy = made_policy(CONTINUOUS, entropy=EntropyConfig(coefficient=10.0))
+    rollout = made_rollout(policy, (40, 40))
+    ppo = PPO(
+        policy,
+        PPOConfig(minibatch_size=16, learning_rate=1e-2),
+        discount=0.99,
+        seed=0,
+        device=torch.device("cpu"),
+        regularizer=PriorDivergence(prior, policy),
+    )
+    divergence = [ppo.update(rollout, progress=0.0)["loss/entropy"] for _ in range(5)]
+    # At first about (1/e^-2 - 1 - 2) / 2 = 2.2 nats in each of two dimensions.
+    assert divergence[-1] < 0.2 * divergence[0]

@@ -18,6 +18,7 @@ from entrain.config.load import load_config
 from entrain.config.policy import EntropyConfig, MemoryConfig
 from entrain.experience import PerDimensionRollout
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.spread import ParameterSpread
 from entrain_envs.spec import ActionSpec
 from made_rollouts import CONTINUOUS, DISCRETE, HYBRID, NO_MEMORY, made_policy, made_rollout
 from recurrent_cases import gradients_of, in_float64
@@ -269,7 +270,10 @@ def test_a_first_step_moves_ln_sigma_by_half_the_learning_rate() -> None:
     # half of the parameter, whose smooth bounds take 2 % of it here.
     before, after = learning(CONTINUOUS, NO_MEMORY), learning(CONTINUOUS, NO_MEMORY)
     ppo_of(after, num_epochs=1).update(played(CONTINUOUS, NO_MEMORY), progress=0.0)
-    moved = 0.5 * (after.log_sigma_sq - before.log_sigma_sq).detach().abs()
+    now, was = (it.action_head.spread for it in (after, before))
+    assert isinstance(now, ParameterSpread)
+    assert isinstance(was, ParameterSpread)
+    moved = 0.5 * (now() - was()).detach().abs()
     torch.testing.assert_close(moved, torch.full_like(moved, 0.5 * 3e-3), rtol=0.025, atol=0)
 
 

@@ -65,6 +65,7 @@ def make_policy(
     network: Any = NETWORKS["tanh"],
     squashed: bool = False,
     clip: float = 1.0,
+    log_sigma_sq: str = "parameter",
     observations: tuple[ObservationSpec, ...] = OBSERVATIONS,
     **options: Any,
 ) -> ActorCritic:
@@ -77,6 +78,7 @@ def make_policy(
             "action": {
                 "distribution": "squashed_gaussian" if squashed else "gaussian",
                 "clip": clip,
+                "log_sigma_sq": log_sigma_sq,
             },
         }
     )
@@ -180,11 +182,12 @@ def test_networks_say_the_same(network: Any) -> None:
 
 @pytest.mark.parametrize("is_masked", [False, True], ids=["free", "masked"])
 @pytest.mark.parametrize("squashed", [False, True], ids=["plain", "squashed"])
+@pytest.mark.parametrize("log_sigma_sq", ["parameter", "network"])
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_actions_are_sampled_judged_and_bounded_alike(
-    kind: str, squashed: bool, is_masked: bool
+    kind: str, log_sigma_sq: str, squashed: bool, is_masked: bool
 ) -> None:
-    policy = make_policy(ACTIONS[kind], squashed=squashed)
+    policy = make_policy(ACTIONS[kind], squashed=squashed, log_sigma_sq=log_sigma_sq)
     quick, slow = both(policy)
     found, expected = (said.distribution for said in evaluations(policy, quick, slow))
     if is_masked:

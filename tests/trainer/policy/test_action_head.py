@@ -1,4 +1,4 @@
-"""The log-variance starts at the option's value, stays between its bounds, and can return."""
+"""Log-variances start at the option's value, stay between their bounds, and can return."""
 
 import math
 from itertools import pairwise
@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrain.policy.action_head import BoundedLogSigmaSq
+from entrain.policy.spread import NetworkSpread, ParameterSpread
 
 
-def bounded(initial: float, *, minimum: float = -20.0, maximum: float = 4.0) -> BoundedLogSigmaSq:
-    return BoundedLogSigmaSq(3, initial=initial, minimum=minimum, maximum=maximum)
+def bounded(initial: float, *, minimum: float = -20.0, maximum: float = 4.0) -> ParameterSpread:
+    return ParameterSpread(3, initial=initial, minimum=minimum, maximum=maximum)
 
 
 @pytest.mark.parametrize("initial", [-19.0, -10.0, -1.386294, 0.0, 2.0, 3.5, 3.99])
@@ -91,3 +91,52 @@ def test_dimensions_are_free_of_each_other() -> None:
 
 def test_only_the_parameter_is_saved() -> None:
     assert list(bounded(0.0).state_dict()) == ["parameter"]
+
+
+def computed(initial: float = 0.0, *, size: int = 3, inputs: int = 5) -> NetworkSpread:
+    generator = torch.Generator().manual_seed(0)
+    return NetworkSpread(
+        size, inputs, initial=initial, minimum=-20.0, maximum=4.0, generator=generator
+    )
+
+
+@pytest.mark.parametrize("initial", [-10.0, -1.386294, 0.0, 3.5])
+def test_a_network_begins_near_the_initial_value_whatever_it_observes(initial: float) -> None:
+    spread = computed(initial)
+    values = spread(torch.randn(40, 5, generator=torch.Generator().manual_seed(1)))
+    assert values.shape == (40, 3)
+    # Orthogonal weights of gain 0.01 over features of norm sqrt(5) or so.
+    assert (values - initial).abs().max() < 0.06
+    assert values.std(dim=0).min() > 0.0
+    assert spread(torch.zeros(1, 5))[0].tolist() == pytest.approx([initial] * 3, abs=3e-7)
+
+
+def test_a_network_computes_the_bounded_linear_layer_of_its_features_by_hand() -> None:
+    spread = computed(size=1, inputs=2)
+    with torch.no_grad():
+        spread.weight.copy_(torch.tensor([[2.0, -3.0]]))
+        spread.bias.fill_(1.0)
+    # p = 1 + 2 * 0.5 - 3 * 4 = -10, far from both bounds; then 1 + 2 * 0.5 = 2 near the upper one.
+    near = math.log(math.exp(2.0) + math.exp(-20.0)) - math.log1p(math.exp(2.0 - 4.0))
+    found = spread(torch.tensor([[0.5, 4.0], [0.5, 0.0]]))
+    assert found.squeeze(1).tolist() == pytest.approx([-10.0, near], abs=1e-4)
+
+
+@settings(deadline=None)
+@given(size=st.floats(-1000, 1000))
+def test_no_features_lead_a_network_beyond_the_bounds_and_all_feel_a_push_back(
+    size: float,
+) -> None:
+    spread = computed()
+    with torch.no_grad():
+        spread.weight.fill_(1.0)
+    values = spread(torch.full((1, 5), size))
+    assert -20 - 1e-4 <= values.min() <= values.max() <= 4 + 1e-4
+    at = torch.tensor([-24.0, 8.0], requires_grad=True)
+    torch.autograd.backward(spread.bounded(at).sum())
+    assert at.grad is not None
+    assert at.grad.min() > math.exp(-5)
+
+
+def test_only_layers_of_a_network_are_saved() -> None:
+    assert list(computed().state_dict()) == ["weight", "bias"]

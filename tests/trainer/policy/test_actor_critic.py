@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.policy.actor_critic import ActorCritic, PolicyOutput
 from entrain.policy.noise import uniform_noise
+from entrain.policy.spread import ParameterSpread
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 INF = math.inf
@@ -249,8 +250,9 @@ def test_log_sigma_sq_begins_where_the_options_say_and_learns() -> None:
     config = PolicyConfig(action=ActionConfig(initial_log_sigma_sq=-1.0))
     spec = BehaviourSpec("b", (ObservationSpec("o", (2,)),), ACTIONS["continuous"])
     policy = ActorCritic(spec, config, seed=1)
-    assert policy.log_sigma_sq.tolist() == pytest.approx([-1.0, -1.0], abs=1e-6)
-    assert make_policy("discrete").log_sigma_sq.shape == (0,)
+    assert isinstance(policy.action_head.spread, ParameterSpread)
+    assert policy.action_head.spread().tolist() == pytest.approx([-1.0, -1.0], abs=1e-6)
+    assert make_policy("discrete").action_head.spread is None
     output = policy({"o": torch.zeros(1, 3, 2)}, policy.initial_state(3), torch.zeros(1, 3) > 0)
     torch.autograd.backward(output.distribution.entropy().mean())
     gradient = policy.get_parameter("action_head.spread.parameter").grad

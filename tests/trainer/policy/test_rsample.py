@@ -49,12 +49,14 @@ def squashed_hybrid(
     )
 
 
+every_spread = pytest.mark.parametrize("per_row", [False, True], ids=["parameter", "network"])
 every_distribution = pytest.mark.parametrize("make", [gaussian, squashed, hybrid, squashed_hybrid])
 
 
-def parameters() -> tuple[Tensor, Tensor, Tensor]:
+def parameters(*, per_row: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, log_sigma_sq and logits, in float64 and with gradients."""
-    shapes = ((ROWS, DIMENSIONS), (DIMENSIONS,), (ROWS, 6))
+    spread = (ROWS, DIMENSIONS) if per_row else (DIMENSIONS,)
+    shapes = ((ROWS, DIMENSIONS), spread, (ROWS, 6))
     mean, log_sigma_sq, logits = (
         torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes
     )
@@ -77,9 +79,12 @@ def assert_gradients(found: tuple[Tensor | None, ...], *expected: tuple[float, .
 
 
 @every_distribution
+@every_spread
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_values_are_to_the_bit_those_of_sample_and_log_prob(make: Make, dtype: torch.dtype) -> None:
-    distribution = make(*(tensor.detach().to(dtype) for tensor in parameters()))
+def test_values_are_to_the_bit_those_of_sample_and_log_prob(
+    make: Make, dtype: torch.dtype, per_row: bool
+) -> None:
+    distribution = make(*(tensor.detach().to(dtype) for tensor in parameters(per_row=per_row)))
     noise = noise_for(make)
     action, log_prob = distribution.rsample(noise)
     expected = distribution.sample(noise)
@@ -90,14 +95,33 @@ def test_values_are_to_the_bit_those_of_sample_and_log_prob(make: Make, dtype: t
 
 
 @every_distribution
-def test_gradients_of_action_and_log_probability_agree_with_finite_differences(make: Make) -> None:
+@every_spread
+def test_gradients_of_action_and_log_probability_agree_with_finite_differences(
+    make: Make, per_row: bool
+) -> None:
     noise = noise_for(make)
 
     def drawn(mean: Tensor, log_sigma_sq: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         action, log_prob = make(mean, log_sigma_sq, logits).rsample(noise)
         return action["continuous"], log_prob
 
-    assert torch.autograd.gradcheck(drawn, parameters())
+    assert torch.autograd.gradcheck(drawn, parameters(per_row=per_row))
+
+
+@every_distribution
+def test_rows_with_log_variances_of_their_own_are_what_each_is_alone(make: Make) -> None:
+    mean, log_sigma_sq, logits = (tensor.detach() for tensor in parameters(per_row=True))
+    together, noise = make(mean, log_sigma_sq, logits), noise_for(make)
+    action, log_prob = together.rsample(noise)
+    entropy, parts = together.entropy(), together.log_prob_per_dimension(action)
+    for row in range(ROWS):
+        alone = make(mean[row : row + 1], log_sigma_sq[row], logits[row : row + 1])
+        own, of_own = alone.rsample(noise[row : row + 1])
+        for name, values in own.items():
+            torch.testing.assert_close(values[0], action[name][row])
+        torch.testing.assert_close(of_own[0], log_prob[row])
+        torch.testing.assert_close(alone.entropy()[0], entropy[row])
+        torch.testing.assert_close(alone.log_prob_per_dimension(own)[0], parts[row])
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,21 @@ from entrain.policy.transfer import take_over
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 
-def policy(*, seen: int = 3, choices: int = 2, seed: int = 0, **options: Any) -> ActorCritic:
+def policy(
+    *,
+    seen: int = 3,
+    choices: int = 2,
+    seed: int = 0,
+    action: ActionSpec | None = None,
+    log_sigma_sq: str = "parameter",
+    **options: Any,
+) -> ActorCritic:
     network = {"hidden_sizes": (4, 4), **options.pop("network", {})}
-    config = PolicyConfig.model_validate({"network": network, **options})
-    spec = BehaviourSpec("A", (ObservationSpec("x", (seen,)),), ActionSpec(branches=(choices,)))
+    config = PolicyConfig.model_validate(
+        {"network": network, "action": {"log_sigma_sq": log_sigma_sq}, **options}
+    )
+    acts = action or ActionSpec(branches=(choices,))
+    spec = BehaviourSpec("A", (ObservationSpec("x", (seen,)),), acts)
     made = ActorCritic(spec, config, seed=seed)
     made.normalizer.update({"x": torch.randn(9, seen) + seed})
     return made
@@ -78,3 +89,28 @@ def test_layers_that_compute_otherwise_are_refused() -> None:
         take_over(trained, policy())
     with pytest.raises(CheckpointError, match="none of its layers fits"):
         take_over(policy(seen=5), policy(network={"hidden_sizes": (6, 6)}))
+
+
+def test_log_variances_by_the_network_begin_where_the_parameter_was() -> None:
+    action = ActionSpec(low=(-1.0,) * 2, high=(1.0,) * 2)
+    trained, new = (
+        policy(seed=1, action=action),
+        policy(seed=2, action=action, log_sigma_sq="network"),
+    )
+    with torch.no_grad():
+        trained.get_parameter("action_head.spread.parameter").copy_(torch.tensor([-3.0, 0.5]))
+    _, left = take_over(trained, new)
+    assert left == ()
+    x, reset = {"x": torch.randn(1, 9, 3)}, torch.zeros(1, 9).bool()
+    before, now = (
+        it(x, it.initial_state(9), reset).distribution.parameters() for it in (trained, new)
+    )
+    for name, values in before.items():
+        torch.testing.assert_close(now[name], values, rtol=0, atol=0)
+
+
+def test_a_parameter_does_not_begin_as_the_mean_of_a_network() -> None:
+    action = ActionSpec(low=(-1.0,), high=(1.0,))
+    trained, new = policy(seed=1, action=action, log_sigma_sq="network"), policy(action=action)
+    _, left = take_over(trained, new)
+    assert left == ("not taken over: it has no 'action_head.spread.parameter'",)

@@ -56,12 +56,17 @@ MINGRU = {"memory": {"kind": "mingru", "size": 7, "layers": 2}}
 
 
 def make_policy(
-    spec: BehaviourSpec, distribution: str, network: Mapping[str, Any] = MappingProxyType({})
+    spec: BehaviourSpec,
+    distribution: str,
+    network: Mapping[str, Any] = MappingProxyType({}),
+    log_sigma_sq: str = "parameter",
 ) -> ActorCritic:
     """With weights and statistics as if it had learned for a while."""
     config = PolicyConfig(
         network=NetworkConfig.model_validate({"hidden_sizes": (8, 8), **network}),
-        action=ActionConfig.model_validate({"distribution": distribution}),
+        action=ActionConfig.model_validate(
+            {"distribution": distribution, "log_sigma_sq": log_sigma_sq}
+        ),
     )
     policy = ActorCritic(spec, config, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -81,10 +86,8 @@ def make_policy(
 class Exported:
     """A policy, its file, and the two ways to run it."""
 
-    def __init__(
-        self, spec: BehaviourSpec, distribution: str, network: Mapping[str, Any], folder: Path
-    ) -> None:
-        self.policy = make_policy(spec, distribution, network)
+    def __init__(self, folder: Path, *case: Any) -> None:
+        self.policy = make_policy(*case)
         self.path = folder / "policy.onnx"
         self.weights_before = {
             name: values.clone() for name, values in self.policy.state_dict().items()
@@ -129,19 +132,20 @@ class Exported:
         return {"none": 0, "lstm": 20, "gru": 6, "mingru": 14}[kind]
 
 
-CASES: Mapping[str, tuple[BehaviourSpec, str, Mapping[str, Any]]] = {
+CASES: Mapping[str, tuple[Any, ...]] = {
     "hybrid": (HYBRID, "squashed_gaussian", {}),
     "gaussian": (PLAIN, "gaussian", {}),
     "discrete": (DISCRETE, "gaussian", {}),
     "hybrid gru": (HYBRID, "squashed_gaussian", GRU),
     "gaussian lstm": (PLAIN, "gaussian", LSTM),
     "gaussian mingru": (PLAIN, "gaussian", MINGRU),
+    "hybrid, spread by the network": (HYBRID, "squashed_gaussian", {}, "network"),
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return Exported(*CASES[request.param], tmp_path_factory.mktemp("export"))
+    return Exported(tmp_path_factory.mktemp("export"), *CASES[request.param])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 65])
@@ -159,7 +163,8 @@ def test_the_file_computes_what_the_policy_does_at_any_batch_size(
 def test_the_comparison_is_worth_something(exported: Exported) -> None:
     # If all rows gave the same answer, a file that ignores its inputs would pass.
     outputs = exported.run(random_inputs(exported.policy, rows=65))
-    for name in set(outputs) - {"log_sigma_sq"}:
+    is_plain = exported.policy.has_plain_spread
+    for name in set(outputs) - ({"log_sigma_sq"} if is_plain else set()):
         assert len(np.unique(outputs[name], axis=0)) > 1, name
 
 

@@ -73,19 +73,24 @@ def test_a_game_accepts_the_file_and_it_acts_as_the_policy(case: str) -> None:
     assert {node.op_type for node in model.graph.node} <= READ_BY_ENGINES
 
 
-def test_nothing_is_infinite_for_zeros_which_sentis_loads_a_model_with() -> None:
-    session = onnxruntime.InferenceSession(write_graph(make_policy("hybrid"), {}))
+@pytest.mark.parametrize("log_sigma_sq", ["parameter", "network"])
+def test_nothing_is_infinite_for_zeros_which_sentis_loads_a_model_with(log_sigma_sq: str) -> None:
+    policy = make_policy("hybrid", log_sigma_sq=log_sigma_sq)
+    session = onnxruntime.InferenceSession(write_graph(policy, {}))
     zeros = {each.name: np.zeros([1, *each.shape[1:]], np.float32) for each in session.get_inputs()}
     assert all(np.isfinite(values).all() for values in session.run(None, zeros))
 
 
-def test_samples_have_the_distribution_of_the_policy() -> None:
-    policy = make_policy("hybrid", initial_log_sigma_sq=-3.0)
+@pytest.mark.parametrize("log_sigma_sq", ["parameter", "network"])
+def test_samples_have_the_distribution_of_the_policy(log_sigma_sq: str) -> None:
+    policy = make_policy("hybrid", initial_log_sigma_sq=-3.0, log_sigma_sq=log_sigma_sq)
     observation, mask = random_inputs(policy, rows=1, seed=3)
     mask[:] = torch.tensor([True, False, True, True, True])
     rows = 20000
     fed = feed(policy, observation, mask, None)
-    session = onnxruntime.InferenceSession(write_graph(policy, {}))
+    content = write_graph(policy, {})
+    assert {it.op_type for it in onnx.load_from_string(content).graph.node} <= READ_BY_ENGINES
+    session = onnxruntime.InferenceSession(content)
     continuous, discrete = session.run(
         ["continuous_actions", "discrete_actions"],
         {name: np.repeat(values, rows, axis=0) for name, values in fed.items()},
@@ -140,6 +145,7 @@ READ_BY_ENGINES = {
     "Conv",
     "Div",
     "Elu",
+    "Exp",
     "Gemm",
     "Greater",
     "Identity",
@@ -157,6 +163,7 @@ READ_BY_ENGINES = {
     "Sigmoid",
     "Slice",
     "Softmax",
+    "Softplus",
     "Sqrt",
     "Sub",
     "Tanh",

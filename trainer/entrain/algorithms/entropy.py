@@ -17,6 +17,7 @@ from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.divergence import kl_divergence
+from entrain.policy.spread import NetworkSpread, ParameterSpread
 
 
 class Regularizer(Protocol):
@@ -98,9 +99,9 @@ class PriorDivergence:
         self._prior = prior.requires_grad_(False)
 
     @property
-    def log_sigma_sq(self) -> Tensor:
-        """[D] of the prior's continuous dimensions."""
-        return self._prior.log_sigma_sq
+    def spread(self) -> ParameterSpread | NetworkSpread | None:
+        """The log-variances of the prior's continuous dimensions."""
+        return self._prior.action_head.spread
 
     @torch.no_grad()
     def distribution(

@@ -43,7 +43,8 @@ for policy gradient methods" (arXiv:2110.00641).
     - truncation bootstraps from the value of the true final observation      rollout      [P18]
     - orthogonal weights: sqrt 2, policy 0.01, value 1; biases zero           policy       [H22 2]
     - separate networks for policy and critic; tanh                           policy       [H22 c4]
-    - state-independent spread, independent dimensions                        policy     [H22 c1-3]
+    - independent dimensions; their spread state-independent, or, as an
+      option, computed by the network                                         policy     [H22 c1-3]
     - actions are clipped when they are sent, not where they are stored       policy       [H22 c5]
     - observations normalised by running statistics and clipped               policy     [H22 c6-7]
     - rewards scaled by the running spread of their discounted sum, clipped   rollout    [H22 c8-9]
@@ -72,7 +73,12 @@ from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.proximal import Renewal
 from entrain.algorithms.reward_unit import RewardUnit
-from entrain.algorithms.telemetry import exploration_metrics, mean_over_epochs, value_metrics
+from entrain.algorithms.telemetry import (
+    exploration_metrics,
+    log_sigma_sq_over,
+    mean_over_epochs,
+    value_metrics,
+)
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig
@@ -196,7 +202,9 @@ class PPO:
             metrics.ENTROPY_COEFFICIENT.name: alpha,
             **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
             **renewed.metrics,
-            **exploration_metrics(self._policy, steps),
+            **exploration_metrics(
+                self._policy, log_sigma_sq_over(self._policy, rollout), steps.action
+            ),
             **value_metrics(self._policy, minibatches.all_steps),
             **late_steps(estimate, self._policy.spec),
             metrics.EPOCHS.name: float(len(epochs)),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.losses import explained_variance, is_clipped, kl_estimate, masked_mean
+from entrain.algorithms.unrolling import unroll
 from entrain.experience import Minibatch, Rollout
 from entrain.metrics import (
     CLIP_FRACTION,
@@ -30,9 +31,10 @@ from entrain.metrics import (
     SIGMA,
     VALUE_MEAN,
 )
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.critic import ENTROPY_STREAM, REWARD_STREAM
 from entrain.policy.gaussian import entropy_per_dimension
+from entrain.policy.spread import ParameterSpread
 from entrain.ranks import ALONE, Ranks
 
 MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION, CRITIC_SHARE)
@@ -187,15 +189,33 @@ def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def exploration_metrics(policy: ActorCritic, steps: Rollout) -> Metrics:
+def log_sigma_sq_over(policy: ActorCritic, rollout: Rollout) -> Tensor:
+    """[N, D] log-variances at the valid steps of a rollout; [1, D] if they are the same in all."""
+    spread = policy.action_head.spread
+    if spread is None:
+        return policy.action_head.bias.new_zeros(1, 0)
+    if isinstance(spread, ParameterSpread):
+        same_in_all: Tensor = spread()
+        return same_in_all.unsqueeze(0)
+    pieces = [
+        output.distribution.parameters()["log_sigma_sq"][rollout.valid[rows].to(spread.bias.device)]
+        for rows, output in unroll(policy, rollout)
+    ]
+    return torch.cat(pieces)
+
+
+@torch.no_grad()
+def exploration_metrics(
+    policy: ActorNetwork, log_sigma_sq: Tensor, action: Mapping[str, Tensor]
+) -> Metrics:
     """How widely continuous actions vary, by dimension, and how many of them the bounds cut.
 
     Args:
-        policy: after the update. Without tanh its entropy per dimension is reported too.
-        steps: [1, N] as collected.
+        policy: without tanh its entropy per dimension is reported too.
+        log_sigma_sq: [N, D] of N steps, over which means are taken; or [1, D] of all.
+        action: {name: [..., numbers]} as sampled.
     """
-    log_sigma_sq = policy.log_sigma_sq
-    if len(log_sigma_sq) == 0:
+    if log_sigma_sq.numel() == 0:
         return {}
     by_dimension = {SIGMA_PREFIX: torch.exp(0.5 * log_sigma_sq)}
     if policy.config.action.distribution == "gaussian":
@@ -203,9 +223,9 @@ def exploration_metrics(policy: ActorCritic, steps: Rollout) -> Metrics:
     metrics = {
         f"{prefix}{d}": value
         for prefix, values in by_dimension.items()
-        for d, value in enumerate(values.tolist())
+        for d, value in enumerate(values.mean(dim=0).tolist())
     }
-    continuous = steps.action["continuous"]
+    continuous = action["continuous"]
     if continuous.numel():
         metrics[CLIPPED_ACTIONS.name] = policy.bounds.is_clipped(continuous).float().mean().item()
     return metrics

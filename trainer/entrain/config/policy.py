@@ -136,6 +136,11 @@ class ActionConfig(Options):
     and minus this and divided by it. So the Gaussian's unit is half the bounded range divided by
     clip. Above 1, fewer of a new policy's actions lie at the bounds. gaussian only."""
 
+    log_sigma_sq: Literal["parameter", "network"] = "parameter"
+    """What decides the log-variance of each dimension. parameter: a number that is learned, the
+    same for every observation (usual for PPO). network: an output of the policy's network, so that
+    it can be sure in one situation and try much in another (usual for SAC)."""
+
     initial_log_sigma_sq: Number = 0.0
     """Logarithm of each dimension's initial variance, in units of half the bounded range, or of
     that divided by clip."""

@@ -17,6 +17,7 @@ from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
 from entrain.policy.categorical import Branches
 from entrain.policy.gaussian import LOG_2_PI
+from entrain.policy.spread import BoundedLogSigmaSq, ParameterSpread
 from entrain_envs.timestep import BoolArray, Float32Array
 
 Action: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -73,20 +74,29 @@ class NumpyHead:
 
     def refresh(self) -> None:
         """Compute what depends on the weights alone; call it whenever they have changed."""
-        if self._spread is not None:
+        if isinstance(self._spread, ParameterSpread):
             with torch.inference_mode():
                 self._log_sigma_sq = self._spread().numpy()
             self._sigma = np.exp(HALF * self._log_sigma_sq)
 
     def distribution(self, outputs: Float32Array) -> ArrayDistribution:
-        """Over actions of K rows, from [K, D + C]."""
-        if self._branches is None:
-            return ArrayGaussian(outputs, self._log_sigma_sq, self._sigma, self._squashed)
+        """Over actions of K rows, from what `NumpyNetwork` puts out: [K, D + C], or [K, D + C + D].
+
+        The last D, if a network computes log-variances, are not bounded yet.
+        """
         if self._spread is None:
+            assert self._branches is not None
             return ArrayCategorical(outputs, self._branches)
+        log_sigma_sq, sigma = self._log_sigma_sq, self._sigma
+        if not isinstance(self._spread, ParameterSpread):
+            outputs, unbounded = np.split(outputs, [-self._dimensions], axis=1)
+            log_sigma_sq = bounded(unbounded, self._spread)
+            sigma = np.exp(HALF * log_sigma_sq)
+        if self._branches is None:
+            return ArrayGaussian(outputs, log_sigma_sq, sigma, self._squashed)
         mean, logits = outputs[:, : self._dimensions], outputs[:, self._dimensions :]
         return ArrayHybrid(
-            ArrayGaussian(mean, self._log_sigma_sq, self._sigma, self._squashed),
+            ArrayGaussian(mean, log_sigma_sq, sigma, self._squashed),
             ArrayCategorical(logits, self._branches),
         )
 
@@ -114,6 +124,15 @@ class NumpyHead:
         return {**action, "continuous": np.minimum(np.maximum(scaled, self._low), self._high)}
 
 
+@quiet
+def bounded(unbounded: Float32Array, spread: BoundedLogSigmaSq) -> Float32Array:
+    """`BoundedLogSigmaSq.bounded` in numpy."""
+    above_floor = np.logaddexp(unbounded, np.float32(spread.minimum))
+    beyond = np.logaddexp(unbounded - np.float32(spread.maximum), np.float32(0))
+    log_sigma_sq: Float32Array = above_floor - beyond
+    return log_sigma_sq
+
+
 class ArrayGaussian:
     """`DiagonalGaussian` or `SquashedGaussian` in numpy: both are sampled alike, before tanh."""
 
@@ -124,7 +143,7 @@ class ArrayGaussian:
         sigma: Float32Array,
         squashed: Float32Array | None,
     ) -> None:
-        """Hold [K, D] means; [D] log-variance, its root, and 1 where tanh is applied."""
+        """Hold [K, D] means; [D] or [K, D] log-variance and sigma; [D] 1 where tanh is applied."""
         self._mean = mean
         self._log_sigma_sq = log_sigma_sq
         self._sigma = sigma
@@ -133,7 +152,7 @@ class ArrayGaussian:
     @property
     def num_dimensions(self) -> int:
         """D."""
-        return len(self._sigma)
+        return int(self._sigma.shape[-1])
 
     def masked(self, action_mask: BoolArray) -> "ArrayGaussian":
         """Itself: there are no choices."""
@@ -165,7 +184,8 @@ class ArrayGaussian:
     def joined(cls, parts: Sequence["ArrayGaussian"]) -> "ArrayGaussian | None":
         """See `joined_log_prob`."""
         first = parts[0]
-        # The product with `squashed` is rounded in another way for another number of rows.
+        # The product with `squashed` is rounded in another way for another number of rows. Rows
+        # with sigmas of their own have one array in each part.
         if first._squashed is not None or any(part._sigma is not first._sigma for part in parts):
             return None
         mean = np.concatenate([part._mean for part in parts])

@@ -22,6 +22,7 @@ from entrain.policy.layers import GroupedLinear, Head, HiddenLayers
 from entrain.policy.mingru import MinGRULayer
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.recurrent_layers import LibraryLayer, LSTMLayer, RecurrentLayer
+from entrain.policy.spread import NetworkSpread
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain_envs.timestep import Array, BoolArray, Float32Array
 
@@ -67,7 +68,11 @@ class NumpyNetwork:
         )
         self._memory = [_step_of(layer) for layer in layers]
         self._feature_size = backbone.feature_size
-        self._action_weight, self._action_bias = _head(policy.action_head)
+        heads = [policy.action_head, policy.action_head.spread]
+        self._action_heads = [
+            _head(head) for head in heads if isinstance(head, (Head, NetworkSpread))
+        ]
+        self._num_outputs = sum(len(bias) for _, bias in self._action_heads)
         self._value_weight = np.zeros((backbone.feature_size, 0), np.float32)
         self._value_bias = self._value_shift = self._value_scale = np.zeros(0, np.float32)
         if isinstance(policy, ActorCritic):
@@ -90,7 +95,8 @@ class NumpyNetwork:
             reset: [K] true where the state is cleared before the step.
 
         Returns:
-            [K, O] what the action head puts out, [K, V] values, [K, S] state after the step.
+            [K, O] what the action head puts out, then log-variances if its network computes them;
+            [K, V] values; [K, S] state after the step.
         """
         if len(reset) > self._chunk:
             return self._in_chunks(observation, state, reset)
@@ -100,7 +106,7 @@ class NumpyNetwork:
         self, observation: Mapping[str, Array], state: Float32Array, reset: BoolArray
     ) -> Outputs:
         rows = len(reset)
-        outputs = np.empty((rows, len(self._action_bias)), np.float32)
+        outputs = np.empty((rows, self._num_outputs), np.float32)
         value = np.empty((rows, len(self._value_bias)), np.float32)
         after = np.empty_like(state)
         for part in chunks(rows, self._chunk):
@@ -124,8 +130,13 @@ class NumpyNetwork:
             hidden = np.broadcast_to(hidden, (self._groups, *hidden.shape[1:]))
         if self._memory:
             hidden, state = self._remember(hidden, state, reset)
-        outputs = np.matmul(hidden[0], self._action_weight)
-        outputs += self._action_bias
+        parts = []
+        for weight, bias in self._action_heads:
+            outputs = np.matmul(hidden[0], weight)
+            outputs += bias
+            parts.append(outputs)
+        if len(parts) > 1:
+            outputs = np.concatenate(parts, axis=1)
         value = np.matmul(hidden[-1], self._value_weight)
         value += self._value_bias
         value *= self._value_scale
@@ -234,6 +245,6 @@ def _gru(
     return [output]
 
 
-def _head(head: Head) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _head(head: Head | NetworkSpread) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Weight [inputs, outputs] and bias of an output layer; see `Head.forward`."""
     return view(head.weight).T, view(head.bias)

@@ -21,6 +21,7 @@ from entrain.policy.critic import ValueHead, value_streams
 from entrain.policy.distributions import ActionDistribution
 from entrain.policy.inputs import policy_inputs
 from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.spread import NetworkSpread
 from entrain.policy.trunk import Backbone, make_backbone
 from entrain_envs.shapes import Bool, Float, Shaped
 from entrain_envs.spec import BehaviourSpec
@@ -152,9 +153,9 @@ class ActorNetwork(nn.Module):
         return self.spec.action.continuous_size + len(self.spec.action.branches)
 
     @property
-    def log_sigma_sq(self) -> Float[Tensor, " D"]:
-        """[D] the effective log-variance of each action dimension; [0] without any."""
-        return self.action_head.log_sigma_sq
+    def has_plain_spread(self) -> bool:
+        """Whether no log-variance depends on the observation; true without any."""
+        return not isinstance(self.action_head.spread, NetworkSpread)
 
 
 class ActorCritic(ActorNetwork):

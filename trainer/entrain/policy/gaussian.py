@@ -25,20 +25,20 @@ QUADRATURE_REACH = 5.5
 """In units of sigma. The probability beyond it, 4e-8, is ignored."""
 
 
-def entropy_per_dimension(log_sigma_sq: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
-    """[D] nats of each normal dimension: 1/2 * (ln(2 pi e) + log_sigma_sq)."""
+def entropy_per_dimension(log_sigma_sq: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+    """[..., D] nats of each normal dimension: 1/2 * (ln(2 pi e) + log_sigma_sq)."""
     return 0.5 * (log_sigma_sq + (1.0 + LOG_2_PI))
 
 
 class DiagonalGaussian:
     """Independent normal dimensions, a ~ N(mean, sigma^2), with sigma^2 = exp(log_sigma_sq)."""
 
-    def __init__(self, mean: Float[Tensor, "*rows D"], log_sigma_sq: Float[Tensor, " D"]) -> None:
+    def __init__(self, mean: Float[Tensor, "*rows D"], log_sigma_sq: Float[Tensor, "*_ D"]) -> None:
         """Hold the parameters.
 
         Args:
             mean: [..., D].
-            log_sigma_sq: [D], the same for every observation.
+            log_sigma_sq: [D], the same for every observation, or [..., D].
         """
         self.mean = mean
         self.log_sigma_sq = log_sigma_sq
@@ -119,8 +119,8 @@ class DiagonalGaussian:
         return -0.5 * (deviation * deviation / self.sigma_sq + self.log_sigma_sq + LOG_2_PI)
 
     def entropy(self) -> Tensor:
-        """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d), the same in every row."""
-        entropy = entropy_per_dimension(self.log_sigma_sq).sum()
+        """[...] nats: 1/2 * sum_d (ln(2 pi e) + log_sigma_sq_d)."""
+        entropy = entropy_per_dimension(self.log_sigma_sq).sum(dim=-1)
         return entropy.expand(self.mean.shape[:-1])
 
     def mean_entropy(self) -> Tensor:
@@ -139,14 +139,14 @@ class SquashedGaussian(DiagonalGaussian):
     def __init__(
         self,
         mean: Float[Tensor, "*rows D"],
-        log_sigma_sq: Float[Tensor, " D"],
+        log_sigma_sq: Float[Tensor, "*_ D"],
         squashed: Float[Tensor, " D"],
     ) -> None:
         """Hold the parameters.
 
         Args:
             mean: [..., D] of u.
-            log_sigma_sq: [D] of u.
+            log_sigma_sq: [D] or [..., D] of u.
             squashed: [D] 1 where tanh is applied, 0 where u is the action itself.
         """
         super().__init__(mean, log_sigma_sq)

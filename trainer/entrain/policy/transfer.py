@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from entrain.errors import CheckpointError
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.spread import NetworkSpread
 from entrain.policy.trunk import Trunk
+
+_SPREAD = "action_head.spread"
+"""Of the parameters behind log-variances."""
 
 _SHOWN = 8
 """Of the tensors that are named."""
@@ -25,7 +29,7 @@ def take_over(trained: ActorCritic, policy: ActorCritic) -> tuple[int, tuple[str
         CheckpointError: nothing that acts fits, or the layers compute otherwise.
     """
     _require_same_activation(trained, policy)
-    theirs = trained.state_dict()
+    theirs = _in_form_of(policy, trained.state_dict())
     groups = _statistics(policy)
     misfits = {name: _misfit(name, theirs, own) for name, own in policy.state_dict().items()}
     for group in groups:
@@ -45,6 +49,18 @@ def take_over(trained: ActorCritic, policy: ActorCritic) -> tuple[int, tuple[str
     if len(left) > _SHOWN:
         left[_SHOWN:] = [f"not taken over: {len(left) - _SHOWN} more that do not fit"]
     return len(fitting), (*left, *_differences(trained, policy))
+
+
+def _in_form_of(policy: ActorCritic, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With log-variances as `policy` has them: a network's output begins at their parameter."""
+    own = policy.action_head.spread
+    parameter = theirs.pop(f"{_SPREAD}.parameter", None)
+    if parameter is None:
+        return theirs
+    if isinstance(own, NetworkSpread):
+        flat = torch.zeros(len(parameter), own.weight.shape[1], device=parameter.device)
+        return {**theirs, f"{_SPREAD}.weight": flat, f"{_SPREAD}.bias": parameter}
+    return {**theirs, f"{_SPREAD}.parameter": parameter}
 
 
 def _statistics(policy: ActorCritic) -> tuple[str, ...]:

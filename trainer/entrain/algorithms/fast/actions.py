@@ -16,6 +16,7 @@ from entrain.inference.arrays import AnyArray, FloatArray, view
 from entrain.policy.action_head import ActionHead
 from entrain.policy.categorical import Branches
 from entrain.policy.gaussian import LOG_2_PI, QUADRATURE_NODES, normal_quadrature
+from entrain.policy.spread import ParameterSpread
 
 SPREAD = "action_head.spread.parameter"
 """The name of the parameter behind log_sigma_sq."""
@@ -121,7 +122,7 @@ class Dimensions:
             is_squashed: whether bounded dimensions go through tanh.
             prior_log_sigma_sq: [D] of the prior policy, if learning stays near one.
         """
-        assert head.spread is not None
+        assert isinstance(head.spread, ParameterSpread)
         self._parameter, self._gradient = view(weights[SPREAD]), view(gradient[SPREAD])
         self._bounds = np.array([[float(head.spread.minimum)], [head.spread.maximum]])
         self.num_parts = self.num_outputs = len(self._parameter)

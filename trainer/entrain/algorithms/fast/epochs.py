@@ -28,6 +28,7 @@ from entrain.inference.arrays import FloatArray, view
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.layers import HiddenLayers
 from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.spread import ParameterSpread
 from entrain.policy.trunk import Trunk
 from entrain.ranks import Ranks
 from entrain_envs.timestep import Int64Array
@@ -39,6 +40,9 @@ cache."""
 
 def is_plain(policy: ActorCritic, regularizer: Regularizer) -> bool:
     """Whether `PlainSteps` can take the gradient steps of this policy."""
+    has_plain_prior = not isinstance(regularizer, PriorDivergence) or isinstance(
+        regularizer.spread, ParameterSpread | None
+    )
     trunk = policy.backbone.trunk
     return (
         policy.action_head.weight.device.type == "cpu"
@@ -46,6 +50,8 @@ def is_plain(policy: ActorCritic, regularizer: Regularizer) -> bool:
         and isinstance(trunk.encoder, ObservationNormalizer)
         and isinstance(trunk.hidden_layers, HiddenLayers)
         and not policy.config.network.layer_norm
+        and policy.has_plain_spread
+        and has_plain_prior
         and isinstance(regularizer, (Entropy, MeanEntropy, PriorDivergence))
     )
 
@@ -239,6 +245,8 @@ def _square(gradient: FloatArray) -> float:
 def _prior_log_sigma_sq(regularizer: Regularizer) -> FloatArray | None:
     if not isinstance(regularizer, PriorDivergence):
         return None
+    if not isinstance(regularizer.spread, ParameterSpread):
+        return None
     with torch.no_grad():
-        log_sigma_sq: FloatArray = view(regularizer.log_sigma_sq)
+        log_sigma_sq: FloatArray = view(regularizer.spread())
     return log_sigma_sq

@@ -11,9 +11,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from entrain.policy.action_head import BoundedLogSigmaSq
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.critic import REWARD_STREAM
+from entrain.policy.spread import ParameterSpread
 from entrain.policy.trunk import RecurrentBackbone
 from entrain.unity.models.observation_statistics import observations_of, their_statistics
 from entrain.unity.models.stock_names import (
@@ -223,7 +223,7 @@ def _columns(policy: ActorCritic) -> Sequence[int] | None:
 
 def _heads(policy: ActorCritic) -> Iterator[Link]:
     action, spread = policy.spec.action, policy.action_head.spread
-    if isinstance(spread, BoundedLogSigmaSq):
+    if isinstance(spread, ParameterSpread):
         bounds = policy.config.action
         yield Spread(
             POLICY,

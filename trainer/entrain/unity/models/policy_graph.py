@@ -20,6 +20,7 @@ from entrain.policy.entities import EntityEncoder
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.images import ImageEncoder, pixel_range
 from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.spread import NetworkSpread, ParameterSpread
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain.unity.models import layers, names
 from entrain.unity.models.graph import Graph
@@ -96,7 +97,7 @@ def write_graph(policy: ActorNetwork, metadata: Mapping[str, str]) -> bytes:
         graph.constant_output(names.VERSION_NUMBER, np.array([names.VERSION], np.float32))
         graph.constant_output(names.MEMORY_SIZE, np.array([actor.state_size], np.float32))
         if mean:
-            _continuous(graph, actor, mean)
+            _continuous(graph, actor, mean, _sigma(graph, actor, features))
         if logits:
             _discrete(graph, actor, logits)
         if state:
@@ -199,9 +200,25 @@ def _head(graph: Graph, actor: ActorNetwork, features: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _continuous(graph: Graph, actor: ActorNetwork, mean: str) -> None:
+def _sigma(graph: Graph, actor: ActorNetwork, features: str) -> str:
+    """[1, D] or [R, D]: see `policy.spread`."""
+    spread = actor.action_head.spread
+    if isinstance(spread, ParameterSpread):
+        return graph.constant((0.5 * spread()).exp().unsqueeze(0))
+    assert isinstance(spread, NetworkSpread)
+    unbounded = graph.linear(features, spread.weight.t(), spread.bias)
+    # logaddexp(p, minimum) = minimum + softplus(p - minimum)
+    above, beyond = (
+        graph.node("Softplus", graph.node("Sub", unbounded, graph.constant(torch.tensor([bound]))))
+        for bound in (float(spread.minimum), spread.maximum)
+    )
+    raised = graph.node("Add", above, graph.constant(spread.minimum.reshape(1)))
+    log_sigma_sq = graph.node("Sub", raised, beyond)
+    return graph.node("Exp", graph.node("Mul", log_sigma_sq, graph.constant(torch.tensor([0.5]))))
+
+
+def _continuous(graph: Graph, actor: ActorNetwork, mean: str, sigma: str) -> None:
     size = actor.spec.action.continuous_size
-    sigma = graph.constant((0.5 * actor.log_sigma_sq).exp().unsqueeze(0))
     noise = graph.node("Mul", graph.node("RandomNormalLike", mean, dtype=1), sigma)
     sampled = _bounded(graph, actor, graph.node("Add", mean, noise))
     graph.output(names.CONTINUOUS, sampled, (size,))

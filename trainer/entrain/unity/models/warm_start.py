@@ -161,8 +161,11 @@ def network_misfit(policy: ActorCritic) -> str:
             "networks of mlagents-learn have no layer_norm, previous_action or previous_reward; "
             "set these to false"
         )
-    if policy.config.action.distribution != "gaussian":
-        return "its continuous actions are of a Gaussian; set action.distribution: gaussian"
+    if policy.config.action.distribution != "gaussian" or not policy.has_plain_spread:
+        return (
+            "its continuous actions are of a Gaussian with one log-variance each; set "
+            "action.distribution: gaussian and action.log_sigma_sq: parameter"
+        )
     backbone = policy.backbone
     if isinstance(backbone, RecurrentBackbone) and not _is_one_lstm(backbone.memory):
         return "its memory is one layer of an LSTM; set network.memory: {kind: lstm, layers: 1}"
