@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from entrain_envs.codec import PROTOCOL_VERSION
-from entrain_envs.errors import MisfitError, WireError
+from entrain_envs.errors import MisfitError, OptionError, WireError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
@@ -71,7 +71,12 @@ def write_hello(
     max_agents: int,
     max_unanswered_steps: int,
 ) -> pb.Hello:
-    """Write the Hello of a new simulator, with an instance id of its own."""
+    """Write the Hello of a new simulator, with an instance id of its own.
+
+    OptionError if no Step at all may be unanswered.
+    """
+    if max_unanswered_steps < 1:
+        raise OptionError(f"max_unanswered_steps is {max_unanswered_steps}; it must be at least 1")
     return pb.Hello(
         min_version=PROTOCOL_VERSION,
         max_version=PROTOCOL_VERSION,

@@ -77,6 +77,14 @@ def _require_one(env: Any, *, where: str) -> None:
         raise SpecError(f"{where} is a {type(env).__name__}, {NO_VECTORS}")
 
 
+def _made(make: Callable[[], GymnasiumEnv], count: int, *, where: str) -> list[GymnasiumEnv]:
+    """So many copies. SpecError if each is a vector of environments."""
+    with blaming_the_start(f"{where} cannot be made: it"):
+        copies = [make() for _ in range(count)]
+    _require_one(copies[0], where=where)
+    return copies
+
+
 class GymnasiumEnvironment:
     """Copies of one Gymnasium environment, as an `environment.Environment`.
 
@@ -114,10 +122,8 @@ class GymnasiumEnvironment:
         self._part = Copies.all(count) if part is None else part
         self._first = self._part.first
         self._where = where = f"environment '{behaviour}'"
-        with blaming_the_start(f"{where} cannot be made: it"):
-            self._copies = [make() for _ in range(self._part.count)]
+        self._copies = _made(make, self._part.count, where=where)
         first = self._copies[0]
-        _require_one(first, where=where)
         observed, acted = _spaces(first, where=where)
         action = action_layout(acted, where=where)
         for copy in self._copies:

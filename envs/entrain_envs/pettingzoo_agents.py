@@ -92,13 +92,7 @@ class Agents:
         with blaming_the_start("the environment's agents or spaces: it"):
             agents = _first_agents(first)
             groups = {agent: [agent] for agent in agents} if one_each else _groups(first, agents)
-        if behaviour:
-            if len(groups) != 1:
-                raise OptionError(
-                    f"behaviour '{behaviour}' cannot stand for all agents, because their spaces "
-                    f"differ: {', '.join(groups)}; leave the name out"
-                )
-            groups = {behaviour: agents}
+        groups = _named_as_one(behaviour, groups) if behaviour else groups
         self.kinds = {
             name: _kind(name, first, group[0], subtract, kinds) for name, group in groups.items()
         }
@@ -236,6 +230,17 @@ def _first_agents(environment: Any) -> list[str]:
 
 def _spaces(environment: Any, agent: str) -> tuple[Space, Space]:
     return environment.observation_space(agent), environment.action_space(agent)
+
+
+def _named_as_one(behaviour: str, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+    """All agents as one behaviour of that name; OptionError if they are of several kinds."""
+    if len(groups) != 1:
+        raise OptionError(
+            f"behaviour '{behaviour}' cannot stand for all agents, because their spaces "
+            f"differ: {', '.join(groups)}; leave the name out"
+        )
+    (agents,) = groups.values()
+    return {behaviour: agents}
 
 
 def _groups(environment: Any, all_agents: Sequence[str]) -> dict[str, list[str]]:
