@@ -12,8 +12,9 @@ from types import TracebackType
 
 import grpc
 
+from entrain_envs.conformance.arrivals import Arrivals
 from entrain_envs.conformance.listening import Access, Place
-from entrain_envs.conformance.port import End, Question, SilentError, Stream, StreamOverError
+from entrain_envs.conformance.port import End, Question, Stream
 from entrain_envs.errors import OptionError
 from entrain_envs.wire import trainer_pb2 as pb
 
@@ -24,7 +25,7 @@ MOST_BYTES = 64 * 2**20
 
 _THREADS = 16
 _MOST_WAITING = 8
-"""Streams, questions and messages that wait to be looked at."""
+"""Streams and questions that wait to be looked at."""
 
 _CODES = {end: code for end in End for code in grpc.StatusCode if code.value[0] == end.value} | {
     End.BROKEN: grpc.StatusCode.UNAVAILABLE
@@ -39,28 +40,13 @@ class GrpcStream:
         self.token = token
         self.opened_s = opened_s
         self.offers_subprotocol: bool | None = None
-        self._arrived: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._arrived: Arrivals[bytes] = Arrivals()
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._how = (End.NORMAL, "")
-        self._is_over = threading.Event()
-        self._why_over = "it was cancelled"
 
     def receive(self, *, timeout_s: float) -> bytes:
         """See `Stream`."""
-        until_s = time.monotonic() + timeout_s
-        while True:
-            left_s = until_s - time.monotonic()
-            try:
-                message = (
-                    self._arrived.get(timeout=left_s) if left_s > 0 else self._arrived.get(False)
-                )
-            except queue.Empty:
-                raise SilentError from None
-            if message is None:
-                # For who asks again.
-                self._arrived.put(None)
-                raise StreamOverError(self._why_over)
-            return message
+        return self._arrived.get(timeout_s=timeout_s)
 
     def send(self, message: bytes) -> None:
         """See `Stream`."""
@@ -72,6 +58,7 @@ class GrpcStream:
 
     def end(self, how: End, words: str = "") -> None:
         """See `Stream`."""
+        self._arrived.give_up()
         self._how = (how, words)
         self._outgoing.put(None)
 
@@ -86,27 +73,16 @@ class GrpcStream:
             context.abort(_CODES[how], words)
 
     def _read(self, requests: Iterator[bytes]) -> None:
+        why_over = "it sent no more"
         try:
             for message in requests:
-                self._put(message)
-            self._why_over = "it sent no more"
+                self._arrived.put(message)
         except Exception as error:
-            self._why_over = str(error) or "it was cancelled"
-        self._put(None)
-
-    def _put(self, message: bytes | None) -> None:
-        """Wait for room, as long as the call lives."""
-        while not self._is_over.is_set() or message is None:
-            try:
-                self._arrived.put(message, timeout=0.2)
-            except queue.Full:
-                if self._is_over.is_set():
-                    return
-            else:
-                return
+            why_over = str(error) or "it was cancelled"
+        self._arrived.end(why_over)
 
     def _finish(self) -> None:
-        self._is_over.set()
+        self._arrived.give_up()
         self._outgoing.put(None)
 
 

@@ -60,6 +60,24 @@ class Session:
         deadlines = [specs[rows.behaviour].deadline_ms for rows in self.unanswered[0].rows]
         return min(filter(None, deadlines), default=0) / 1000.0
 
+    def late_outcomes(self) -> dict[tuple[str, int], bool]:
+        """{(behaviour, id): late} in the newest Step, of agents that the last Act gave an action.
+
+        Of behaviours with a deadline. Rows that begin an episode are no outcome.
+        """
+        specs = self._judge.specs
+        step, _ = self.answered or (None, b"")
+        acted = step.acting if step is not None else set()
+        return {
+            (rows.behaviour, agent_id): bool(is_late)
+            for rows in self.unanswered[-1].rows
+            if specs[rows.behaviour].deadline_ms
+            for agent_id, kind, is_late in zip(
+                rows.agent_id.tolist(), rows.step_type.tolist(), rows.late, strict=True
+            )
+            if kind != pb.STEP_TYPE_FIRST and (rows.behaviour, agent_id) in acted
+        }
+
     @property
     def ended(self) -> int:
         """Episodes so far."""

@@ -40,6 +40,15 @@ class ReadStep:
             (rows.behaviour, agent_id) for rows in self.rows for agent_id in rows.agent_id.tolist()
         }
 
+    @property
+    def acting(self) -> set[tuple[str, int]]:
+        """(behaviour, id) of those that need an action."""
+        return {
+            (rows.behaviour, agent_id)
+            for rows in self.rows
+            for agent_id in rows.agent_id[rows.step_type <= pb.STEP_TYPE_MID].tolist()
+        }
+
 
 def is_name(text: str) -> bool:
     """Whether it may be a name: 1 to 200 printable characters."""

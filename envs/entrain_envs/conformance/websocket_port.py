@@ -23,13 +23,12 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
+from entrain_envs.conformance.arrivals import Arrivals
 from entrain_envs.conformance.listening import Access, Place
 from entrain_envs.conformance.port import (
     End,
     Question,
-    SilentError,
     Stream,
-    StreamOverError,
     WrongFormError,
 )
 from entrain_envs.errors import OptionError
@@ -45,7 +44,7 @@ MOST_BYTES = 64 * 2**20
 """Of one message."""
 
 _MOST_WAITING = 8
-"""Streams, questions and messages that wait to be looked at."""
+"""Streams and questions that wait to be looked at."""
 
 _REFUSED_FROM = 4000
 _MOST_WORDS = 123
@@ -64,20 +63,11 @@ class WebSocketStream:
         self.opened_s = opened_s
         self.offers_subprotocol: bool | None = SUBPROTOCOL in offered
         self._connection = connection
-        self._arrived: queue.Queue[bytes | str | None] = queue.Queue(_MOST_WAITING)
-        self._is_over = threading.Event()
-        self._why_over = ""
+        self._arrived: Arrivals[bytes | str] = Arrivals()
 
     def receive(self, *, timeout_s: float) -> bytes:
         """See `Stream`."""
-        try:
-            message = self._arrived.get(timeout_s > 0.0, timeout_s if timeout_s > 0.0 else None)
-        except queue.Empty:
-            raise SilentError from None
-        if message is None:
-            # For who asks again.
-            self._arrived.put(None)
-            raise StreamOverError(self._why_over)
+        message = self._arrived.get(timeout_s=timeout_s)
         if isinstance(message, str):
             raise WrongFormError(f"a text message of {len(message)} characters")
         return message
@@ -98,8 +88,8 @@ class WebSocketStream:
 
     def end(self, how: End, words: str = "") -> None:
         """See `Stream`."""
+        self._arrived.give_up()
         if how is End.BROKEN:
-            self._is_over.set()
             try:
                 self._connection.socket.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -117,22 +107,9 @@ class WebSocketStream:
         """Read, in the connection's thread, until it is over."""
         try:
             while True:
-                self._put(self._connection.recv())
+                self._arrived.put(self._connection.recv())
         except ConnectionClosed as closed:
-            self._why_over = str(closed)
-        self._is_over.set()
-        self._put(None)
-
-    def _put(self, message: bytes | str | None) -> None:
-        """Wait for room, as long as the connection lives."""
-        while True:
-            try:
-                self._arrived.put(message, timeout=0.2)
-            except queue.Full:
-                if self._is_over.is_set():
-                    return
-            else:
-                return
+            self._arrived.end(str(closed))
 
 
 class WebSocketPort:

@@ -134,6 +134,22 @@ def test_a_taken_place_is_told(place: str) -> None:
             port_at(taken)
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("reads", [0, 20])
+def test_the_end_of_a_stream_comes_however_much_was_sent_unasked(place: str, reads: int) -> None:
+    with port_at(place) as port, dialled(port.address) as connection:
+        for _ in range(19):
+            connection.send(HELLO)
+        stream = port.next_stream(timeout_s=5)
+        assert stream is not None
+        for _ in range(reads):
+            assert stream.receive(timeout_s=5) == HELLO.SerializeToString()
+        stream.end(End.NORMAL)
+        with pytest.raises(StreamOverError):
+            for _ in range(20):
+                stream.receive(timeout_s=5)
+
+
 def test_another_path_is_told_and_text_is_no_message() -> None:
     with port_at("ws://localhost:0") as port:
         with pytest.raises(InvalidStatus, match="404"):

@@ -9,8 +9,9 @@ from entrain_envs.conformance.pace import Pace
 from entrain_envs.conformance.results import Results, Verdict
 from entrain_envs.conformance.rules import RULES
 from entrain_envs.conformance.script import Script
-from support.faulty_simulators import FAULTY, Faulty, Good
-from support.sample_simulator import SampleSimulator
+from entrain_envs.wire import trainer_pb2 as pb
+from support.faulty_simulators import FAULTY, Faulty, Good, OtherHello
+from support.sample_simulator import BIRD, FIRST, MID, Row, SampleSimulator
 
 _MODULES = (support.faulty_ends, support.faulty_lives, support.faulty_rows)
 """Imported, because they fill `FAULTY`."""
@@ -47,6 +48,51 @@ def test_a_simulator_that_breaks_one_rule_fails_that_and_no_other(faulty: Faulty
     failed = failures(check(faulty.make()))
     assert set(failed) == {faulty.rule}, failed
     assert faulty.words in failed[faulty.rule]
+
+
+class LateOnlyWhereDue(OtherHello):
+    """Walkers have a deadline, and one is away in the Step whose Act comes late; birds have none,
+    and wait. Only what the fallback led to is late.
+    """
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.groups = self.groups[:1] * 2
+        self.groups[0].steps = 2
+        self._acted: set[int] = set()
+
+    def change_hello(self, hello: pb.Hello) -> None:
+        hello.max_unanswered_steps = 0
+        self.has_declared = True
+        del hello.behaviours[1:]
+        hello.behaviours.append(BIRD)
+
+    def rows(self, rows: list[Row]) -> pb.BehaviourStep:
+        part = super().rows(rows)
+        part.late = bytes(
+            late and row.agent in self._acted for late, row in zip(part.late, rows, strict=True)
+        )
+        self.was_shown |= self.is_late and any(
+            row.step_type == MID and row.agent not in self._acted for row in rows
+        )
+        self._acted = {row.agent for row in rows if row.step_type <= MID}
+        return part
+
+    was_shown = False
+
+    def finished(self, step: pb.Step) -> pb.Step:
+        bird = self.bird()
+        bird.step_type = bytes([FIRST if step.sequence == 1 else MID])
+        step.behaviours.append(bird)
+        return step
+
+
+def test_only_agents_with_a_deadline_that_were_given_a_late_action_say_so() -> None:
+    simulator = LateOnlyWhereDue()
+    findings = {each.rule.name: each for each in check(simulator).findings()}
+    assert simulator.was_shown, "no agent was away while the late Act was waited for"
+    assert findings["says-late"].verdict is Verdict.PASSED
+    assert not any(each.verdict is Verdict.FAILED for each in findings.values())
 
 
 def test_every_rule_has_a_simulator_that_breaks_it() -> None:
