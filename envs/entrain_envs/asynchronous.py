@@ -70,8 +70,7 @@ class Asynchronous(BesideRows):
         return self._background.poll(timeout_s)
 
     def _end_background(self) -> None:
-        """Let the thread end."""
+        """Let the thread end, whether it waits for actions or dials."""
         if self._background.is_busy:
-            # The Goodbye ends the wait in the thread that has the stream.
-            self._joined.leave()
+            self._joined.give_up()
         self._background.end(timeout_s=GOODBYE_TIMEOUT_S)

@@ -14,7 +14,7 @@ from types import TracebackType
 from entrain_envs.beside_rows import by_name
 from entrain_envs.connection import Connection, Destination
 from entrain_envs.dialling import Dialler
-from entrain_envs.errors import OptionError, TrainerClosed
+from entrain_envs.errors import TrainerClosed
 from entrain_envs.exchanges import ArrayExchanges, Exchanges
 from entrain_envs.greeting import Welcome, write_hello
 from entrain_envs.patience import Patience, usual_reconnect_s
@@ -60,7 +60,8 @@ class TrainerClient(ArrayExchanges):
         answer_s: longest wait for that answer, and for actions that it says were sent.
         open_connection: opens a stream in another way than dialling `address`.
         clock: monotonic, in seconds.
-        sleep: waits between two dials; never called while the stream is whole.
+        sleep: waits between two dials; never called while the stream is whole. None: the system's
+            clock does, and `close` ends the wait.
     """
 
     def __init__(
@@ -82,13 +83,9 @@ class TrainerClient(ArrayExchanges):
         answer_s: float = ANSWER_S,
         open_connection: Callable[[], Connection] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Prepare the client. Nothing is dialled before `connect`."""
-        if max_unanswered_steps < 1:
-            raise OptionError(
-                f"max_unanswered_steps is {max_unanswered_steps}; it must be at least 1"
-            )
         destination = Destination(
             address=address,
             token=token,
@@ -100,8 +97,7 @@ class TrainerClient(ArrayExchanges):
         specs = by_name(behaviours)
         self.wanted_unanswered_steps = max_unanswered_steps
         """How many the trainer is asked for."""
-        if reconnect_s is None:
-            reconnect_s = usual_reconnect_s()
+        reconnect_s = usual_reconnect_s() if reconnect_s is None else reconnect_s
         dialler = Dialler(
             address,
             write_hello(
@@ -117,7 +113,7 @@ class TrainerClient(ArrayExchanges):
             dialler,
             connect_s=connect_s,
             reconnect_s=reconnect_s,
-            patience=partial(Patience, clock=clock, sleep=sleep),
+            patience=partial(Patience, clock=clock, sleep=sleep or dialler.pause),
             silence=Silence(clock=clock, silence_s=silence_s, answer_s=answer_s),
         )
         super().__init__(specs, dialler, session)

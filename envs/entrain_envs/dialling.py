@@ -4,6 +4,7 @@ This module does not know gRPC, Steps, or what became of the stream before.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 
 from entrain_envs.connection import Connection
@@ -57,6 +58,25 @@ class Dialler:
         self._hello = hello
         self._open = open_connection
         self._can_wait = can_wait
+        self._is_given_up = threading.Event()
+        self._greeted: Connection | None = None
+        """The stream whose Welcome is waited for."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two dials; `give_up` ends it."""
+        self._is_given_up.wait(seconds)
+
+    def give_up(self) -> None:
+        """From any thread: let `dial` raise ConnectionLostError, now and until `renew`."""
+        self._is_given_up.set()
+        greeted = self._greeted
+        if greeted is not None:
+            greeted.give_up("the client was closed")
+
+    def renew(self) -> None:
+        """Dial again after `give_up`. A `dial` that still runs stays given up."""
+        if self._is_given_up.is_set():
+            self._is_given_up = threading.Event()
 
     def declare(self, behaviours: Iterable[BehaviourSpec]) -> None:
         """The Hellos from now on name these behaviours, too."""
@@ -73,15 +93,18 @@ class Dialler:
             resume: id of the session to go on with; empty: a new one.
 
         Raises:
-            ConnectionLostError: nobody answered.
+            ConnectionLostError: nobody answered, or `give_up` was called.
             MisfitError, NoRoomError, TrainerClosed: an answer, but no Welcome.
         """
         self._hello.resume_session_id = resume
         has_stopped = isinstance(error, StoppedError)
+        given_up = self._is_given_up
         while patience.wait():
             try:
-                return self._greet(timeout_s=patience.limit(GREETING_TIMEOUT_S))
+                return self._greet(given_up, timeout_s=patience.limit(GREETING_TIMEOUT_S))
             except BrokenStreamError as latest:
+                if given_up.is_set():
+                    raise self._closed_meanwhile() from None
                 if str(latest) != str(error):
                     logger.warning("%s: no answer (%s); dialling again", self.address, latest)
                 error = latest
@@ -94,12 +117,20 @@ class Dialler:
             "its certificate"
         )
 
-    def _greet(self, *, timeout_s: float) -> tuple[Connection, Welcome]:
+    def _greet(self, given_up: threading.Event, *, timeout_s: float) -> tuple[Connection, Welcome]:
         """Open a stream, say Hello, and read the Welcome; otherwise the stream is let go."""
-        connection = self._open()
+        if given_up.is_set():
+            raise self._closed_meanwhile()
+        connection = self._greeted = self._open()
+        if given_up.is_set():
+            # It came between the two lines above, so that it saw no stream.
+            connection.give_up("the client was closed")
         try:
             response = self._say_hello(connection, timeout_s)
-            return connection, read_welcome(response, address=self.address)
+            welcome = read_welcome(response, address=self.address)
+            if given_up.is_set():
+                raise self._closed_meanwhile()
+            return connection, welcome
         except (BrokenStreamError, RefusedError, WireError):
             connection.end(timeout_s=0.0)
             raise
@@ -107,6 +138,11 @@ class Dialler:
             # The trainer may have made a session, which it would keep for a while.
             leave(connection, reason=f"{type(error).__name__} instead of a Welcome")
             raise
+        finally:
+            self._greeted = None
+
+    def _closed_meanwhile(self) -> ConnectionLostError:
+        return ConnectionLostError(f"{self.address}: the client was closed while it dialled")
 
     def _say_hello(self, connection: Connection, timeout_s: float) -> pb.ConnectResponse:
         """Say Hello and wait for the answer. A Close is raised."""

@@ -69,6 +69,7 @@ class Session:
     def join(self) -> Welcome:
         """Begin a new session. See `TrainerClient.connect`."""
         self.end(reason="joining anew")
+        self._dialler.renew()
         welcome = self._dial(self._patience(self._connect_s), BrokenStreamError("not dialled"))
         self._silence.start(self.waits_for)
         logger.info("%s: joined run '%s'", self._address, welcome.run_id)
@@ -89,6 +90,14 @@ class Session:
         self._is_leaving = True
         self.connection.send(pb.ConnectRequest(goodbye=pb.Goodbye(reason="interrupted")))
         return True
+
+    def give_up(self) -> None:
+        """From another thread than the one that has the session: let it end its call soon.
+
+        It then raises: a wait ends with a Goodbye, dialling is given up until `join`.
+        """
+        self._dialler.give_up()
+        self.leave()
 
     def end(self, *, reason: str) -> None:
         """Say Goodbye and forget the session, if there is one."""

@@ -121,6 +121,9 @@ class WebSocket:
 
     def break_off(self) -> None:
         """From any thread: end the connection, so that who receives is told of a broken one."""
+        if self._socket is None:
+            # It is not dialled yet, or just now.
+            self._frames.fail("the connection was closed here")
         found = self._socket
         if found is not None:
             with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 
 from entrain_envs.background import Background
@@ -169,6 +170,72 @@ def test_one_may_leave_while_the_trainer_thinks(
     assert client.poll(timeout_s=0.05) is None
     client.close()
     assert said[:2] == ["step", "goodbye"]
+
+
+def _breaks(requests: Requests, _context: Any) -> Responses:
+    next(requests)
+    yield welcome()
+    next(requests)
+
+
+def _exchange_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "exchange"}
+
+
+def test_closing_ends_a_dial_that_waits_for_a_welcome(
+    dial: Dial, walker: BehaviourSpec, rows_of: RowsOf
+) -> None:
+    dialled, over = threading.Event(), threading.Event()
+
+    def says_nothing(requests: Requests, _context: Any) -> Responses:
+        next(requests)
+        dialled.set()
+        over.wait(WAIT_S)
+        yield from ()
+
+    before = _exchange_threads()
+    client = dial(_breaks, says_nothing)
+    client.exchange_async({"walker": rows_of(walker, FIRST)})
+    assert dialled.wait(WAIT_S)
+    client.close()
+    for thread in _exchange_threads() - before:
+        thread.join(WAIT_S / 4)
+        assert not thread.is_alive(), "it waits for the Welcome"
+    over.set()
+
+
+def test_closing_ends_the_wait_between_two_dials(
+    dial: Dial, walker: BehaviourSpec, rows_of: RowsOf
+) -> None:
+    dialled = threading.Event()
+
+    def goes_away(requests: Requests, context: Any) -> Responses:
+        next(requests)
+        dialled.set()
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        yield from ()
+
+    before = _exchange_threads()
+    client = dial(_breaks, goes_away)
+    client.exchange_async({"walker": rows_of(walker, FIRST)})
+    assert dialled.wait(WAIT_S)
+    client.close()
+    for thread in _exchange_threads() - before:
+        thread.join(WAIT_S / 4)
+        assert not thread.is_alive(), "it dials on"
+
+
+def test_after_closing_one_may_join_again(
+    dial: Dial, walker: BehaviourSpec, rows_of: RowsOf, may_answer: threading.Event
+) -> None:
+    may_answer.set()
+    never = threading.Event()
+    client = dial(answering(walker, never), answering(walker, may_answer))
+    client.exchange_async({"walker": rows_of(walker, FIRST)})
+    never.set()
+    client.close()
+    client.exchange_async({"walker": rows_of(walker, FIRST)})
+    assert client.poll(timeout_s=WAIT_S) is not None
 
 
 def test_a_signal_handler_ends_the_wait(dial: Dial, walker: BehaviourSpec, rows_of: RowsOf) -> None:
