@@ -2,7 +2,7 @@
 
 import csv
 import json
-import re
+import os
 import statistics
 import subprocess
 import sys
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ENTRAIN = (sys.executable, "-m", "entrain")
+PROCESSOR_TIME = "processor_seconds.txt"
+"""In a run's folder: what each sitting took, by `train`."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,29 @@ class FinishedRun:
         total = sum(episodes)
         return sum(r * n for r, n in zip(returns, episodes, strict=True)) / total
 
+    @property
+    def env_steps(self) -> int:
+        """Of all policies, those after the last update included."""
+        policies = self.summary["policies"].values()
+        return sum(policy["progress"]["env_steps"] for policy in policies)
+
+    @property
+    def processor_s(self) -> float:
+        """Processor time of trainer and launched simulators, over all sittings."""
+        return sum(map(float, (self.folder / PROCESSOR_TIME).read_text().split()))
+
     def steady_rate(self, *, skip: int = 1) -> float:
         """Median env steps/s of its updates, the first `skip` left out."""
         return statistics.median(self.column("time/env_steps_per_second")[skip:])
 
 
-def evaluated_return(run: FinishedRun, *, episodes: int) -> float:
-    """Mean return of so many episodes that the trained policy plays without noise."""
+def evaluated(run: FinishedRun, *, episodes: int) -> Mapping[str, Any]:
+    """At least so many episodes of the trained policy without noise, as `evaluate --json` says it.
+
+    Args:
+        run: of one policy.
+        episodes: at least one.
+    """
     printed = subprocess.run(
         [
             *ENTRAIN,
@@ -57,15 +75,21 @@ def evaluated_return(run: FinishedRun, *, episodes: int) -> float:
             str(episodes),
             "--set",
             "server.address=localhost:0",
+            "--json",
         ],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    found = re.search(r": return (\S+) ", printed)
-    if found is None:
-        raise ValueError(f"entrain evaluate told no return; it printed: {printed}")
-    return float(found[1])
+    (policy,) = json.loads(printed)["policies"].values()
+    if policy["episodes"] < episodes:
+        raise ValueError(f"{run.folder}: {episodes} episodes were asked for; it printed: {printed}")
+    return dict(policy)
+
+
+def evaluated_return(run: FinishedRun, *, episodes: int) -> float:
+    """Mean return of so many episodes that the trained policy plays without noise."""
+    return float(evaluated(run, episodes=episodes)["return_mean"])
 
 
 def print_time_shares(runs: Sequence[FinishedRun]) -> None:
@@ -80,27 +104,31 @@ def print_time_shares(runs: Sequence[FinishedRun]) -> None:
 def train(config: Path, folder: Path, *settings: str) -> FinishedRun:
     """Run `entrain train` to its end and read its run folder.
 
+    A run that is already there goes on, or is only read if it was complete.
+
     Args:
         config: YAML file.
-        folder: made by the run; must not exist.
+        folder: made by the run, or left by a former call with the same options.
         settings: for `--set`.
+
+    Raises:
+        RuntimeError: the run failed, or was stopped before it was complete.
     """
     arguments = [word for setting in settings for word in ("--set", setting)]
-    subprocess.run(
-        [
-            *ENTRAIN,
-            "train",
-            str(config),
-            "--runs-directory",
-            str(folder.parent),
-            "--name",
-            folder.name,
-            *arguments,
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return read(folder)
+    words = [*ENTRAIN, "train", str(config), "--resume-or-start", "--name", folder.name]
+    words += ["--runs-directory", str(folder.parent), *arguments]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if folder.is_dir():
+        with (folder / PROCESSOR_TIME).open("a") as file:
+            file.write(f"{used.ru_utime + used.ru_stime:.2f}\n")
+    if process.returncode or (run := read(folder)).summary["outcome"] != "completed":
+        raise RuntimeError(
+            f"{config.name}: the run in {folder} did not come to its end (exit code "
+            f"{process.returncode}); its lines above, or {folder / 'log.txt'}, say why"
+        )
+    return run
 
 
 def read(folder: Path) -> FinishedRun:
