@@ -17,11 +17,15 @@ PEERS  := sb3 sbx skrl sb3-contrib rl_games
 QUICK  ?=
 ROWS   ?=
 PAIRS  ?=
+# Options of `make zoo`: ONLY=cartpole,door_key, SEEDS=3, JOBS=2 (runs at the same time).
+ONLY   ?=
+SEEDS  ?=
+JOBS   ?=
 # The run of `make demo`, and where its page is: 0 takes any port that is free.
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 HTTP   ?= localhost:0
 
-.PHONY: demo test check hostile interop clients learn bench peers docs kubernetes proto proto-check containers wheels clean setup format
+.PHONY: demo test check hostile interop clients learn bench peers docs kubernetes zoo proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +66,10 @@ learn: setup  ## Learning claims: seeds and thresholds, about three hours.
 bench: setup peers  ## One table and one picture: peers, limits and us; QUICK=yes in five minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.table $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
 	    $(if $(PAIRS),--pairs $(PAIRS)) --json .build/bench.json --picture .build/bench.png
+
+zoo: setup  ## Train what zoo/README.md's table lacks, and write the table; hours.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.zoo $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 peers: $(PEERS:%=.build/peers/%/installed)  ## What `make bench` compares with, each in an environment of its own.
 
