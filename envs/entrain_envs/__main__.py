@@ -48,7 +48,11 @@ many."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     silence()
-    options = command_line.parser().parse_args(arguments)
+    return run(command_line.parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what a command line asks for, of which these are the options; returns the exit code."""
     log_to_stderr()
     # A module named on the command line may be in the current folder.
     sys.path.insert(0, str(Path.cwd()))

@@ -66,6 +66,7 @@ def maker(options: argparse.Namespace) -> MakePart:
         "pettingzoo": _pettingzoo_maker,
         "balance-ball": _balance_ball_maker,
         "cue-memory": _cue_memory_maker,
+        "program": _program_maker,
     }
     return makers[options.kind](options)
 
@@ -128,6 +129,36 @@ def _pettingzoo_maker(options: argparse.Namespace) -> MakePart:
         kinds=dict(options.kinds),
         info=_info_keys(options),
     )
+
+
+def _program_maker(options: argparse.Namespace) -> MakePart:
+    """Of what `options.make` makes: an `Environment`, or one of PettingZoo or Gymnasium."""
+    with blaming_the_start("the environment that the program's function makes cannot be made: it"):
+        made = [options.make()]
+    (first,) = made
+
+    def copies() -> Any:
+        return made.pop() if made else options.make()
+
+    if hasattr(first, "behaviours"):
+        environment: Environment = first
+        return lambda _: environment
+    if hasattr(first, "possible_agents"):
+        from entrain_envs.pettingzoo_adapter import PettingZooEnvironment  # noqa: PLC0415
+        from entrain_envs.pettingzoo_turns import TurnsEnvironment, takes_turns  # noqa: PLC0415
+
+        adapter = TurnsEnvironment if takes_turns(first) else PettingZooEnvironment
+        return lambda part: adapter(copies, part=part)
+    from entrain_envs.gymnasium_adapter import GymnasiumEnvironment  # noqa: PLC0415
+
+    behaviour = _name_of(first)
+    return lambda part: GymnasiumEnvironment(copies, behaviour=behaviour, part=part)
+
+
+def _name_of(environment: Any) -> str:
+    """Its id, if Gymnasium has made it; or else the name of its class."""
+    spec = getattr(environment, "spec", None)
+    return getattr(spec, "id", "") or type(getattr(environment, "unwrapped", environment)).__name__
 
 
 def _balance_ball_maker(options: argparse.Namespace) -> MakePart:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, sittings
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
@@ -223,7 +223,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     folder = copy_of(stopped, tmp_path)
     newest, before, *_ = CheckpointStore(folder.checkpoints, keep=9).paths
     arrays = newest / "arrays.safetensors"

@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from entrain.app import commands, run_results
+from entrain.app import commands, run_results, sittings
 from entrain.app.build import make_launcher
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
@@ -222,7 +222,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     path = write_run(tmp_path, launch=BALL, server=secured(certificate))
     assert commands.train(load_config(path, [])) == 0
     folder = RunFolder(tmp_path / "runs" / "run")
@@ -254,7 +254,7 @@ def test_over_tls_with_a_token_a_policy_is_trained_evaluated_and_exported(
 def test_a_game_of_ml_agents_is_trained_through_a_bridge_over_tls(
     tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     port = free_port()
     bridge = f"{sys.executable} -m entrain_envs bridge --port {port}"
     path = write_run(tmp_path, launch=bridge, server=secured(certificate))

@@ -11,9 +11,9 @@ from pathlib import Path
 ENTRAIN = """
 import sys
 from entrain import cli
-from entrain.app import commands
+from entrain.app import run_results
 from entrain.run import report
-commands.export_policy = lambda *arguments, **options: None
+run_results.export_policy = lambda *arguments, **options: None
 report.draw_plots = lambda series: []
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -1,8 +1,55 @@
 """entrain: simulators dial one trainer over gRPC, and a policy learns from all of them at once.
 
-The command line is the way in (`entrain --help`); simulators use the package `entrain_envs`.
+    result = entrain.train("walk.yaml", simulators="CartPole-v1")
+    counted = entrain.evaluate(result.run, episodes=20)
+
+The commands of the terminal (`entrain --help`) do the same; simulators use the package
+`entrain_envs`.
+
+A name is imported when it is first used, so that `import entrain` takes no time: torch comes with
+the first that needs it.
 """
 
-__version__ = "0.2.0"
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["__version__"]
+from entrain.version import __version__
+
+if TYPE_CHECKING:
+    from entrain.api import evaluate, export, resume, train
+    from entrain.app.evaluation_results import EvaluationResult
+    from entrain.app.training_result import TrainedPolicy, TrainingResult
+    from entrain.errors import EntrainError
+else:
+    _MODULE_OF = {
+        "EntrainError": "errors",
+        "EvaluationResult": "app.evaluation_results",
+        "TrainedPolicy": "app.training_result",
+        "TrainingResult": "app.training_result",
+        "evaluate": "api",
+        "export": "api",
+        "resume": "api",
+        "train": "api",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import one of the public names (PEP 562)."""
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'entrain' has no attribute '{name}'")
+        return getattr(import_module(f"entrain.{_MODULE_OF[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "EntrainError",
+    "EvaluationResult",
+    "TrainedPolicy",
+    "TrainingResult",
+    "__version__",
+    "evaluate",
+    "export",
+    "resume",
+    "train",
+]

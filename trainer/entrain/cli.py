@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from entrain import __version__, cli_control, cli_profile, cli_reference, cli_serve, cli_unity
+from entrain import cli_control, cli_profile, cli_reference, cli_serve, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing
@@ -41,6 +41,7 @@ from entrain.cli_options import (
 )
 from entrain.errors import EntrainError
 from entrain.importing import INTERRUPTED, interruptible
+from entrain.version import __version__
 from entrain_envs.grpc_lines import silence
 
 app = typer.Typer(

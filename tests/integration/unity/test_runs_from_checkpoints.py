@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from entrain.app import commands
+from entrain.app import sittings
 from entrain.app.training import TrainingRun
 from entrain.cli import main
 from entrain.config.load import load_config, to_yaml
@@ -317,7 +317,7 @@ def test_resume_of_what_mlagents_learn_left_trains_to_the_end(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # Plots and ONNX take longer than all else, and are those of every run.
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     shutil.copytree(STOCK_RUN, tmp_path / "results" / "balls")
     arguments = the_command(tmp_path)
     assert main([*arguments, "--resume"]) == 0

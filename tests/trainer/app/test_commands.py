@@ -1,13 +1,15 @@
 """What the commands do around a run: folder, configuration, threads, what is left of a failure."""
 
 import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entrain.app import commands, run_results
+from entrain.app import commands, run_results, sittings
 from entrain.app.kubeflow import KubeflowProgress
 from entrain.app.observing import RunObserver
 from entrain.config.load import load_config
@@ -45,6 +47,7 @@ class FakeRun:
     measures = ""
     is_finished = False
     env_steps = 7
+    returns: Mapping[str, float] = defaultdict(float)
     prints = ""
     observer: RunObserver | None = None
 
@@ -88,7 +91,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> type[FakeRun]:
     class Run(FakeRun):
         pass
 
-    monkeypatch.setattr(commands, "TrainingRun", Run)
+    monkeypatch.setattr(sittings, "TrainingRun", Run)
     monkeypatch.setattr(run_results, "export_policy", lambda *_, **__: None)
     return Run
 
@@ -218,10 +221,7 @@ def test_no_policy_is_exported_where_others_write_the_models(
     folder = RunFolder.create(tmp_path, "run")
     for exports, number in ((False, 0), (True, 1)):
         with folder.lock() as lock:
-            assert (
-                commands.train_in(folder, config(tmp_path), lock, restored=None, exports=exports)
-                == 0
-            )
+            sittings.train_in(folder, config(tmp_path), lock, restored=None, exports=exports)
         assert len(exported) == number
 
 
@@ -285,9 +285,9 @@ def test_what_a_user_wrote_into_the_configuration_stays_if_nothing_is_overridden
     folder = RunFolder.create(tmp_path, "run")
     written = "# mine\nseed: 3\n"
     folder.config.write_text(written)
-    commands._write_config(folder, load_config(folder.config, []))
+    sittings._write_config(folder, load_config(folder.config, []))
     assert folder.config.read_text() == written
-    commands._write_config(folder, load_config(folder.config, ["seed=4"]))
+    sittings._write_config(folder, load_config(folder.config, ["seed=4"]))
     assert load_config(folder.config, []).seed == 4
 
 
@@ -301,8 +301,13 @@ def test_the_process_gets_the_threads_of_the_configuration_before_the_run(
             assert told == [2]
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(commands, "TrainingRun", Watched)
-    monkeypatch.setattr(commands, "prepare_process", lambda *, threads: told.append(threads))
+    @contextmanager
+    def preparing(*, threads: int) -> Iterator[None]:
+        told.append(threads)
+        yield
+
+    monkeypatch.setattr(sittings, "TrainingRun", Watched)
+    monkeypatch.setattr(sittings, "prepared_process", preparing)
     assert commands.train(config(tmp_path, "threads=2")) == 0
     assert told == [2]
 
@@ -353,7 +358,7 @@ def test_resume_or_start_after_a_crash_before_the_first_checkpoint_begins_anew(
     tmp_path: Path, run: type[FakeRun]
 ) -> None:
     folder = RunFolder.create(tmp_path, "run")
-    commands._write_config(folder, config(tmp_path, "seed=3"))
+    sittings._write_config(folder, config(tmp_path, "seed=3"))
     assert commands.train(config(tmp_path, "seed=3"), resume_or_start=True) == 0
     with pytest.raises(ConfigError, match="seed is 4, there 3") as refusal:
         commands.train(config(tmp_path, "seed=4"), resume_or_start=True)
@@ -399,7 +404,7 @@ def test_a_folder_that_is_deleted_as_the_run_ends_is_an_error(
     tmp_path: Path, run: type[FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        commands, "write_results", lambda folder, *_, **__: shutil.rmtree(folder.path)
+        sittings, "write_results", lambda folder, *_, **__: shutil.rmtree(folder.path)
     )
     with pytest.raises(DiskError, match="was deleted, at least in part, as the run ended"):
         commands.train(config(tmp_path))

@@ -453,3 +453,22 @@ def test_codes_of_crashes_on_windows_are_told_in_the_form_they_are_known_by(
     code: int, words: str, tmp_path: Path
 ) -> None:
     assert launcher_of(tmp_path, "")._ending_of("sim-0", code) == f"sim-0 ended with {words}"
+
+
+async def test_what_is_to_be_read_is_written_at_each_start(tmp_path: Path) -> None:
+    code = "import sys; print(len(sys.stdin.buffer.read())); sys.exit(1)"
+    simulator = Simulator("sim-0", python(code), tmp_path / "sim-0.log", stdin=b"x" * 300_000)
+    launcher = Launcher([simulator], environment={}, restart_pause_s=0.0)
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()
+    read = (tmp_path / "sim-0.log").read_text().split()
+    assert read == ["300000", "300000"]  # then it is left alone, for it would fail again
+
+
+async def test_a_simulator_that_ends_before_it_has_read_is_no_error(tmp_path: Path) -> None:
+    simulator = Simulator("sim-0", python("pass"), tmp_path / "log", stdin=b"x" * 300_000)
+    launcher = Launcher([simulator], environment={}, restart_pause_s=0.0)
+    await launcher.start()
+    await until_exhausted(launcher)
+    await launcher.stop()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, sittings
 from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.training_result import TrainingResult
 from entrain.cli import main
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
@@ -28,11 +29,13 @@ class Calls:
 
     def train_in(
         self, folder: RunFolder, config: RunConfig, lock: Any, *, restored: Any, **others: Any
-    ) -> int:
+    ) -> TrainingResult:
         self.trained.append((folder.path, config, restored is not None))
         self.others = others
         folder.write_config(to_yaml(config))
-        return 0
+        return TrainingResult(
+            run=folder.path, outcome="completed", exit_code=0, env_steps=0, seconds=0.0, policies={}
+        )
 
     def evaluate(self, run: Path, overrides: list[str], options: EvaluationOptions) -> int:
         self.evaluated.append((run, overrides, options))
@@ -42,7 +45,7 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
     found = Calls()
-    monkeypatch.setattr(commands, "train_in", found.train_in)
+    monkeypatch.setattr(sittings, "train_in", found.train_in)
     monkeypatch.setattr(commands, "evaluate", found.evaluate)
     monkeypatch.setattr(
         "entrain.run.checkpoint.CheckpointStore.load_newest",

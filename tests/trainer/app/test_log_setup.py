@@ -5,7 +5,13 @@ import logging
 
 import pytest
 
-from entrain.app.log_setup import print_error, print_interruption, quieten, start_logging
+from entrain.app.log_setup import (
+    logging_in_a_program,
+    print_error,
+    print_interruption,
+    quieten,
+    start_logging,
+)
 from entrain.errors import ConfigError
 
 
@@ -51,3 +57,45 @@ def test_the_last_word_is_a_line_or_an_object(
     assert lines[0]["message"] == "no such option"
     assert lines[0]["exit_code"] == ConfigError.exit_code
     assert lines[1]["message"] == "interrupted"
+
+
+def test_a_program_that_logs_nowhere_is_shown_lines_as_long_as_they_are_wanted(
+    own_handlers: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_handlers.handlers[:] = []  # pytest's own
+    said, package = logging.getLogger("entrain.app.test"), logging.getLogger("entrain")
+    package.setLevel(logging.NOTSET)
+    with logging_in_a_program(shown=True):
+        said.info("shown")
+    said.info("not any more")
+    assert own_handlers.handlers == []
+    assert package.level == logging.NOTSET
+    told = capsys.readouterr().err
+    assert "shown" in told
+    assert "not any more" not in told
+
+
+@pytest.mark.parametrize(("shown", "expected"), [(True, ["all", "bad"]), (False, ["bad"])])
+def test_handlers_of_a_program_get_more_only_if_they_are_to(
+    own_handlers: logging.Logger, shown: bool, expected: list[str]
+) -> None:
+    class Kept(logging.Handler):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lines: list[str] = []
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.lines.append(record.getMessage())
+
+    own, file = Kept(), Kept()
+    own_handlers.handlers[:] = [own]
+    logging.getLogger("entrain").setLevel(logging.WARNING)
+    with logging_in_a_program(shown=shown):
+        own_handlers.addHandler(file)  # as a run does
+        said = logging.getLogger("entrain.app.test")
+        said.info("all")
+        said.error("bad")
+        own_handlers.removeHandler(file)
+    assert own.lines == expected
+    assert file.lines == ["all", "bad"]
+    assert own.filters == []

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from entrain.app.process import prepare_process
+from entrain.app.process import prepared_process
 
 
 @pytest.fixture(autouse=True)
@@ -19,18 +19,24 @@ def as_before() -> Iterator[None]:
     gc.unfreeze()
 
 
+def blas_threads() -> set[int]:
+    return {it["num_threads"] for it in threadpool_info() if it["user_api"] == "blas"}
+
+
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (0, 3)])
 def test_torch_and_blas_get_the_threads_unless_they_are_to_choose(
     threads: int, expected: int
 ) -> None:
     torch.set_num_threads(3)
-    prepare_process(threads=threads)
-    assert torch.get_num_threads() == expected
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    assert {pool["num_threads"] for pool in blas} <= {expected}
+    with prepared_process(threads=threads):
+        assert torch.get_num_threads() == expected
+        assert blas_threads() <= {expected}
+    assert torch.get_num_threads() == 3
+    assert blas_threads() <= {3}
 
 
 def test_garbage_collection_passes_over_what_imports_made() -> None:
     gc.unfreeze()
-    prepare_process(threads=0)
-    assert gc.get_freeze_count() > 10_000
+    with prepared_process(threads=0):
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0

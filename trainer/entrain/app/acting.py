@@ -1,12 +1,13 @@
 """Serves trained policies to the simulators that a run launches, from first to last."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from entrain.app.build import listened_on, make_launcher
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.game_watch import watch_over_games
 from entrain.app.games import require_build
+from entrain.app.program_environments import ProgramEnvironment, add_to
 from entrain.app.signals import StopRequest
 from entrain.app.socket_address import tell_where_sockets_are
 from entrain.config.run import RunConfig
@@ -24,6 +25,7 @@ async def serve_policies(
     request: StopRequest,
     *,
     environment_of: Callable[[str], Mapping[str, str]] = lambda _: {},
+    environments: Sequence[ProgramEnvironment] = (),
 ) -> None:
     """Listen, launch simulators, and let policies act until the evaluation ends.
 
@@ -34,12 +36,14 @@ async def serve_policies(
         front: by which simulators connect.
         request: ends it early.
         environment_of: further variables for the launched simulator of a given name.
+        environments: of a Python program, which act as well.
     """
     require_build(config)
     to_dial = await front.start()
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = make_launcher(config, folder, to_dial, environment_of)
+    add_to(launcher, environments, logs=folder.simulators)
     tell_where_sockets_are(launcher, config, front)
     games = watch_over_games(config, front, launcher, logs=folder.simulators)
     # Simulators are killed if this process has to end at once.

@@ -52,6 +52,11 @@ class PolicyResult:
     statistics: Mapping[str, float]
     """{name: aggregated value} that its simulators reported during the evaluation."""
 
+    @property
+    def mean_return(self) -> float:
+        """Over the episodes that ended; NaN without any."""
+        return float(self.ended.returns.mean()) if len(self.ended) else math.nan
+
     def lines(self, behaviour: str) -> Iterator[str]:
         """Yields its lines for people."""
         yield f"{behaviour}: {self.ended if len(self.ended) else 'no episode ended'}"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from entrain import __version__
 from entrain.app.build import policy_of
 from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
@@ -18,6 +17,7 @@ from entrain.unity.results.recorder import Outputs, ResultsRecorder
 from entrain.unity.results.status import MLAGENTS_VERSION, TrainingStatus
 from entrain.unity.results.tree import ResultsTree
 from entrain.unity.stock_run import StockRun
+from entrain.version import __version__
 
 logger = logging.getLogger(__name__)
 

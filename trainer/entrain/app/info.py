@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from entrain import __version__
 from entrain.app.command_words import words_of_run
 from entrain.app.run_status import PolicyStatus, RunStatus, runs_in, status_of
 from entrain.config.load import load_config
@@ -22,6 +21,7 @@ from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.quantities import compact, counted, duration
 from entrain.unity.results.listing import files_of_learn
+from entrain.version import __version__
 from entrain_envs.log_lines import utc
 
 _LIBRARIES = ("entrain-envs", "torch", "grpcio", "protobuf", "numpy", "gymnasium", "onnxruntime")

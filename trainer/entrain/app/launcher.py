@@ -61,6 +61,9 @@ class Simulator:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Of its environment, besides those that all have."""
 
+    stdin: bytes = field(default=b"", repr=False)
+    """What it reads from its standard input, at each start."""
+
     @property
     def logs(self) -> tuple[Path, ...]:
         """The files that may say why it ended, the most telling first."""
@@ -228,7 +231,7 @@ class Launcher:
             try:
                 self._processes[simulator.name] = await asyncio.create_subprocess_exec(
                     *simulator.command,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE if simulator.stdin else subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     env=self._process_environment(simulator),
@@ -239,6 +242,7 @@ class Launcher:
             except OSError as error:
                 raise ConfigError(_cannot_run(simulator.command[0], error)) from None
         logger.info("started %s: %s", simulator.name, shlex.join(simulator.command))
+        await _feed(self._processes[simulator.name], simulator.stdin)
 
     def _process_environment(self, simulator: Simulator) -> dict[str, str]:
         # entrain-env is installed beside the interpreter, which need not be on the PATH.
@@ -303,6 +307,17 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
+    """Write to its standard input, and close that; one that ends before it has read all may."""
+    if process.stdin is None:
+        return
+    with contextlib.suppress(ConnectionError):
+        process.stdin.write(content)
+        await process.stdin.drain()
+        process.stdin.close()
+        await process.stdin.wait_closed()
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from entrain.app import commands
+from entrain.app import commands, sittings
 from entrain.app.command_words import CommandWords, words_of_learn
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.game_results import make_results
@@ -263,7 +263,7 @@ def _train(
     restored: Loaded | None = None,
 ) -> int:
     # The results have the models that games load; entrain's own are written by `entrain export`.
-    return commands.train_in(
+    ended = sittings.train_in(
         folder,
         config,
         lock,
@@ -272,6 +272,7 @@ def _train(
         words=_words(file),
         exports=False,
     )
+    return ended.exit_code
 
 
 def _take_over_stock(path: Path, config: RunConfig, file: StockFile) -> None:
@@ -294,7 +295,7 @@ def _take_over_stock(path: Path, config: RunConfig, file: StockFile) -> None:
     with folder.lock() as lock:
         made = config.model_copy(update={"policies": policies})
         words = _words(file)
-        commands.train_in(folder, made, lock, restored=None, words=words, exports=False)
+        sittings.train_in(folder, made, lock, restored=None, words=words, exports=False)
 
 
 def _holds_policies(path: Path) -> bool:

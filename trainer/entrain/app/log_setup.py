@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from entrain.errors import EntrainError
 from entrain.run.json_lines import JsonFormatter, fields, is_json_logged
 from entrain.run.log_lines import LineFormatter
 
 logger = logging.getLogger(__name__)
+
+_PACKAGES = ("entrain", "entrain_envs")
 
 
 def print_error(error: EntrainError) -> None:
@@ -38,6 +42,47 @@ def start_logging(*, verbose: bool, log_format: str = "text") -> None:
     )
     logging.getLogger().addHandler(handler)
     _set_level(logging.DEBUG if verbose else logging.INFO)
+
+
+@contextmanager
+def logging_in_a_program(*, shown: bool) -> Iterator[None]:
+    """Within the block, a run's log file gets all that a command's does, whatever the program logs.
+
+    Args:
+        shown: whether the program's handlers get it too, or stderr if it has none. Else they get
+            what they would have got before the block.
+    """
+    root, packages = logging.getLogger(), [logging.getLogger(name) for name in _PACKAGES]
+    handlers, levels = root.handlers[:], [logger.level for logger in packages]
+    quiet = _AsBefore(
+        dict(zip(_PACKAGES, (it.getEffectiveLevel() for it in packages), strict=True))
+    )
+    if shown and not handlers:
+        start_logging(verbose=False)
+    for logger, level in zip(packages, levels, strict=True):
+        logger.setLevel(min(level or logging.INFO, logging.INFO))
+    for handler in () if shown else handlers:
+        handler.addFilter(quiet)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(quiet)
+        root.handlers[:] = handlers
+        for logger, level in zip(packages, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _AsBefore(logging.Filter):
+    """Keeps records back that packages did not log before their levels were changed."""
+
+    def __init__(self, levels: Mapping[str, int]) -> None:
+        super().__init__()
+        self._levels = levels
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record may pass."""
+        return record.levelno >= self._levels.get(record.name.partition(".")[0], 0)
 
 
 def quieten(rank: int, *, is_first_here: bool) -> None:
@@ -72,5 +117,5 @@ def log_every_detail() -> None:
 
 
 def _set_level(level: int) -> None:
-    for package in ("entrain", "entrain_envs"):
+    for package in _PACKAGES:
         logging.getLogger(package).setLevel(level)

@@ -32,7 +32,7 @@ from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.app.evaluation_results import EvaluationResult, PolicyResult
 from entrain.app.initial_weights import begin
 from entrain.app.lessons import lessons_to_play
-from entrain.app.process import prepare_process
+from entrain.app.process import prepared_process
 from entrain.app.recordings import ONE_COPY, Recordings
 from entrain.app.signals import stop_on_signals
 from entrain.config.run import LaunchConfig, RunConfig
@@ -79,11 +79,10 @@ def play(
     logger.info("playing %s", "as before training" if look.untrained else restored.path)
     policies = (_untrained if look.untrained else load_policies)(config, restored)
     _require_behaviour(options.behaviour, policies)
-    prepare_process(threads=config.threads)
     lessons = lessons_to_play(config, restored, options.lessons)
     participants = make_evaluation_participants(config, policies, lessons)
     environment_of = _environment_of(recordings)
-    with stop_on_signals("ending the play") as request:
+    with prepared_process(threads=config.threads), stop_on_signals("ending the play") as request:
         front = make_front(config, participants, run_id=f"{folder.name}-play")
         evaluation = EvaluationRun(config, policies, participants, front, options)
         asyncio.run(

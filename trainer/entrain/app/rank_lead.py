@@ -18,7 +18,8 @@ from entrain.app.apart import Apart
 from entrain.app.build import checked, make_launcher
 from entrain.app.launcher import Launcher
 from entrain.app.log_setup import print_error, quieten
-from entrain.app.process import prepare_process
+from entrain.app.process import prepared_process
+from entrain.app.program_environments import ProgramEnvironment, add_to
 from entrain.app.rank_meeting import Meeting, meeting_of
 from entrain.app.rank_place import RankPlace, config_of_rank
 from entrain.app.rank_states import of_rank, require_size
@@ -105,12 +106,19 @@ def _states_of_ranks(restored: Loaded | None, size: int) -> Sequence[Loaded | No
         return [of_rank(restored, rank) for rank in range(size)]
 
 
-def launcher_of(part: Part, folder: RunFolder, address: str, request: StopRequest) -> Launcher:
-    """Makes the launcher of the simulators of this process.
+def launcher_of(
+    part: Part,
+    folder: RunFolder,
+    address: str,
+    request: StopRequest,
+    environments: Sequence[ProgramEnvironment] = (),
+) -> Launcher:
+    """Makes the launcher of the simulators of this process, and of `environments`.
 
     They are killed if the process has to end at once.
     """
     launcher = make_launcher(part.config, folder, address, indices=part.together.place.indices)
+    add_to(launcher, environments, logs=folder.simulators)
     request.before_force = launcher.kill
     return launcher
 
@@ -140,9 +148,8 @@ def follow(place: RankPlace, *, given: RunConfig | None) -> int:
 
 
 def _take_part(part: Part, folder: RunFolder) -> int:
-    prepare_process(threads=part.config.threads)
     display: Display = SilentDisplay()
-    with stop_on_signals() as request:
+    with prepared_process(threads=part.config.threads), stop_on_signals() as request:
         run = TrainingRun(
             part.config,
             folder,

@@ -1,7 +1,8 @@
 """SIGTERM, Ctrl+C, a closed terminal: the first asks the run to stop, the second forces it to.
 
 They are handled from before the event loop runs until after it has ended, so that no signal can
-interrupt a run between two statements.
+interrupt a run between two statements. Only a program's main thread may handle signals: in another
+one there are none, and somebody else makes the request.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +45,19 @@ class StopRequest:
         """Called before the process is ended at once; it must neither wait nor fail."""
 
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._event = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<StopRequest: {'made' if self.is_made else 'not made'}>"
 
     def event(self) -> asyncio.Event:
-        """Returns an event of the running loop that is set once the run is asked to stop."""
+        """Returns an event of the running loop that is set once the run is asked to stop.
+
+        The task that calls this is the one that `abandon` gives up.
+        """
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         if self.is_made:
             self._event.set()
         return self._event
@@ -62,27 +70,53 @@ class StopRequest:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is left to stop
             self._loop.call_soon_threadsafe(self._announce, name)
 
+    def abandon(self) -> None:
+        """Give the run up without another checkpoint; KeyboardInterrupt if no loop runs it."""
+        if self._loop is None or self._task is None or not self._loop.is_running():
+            raise KeyboardInterrupt
+        self._loop.call_soon_threadsafe(self._task.cancel)
+
     def _announce(self, name: str) -> None:
         logger.info("%s: %s (again: stop at once)", name, self._consequence)
         self._event.set()
 
 
+def _end_at_once(request: StopRequest) -> None:
+    """End the process without anything that could hang: no exit handlers, buffers or threads."""
+    try:
+        request.before_force()
+        if sys.__stdout__ is not None and sys.__stdout__.isatty():
+            # The live display has hidden the cursor and cannot show it again.
+            os.write(sys.__stdout__.fileno(), SHOW_CURSOR)
+    finally:
+        os._exit(FORCED)
+
+
 @contextmanager
 def stop_on_signals(
     consequence: str = "finishing, saving and stopping",
+    *,
+    force: Callable[[StopRequest], None] = _end_at_once,
 ) -> Iterator[StopRequest]:
     """Within the block, the first signal makes the request; a second ends the process (code 130).
 
     This uses Python's own handlers, which pass the request to the loop: on Windows, event loops
     have no signal handlers.
+
+    Args:
+        consequence: of the request, for the log.
+        force: what a second signal does instead of ending the process.
     """
     request = StopRequest(consequence)
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     forcing: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python's signature
         if number != HANGUP:
             if forcing:
-                _end_at_once(request)
+                force(request)
             forcing.append(number)
         request.make(signal.Signals(number).name)
 
@@ -99,17 +133,6 @@ def _signals_to_handle() -> Sequence[int]:
     if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:
         return SIGNALS
     return (*SIGNALS, HANGUP)
-
-
-def _end_at_once(request: StopRequest) -> None:
-    """End the process without anything that could hang: no exit handlers, buffers or threads."""
-    try:
-        request.before_force()
-        if sys.__stdout__ is not None and sys.__stdout__.isatty():
-            # The live display has hidden the cursor and cannot show it again.
-            os.write(sys.__stdout__.fileno(), SHOW_CURSOR)
-    finally:
-        os._exit(FORCED)
 
 
 def _nothing() -> None:

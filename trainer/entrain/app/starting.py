@@ -95,5 +95,12 @@ def newest_if_any(folder: RunFolder, config: RunConfig) -> Loaded | None:
     return None
 
 
+def load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:
+    """Returns the newest valid checkpoint, and logs what it is for; CheckpointError if none is."""
+    loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
+    logger.info("%s %s", purpose, loaded.path)
+    return loaded
+
+
 def _listed(found: Sequence[Difference]) -> str:
     return "; ".join(str(each) for each in found)

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from entrain.app.given import NOTHING, Given
 from entrain.app.kubeflow import KubeflowProgress, kubeflow_progress
 from entrain.app.notices import Notices, notices_of
 from entrain.app.showing import page_of
@@ -18,6 +19,7 @@ from entrain.run.folder import RunFolder
 from entrain.run.json_lines import is_json_logged
 from entrain.run.live_display import display_for
 from entrain.run.log_lines import logging_to
+from entrain.run.silent_display import SilentDisplay
 
 if TYPE_CHECKING:
     from entrain.app.run_page import RunPage
@@ -47,17 +49,24 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings_of(config: RunConfig, folder: RunFolder) -> Iterator[Surroundings]:
+def surroundings_of(
+    config: RunConfig, folder: RunFolder, given: Given = NOTHING
+) -> Iterator[Surroundings]:
     """Within the block, all of it is there, and is told of an error that leaves the block.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        given: by a Python program.
 
     Raises:
         ConfigError: something that an option names cannot be used.
     """
-    console = Console()
+    console = Console(quiet=not given.is_shown)
     with (
-        stop_on_signals() as request,
+        stop_on_signals() if given.request is None else nullcontext(given.request) as request,
         logging_to(folder.log),
-        display_for(console, for_programs=is_json_logged()) as display,
+        _display_for(console, given) as display,
         notices_of(config, folder) as notices,
         kubeflow_progress(config, os.environ) as progress,
         page_of(config, folder) as page,
@@ -70,3 +79,9 @@ def surroundings_of(config: RunConfig, folder: RunFolder) -> Iterator[Surroundin
             progress=progress,
             page=page,
         )
+
+
+def _display_for(console: Console, given: Given) -> Display:
+    if not given.is_shown:
+        return SilentDisplay()
+    return display_for(console, for_programs=is_json_logged())

@@ -213,6 +213,11 @@ class TrainingRun:
         return self._trainers.by_name
 
     @property
+    def returns(self) -> Mapping[str, float]:
+        """{behaviour: mean return of its last episodes}; NaN where none has ended."""
+        return {name: it.episodes.statistics.last_mean for name, it in self.trainers.items()}
+
+    @property
     def is_finished(self) -> bool:
         """Whether every policy had its total steps when the checkpoint was written."""
         is_complete = bool(self.trainers) and self._trainers.are_all_complete()
@@ -233,6 +238,8 @@ class TrainingRun:
                     with ungrouped():
                         outcome = await self._serve(stop, await self._front.start())
             except BaseException as error:
+                # An update whose result nobody wants must not hold up the end.
+                self._trainers.interrupt()
                 await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
         episodes = {name: trainer.episodes for name, trainer in self.trainers.items()}

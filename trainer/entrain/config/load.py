@@ -1,26 +1,31 @@
-"""Turns YAML files, variables and `--set` into a validated `RunConfig`, and back into YAML.
+"""Turns YAML files, variables, `--set` and Python's values into a validated `RunConfig`, and back.
 
 Paths in settings are relative to the directory in which the trainer is started, not to the file:
 launched simulators run in that directory too.
 """
 
 import difflib
-from collections.abc import Sequence
-from pathlib import Path
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from entrain.config.messages import config_error
 from entrain.config.old_form import modernize
 from entrain.config.overrides import set_option
 from entrain.config.run import RunConfig
 from entrain.config.schema import json_schema
-from entrain.config.source import Origin, Source, one_line
+from entrain.config.source import Origin, Source, one_line, show_path
 from entrain.config.yaml_text import read_yaml, write_yaml
 from entrain.errors import ConfigError
 
 MOST_BYTES = 512 * 1024
 """Of a settings file. Some hundred policies with every option written out are half of that."""
+
+KEYWORD_SEPARATOR: Final = "__"
+"""Between the names of a path, in a keyword of Python: `server__address`."""
 
 _MOST_NAMES_SHOWN = 5
 
@@ -38,6 +43,54 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         source = read_yaml(read_settings_file(path), name=str(path))
         modernize(source)
     return _with_overrides(source, overrides)
+
+
+def given_config(
+    given: Path | Mapping[str, Any] | RunConfig | None, overrides: Sequence[str]
+) -> RunConfig:
+    """Returns what a Python program gives as a run's settings; ConfigError as of `load_config`.
+
+    Args:
+        given: a YAML file, its content, or options that are validated already; None: all defaults.
+        overrides: as of `load_config`.
+    """
+    if isinstance(given, RunConfig):
+        return changed_config(given, overrides) if overrides else given
+    if not isinstance(given, Mapping):
+        return load_config(given, overrides)
+    source = Source(plain(given), Origin("the settings given", (0, 0), ""))
+    modernize(source)
+    return _with_overrides(source, overrides)
+
+
+def keyword_settings(keywords: Mapping[str, Any]) -> Sequence[str]:
+    """Returns keywords of Python, `server__address="..."`, each as PATH=VALUE."""
+    return [
+        f"{show_path(tuple(name.split(KEYWORD_SEPARATOR)))}={json.dumps(plain(value))}"
+        for name, value in keywords.items()
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as JSON would have it, paths as text; ConfigError if it has no such form."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(name): plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case PurePath():
+            return str(value)
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case _ if hasattr(value, "tolist"):  # numpy's
+            return plain(value.tolist())
+        case _:
+            raise ConfigError(
+                f"the settings hold a {type(value).__name__}, {one_line(repr(value))[:200]}; "
+                "expected text, numbers, true or false, None, lists, dicts, paths"
+            )
 
 
 def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -124,4 +177,12 @@ def _near(path: Path) -> str:
     return ""
 
 
-__all__ = ["changed_config", "json_schema", "load_config", "read_settings_file", "to_yaml"]
+__all__ = [
+    "changed_config",
+    "given_config",
+    "json_schema",
+    "keyword_settings",
+    "load_config",
+    "read_settings_file",
+    "to_yaml",
+]

@@ -17,11 +17,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from entrain import __version__
 from entrain.metric import EACH, EACH_NAME, Metric
 from entrain.metrics import METRICS, find_metric
 from entrain.page.board import Board
 from entrain.page.facts import Histogram, PolicyFacts, RunFacts
+from entrain.version import __version__
 
 MOST_POLICIES = 64
 """Most policies that have series; metrics.csv has all."""

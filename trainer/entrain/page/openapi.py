@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entrain import __version__
 from entrain.page.control import MOST_SETTINGS
+from entrain.version import __version__
 
 Described = dict[str, Any]
 

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from entrain import __version__
 from entrain.errors import CheckpointError
 from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
+from entrain.version import __version__
 
 FORMAT = 2
 """Raised when older programs cannot read new files, or this one cannot read old ones."""

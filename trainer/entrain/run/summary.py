@@ -8,11 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from entrain import __version__
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
 from entrain.run.losses import Losses
 from entrain.run.progress import Progress
+from entrain.version import __version__
 
 Outcome: TypeAlias = Literal["completed", "stopped", "failed"]
 """completed: every policy has its total steps. stopped: on request; `resume` goes on."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from entrain import __version__
 from entrain.page.openapi import Described, answer_of
+from entrain.version import __version__
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
 

@@ -1,0 +1,131 @@
+"""Training, resuming and evaluating by calls, with an environment that a function makes."""
+
+import asyncio
+import os
+import signal
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import entrain
+from entrain.app import run_results, trained
+from entrain.config.load import load_config
+from entrain.errors import ConfigError, InUseError
+from entrain.run.folder import RunFolder
+from entrain_envs.simulators.balance_ball import BalanceBall
+from support.command import until
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what takes longer than all the rest and has tests of its own."""
+    monkeypatch.setattr(run_results, "export_policy", lambda *_, **__: None)
+    monkeypatch.setattr("entrain.run.report.draw_plots", lambda _series: [])
+
+
+def settings(folder: Path, **policy: Any) -> dict[str, Any]:
+    small = {"network": {"hidden_sizes": [8]}, "rollout_steps": 200}
+    algorithm = {"minibatch_size": 100, "num_epochs": 1}
+    ball = {"total_steps": 400, **small, "algorithm": algorithm, **policy}
+    return {"runs_directory": folder, "policies": {"ball": ball}}
+
+
+MAKE_BALL = partial(BalanceBall, count=2)
+"""A function of this module would have its process import torch, as this module does."""
+
+
+def test_a_run_is_trained_resumed_and_evaluated_by_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = entrain.train(settings(tmp_path), simulators=MAKE_BALL, name="walk", show=False)
+    assert (result.run, result.outcome, result.exit_code) == (tmp_path / "walk", "completed", 0)
+    assert 400 <= result.env_steps == result.policies["ball"].progress.env_steps
+    assert result.policies["ball"].progress.updates == 2
+    assert result.policies["ball"].final_return > 0
+    # As the next program may want to listen there, too.
+    assert load_config(result.run / "config.yaml", []).server.address == "localhost:0"
+
+    more = entrain.resume(
+        result.run, ["policies.ball.total_steps=600"], simulators=MAKE_BALL, show=False
+    )
+    assert more.policies["ball"].progress.updates == 3
+
+    counted = entrain.evaluate(
+        result.run, episodes=4, max_steps=20, simulators=MAKE_BALL, show=False, seed=3
+    )
+    assert counted.reason == "max_steps"
+    assert counted.policies["ball"].env_steps >= 20
+    assert capsys.readouterr().out == ""
+
+
+async def test_in_a_notebook_a_run_is_stopped_by_an_interrupt_and_returns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.get_running_loop()
+    log = tmp_path / "run" / "log.txt"
+
+    def interrupt() -> None:
+        until(lambda: log.exists() and "update 1:" in log.read_text())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    result = entrain.train(settings(tmp_path, total_steps=10**8), simulators=MAKE_BALL)
+    thread.join()
+    assert result.outcome == "stopped"
+    assert result.policies["ball"].progress.env_steps >= 200
+    assert "stopped; go on with: entrain resume" in capsys.readouterr().out
+
+
+def test_mistakes_are_raised_before_anything_is_started(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no option 'nmae'"):
+        entrain.train({"runs_directory": tmp_path}, nmae="walk")
+    with pytest.raises(entrain.EntrainError, match="there is no file"):
+        entrain.train(str(tmp_path / "walk.yaml"))
+    with pytest.raises(ConfigError, match="is no folder"):
+        entrain.resume(tmp_path / "walk")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_use_is_told_to_the_caller(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_config("{}")
+    with folder.lock(), pytest.raises(InUseError):
+        entrain.resume(folder.path, show=False)
+
+
+def test_one_of_several_ranks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    for name, value in (("WORLD_SIZE", "2"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"entrain\.train is for one process"):
+        entrain.train()
+
+
+def test_variables_count_less_than_what_the_program_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRAIN__SEED", "5")
+    monkeypatch.setenv("ENTRAIN__NAME", "walk")
+    seen = []
+    monkeypatch.setattr("entrain.app.sittings.begin", lambda config, **_: seen.append(config))
+    entrain.train(seed=6, simulators="./game", server__address="localhost:7", show=False)
+    (config,) = seen
+    assert (config.seed, config.name, config.server.address) == (6, "walk", "localhost:7")
+
+
+def test_policies_are_exported_to_files_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def exported(*arguments: Any, **options: Any) -> Any:
+        asked.append((arguments, options))
+        yield "ball", tmp_path / "ball.json"
+
+    monkeypatch.setattr(trained, "exported", exported)
+    assert entrain.export("runs/walk", tmp_path, form="json") == {"ball": tmp_path / "ball.json"}
+    assert asked == [((Path("runs/walk"), tmp_path), {"form": "json"})]

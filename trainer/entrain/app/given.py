@@ -1,0 +1,27 @@
+"""What a Python program gives to a run in its own process, beside the configuration.
+
+A command gives nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from entrain.app.program_environments import ProgramEnvironment
+from entrain.app.signals import StopRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """See the module."""
+
+    request: StopRequest | None = None
+    """Asks the run to stop; None: signals do."""
+
+    environments: Sequence[ProgramEnvironment] = ()
+    """Take part as simulators, beside those that the configuration launches."""
+
+    is_shown: bool = True
+    """Whether people are shown how it goes: on stdout, and in a terminal with a live display."""
+
+
+NOTHING = Given()
