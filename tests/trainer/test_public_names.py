@@ -11,6 +11,7 @@ import entrain
 NAMES = {
     "EntrainError",
     "EvaluationResult",
+    "Policy",
     "TrainedPolicy",
     "TrainingResult",
     "__version__",

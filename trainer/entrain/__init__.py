@@ -1,7 +1,7 @@
 """entrain: simulators dial one trainer over gRPC, and a policy learns from all of them at once.
 
     result = entrain.train("walk.yaml", simulators="CartPole-v1")
-    counted = entrain.evaluate(result.run, episodes=20)
+    action = entrain.Policy.load(result.run).act(observation)
 
 The commands of the terminal (`entrain --help`) do the same; simulators use the package
 `entrain_envs`.
@@ -18,12 +18,14 @@ from entrain.version import __version__
 if TYPE_CHECKING:
     from entrain.api import evaluate, export, resume, train
     from entrain.app.evaluation_results import EvaluationResult
+    from entrain.app.run_policy import Policy
     from entrain.app.training_result import TrainedPolicy, TrainingResult
     from entrain.errors import EntrainError
 else:
     _MODULE_OF = {
         "EntrainError": "errors",
         "EvaluationResult": "app.evaluation_results",
+        "Policy": "app.run_policy",
         "TrainedPolicy": "app.training_result",
         "TrainingResult": "app.training_result",
         "evaluate": "api",
@@ -45,6 +47,7 @@ else:
 __all__ = [
     "EntrainError",
     "EvaluationResult",
+    "Policy",
     "TrainedPolicy",
     "TrainingResult",
     "__version__",

@@ -13,6 +13,7 @@ EntrainError                exit code 1
 ├── MissingExtraError       2  an optional dependency is missing; says which command installs it
 ├── TrainingDivergedError   6  a loss or gradient is no finite number; weights are kept as before
 │   └── UnlearnableRolloutError  not even before a weight was changed: the rollout's numbers
+├── PolicyInputError        1  what a program gives a policy to act on does not fit that policy
 ├── ExportError             1  a policy cannot be exported, or the file would compute otherwise
 └── SimulatorError          -  a simulator broke the protocol; only its session ends
     ├── BadStepError           a Step's content: shape, dtype, number, order
@@ -111,6 +112,10 @@ class ControlError(EntrainError):
     """A run that somebody wants to control does not answer, or not to this token."""
 
     exit_code = 8
+
+
+class PolicyInputError(EntrainError):
+    """What a program gives a policy to act on does not fit it: names, shapes, numbers."""
 
 
 class ExportError(EntrainError):

@@ -102,5 +102,23 @@ def load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded
     return loaded
 
 
+def load_checkpoint(
+    folder: RunFolder, config: RunConfig, name: str | None, *, purpose: str
+) -> Loaded:
+    """Returns the checkpoint of that name, and logs what it is for; None takes the newest.
+
+    `name` may be that of a folder which holds checkpoints in its turn: then its newest.
+    """
+    if name is None:
+        return load_newest(folder, config, purpose=purpose)
+    inside = CheckpointStore(folder.checkpoints / name, keep=1)
+    if inside.paths:
+        loaded = inside.load_newest()
+    else:
+        loaded = CheckpointStore(folder.checkpoints, keep=1).load(name)
+    logger.info("%s %s", purpose, loaded.path)
+    return loaded
+
+
 def _listed(found: Sequence[Difference]) -> str:
     return "; ".join(str(each) for each in found)

@@ -137,6 +137,20 @@ class CheckpointStore:
         listing = "".join(f"\n  {skip}" for skip in skipped)
         raise CheckpointError(f"no checkpoint in {self._folder} can be used:{listing}")
 
+    def load(self, name: str) -> Loaded:
+        """Load the checkpoint of that name; CheckpointError if it is not there, or damaged."""
+        found = {path.name: path for path in self._readable_paths()}
+        if name not in found:
+            raise CheckpointError(
+                f"there is no checkpoint '{name}' in {self._folder} (it has: "
+                f"{', '.join(found) or 'none'})"
+            )
+        try:
+            step, state = read_files(found[name])
+        except DamagedError as damage:
+            raise CheckpointError(f"{found[name]}: {damage}") from None
+        return Loaded(state, step, found[name], ())
+
     def _readable_paths(self) -> tuple[Path, ...]:
         try:
             return self.paths

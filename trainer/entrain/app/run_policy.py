@@ -1,0 +1,207 @@
+"""A trained policy for programs: observations in, actions out, with memory for each agent.
+
+It is the actor of `entrain evaluate`, and acts as that does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from entrain.app.build import load_policies, make_actor
+from entrain.app.policy_input import (
+    read_agents,
+    read_mask,
+    read_observation,
+    read_rows,
+    require_finite,
+)
+from entrain.app.starting import load_checkpoint
+from entrain.config.load import load_config
+from entrain.errors import ConfigError, PolicyInputError
+from entrain.policy.actor_critic import ActorCritic
+from entrain.quoting import listed
+from entrain.requests import SlotTimesteps
+from entrain.rollout.actor import Actor
+from entrain.run.checkpoint import Loaded
+from entrain.run.folder import RunFolder
+from entrain.state import State
+from entrain_envs.errors import SpecError
+from entrain_envs.spec import BehaviourSpec
+from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+
+_NOBODY = np.zeros(0, np.int64)
+
+
+class Policy:
+    """The policy of one behaviour, which remembers the agents that it acts for. For one thread."""
+
+    def __init__(
+        self, policy: ActorCritic, restored: Loaded, *, deterministic: bool, seed: int
+    ) -> None:
+        """Act with a copy of the weights. See `load`, which finds them.
+
+        Args:
+            policy: on the device where it is to act.
+            restored: the checkpoint that it is of.
+            deterministic: take the most likely action, or sample one.
+            seed: of the samples.
+        """
+        self._actor: Actor = make_actor(policy, seed=seed, deterministic=deterministic)
+        self._slots: dict[int, int] = {}
+        self.checkpoint = restored.path
+        """The folder of the checkpoint."""
+        self.env_steps = restored.step
+        """Over all policies of the run, when it was written."""
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        behaviour: str | None = None,
+        checkpoint: str | None = None,
+        *,
+        deterministic: bool = True,
+        seed: int | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """Returns a policy of the run in folder `run`, which may still be training.
+
+        Args:
+            run: its folder.
+            behaviour: whose policy; it may be left out if the run has one.
+            checkpoint: the name of one in the run's folder; None: the newest.
+            deterministic: take the most likely action, or else sample one as in training.
+            seed: of the samples; None: the run's.
+            device: cpu, cuda or auto.
+
+        Raises:
+            EntrainError: there is no such run, checkpoint or policy.
+        """
+        folder = RunFolder.existing(Path(run))
+        config = load_config(folder.config, [f"device={device}"])
+        restored = load_checkpoint(folder, config, checkpoint, purpose="acting with")
+        policies = load_policies(config, restored)
+        if behaviour is None and len(policies) == 1:
+            (behaviour,) = policies
+        if behaviour is None or behaviour not in policies:
+            asked = "no behaviour is named" if behaviour is None else f"there is no '{behaviour}'"
+            raise ConfigError(f"{asked}; {folder.path} has policies of {listed(list(policies))}")
+        seed = config.seed if seed is None else seed
+        return cls(policies[behaviour], restored, deterministic=deterministic, seed=seed)
+
+    def __repr__(self) -> str:
+        return f"<Policy of '{self.spec.name}' from {self.checkpoint}>"
+
+    @property
+    def spec(self) -> BehaviourSpec:
+        """What is observed, and which actions there are."""
+        return self._actor.policy.spec
+
+    def act(
+        self,
+        observation: Any,
+        *,
+        mask: Any = None,
+        reward: Any = None,
+        first: Any = False,
+        agents: Sequence[int] | None = None,
+    ) -> Any:
+        """Choose an action for each agent, and remember what the policy wants to remember.
+
+        Args:
+            observation: {name: array}, or the array where there is one; each [*shape] of one agent,
+                or [K, *shape] of K.
+            mask: [C] or [K, C] true where a choice is allowed, branches side by side; None: all.
+            reward: what each agent got for its last action, one number or [K]; needed by policies
+                that are shown it (`network.previous_reward`) alone.
+            first: one bool or [K], true where an episode begins. It also begins where an agent has
+                not acted before, or not since `reset`.
+            agents: [K] numbers that stand for the agents; None: 0, 1, ... in the order of the rows.
+
+        Returns:
+            What the simulator was sent, in its units and bounds. Of one agent or of K: a choice,
+            int or [K]; several branches, [N] or [K, N]; continuous, [D] or [K, D]; both, a dict
+            {"continuous": ..., "discrete": ...}.
+
+        Raises:
+            PolicyInputError: something does not fit the policy; nothing was remembered.
+        """
+        arrays, is_one = read_observation(self.spec, observation)
+        rows = len(next(iter(arrays.values())))
+        numbers = read_agents(agents, rows)
+        begins = read_rows("first", first, rows, np.bool_)
+        batch = self._batch(arrays, numbers, begins, reward, mask, is_one=is_one)
+        evaluation = self._actor.evaluate(batch)
+        chosen = self._actor.act(evaluation)
+        return _action(self.spec, chosen, is_one=is_one)
+
+    def _batch(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        agents: Sequence[int],
+        begins: npt.NDArray[np.bool_],
+        reward: Any,
+        mask: Any,
+        *,
+        is_one: bool,
+    ) -> SlotTimesteps:
+        rows = len(agents)
+        is_new = np.array([agent not in self._slots for agent in agents], np.bool_)
+        goes_on = ~(begins | is_new)
+        if reward is None and self._actor.policy.config.network.previous_reward and goes_on.any():
+            raise PolicyInputError(
+                f"the policy of '{self.spec.name}' is shown the reward of the step before; give "
+                "reward=..., or first=True where an episode begins"
+            )
+        earned = require_finite(read_rows("reward", reward or 0.0, rows, np.float32))
+        timesteps = TimestepBatch(
+            agent_id=np.array(agents, np.int64),
+            step_type=np.where(begins, StepType.FIRST, StepType.MID).astype(np.uint8),
+            reward=np.where(begins, np.float32(0), earned),
+            observation=arrays,
+            action_mask=read_mask(self.spec, mask, rows=rows, is_one=is_one),
+        )
+        try:
+            timesteps.check(self.spec)
+        except SpecError as error:
+            raise PolicyInputError(str(error)) from None
+        for agent in agents:
+            self._slots.setdefault(agent, len(self._slots))
+        slot = np.array([self._slots[agent] for agent in agents], np.int64)
+        return SlotTimesteps(slot, timesteps, _NOBODY, len(self._slots))
+
+    def reset(self, agents: Iterable[int] | None = None) -> None:
+        """Forget the episodes of these agents, or of all: each begins with its next action."""
+        if agents is None:
+            self._actor.release_all()
+            return
+        known = [self._slots[agent] for agent in agents if agent in self._slots]
+        self._actor.release(np.array(known, np.int64))
+
+    def state(self) -> State:
+        """A copy of what it remembers: each agent's memory, and how many actions it was given."""
+        return {
+            "agents": np.array(list(self._slots), np.int64),
+            "actor": self._actor.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on where `state` was taken; CheckpointError if it is of another policy."""
+        self._actor.load_state(state["actor"])
+        self._slots = {agent: slot for slot, agent in enumerate(state["agents"].tolist())}
+
+
+def _action(spec: BehaviourSpec, chosen: ActionBatch, *, is_one: bool) -> Any:
+    continuous = chosen.continuous[0] if is_one else chosen.continuous
+    discrete = chosen.discrete[0] if is_one else chosen.discrete
+    branches = len(spec.action.branches)
+    if spec.action.continuous_size and branches:
+        return {"continuous": continuous, "discrete": discrete}
+    if spec.action.continuous_size:
+        return continuous
+    if branches > 1:
+        return discrete
+    return int(discrete[0]) if is_one else discrete[:, 0]
