@@ -11,10 +11,10 @@ import numpy.typing as npt
 from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.app.build import make_actor
 from entrain.app.learning_parts import make_algorithm, make_collector
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy_loop import PolicyLoop
 from entrain.requests import Batches, SlotTimesteps
-from entrain.rollout.collector import RolloutCollector
+from entrain.rollout.collector import StepCollector
 from entrain.rollout.episodes import EpisodeLog
 from entrain.state import State
 from entrain.trainer import Recorder, Trainer
@@ -129,14 +129,14 @@ class NotedEpisodes(EpisodeLog):
 
 
 def make_trainer(
-    policy: ActorCritic,
+    policy: ActorNetwork,
     *,
     seed: int,
     recorder: Recorder,
-    algorithm: Algorithm | None = None,
-    collector: RolloutCollector | None = None,
+    algorithm: Algorithm[Any] | None = None,
+    collector: StepCollector[Any] | None = None,
     executor: Executor | None = None,
-) -> Trainer:
+) -> Trainer[Any]:
     """A trainer of `policy`, with the parts of a run except those that are given."""
     return Trainer(
         policy.spec.name,
@@ -151,7 +151,7 @@ def make_trainer(
     )
 
 
-def run(loop: Trainer | PolicyLoop[Any], batches: Batches) -> None:
+def run(loop: Trainer[Any] | PolicyLoop[Any], batches: Batches) -> None:
     """Run the loop until the batches end."""
     asyncio.run(loop.run(batches))
 

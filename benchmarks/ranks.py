@@ -25,7 +25,7 @@ from entrain.algorithms.ppo import PPO
 from entrain.app.rank_meeting import Meeting
 from entrain.app.rank_place import RankPlace
 from entrain.config.algorithm import PPOConfig
-from entrain.config.policy import NetworkConfig, PolicyConfig
+from entrain.config.policy import NetworkConfig, PolicyConfig, algorithm_options
 from entrain.policy.actor_critic import ActorCritic
 from entrain.ranks import ALONE, DistributedRanks, Ranks
 
@@ -41,7 +41,15 @@ def make_ppo(rows: int, ranks: Ranks) -> PPO:
     )
     policy = ActorCritic(SPEC, config, seed=0)
     device = torch.device("cpu")
-    return PPO(policy, config.algorithm, discount=0.99, seed=1, device=device, ranks=ranks)
+    options = algorithm_options(config, PPOConfig)
+    return PPO(
+        policy,
+        options,
+        discount=0.99,
+        seed=1,
+        device=device,
+        ranks=ranks,
+    )
 
 
 def be_rank(rank: int, folder: Path, *, rows: int, pairs: int) -> None:

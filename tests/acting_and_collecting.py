@@ -8,10 +8,11 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.weights import PolicyWeights
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
-from entrain.rollout.collector import Collector, RolloutCollector
+from entrain.rollout.collector import Collector
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.ledger import Ledger
+from entrain.rollout.rollout_collector import RolloutCollector
 from entrain.state import State
 from entrain_envs.timestep import Int64Array
 

@@ -11,7 +11,8 @@ from benchmarks.in_process import EnvironmentBatches, NotedEpisodes, make_traine
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.algorithms.ppo import PPO
 from entrain.app.learning_parts import make_collector
-from entrain.config.policy import PolicyConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.policy.actor_critic import ActorCritic
 from entrain.trainer import Update
 from entrain_envs.environment import Environment
@@ -53,7 +54,7 @@ def learn(
     collector.episodes = NotedEpisodes(learned.returns)
     ppo = PPO(
         policy,
-        config.algorithm,
+        algorithm_options(config, PPOConfig),
         discount=config.discount,
         seed=seed,
         device=torch.device("cpu"),

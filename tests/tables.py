@@ -9,7 +9,7 @@ from torch import Tensor
 from entrain.algorithms.entropy import Entropy, Regularizer
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import ActionConfig, EntropyConfig, NetworkConfig, PolicyConfig
-from entrain.policy.actor_critic import ActorCritic, PolicyOutput
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, PolicyOutput
 from entrain.policy.distributions import DiagonalGaussian, MultiCategorical
 from entrain_envs.environment import Environment
 from in_process import Learned, learn
@@ -78,7 +78,7 @@ def set_values(policy: ActorCritic, values: Tensor) -> None:
     policy.value_head.bias.zero_()
 
 
-def outlook(policy: ActorCritic, seen: Tensor) -> PolicyOutput:
+def outlook(policy: ActorNetwork, seen: Tensor) -> PolicyOutput:
     """What the policy says of observations [N, size], as one step of N columns."""
     with torch.no_grad():
         output: PolicyOutput = policy(
@@ -89,20 +89,20 @@ def outlook(policy: ActorCritic, seen: Tensor) -> PolicyOutput:
     return output
 
 
-def probabilities(policy: ActorCritic, seen: Tensor) -> Tensor:
+def probabilities(policy: ActorNetwork, seen: Tensor) -> Tensor:
     """[N, choices]."""
     distribution = outlook(policy, seen).distribution
     assert isinstance(distribution, MultiCategorical)
     return distribution.log_probs.exp()[0, :, 0]
 
 
-def normal(policy: ActorCritic, seen: Tensor) -> tuple[Tensor, Tensor]:
+def normal(policy: ActorNetwork, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [N, D] and variance [D]."""
     distribution = outlook(policy, seen).distribution
     assert isinstance(distribution, DiagonalGaussian)
     return distribution.mean[0], distribution.sigma_sq
 
 
-def values(policy: ActorCritic, seen: Tensor) -> Tensor:
+def values(policy: ActorNetwork, seen: Tensor) -> Tensor:
     """[N, V]."""
     return outlook(policy, seen).value[0]

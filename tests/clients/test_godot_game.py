@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.run.folder import RunFolder
 from entrain.run.json_policy import export_json
 from entrain.state import State
@@ -92,7 +92,7 @@ def example(folder: Path, *files: Path) -> Path:
     return game
 
 
-def coins(policy: ActorCritic, folder: Path) -> int:
+def coins(policy: ActorNetwork, folder: Path) -> int:
     """How many a policy reaches in half a minute of game time."""
     game = example(folder, SCRIPTS / "play.gd")
     export_json(policy, game / "policy.json", metadata={})

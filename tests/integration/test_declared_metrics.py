@@ -25,8 +25,12 @@ policies:
     action: {{distribution: {distribution}}}
     entropy: {entropy}
     policy_lag: {policy_lag}
-    ppo: {{rollout_steps: 64, minibatch_size: 32, num_epochs: 1}}
+    rollout_steps: 64
+    algorithm: {algorithm}
 """
+
+PPO = "{minibatch_size: 32, num_epochs: 1}"
+SOFT_Q = "{kind: soft_q, batch_size: 8, updates_per_step: 0.1, learning_starts: 0}"
 
 PARTS_OF_A_ROUND = ("wait", "observe", "act", "record", "learn", "report", "checkpoint")
 """What a policy's loop does one after the other."""
@@ -63,6 +67,7 @@ async def written(
     entropy: str = "{}",
     parameters: str = "{}",
     policy_lag: int = 0,
+    algorithm: str = PPO,
 ) -> set[str]:
     """The names in metrics.csv of a short run."""
     folder.mkdir()
@@ -74,6 +79,7 @@ async def written(
             entropy=entropy,
             parameters=parameters,
             policy_lag=policy_lag,
+            algorithm=algorithm,
         ),
         folder,
     )
@@ -117,6 +123,10 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
         ),
         "prior": await written(
             tmp_path / "h", choices(), entropy=f"{{coefficient: 0.1, prior: {tmp_path}/e/run}}"
+        ),
+        "soft Q": await written(tmp_path / "q", choices(), algorithm=SOFT_Q),
+        "soft Q, not learning yet": await written(
+            tmp_path / "n", choices(), algorithm="{kind: soft_q}"
         ),
     }
     assert sum(line.startswith("time: ") for line in caplog.messages) == len(names)

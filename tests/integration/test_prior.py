@@ -16,7 +16,7 @@ from entrain.config.load import load_config, to_yaml
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, NoSimulatorError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.categorical import MultiCategorical
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
@@ -116,7 +116,7 @@ def chances(folder: RunFolder) -> list[float]:
     return chances_of(policy)
 
 
-def chances_of(policy: ActorCritic) -> list[float]:
+def chances_of(policy: ActorNetwork) -> list[float]:
     with torch.no_grad():
         output = policy(
             {"seen": torch.ones(1, 1, 1)},

@@ -20,7 +20,7 @@ from made_rollouts import CONTINUOUS, made_policy, made_rollout
 ROLLOUT = made_rollout(made_policy(CONTINUOUS), [10])
 
 
-def lesson(number: int) -> Lesson:
+def lesson(number: int) -> Lesson[Rollout]:
     """The `number`-th of ten steps each."""
     return Lesson(ROLLOUT, 10 * number, {"rollout/episodes": float(number)})
 
@@ -38,7 +38,7 @@ class FakeAlgorithm:
         return PolicyWeights(torch.tensor([float(self.version)]), {})
 
     def update(
-        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+        self, rollout: Rollout, /, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
         if cancelled():
             raise UpdateCancelled
@@ -50,6 +50,13 @@ class FakeAlgorithm:
 
     def state(self) -> State:
         return {"version": self.version}
+
+    def kept_state(self) -> Callable[[], State]:
+        state = self.state()
+        return lambda: state
+
+    def leave_out(self, rollout: Rollout, /) -> None:
+        self._diary.append(f"leave out {rollout.num_steps} steps")
 
     def load_state(self, state: State) -> None:
         self.version = state["version"]

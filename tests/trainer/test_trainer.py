@@ -249,7 +249,7 @@ class FakeAlgorithm:
         return PolicyWeights(torch.tensor([float(self.version)]), {})
 
     def update(
-        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+        self, rollout: Rollout, /, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
         self.thread = threading.current_thread().name
         if self.diverges:
@@ -262,6 +262,13 @@ class FakeAlgorithm:
         self._diary.note(f"update from {rollout.num_steps} steps at {progress:g}")
         self.version += 1
         return {"loss/policy": 0.5}
+
+    def leave_out(self, rollout: Rollout, /) -> None:
+        self._diary.note(f"leave out {rollout.num_steps} steps")
+
+    def kept_state(self) -> Callable[[], State]:
+        state = self.state()
+        return lambda: state
 
     def state(self) -> State:
         return {"version": self.version}

@@ -16,7 +16,6 @@ from benchmarks.in_process import make_trainer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from entrain.algorithms.ppo import PPO
 from entrain.app.learning_parts import make_algorithm
 from entrain.config.policy import PolicyConfig
 from entrain.experience import Rollout
@@ -156,7 +155,7 @@ class SlowExecutor(Executor):
 class NotedPPO:
     """Keeps a copy of each rollout that was learned from."""
 
-    def __init__(self, ppo: PPO) -> None:
+    def __init__(self, ppo: Any) -> None:
         self._ppo = ppo
         self.learned: list[State] = []
 
@@ -164,7 +163,7 @@ class NotedPPO:
         return getattr(self._ppo, name)
 
     def update(self, rollout: Rollout, **options: Any) -> Mapping[str, float]:
-        metrics = self._ppo.update(rollout, **options)
+        metrics: Mapping[str, float] = self._ppo.update(rollout, **options)
         self.learned.append(steps_of(rollout))
         return metrics
 

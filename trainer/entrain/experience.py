@@ -1,4 +1,7 @@
-"""The two forms that experience takes: a `Rollout` as collected, a `Minibatch` as learned from.
+"""The forms that experience takes: a `Rollout` as collected, a `Minibatch` as learned from.
+
+`Experience` is what a trainer knows of either kind of collection: rollouts for on-policy
+algorithms, and `transitions.Transitions` for off-policy ones.
 
 Shapes: T steps, B columns, time first. L is the length of a minibatch's sequences (1 for policies
 without memory), M their number; V value heads. Shapes are checked once, on construction.
@@ -9,7 +12,7 @@ its storage from the declaration, and `pick` carries it into minibatches by its 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +23,19 @@ from entrain_envs.shapes import Bool, Float, Int, Shaped
 
 Fields = TypeVar("Fields")
 """A frozen dataclass of tensors."""
+
+
+class Experience(Protocol):
+    """What was collected for one update. Never changed after it is made."""
+
+    @property
+    def num_steps(self) -> int:
+        """Env steps in it."""
+        ...
+
+    def state(self) -> State:
+        """All of it, for a checkpoint; `learner.experience_of` is the way back."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class Rollout:
 
     def state(self) -> State:
         """Every field as an array, or as arrays by name, for a checkpoint."""
-        return dict(vars(map_tensors(self, lambda tensor: tensor.numpy(force=True))))
+        return arrays_of(self)
 
     @classmethod
     def from_state(cls, state: State) -> Self:
@@ -111,13 +127,7 @@ class Rollout:
         if "late" not in state:
             # Checkpoints of before there were deadlines have none.
             state = {**state, "late": np.zeros_like(state["valid"])}
-        tensors: dict[str, Any] = {
-            name: {key: torch.from_numpy(array) for key, array in value.items()}
-            if isinstance(value, Mapping)
-            else torch.from_numpy(value)
-            for name, value in state.items()
-        }
-        return cls(**tensors)
+        return cls(**tensors_of(state))
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,21 @@ class PerDimensionRollout(Rollout):
     log_prob_per_dimension: Annotated[Float[Tensor, "T B A"], Stored("float32", "A")]
     """[T, B, A] float32 of each continuous dimension, then of each branch, under the policy that
     sampled the action. `log_prob` is their sum."""
+
+
+def arrays_of(fields: object) -> State:
+    """Every field of a dataclass of tensors as an array, or as arrays by name."""
+    return dict(vars(map_tensors(fields, lambda tensor: tensor.numpy(force=True))))
+
+
+def tensors_of(state: State) -> dict[str, Any]:
+    """The fields of the dataclass whose `arrays_of` was saved; they share the arrays' memory."""
+    return {
+        name: {key: torch.from_numpy(array) for key, array in value.items()}
+        if isinstance(value, Mapping)
+        else torch.from_numpy(value)
+        for name, value in state.items()
+    }
 
 
 def rollout_of(state: State) -> Rollout:

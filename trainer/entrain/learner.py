@@ -1,10 +1,10 @@
-"""Learns from rollouts in a thread, and publishes the weights to the policy that acts.
+"""Learns from experience in a thread, and publishes the weights to the policy that acts.
 
-With `policy_lag` 0 an update is waited for before the batch that completed its rollout is answered,
-so that the policy always acts with its newest weights. With 1 an update runs while the next rollout
-is collected: when that one is complete, the update is waited for, its weights are published, and
-the next update begins. Weights are published only there, never when a thread ends, so that a seeded
-run in lockstep repeats.
+With `policy_lag` 0 an update is waited for before the batch that completed its experience is
+answered, so that the policy always acts with its newest weights. With 1 an update runs while the
+next experience is collected: when that one is complete, the update is waited for, its weights are
+published, and the next update begins. Weights are published only there, never when a thread ends,
+so that a seeded run in lockstep repeats.
 """
 
 import asyncio
@@ -15,16 +15,19 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar, cast
 
 from entrain.algorithms.algorithm import Algorithm, Metrics
 from entrain.errors import UnlearnableRolloutError
-from entrain.experience import Rollout, rollout_of
+from entrain.experience import Experience, rollout_of
 from entrain.policy.weights import PolicyWeights
 from entrain.round_metrics import UPDATE_SECONDS
 from entrain.rounds import Share
 from entrain.run.progress import Progress
 from entrain.state import State
+from entrain.transitions import Transitions
+
+E = TypeVar("E", bound=Experience)
 
 
 class PublishedPolicy(Protocol):
@@ -38,10 +41,10 @@ class PublishedPolicy(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A rollout that is to be learned from, and what was known when it was complete."""
+class Lesson(Generic[E]):
+    """Experience that is to be learned from, and what was known when it was complete."""
 
-    rollout: Rollout
+    experience: E
 
     env_steps: int
     """Closed until then, its own included."""
@@ -61,22 +64,24 @@ class Lesson:
     @property
     def num_steps(self) -> int:
         """Steps that the update learns from."""
-        return self.rollout.num_steps + self.others_learned
+        return self.experience.num_steps + self.others_learned
 
     def state(self) -> State:
         """All of it, for a checkpoint."""
         return {
-            "rollout": self.rollout.state(),
+            "rollout": self.experience.state(),
+            "experience": type(self.experience).__name__,
             "env_steps": self.env_steps,
             "episodes": dict(self.episodes),
             **({} if self.share is None else {"share": self.share.state(), "others": self.others}),
         }
 
     @classmethod
-    def from_state(cls, state: State) -> "Lesson":
+    def from_state(cls, state: State) -> "Lesson[E]":
         """The lesson that `state` was taken of."""
+        experience = experience_of(state["rollout"], state.get("experience", ""))
         return cls(
-            rollout=rollout_of(state["rollout"]),
+            experience=cast("E", experience),
             env_steps=int(state["env_steps"]),
             episodes={name: float(value) for name, value in state["episodes"].items()},
             share=Share.from_state(state["share"]) if "share" in state else None,
@@ -84,7 +89,17 @@ class Lesson:
         )
 
 
-class Learner:
+def experience_of(state: State, name: str) -> Experience:
+    """The experience that `state` was taken of.
+
+    Args:
+        state: see `Experience.state`.
+        name: of its type; checkpoints of before there were several have none.
+    """
+    return Transitions.from_state(state) if name == Transitions.__name__ else rollout_of(state)
+
+
+class Learner(Generic[E]):
     """Runs an algorithm's updates, one at a time. Owned by the event loop.
 
     A lesson stays here until its update is done, so that one that is interrupted is done again.
@@ -92,13 +107,13 @@ class Learner:
 
     def __init__(
         self,
-        algorithm: Algorithm,
+        algorithm: Algorithm[E],
         policy: PublishedPolicy,
         executor: Executor,
         *,
         total_steps: int,
         policy_lag: int,
-        note_update: Callable[[Lesson, Metrics], None],
+        note_update: Callable[[Lesson[E], Metrics], None],
         before_update: Callable[[int], None] = lambda _number: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -124,10 +139,11 @@ class Learner:
         self._before_update = before_update
         self._clock = clock
         self._version = algorithm.version
-        self._lessons: deque[Lesson] = deque()
+        self._lessons: deque[Lesson[E]] = deque()
         self._running: asyncio.Future[Metrics] | None = None
-        self._before: State | None = None
-        """The algorithm's state before the update that runs, if it runs beside the collecting."""
+        self._before: Callable[[], State] | None = None
+        """Gives the algorithm's state before the update that runs, if that runs beside the
+        collecting."""
         self._gives_up = Event()
         self._is_unlearnable = False
         """Whether the oldest lesson can be learned from with no setting."""
@@ -166,12 +182,12 @@ class Learner:
         """True if `state` may be called now: an update that is waited for must end first."""
         return self._running is None or self._before is not None
 
-    def progress_before(self, lesson: Lesson) -> float:
-        """In [0, 1]: the part of the total steps that was done before this rollout."""
-        before = lesson.env_steps + lesson.others - lesson.rollout.num_steps
+    def progress_before(self, lesson: Lesson[E]) -> float:
+        """In [0, 1]: the part of the total steps that was done before this lesson."""
+        before = lesson.env_steps + lesson.others - lesson.experience.num_steps
         return Progress(env_steps=before).fraction(self._total_steps)
 
-    async def learn(self, lesson: Lesson) -> None:
+    async def learn(self, lesson: Lesson[E]) -> None:
         """Take a lesson; wait for the update `policy_lag` behind it, publish, begin the next.
 
         Raises:
@@ -210,21 +226,21 @@ class Learner:
             return
         self._before_update(self.next_update)
         if self._policy_lag:
-            self._before = self._algorithm.state()
+            self._before = self._algorithm.kept_state()
         self._running = self._start(self._lessons[0])
 
-    def _start(self, lesson: Lesson) -> "asyncio.Future[Metrics]":
+    def _start(self, lesson: Lesson[E]) -> "asyncio.Future[Metrics]":
         """Begin the update of a lesson in a thread."""
         return asyncio.get_running_loop().run_in_executor(
             self._executor,
-            partial(self._update, lesson.rollout, progress=self.progress_before(lesson)),
+            partial(self._update, lesson.experience, progress=self.progress_before(lesson)),
         )
 
-    def _update(self, rollout: Rollout, *, progress: float) -> Metrics:
+    def _update(self, experience: E, *, progress: float) -> Metrics:
         """Learn, in the thread that calls this, and measure how long that takes."""
         began_s = self._clock()
         metrics = self._algorithm.update(
-            rollout, progress=progress, cancelled=self._gives_up.is_set
+            experience, progress=progress, cancelled=self._gives_up.is_set
         )
         return {**metrics, UPDATE_SECONDS.name: self._clock() - began_s}
 
@@ -256,7 +272,7 @@ class Learner:
         """The algorithm's state after the newest update; None while an update changes it."""
         if not self.has_state:
             return None
-        return self._algorithm.state() if self._before is None else self._before
+        return self._algorithm.state() if self._before is None else self._before()
 
     def state(self) -> State:
         """The algorithm's state, what is still to be learned from, and the weights that act.
@@ -285,8 +301,11 @@ class Learner:
         self._version = self._algorithm.version
         lessons = state["lessons"]
         self._lessons = deque(Lesson.from_state(lessons[key]) for key in sorted(lessons, key=int))
-        is_unlearnable = bool(state.get("is_unlearnable", False))
-        self.was_left_out = self._lessons.popleft().rollout.num_steps if is_unlearnable else 0
+        self.was_left_out = 0
+        if state.get("is_unlearnable", False):
+            left_out = self._lessons.popleft().experience
+            self._algorithm.leave_out(left_out)
+            self.was_left_out = left_out.num_steps
         self.left_out_steps = int(state.get("left_out_steps", 0)) + self.was_left_out
         weights, acting = self._algorithm.weights, state["acting"]
         if acting is None or self._policy_lag == 0:

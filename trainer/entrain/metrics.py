@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from entrain.metric import Metric
+from entrain.replay_metrics import REPLAY_METRICS
 from entrain.round_metrics import ROUND_METRICS
 
 STATISTICS = "statistics/"
@@ -120,6 +121,8 @@ LESSONS_COMPLETED = Metric(
     when="for each parameter with a curriculum",
 )
 
+_WHEN_PPO = "if `algorithm.kind` is PPO"
+_WHEN_LEARNED = "once gradient steps are taken"
 LOSS_POLICY = Metric(
     name="loss/policy",
     shown=".4f",
@@ -127,6 +130,7 @@ LOSS_POLICY = Metric(
     "update.",
     remedy="It stays near zero and says little by itself, because advantages are centred on zero. "
     "Look at `policy/kl` and `policy/clip_fraction` instead.",
+    when=_WHEN_PPO,
 )
 LOSS_VALUE = Metric(
     name="loss/value",
@@ -137,6 +141,7 @@ LOSS_VALUE = Metric(
     "rewards are measured in.",
     remedy="1 is no better than the mean return, 0 is perfect. It jumps where returns change their "
     "size, and falls again. If it grows without end, lower `learning_rate`.",
+    when=_WHEN_PPO,
 )
 LOSS_ENTROPY = Metric(
     name="loss/entropy",
@@ -146,6 +151,7 @@ LOSS_ENTROPY = Metric(
     "policy's divergence from that prior.",
     remedy="See `policy/entropy`. With a prior: if it rises without end the policy leaves its "
     "prior; raise `entropy.coefficient`.",
+    when=_WHEN_PPO,
 )
 
 ENTROPY = Metric(
@@ -159,6 +165,7 @@ ENTROPY = Metric(
     "policy has stopped exploring too soon: raise `entropy.coefficient` or lower "
     "`learning_rate`, and begin anew. If it does not fall at all while the return stands still, "
     "lower `entropy.coefficient`. See docs/entropy.md.",
+    when=_WHEN_LEARNED,
 )
 ENTROPY_OF_DIMENSION = Metric(
     name="policy/entropy/N",
@@ -203,6 +210,7 @@ KL = Metric(
     "justifies, and returns may fall: lower `learning_rate` or `num_epochs`, raise "
     "`minibatch_size`, or set `target_kl`. Near zero, updates change hardly anything: raise "
     "`learning_rate`.",
+    when=_WHEN_PPO,
 )
 LAG_KL = Metric(
     name="policy/lag_kl",
@@ -226,14 +234,16 @@ CLIP_FRACTION = Metric(
     "step cannot move the policy further away.",
     remedy="0.01 to 0.3 is usual. Far above: as for a large `policy/kl`. Zero: updates are so "
     "small that nothing needs to be clipped; raise `learning_rate` or `num_epochs`.",
+    when=_WHEN_PPO,
 )
 GRADIENT_NORM = Metric(
     name="policy/gradient_norm",
     meaning="Length of the gradient of all weights before it is shortened to `max_grad_norm`, "
-    "mean over the minibatches of the update.",
+    "mean over the gradient steps of the update.",
     remedy="If it is always far above `max_grad_norm`, every step is shortened, and "
     "`learning_rate` alone decides its size. Spikes often come before a divergence: lower "
     "`learning_rate`, and look for observations or rewards that are suddenly huge.",
+    when=_WHEN_LEARNED,
 )
 LEARNING_RATE = Metric(
     name="policy/learning_rate",
@@ -244,6 +254,7 @@ CLIP_RANGE = Metric(
     name="policy/clip_range",
     meaning="The clip range of this update.",
     remedy="It follows `clip_range` and `clip_range_schedule`.",
+    when=_WHEN_PPO,
 )
 
 ENTROPY_COEFFICIENT = Metric(
@@ -281,6 +292,7 @@ VALUE_MEAN = Metric(
     "of the rewards to come, in units of the reward.",
     remedy="It follows the return, as far as `discount` looks ahead. If it runs away from what "
     "agents can reach, look at `value/explained_variance`, and lower `learning_rate`.",
+    when=_WHEN_PPO,
 )
 EXPLAINED_VARIANCE = Metric(
     name="value/explained_variance",
@@ -293,6 +305,7 @@ EXPLAINED_VARIANCE = Metric(
     "return may depend on what is not observed (the time left, or the past: see docs/memory.md), "
     "or rewards are too rare. If it falls late, lower `learning_rate`. It means little where all "
     "returns are nearly equal.",
+    when=_WHEN_PPO,
 )
 CRITIC_SHARE = Metric(
     name="value/gradient_share",
@@ -304,6 +317,7 @@ CRITIC_SHARE = Metric(
     remedy="Near 1 at the start, when the policy's last layer is small. If it stays above 0.999 "
     "where layers are shared, they learn for the critic alone: set `normalize_values` or "
     "`normalize_rewards`, lower `value_coefficient`, or turn `network.shared` off.",
+    when=_WHEN_PPO,
 )
 ENTROPY_EXPLAINED_VARIANCE = Metric(
     name="value/entropy_explained_variance",
@@ -324,6 +338,7 @@ EPOCHS = Metric(
     meaning="Passes over the rollout in this update.",
     remedy="It is `num_epochs`, or less where `target_kl` ended the update early. If that is "
     "always after the first epoch, lower `learning_rate`, or raise `target_kl`.",
+    when=_WHEN_PPO,
 )
 MINIBATCHES = Metric(
     name="update/minibatches",
@@ -331,6 +346,7 @@ MINIBATCHES = Metric(
     shown=",.0f",
     meaning="Gradient steps of this update: minibatches in all its epochs.",
     remedy="It follows from `rollout_steps`, `minibatch_size` and the epochs.",
+    when=_WHEN_PPO,
 )
 
 STEPS_PER_SECOND = Metric(
@@ -353,9 +369,10 @@ SECONDS = Metric(
 
 METRICS = (
     *(each for each in list(vars().values()) if isinstance(each, Metric)),
+    *REPLAY_METRICS,
     *ROUND_METRICS,
 )
-"""All that are declared above and in `round_metrics`, in that order."""
+"""All that are declared above, in `replay_metrics` and in `round_metrics`, in that order."""
 
 
 @lru_cache(maxsize=4096)

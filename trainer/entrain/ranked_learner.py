@@ -5,16 +5,16 @@ counts as not begun. What a round brings is applied when its weights are publish
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Generic
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.learner import Learner, Lesson
+from entrain.learner import E, Learner, Lesson
 from entrain.rank_part import RankPart
 from entrain.rounds import Agreement, Rounds
 from entrain.state import State
 
 
-class RankedLearner(Learner):
+class RankedLearner(Learner[E], Generic[E]):
     """See `Learner`. Owned by the event loop."""
 
     def __init__(self, *args: Any, rounds: Rounds, part: RankPart, **options: Any) -> None:
@@ -52,12 +52,12 @@ class RankedLearner(Learner):
         if self._running is None and self._lessons:
             self._running = asyncio.ensure_future(self._in_turn(self._lessons[0]))
 
-    async def _in_turn(self, lesson: Lesson) -> Metrics:
+    async def _in_turn(self, lesson: Lesson[E]) -> Metrics:
         """Update once all ranks can."""
         assert lesson.share is not None, "a lesson of a run of one rank"
         self.agreed = await self._rounds.agree(self._version + 1, lesson.share)
         if self._policy_lag:
-            self._before = self._algorithm.state()
+            self._before = self._algorithm.kept_state()
         metrics = await self._start(lesson)
         self._agreement = self.agreed
         return metrics

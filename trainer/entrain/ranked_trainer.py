@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from entrain.algorithms.algorithm import Metrics, UpdateCancelled
-from entrain.experience import Rollout
-from entrain.learner import Lesson
+from entrain.learner import E, Lesson
 from entrain.rank_part import NO_LESSONS, Lessons, RankPart, SharedCollector, episodes_of_all
 from entrain.ranked_learner import RankedLearner
 from entrain.requests import Batches, Requests, Unanswered
+from entrain.rollout.collector import E_co
 from entrain.rounds import Rounds
 from entrain.run.progress import Progress
 from entrain.state import State
@@ -25,22 +25,22 @@ from entrain.trainer import CollectorPart, Trainer
 _LOOK_S = 0.01
 
 
-class RankCollector(CollectorPart, SharedCollector, Protocol):
-    """The collector of one rank. See `RolloutCollector`."""
+class RankCollector(CollectorPart[E_co], SharedCollector, Protocol[E_co]):
+    """The collector of one rank. See `StepCollector`."""
 
-    def cut(self) -> Rollout: ...
+    def cut(self) -> E_co: ...
 
 
-class RankedTrainer(Trainer):
+class RankedTrainer(Trainer[E], Generic[E]):
     """See `Trainer`. Owned by the event loop."""
 
-    _learner: RankedLearner
+    _learner: RankedLearner[E]
 
     def __init__(
         self,
         behaviour: str,
         *,
-        collector: "RankCollector",
+        collector: RankCollector[E],
         rounds: Rounds,
         num_ranks: int,
         total_steps: int,
@@ -85,7 +85,7 @@ class RankedTrainer(Trainer):
         async with turns.held():
             await super().run(turns)
 
-    async def learn(self, experience: Rollout) -> None:
+    async def learn(self, experience: E) -> None:
         """See `Learns.learn`."""
         episodes = self.episodes.measure()
         lesson = Lesson(
@@ -146,13 +146,13 @@ class RankedTrainer(Trainer):
         self._rounds.complete(self._collector.env_steps)
         super().note_completion()
 
-    def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
+    def _note_update(self, lesson: Lesson[E], learned: Metrics) -> None:
         agreed = self._learner.agreed
         if agreed is not None:
             lesson = replace(
                 lesson,
                 episodes=episodes_of_all(agreed.shares),
-                others_learned=agreed.num_steps - lesson.rollout.num_steps,
+                others_learned=agreed.num_steps - lesson.experience.num_steps,
             )
         super()._note_update(lesson, learned)
 

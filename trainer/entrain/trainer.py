@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol
 
 from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
 from entrain.algorithms.findings import Diagnostics, Findings
 from entrain.errors import TrainingDivergedError
-from entrain.experience import Rollout
-from entrain.learner import Learner, Lesson
+from entrain.learner import E, Learner, Lesson
 from entrain.policy_divergence import PolicyDivergence
 from entrain.policy_loop import ActorPart, PolicyLoop
 from entrain.requests import Batches, SlotTimesteps
-from entrain.rollout.collector import Collector
+from entrain.rollout.collector import Collector, E_co
 from entrain.rollout.episodes import EpisodeWatcher
 from entrain.rollout.ledger import Ledger
 from entrain.rollout.return_statistics import ReturnStatistics
@@ -52,8 +51,8 @@ class EpisodeSource(Protocol):
     def watch(self, watcher: EpisodeWatcher) -> None: ...
 
 
-class CollectorPart(Collector[Rollout], Stateful, Protocol):
-    """Collects rollouts. See `RolloutCollector`."""
+class CollectorPart(Collector[E_co], Stateful, Protocol[E_co]):
+    """Collects experience. See `StepCollector`."""
 
     @property
     def episodes(self) -> EpisodeSource: ...
@@ -92,7 +91,7 @@ class Update:
 class _OfLearner:
     """Properties of the learner that a trainer passes on."""
 
-    _learner: Learner
+    _learner: Learner[Any]
 
     @property
     def is_learning(self) -> bool:
@@ -121,13 +120,13 @@ class _OfLearner:
     def interrupt(self) -> None:
         """Let a running update give up.
 
-        Weights go back to what they were before it, and the rollout is kept for `state`, so that
+        Weights go back to what they were before it, and the experience is kept for `state`, so that
         a resumed run does the same update again.
         """
         self._learner.interrupt()
 
 
-class Trainer(_OfLearner):
+class Trainer(_OfLearner, Generic[E]):
     """Serves one policy's agents and learns from them until its total steps are reached.
 
     Owned by the event loop. Only the algorithm's updates run in a thread.
@@ -138,8 +137,8 @@ class Trainer(_OfLearner):
         behaviour: str,
         *,
         actor: ActorPart,
-        collector: CollectorPart,
-        algorithm: Algorithm,
+        collector: CollectorPart[E],
+        algorithm: Algorithm[E],
         diagnostics: Diagnostics,
         recorder: Recorder,
         learners: Executor,
@@ -184,7 +183,7 @@ class Trainer(_OfLearner):
         self._recorder = recorder
         self._lasted = Lasted(clock)
 
-    _make_learner: Callable[..., Learner] = Learner
+    _make_learner: Callable[..., Learner[E]] = Learner
 
     def __repr__(self) -> str:
         return f"<Trainer {self.behaviour}: {self.progress} of {self.total_steps:,} env steps>"
@@ -244,7 +243,7 @@ class Trainer(_OfLearner):
             with self._learning():
                 await self._learner.settle()
         except UpdateCancelled:
-            # The rollout stays with the learner and its batch unanswered; `state` holds both.
+            # The experience stays with the learner and its batch unanswered; `state` holds both.
             return
 
     @contextmanager
@@ -273,7 +272,7 @@ class Trainer(_OfLearner):
             self._actor.release(released)
             self._loop.collector.release(released)
 
-    async def learn(self, experience: Rollout) -> None:
+    async def learn(self, experience: E) -> None:
         """See `Learns.learn`."""
         lesson = Lesson(experience, self._collector.env_steps, self.episodes.measure())
         with self._learning():
@@ -289,7 +288,7 @@ class Trainer(_OfLearner):
         """See `Learns.note_completion`."""
         self._recorder.note_completion()
 
-    def _note_update(self, lesson: Lesson, learned: Metrics) -> None:
+    def _note_update(self, lesson: Lesson[E], learned: Metrics) -> None:
         self._loop.stopwatch.lap("learn")
         times = self._loop.stopwatch.metrics(lesson.num_steps)
         metrics = {**lesson.episodes, **learned, **_RARE, **times}
@@ -365,7 +364,7 @@ class Trainer(_OfLearner):
             self._actor.release_all()
 
 
-def _summary(trainer: Trainer, *, left_out_steps: int) -> PolicySummary:
+def _summary(trainer: Trainer[Any], *, left_out_steps: int) -> PolicySummary:
     divergence = () if trainer.divergence is None else (str(trainer.divergence),)
     return PolicySummary(
         progress=trainer.progress,

@@ -7,10 +7,13 @@ wire: observations that are not normalised, actions as they were sampled.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor
 
-from entrain.experience import named_tensors
+from entrain.experience import arrays_of, map_tensors, named_tensors, tensors_of
+from entrain.state import State
 from entrain_envs.shapes import Bool, Float, Int, Shaped
 
 
@@ -68,6 +71,15 @@ class Transitions:
         """N."""
         return len(self.reward)
 
+    def state(self) -> State:
+        """Every field as an array, or as arrays by name, for a checkpoint."""
+        return arrays_of(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """The transitions whose `state()` was saved."""
+        return cls(**tensors_of(state))
+
 
 @dataclass(frozen=True)
 class ReplayBatch:
@@ -97,6 +109,15 @@ class ReplayBatch:
 
     def __post_init__(self) -> None:
         _require_rows(self, len(self.reward))
+
+    @property
+    def num_steps(self) -> int:
+        """N."""
+        return len(self.reward)
+
+    def to(self, device: torch.device) -> "ReplayBatch":
+        """The same on a device."""
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
 
 def _require_rows(fields: object, num_rows: int) -> None:

@@ -24,7 +24,7 @@ from entrain.cli import main
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.run.folder import RunFolder
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.table import read_metrics
@@ -253,7 +253,7 @@ async def test_a_run_begins_with_the_weights_of_another_run(
     )
 
 
-def weights(policy: ActorCritic) -> Mapping[str, torch.Tensor]:
+def weights(policy: ActorNetwork) -> Mapping[str, torch.Tensor]:
     return {name: it.detach().clone() for name, it in policy.named_parameters()}
 
 

@@ -19,7 +19,8 @@ from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.entropy import Entropy, PriorDivergence, Regularizer
 from entrain.algorithms.ppo import PPO
 from entrain.algorithms.weights import weights_of
-from entrain.config.policy import EntropyConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import EntropyConfig, algorithm_options
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
@@ -145,7 +146,7 @@ def made_case(
         regularizer = PriorDivergence(frozen, policy)
     ppo = PPO(
         policy,
-        config.algorithm,
+        algorithm_options(config, PPOConfig),
         discount=config.discount,
         seed=0,
         device=torch.device("cpu"),

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.ppo import PPO
-from entrain.config.policy import EntropyConfig
+from entrain.config.algorithm import PPOConfig
+from entrain.config.policy import EntropyConfig, algorithm_options
 from entrain.experience import Rollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -121,7 +122,14 @@ def made_ppo(*, coefficient: float = 0.0, normalization: str = "none") -> PPO:
     set_choices(policy, CHOICES)
     torch.nn.init.zeros_(policy.value_head.weight)
     torch.nn.init.zeros_(policy.value_head.bias)
-    return PPO(policy, config.algorithm, discount=1.0, seed=0, device=torch.device("cpu"))
+    options = algorithm_options(config, PPOConfig)
+    return PPO(
+        policy,
+        options,
+        discount=1.0,
+        seed=0,
+        device=torch.device("cpu"),
+    )
 
 
 def rollout_of(episodes: Episodes, *, marked: bool = True, as_taken: bool = False) -> Rollout:
@@ -350,7 +358,14 @@ def test_no_regularizer_is_earned_where_another_acts(
     set_choices(policy, CHOICES)
     zeros = torch.zeros(*rollout.value.shape[:2], policy.num_values, dtype=torch.float64)
     rollout = replace(rollout, value=zeros, next_value=zeros)
-    ppo = PPO(policy, config.algorithm, discount=1.0, seed=0, device=torch.device("cpu"))
+    options = algorithm_options(config, PPOConfig)
+    ppo = PPO(
+        policy,
+        options,
+        discount=1.0,
+        seed=0,
+        device=torch.device("cpu"),
+    )
     estimate = ppo.estimate(rollout, entropy_coefficient=0.5)
     entropy = -(CHOICES * CHOICES.log()).sum(dim=1)
     earned = 0.5 * entropy[episodes.state] * torch.from_numpy(~episodes.late)

@@ -9,7 +9,6 @@ from benchmarks.in_process import EnvironmentBatches, make_trainer, run
 from torch import Tensor
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.ppo import PPO
 from entrain.app.learning_parts import make_algorithm
 from entrain.config.policy import PolicyConfig
 from entrain.experience import PerDimensionRollout, Rollout
@@ -45,7 +44,7 @@ def stored_log_prob(rollout: Rollout) -> Tensor:
 class Checked:
     """PPO, each of whose rollouts is held against the weights that sampled and that learn."""
 
-    def __init__(self, ppo: PPO, policy: ActorCritic, config: PolicyConfig) -> None:
+    def __init__(self, ppo: Any, policy: ActorCritic, config: PolicyConfig) -> None:
         self._ppo = ppo
         self._policy = policy
         self._sampled = ActorCritic(policy.spec, config, seed=0)
@@ -72,7 +71,7 @@ class Checked:
             )
         self.lags.append(self._ppo.version - int(rollout.policy_version[valid].max()))
         self._check_ratio(rollout)
-        metrics = self._ppo.update(rollout, **options)
+        metrics: Metrics = self._ppo.update(rollout, **options)
         self._states[self._ppo.version] = self._copy()
         return metrics
 

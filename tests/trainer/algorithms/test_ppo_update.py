@@ -27,7 +27,7 @@ LENGTHS = (7, 0, 12, 5)
 
 
 def test_ppo_is_an_algorithm() -> None:
-    algorithm: Algorithm = made_ppo(made_policy())
+    algorithm: Algorithm[Rollout] = made_ppo(made_policy())
     assert algorithm.version == 0
     assert repr(algorithm) == "<PPO: 0 updates of 'walker' on cpu>"
 

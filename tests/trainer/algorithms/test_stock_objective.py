@@ -15,7 +15,7 @@ from entrain.algorithms.coefficients import Coefficients, coefficients_at, make_
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.load import load_config
-from entrain.config.policy import EntropyConfig, MemoryConfig
+from entrain.config.policy import EntropyConfig, MemoryConfig, algorithm_options
 from entrain.experience import PerDimensionRollout
 from entrain.policy.actor_critic import ActorCritic
 from entrain.policy.spread import ParameterSpread
@@ -222,7 +222,8 @@ def test_the_options_on_the_page_are_those_of_the_proof(tmp_path: Path) -> None:
     for name, value in {**OPTIONS, **CLIPPING_VALUES}.items():
         if name not in of_the_task:
             assert getattr(policy.algorithm, name) == value, name
-    assert policy.algorithm.value_coefficient == PPOConfig(**OPTIONS).value_coefficient
+    options = algorithm_options(policy, PPOConfig)
+    assert options.value_coefficient == PPOConfig(**OPTIONS).value_coefficient
     assert policy.entropy.model_copy(update={"coefficient": BETA}) == ENTROPY
     assert (policy.normalize_values, policy.action.clip) == (False, 3.0)
 

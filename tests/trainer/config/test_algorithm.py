@@ -93,20 +93,20 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "expected"),
     [
-        ("{kind: sac}", "algorithm.kind is 'sac'; it must be ppo, the only one there is"),
+        ("{kind: dqn}", "algorithm.kind is 'dqn'; it must be one of ppo, soft_q"),
         (
             "{kind: Ppo}",
-            "algorithm.kind is 'Ppo'; it must be ppo, the only one there is; did you mean 'ppo'?",
+            "algorithm.kind is 'Ppo'; it must be one of ppo, soft_q; did you mean 'ppo'?",
         ),
-        ("{kind: }", "algorithm.kind is empty; it must be ppo, the only one there is"),
-        ("{kind: 5}", "algorithm.kind is 5; it must be ppo, the only one there is"),
-        ("{kind: [ppo]}", "algorithm.kind is a list; it must be ppo, the only one there is"),
+        ("{kind: }", "algorithm.kind is empty; it must be one of ppo, soft_q"),
+        ("{kind: 5}", "algorithm.kind is 5; it must be one of ppo, soft_q"),
+        ("{kind: [ppo]}", "algorithm.kind is a list; it must be one of ppo, soft_q"),
         (
             "ppo",
             "algorithm is 'ppo'; it must be a group of options, such as 'kind: ppo'; "
             "write 'algorithm: {kind: ppo}'",
         ),
-        ("sac", "algorithm is 'sac'; it must be a group of options, such as 'kind: ppo'"),
+        ("dqn", "algorithm is 'dqn'; it must be a group of options, such as 'kind: ppo'"),
         ("[ppo]", "algorithm is a list; it must be a group of options, such as 'kind: ppo'"),
         (
             "{clip_rnage: 0.1}",
@@ -115,6 +115,15 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
         (
             "{kind: ppo, learning_rate: fast}",
             "algorithm.learning_rate is 'fast'; it must be a number above 0",
+        ),
+        (
+            "{batch_size: 32}",
+            "algorithm has no option 'batch_size' with kind 'ppo'; it is one of kind 'soft_q'; "
+            "did you mean 'minibatch_size'?",
+        ),
+        (
+            "{kind: soft_q, clip_range: 0.1}",
+            "algorithm has no option 'clip_range' with kind 'soft_q'; it is one of kind 'ppo'",
         ),
         (
             "{rollout_steps: 64}",
@@ -164,10 +173,9 @@ def test_an_option_that_belongs_into_an_algorithm_is_told_its_place(
 
 
 def test_a_kind_in_set_that_does_not_exist_is_told_where_it_stands(tmp_path: Path) -> None:
-    argument = "policies.walker.algorithm.kind=sac"
+    argument = "policies.walker.algorithm.kind=dqn"
     assert complaint(tmp_path, "{}", argument) == (
-        f"--set {argument}: policies.walker.algorithm.kind is 'sac'; it must be ppo, "
-        "the only one there is"
+        f"--set {argument}: policies.walker.algorithm.kind is 'dqn'; it must be one of ppo, soft_q"
     )
 
 

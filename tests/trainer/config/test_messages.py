@@ -46,7 +46,8 @@ def test_a_misspelt_option_is_named_with_the_closest_one(tmp_path: Path) -> None
         ),
         (
             "checkpoints: {frobnicate: 1}",
-            "1: checkpoints has no option 'frobnicate' (it has: every_steps, every_minutes, keep)",
+            "1: checkpoints has no option 'frobnicate' (it has: every_steps, every_minutes, keep, "
+            "replay_mib)",
         ),
         (
             'policies: {"a.b": {algoritm: {}}}',

@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from entrain.config.algorithm import PPOConfig
 from entrain.config.fields import Options
-from entrain.config.policy import ActionConfig, EntropyConfig, NetworkConfig, PolicyConfig
+from entrain.config.policy import (
+    ActionConfig,
+    EntropyConfig,
+    NetworkConfig,
+    PolicyConfig,
+    algorithm_options,
+)
 from entrain.config.run import (
     CheckpointsConfig,
     LaunchConfig,
@@ -65,7 +71,7 @@ def test_an_option_that_does_not_exist_is_refused() -> None:
 
 def test_the_defaults_are_those_of_the_ppo_that_the_field_compares_with() -> None:
     policy = PolicyConfig()
-    ppo = policy.algorithm
+    ppo = algorithm_options(policy, PPOConfig)
     assert (policy.rollout_steps, ppo.minibatch_size, ppo.num_epochs) == (2048, 64, 10)
     assert (ppo.learning_rate, ppo.learning_rate_schedule) == (3e-4, "linear")
     assert (policy.discount, ppo.gae_lambda, ppo.clip_range) == (0.99, 0.95, 0.2)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.load import load_config
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.config.run import LaunchConfig
 from settings_files import WALKER, complaint, read
 
@@ -19,7 +20,7 @@ def test_set_changes_what_the_file_says_and_the_last_one_wins(tmp_path: Path) ->
         "server.grace_s=1e-3",
     )
     assert config.policies["walker"].total_steps == 8
-    assert config.policies["walker"].algorithm.clip_range == 0.1
+    assert algorithm_options(config.policies["walker"], PPOConfig).clip_range == 0.1
     assert config.server.grace_s == 1e-3
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from entrain.app.starting import config_to_use
+from entrain.config.algorithm import PPOConfig
 from entrain.config.load import load_config, to_yaml
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.config.variables import arguments_of
 from entrain.errors import ConfigError
 from entrain.run.folder import RunFolder
@@ -26,7 +27,7 @@ def test_the_environment_counts_more_than_the_file_and_less_than_set(tmp_path: P
     )
     config = read(tmp_path, WALKER, *variables, "policies.walker.total_steps=8")
     assert config.policies["walker"].total_steps == 8
-    assert config.policies["walker"].algorithm.clip_range == 0.3
+    assert algorithm_options(config.policies["walker"], PPOConfig).clip_range == 0.3
     assert config.server.address == "0.0.0.0:50051"
     assert config.server.insecure
 

@@ -11,7 +11,7 @@ import torch
 
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.experience import named_tensors
 from entrain.policy.actor_critic import ActorCritic
 from entrain.rollout.buffer import RolloutBuffer
@@ -77,7 +77,14 @@ def small_ppo() -> PPO:
     """Learns by hand, in minibatches that are a small part of a rollout."""
     config = PolicyConfig(algorithm=PPOConfig(minibatch_size=2048, num_epochs=1))
     policy = ActorCritic(SPEC, config, seed=1)
-    return PPO(policy, config.algorithm, discount=0.9, seed=1, device=torch.device("cpu"))
+    options = algorithm_options(config, PPOConfig)
+    return PPO(
+        policy,
+        options,
+        discount=0.9,
+        seed=1,
+        device=torch.device("cpu"),
+    )
 
 
 class Look(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from entrain.cli import main
+from entrain.config.algorithm import PPOConfig
 from entrain.config.environment_parameters import (
     CompletionConfig,
     CurriculumConfig,
@@ -15,7 +16,7 @@ from entrain.config.environment_parameters import (
     with_seeds,
 )
 from entrain.config.load import load_config
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.errors import ConfigError
 from entrain.unity.conversion import native_yaml
 from entrain.unity.draft import Draft
@@ -106,7 +107,7 @@ def test_memory_is_half_as_wide_and_minibatches_hold_whole_sequences(tmp_path: P
     memory = options.network.memory
     assert (memory.kind, memory.size, memory.layers, memory.sequence_length) == ("lstm", 32, 1, 16)
     # 100 // 16 = 6 sequences of 16.
-    assert options.algorithm.minibatch_size == 96
+    assert algorithm_options(options, PPOConfig).minibatch_size == 96
 
 
 def test_every_other_key_of_a_behaviour_has_its_option(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_every_other_key_of_a_behaviour_has_its_option(tmp_path: Path) -> None:
     assert options.network.goal_conditioning == "concatenate"
     assert options.network.shared
     assert options.entropy.coefficient == 0.5
-    ppo = options.algorithm
+    ppo = algorithm_options(options, PPOConfig)
     assert (ppo.horizon, ppo.gae_lambda, ppo.clip_range) == (7, 0.9, 0.3)
     schedules = (ppo.learning_rate_schedule, ppo.clip_range_schedule)
     assert {*schedules, options.entropy.coefficient_schedule} == {"constant"}

@@ -4,11 +4,14 @@ An algorithm owns the weights of its policy, the optimizer and the observation n
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
-from entrain.experience import Rollout
+from entrain.config.policy import PolicyConfig
 from entrain.policy.weights import PolicyWeights
-from entrain.state import Stateful
+from entrain.state import State, Stateful
+
+E_contra = TypeVar("E_contra", contravariant=True)
+"""What it learns from: rollouts or transitions."""
 
 Metrics: TypeAlias = Mapping[str, float]
 """{standard name: value}, every value finite."""
@@ -23,8 +26,8 @@ def never() -> bool:
     return False
 
 
-class Algorithm(Stateful, Protocol):
-    """Learns from rollouts."""
+class Algorithm(Stateful, Protocol[E_contra]):
+    """Learns from experience."""
 
     @property
     def version(self) -> int:
@@ -37,16 +40,17 @@ class Algorithm(Stateful, Protocol):
         ...
 
     def update(
-        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+        self, experience: E_contra, /, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
-        """Learn from `rollout`, which the algorithm does not keep.
+        """Learn from `experience`, which is never written to.
 
-        It either succeeds or changes nothing: neither weights nor optimizer nor generators.
+        It either succeeds or changes nothing: neither weights nor optimizer nor generators nor
+        what is kept of experience.
 
         Args:
-            rollout: at least one valid step.
-            progress: in [0, 1], the part of the run's env steps done before this rollout; drives
-                schedules.
+            experience: on one rank at least, with a step.
+            progress: in [0, 1], the part of the run's env steps done before this experience;
+                drives schedules.
             cancelled: called before every gradient step; once it returns true, the update is
                 cancelled. It may be called from another thread than the loop's.
 
@@ -54,4 +58,28 @@ class Algorithm(Stateful, Protocol):
             UpdateCancelled: `cancelled` returned true.
             TrainingDivergedError: a loss or gradient is not finite.
         """
+        ...
+
+    def leave_out(self, experience: E_contra, /) -> None:
+        """This experience is not learned from; what comes next does not continue it."""
+        ...
+
+    def kept_state(self) -> Callable[[], State]:
+        """Called right before an update: a way to `state()` of now until that update is over.
+
+        What is returned may be called from another thread while the update runs, and is not called
+        once another one has begun.
+        """
+        ...
+
+
+class AlgorithmOfRun(Algorithm[E_contra], Protocol[E_contra]):
+    """An algorithm as the run that has made it sees it."""
+
+    def change(self, options: PolicyConfig) -> None:
+        """Learn with other rates and coefficients from the next update on; not while one runs."""
+        ...
+
+    def load_moments(self, state: State) -> None:
+        """Let the optimizer of the acting weights go on from `state`, one of `Adam.state`."""
         ...

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.coefficients import interpolate
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,
@@ -150,7 +151,9 @@ class Diagnostics:
                 yield self._branches_collapsed(of_branches, metrics, progress)
             if sigma:
                 yield self._sigma_collapsed(sigma, metrics, progress)
-        yield self._policy_starved(metrics)
+        algorithm = self._config.algorithm
+        if isinstance(algorithm, PPOConfig):
+            yield self._policy_starved(metrics, algorithm)
         yield _answers_late(metrics, self._config)
         if sigma:
             yield self._sigma_ran_away(sigma, metrics)
@@ -276,9 +279,9 @@ class Diagnostics:
             "wider range",
         )
 
-    def _policy_starved(self, metrics: Metrics) -> Finding:
+    def _policy_starved(self, metrics: Metrics, algorithm: PPOConfig) -> Finding:
         """Starved policy, by what it has to share with the critic."""
-        is_shared, algorithm = self._config.network.shared, self._config.algorithm
+        is_shared = self._config.network.shared
         is_clipped_alike = algorithm.max_grad_norm > 0.0 and algorithm.clip_gradients == "together"
         share = metrics.get(CRITIC_SHARE.name, 0.0)
         is_starved = share > STARVED if is_shared else is_clipped_alike and share > STARVED_APART

@@ -10,9 +10,11 @@ from torch import Tensor
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.telemetry import non_finite
 from entrain.config.algorithm import PPOConfig
+from entrain.config.off_policy import OffPolicyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.experience import Rollout
 from entrain.metrics import LOSS_VALUE
+from entrain.transitions import Transitions
 
 SQUARED_IN_FLOAT32 = 1e19
 """The square of more is not finite in float32, or near it."""
@@ -31,6 +33,36 @@ def explain_returns(rollout: Rollout, config: PolicyConfig) -> str:
         f"cannot be learned from: its rewards, of up to {reward:.3g}, add up to more than float32 "
         f"holds (3.4e38). {KEPT}; to resume, {remedy}, or let the simulator send smaller rewards"
     )
+
+
+def unlearnable(transitions: Transitions, config: PolicyConfig) -> str:
+    """Why no setting lets anything be learned from these steps; "" if something can be."""
+    reward = largest(transitions.reward)
+    if not reward <= SQUARED_IN_FLOAT32:
+        return (
+            f"cannot be learned from: rewards reach {reward:.3g}, and the squared error of that is "
+            f"more than float32 holds. {KEPT}; lower reward_scale (it is {config.reward_scale:g}), "
+            "or let the simulator send smaller rewards"
+        )
+    if config.normalize_observations:
+        return ""
+    for name, rows in transitions.observation.items():
+        observed = largest(rows.float())
+        if observed > SQUARED_IN_FLOAT32:
+            return (
+                f"cannot be learned from: observation '{name}' reaches {observed:.3g}, which is "
+                f"more than a network can square in float32. {KEPT}; start anew with "
+                "normalize_observations: true, or let the simulator send smaller numbers"
+            )
+    return ""
+
+
+def explain_steps(config: PPOConfig | OffPolicyConfig) -> str:
+    """What helps against gradient steps that are too long."""
+    remedies = [f"a lower learning_rate (it is {config.learning_rate:g})"]
+    if config.max_grad_norm == 0.0:
+        remedies.append("with max_grad_norm above 0 (it is 0)")
+    return f"{KEPT}; resume with {' or '.join(remedies)}"
 
 
 def explain(
@@ -74,10 +106,7 @@ def _cause(metrics: Metrics, rollout: Rollout, config: PolicyConfig, algorithm: 
             f"in float32. {KEPT}; start anew with normalize_observations: true, or let the "
             "simulator send smaller numbers"
         )
-    remedies = [f"a lower learning_rate (it is {algorithm.learning_rate:g})"]
-    if algorithm.max_grad_norm == 0.0:
-        remedies.append("with max_grad_norm above 0 (it is 0)")
-    return f"{KEPT}; resume with {' or '.join(remedies)}"
+    return explain_steps(algorithm)
 
 
 def largest_observation(rollout: Rollout) -> tuple[str, float]:

@@ -81,7 +81,7 @@ from entrain.algorithms.telemetry import (
 )
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
 from entrain.errors import CheckpointError, TrainingDivergedError
 from entrain.experience import Estimate, Rollout
 from entrain.policy.actor_critic import ActorCritic
@@ -165,7 +165,7 @@ class PPO:
         return PolicyWeights(self._optimizer.weights, dict(self._policy.named_buffers()))
 
     def update(
-        self, rollout: Rollout, *, progress: float, cancelled: Callable[[], bool] = never
+        self, rollout: Rollout, /, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:
         """One PPO iteration: estimate advantages once, then several epochs of minibatches.
 
@@ -307,10 +307,18 @@ class PPO:
                 break
         return minibatches, epochs
 
+    def leave_out(self, rollout: Rollout, /) -> None:
+        """See `Algorithm.leave_out`: no rollout depends on the one before."""
+
+    def kept_state(self) -> Callable[[], State]:
+        """See `Algorithm.kept_state`."""
+        state = self.state()
+        return lambda: state
+
     def change(self, options: PolicyConfig) -> None:
-        """Learn with other rates and coefficients from the next update on; not while one runs."""
-        self._config = options.algorithm
-        self._guard = FiniteGuard(self._policy, options.algorithm, ranks=self._ranks)
+        """See `Algorithm.change`."""
+        self._config = algorithm_options(options, PPOConfig)
+        self._guard = FiniteGuard(self._policy, self._config, ranks=self._ranks)
         temperature = make_temperature(options.entropy, self._policy.spec.action)
         temperature.load_state(self._temperature.state())
         self._temperature = temperature
@@ -319,7 +327,7 @@ class PPO:
         return all_or_nothing(self._optimizer, self._generator, self._policy.value_head.normalizer)
 
     def load_moments(self, state: State) -> None:
-        """Let the optimizer go on from `state`, one of `Adam.state`; weights stay as they are."""
+        """See `Algorithm.load_moments`: weights stay as they are."""
         self._optimizer.load_state(state)
 
     def state(self) -> State:

@@ -31,7 +31,7 @@ class RunPart(Protocol):
     """A training run, as `Together` tells it what all ranks do."""
 
     @property
-    def trainers(self) -> Mapping[str, Trainer]: ...
+    def trainers(self) -> Mapping[str, Trainer[Any]]: ...
     def admit(self, spec: BehaviourSpec, *, who: str) -> Coroutine[None, None, None]: ...
     @property
     def state(self) -> Callable[[], State]: ...
@@ -76,7 +76,7 @@ class Apart:
         """Makes the curricula of a run; see `Curricula` for both."""
         return Curricula(parameters, changed)
 
-    def make_trainer(self, behaviour: str, **parts: Any) -> Trainer:
+    def make_trainer(self, behaviour: str, **parts: Any) -> Trainer[Any]:
         """Makes the trainer of a behaviour of its parts."""
         return Trainer(behaviour, **parts)
 

@@ -27,7 +27,7 @@ from entrain.errors import CheckpointError, ConfigError, EntrainError
 from entrain.inference.policy import make_inference_policy
 from entrain.native.address import UnixAddress, parse_address
 from entrain.native.front import NativeFront
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, make_policy
 from entrain.policy.custom_network import load_class
 from entrain.policy.value_normalization import completed
 from entrain.rollout.actor import Actor
@@ -84,7 +84,7 @@ def make_participants(
 
 
 def make_evaluation_participants(
-    config: RunConfig, policies: Mapping[str, ActorCritic], lessons: Mapping[str, int]
+    config: RunConfig, policies: Mapping[str, ActorNetwork], lessons: Mapping[str, int]
 ) -> Participants:
     """Makes the participants of an evaluation, whose specs must be those that policies had.
 
@@ -230,7 +230,7 @@ def policy_states(policies: State) -> Sequence[tuple[BehaviourSpec, State]]:
     ]
 
 
-def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCritic]:
+def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorNetwork]:
     """Returns {behaviour: trained policy}; CheckpointError if one does not fit `config`."""
     policies = {}
     with checked(restored.path):
@@ -241,12 +241,15 @@ def load_policies(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCrit
     return policies
 
 
-def policy_of(config: RunConfig, spec: BehaviourSpec, algorithm: State) -> ActorCritic:
+def policy_of(config: RunConfig, spec: BehaviourSpec, algorithm: State) -> ActorNetwork:
     """Returns the policy that the state of its algorithm holds."""
     options = policy_options(config, spec.name)
     with within_memory(options):
-        policy = ActorCritic(spec, options, seed=0)
-        load_weights(policy, completed(algorithm["policy"], policy.num_values))
+        policy = make_policy(spec, options, seed=0)
+        saved = algorithm["policy"]
+        if isinstance(policy, ActorCritic):
+            saved = completed(saved, policy.num_values)
+        load_weights(policy, saved)
         return policy.to(device(config))
 
 
@@ -287,7 +290,7 @@ def policy_options(config: RunConfig, behaviour: str) -> PolicyConfig:
     return options
 
 
-def make_actor(policy: ActorCritic, *, seed: int, deterministic: bool = False) -> Actor:
+def make_actor(policy: ActorNetwork, *, seed: int, deterministic: bool = False) -> Actor:
     """The actor of `policy`: it acts with a copy of the weights."""
     return Actor(make_inference_policy(policy), seed=seed, deterministic=deterministic)
 
@@ -335,11 +338,16 @@ def make_regularizer(policy: ActorCritic) -> Regularizer:
         return entropy_of(policy.config.entropy)
     policies = trained_policies(path, behaviour, option=_PRIOR)
     prior = _named(policies, path, behaviour)
+    if not isinstance(prior, ActorCritic):
+        raise ConfigError(
+            f"{_PRIOR} {path} was trained with algorithm.kind {prior.config.algorithm.kind}; name "
+            "a run of kind ppo"
+        )
     logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
     return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
 
 
-def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str, ActorCritic]:
+def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str, ActorNetwork]:
     """Returns {behaviour: its policy} of the run in folder `path`, by its newest checkpoint.
 
     Args:
@@ -360,7 +368,7 @@ def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str,
         ) from error
 
 
-def _named(policies: Mapping[str, ActorCritic], path: Path, behaviour: str) -> ActorCritic:
+def _named(policies: Mapping[str, ActorNetwork], path: Path, behaviour: str) -> ActorNetwork:
     if behaviour not in policies:
         raise ConfigError(
             f"{_PRIOR} {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "

@@ -25,7 +25,7 @@ from entrain.app.launcher import Launcher
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy_loop import PolicyLoop
 from entrain.run.quantities import counted, duration
 from entrain.serving.behaviours import Behaviour
@@ -53,7 +53,7 @@ class EvaluationRun:
     def __init__(
         self,
         config: RunConfig,
-        policies: Mapping[str, ActorCritic],
+        policies: Mapping[str, ActorNetwork],
         participants: Participants,
         front: Front,
         options: EvaluationOptions,

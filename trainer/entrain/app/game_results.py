@@ -8,6 +8,7 @@ import torch
 
 from entrain.app.build import policy_of
 from entrain.config.run import RunConfig
+from entrain.policy.actor_critic import ActorCritic
 from entrain.run.folder import RunFolder
 from entrain.run.lock import RunLock
 from entrain.unity.models.export import export_model
@@ -50,8 +51,12 @@ class FileWriter:
         """See `PolicyWriter.save`."""
         name = policy.spec.name
         network = policy_of(self._config, policy.spec, policy.algorithm)
-        misfit = writing_misfit(network)
-        if not misfit:
+        misfit = (
+            writing_misfit(network)
+            if isinstance(network, ActorCritic)
+            else f"it is trained by algorithm.kind {network.config.algorithm.kind}, not ppo"
+        )
+        if isinstance(network, ActorCritic) and not misfit:
             optimizer = policy.algorithm["optimizer"]
             save_stock_checkpoint(network, optimizer, path, steps=policy.steps)
         elif name not in self._unsaved:

@@ -8,17 +8,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from entrain.algorithms.ppo import PPO
+from entrain.algorithms.algorithm import AlgorithmOfRun
 from entrain.app.build import checked, policy_states, trained_policies
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import CheckpointError, ConfigError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.transfer import take_over
 from entrain.quoting import shortened
-from entrain.rollout.collector import RolloutCollector
+from entrain.rollout.collector import StepCollector
 from entrain.run.checkpoint import Loaded
 from entrain.state import State
 from entrain.unity.models.stock_checkpoint import (
@@ -46,7 +46,7 @@ class Beginning:
     optimizer: State = field(default_factory=dict)
     """See `Adam.state`; empty for moments of zero."""
 
-    def pass_on(self, algorithm: PPO, collector: RolloutCollector) -> None:
+    def pass_on(self, algorithm: AlgorithmOfRun[Any], collector: StepCollector[Any]) -> None:
         """Give this state to the policy's algorithm and collector."""
         if self.optimizer:
             algorithm.load_moments(self.optimizer)
@@ -101,7 +101,7 @@ def require_initial_weights(config: RunConfig, *, begun: Set[str]) -> None:
             raise ConfigError(f"{OPTION} of '*' is {path}, which is not there")
 
 
-def begin(policy: ActorCritic, *, is_named: bool) -> Beginning:
+def begin(policy: ActorNetwork, *, is_named: bool) -> Beginning:
     """Give a new policy the weights that its options name, if they do.
 
     Args:
@@ -123,9 +123,14 @@ def begin(policy: ActorCritic, *, is_named: bool) -> Beginning:
         logger.warning("%s; it begins with weights of chance", error)
         return Beginning()
     beginning = Beginning()
-    if isinstance(trained, ActorCritic):
+    if isinstance(trained, ActorNetwork):
         taken, left = take_over(trained, policy)
         _say(behaviour, [f"{taken} tensors taken over from {path}", *left])
+    elif not isinstance(policy, ActorCritic):
+        raise ConfigError(
+            f"{OPTION} of '{behaviour}' is a checkpoint of mlagents-learn, whose weights are taken "
+            f"over by algorithm.kind ppo alone, and this policy's is {policy.config.algorithm.kind}"
+        )
     elif policy.config.initial_progress:
         _say(behaviour, _apply(trained, policy, partly=False))
         beginning = Beginning(trained.steps, optimizer_state(trained, policy))
@@ -162,7 +167,7 @@ class _NotThereError(ConfigError):
     """The source has no policy of that behaviour."""
 
 
-def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorCritic | StockCheckpoint:
+def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorNetwork | StockCheckpoint:
     """The policy of `behaviour` in `path`."""
     file = stock_file_in(path, behaviour)
     # A run that goes on where mlagents-learn was is in the same folder, and may have no checkpoint.

@@ -6,6 +6,7 @@ Nothing here needs torch, so that `entrain profile` answers at once.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.config.source import show_path
@@ -134,19 +135,28 @@ def _shorter_updates(config: RunConfig, policies: Mapping[str, RoundShares]) -> 
     """Ways to shorten the updates of the policy whose updates take most."""
     for it in _greatest(config, policies, "updates"):
         yield from _beside(it)
-        algorithm, rollout = it.options.algorithm, it.options.rollout_steps
-        if algorithm.minibatch_size < rollout:
-            path = it.named("algorithm", "minibatch_size")
-            yield f"raise {path} (now {algorithm.minibatch_size})"
-        if algorithm.num_epochs > 1:
-            yield f"lower {it.named('algorithm', 'num_epochs')} (now {algorithm.num_epochs})"
-        if algorithm.update == "torch":
-            yield f"set {it.named('algorithm', 'update')} to auto"
+        algorithm = it.options.algorithm
+        if isinstance(algorithm, PPOConfig):
+            yield from _cheaper_epochs(it, algorithm)
+        else:
+            path = it.named("algorithm", "updates_per_step")
+            yield f"lower {path} (now {algorithm.updates_per_step:g})"
+            yield f"lower {it.named('algorithm', 'batch_size')} (now {algorithm.batch_size})"
         network = it.options.network
         if network.memory.kind != "none" and not network.shared:
             yield f"set {it.named('network', 'shared')} to true, so that one memory serves both"
     if config.device == "cpu":
         yield "set device to cuda, or raise update_threads, if networks are large or see images"
+
+
+def _cheaper_epochs(it: _Learning, algorithm: PPOConfig) -> Iterator[str]:
+    if algorithm.minibatch_size < it.options.rollout_steps:
+        path = it.named("algorithm", "minibatch_size")
+        yield f"raise {path} (now {algorithm.minibatch_size})"
+    if algorithm.num_epochs > 1:
+        yield f"lower {it.named('algorithm', 'num_epochs')} (now {algorithm.num_epochs})"
+    if algorithm.update == "torch":
+        yield f"set {it.named('algorithm', 'update')} to auto"
 
 
 def _beside(it: _Learning) -> Iterator[str]:

@@ -38,6 +38,7 @@ _GROUPS = {
     "entropy": "The weight of entropy",
     "value": "How well the critic predicts",
     "update": "How much an update does",
+    "replay": "What a replay holds",
     "time": "Where time goes",
 }
 

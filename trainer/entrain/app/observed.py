@@ -2,7 +2,7 @@
 
 import logging
 
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy.auto_options import choose_activation
 from entrain.policy.inputs import describe_inputs
 from entrain.quoting import listed, shortened
@@ -10,7 +10,7 @@ from entrain.quoting import listed, shortened
 logger = logging.getLogger(__name__)
 
 
-def log_observed(policy: ActorCritic, *, is_certain: bool = False) -> None:
+def log_observed(policy: ActorNetwork, *, is_certain: bool = False) -> None:
     """Log one line, and a warning if an image encoder was chosen and no image is observed.
 
     Not where only vectors are observed, none of which could be an image.

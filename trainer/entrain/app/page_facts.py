@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from entrain.app.control import RunControl
 from entrain.app.limits import round_words
@@ -104,7 +105,7 @@ def _sessions(run: TrainingRun) -> Mapping[str, int]:
     }
 
 
-def _policy(trainer: Trainer) -> PolicyFacts:
+def _policy(trainer: Trainer[Any]) -> PolicyFacts:
     ledger, progress = trainer.ledger, trainer.progress
     return PolicyFacts(
         name=trainer.behaviour,

@@ -39,7 +39,7 @@ from entrain.config.run import LaunchConfig, RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_LENGTH_MEAN, EPISODE_RETURN_MEAN
 from entrain.native.address import TcpAddress, parse_address
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork, make_policy
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 from entrain.run.quantities import counted
@@ -147,18 +147,18 @@ def _environment_of(recordings: Recordings | None) -> Callable[[str], Mapping[st
     return lambda simulator: {**ONE_COPY, **recordings.environment_of(simulator)}
 
 
-def _untrained(config: RunConfig, restored: Loaded) -> Mapping[str, ActorCritic]:
+def _untrained(config: RunConfig, restored: Loaded) -> Mapping[str, ActorNetwork]:
     """Returns {behaviour: its policy with the weights that it began with}."""
     policies = {}
     for number, (spec, _) in enumerate(policy_states(restored.state["policies"])):
         options = policy_options(config, spec.name)
-        policy = ActorCritic(spec, options, seed=seed_of(config, number))
+        policy = make_policy(spec, options, seed=seed_of(config, number))
         begin(policy, is_named=spec.name in config.named_behaviours)
         policies[spec.name] = policy.to(device(config))
     return policies
 
 
-def _require_behaviour(behaviour: str | None, policies: Mapping[str, ActorCritic]) -> None:
+def _require_behaviour(behaviour: str | None, policies: Mapping[str, ActorNetwork]) -> None:
     if behaviour is not None and behaviour not in policies:
         near = difflib.get_close_matches(behaviour, policies, n=1)
         meant = f"; did you mean '{near[0]}'?" if near else ""

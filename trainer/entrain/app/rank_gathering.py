@@ -65,7 +65,7 @@ class Gathering:
     async def take(
         self,
         number: int,
-        trainers: Callable[[], Sequence[RankedTrainer]],
+        trainers: Callable[[], Sequence[RankedTrainer[Any]]],
         take_state: Callable[[], State],
     ) -> None:
         """Send the state of this rank for a snapshot, once no update runs; rank 0 keeps its own."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from entrain.app.episode_watch import EpisodeWatch
 from entrain.app.initial_weights import initial_steps
@@ -145,7 +145,7 @@ class Reporting:
             lessons=self._curricula.lessons,
         )
 
-    def watch(self, trainer: Trainer, spec: BehaviourSpec) -> None:
+    def watch(self, trainer: Trainer[Any], spec: BehaviourSpec) -> None:
         """Write the episodes of a new trainer, and let curricula and the observer see them."""
         name, episodes = trainer.behaviour, trainer.episodes
         self._messages[name] = Shares(asdict(self._participants.timings))

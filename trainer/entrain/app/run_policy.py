@@ -21,7 +21,7 @@ from entrain.app.policy_input import (
 from entrain.app.starting import load_checkpoint
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, PolicyInputError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.quoting import listed
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
@@ -39,7 +39,7 @@ class Policy:
     """The policy of one behaviour, which remembers the agents that it acts for. For one thread."""
 
     def __init__(
-        self, policy: ActorCritic, restored: Loaded, *, deterministic: bool, seed: int
+        self, policy: ActorNetwork, restored: Loaded, *, deterministic: bool, seed: int
     ) -> None:
         """Act with a copy of the weights. See `load`, which finds them.
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from entrain.app.apart import Apart
 from entrain.app.build import checked
@@ -21,7 +22,7 @@ from entrain.state import State
 from entrain.trainer import Trainer
 
 
-def timed_state(trainers: Mapping[str, Trainer], take_state: Callable[[], State]) -> State:
+def timed_state(trainers: Mapping[str, Trainer[Any]], take_state: Callable[[], State]) -> State:
     """Returns a run's state; how long policies stand still for it is part of their rounds."""
     began_s = time.perf_counter()
     state = take_state()

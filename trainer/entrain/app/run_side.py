@@ -1,6 +1,7 @@
 """The side of a training run that other ranks see. See `apart.RunPart`."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from entrain.app.run_end import RunEnd
 from entrain.app.serving_tasks import ServingTasks
@@ -32,7 +33,7 @@ class RunSide:
         """Of the run."""
 
     @property
-    def trainers(self) -> Mapping[str, Trainer]:
+    def trainers(self) -> Mapping[str, Trainer[Any]]:
         """{behaviour: its trainer}."""
         return self._trainers.by_name
 

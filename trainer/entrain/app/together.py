@@ -115,7 +115,7 @@ class Together(Apart):
         self._curricula = SharedCurricula(parameters, changed)
         return self._curricula
 
-    def make_trainer(self, behaviour: str, **parts: Any) -> Trainer:
+    def make_trainer(self, behaviour: str, **parts: Any) -> Trainer[Any]:
         """See `Apart`."""
         return RankedTrainer(
             behaviour,
@@ -225,7 +225,7 @@ class Together(Apart):
         else:
             self._run.serve_also(self._cut(fields["policy"], fields.get("round")))
 
-    def _trainers(self) -> Sequence[RankedTrainer]:
+    def _trainers(self) -> Sequence[RankedTrainer[Any]]:
         assert self._run is not None
         return [it for it in self._run.trainers.values() if isinstance(it, RankedTrainer)]
 

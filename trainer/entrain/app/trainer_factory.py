@@ -9,10 +9,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from entrain.algorithms.diagnostics import Diagnostics
-from entrain.algorithms.ppo import PPO
 from entrain.app.apart import Apart
 from entrain.app.build import (
     device,
@@ -24,12 +23,13 @@ from entrain.app.build import (
 )
 from entrain.app.deadlines import warn_of_deadline
 from entrain.app.initial_weights import Beginning, begin
-from entrain.app.learning_parts import make_algorithm, make_collector
+from entrain.app.learning_parts import AnyAlgorithm, make_algorithm, make_collector
 from entrain.app.observed import log_observed
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork, make_policy
+from entrain.policy.replay_size import check_replay
 from entrain.policy.sizes import check_size
 from entrain.trainer import Recorder, Trainer
 from entrain_envs.spec import BehaviourSpec
@@ -41,9 +41,9 @@ T = TypeVar("T")
 class Made:
     """A trainer that was made and does not run yet."""
 
-    trainer: Trainer
-    policy: ActorCritic
-    algorithm: PPO
+    trainer: Trainer[Any]
+    policy: ActorNetwork
+    algorithm: AnyAlgorithm
     options: PolicyConfig
 
 
@@ -159,10 +159,11 @@ class TrainerFactory:
     def _make(self, spec: BehaviourSpec, number: int) -> Made:
         config = policy_options(self._config, spec.name)
         check_size(spec, config, self._config.server)
+        check_replay(spec, config, self._config.server, self._config.checkpoints)
         warn_of_too_few_steps(config, spec.name)
         warn_of_deadline(spec, config, self._config.server)
         seed = seed_of(self._config, number)
-        policy = ActorCritic(spec, config, seed=seed)
+        policy = make_policy(spec, config, seed=seed)
         is_new = spec.name not in self._begun
         is_named = spec.name in self._config.named_behaviours
         beginning = begin(policy, is_named=is_named) if is_new else Beginning()

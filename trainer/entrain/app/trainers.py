@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-from entrain.algorithms.ppo import PPO
 from entrain.app.apart import Apart
 from entrain.app.build import policy_options, policy_states
 from entrain.app.idle_policies import IdlePolicies, Standing
+from entrain.app.learning_parts import AnyAlgorithm
 from entrain.app.trainer_factory import TrainerFactory
 from entrain.config.run import RunConfig
 from entrain.errors import TrainingDivergedError, UnlearnableRolloutError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.run.summary import PolicySummary
 from entrain.state import State
 from entrain.trainer import Recorder, Trainer
@@ -49,9 +50,9 @@ class Trainers:
             together: with which other ranks they learn; None for none.
         """
         self._config = config
-        self._by_name: dict[str, Trainer] = {}
-        self._policies: dict[str, ActorCritic] = {}
-        self._algorithms: dict[str, PPO] = {}
+        self._by_name: dict[str, Trainer[Any]] = {}
+        self._policies: dict[str, ActorNetwork] = {}
+        self._algorithms: dict[str, AnyAlgorithm] = {}
         self._asked_for: list[str] = []
         self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s, clock=clock)
         self._idle_guests: Set[str] = frozenset()
@@ -69,12 +70,12 @@ class Trainers:
         return f"<Trainers of {', '.join(self._by_name) or 'no behaviour'}>"
 
     @property
-    def by_name(self) -> Mapping[str, Trainer]:
+    def by_name(self) -> Mapping[str, Trainer[Any]]:
         """{behaviour: its trainer}."""
         return self._by_name
 
     @property
-    def policies(self) -> Mapping[str, ActorCritic]:
+    def policies(self) -> Mapping[str, ActorNetwork]:
         """{behaviour: its policy}."""
         return self._policies
 
@@ -227,7 +228,7 @@ class Trainers:
             self._by_name[spec.name].load_state(trainer_state)
 
 
-def _say_who_is_left_out(unfinished: Iterable[Trainer], *, idle_s: float) -> None:
+def _say_who_is_left_out(unfinished: Iterable[Trainer[Any]], *, idle_s: float) -> None:
     for trainer in unfinished:
         logger.warning(
             "policy '%s' has %s of %s env steps and got none for %g s (simulators.idle_s), and "

@@ -17,7 +17,7 @@ The algorithm's updates and the writing of checkpoints run in threads, all else 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entrain.app.apart import Apart
 from entrain.app.build import (
@@ -48,7 +48,7 @@ from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig
 from entrain.errors import ungrouped
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorNetwork
 from entrain.run.checkpoint import Loaded
 from entrain.run.display import Display
 from entrain.run.folder import RunFolder
@@ -203,12 +203,12 @@ class TrainingRun:
         return self._trainers.env_steps
 
     @property
-    def policies(self) -> Mapping[str, ActorCritic]:
+    def policies(self) -> Mapping[str, ActorNetwork]:
         """{behaviour: its policy} of those that simulators have brought."""
         return self._trainers.policies
 
     @property
-    def trainers(self) -> Mapping[str, Trainer]:
+    def trainers(self) -> Mapping[str, Trainer[Any]]:
         """{behaviour: its trainer}."""
         return self._trainers.by_name
 

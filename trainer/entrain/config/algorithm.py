@@ -15,6 +15,7 @@ from entrain.config.fields import (
     Positive,
     Schedule,
 )
+from entrain.config.off_policy import SoftQConfig
 
 
 class PPOConfig(Options):
@@ -97,5 +98,5 @@ class PPOConfig(Options):
     """Stop an update early once the policy has moved this far (KL, in nats); 0 never does."""
 
 
-Algorithm: TypeAlias = Annotated[PPOConfig, OneOfKinds(default="ppo")]
-"""The options of a policy's algorithm. Another one joins as `PPOConfig | OtherConfig`."""
+Algorithm: TypeAlias = Annotated[PPOConfig | SoftQConfig, OneOfKinds(default="ppo")]
+"""The options of a policy's algorithm. Another one joins as `PPOConfig | ... | OtherConfig`."""

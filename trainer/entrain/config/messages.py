@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from entrain.config.schema import Schema, closest_option, expectation, find, kinds
+from entrain.config.schema import Schema, closest_option, expectation, find, kinds, word_of
 from entrain.config.source import OptionPath, Origin, Source, describe, show_path
 from entrain.errors import ConfigError
 
@@ -58,7 +58,10 @@ def _unknown_option(location: OptionPath, name: str) -> str:
     all_kinds = kinds(find(group)[1])
     for kind, options_of_kind in all_kinds.items():
         if name in options_of_kind["properties"]:
-            return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kind}'"
+            own = word_of(name)
+            has_own = own in all_kinds.get(str(location[-1]), {}).get("properties", ())
+            meant = f"; did you mean '{own}'?" if has_own else ""
+            return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kind}'{meant}"
     if name in all_kinds:
         return f"{sentence}; write 'kind: {name}', with its options beside it"
     closest = closest_option(location, name)

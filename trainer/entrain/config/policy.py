@@ -4,8 +4,9 @@ The docstring under a field is its documentation everywhere; see `run`.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import model_validator
 
@@ -21,6 +22,9 @@ from entrain.config.fields import (
     Schedule,
     ZeroOrOne,
 )
+from entrain.config.off_policy import Defaults, OffPolicyConfig
+
+Kind = TypeVar("Kind", bound=Options)
 
 
 class MemoryConfig(Options):
@@ -247,7 +251,9 @@ class PolicyConfig(Options):
     """Env steps (outcomes received, over all agents) after which this policy is done."""
 
     rollout_steps: Count = 2048
-    """Env steps, over all agents together, that are collected for one update."""
+    """Env steps, over all agents together, that are collected for one update. Without it, 2048 for
+    ppo, and 64 for algorithms with a replay: they take updates_per_step gradient steps for each of
+    them, whatever their number, and act with the newest weights from then on."""
 
     discount: Fraction = 0.99
     """Per step; the policy looks about 1 / (1 - discount) steps ahead."""
@@ -256,7 +262,8 @@ class PolicyConfig(Options):
     """Updates that the acting policy may be behind. 0: exactly on-policy, simulators wait for each
     update. 1: the next rollout is collected while the update runs, and is learned from one update
     later. That is allowed for: PPO's clip is around the policy that begins the update, and the one
-    that acted only weighs what it did. As much is learned as without, within what seeds differ by
+    that acted only weighs what it did; algorithms with a replay learn from any policy's steps. As
+    much is learned as without, within what seeds differ by
     (on HalfCheetah: docs/results.md). Simulators that wait for actions only so long
     (docs/real-time.md) need 1: with 0 none comes during an update."""
 
@@ -303,11 +310,51 @@ class PolicyConfig(Options):
     algorithm: Algorithm = PPOConfig()
     """How the policy learns. Its options depend on `kind`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_defaults_of_kind(cls, values: Any) -> Any:
+        """Options that are not given have the defaults that their kind of algorithm has."""
+        if values is not None and not isinstance(values, Mapping):
+            return values
+        algorithm = (values or {}).get("algorithm")
+        kind = algorithm.get("kind") if isinstance(algorithm, Mapping) else algorithm
+        for group in get_args(cls.model_fields["algorithm"].annotation):
+            defaults: Defaults = getattr(group, "policy_defaults", {})
+            if defaults and (kind == group.model_fields["kind"].default or isinstance(kind, group)):
+                return _with_defaults(values, defaults)
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> "PolicyConfig":
+        if isinstance(self.algorithm, OffPolicyConfig) and (misfit := self.algorithm.misfit(self)):
+            raise ValueError(misfit)
         if self.initial_progress and self.initial_weights is None:
             raise ValueError(
                 "initial_progress is true and initial_weights is not given; name the checkpoint.pt "
                 "to go on from"
             )
         return self
+
+
+def algorithm_options(policy: PolicyConfig, kind: type[Kind]) -> Kind:
+    """The options of a policy's algorithm, which are known to be of that kind."""
+    options = policy.algorithm
+    if not isinstance(options, kind):
+        raise TypeError(f"algorithm.kind is {options.kind}; expected a {kind.__name__}")
+    return options
+
+
+def _with_defaults(values: Any, defaults: Defaults) -> Any:
+    """`values` of a group of options, with `defaults` for those that it does not give."""
+    if isinstance(values, Options):
+        given = {name: getattr(values, name) for name in values.model_fields_set}
+        return _with_defaults(given, defaults)
+    if values is not None and not isinstance(values, Mapping):
+        return values
+    merged = dict(values or {})
+    for name, default in defaults.items():
+        if name not in merged:
+            merged[name] = default
+        elif isinstance(default, Mapping):
+            merged[name] = _with_defaults(merged[name], default)
+    return merged

@@ -93,6 +93,10 @@ class ServerConfig(Options):
     """Memory of one policy's rollout, and of one minibatch of it, in MiB, reckoned from the spec; a
     simulator whose behaviour would take more is refused."""
 
+    max_replay_mib: Positive = 16384.0
+    """Memory of one policy's replay when it is full, in MiB, reckoned from the spec; a simulator
+    whose behaviour would take more is refused."""
+
     max_waiting_mib: Positive = 2048.0
     """Unanswered steps, and the actions that answer them, held at once, in MiB; a step beyond this
     is refused."""
@@ -237,6 +241,11 @@ class CheckpointsConfig(Options):
 
     keep: Count = 3
     """Number of newest checkpoints that stay on disk."""
+
+    replay_mib: Positive = 4096.0
+    """Part of one checkpoint that one policy's replay may take, in MiB: it is written whole, so
+    that a resumed run goes on as if it had never stopped. A policy whose replay could take more is
+    refused; writing one takes its size in memory twice."""
 
 
 class RunConfig(Options):

@@ -37,6 +37,7 @@ _WORDS_OF_OTHERS: Final = {
     "entropy_coefficient_schedule": "coefficient_schedule",
     "epsilon": "clip_range",
     "gamma": "discount",
+    "gradient_steps": "updates_per_step",
     "hidden_units": "hidden_sizes",
     "lambd": "gae_lambda",
     "lr": "learning_rate",
@@ -52,11 +53,17 @@ _WORDS_OF_OTHERS: Final = {
     "sampler_type": "kind",
     "signal_smoothing": "smoothing",
     "st_dev": "standard_deviation",
+    "tau": "target_rate",
     "total_timesteps": "total_steps",
     "update_epochs": "num_epochs",
     "vf_coef": "value_coefficient",
 }
 """{name in ML-Agents, Stable-Baselines3, CleanRL or an older entrain: our name}."""
+
+
+def word_of(name: str) -> str:
+    """What an option is called here that others call `name`; "" if nothing is known of it."""
+    return _WORDS_OF_OTHERS.get(name.lower(), "")
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig
 from entrain.policy.action_bounds import ActionBounds, SquashedActionBounds
 from entrain.policy.action_head import ActionHead
@@ -231,3 +232,14 @@ def make_actor_network(spec: BehaviourSpec, config: PolicyConfig, *, seed: int) 
     backbone = make_backbone(policy_inputs(spec, config.network), config, 1, generator)
     head = ActionHead(spec.action, config.action, backbone.feature_size, generator=generator)
     return ActorNetwork(spec, config, backbone, head)
+
+
+def make_policy(spec: BehaviourSpec, config: PolicyConfig, *, seed: int) -> ActorNetwork:
+    """The policy that its algorithm learns, with weights that `seed` alone decides.
+
+    An actor with a critic of its values, if the algorithm learns one beside the policy; an actor
+    alone, if the algorithm's critics are no part of what is kept of a policy.
+    """
+    if isinstance(config.algorithm, PPOConfig):
+        return ActorCritic(spec, config, seed=seed)
+    return make_actor_network(spec, config, seed=seed)

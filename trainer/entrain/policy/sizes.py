@@ -8,6 +8,7 @@ networks themselves. A network of the user's own (`network.custom`) is not recko
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.config.run import ServerConfig
 from entrain.errors import ConfigError
@@ -47,8 +48,12 @@ def check_size(spec: BehaviourSpec, options: PolicyConfig, limits: ServerConfig)
         raise ConfigError(
             f"{what} would take {memory[what] / MIB:,.0f} MiB, and this trainer allows "
             f"{limits.max_rollout_mib:,g}; send smaller observations, make rollout_steps or "
-            "algorithm.minibatch_size smaller, or raise server.max_rollout_mib"
+            f"algorithm.{_batch_option(options)} smaller, or raise server.max_rollout_mib"
         )
+
+
+def _batch_option(options: PolicyConfig) -> str:
+    return "minibatch_size" if isinstance(options.algorithm, PPOConfig) else "batch_size"
 
 
 def weights_by_part(spec: BehaviourSpec, network: NetworkConfig) -> Mapping[str, int]:
@@ -124,14 +129,20 @@ def _memory_by_part(spec: BehaviourSpec, options: PolicyConfig) -> Iterator[tupl
     largest = max(spec.observations, key=lambda each: each.num_bytes)
     shown = f"observation '{largest.name}', {largest.dtype}{list(largest.shape)}"
     row = spec.row_bytes + 2 * spec.action.num_bytes
-    if options.algorithm.surrogate == "per_dimension":
-        row += 4 * (spec.action.continuous_size + len(spec.action.branches))
+    algorithm = options.algorithm
+    if isinstance(algorithm, PPOConfig):
+        kind, size = "minibatch", algorithm.minibatch_size
+        if algorithm.surrogate == "per_dimension":
+            row += 4 * (spec.action.continuous_size + len(spec.action.branches))
+    else:
+        # A transition holds what followed, too; a batch comes from the replay.
+        kind, size, row = "batch", algorithm.batch_size, row + spec.row_bytes
     steps = options.rollout_steps
     # While an update runs with policy_lag, the next rollout is collected.
     rollout = (1 + options.policy_lag) * steps * row
     yield f"a rollout of {steps:,} steps ({row:,} bytes each; the largest: {shown})", rollout
-    rows = min(options.algorithm.minibatch_size, steps)
-    of_rows = f"a minibatch of {rows:,} steps"
+    rows = min(size, steps) if kind == "minibatch" else size
+    of_rows = f"a {kind} of {rows:,} steps"
     for observation in spec.observations:
         name = f"observation '{observation.name}', {observation.dtype}{list(observation.shape)}"
         yield f"{of_rows} of {name}", 4 * rows * _kept(observation, options.network)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.spread import NetworkSpread
 from entrain.policy.trunk import Trunk
 
@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 @torch.no_grad()
-def take_over(trained: ActorCritic, policy: ActorCritic) -> tuple[int, tuple[str, ...]]:
+def take_over(trained: ActorNetwork, policy: ActorNetwork) -> tuple[int, tuple[str, ...]]:
     """Overwrite the weights and statistics of `policy` by those of `trained` that fit.
 
     Returns:
@@ -29,6 +29,8 @@ def take_over(trained: ActorCritic, policy: ActorCritic) -> tuple[int, tuple[str
         CheckpointError: nothing that acts fits, or the layers compute otherwise.
     """
     _require_same_activation(trained, policy)
+    if not isinstance(policy, ActorCritic):
+        trained = trained.without_critic()
     theirs = _in_form_of(policy, trained.state_dict())
     groups = _statistics(policy)
     misfits = {name: _misfit(name, theirs, own) for name, own in policy.state_dict().items()}
@@ -51,7 +53,7 @@ def take_over(trained: ActorCritic, policy: ActorCritic) -> tuple[int, tuple[str
     return len(fitting), (*left, *_differences(trained, policy))
 
 
-def _in_form_of(policy: ActorCritic, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def _in_form_of(policy: ActorNetwork, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """With log-variances as `policy` has them: a network's output begins at their parameter."""
     own = policy.action_head.spread
     parameter = theirs.pop(f"{_SPREAD}.parameter", None)
@@ -63,9 +65,11 @@ def _in_form_of(policy: ActorCritic, theirs: dict[str, Tensor]) -> dict[str, Ten
     return {**theirs, f"{_SPREAD}.parameter": parameter}
 
 
-def _statistics(policy: ActorCritic) -> tuple[str, ...]:
+def _statistics(policy: ActorNetwork) -> tuple[str, ...]:
     """The names of modules that hold nothing but statistics."""
-    normalizers = (policy.normalizer, policy.value_head.normalizer)
+    normalizers: tuple[nn.Module, ...] = (policy.normalizer,)
+    if isinstance(policy, ActorCritic):
+        normalizers += (policy.value_head.normalizer,)
     return tuple(name for name, module in policy.named_modules() if _is_one(module, normalizers))
 
 
@@ -81,7 +85,7 @@ def _misfit(name: str, theirs: dict[str, Tensor], own: Tensor) -> str:
     return ""
 
 
-def _require_same_activation(trained: ActorCritic, policy: ActorCritic) -> None:
+def _require_same_activation(trained: ActorNetwork, policy: ActorNetwork) -> None:
     trunks = [each.backbone.trunk for each in (trained, policy)]
     activations = [it.hidden_layers.activation for it in trunks if isinstance(it, Trunk)]
     if len(set(activations)) > 1:
@@ -92,8 +96,10 @@ def _require_same_activation(trained: ActorCritic, policy: ActorCritic) -> None:
         )
 
 
-def _use_units(trained: ActorCritic, policy: ActorCritic) -> None:
+def _use_units(trained: ActorNetwork, policy: ActorNetwork) -> None:
     """Let values be in this policy's units: those of its rewards, normalised or not."""
+    if not isinstance(policy, ActorCritic):
+        return
     units = [(it.config.normalize_rewards, it.config.reward_scale) for it in (trained, policy)]
     if not policy.value_head.normalizer.normalizes:
         policy.value_head.stop_normalizing()
@@ -101,7 +107,7 @@ def _use_units(trained: ActorCritic, policy: ActorCritic) -> None:
         policy.value_head.normalizer.forget()
 
 
-def _differences(trained: ActorCritic, policy: ActorCritic) -> Iterator[str]:
+def _differences(trained: ActorNetwork, policy: ActorNetwork) -> Iterator[str]:
     before, now = (
         [(it.name, list(it.shape)) for it in each.spec.observations] for each in (trained, policy)
     )

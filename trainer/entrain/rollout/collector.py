@@ -1,29 +1,28 @@
 """Makes experience of what agents do: opens a step for each action, closes it by its outcome.
 
 The rows of a batch are read twice: as outcomes, each of which closes the step that its agent had
-open, and as situations: each action that is given opens a step. A collector returns a rollout from
-`receive` once enough steps are closed. All else it writes down in `record`, which the policy's loop
-calls when the actions are on their way: simulators and trainer are busy at the same time.
+open, and as situations: each action that is given opens a step. A collector returns a collection
+from `receive` once enough steps are closed. All else it writes down in `record`, which the policy's
+loop calls when the actions are on their way: simulators and trainer are busy at the same time.
+
+What is stored of a step depends on what learns from it: see `RolloutCollector` and
+`TransitionCollector`.
 """
 
-from typing import Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from entrain.config.policy import PolicyConfig
-from entrain.experience import PerDimensionRollout, Rollout, map_tensors
-from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.episodes import EpisodeLog
 from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
 from entrain.rollout.ledger import Ledger
-from entrain.rollout.log_probs import LogProbs
 from entrain.rollout.reward_scaling import RawRewards, RewardScaler, RewardScaling
-from entrain.rollout.step_block import Values
 from entrain.rounds import Moments
 from entrain.state import State
-from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import Int64Array
+from entrain_envs.timestep import BoolArray, Float32Array, Int64Array, UInt8Array
 
+E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 
 
@@ -59,58 +58,57 @@ class Collector(Protocol[E_co]):
         ...
 
 
-class CollectedPolicy(Protocol):
-    """A policy, as the collector of its steps sees it."""
+class StepBuffer(Protocol[E_co]):
+    """Stores steps, and cuts those that are closed into a collection. See `RolloutBuffer`."""
 
     @property
-    def inputs(self) -> BehaviourSpec:
-        """All that the policy sees: the simulator's observations, and what the actor adds."""
-        ...
-
+    def ledger(self) -> Ledger: ...
     @property
-    def config(self) -> PolicyConfig:
-        """How its network remembers, which says what states are kept."""
-        ...
-
+    def env_steps(self) -> int: ...
     @property
-    def num_values(self) -> int:
-        """V, value heads."""
-        ...
-
+    def num_closed(self) -> int: ...
     @property
-    def state_size(self) -> int:
-        """S, numbers in one agent's recurrent state; 0 without memory."""
-        ...
+    def is_open(self) -> BoolArray: ...
+    def begin_at(self, env_steps: int) -> None: ...
+    def grow(self, num_slots: int) -> None: ...
+    def drop(self, slot: Int64Array) -> None: ...
+    def cut(self) -> E_co: ...
+    def state(self) -> State: ...
+    def load_state(self, state: State) -> None: ...
 
 
-class RolloutCollector:
-    """Collects rollouts of at least `rollout_steps`, until `total_steps` are closed."""
+class StepCollector(ABC, Generic[E]):
+    """Collects at least `steps_per_update` steps at a time, until `total_steps` are closed.
+
+    It counts, and keeps episodes and the scale of rewards; a subclass writes steps into its buffer.
+    """
 
     def __init__(
         self,
-        policy: CollectedPolicy,
+        buffer: StepBuffer[E],
         *,
-        rollout_steps: int,
+        steps_per_update: int,
         total_steps: int,
-        discount: float,
-        normalize_rewards: bool,
-        reward_clip: float,
+        discount: float = 1.0,
+        normalize_rewards: bool = False,
+        reward_clip: float = 10.0,
         reward_scale: float = 1.0,
-        rollout_type: type[Rollout] = Rollout,
     ) -> None:
-        memory = policy.config.network.memory
-        self._rollout_steps = rollout_steps
+        """Begin without a step.
+
+        Args:
+            buffer: stores steps.
+            steps_per_update: closed steps that make a collection complete.
+            total_steps: closed steps after which it is complete.
+            discount: of the sum by whose deviation rewards are divided.
+            normalize_rewards: whether they are.
+            reward_clip: of the divided rewards.
+            reward_scale: a factor of every reward.
+        """
+        self._steps = buffer
+        self._steps_per_update = steps_per_update
         self.total_steps = total_steps
         """Closed steps after which it is complete."""
-        self._buffer = RolloutBuffer(
-            policy.inputs,
-            num_values=policy.num_values,
-            state_size=policy.state_size,
-            sequence_length=memory.sequence_length,
-            burn_in=memory.burn_in,
-            rollout_type=rollout_type,
-        )
-        self._is_per_dimension = issubclass(rollout_type, PerDimensionRollout)
         self._rewards: RewardScaling = (
             RewardScaler(discount=discount, clip=reward_clip, factor=reward_scale)
             if normalize_rewards
@@ -121,18 +119,18 @@ class RolloutCollector:
         self._outcomes: Outcomes | None = None
 
     def __repr__(self) -> str:
-        return f"<RolloutCollector: {self._buffer}>"
+        return f"<{type(self).__name__}: {self._steps}>"
 
     @property
     def ledger(self) -> Ledger:
         """Steps opened, closed and dropped, as far as they are written down."""
-        return self._buffer.ledger
+        return self._steps.ledger
 
     @property
     def env_steps(self) -> int:
         """Steps closed, written down or not."""
         waiting = 0 if self._outcomes is None else len(self._outcomes.slot)
-        return self._buffer.env_steps + waiting
+        return self._steps.env_steps + waiting
 
     @property
     def is_complete(self) -> bool:
@@ -141,10 +139,10 @@ class RolloutCollector:
 
     def begin_at(self, env_steps: int) -> None:
         """Count on from so many steps, which another program has collected and learned from."""
-        self._buffer.begin_at(env_steps)
+        self._steps.begin_at(env_steps)
         self.episodes.begin_at(env_steps)
 
-    def receive(self, evaluation: Evaluation) -> Rollout | None:
+    def receive(self, evaluation: Evaluation) -> E | None:
         """See `Collector.receive`."""
         if self._outcomes is not None:
             raise RuntimeError("receive() was called twice; record() the batch before first")
@@ -156,29 +154,40 @@ class RolloutCollector:
         outcomes = self._outcomes = Outcomes.of(evaluation)
         if not (evaluation.is_usual and batch.are_mid):
             self.episodes.expect(outcomes.slot, batch.timesteps.step_type[outcomes.rows])
-        is_full = self._buffer.num_closed + len(outcomes.slot) >= self._rollout_steps
+        is_full = self._steps.num_closed + len(outcomes.slot) >= self._steps_per_update
         if is_full or self.is_complete:
             # What is told of the last update counts episodes, too: those that end here as well.
             self._close(outcomes)
-        return self._buffer.cut() if is_full else None
+        return self._steps.cut() if is_full else None
 
     def record(self, evaluation: Evaluation, actions: Sampled) -> None:
         """See `Collector.record`."""
         if self._outcomes is not None:
             self._close(self._outcomes)
         self._begin(evaluation)
-        self._buffer.open(
-            actions.slot,
-            rows=actions.rows,
-            observation=evaluation.observation,
-            action=actions.action,
-            action_mask=evaluation.batch.timesteps.action_mask,
-            **self._log_probs(actions),
-            value=evaluation.value,
-            reset=evaluation.begins,
-            recurrent_state=evaluation.recurrent_state,
-            policy_version=evaluation.policy_version,
-        )
+        self._open_steps(evaluation, actions)
+
+    @abstractmethod
+    def _open_steps(self, evaluation: Evaluation, actions: Sampled) -> None:
+        """Open a step in the buffer for each of these actions."""
+
+    @abstractmethod
+    def _close_steps(
+        self,
+        outcomes: Outcomes,
+        *,
+        step_type: UInt8Array,
+        reward: Float32Array,
+        late: BoolArray | None,
+    ) -> None:
+        """Close the steps in the buffer whose outcomes these are.
+
+        Args:
+            outcomes: N rows.
+            step_type: [N] of them.
+            reward: [N] as it is to be stored.
+            late: [N] see `TimestepBatch`.
+        """
 
     def _begin(self, evaluation: Evaluation) -> None:
         """Begin the episodes that do."""
@@ -193,15 +202,6 @@ class RolloutCollector:
             self.episodes.begin_again(slot)
             self._rewards.begin(slot)
 
-    def _log_probs(self, actions: Sampled) -> Values:
-        distribution = actions.distribution
-        if not self._is_per_dimension:
-            return {"log_prob": LogProbs(distribution, actions.action)}
-        parts = distribution.log_prob_per_dimension(actions.action)
-        log_prob = np.zeros(len(parts), np.float32)
-        log_prob[actions.rows] = parts[actions.rows].sum(axis=-1)
-        return {"log_prob": log_prob, "log_prob_per_dimension": parts}
-
     def _close(self, outcomes: Outcomes) -> None:
         self._outcomes = None
         rows, slot, evaluation = outcomes.rows, outcomes.slot, outcomes.evaluation
@@ -212,21 +212,16 @@ class RolloutCollector:
             self.episodes.go_on(slot, reward)
         else:
             self.episodes.record(slot, step_type, reward)
-        self._buffer.close(
-            slot,
+        self._close_steps(
+            outcomes,
             step_type=step_type,
             reward=self._rewards.scale(slot, reward),
-            value=evaluation.value[rows],
             late=None if late is None else late[rows],
         )
 
-    def cut(self) -> Rollout:
+    def cut(self) -> E:
         """All steps that are closed, perhaps none. After `record`."""
-        rollout = self._buffer.cut()
-        if len(rollout.valid):
-            return rollout
-        # A row without columns: whatever learns from it may look at the first row.
-        return map_tensors(rollout, lambda tensor: tensor.new_zeros((1, *tensor.shape[1:])))
+        return self._steps.cut()
 
     @property
     def reward_moments(self) -> Moments:
@@ -239,12 +234,12 @@ class RolloutCollector:
 
     def release(self, slot: Int64Array) -> None:
         """See `Collector.release`."""
-        self._buffer.drop(slot)
+        self._steps.drop(slot)
         self.episodes.release(slot)
 
     def release_all(self) -> None:
         """Drop every open step; episodes run on."""
-        self._buffer.drop(np.flatnonzero(self._buffer.is_open))
+        self._steps.drop(np.flatnonzero(self._steps.is_open))
 
     def ended(self) -> "EpisodeCollector":
         """Drop every open step; what comes after the total steps only counts as episodes."""
@@ -252,27 +247,27 @@ class RolloutCollector:
         return EpisodeCollector(self.episodes, is_complete=True)
 
     def _grow(self, num_slots: int) -> None:
-        self._buffer.grow(num_slots)
+        self._steps.grow(num_slots)
         self._rewards.grow(num_slots)
         self.episodes.grow(num_slots)
-        self._num_slots = len(self._buffer.is_open)
+        self._num_slots = len(self._steps.is_open)
 
     def state(self) -> State:
         """Open and closed steps, statistics of rewards, episodes."""
         if self._outcomes is not None:
             self._close(self._outcomes)
         return {
-            "buffer": self._buffer.state(),
+            "buffer": self._steps.state(),
             "rewards": self._rewards.state(),
             "episodes": self.episodes.state(),
         }
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another spec or policy."""
-        self._buffer.load_state(state["buffer"])
+        self._steps.load_state(state["buffer"])
         self._rewards.load_state(state["rewards"])
         self.episodes.load_state(state["episodes"])
-        self._num_slots = len(self._buffer.is_open)
+        self._num_slots = len(self._steps.is_open)
         # A scaler that begins here has no sums yet.
         self._rewards.grow(self._num_slots)
         self._outcomes = None

@@ -1,0 +1,80 @@
+"""How large a policy's replay would be, reckoned from its spec and options before anything is made.
+
+Like `sizes` this stands between what a simulator's Hello says and the trainer's memory, and disk: a
+checkpoint holds the whole replay. A test holds it against a replay itself.
+"""
+
+import logging
+from collections.abc import Iterator
+
+from entrain.config.off_policy import OffPolicyConfig
+from entrain.config.policy import PolicyConfig
+from entrain.config.run import CheckpointsConfig, ServerConfig
+from entrain.errors import ConfigError
+from entrain.policy.inputs import policy_inputs
+from entrain.quoting import shortened
+from entrain_envs.spec import BehaviourSpec
+
+logger = logging.getLogger(__name__)
+
+MIB = 2**20
+
+STEP_BYTES = 8 + 8 + 4 + 1 + 1
+"""Of each row, whatever it shows: where what followed lies, version, reward, and two flags."""
+
+ROWS_PER_STEP = 2
+"""At most: where every step ends an episode."""
+
+
+def replay_capacity(options: PolicyConfig) -> int:
+    """Rows of the replay: `replay_size`, or what the policy's total steps can fill, if less."""
+    algorithm = options.algorithm
+    if not isinstance(algorithm, OffPolicyConfig):
+        return 0
+    return min(algorithm.replay_size, ROWS_PER_STEP * options.total_steps)
+
+
+def replay_row_bytes(spec: BehaviourSpec, options: PolicyConfig) -> int:
+    """Bytes of one row: what is seen, and a step."""
+    inputs, action = policy_inputs(spec, options.network), spec.action
+    observed = sum(each.num_bytes for each in inputs.observations)
+    chosen = 4 * (action.continuous_size + len(action.branches)) + action.num_choices
+    return observed + chosen + STEP_BYTES
+
+
+def check_replay(
+    spec: BehaviourSpec,
+    options: PolicyConfig,
+    server: ServerConfig,
+    checkpoints: CheckpointsConfig,
+) -> None:
+    """Log how large the replay may become, if there is one.
+
+    Raises:
+        ConfigError: it would be larger than the trainer's memory or its checkpoints may hold.
+    """
+    rows, row = replay_capacity(options), replay_row_bytes(spec, options)
+    if not rows:
+        return
+    words = f"{rows * row / MIB:,.0f} MiB ({rows:,} observations of {row:,} bytes each)"
+    for allowed, name, what in _limits(server, checkpoints):
+        if rows * row > allowed * MIB:
+            most = int(allowed * MIB // row)
+            raise ConfigError(
+                f"its replay would take {words}, and {what} {allowed:,g}; lower "
+                f"algorithm.replay_size to at most {most:,}, send smaller observations, or raise "
+                f"{name}"
+            )
+    logger.info("policy '%s' has a replay of up to %s", shortened(spec.name), words)
+
+
+def _limits(
+    server: ServerConfig, checkpoints: CheckpointsConfig
+) -> Iterator[tuple[float, str, str]]:
+    """(MiB, name of the option, whose limit that is)."""
+    yield server.max_replay_mib, "server.max_replay_mib", "this trainer allows"
+    yield (
+        checkpoints.replay_mib,
+        "checkpoints.replay_mib",
+        "each checkpoint, which holds it, may have",
+    )
