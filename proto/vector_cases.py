@@ -164,6 +164,11 @@ FROM_SIMULATOR = (
         "Waits 300 ms for actions; then its agents take none.",
         _hello(_IN_REAL_TIME),
     ),
+    Case(
+        "hello-evaluation",
+        "Takes part in evaluations, not in training.",
+        _hello(WALKER, role=pb.ROLE_EVALUATION),
+    ),
     Case("hello-no-behaviour", "A simulator whose kinds of agents come later.", _hello()),
     Case(
         "step-first",

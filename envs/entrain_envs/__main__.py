@@ -221,6 +221,7 @@ def _client_of(
         reconnect_s=options.reconnect_s,
         max_message_mib=options.max_message_mib,
         max_unanswered_steps=max_unanswered_steps,
+        role=options.role,
         sleep=sleep,
     )
 

@@ -16,7 +16,7 @@ from entrain_envs.connection import Connection, Destination
 from entrain_envs.dialling import Dialler
 from entrain_envs.errors import TrainerClosed
 from entrain_envs.exchanges import ArrayExchanges, Exchanges
-from entrain_envs.greeting import Welcome, write_hello
+from entrain_envs.greeting import Welcome, usual_role, write_hello
 from entrain_envs.patience import Patience, usual_reconnect_s
 from entrain_envs.silence import ANSWER_S, SILENCE_S, Silence
 from entrain_envs.spec import BehaviourSpec
@@ -54,6 +54,8 @@ class TrainerClient(ArrayExchanges):
         max_unanswered_steps: how many steps this simulator would like to send before the first of
             them is answered: 2, to simulate one half of its agents while the other half's actions
             are chosen. The property of that name says how many the trainer allows.
+        role: "training", or "evaluation" to take part in the run's evaluations alone, of which
+            nothing is learned; None: what $ENTRAIN_ROLE says, or else training.
         silence_s: how long a step may stay unanswered before the trainer is asked, on a second
             connection, whether it has the step. If it has, the client waits on, however long an
             update takes; otherwise it dials again. Infinite: it never asks.
@@ -79,6 +81,7 @@ class TrainerClient(ArrayExchanges):
         max_message_mib: float = 256.0,
         max_agents: int = 0,
         max_unanswered_steps: int = 1,
+        role: str | None = None,
         silence_s: float = SILENCE_S,
         answer_s: float = ANSWER_S,
         open_connection: Callable[[], Connection] | None = None,
@@ -105,6 +108,7 @@ class TrainerClient(ArrayExchanges):
                 simulator=simulator,
                 max_agents=max_agents,
                 max_unanswered_steps=max_unanswered_steps,
+                role=usual_role() if role is None else role,
             ),
             open_connection=open_connection or destination.open,
             can_wait=reconnect_s > 0.0,

@@ -25,7 +25,7 @@ from entrain_envs.wire import trainer_pb2 as pb
 PROTOCOL_VERSION = 1
 """The version of proto/entrain/v1/trainer.proto that this package speaks."""
 
-REVISION = 2
+REVISION = 3
 """What was added to that version and this package reads; see Welcome.revision."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -299,6 +299,13 @@ def _add_trainer(command: argparse.ArgumentParser) -> None:
         default=environ.get("ENTRAIN_SIMULATOR", f"simulator-{os.getpid()}"),
         help="for the trainer's logs; in lockstep each needs its own ($ENTRAIN_SIMULATOR)",
     )
+    add(
+        "--role",
+        choices=("training", "evaluation"),
+        default=environ.get("ENTRAIN_ROLE") or "training",
+        help="evaluation: take part in the run's evaluations alone, of which nothing is learned "
+        "($ENTRAIN_ROLE, or else training)",
+    )
     _add_credentials(command)
     add(
         "--connect-s",

@@ -18,7 +18,7 @@ from entrain_envs.errors import (
     TrainerClosed,
     WireError,
 )
-from entrain_envs.greeting import Welcome, read_welcome
+from entrain_envs.greeting import Welcome, read_welcome, require_role
 from entrain_envs.patience import Patience
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.spec_codec import encode_spec
@@ -130,6 +130,7 @@ class Dialler:
             welcome = read_welcome(response, address=self.address)
             if given_up.is_set():
                 raise self._closed_meanwhile()
+            self._require_role(welcome, connection)
             return connection, welcome
         except (BrokenStreamError, RefusedError, WireError):
             connection.end(timeout_s=0.0)
@@ -140,6 +141,14 @@ class Dialler:
             raise
         finally:
             self._greeted = None
+
+    def _require_role(self, welcome: Welcome, connection: Connection) -> None:
+        """Leave, and raise MisfitError, if the trainer does not know what the simulator is for."""
+        try:
+            require_role(welcome, self._hello.role, address=self.address)
+        except MisfitError:
+            leave(connection, reason="the trainer knows of no roles")
+            raise
 
     def _closed_meanwhile(self) -> ConnectionLostError:
         return ConnectionLostError(f"{self.address}: the client was closed while it dialled")

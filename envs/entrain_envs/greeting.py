@@ -1,15 +1,39 @@
 """The handshake: the Hello of a simulator, and the Welcome of the trainer."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from entrain_envs.codec import PROTOCOL_VERSION
 from entrain_envs.errors import MisfitError, OptionError, WireError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.spec_codec import encode_spec
 from entrain_envs.wire import trainer_pb2 as pb
+
+ROLES: Final[Mapping[str, pb.Role]] = MappingProxyType(
+    {"training": pb.ROLE_UNSPECIFIED, "evaluation": pb.ROLE_EVALUATION}
+)
+"""What a simulator's agents may be for. In evaluations nothing is learned from them."""
+
+ROLE_VARIABLE: Final = "ENTRAIN_ROLE"
+
+ROLES_REVISION: Final = 3
+"""Trainers of earlier ones know of no roles: they learn from everyone."""
+
+
+def usual_role() -> str:
+    """The role of a simulator that does not name one itself."""
+    return os.environ.get(ROLE_VARIABLE) or "training"
+
+
+def role_of(name: str) -> pb.Role:
+    """The role of that name; OptionError if there is none."""
+    if name not in ROLES:
+        raise OptionError(f"role is '{name}'; it must be {' or '.join(ROLES)}")
+    return ROLES[name]
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,7 @@ def write_hello(
     simulator: str,
     max_agents: int,
     max_unanswered_steps: int,
+    role: str = "training",
 ) -> pb.Hello:
     """Write the Hello of a new simulator, with an instance id of its own.
 
@@ -85,6 +110,7 @@ def write_hello(
         behaviours=[encode_spec(spec) for spec in behaviours],
         max_agents=max_agents,
         max_unanswered_steps=max_unanswered_steps,
+        role=role_of(role),
     )
 
 
@@ -118,3 +144,13 @@ def read_welcome(response: pb.ConnectResponse, *, address: str) -> Welcome:
         revision=answer.revision,
         max_unanswered_steps=max(1, answer.max_unanswered_steps),
     )
+
+
+def require_role(welcome: Welcome, role: pb.Role, *, address: str) -> None:
+    """Raise MisfitError if the trainer does not know the role that was asked for."""
+    if role != pb.ROLE_UNSPECIFIED and welcome.revision < ROLES_REVISION:
+        raise MisfitError(
+            f"{address} is a trainer of revision {welcome.revision}, which would learn from this "
+            f"simulator instead of evaluating in it; upgrade entrain there, to revision "
+            f"{ROLES_REVISION} or later"
+        )

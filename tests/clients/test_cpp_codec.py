@@ -19,6 +19,7 @@ VECTORS = ROOT / "proto" / "vectors"
 
 NOT_WRITTEN = {
     "hello-every-field": "the client asks for one unanswered Step, and speaks version 1 alone",
+    "hello-evaluation": "the client takes part in training alone",
     "step-behaviour-without-rows": "the client leaves out behaviours without rows",
     "step-statistics": "the client always says how values are put together",
 }

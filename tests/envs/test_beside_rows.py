@@ -10,7 +10,7 @@ import pytest
 
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver
-from entrain_envs.errors import MisfitError, SpecError
+from entrain_envs.errors import MisfitError, OptionError, SpecError
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.statistics import MOST_VALUES, Aggregation, Statistic
 from entrain_envs.statistics_codec import decode_statistics, encode_statistics
@@ -217,3 +217,40 @@ def test_a_driver_declares_what_is_new_and_reports_what_its_environment_counts()
     assert [each.name for each in second.statistics] == ["meals"]
     assert [each.name for each in second.new_behaviours] == ["dog"]
     assert not third.new_behaviours
+
+
+def test_a_simulator_of_evaluations_leaves_a_trainer_that_would_learn_from_it() -> None:
+    connection = Recorded(revision=2)
+    client = TrainerClient(
+        "trainer:1",
+        [CAT],
+        simulator="sim",
+        role="evaluation",
+        open_connection=lambda: connection,
+    )
+    with pytest.raises(MisfitError, match=r"revision 2, which would learn from this simulator"):
+        client.connect()
+    hello, goodbye = connection.sent
+    assert hello.hello.role == pb.ROLE_EVALUATION
+    assert goodbye.HasField("goodbye")
+
+
+def test_the_role_is_what_the_environment_says_unless_a_simulator_names_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def role_of(role: str | None = None) -> int:
+        connection = Recorded(revision=3)
+        client = TrainerClient(
+            "trainer:1", [CAT], simulator="sim", role=role, open_connection=lambda: connection
+        )
+        with client:
+            client.connect()
+        return connection.sent[0].hello.role
+
+    assert role_of() == pb.ROLE_UNSPECIFIED
+    monkeypatch.setenv("ENTRAIN_ROLE", "evaluation")
+    assert role_of() == pb.ROLE_EVALUATION
+    assert role_of("training") == pb.ROLE_UNSPECIFIED
+    monkeypatch.setenv("ENTRAIN_ROLE", "judge")
+    with pytest.raises(OptionError, match=r"role is 'judge'; it must be training or evaluation"):
+        role_of()

@@ -7,6 +7,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    ROLE_EVALUATION: _ClassVar[Role]
+
 class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FALLBACK_UNSPECIFIED: _ClassVar[Fallback]
@@ -56,6 +61,8 @@ class StepStanding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STANDING_NOT_HELD: _ClassVar[StepStanding]
     STEP_STANDING_HELD: _ClassVar[StepStanding]
     STEP_STANDING_ANSWERED: _ClassVar[StepStanding]
+ROLE_UNSPECIFIED: Role
+ROLE_EVALUATION: Role
 FALLBACK_UNSPECIFIED: Fallback
 FALLBACK_LAST_ACTION: Fallback
 FALLBACK_NEUTRAL: Fallback
@@ -117,7 +124,7 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("min_version", "max_version", "simulator", "instance_id", "behaviours", "max_agents", "resume_session_id", "max_unanswered_steps")
+    __slots__ = ("min_version", "max_version", "simulator", "instance_id", "behaviours", "max_agents", "resume_session_id", "max_unanswered_steps", "role")
     MIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
     SIMULATOR_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +133,7 @@ class Hello(_message.Message):
     MAX_AGENTS_FIELD_NUMBER: _ClassVar[int]
     RESUME_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_UNANSWERED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     min_version: int
     max_version: int
     simulator: str
@@ -134,7 +142,8 @@ class Hello(_message.Message):
     max_agents: int
     resume_session_id: str
     max_unanswered_steps: int
-    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ..., max_unanswered_steps: _Optional[int] = ...) -> None: ...
+    role: Role
+    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., simulator: _Optional[str] = ..., instance_id: _Optional[str] = ..., behaviours: _Optional[_Iterable[_Union[BehaviourSpec, _Mapping]]] = ..., max_agents: _Optional[int] = ..., resume_session_id: _Optional[str] = ..., max_unanswered_steps: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ...) -> None: ...
 
 class BehaviourSpec(_message.Message):
     __slots__ = ("name", "observations", "action", "deadline_ms", "fallback")

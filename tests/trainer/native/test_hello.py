@@ -103,3 +103,15 @@ def test_more_observations_or_branches_than_any_network_is_made_for_are_refused(
     for spec, words in ((many, "1,001 observations"), (branched, "1,001 branches")):
         with pytest.raises(BadHelloError, match=f"{words}.*; expected at most 1,000"):
             read_hello(hello(walker, behaviours=[spec]), "host", max_behaviours=2)
+
+
+def test_a_simulator_says_whether_it_is_for_evaluations(walker: BehaviourSpec) -> None:
+    assert not read_hello(hello(walker), "host", max_behaviours=1).is_for_evaluation
+    judge = hello(walker, role=pb.ROLE_EVALUATION)
+    assert read_hello(judge, "host", max_behaviours=1).is_for_evaluation
+
+
+def test_a_role_of_a_later_version_is_refused(walker: BehaviourSpec) -> None:
+    unknown = pb.Hello.FromString(hello(walker).SerializeToString() + b"\x48\x07")
+    with pytest.raises(RefusedHelloError, match=r"asks for role 7, and this trainer knows 0"):
+        read_hello(unknown, "host", max_behaviours=1)

@@ -80,7 +80,7 @@ def test_rows_of_a_behaviour_that_the_same_step_declares_are_answered(
 
 
 def test_the_welcome_says_that_they_are_understood(world: Any) -> None:
-    assert world.dial().hello().revision == codec.REVISION == 2
+    assert world.dial().hello().revision == codec.REVISION == 3
 
 
 def test_a_behaviour_that_others_brought_before_is_joined(world: Any) -> None:

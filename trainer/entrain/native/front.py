@@ -29,6 +29,7 @@ class NativeFront:
         run_id: str,
         hello_s: float = HELLO_S,
         is_on_page: bool = False,
+        evaluation: Participants | None = None,
     ) -> None:
         """Nothing is listened on yet. ConfigError if the address is wrong or too exposed.
 
@@ -37,9 +38,10 @@ class NativeFront:
             run_id: told to simulators.
             hello_s: how long a stream may take to say Hello.
             is_on_page: whether the run's page hands WebSockets to `simulators`.
+            evaluation: see `Sessions`. They are told of the end here, and released elsewhere.
         """
         self._participants = participants
-        self._sessions = Sessions(participants, run_id=run_id)
+        self._sessions = Sessions(participants, run_id=run_id, evaluation=evaluation)
         self.connections = Connections(self._sessions, hello_s=hello_s)
         """Carries streams, also those of another transport than gRPC."""
         inquiries = Inquiries(self._sessions)

@@ -36,6 +36,9 @@ class ParsedHello:
     wanted_unanswered_steps: int
     """How many Steps it would like to have without an Act at a time, at least 1."""
 
+    is_for_evaluation: bool = False
+    """Whether nothing is to be learned from it."""
+
 
 def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHello:
     """Read a Hello; RefusedHelloError, BadHelloError or LimitError if its content is wrong.
@@ -47,6 +50,7 @@ def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHell
     """
     who = f"{shortened(hello.simulator) or 'a simulator'}@{peer}"
     check_version(hello, who)
+    _check_role(hello, who)
     for field, value in (("simulator", hello.simulator), ("instance_id", hello.instance_id)):
         if not value or len(value) > MAX_NAME_LENGTH or not value.isprintable():
             raise BadHelloError(
@@ -61,7 +65,21 @@ def read_hello(hello: pb.Hello, peer: str, *, max_behaviours: int) -> ParsedHell
         max_agents=hello.max_agents,
     )
     wanted = max(1, hello.max_unanswered_steps)
-    return ParsedHello(join, hello.resume_session_id, wanted_unanswered_steps=wanted)
+    return ParsedHello(
+        join,
+        hello.resume_session_id,
+        wanted_unanswered_steps=wanted,
+        is_for_evaluation=hello.role == pb.ROLE_EVALUATION,
+    )
+
+
+def _check_role(hello: pb.Hello, who: str) -> None:
+    """Raise RefusedHelloError if what it is for is not known here."""
+    if hello.role not in pb.Role.values():
+        raise RefusedHelloError(
+            f"{who} asks for role {hello.role}, and this trainer knows 0 (training) and 1 "
+            "(evaluation); upgrade entrain, the trainer's package, or join without a role"
+        )
 
 
 def check_version(hello: pb.Hello, who: str) -> None:

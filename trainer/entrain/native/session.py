@@ -37,7 +37,8 @@ class Session:
         self.participant = participant
         self.id = participant.id
         self.exchange = Exchange(participant, participants, is_restored=is_restored)
-        self._participants = participants
+        self.participants = participants
+        """Among whom it takes part."""
         self._stream: Stream | None = None
         participant.receiver = self.exchange
 
@@ -77,20 +78,20 @@ class Session:
         """
         self._stop_sending()
         if self.participant.presence is Presence.RUNNING:
-            self._participants.detach(self.participant)
+            self.participants.detach(self.participant)
         return self.participant.is_waiting
 
     def leave(self, reason: str) -> None:
         """The simulator said Goodbye, or the run is complete."""
         self._stop_sending()
         if self.participant.is_live:
-            self._participants.leave(self.participant, reason)
+            self.participants.leave(self.participant, reason)
 
     def refuse(self, error: SimulatorError) -> None:
         """The session is over because of what the simulator sent."""
         self._stop_sending()
         if self.participant.is_live:
-            self._participants.refuse_step(self.participant, error)
+            self.participants.refuse_step(self.participant, error)
 
     def _stop_sending(self) -> None:
         self._stream = None

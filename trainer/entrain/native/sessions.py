@@ -2,6 +2,7 @@
 
 import hmac
 
+from entrain.errors import RefusedHelloError
 from entrain.native.hello import ParsedHello
 from entrain.native.session import Session
 from entrain.serving.limits import max_message_bytes
@@ -14,14 +15,22 @@ from entrain_envs.wire import trainer_pb2 as pb
 class Sessions:
     """See the module. Owned by the event loop."""
 
-    def __init__(self, participants: Participants, *, run_id: str) -> None:
+    def __init__(
+        self,
+        participants: Participants,
+        *,
+        run_id: str,
+        evaluation: Participants | None = None,
+    ) -> None:
         """None yet.
 
         Args:
             participants: of the run; each session is one of them.
             run_id: told to simulators.
+            evaluation: who takes part in the run's evaluations; None: there are none.
         """
         self.participants = participants
+        self._evaluation = evaluation
         self.grace_s = participants.config.grace_s
         self.max_message_bytes = max_message_bytes(participants.config)
         self._run_id = run_id
@@ -38,23 +47,37 @@ class Sessions:
         """
         session = self.of_process(hello.resume_session_id, hello.join.instance_id)
         if session is not None:
-            self.participants.admission.check_resume(hello.join, session.participant)
+            among = session.participants
+            among.admission.check_resume(hello.join, session.participant)
             # What it declared in a Step that this trainer never had, or has forgotten.
-            self.participants.add_behaviours(session.participant, hello.join.specs)
-            self.participants.resume(session.participant, hello.join.peer)
+            among.add_behaviours(session.participant, hello.join.specs)
+            among.resume(session.participant, hello.join.peer)
             return session, True
         self._forget_the_gone()
-        participant = self.participants.join(hello.join)
-        session = self._by_id[participant.id] = Session(participant, self.participants)
+        among = self.for_role(hello)
+        participant = among.join(hello.join)
+        session = self._by_id[participant.id] = Session(participant, among)
         return session, False
+
+    def for_role(self, hello: ParsedHello) -> Participants:
+        """Those among whom a simulator takes part; RefusedHelloError if there are none."""
+        if not hello.is_for_evaluation:
+            return self.participants
+        if self._evaluation is None:
+            raise RefusedHelloError(
+                f"{hello.join.who} joins for evaluations, and this run makes none; add "
+                "evaluation: {every_steps: 50000} to its settings, or join without the role"
+            )
+        return self._evaluation
 
     def check(self, hello: ParsedHello) -> None:
         """Raise what `welcome` would, but for what only making its policies can tell."""
         session = self.of_process(hello.resume_session_id, hello.join.instance_id)
         if session is None:
-            self.participants.admission.check(hello.join, list(self.participants))
+            among = self.for_role(hello)
+            among.admission.check(hello.join, list(among))
         else:
-            self.participants.admission.check_resume(hello.join, session.participant)
+            session.participants.admission.check_resume(hello.join, session.participant)
 
     def of_process(self, session_id: str, instance_id: str) -> Session | None:
         """The session of that id, if it is live and belongs to that process."""
@@ -89,8 +112,14 @@ class Sessions:
         )
 
     def state(self) -> State:
-        """Which participants are sessions of this wire."""
-        return {"sessions": [id_ for id_, each in self._by_id.items() if each.participant.is_live]}
+        """Which participants of training are sessions of this wire."""
+        return {
+            "sessions": [
+                id_
+                for id_, each in self._by_id.items()
+                if each.participant.is_live and each.participants is self.participants
+            ]
+        }
 
     def load_state(self, state: State) -> None:
         """Have sessions for these participants, which were restored before."""

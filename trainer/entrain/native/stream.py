@@ -216,10 +216,10 @@ class StreamProtocol:
 
         Networks for new behaviours take a while to make; others are answered meanwhile.
         """
-        participants = self._sessions.participants
         try:
             hello = self._read_hello(self._parse(content).hello)
             self._sessions.check(hello)
+            participants = self._sessions.for_role(hello)
         except SimulatorError:
             # It will be refused when it is received, in the same words.
             yield
