@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from entrain.app.profile import profile_of
 from entrain.metrics import METRICS, find_metric
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
+from entrain_envs.client import TrainerClient
 from entrain_envs.spec import ActionSpec
 from entrain_envs.timestep import StepType
 from live_run import config_from, simulators, train
@@ -18,6 +20,7 @@ from toy_environments import DiscreteBandit, Endless, Toy
 CONFIG = """
 server: {{address: "unix:{socket}", lockstep: true}}
 environment_parameters: {parameters}
+evaluation: {evaluation}
 policies:
   toy:
     total_steps: 128
@@ -68,6 +71,7 @@ async def written(
     parameters: str = "{}",
     policy_lag: int = 0,
     algorithm: str = PPO,
+    evaluation: str = "null",
 ) -> set[str]:
     """The names in metrics.csv of a short run."""
     folder.mkdir()
@@ -80,18 +84,24 @@ async def written(
             parameters=parameters,
             policy_lag=policy_lag,
             algorithm=algorithm,
+            evaluation=evaluation,
         ),
         folder,
     )
     run_folder = RunFolder.create(folder, "run")
     run_folder.write_config((folder / "config.yaml").read_text())
-    with simulators(f"unix:{folder}/s", {"toy": toy}):
+    of_evaluations = {} if evaluation == "null" else {"judge": choices()}
+    judges = simulators(
+        f"unix:{folder}/s", of_evaluations, make_client=partial(TrainerClient, role="evaluation")
+    )
+    with simulators(f"unix:{folder}/s", {"toy": toy}), judges:
         outcome, _ = await train(config, run_folder)
     assert outcome == "completed"
-    series = read_metrics(run_folder.metrics)["toy"]
+    rows = read_metrics(run_folder.metrics)["toy"]
+    series = rows.updates
     assert len(series.env_steps) == 2
     if policy_lag:
-        return set(series.columns)
+        return set(rows.columns)
     # The first update's row has the time before the first batch, too.
     parts = sum(float(series.columns[f"time/{part}"][1]) for part in PARTS_OF_A_ROUND)
     assert parts == pytest.approx(1.0, abs=1e-6)
@@ -101,7 +111,7 @@ async def written(
     profile = profile_of(run_folder.path, updates=20)
     assert sum(asdict(profile.shares["toy"]).values()) == pytest.approx(1.0)
     assert 0.0 < profile.rounds["toy"].update_share < 1.0
-    return set(series.columns)
+    return set(rows.columns)
 
 
 async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_written(
@@ -114,6 +124,11 @@ async def test_every_run_writes_what_is_declared_and_all_that_is_declared_is_wri
         "LSTM": await written(tmp_path / "c", continuous(), memory="lstm", parameters=CURRICULUM),
         "squashed": await written(tmp_path / "d", continuous(), distribution="squashed_gaussian"),
         "categorical": await written(tmp_path / "e", choices()),
+        "evaluated": await written(
+            tmp_path / "v",
+            choices(),
+            evaluation="{every_steps: 64, episodes: 4, launch: []}",
+        ),
         "in real time": await written(tmp_path / "r", in_real_time(), policy_lag=1),
         "entropy critic": await written(
             tmp_path / "f", choices(), entropy="{objective: entropy_critic, coefficient: 0.1}"

@@ -24,6 +24,7 @@ from entrain.cli_options import (
     Address,
     AsJson,
     BehaviourName,
+    Checkpoint,
     Deterministic,
     FreeAddress,
     Http,
@@ -124,6 +125,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
     run: Run,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, per behaviour.")] = 20,
     deterministic: Deterministic = True,
+    checkpoint: Checkpoint = "newest",
     max_steps: MaxSteps = None,
     max_seconds: MaxSeconds = None,
     lessons: Lessons = None,
@@ -160,6 +162,7 @@ def evaluate(  # noqa: PLR0917 - read by typer, which passes them by name
             max_steps=max_steps,
             max_seconds=max_seconds,
             lessons=tuple(lessons or ()),
+            checkpoint=checkpoint,
         ),
         table=table,
         as_json=as_json,
@@ -174,6 +177,7 @@ def play(  # noqa: PLR0917 - read by typer, which passes them by name
     record: Record = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play, and to record.")] = 1,
     deterministic: Deterministic = True,
+    checkpoint: Checkpoint = "newest",
     untrained: Annotated[
         bool, typer.Option("--untrained", help="With the weights that training began with.")
     ] = False,
@@ -204,6 +208,7 @@ def play(  # noqa: PLR0917 - read by typer, which passes them by name
             max_steps=max_steps,
             max_seconds=max_seconds,
             lessons=tuple(lessons or ()),
+            checkpoint=checkpoint,
             behaviour=behaviour,
         ),
         PlayOptions(record=record, speed=fps, untrained=untrained, launch=launch),
@@ -213,7 +218,7 @@ def play(  # noqa: PLR0917 - read by typer, which passes them by name
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0917 - read by typer, which passes them by name
     run: Run,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; without it, inside the run's.")
@@ -226,6 +231,7 @@ def export(
             "without ONNX. docs/export.md.",
         ),
     ] = "onnx",
+    checkpoint: Checkpoint = "newest",
     verbose: Verbose = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -234,7 +240,7 @@ def export(
     with interruptible():
         from entrain.app import commands
 
-    raise typer.Exit(commands.export(run, output, form=form))
+    raise typer.Exit(commands.export(run, output, form=form, checkpoint=checkpoint))
 
 
 @app.command()

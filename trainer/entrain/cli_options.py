@@ -76,6 +76,13 @@ Deterministic = Annotated[
         help="Take the most likely action, or sample one as in training.",
     ),
 ]
+Checkpoint = Annotated[
+    Literal["newest", "best"],
+    typer.Option(
+        help="Whose weights: the newest, or those of the best evaluation while the run trained "
+        "(docs/evaluation.md).",
+    ),
+]
 Speed = Annotated[
     float | None,
     typer.Option(

@@ -8,6 +8,7 @@ files or simulators.
 from collections.abc import Iterable
 from functools import lru_cache
 
+from entrain.evaluation_metrics import EVALUATION_METRICS
 from entrain.metric import Metric
 from entrain.replay_metrics import REPLAY_METRICS
 from entrain.round_metrics import ROUND_METRICS
@@ -371,8 +372,9 @@ METRICS = (
     *(each for each in list(vars().values()) if isinstance(each, Metric)),
     *REPLAY_METRICS,
     *ROUND_METRICS,
+    *EVALUATION_METRICS,
 )
-"""All that are declared above, in `replay_metrics` and in `round_metrics`, in that order."""
+"""All that are declared above, in `round_metrics`, `replay_metrics` and `evaluation_metrics`."""
 
 
 @lru_cache(maxsize=4096)

@@ -145,6 +145,30 @@ def test_what_nobody_takes_over_is_shared_among_those_who_are_there() -> None:
     assert sorted(count.scores.returns.tolist()) == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
 
 
+def test_agents_that_are_there_at_the_start_share_the_episodes_and_count_from_a_beginning() -> None:
+    # Slot 0 has just begun; slot 1 is in the middle of an episode, which counts for nothing.
+    count = EpisodeQuota(episodes=2)
+    count.begin_with(np.array([0, 1]), np.array([0]), num_slots=2)
+    count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), (1, MID, 50.0)))
+    count.take_in(batch((0, END, 9.0), (0, FIRST, 0.0), (1, END, 50.0), (1, FIRST, 0.0)))
+    was_complete = count.is_complete
+    count.take_in(batch((0, MID, 9.0), (1, END, 2.0), (1, FIRST, 0.0)))
+    assert not was_complete
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [1.0, 2.0]
+
+
+def test_without_agents_at_the_start_those_of_the_first_batch_have_shares() -> None:
+    count = EpisodeQuota(episodes=2)
+    count.begin_with(np.zeros(0, np.int64), np.zeros(0, np.int64), num_slots=0)
+    was_complete = count.is_complete
+    count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 1.0), (1, END, 2.0)))
+    assert not was_complete
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [1.0, 2.0]
+
+
 def test_an_episode_on_its_way_does_not_count_when_its_agent_is_given_a_share_of_what_is_left() -> (
     None
 ):

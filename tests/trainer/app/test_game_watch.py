@@ -10,7 +10,8 @@ import pytest
 
 from entrain.app import game_watch
 from entrain.app.game_watch import GameWatcher
-from entrain.app.launcher import Launcher, Simulator
+from entrain.app.launch_plan import Simulator
+from entrain.app.launcher import Launcher
 from entrain.unity.diagnoses import GameWatch, LaunchedGame
 from entrain.unity.game_status import GameStatus, Stage
 

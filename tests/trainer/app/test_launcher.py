@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from entrain.app.launcher import TAIL_BYTES, Launcher, Simulator, last_line, plan
+from entrain.app.launch_plan import TAIL_BYTES, Simulator, last_line, plan
+from entrain.app.launcher import Launcher
 from entrain.app.restarts import MAX_RESTARTS, QuotaRestarts
-from entrain.config.run import LaunchConfig
+from entrain.config.launch import LaunchConfig
 from entrain.errors import ConfigError
 from entrain_envs.exit_codes import MISFIT, USAGE
 

@@ -6,9 +6,10 @@ import pytest
 
 from entrain.app.limits import find_limit, round_words
 from entrain.config.algorithm import PPOConfig
+from entrain.config.launch import LaunchConfig
 from entrain.config.load import load_config
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
-from entrain.config.run import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
+from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.config.unity import UnityConfig
 from entrain.run.round_shares import RoundShares
 

@@ -19,6 +19,9 @@ class Watch:
     def note_episodes(self, returns: object, lengths: object) -> None:
         self.told.append("episodes")
 
+    def note_evaluation(self, metrics: object, *, env_steps: int) -> None:
+        self.told.append(("evaluation", env_steps))
+
     def note_update(self, metrics: object, statistics: object, *, env_steps: int) -> None:
         self.told.append(("update", env_steps))
 

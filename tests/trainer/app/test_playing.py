@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from entrain.app.playing import ending
-from entrain.config.run import LaunchConfig, RunConfig, SimulatorsConfig
+from entrain.config.launch import LaunchConfig
+from entrain.config.run import RunConfig, SimulatorsConfig
 from entrain.config.unity import UnityConfig
 from entrain.run.folder import RunFolder
 

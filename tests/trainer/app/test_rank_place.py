@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from entrain.app.launcher import plan
+from entrain.app.launch_plan import plan
 from entrain.app.rank_place import RankPlace, address_of_rank, config_of_rank, place_of_process
-from entrain.config.run import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
+from entrain.config.launch import LaunchConfig
+from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.config.unity import UnityConfig
 from entrain.errors import ConfigError
 

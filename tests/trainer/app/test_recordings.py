@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entrain.app.recordings import Recordings
-from entrain.config.run import LaunchConfig
+from entrain.config.launch import LaunchConfig
 from entrain.errors import ConfigError
 
 

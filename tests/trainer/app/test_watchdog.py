@@ -8,7 +8,8 @@ import pytest
 
 from entrain.app import watchdog
 from entrain.app.game_watch import GameWatcher
-from entrain.app.launcher import Launcher, Simulator
+from entrain.app.launch_plan import Simulator
+from entrain.app.launcher import Launcher
 from entrain.app.watchdog import too_few_came, watch_simulators
 from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.errors import NoSimulatorError

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.config.algorithm import PPOConfig
+from entrain.config.launch import LaunchConfig
 from entrain.config.load import load_config, to_yaml
 from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
-from entrain.config.run import LaunchConfig, RunConfig, ServerConfig, SimulatorsConfig
+from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.errors import ConfigError
 from settings_files import WALKER, complaint, read, write
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from entrain.config.algorithm import PPOConfig
+from entrain.config.evaluation import EvaluationConfig, StopAtConfig
 from entrain.config.fields import Options
+from entrain.config.launch import LaunchConfig
 from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
@@ -20,7 +22,6 @@ from entrain.config.policy import (
 )
 from entrain.config.run import (
     CheckpointsConfig,
-    LaunchConfig,
     RunConfig,
     ServerConfig,
     SimulatorsConfig,
@@ -29,6 +30,7 @@ from entrain.config.run import (
 GROUPS: list[type[Options]] = [
     ActionConfig,
     CheckpointsConfig,
+    EvaluationConfig,
     LaunchConfig,
     NetworkConfig,
     PolicyConfig,
@@ -36,7 +38,14 @@ GROUPS: list[type[Options]] = [
     RunConfig,
     ServerConfig,
     SimulatorsConfig,
+    StopAtConfig,
 ]
+
+NEEDED: dict[type[Options], dict[str, Any]] = {
+    LaunchConfig: {"command": "walk"},
+    StopAtConfig: {"return": 475},
+}
+"""{group: options that it has no default for}."""
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -47,14 +56,14 @@ def test_every_option_is_documented(group: type[Options]) -> None:
         assert option.get("description") or "$ref" in option, f"{group.__name__}.{name}"
 
 
-@pytest.mark.parametrize("group", [each for each in GROUPS if each is not LaunchConfig])
+@pytest.mark.parametrize("group", [each for each in GROUPS if each not in NEEDED])
 def test_every_group_is_valid_without_a_word(group: type[Options]) -> None:
     assert group() == group.model_validate(None) == group.model_validate({})
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_default_obeys_its_own_rules(group: type[Options]) -> None:
-    given = {"command": "walk"} if group is LaunchConfig else {}
+    given = NEEDED.get(group, {})
     options = group(**given)
     assert group.model_validate(options.model_dump()) == options
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from entrain.config.algorithm import PPOConfig
+from entrain.config.launch import LaunchConfig
 from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig, algorithm_options
-from entrain.config.run import LaunchConfig
 from settings_files import WALKER, complaint, read
 
 

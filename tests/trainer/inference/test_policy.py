@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from entrain.algorithms.weights import FlatWeights
+from entrain.algorithms.weights import FlatWeights, weights_of
 from entrain.config.policy import PolicyConfig
 from entrain.inference import numpy_network
 from entrain.inference.numpy_distributions import (
@@ -448,3 +448,35 @@ def test_other_networks_act_by_their_own_forward(options: Any) -> None:
 
 def test_double_precision_acts_by_the_policys_own_forward() -> None:
     assert isinstance(make_inference_policy(make_policy().double()), TorchPolicy)
+
+
+@pytest.mark.parametrize("kind", ["quick", "slow"])
+def test_a_twin_acts_by_the_same_weights_and_is_moved_by_itself(kind: str) -> None:
+    policy = make_policy()
+    acting: InferencePolicy = NumpyPolicy(policy) if kind == "quick" else TorchPolicy(policy)
+    acting.version = 4
+    state, reset = np.zeros((7, 0), np.float32), np.ones(7, np.bool_)
+    expected = Said(*acting.evaluate(observe(7), state, reset))
+    twin = acting.twin()
+    assert twin.version == 4
+    learn(policy)
+    publish(policy, acting, version=5)
+    np.testing.assert_array_equal(twin.evaluate(observe(7), state, reset)[1], expected.value)
+    twin.publish(acting.weights, acting.version)
+    assert_close(
+        twin.evaluate(observe(7), state, reset)[1], acting.evaluate(observe(7), state, reset)[1]
+    )
+    assert twin.version == 5
+
+
+def test_weights_by_name_are_those_that_a_checkpoint_has() -> None:
+    policy = make_policy()
+    acting = NumpyPolicy(policy)
+    named = acting.weights.named(policy)
+    saved = weights_of(policy)
+    assert list(named) == list(saved)
+    learn(policy)  # the module's own weights do not matter
+    again = acting.weights.named(policy)
+    for name, array in saved.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert again[name].dtype == array.dtype

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,11 @@ def test_each_episode_is_a_row_below_one_header(tmp_path: Path) -> None:
         table.flush()
         table.flush()
     assert (tmp_path / "episodes.csv").read_text().splitlines() == [
-        "policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics",
-        "walker,1,1.5,7,terminated,sim-0,4096,1763638811.250,",
-        "walker,2,-2.0,7,terminated,sim-0,4096,1763638811.250,",
-        "walker,3,1.5,7,terminated,sim-0,4096,1763638811.250,",
-        "walker,4,-2.0,7,terminated,sim-0,4096,1763638811.250,",
+        "policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics,evaluation",
+        "walker,1,1.5,7,terminated,sim-0,4096,1763638811.250,,",
+        "walker,2,-2.0,7,terminated,sim-0,4096,1763638811.250,,",
+        "walker,3,1.5,7,terminated,sim-0,4096,1763638811.250,,",
+        "walker,4,-2.0,7,terminated,sim-0,4096,1763638811.250,,",
     ]
 
 
@@ -91,7 +92,7 @@ def test_a_file_of_before_there_were_statistics_is_read_and_gets_their_column(
 ) -> None:
     path = tmp_path / "episodes.csv"
     old = "walker,{},1.5,7,terminated,sim-0,4096,1763638811.250"
-    lines = [",".join(COLUMNS[:-1]), old.format(1), old.format(2)]
+    lines = [",".join(COLUMNS[:-2]), old.format(1), old.format(2)]
     path.write_text("\n".join(lines) + "\n")
     assert [row["statistics"] for row in read_episodes(path)] == ["", ""]
     table = table_at(tmp_path)
@@ -185,3 +186,17 @@ def test_rows_wait_until_the_file_can_be_written_and_that_is_said_once(
     (tmp_path / "episodes.csv").rmdir()
     table.flush()
     assert numbers(tmp_path) == [1, 2]
+
+
+def test_episodes_of_evaluations_are_marked_and_cut_back_by_the_evaluations_number(
+    tmp_path: Path,
+) -> None:
+    table = table_at(tmp_path)
+    table.add(rows(1.0, 2.0))
+    table.add(replace(rows(8.0, 9.0), evaluation=1))
+    table.add(rows(3.0, first=3))
+    table.add(replace(rows(7.0), evaluation=2))
+    table.flush()
+    table.drop_rows_beyond({"walker": 2}, evaluations=1)
+    read = [(row["episode"], row["evaluation"]) for row in read_episodes(tmp_path / "episodes.csv")]
+    assert read == [("1", ""), ("2", ""), ("1", "1"), ("2", "1")]

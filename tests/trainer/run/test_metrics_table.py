@@ -283,3 +283,30 @@ def test_appending_does_not_depend_on_the_length_of_the_file(path: Path) -> None
     table.flush()
     assert path.stat().st_size == size + len("w,2,2.000,2.0\n")
     assert os.listdir(path.parent) == ["metrics.csv"]  # noqa: PTH208
+
+
+def test_rows_of_evaluations_are_told_from_those_of_updates(path: Path) -> None:
+    table = write(
+        path,
+        ("walker", 100, {"policy/kl": 0.1}),
+        ("walker", 150, {"evaluation/return_mean": 5.0, "evaluation/env_steps": 100.0}),
+        ("walker", 200, {"policy/kl": 0.2}),
+        ("bird", 300, {"evaluation/return_mean": 1.0, "evaluation/env_steps": 200.0}),
+    )
+    walker, bird = read_metrics(path).values()
+    assert walker.updates.env_steps.tolist() == [100, 200]
+    assert walker.updates.columns["policy/kl"].tolist() == [0.1, 0.2]
+    assert walker.evaluations.columns["evaluation/return_mean"].tolist() == [5.0]
+    assert bird.updates.env_steps.tolist() == []
+    # Updates are counted that are done again; an evaluation is none.
+    assert table.drop_rows_beyond({"walker": 100, "bird": 0}) == {
+        "walker": (1, 200),
+        "bird": (0, 300),
+    }
+
+
+def test_without_an_evaluation_every_row_is_of_an_update(path: Path) -> None:
+    write(path, ("walker", 100, {"policy/kl": 0.1}))
+    (walker,) = read_metrics(path).values()
+    assert walker.updates.env_steps.tolist() == [100]
+    assert walker.evaluations.env_steps.tolist() == []

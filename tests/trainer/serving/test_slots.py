@@ -191,3 +191,12 @@ def test_a_thousand_agents_run_no_more_statements_than_two(
         return count_statements(run)
 
     assert statements(np.arange(1024)) == statements(np.arange(2)) > 10
+
+
+def test_the_taken_slots_are_those_of_the_agents_that_are_there() -> None:
+    table = SlotTable()
+    assert table.taken.tolist() == []
+    table.assign("alpha", ids(5, 6))
+    table.assign("beta", ids(5))
+    table.release_agents("alpha", ids(5))
+    assert sorted(table.taken.tolist()) == [1, 2]

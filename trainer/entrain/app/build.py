@@ -14,7 +14,8 @@ import torch
 
 from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
 from entrain.algorithms.weights import load_weights
-from entrain.app.launcher import TLS_CA, Launcher, plan
+from entrain.app.launch_plan import plan
+from entrain.app.launcher import TLS_CA, Launcher
 from entrain.config.environment_parameters import (
     EnvironmentParameter,
     values_at,
@@ -127,18 +128,28 @@ def environment_parameters(config: RunConfig) -> Mapping[str, EnvironmentParamet
     return parameters if config.unity is None else with_seeds(parameters, config.seed)
 
 
-def make_front(config: RunConfig, participants: Participants, *, run_id: str) -> Front:
+def make_front(
+    config: RunConfig,
+    participants: Participants,
+    *,
+    run_id: str,
+    evaluation: Participants | None = None,
+) -> Front:
     """Makes the front by which simulators connect; ConfigError if the address is not allowed.
 
     Args:
         config: of the run; says which wires are served.
         participants: of the run.
         run_id: told to simulators.
+        evaluation: who takes part in the run's evaluations; None: there are none.
     """
     fronts: dict[str, Front] = {}
     if config.is_native:
         fronts["native"] = NativeFront(
-            participants, run_id=run_id, is_on_page=config.is_websocket_on_page
+            participants,
+            run_id=run_id,
+            is_on_page=config.is_websocket_on_page,
+            evaluation=evaluation,
         )
     elif config.server.address != ServerConfig().address:
         logger.warning(

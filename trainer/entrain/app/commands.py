@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from entrain.app import sittings, trained
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import EvaluationOptions, Which
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.exporting import Form
 from entrain.app.rank_lead import follow, leading
@@ -83,9 +83,11 @@ def evaluate(
     return 0
 
 
-def export(run: Path, output: Path | None, *, form: Form = "onnx") -> int:
+def export(
+    run: Path, output: Path | None, *, form: Form = "onnx", checkpoint: Which = "newest"
+) -> int:
     """Write the trained policies of folder `run`, and print where they are; see `exported`."""
     console = Console()
-    for _, path in trained.exported(run, output, form=form):
+    for _, path in trained.exported(run, output, form=form, checkpoint=checkpoint):
         console.print(str(path), highlight=False, soft_wrap=True)
     return 0

@@ -135,6 +135,19 @@ class EpisodeQuota:
         self._share_out()
         self._begin(beginning)
 
+    def begin_with(self, slot: Int64Array, beginning: Int64Array, *, num_slots: int) -> None:
+        """Give the agents that are there a share each; before any batch is taken in.
+
+        Args:
+            slot: [A] of these agents; those that come later get none, unless there are none yet.
+            beginning: [F] of those whose episode has just begun, and has no outcome yet.
+            num_slots: see `SlotTimesteps`.
+        """
+        self._grow(num_slots)
+        if len(slot):
+            self._give_shares(slot)
+        self._begin(beginning)
+
     def _grow(self, num_slots: int) -> None:
         self._has_share = grow(self._has_share, num_slots)
         self._owed = grow(self._owed, num_slots)

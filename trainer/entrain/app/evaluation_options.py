@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+Which: TypeAlias = Literal["newest", "best"]
+"""A checkpoint of a run: the newest, or that of its best evaluation while it trained."""
 
 STEPS_PER_EPISODE = 108_000
 """Steps allowed for each requested episode, unless a limit is given. Atari games end after as many
@@ -32,6 +36,9 @@ class EvaluationOptions:
 
     lessons: tuple[str, ...] = ()
     """PARAMETER=LESSON, by name or number from 1; empty: those that the run has reached."""
+
+    checkpoint: Which = "newest"
+    """Whose weights act."""
 
     @property
     def steps_allowed(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from entrain.app.launcher import Simulator
+from entrain.app.launch_plan import Simulator
 from entrain.app.restarts import QuotaRestarts
 from entrain.config.run import RunConfig
 from entrain.config.unity import UnityConfig

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from entrain.app.best_checkpoint import evaluated_of
 from entrain.app.command_words import words_of_run
 from entrain.app.run_status import PolicyStatus, RunStatus, runs_in, status_of
 from entrain.config.load import load_config
@@ -64,6 +65,10 @@ def run_for_programs(path: Path, *, clock: Callable[[], float] = time.time) -> M
     problems = CheckpointStore(folder.checkpoints, keep=1).problems()
     return {
         **status_for_programs(status),
+        "best": [
+            {"name": path.name, "problem": problem or None}
+            for path, problem in CheckpointStore(folder.best, keep=1).problems().items()
+        ],
         "checkpoints": [
             {"name": path.name, "problem": problem or None} for path, problem in problems.items()
         ],
@@ -222,6 +227,11 @@ def _checkpoints(folder: RunFolder) -> Iterator[str]:
     for path, problem in problems.items():
         meaning = "whole; the run goes on from it" if path == newest else "whole"
         yield f"{path.name}  {problem or meaning}"
+    store = CheckpointStore(folder.best, keep=1)
+    for path, problem in store.problems().items():
+        best = None if problem else evaluated_of(store)
+        words = "" if best is None else f", return {best.score:,.4g} in evaluation {best.number}"
+        yield f"{folder.best.name}/{path.name}  {problem or 'the best weights'}{words}"
 
 
 def _version(library: str) -> str:

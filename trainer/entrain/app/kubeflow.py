@@ -173,6 +173,10 @@ class _PolicyWatch:
         """Note it."""
         self._note(metrics)
 
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:  # noqa: ARG002
+        """Note it."""
+        self._note(metrics)
+
 
 @contextmanager
 def kubeflow_progress(

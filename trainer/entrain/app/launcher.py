@@ -16,14 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from entrain.app.launch_plan import Simulator
 from entrain.app.process_groups import all_ended, end_of, is_alive, may_be_killed, tell
 from entrain.app.restarts import Again, CrashRestarts, Exit, Finished, Restarts
 from entrain.app.simulator_lines import SimulatorLines
-from entrain.config.run import LaunchConfig
 from entrain.errors import ConfigError
 from entrain.run.disk import remedy
 from entrain_envs.exit_codes import SUCCESS
@@ -33,81 +32,8 @@ logger = logging.getLogger(__name__)
 TLS_CA = "ENTRAIN_TLS_CA"
 """Environment variable with the certificate authority that simulators trust."""
 
-TAIL_BYTES = 64 * 1024
-"""Length of the end of a log in which its last line is looked for."""
-
 LARGEST_CODE = 0xFFFF
 """Exit codes that programs choose are smaller."""
-
-
-@dataclass(frozen=True)
-class Simulator:
-    """One process to start."""
-
-    name: str
-    command: tuple[str, ...]
-    log: Path
-    """Where what it prints goes."""
-
-    own_log: Path | None = None
-    """A file that the program writes itself, if it does."""
-
-    last_words: Callable[[Sequence[Path]], str] | None = None
-    """Quotes the end of its logs, the most telling first; None takes the last line."""
-
-    restarts: Callable[[], Restarts] | None = None
-    """Makes what decides about its restarts; None takes `CrashRestarts`."""
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Of its environment, besides those that all have."""
-
-    stdin: bytes = field(default=b"", repr=False)
-    """What it reads from its standard input, at each start."""
-
-    @property
-    def logs(self) -> tuple[Path, ...]:
-        """The files that may say why it ended, the most telling first."""
-        return (self.log,) if self.own_log is None else (self.own_log, self.log)
-
-    @property
-    def telling_log(self) -> Path:
-        """The first of them that says anything."""
-        return next((log for log in self.logs if _size(log)), self.log)
-
-    def words(self) -> str:
-        """Returns the end of its logs, on one line; "" if they are empty."""
-        return (self.last_words or _last_of)(self.logs)
-
-
-def plan(
-    launch: Sequence[LaunchConfig],
-    *,
-    address: str,
-    logs: Path,
-    indices: Callable[[int], Sequence[int]] = range,
-) -> tuple[Simulator, ...]:
-    """Returns the processes that `launch` asks for, with placeholders filled in.
-
-    Args:
-        launch: from the configuration.
-        address: that simulators connect to.
-        logs: folder for their output.
-        indices: which of so many copies are wanted.
-    """
-    simulators = []
-    for options in launch:
-        for index in indices(options.count):
-            name = f"{options.name}-{index}"
-            values = {"{address}": address, "{index}": str(index), "{name}": name}
-            command = tuple(_fill(word, values) for word in options.words)
-            simulators.append(Simulator(name, command, logs / f"{name}.log"))
-    names = [simulator.name for simulator in simulators]
-    if len(set(names)) != len(names):
-        raise ConfigError(
-            f"simulators.launch gives one name twice ({', '.join(names)}); "
-            "give each entry a name of its own"
-        )
-    return tuple(simulators)
 
 
 class Launcher:
@@ -141,6 +67,8 @@ class Launcher:
         self._clock = clock
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
+        self._needed: list[asyncio.Task[None]] = []
+        """The watchers of simulators without which the run cannot go on."""
         self.on_end: Callable[[str], None] = _nothing
         """Called with the name of each simulator whose process has ended."""
         self._last_failure = ""
@@ -150,13 +78,13 @@ class Launcher:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether there were simulators to start and all of them have ended for good."""
-        return bool(self._watchers) and all(watcher.done() for watcher in self._watchers)
+        """Whether there were simulators that are needed and all of them have ended for good."""
+        return bool(self._needed) and all(watcher.done() for watcher in self._needed)
 
     @property
     def names(self) -> Sequence[str]:
-        """The name that each simulator is given."""
-        return [simulator.name for simulator in self._simulators]
+        """The name that each simulator that is needed is given."""
+        return [simulator.name for simulator in self._simulators if simulator.is_needed]
 
     @property
     def logs(self) -> Sequence[Path]:
@@ -177,7 +105,10 @@ class Launcher:
         self._lines = SimulatorLines([simulator.log for simulator in self._simulators])
         for simulator in self._simulators:
             await self._start(simulator)
-            self._watchers.append(asyncio.create_task(self._watch(simulator)))
+            watcher = asyncio.create_task(self._watch(simulator))
+            self._watchers.append(watcher)
+            if simulator.is_needed:
+                self._needed.append(watcher)
         if self._simulators:
             self._following = asyncio.create_task(self._lines.follow())
 
@@ -356,42 +287,10 @@ def _nothing(name: str) -> None:
     pass
 
 
-def _last_of(logs: Sequence[Path]) -> str:
-    return last_line(logs[0])
-
-
 def _quoted(words: str, log: Path | None = None) -> str:
     """The end of a sentence that says how a simulator ended."""
     where = f" in {log}" if log is not None else ""
     return f"; its last words{where}: {words}" if words else f"; it wrote nothing{where}"
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def last_line(path: Path) -> str:
-    """Returns the last line of a file that is not empty; "" if there is none.
-
-    Control characters, which a terminal might obey, are written as escapes.
-    """
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "(not readable)"
-    line = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-
-
-def _fill(word: str, values: Mapping[str, str]) -> str:
-    for placeholder, value in values.items():
-        word = word.replace(placeholder, value)
-    return word
 
 
 def _describe(code: int) -> str:

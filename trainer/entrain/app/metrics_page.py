@@ -14,7 +14,9 @@ _INTRODUCTION = """\
 
 <!-- Written by `entrain metrics --markdown`; edit trainer/entrain/*metrics.py instead. -->
 
-Each update writes these numbers to `metrics.csv` and to TensorBoard, one row for each behaviour.
+Each update writes these numbers to `metrics.csv` and to TensorBoard, one row for each behaviour;
+an evaluation ([evaluation.md](evaluation.md)) writes those that begin with `evaluation/` in a row
+of its own.
 The report draws the most important ones. `entrain metrics policy/kl` prints what is said of one.
 The line below a name says whether more or less is better; for some, neither is.
 
@@ -33,6 +35,7 @@ metrics.csv and TensorBoard have it, in TensorBoard as a histogram where that wa
 _GROUPS = {
     "rollout": "What agents experienced",
     "environment": "How far curricula came",
+    "evaluation": "What evaluations came to",
     "loss": "What an update minimises",
     "policy": "How the policy changes",
     "entropy": "The weight of entropy",

@@ -36,6 +36,10 @@ class BehaviourObserver(Protocol):
         """An update is done: its metrics, and what simulators reported since the one before."""
         ...
 
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:
+        """An evaluation is over: its metrics, and the env steps of the policy by now."""
+        ...
+
 
 class RunObserver(Protocol):
     """Watches a run. Called on the event loop; never raises."""
@@ -96,6 +100,11 @@ class BehaviourObservers:
         for each in self._observers:
             each.note_update(metrics, statistics, env_steps=env_steps)
 
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:
+        """Tell all."""
+        for each in self._observers:
+            each.note_evaluation(metrics, env_steps=env_steps)
+
 
 class RunObservers:
     """Several observers as one."""
@@ -139,6 +148,9 @@ class _NoBehaviourObserver:
     def note_update(
         self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
     ) -> None:
+        """Forgets it."""
+
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:
         """Forgets it."""
 
 

@@ -35,12 +35,14 @@ from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepared_process
 from entrain.app.recordings import ONE_COPY, Recordings
 from entrain.app.signals import stop_on_signals
-from entrain.config.run import LaunchConfig, RunConfig
+from entrain.app.starting import load_chosen
+from entrain.config.launch import LaunchConfig
+from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
 from entrain.metrics import EPISODE_LENGTH_MEAN, EPISODE_RETURN_MEAN
 from entrain.native.address import TcpAddress, parse_address
 from entrain.policy.actor_critic import ActorNetwork, make_policy
-from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.checkpoint import Loaded
 from entrain.run.folder import RunFolder
 from entrain.run.quantities import counted
 from entrain.run.report import rewrite_report
@@ -74,9 +76,9 @@ def play(
     config = _to_look_at(config, look.launch, address)
     folder.keep_logs_of_evaluation()
     recordings = _recordings(folder, config, options, look)
-    store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
-    restored = store.load_newest()
-    logger.info("playing %s", "as before training" if look.untrained else restored.path)
+    which = "newest" if look.untrained else options.checkpoint
+    purpose = "playing as before training:" if look.untrained else "playing"
+    restored = load_chosen(folder, config, which, purpose=purpose)
     policies = (_untrained if look.untrained else load_policies)(config, restored)
     _require_behaviour(options.behaviour, policies)
     lessons = lessons_to_play(config, restored, options.lessons)

@@ -59,8 +59,11 @@ def profile_of(path: Path, *, updates: int) -> RunProfile:
     """
     folder = RunFolder.existing(path)
     config = load_config(folder.config, [])
-    series = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
-    rounds = {name: rounds_in(each, most=updates) for name, each in series.items()}
+    known = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
+    series = {name: each.updates for name, each in known.items()}
+    rounds = {
+        name: rounds_in(each, most=updates) for name, each in series.items() if len(each.env_steps)
+    }
     shares = {name: each.shares for name, each in rounds.items()}
     return RunProfile(
         status_of(folder, config), rounds, find_limit(config, shares) if shares else None

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import cloudpickle
 
-from entrain.app.launcher import Launcher, Simulator
+from entrain.app.launch_plan import Simulator
+from entrain.app.launcher import Launcher
 from entrain.errors import ConfigError
 
 MakeEnvironment: TypeAlias = Callable[[], Any]

@@ -68,10 +68,14 @@ def config_of_rank(config: RunConfig, place: RankPlace) -> RunConfig:
     manieth simulator of those that are launched or expected in all. Only rank 0 has a page.
 
     Raises:
-        ConfigError: there are fewer simulators than ranks, or games of ML-Agents.
+        ConfigError: there are fewer simulators than ranks, or games of ML-Agents, or `stop_at`.
     """
     if place.size == 1:
         return config
+    if config.stop_at is not None:
+        raise ConfigError(
+            f"stop_at is for runs of one rank, and this one has {place.size}: leave it out"
+        )
     _require_enough(config, place)
     _require_ports_apart(config.server, place)
     simulators, websocket = config.simulators, config.server.websocket

@@ -8,7 +8,7 @@ one copy of its environment (ENTRAIN_MAX_COUNT). entrain-env obeys them, and any
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from entrain.config.run import LaunchConfig
+from entrain.config.launch import LaunchConfig
 from entrain.errors import ConfigError
 
 ONE_COPY: Mapping[str, str] = {"ENTRAIN_MAX_COUNT": "1"}

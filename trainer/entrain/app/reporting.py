@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from entrain.app.episode_watch import EpisodeWatch
+from entrain.app.evaluation_report import EvaluationReport
 from entrain.app.initial_weights import initial_steps
 from entrain.app.limits import round_words
 from entrain.app.observing import BehaviourObserver, NoObserver, RunObserver
@@ -100,6 +101,7 @@ class Reporting:
         *,
         since: str,
         earlier: Losses,
+        evaluations: int = 0,
     ) -> None:
         """Remove what was measured after a checkpoint, and say what is lost with it.
 
@@ -108,10 +110,11 @@ class Reporting:
             episodes: {behaviour: episodes} that it counts.
             since: names the checkpoint.
             earlier: what was lost before.
+            evaluations: that the checkpoint counts.
         """
         lost = self._metrics.resume_at(env_steps)
         self._observer.resume_at(env_steps)
-        self._episodes.drop_rows_beyond(episodes)
+        self._episodes.drop_rows_beyond(episodes, evaluations=evaluations)
         self.losses = earlier + lost
         if lost:
             logger.warning("lost since %s: %s; they are done again", since, lost)
@@ -127,7 +130,12 @@ class Reporting:
         self.resume_at(begin_at, {}, since=listed(since) or "the beginning", earlier=Losses())
 
     def summary(
-        self, outcome: Outcome, clock: RunClock, policies: Mapping[str, PolicySummary]
+        self,
+        outcome: Outcome,
+        clock: RunClock,
+        policies: Mapping[str, PolicySummary],
+        *,
+        reached: str = "",
     ) -> RunSummary:
         """Returns what the run has come to, with how far each policy came."""
         counters = dict(self._participants.counters)
@@ -143,6 +151,7 @@ class Reporting:
             counters=counters,
             lost=self.losses,
             lessons=self._curricula.lessons,
+            reached=reached,
         )
 
     def watch(self, trainer: Trainer[Any], spec: BehaviourSpec) -> None:
@@ -202,6 +211,21 @@ class Reporting:
         for warning in update.warnings:
             logger.warning("policy '%s', %s", update.behaviour, warning)
 
+    def record_evaluation(self, report: EvaluationReport, *, env_steps: int) -> None:
+        """Write and show one policy's part of an evaluation.
+
+        Args:
+            report: of it.
+            env_steps: of the policy by now.
+        """
+        name = report.behaviour
+        self._metrics.write_evaluation(
+            name, env_steps, report.metrics, evaluated_at=report.env_steps
+        )
+        self._observers[name].note_evaluation(report.metrics, env_steps=env_steps)
+        self._episodes.add(report.rows)
+        logger.info("%s", report.line, extra=report.facts)
+
     def leave_out(self, seconds: float) -> None:
         """The run was paused for so long."""
         for shares in self._messages.values():
@@ -240,6 +264,7 @@ class Reporting:
         *,
         env_steps: int,
         seconds: float,
+        reached: str = "",
     ) -> None:
         """Say how the run ended, how long it took, how well each policy does, and what limits it.
 
@@ -248,10 +273,12 @@ class Reporting:
             episodes: {behaviour: those of its agents}.
             env_steps: over all policies.
             seconds: wall-clock time of the run.
+            reached: why it is complete before its total steps; "" if it is not.
         """
         logger.info(
-            "%s after %s env steps in %s",
+            "%s%s after %s env steps in %s",
             outcome,
+            f" ({reached})" if reached else "",
             f"{env_steps:,}",
             duration(seconds),
             extra=fields(outcome=outcome, env_steps=env_steps, seconds=seconds),

@@ -1,11 +1,14 @@
 """Decides when a run ends, and why: its policies are done, no simulator is left, or none learns."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 
 from entrain.app.trainers import Trainers
 from entrain.errors import EntrainError, NoSimulatorError, TrainingDivergedError
 from entrain.run.summary import Outcome
+
+logger = logging.getLogger(__name__)
 
 
 class RunEnd:
@@ -31,6 +34,8 @@ class RunEnd:
         self.over = asyncio.Event()
         """Set once the run has ended by itself."""
         self._is_complete = False
+        self.is_reached = False
+        """Whether it was ended because its policies are good enough."""
         self.failure: EntrainError | None = None
         """The error of a run that has failed and is saved."""
 
@@ -55,6 +60,15 @@ class RunEnd:
     def fail(self, error: EntrainError) -> None:
         """End the run, to be saved; `raise_failure` then raises `error`."""
         self.failure = self.failure or error
+        self.over.set()
+
+    def reach(self, words: str) -> None:
+        """End the run: its policies are good enough; `words` say what they have reached."""
+        if self.over.is_set():
+            return
+        logger.info("%s: the run is complete", words)
+        self._pause()
+        self._is_complete = self.is_reached = True
         self.over.set()
 
     def note_completion(self) -> None:

@@ -30,7 +30,7 @@ from entrain.page.site import Site
 from entrain.page.sockets import WebSockets
 from entrain.rollout.episodes import Float64Array
 from entrain.run.folder import RunFolder
-from entrain.run.table import read_metrics
+from entrain.run.table import is_of_evaluation, read_metrics
 from entrain.serving.aggregates import Summary
 from entrain.state import State
 from entrain_envs.spec import BehaviourSpec
@@ -43,7 +43,7 @@ Note: TypeAlias = Callable[[Mapping[str, float], Mapping[str, float], int], None
 
 
 class _PolicyWatch:
-    """Notes what each update of one policy measured. See `BehaviourObserver`."""
+    """Notes what updates and evaluations of one policy measured. See `BehaviourObserver`."""
 
     due = 2**63 - 1
 
@@ -54,7 +54,7 @@ class _PolicyWatch:
         """Is never called."""
 
     def note_episodes(self, returns: Float64Array, lengths: Int64Array) -> None:
-        """Curves are of updates."""
+        """Curves are of updates and evaluations."""
 
     def note_update(
         self, metrics: Mapping[str, float], statistics: Mapping[str, Summary], *, env_steps: int
@@ -62,6 +62,10 @@ class _PolicyWatch:
         """Note it."""
         values = {name: each.value for name, each in statistics.items()}
         self._note(metrics, values, env_steps)
+
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:
+        """Note it, too: its curves are beside those of training."""
+        self._note(metrics, {}, env_steps)
 
 
 class RunPage:
@@ -188,7 +192,8 @@ class RunPage:
         """See `RunObserver`."""
 
         def note(metrics: Mapping[str, float], statistics: Mapping[str, float], at: int) -> None:
-            self._facts.note_round(spec.name, metrics, now_s=metrics[SECONDS.name])
+            if not is_of_evaluation(metrics):
+                self._facts.note_round(spec.name, metrics, now_s=metrics[SECONDS.name])
             self.board.note_update(
                 spec.name, metrics, statistics, env_steps=at, wall_time=time.time()
             )
@@ -206,7 +211,7 @@ class RunPage:
 
 
 def fill(board: Board, path: Path) -> None:
-    """Note every update that is in the table at `path`; what cannot be read is left out."""
+    """Note every row of the table at `path`; what cannot be read is left out."""
     try:
         known = read_metrics(path)
     except ConfigError as error:

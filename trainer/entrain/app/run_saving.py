@@ -9,6 +9,8 @@ from entrain.app.apart import Apart
 from entrain.app.build import checked
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.control import RunControl
+from entrain.app.evaluations import NoEvaluations
+from entrain.app.goal import Goal
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
 from entrain.app.trainers import Trainers
@@ -46,6 +48,8 @@ class RunSaving:
         control: RunControl,
         clock: RunClock,
         together: Apart,
+        evaluations: NoEvaluations,
+        goal: Goal,
     ) -> None:
         """Take the parts of a run; `checkpointing` writes what they hold."""
         self._checkpointing = checkpointing
@@ -57,6 +61,8 @@ class RunSaving:
         self._control = control
         self._clock = clock
         self._together = together
+        self._evaluations = evaluations
+        self._goal = goal
 
     def state(self) -> State:
         """Returns everything that decides how the run goes on; not while an update runs."""
@@ -71,6 +77,8 @@ class RunSaving:
             "policies": policies,
             "curricula": self._curricula.state(),
             "control": self._control.state(),
+            "evaluations": self._evaluations.state(),
+            "goal": self._goal.state(),
             **self._together.state(),
         }
 
@@ -98,6 +106,9 @@ class RunSaving:
             self._curricula.load_state(state["curricula"])
         if "control" in state:
             self._control.load_state(state["control"])
+        if state.get("evaluations"):  # without any, what there were before is forgotten
+            self._evaluations.load_state(state["evaluations"])
+        self._goal.load_state(state.get("goal", {}))
         self._clock.load_state(state)
         # This forgets rows of a file, so it comes last, when everything has turned out to fit.
         self._reporting.resume_at(
@@ -105,6 +116,7 @@ class RunSaving:
             {name: trainer.episodes.num_closed for name, trainer in self._trainers.by_name.items()},
             since=f"{restored.path.name}, {restored.step:,} env steps",
             earlier=Losses(**state.get("losses", {})),
+            evaluations=self._evaluations.number,
         )
 
     def look(self) -> None:

@@ -100,7 +100,9 @@ def status_of(
     Raises:
         ConfigError: a file of the run cannot be read.
     """
-    series = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
+    known = read_metrics(folder.metrics) if folder.metrics.is_file() else {}
+    updates = {behaviour: each.updates for behaviour, each in known.items()}
+    series = {behaviour: each for behaviour, each in updates.items() if len(each.env_steps)}
     lock = look_at(folder.lock_file)
     summary = _last_summary(folder, series)
     if lock.hold is Hold.HELD and not _is_of_this_sitting(summary, lock):

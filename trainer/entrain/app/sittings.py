@@ -193,13 +193,16 @@ def _say_finished(
     """Start nothing; write what is missing, if the run was killed after its last checkpoint."""
     if not is_complete(folder):
         write_results(folder, run, "completed", exports=exports)
+    summary = run.summary("completed")
+    reached = summary.reached
+    train_on = f"{words.resume} --set stop_at=null" if reached else words.train_on
     console.print(
-        f"{folder.path} is finished: {run.env_steps:,} env steps, nothing is left to do\n"
-        f"to train on: {words.train_on}",
+        f"{folder.path} is finished: {run.env_steps:,} env steps, "
+        f"{reached or 'nothing is left to do'}\nto train on: {train_on}",
         highlight=False,
         soft_wrap=True,
     )
-    return TrainingResult.of(folder.path, run.summary("completed"), run.returns, exit_code=0)
+    return TrainingResult.of(folder.path, summary, run.returns, exit_code=0)
 
 
 def _write_config(folder: RunFolder, config: RunConfig) -> None:

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from entrain.app.evaluation_options import Which
 from entrain.config.differences import Difference, differences
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
-from entrain.errors import ConfigError
+from entrain.errors import CheckpointError, ConfigError
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
 
@@ -93,6 +94,25 @@ def newest_if_any(folder: RunFolder, config: RunConfig) -> Loaded | None:
     if folder.config.is_file():
         logger.info("%s has no checkpoint yet: the run starts from its beginning", folder.path)
     return None
+
+
+def load_chosen(folder: RunFolder, config: RunConfig, which: Which, *, purpose: str) -> Loaded:
+    """Returns the checkpoint of a run whose weights are to act, and logs which it is.
+
+    Raises:
+        CheckpointError: there is none, or none is whole.
+    """
+    if which == "newest":
+        return load_newest(folder, config, purpose=purpose)
+    store = CheckpointStore(folder.best, keep=1)
+    if not store.paths:
+        raise CheckpointError(
+            f"{folder.path} has no best checkpoint, because no evaluation was made while it "
+            "trained (the option evaluation says when); --checkpoint newest is the last one"
+        )
+    loaded = store.load_newest()
+    logger.info("%s %s", purpose, loaded.path)
+    return loaded
 
 
 def load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:

@@ -14,7 +14,7 @@ from entrain.app.acting import serve_policies
 from entrain.app.acting_games import config_to_act
 from entrain.app.build import load_policies, make_evaluation_participants, make_front
 from entrain.app.evaluation import EvaluationRun
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import EvaluationOptions, Which
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.exporting import Form
 from entrain.app.given import NOTHING, Given
@@ -22,7 +22,7 @@ from entrain.app.lessons import lessons_to_play
 from entrain.app.process import prepared_process
 from entrain.app.run_results import metadata_of
 from entrain.app.signals import stop_on_signals
-from entrain.app.starting import load_newest
+from entrain.app.starting import load_chosen
 from entrain.config.load import load_config
 from entrain.errors import ConfigError
 from entrain.run.durable import replace_file
@@ -61,7 +61,7 @@ def evaluated(
         raise ConfigError(f"cannot write {table}: {table.parent} is no folder; make it first")
     config = config_to_act(folder.config, overrides, address=address)
     folder.keep_logs_of_evaluation()
-    restored = load_newest(folder, config, purpose="evaluating")
+    restored = load_chosen(folder, config, options.checkpoint, purpose="evaluating")
     policies = load_policies(config, restored)
     lessons = lessons_to_play(config, restored, options.lessons)
     participants = make_evaluation_participants(config, policies, lessons)
@@ -98,7 +98,11 @@ def _write_table(result: EvaluationResult, path: Path) -> None:
 
 
 def exported(
-    run: Path, output: Path | None = None, *, form: Form = "onnx"
+    run: Path,
+    output: Path | None = None,
+    *,
+    form: Form = "onnx",
+    checkpoint: Which = "newest",
 ) -> Iterator[tuple[str, Path]]:
     """Write the trained policies of folder `run`; yields each behaviour and its file, once written.
 
@@ -106,11 +110,12 @@ def exported(
         run: its folder.
         output: another folder to write to than the run's own.
         form: unity is ONNX as games built with ML-Agents load it.
+        checkpoint: whose weights are written.
     """
     folder = RunFolder.existing(run)
     # The run may have learned on a device that this machine lacks; exporting needs none.
     config = load_config(folder.config, ["device=cpu"])
-    restored = load_newest(folder, config, purpose="exporting")
+    restored = load_chosen(folder, config, checkpoint, purpose="exporting")
     for behaviour, policy in load_policies(config, restored).items():
         path = folder.model(behaviour) if form == "unity" else folder.policy(behaviour)
         if form == "json":

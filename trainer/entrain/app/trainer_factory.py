@@ -28,6 +28,7 @@ from entrain.app.observed import log_observed
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
+from entrain.inference.policy import InferencePolicy
 from entrain.policy.actor_critic import ActorNetwork, make_policy
 from entrain.policy.replay_size import check_replay
 from entrain.policy.sizes import check_size
@@ -45,6 +46,8 @@ class Made:
     policy: ActorNetwork
     algorithm: AnyAlgorithm
     options: PolicyConfig
+    acting: InferencePolicy
+    """The weights by which the trainer's agents act."""
 
 
 class TrainerFactory:
@@ -176,9 +179,10 @@ class TrainerFactory:
         )
         collector = make_collector(policy, num_ranks=together.place.size)
         beginning.pass_on(algorithm, collector)
+        actor = make_actor(policy, seed=together.seed(seed))
         trainer = together.make_trainer(
             spec.name,
-            actor=make_actor(policy, seed=together.seed(seed)),
+            actor=actor,
             collector=collector,
             algorithm=algorithm,
             diagnostics=Diagnostics(config, spec.action),
@@ -189,7 +193,13 @@ class TrainerFactory:
             goes_on=self._goes_on,
             before_update=partial(self._before_update, spec.name),
         )
-        return Made(trainer=trainer, policy=policy, algorithm=algorithm, options=config)
+        return Made(
+            trainer=trainer,
+            policy=policy,
+            algorithm=algorithm,
+            options=config,
+            acting=actor.policy,
+        )
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:

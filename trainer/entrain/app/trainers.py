@@ -15,6 +15,7 @@ from entrain.app.learning_parts import AnyAlgorithm
 from entrain.app.trainer_factory import TrainerFactory
 from entrain.config.run import RunConfig
 from entrain.errors import TrainingDivergedError, UnlearnableRolloutError
+from entrain.inference.policy import InferencePolicy
 from entrain.policy.actor_critic import ActorNetwork
 from entrain.run.summary import PolicySummary
 from entrain.state import State
@@ -53,6 +54,8 @@ class Trainers:
         self._by_name: dict[str, Trainer[Any]] = {}
         self._policies: dict[str, ActorNetwork] = {}
         self._algorithms: dict[str, AnyAlgorithm] = {}
+        self.acting: dict[str, InferencePolicy] = {}
+        """{behaviour: the weights by which its agents act}."""
         self._asked_for: list[str] = []
         self._idle_policies = IdlePolicies(after_s=config.simulators.idle_s, clock=clock)
         self._idle_guests: Set[str] = frozenset()
@@ -111,6 +114,7 @@ class Trainers:
         for spec, made in zip(specs, all_made, strict=True):
             self._by_name[spec.name], self._policies[spec.name] = made.trainer, made.policy
             self._algorithms[spec.name] = made.algorithm
+            self.acting[spec.name] = made.acting
 
     def configure(self, config: RunConfig) -> None:
         """From now on, make trainers with these options; see `change` for those that are there."""
@@ -138,7 +142,7 @@ class Trainers:
 
     def _is_anybody_learning(self) -> bool:
         """Whether a policy learns, or one that the configuration names is to come."""
-        return bool(self._awaited()) or not all(each.is_complete for each in self._by_name.values())
+        return bool(self.awaited) or not all(each.is_complete for each in self._by_name.values())
 
     def warn_of_missing(self) -> None:
         """Log which policies of the file no simulator has brought, with the likeliest reason."""
@@ -156,7 +160,8 @@ class Trainers:
                 else "The run does not wait for it",
             )
 
-    def _awaited(self) -> list[str]:
+    @property
+    def awaited(self) -> list[str]:
         """The policies whose behaviours are still to come before the run may end."""
         return self._missing() if self._config.simulators.bring_all else []
 
@@ -172,7 +177,7 @@ class Trainers:
         unfinished = {name for name, each in self._by_name.items() if not each.is_complete}
         if not unfinished <= self._idle_guests or len(unfinished) == len(self._by_name):
             return False
-        missing = self._awaited()
+        missing = self.awaited
         if missing and missing != self._asked_for:
             self._asked_for = missing
             logger.warning(

@@ -4,7 +4,8 @@
 
 A run ends in one of five ways:
 
-    completed   every policy has its total steps: simulators are told to end
+    completed   every policy has its total steps, or is good enough (`stop_at`): simulators are told
+                to end
     stopped     SIGTERM or Ctrl+C: simulators are told that the trainer may come back
     deserted    no simulator is left: saved like a stopped run, and ends with an error
     diverged    an update gave numbers that are not finite, and no other policy learns any more:
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from entrain.app.apart import Apart
+from entrain.app.best_checkpoint import BestCheckpoint
 from entrain.app.build import (
     environment_parameters,
     listened_on,
@@ -31,8 +33,12 @@ from entrain.app.build import (
 )
 from entrain.app.checkpointing import make_checkpointing
 from entrain.app.control import RunControl
+from entrain.app.evaluation_report import EvaluationReport
+from entrain.app.evaluation_side import EvaluationSide, side_of
+from entrain.app.evaluations import Evaluations, NoEvaluations
 from entrain.app.game_watch import GameWatcher, watch_over_games
 from entrain.app.games import require_build
+from entrain.app.goal import Goal
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
 from entrain.app.reporting import Reporting
@@ -117,7 +123,13 @@ class TrainingRun:
         self._learners = self._together.make_learners(config, processors=available_processors())
         self._trainers = self._make_trainers(_begun_if_whole(config, restored))
         self.participants = self._make_participants()
-        self._front = make_front(config, self.participants, run_id=folder.name)
+        side = side_of(config, folder, rank=self._together.place.rank)
+        self._front = make_front(
+            config,
+            self.participants,
+            run_id=folder.name,
+            evaluation=None if side is None else side.participants,
+        )
         self._run_end = RunEnd(
             self._trainers, pause=self._front.pause, is_done_by_all=self._together.note_done
         )
@@ -131,6 +143,13 @@ class TrainingRun:
             environment_parameters(config), self.participants.parameters.update
         )
         self._reporting = self._make_reporting(display)
+        self.goal = Goal(
+            config.stop_at,
+            self._trainers,
+            is_evaluated=config.evaluation is not None,
+            reach=self._run_end.reach,
+        )
+        self.evaluations = self._make_evaluations(side)
         self.control = self._make_control()
         self._saving = self._make_saving(restored)
 
@@ -159,6 +178,24 @@ class TrainingRun:
         shown = self._config, self._folder, display, self.participants, self._curricula
         return Reporting(*shown, observer=self._hooks.observer)
 
+    def _make_evaluations(self, side: EvaluationSide | None) -> NoEvaluations:
+        if side is None:
+            return NoEvaluations()
+        return Evaluations(
+            side,
+            BestCheckpoint(self._folder.best, check=self._hooks.keeper.check),
+            training=self.participants,
+            trainers=self._trainers,
+            report=self._report_evaluation,
+            note_returns=self.goal.note_evaluation,
+            others=lambda: {"curricula": self._curricula.state()},
+            seconds=lambda: self.seconds,
+        )
+
+    def _report_evaluation(self, report: EvaluationReport) -> None:
+        progress = self.trainers[report.behaviour].progress
+        self._reporting.record_evaluation(report, env_steps=progress.env_steps)
+
     def _make_control(self) -> RunControl:
         return RunControl(
             self._config,
@@ -183,6 +220,8 @@ class TrainingRun:
             control=self.control,
             clock=self.clock,
             together=self._together,
+            evaluations=self.evaluations,
+            goal=self.goal,
         )
         saving.begin_at(restored)
         return saving
@@ -219,8 +258,12 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every policy had its total steps when the checkpoint was written."""
-        is_complete = bool(self.trainers) and self._trainers.are_all_complete()
+        """Whether every policy had its total steps when the checkpoint was written, or was good
+        enough.
+        """
+        if not self.trainers:
+            return False
+        is_complete = self.goal.is_reached or self._trainers.are_all_complete()
         return is_complete and self._together.is_over
 
     async def run(self, stop: asyncio.Event) -> Outcome:
@@ -243,7 +286,13 @@ class TrainingRun:
                 await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
         episodes = {name: trainer.episodes for name, trainer in self.trainers.items()}
-        self._reporting.conclude(outcome, episodes, env_steps=self.env_steps, seconds=self.seconds)
+        self._reporting.conclude(
+            outcome,
+            episodes,
+            env_steps=self.env_steps,
+            seconds=self.seconds,
+            reached=self.goal.words,
+        )
         if outcome == "failed":
             self._run_end.raise_failure()
         return outcome
@@ -257,15 +306,26 @@ class TrainingRun:
         games = watch_over_games(self._config, self._front, launcher, logs=self._folder.simulators)
         grace_s = 0.0
         try:
+            await self.evaluations.start(launcher)
             await launcher.start()
             outcome = await self._train(stop, launcher, games)
-            if len(self.participants):
+            if outcome == "completed" and not self._run_end.is_reached:
+                await self._evaluate_last(stop)
+            if len(self.participants) + len(self.evaluations.participants or ()):
                 grace_s = self._config.simulators.close_s
             await launcher.start_no_more()
             await self._end(outcome)
         finally:
+            await self.evaluations.stop(Ending.STOPPED, "the trainer stops")
             await launcher.stop(grace_s=grace_s)
         return outcome
+
+    async def _evaluate_last(self, stop: asyncio.Event) -> None:
+        """Evaluate the weights that training ended with, once they are saved."""
+        if self.evaluations.participants is not None:
+            self.checkpointing.want()
+            self._saving.look()
+            await self.evaluations.finish(stop)
 
     async def _train(
         self, stop: asyncio.Event, launcher: Launcher, games: GameWatcher | None
@@ -320,18 +380,22 @@ class TrainingRun:
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
+        told = Ending.STOPPED, "the trainer stops and may come back"
         if outcome == "completed":
-            await self._front.stop(Ending.COMPLETED, "training is complete")
-        else:
-            await self._front.stop(Ending.STOPPED, "the trainer stops and may come back")
+            told = Ending.COMPLETED, "training is complete"
+        await asyncio.gather(self._front.stop(*told), self.evaluations.stop(*told))
         self._tasks.release()
         await self._saving.save_last(outcome, has_diverged=self._run_end.has_diverged)
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
-        return self._reporting.summary(outcome, self.clock, self._trainers.summaries())
+        return self._reporting.summary(
+            outcome, self.clock, self._trainers.summaries(), reached=self.goal.words
+        )
 
     def record(self, update: Update) -> None:
-        """Report one update, and save if it is time."""
+        """Report one update, and evaluate and save if it is time."""
         self._reporting.record(update, seconds=self.seconds)
+        self.evaluations.look()
+        self.goal.look()
         self._saving.note_update()

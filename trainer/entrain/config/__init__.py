@@ -4,6 +4,8 @@ Nothing here imports torch, gRPC or protobuf.
 """
 
 from entrain.config.algorithm import Algorithm, PPOConfig
+from entrain.config.evaluation import EvaluationConfig, StopAtConfig
+from entrain.config.launch import LaunchConfig
 from entrain.config.policy import (
     ActionConfig,
     EntropyConfig,
@@ -14,7 +16,6 @@ from entrain.config.policy import (
 )
 from entrain.config.run import (
     CheckpointsConfig,
-    LaunchConfig,
     RunConfig,
     ServerConfig,
     SimulatorsConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "EngineConfig",
     "EntropyConfig",
     "EntropyTargetConfig",
+    "EvaluationConfig",
     "LaunchConfig",
     "MemoryConfig",
     "NetworkConfig",
@@ -36,6 +38,7 @@ __all__ = [
     "RunConfig",
     "ServerConfig",
     "SimulatorsConfig",
+    "StopAtConfig",
     "UnityConfig",
     "UnityLaunchConfig",
 ]

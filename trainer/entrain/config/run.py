@@ -5,14 +5,13 @@ complete YAML, and in docs/configuration.md. The options of one policy are in `p
 files.
 """
 
-import os
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from entrain.config.environment_parameters import EnvironmentParameter, curricula
+from entrain.config.evaluation import EvaluationConfig, StopAtConfig
 from entrain.config.fields import (
     AtLeastOne,
     Count,
@@ -23,19 +22,18 @@ from entrain.config.fields import (
     Seed,
 )
 from entrain.config.http import HttpAddress, HttpConfig
+from entrain.config.launch import FILE_NAME, IN_NAMES, LaunchConfig
 from entrain.config.notify import NotifyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.ranks import RanksConfig
 from entrain.config.unity import UnityConfig
 
-_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _ORIGIN = Field(
     pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+$",
     json_schema_extra={
         "patternErrorMessage": "SCHEME://HOST or SCHEME://HOST:PORT, such as https://game.example"
     },
 )
-_IN_NAMES = "a letter or digit, then letters, digits, '.', '_' and '-'; at most 100 in all"
 
 
 class ServerConfig(Options):
@@ -150,44 +148,6 @@ class ServerConfig(Options):
         return self
 
 
-class LaunchConfig(Options):
-    """A simulator that the trainer starts itself."""
-
-    command: str | tuple[str, ...]
-    """What to run, as one string split like a shell does, or as a list. `{address}` becomes the
-    trainer's address, `{index}` the copy's number, `{name}` NAME-INDEX."""
-
-    count: Count = 1
-    """How many copies."""
-
-    name: str = Field(
-        default="simulator",
-        pattern=_FILE_NAME,
-        json_schema_extra={"patternErrorMessage": _IN_NAMES},
-    )
-    """Copy 0 is called NAME-0, in logs and where lockstep sorts by name."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "LaunchConfig":
-        if not self.command or (isinstance(self.command, str) and not self.command.strip()):
-            raise ValueError("command is empty; it must be the program to run and its arguments")
-        try:
-            _ = self.words
-        except ValueError as error:
-            raise ValueError(
-                f"command cannot be split into words ({error}): {self.command!r}; close the "
-                "quote, or give the words as a list"
-            ) from None
-        return self
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The program to run and its arguments, placeholders as they are."""
-        if isinstance(self.command, str):
-            return tuple(shlex.split(self.command, posix=os.name == "posix"))
-        return self.command
-
-
 class SimulatorsConfig(Options):
     """Which simulators take part."""
 
@@ -253,8 +213,8 @@ class RunConfig(Options):
 
     name: str = Field(
         default="run",
-        pattern=_FILE_NAME,
-        json_schema_extra={"patternErrorMessage": _IN_NAMES},
+        pattern=FILE_NAME,
+        json_schema_extra={"patternErrorMessage": IN_NAMES},
     )
     """The run's folder is RUNS_DIRECTORY/NAME; a number is added if it exists."""
 
@@ -303,6 +263,13 @@ class RunConfig(Options):
     draws a new one for the episodes that begin next, or a curriculum."""
 
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+
+    evaluation: EvaluationConfig | None = None
+    """Evaluate the newest weights while training goes on; `{}` for all defaults. null: never."""
+
+    stop_at: StopAtConfig | None = None
+    """Complete the run before `total_steps`, once its policies are good enough. null: never."""
+
     ranks: RanksConfig = RanksConfig()
 
     policies: dict[str, PolicyConfig] = {"*": PolicyConfig()}
@@ -313,6 +280,7 @@ class RunConfig(Options):
         if not self.policies:
             raise ValueError('policies is empty; name a behaviour, or use "*" for all of them')
         self._check_curricula()
+        self._check_evaluation()
         if self.is_websocket_on_page and self.server.tls_client_ca is not None:
             raise ValueError(
                 f"server.websocket and http.address are both {self.http.address}, and "
@@ -332,6 +300,25 @@ class RunConfig(Options):
                     "other"
                 )
         return self
+
+    def _check_evaluation(self) -> None:
+        """Its simulators speak the native wire, and each has a name of its own."""
+        if self.evaluation is None:
+            return
+        launched = self.evaluation.simulators(self.simulators.launch)
+        if not launched and not self.is_native:
+            raise ValueError(
+                "evaluation: games of ML-Agents take no part in evaluations, and no other "
+                "simulator can join: launch some in evaluation.launch (entrain-env bridge brings a "
+                "game), or set unity.native true for those that join by themselves"
+            )
+        names = [entry.name for entry in (*self.simulators.launch, *launched)]
+        twice = [name for position, name in enumerate(names) if name in names[:position]]
+        if twice:
+            raise ValueError(
+                f"evaluation.launch: '{twice[0]}' is the name of two launched simulators; give "
+                "each entry of simulators.launch and evaluation.launch a name of its own"
+            )
 
     @property
     def num_games(self) -> int:

@@ -39,6 +39,7 @@ _WORDS_OF_OTHERS: Final = {
     "gamma": "discount",
     "gradient_steps": "updates_per_step",
     "hidden_units": "hidden_sizes",
+    "initialize_from": "initial_weights",
     "lambd": "gae_lambda",
     "lr": "learning_rate",
     "max_steps": "total_steps",

@@ -11,7 +11,7 @@ Shapes: K rows; D continuous dimensions, N discrete branches, C choices; V value
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,12 @@ class InferencePolicy(ABC):
         for name, buffer in self._buffers.items():
             buffer.copy_(weights.buffers[name])
         self.version = version
+
+    def twin(self) -> Self:
+        """Another copy, which acts by the same weights until others are published to it."""
+        twin = type(self)(self._policy)
+        twin.version = self.version
+        return twin
 
     @property
     def weights(self) -> PolicyWeights:

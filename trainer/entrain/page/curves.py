@@ -56,9 +56,9 @@ class Curves:
         self._in_last = 0
         self._per_row = 1
         self.updates = 0
-        """Updates that were noted."""
+        """Updates and evaluations that were noted."""
         self.newest: Mapping[str, float] = {}
-        """What the last of them measured."""
+        """What the last of them that measured it did."""
 
     def __len__(self) -> int:
         return self._rows
@@ -71,7 +71,7 @@ class Curves:
     def note(
         self, metrics: Mapping[str, float], *, env_steps: int, wall_time: float, seconds: float
     ) -> None:
-        """Take what one more update measured.
+        """Take what one more update, or an evaluation, measured.
 
         Args:
             metrics: by name.
@@ -87,7 +87,7 @@ class Curves:
         self._seconds[row] = seconds
         self._in_last += 1
         self.updates += 1
-        self.newest = dict(metrics)
+        self.newest = {**self.newest, **metrics}
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._note_value(name, row, value)

@@ -40,6 +40,23 @@ class PolicyWeights:
             },
         }
 
+    def named(self, module: nn.Module) -> State:
+        """{name: array} as `module` would save them, if these were its weights.
+
+        Args:
+            module: of the same kind; its own weights do not matter.
+        """
+        shapes = {name: tensor.shape for name, tensor in module.named_parameters()}
+        pieces = torch.split(self.parameters, [shape.numel() for shape in shapes.values()])
+        tensors = {
+            **self.buffers,
+            **{
+                name: piece.view(shape)
+                for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+            },
+        }
+        return {name: np.array(tensors[name].numpy(force=True)) for name in module.state_dict()}
+
     @classmethod
     def from_state(cls, state: State, like: "PolicyWeights") -> Self:
         """The weights that `state` was taken of; CheckpointError if they do not fit `like`."""

@@ -4,6 +4,8 @@
         0011-step-400000/
         0012-step-491520/
             state.json, arrays.safetensors, manifest.json: see `checkpoint_files`
+        best/
+            0003-step-400000/: a folder of the same kind, see `app.best_checkpoint`
 
 A checkpoint's files are written to a temporary folder, which is then renamed once. A crash leaves
 either the whole checkpoint or a temporary folder, which the next save removes. The number always
@@ -19,6 +21,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from entrain.errors import CheckpointError
 from entrain.run.checkpoint_files import DamagedError, Stamps, encode_files, read_files, stamps
@@ -29,6 +33,7 @@ from entrain.state import State
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"([0-9]{1,18})-step-([0-9]{1,18})")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SAVING, _DELETING = ".saving-", ".deleting-"
 
 
@@ -94,14 +99,19 @@ class CheckpointStore:
         found = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
         return tuple(sorted(found, key=_serial, reverse=True))
 
-    def save(self, state: State, *, step: int) -> Path:
+    def save(self, state: State, *, step: int, about: Mapping[str, Any] = NOTHING) -> Path:
         """Write `state` as the newest checkpoint, then remove those beyond the ones to keep.
+
+        Args:
+            state: to write.
+            step: env steps, over all policies.
+            about: further facts for its manifest, as JSON can say them.
 
         Raises:
             DiskError: the disk is full or refuses; every earlier checkpoint is as it was.
             TypeError: the state holds a value that no State may hold.
         """
-        files = encode_files(state, step=step)
+        files = encode_files(state, step=step, about=about)
         self._check()
         path = self._folder / f"step-{step}"
         try:

@@ -54,15 +54,20 @@ class FileFacts(NamedTuple):
     sha256: str
 
 
-def encode_files(state: State, *, step: int) -> Mapping[str, bytes]:
+def encode_files(state: State, *, step: int, about: Mapping[str, Any]) -> Mapping[str, bytes]:
     """Returns {file name: content} of the checkpoint of `state`.
+
+    Args:
+        state: to write.
+        step: env steps, over all policies.
+        about: further facts for the manifest, as JSON can say them.
 
     Raises:
         TypeError: the state holds a value that no State may hold.
     """
     document, tensors = encode_state(state)
     files = {STATE: document, ARRAYS: tensors}
-    return {**files, MANIFEST: _manifest(files, step=step)}
+    return {**files, MANIFEST: _manifest(files, step=step, about=about)}
 
 
 def read_files(path: Path) -> tuple[int, State]:
@@ -96,8 +101,9 @@ def stamps(path: Path) -> Stamps | None:
     return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in facts)
 
 
-def _manifest(files: Mapping[str, bytes], *, step: int) -> bytes:
+def _manifest(files: Mapping[str, bytes], *, step: int, about: Mapping[str, Any]) -> bytes:
     manifest = {
+        **about,
         "format": FORMAT,
         "version": __version__,
         "step": step,

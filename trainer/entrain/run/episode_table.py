@@ -1,11 +1,12 @@
 """episodes.csv: one row per episode, of any policy. The older rows are in episodes.1.csv.
 
-    policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics
-    walker,1,212.4,180,terminated,walker-sim-0,4096,1763638811.250,"{""coins"": 3.0}"
+    policy,episode,return,length,ending,simulator,env_steps,wall_time,statistics,evaluation
+    walker,1,212.4,180,terminated,walker-sim-0,4096,1763638811.250,"{""coins"": 3.0}",
 
-A policy's episodes are numbered from 1. What simulators report is one column of JSON, because names
-may be new at any time. Rows are written a few times a second, not one by one. Once the file has its
-size it becomes the older one, whose rows are then forgotten.
+A policy's episodes are numbered from 1. Those of an evaluation have its number in the last column,
+and are numbered by themselves; in those of training it is empty. What simulators report is one
+column of JSON, because names may be new at any time. Rows are written a few times a second, not one
+by one. Once the file has its size it becomes the older one, whose rows are then forgotten.
 """
 
 import csv
@@ -36,6 +37,7 @@ COLUMNS = (
     "env_steps",
     "wall_time",
     "statistics",
+    "evaluation",
 )
 
 MOST_WAITING = 10_000
@@ -74,6 +76,9 @@ class EpisodeRows:
 
     statistics: NDArray[np.object_]
     """[N] cells; see `statistics_cell`."""
+
+    evaluation: int | None = None
+    """Number of the evaluation that they are of; None: of training."""
 
 
 class EpisodeTable:
@@ -142,12 +147,13 @@ class EpisodeTable:
                 file.truncate(size)
                 raise
 
-    def drop_rows_beyond(self, numbers: Mapping[str, int]) -> None:
+    def drop_rows_beyond(self, numbers: Mapping[str, int], *, evaluations: int = 0) -> None:
         """Remove episodes that a run resumed from a checkpoint will live through again.
 
         Args:
             numbers: {policy: number of its last episode in the checkpoint}; all rows of any other
                 policy are removed, and what a crash left of a last row.
+            evaluations: of the checkpoint; rows of later ones are removed.
 
         Raises:
             ConfigError: a file cannot be read or written.
@@ -156,7 +162,7 @@ class EpisodeTable:
         for path in (self._older, self._path):
             try:
                 if path.exists():
-                    _keep(path, numbers)
+                    _keep(path, numbers, evaluations)
             except OSError as error:
                 raise ConfigError(
                     f"{path} cannot be written: {error.strerror}; make room on the disk, or close "
@@ -179,8 +185,9 @@ def _text(waiting: Iterable[EpisodeRows]) -> str:
             itertools.repeat(rows.env_steps),
             itertools.repeat(f"{rows.wall_time:.3f}"),
             rows.statistics.tolist(),
+            itertools.repeat("" if rows.evaluation is None else rows.evaluation),
         )
-        # Not strict: four of the columns have no end.
+        # Not strict: five of the columns have no end.
         writer.writerows(zip(*columns, strict=False))
     return text.getvalue()
 
@@ -212,14 +219,16 @@ def read_episodes(path: Path) -> Iterator[Mapping[str, str]]:
                 yield dict(zip(COLUMNS, cells, strict=True))
 
 
-def _keep(path: Path, numbers: Mapping[str, int]) -> None:
+def _keep(path: Path, numbers: Mapping[str, int], evaluations: int) -> None:
     """Rewrite a file without the rows beyond these numbers, if there are any."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(
-        cells for cells in _whole_rows(path) if int(cells[1]) <= numbers.get(cells[0], 0)
-    )
+    for cells in _whole_rows(path):
+        is_of_evaluation = cells[-1].isdecimal()
+        most = evaluations if is_of_evaluation else numbers.get(cells[0], 0)
+        if int(cells[-1] if is_of_evaluation else cells[1]) <= most:
+            writer.writerow(cells)
     if path.stat().st_size != len(text.getvalue().encode(errors="backslashreplace")):
         replace_file(path, text.getvalue().encode(errors="backslashreplace"))
 

@@ -28,6 +28,8 @@ class RunFolder:
         self.episodes = path / "episodes.csv"
         self.tensorboard = path / "tensorboard"
         self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best"
+        """The checkpoint with the weights of the best evaluation."""
         self.policies = path / "policies"
         self.plots = path / "plots"
         self.report = path / "report.html"
@@ -184,6 +186,7 @@ class RunFolder:
             (self.tensorboard, f"tensorboard --logdir {self.tensorboard}"),
             (self.policies, _names(self.policies, "*.onnx")),
             (self.checkpoints, f"{resume} goes on from the newest"),
+            (self.best, f"the best weights: entrain evaluate {self.path} --checkpoint best"),
             (self.config, "every option of this run"),
             (self.log, "everything that was logged, with times"),
             (self.history, "when it began, ended, was paused or changed"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from entrain.metrics import EPISODES
-from entrain.run.table import BEHAVIOUR, ENV_STEPS, KEYS
+from entrain.run.table import BEHAVIOUR, ENV_STEPS, KEYS, is_of_evaluation
 
 MOST_AT_FIRST = 64 * 1024
 """Bytes of a log that are read at the first look."""
@@ -60,7 +60,7 @@ class Tail:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One row of metrics.csv, and what came before it."""
+    """The row of an update in metrics.csv, and what came before it."""
 
     behaviour: str
     env_steps: int
@@ -75,7 +75,7 @@ class Measured:
 
 
 class MetricsTail:
-    """The rows of metrics.csv as they come."""
+    """The updates' rows of metrics.csv as they come."""
 
     def __init__(self, path: Path) -> None:
         """Follow the file at `path`."""
@@ -119,6 +119,8 @@ class MetricsTail:
                 name, env_steps = row[BEHAVIOUR], int(row[ENV_STEPS])
                 values = {key: float(it) for key, it in row.items() if it and key not in KEYS}
             except (KeyError, ValueError):
+                continue
+            if is_of_evaluation(row):
                 continue
             updates, episodes = self._counts.get(name, (0, 0))
             ended = values.get(EPISODES.name, 0.0)

@@ -1,4 +1,4 @@
-"""Writes the metrics of every update to two files: metrics.csv and TensorBoard events.
+"""Writes metrics of updates and evaluations to two files: metrics.csv and TensorBoard events.
 
 What the names mean is declared in `entrain.metrics`; this module only writes them.
 """
@@ -94,6 +94,26 @@ class MetricsWriter:
         }
         scalars = {name: value for name, value in row.items() if name not in histograms}
         self._events.add(behaviour, scalars, histograms, step=env_steps, wall_time=wall_time)
+        self.flush()
+
+    def write_evaluation(
+        self, behaviour: str, env_steps: int, metrics: Mapping[str, float], *, evaluated_at: int
+    ) -> None:
+        """Write the metrics of an evaluation that is over at `env_steps` of that behaviour.
+
+        Args:
+            behaviour: its name.
+            env_steps: of its policy now: rows are in the order in which they were measured.
+            metrics: by standard name.
+            evaluated_at: env steps when the weights were taken, where TensorBoard shows them.
+
+        Raises:
+            ValueError: as of `write`.
+        """
+        require_declared(metrics)
+        wall_time = self._clock()
+        self._table.append(behaviour, env_steps=env_steps, wall_time=wall_time, metrics=metrics)
+        self._events.add(behaviour, metrics, {}, step=evaluated_at, wall_time=wall_time)
         self.flush()
 
     def flush(self) -> None:

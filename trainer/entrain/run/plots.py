@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from entrain.evaluation_metrics import EVALUATION_ENV_STEPS, EVALUATION_RETURN_MEAN
 from entrain.metric import Metric
 from entrain.metrics import (
     CLIP_FRACTION,
@@ -114,10 +115,28 @@ def _finished(figure: "Figure", axes: "Axes", name: str, title: str, caption: st
 
 
 def _return(axes: "Axes", series: Series) -> bool:
-    """Draw the mean over the episodes that ended, in a band of one standard deviation."""
-    mean = _curve(series, EPISODE_RETURN_MEAN.name)
-    if mean is None:
-        return False
+    """Draw the mean over the episodes that ended in training, and beside it that of evaluations."""
+    mean, evaluated = _curve(series, EPISODE_RETURN_MEAN.name), _evaluated(series)
+    if mean is not None:
+        _mean_in_band(axes, series, mean)
+    if evaluated is not None:
+        _plot(axes, evaluated, _PALETTE[1], label="evaluations")
+        _legend(axes)
+    return mean is not None or evaluated is not None
+
+
+def _evaluated(series: Series) -> _Curve | None:
+    """Returns the mean return of each evaluation, at the steps of its weights; None without any."""
+    rows = series.evaluations
+    if not len(rows.env_steps):
+        return None
+    return _Curve(
+        rows.columns[EVALUATION_ENV_STEPS.name], rows.columns[EVALUATION_RETURN_MEAN.name]
+    )
+
+
+def _mean_in_band(axes: "Axes", series: Series, mean: _Curve) -> None:
+    """Draw the mean of training in a band of one standard deviation."""
     spread = series.columns.get(EPISODE_RETURN_STD.name)
     if spread is not None:
         std = np.nan_to_num(spread[_is_finite(series, EPISODE_RETURN_MEAN.name)], posinf=0.0)
@@ -125,8 +144,7 @@ def _return(axes: "Axes", series: Series) -> bool:
         axes.fill_between(
             mean.x, middle - width, middle + width, color=_LINE, alpha=0.14, linewidth=0
         )
-    _plot(axes, mean, _LINE)
-    return True
+    _plot(axes, mean, _LINE, label="training")
 
 
 def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from entrain.config.hiding import without_secrets
+from entrain.evaluation_metrics import EVALUATION_ENV_STEPS, EVALUATION_RETURN_MEAN
 from entrain.metrics import EPISODE_RETURN_MEAN, EPISODES
 from entrain.run.durable import replace_file
 from entrain.run.folder import RunFolder
@@ -71,10 +72,28 @@ def final_return(series: Series) -> float:
     return float(np.average(means[last], weights=weights[last]))
 
 
+def best_evaluation(series: Series) -> tuple[float, int] | None:
+    """Returns the largest mean return of an evaluation, and env steps then; None without any."""
+    rows = series.evaluations
+    if not len(rows.env_steps):
+        return None
+    means, steps = (
+        rows.columns[each.name] for each in (EVALUATION_RETURN_MEAN, EVALUATION_ENV_STEPS)
+    )
+    best = int(np.argmax(np.where(np.isfinite(means), means, -np.inf)))
+    return float(means[best]), int(steps[best])
+
+
 def _section(folder: RunFolder, summary: RunSummary, behaviour: str, series: Series) -> Section:
     plots = [*draw_plots(series), *draw_statistics(series)]
     _write_plots(folder, behaviour, plots)
-    return Section(behaviour, summary.policies.get(behaviour), final_return(series), plots)
+    return Section(
+        behaviour,
+        summary.policies.get(behaviour),
+        final_return(series),
+        plots,
+        best_evaluation=best_evaluation(series),
+    )
 
 
 def _write_plots(folder: RunFolder, behaviour: str, plots: list[Plot]) -> None:

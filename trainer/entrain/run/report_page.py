@@ -75,6 +75,9 @@ class Section:
 
     plots: Sequence[Plot]
 
+    best_evaluation: tuple[float, int] | None = None
+    """Its mean return, and env steps then; None if there was none."""
+
 
 def render_page(
     summary: RunSummary,
@@ -104,7 +107,7 @@ def render_page(
 <body>
 <header>
 <h1>{name}</h1>
-<p><span class="outcome {summary.outcome}">{summary.outcome}</span> {_OUTCOMES[summary.outcome]}</p>
+<p><span class="outcome {summary.outcome}">{summary.outcome}</span> {_why(summary)}</p>
 {_tiles(_run_facts(summary))}
 </header>
 <main>
@@ -115,6 +118,14 @@ def render_page(
 </body>
 </html>
 """
+
+
+def _why(summary: RunSummary) -> str:
+    """Returns a sentence, as HTML: how the run ended."""
+    reached = summary.outcome == "completed" and summary.reached
+    if not reached:
+        return _OUTCOMES[summary.outcome]
+    return f"{html.escape(reached[:1].upper() + reached[1:])}."
 
 
 def _run_facts(summary: RunSummary) -> Mapping[str, str]:
@@ -159,6 +170,10 @@ def _warnings(section: Section) -> str:
 def _policy_facts(section: Section) -> Mapping[str, str]:
     ended = math.isfinite(section.final_return)
     facts = {"final return": number(section.final_return, ",.1f") if ended else "no episode ended"}
+    if section.best_evaluation is not None:
+        value, steps = section.best_evaluation
+        best = number(value, ",.1f")
+        facts["best evaluation"] = f"{best} <small>at {compact(steps)} env steps</small>"
     if section.summary is not None:
         progress, total = section.summary.progress, section.summary.total_steps
         percent = math.floor(100 * progress.fraction(total))

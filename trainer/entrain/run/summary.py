@@ -72,6 +72,9 @@ class RunSummary:
     lessons: Mapping[str, str] = field(default_factory=dict)
     """{environment parameter: the lesson that it has reached, in words}."""
 
+    reached: str = ""
+    """Which return completed the run before its total steps, in words; empty if none did."""
+
     @property
     def env_steps(self) -> int:
         """Over all policies."""

@@ -1,5 +1,7 @@
 """metrics.csv: one row per update, of any behaviour; its columns grow as new metrics appear.
 
+An evaluation has a row of its own: it has a value of `evaluation/env_steps`, and no update has one.
+
     behaviour,env_steps,wall_time,rollout/episode_return_mean,...
     walker,2048,1763638811.250,12.5,...
 
@@ -16,12 +18,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from entrain.errors import ConfigError
+from entrain.evaluation_metrics import EVALUATION_ENV_STEPS
 from entrain.run.disk import remedy
 from entrain.run.durable import replace_file
 
@@ -53,6 +56,27 @@ class Series:
                     f"{name} is {list(column.shape)}; it must be {list(self.env_steps.shape)}"
                 )
 
+    @property
+    def updates(self) -> Self:
+        """The rows of updates alone."""
+        return self._where(~self._are_evaluations)
+
+    @property
+    def evaluations(self) -> Self:
+        """The rows of evaluations alone."""
+        return self._where(self._are_evaluations)
+
+    @property
+    def _are_evaluations(self) -> npt.NDArray[np.bool_]:
+        evaluated_at = self.columns.get(EVALUATION_ENV_STEPS.name)
+        if evaluated_at is None:
+            return np.zeros(len(self.env_steps), np.bool_)
+        return np.isfinite(evaluated_at)
+
+    def _where(self, chosen: npt.NDArray[np.bool_]) -> Self:
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        return type(self)(self.env_steps[chosen], self.wall_time[chosen], columns)
+
 
 class MetricsTable:
     """Appends rows to one file. Owned by the process that holds the run's lock.
@@ -80,8 +104,8 @@ class MetricsTable:
         """Remove rows that a run resumed at `env_steps` of each behaviour will measure again.
 
         Returns:
-            {behaviour: (rows removed, env steps of the last of them)}; all rows of behaviours that
-            are not named are among them.
+            {behaviour: (updates whose rows were removed, env steps of the last row)}; all rows of
+            behaviours that are not named are among them.
         """
         rows = self._all_rows()
         kept: list[Mapping[str, str]] = []
@@ -180,12 +204,18 @@ def _series(rows: Sequence[Mapping[str, str]], metrics: Sequence[str]) -> Series
 
 
 def _counted(rows: Sequence[Mapping[str, str]]) -> Mapping[str, tuple[int, int]]:
-    """Returns {behaviour: (number of its rows, env steps of the last)}."""
+    """Returns {behaviour: (number of its updates' rows, env steps of its last row)}."""
     found: dict[str, tuple[int, int]] = {}
     for row in rows:
         number, last = found.get(row[BEHAVIOUR], (0, 0))
-        found[row[BEHAVIOUR]] = (number + 1, max(last, int(row[ENV_STEPS])))
+        number += not is_of_evaluation(row)
+        found[row[BEHAVIOUR]] = (number, max(last, int(row[ENV_STEPS])))
     return found
+
+
+def is_of_evaluation(row: Mapping[str, object]) -> bool:
+    """Whether a row, {column: what is in it}, is that of an evaluation; else it is an update's."""
+    return bool(row.get(EVALUATION_ENV_STEPS.name))
 
 
 def _number(cell: str) -> float:

@@ -74,6 +74,11 @@ class SlotTable:
         """Agents that have a slot now."""
         return self.num_slots - len(self._free)
 
+    @property
+    def taken(self) -> Int64Array:
+        """[A] the slots of the agents that have one now, in no order."""
+        return np.concatenate([NO_SLOTS, *(holding.slot for holding in self._holdings.values())])
+
     def assign(self, owner: str, agent_id: Int64Array) -> Int64Array:
         """Slots of these agents; those who have none are given one.
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from entrain.app.launcher import last_line
+from entrain.app.launch_plan import last_line
 from entrain.errors import ConfigError
 from entrain.run.summary import RunSummary
 from entrain.supervise import retries

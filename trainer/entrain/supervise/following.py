@@ -19,7 +19,7 @@ from entrain.metrics import (
     STEPS_PER_SECOND,
 )
 from entrain.page.curves import Curves
-from entrain.run.table import BEHAVIOUR, ENV_STEPS, KEYS, WALL_TIME
+from entrain.run.table import BEHAVIOUR, ENV_STEPS, KEYS, WALL_TIME, is_of_evaluation
 
 COMPARED = (
     EPISODE_RETURN_LAST.name,
@@ -92,6 +92,8 @@ class Followed:
         if len(cells) != len(self._columns):
             return
         row = dict(zip(self._columns, cells, strict=True))
+        if is_of_evaluation(row):
+            return
         try:
             env_steps, wall_time = int(row[ENV_STEPS]), float(row[WALL_TIME])
             metrics = _compared(row)

@@ -14,8 +14,10 @@ const BOX = { left: 54, right: 314, top: 8, bottom: 126 };
 // What is shown of a policy, in this order; a name with a * stands for all that begin like it.
 const CHOSEN = [
   ["rollout/episode_return_last_100", "Return, last 100 episodes"],
+  ["evaluation/return_mean", "Return of evaluations"],
   ["rollout/reward_per_step", "Reward per step"],
   ["rollout/episode_length_mean", "Episode length"],
+  ["evaluation/length_mean", "Episode length in evaluations"],
   ["rollout/late_steps", "Late steps"],
   ["policy/entropy", "Entropy"],
   ["policy/entropy/*", "Entropy of action"],

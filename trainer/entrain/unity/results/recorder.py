@@ -150,6 +150,9 @@ class BehaviourRecorder:
             # A checkpoint that could not be taken during the update.
             self.reach(env_steps)
 
+    def note_evaluation(self, metrics: Mapping[str, float], *, env_steps: int) -> None:
+        """Nothing: mlagents-learn makes none, so its files have no place for it."""
+
     def begin(self) -> None:
         """Show the settings in TensorBoard."""
         text, now_s = trainer_text(self._trainer), self._outputs.wall_clock()
