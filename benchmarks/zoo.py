@@ -58,13 +58,14 @@ def main(arguments: Sequence[str] | None = None, zoo: Path = ZOO) -> int:
     failures = 0
     if not options.render:
         wanted = chosen(settings, options.only.split(",") if options.only else [])
-        results = list(zoo_results.current(zoo_results.load(file), settings))
+        results = zoo_results.current(zoo_results.load(file), settings)
         jobs = [job for job in _jobs(wanted, options.seeds) if not _is_done(job, results)]
         for outcome in measured(jobs, options.folder, options.episodes, at_once=options.jobs):
             print(outcome, flush=True)
             if isinstance(outcome, Result):
-                results.append(outcome)
-                zoo_results.save(results, file)
+                # Read again: another command may have added its own meanwhile.
+                kept = zoo_results.current(zoo_results.load(file), settings)
+                zoo_results.save([*kept, outcome], file)
             else:
                 failures += 1
     render(zoo, settings)

@@ -188,6 +188,12 @@ def test_the_command_measures_what_is_missing_and_goes_on_after_a_failure(
     def train(config: Path, folder: Path, *settings: str) -> FinishedRun:
         name = f"{config.stem} {settings[-1]}"
         trained.append(name)
+        if len(trained) == 2:
+            others = zoo_results.load(tmp_path / "results.json")
+            digest = Setting.load(config).digest
+            zoo_results.save(
+                [*others, made("hill", seed=9, digest=digest)], tmp_path / "results.json"
+            )
         if len(trained) == 3:
             raise RuntimeError("it was stopped")
         folder.mkdir(parents=True)
@@ -206,15 +212,20 @@ def test_the_command_measures_what_is_missing_and_goes_on_after_a_failure(
     # The shorter setting first, and every setting once before any twice.
     assert trained == ["dune seed=1", "hill seed=1", "dune seed=2", "hill seed=2"]
     kept = zoo_results.load(tmp_path / "results.json")
-    assert [(each.setting, each.seed) for each in kept] == [("dune", 1), ("hill", 1), ("hill", 2)]
-    assert [(each.processor_s, each.env_steps) for each in kept] == 3 * [(3.5, 510)]
+    assert [(each.setting, each.seed) for each in kept] == [
+        ("dune", 1),
+        ("hill", 1),
+        ("hill", 2),
+        ("hill", 9),  # another command's, which came meanwhile
+    ]
+    assert [(each.processor_s, each.env_steps) for each in kept[:3]] == 3 * [(3.5, 510)]
     zoo.main([*words, "--only", "hill"], tmp_path)
     assert len(trained) == 4
     assert zoo.main(words, tmp_path) == 0
     assert trained[4:] == ["dune seed=2"]
     zoo.main([*words, "--render"], tmp_path)
     assert len(trained) == 5
-    assert drawn == [3, 3, 4, 4]
+    assert drawn == [4, 4, 5, 5]
     page = (tmp_path / "README.md").read_text()
     assert "| [dune](dune.yaml) | Hill-v0 | PPO | 500 | 2 | 7.000 +- 0.000 |" in page
     assert "dune seed 2: return 7.000 over 20 episodes, 4 s of processor time\n" in (
