@@ -93,14 +93,14 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "expected"),
     [
-        ("{kind: dqn}", "algorithm.kind is 'dqn'; it must be one of ppo, soft_q"),
+        ("{kind: dqn}", "algorithm.kind is 'dqn'; it must be one of ppo, soft_q, sac"),
         (
             "{kind: Ppo}",
-            "algorithm.kind is 'Ppo'; it must be one of ppo, soft_q; did you mean 'ppo'?",
+            "algorithm.kind is 'Ppo'; it must be one of ppo, soft_q, sac; did you mean 'ppo'?",
         ),
-        ("{kind: }", "algorithm.kind is empty; it must be one of ppo, soft_q"),
-        ("{kind: 5}", "algorithm.kind is 5; it must be one of ppo, soft_q"),
-        ("{kind: [ppo]}", "algorithm.kind is a list; it must be one of ppo, soft_q"),
+        ("{kind: }", "algorithm.kind is empty; it must be one of ppo, soft_q, sac"),
+        ("{kind: 5}", "algorithm.kind is 5; it must be one of ppo, soft_q, sac"),
+        ("{kind: [ppo]}", "algorithm.kind is a list; it must be one of ppo, soft_q, sac"),
         (
             "ppo",
             "algorithm is 'ppo'; it must be a group of options, such as 'kind: ppo'; "
@@ -175,7 +175,8 @@ def test_an_option_that_belongs_into_an_algorithm_is_told_its_place(
 def test_a_kind_in_set_that_does_not_exist_is_told_where_it_stands(tmp_path: Path) -> None:
     argument = "policies.walker.algorithm.kind=dqn"
     assert complaint(tmp_path, "{}", argument) == (
-        f"--set {argument}: policies.walker.algorithm.kind is 'dqn'; it must be one of ppo, soft_q"
+        f"--set {argument}: policies.walker.algorithm.kind is 'dqn'; it must be one of ppo, "
+        "soft_q, sac"
     )
 
 

@@ -49,7 +49,8 @@ def test_the_reckoned_weights_are_those_of_the_networks(
     # Biases, convolutions (under 100,000 weights each) and the critic's head are left out: they do
     # not grow with the spec.
     images = sum(observation.kind == "image" for observation in observations)
-    reckoned = sum(weights_by_part(spec, network).values())
+    groups = 1 if network.shared else 2
+    reckoned = sum(weights_by_part(spec, network, num_networks=groups).values())
     assert 0.97 * real - 2 * images * 100_000 < reckoned <= 1.01 * real
 
 
@@ -65,6 +66,14 @@ def test_too_many_choices_are_refused_with_how_many_weights_they_need() -> None:
     assert f"{64 * 2**27:,} for {2**27:,} choices" in words
     assert "allows 100,000,000" in words
     assert "raise server.max_weights" in words
+
+
+def test_critics_of_actions_and_their_targets_count() -> None:
+    # An actor, two critics and two targets; each reads 10^6 numbers into 64 units.
+    sky, options = ObservationSpec("sky", (10**6,)), {"network": {"hidden_sizes": (64,)}}
+    sac = PolicyConfig.model_validate({**options, "algorithm": {"kind": "sac"}})
+    words = refusal(BehaviourSpec("walker", (sky,), STEER), sac)
+    assert f"{5 * 64 * 10**6:,} for observation 'sky', float32[1000000]" in words
 
 
 def test_too_large_an_observation_is_refused_by_its_name() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from entrain.config.policy import PolicyConfig
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, make_policy
 from entrain.policy.transfer import take_over
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -114,3 +114,23 @@ def test_a_parameter_does_not_begin_as_the_mean_of_a_network() -> None:
     trained, new = policy(seed=1, action=action, log_sigma_sq="network"), policy(action=action)
     _, left = take_over(trained, new)
     assert left == ("not taken over: it has no 'action_head.spread.parameter'",)
+
+
+def test_the_actor_of_sac_begins_as_the_policy_that_ppo_has_trained() -> None:
+    action = ActionSpec(low=(-1.0,) * 2, high=(1.0,) * 2, branches=(3,))
+    trained = policy(seed=1, action=action)
+    config = PolicyConfig.model_validate(
+        {
+            "network": {"hidden_sizes": (4, 4), "activation": "tanh"},
+            "algorithm": {"kind": "sac"},
+        }
+    )
+    actor = make_policy(trained.spec, config, seed=2)
+    _, left = take_over(trained, actor)
+    assert left == ()
+    x, reset = {"x": torch.randn(1, 9, 3)}, torch.zeros(1, 9).bool()
+    before, now = (
+        it(x, it.initial_state(9), reset).distribution.parameters() for it in (trained, actor)
+    )
+    for name, values in before.items():
+        torch.testing.assert_close(now[name], values, rtol=1e-6, atol=1e-7)

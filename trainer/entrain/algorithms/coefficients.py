@@ -59,6 +59,14 @@ def interpolate(first: float, last: float | None, progress: float) -> float:
     return first if last is None else first + (last - first) * progress
 
 
+def nats_per_dimension(config: EntropyTargetConfig, progress: float) -> float:
+    """The target of one continuous dimension: `per_dimension`, or 1/2 ln(2 pi e sigma^2)."""
+    first = config.per_dimension
+    if config.sigma is not None:
+        first = 0.5 * math.log(2.0 * math.pi * math.e * config.sigma**2)
+    return interpolate(first, config.final_per_dimension, progress)
+
+
 class Temperature(Stateful, Protocol):
     """Decides the entropy coefficient of each update."""
 
@@ -128,9 +136,9 @@ class TargetTemperature:
         self._greatest_of_branches = sum(math.log(choices) for choices in action.branches)
 
     def target(self, progress: float) -> float:
-        """Nats: per_dimension for each dimension, fraction of ln(choices) for each branch."""
+        """Nats: for each dimension, and as a fraction of ln(choices) for each branch."""
         config = self._config
-        per_dimension = interpolate(config.per_dimension, config.final_per_dimension, progress)
+        per_dimension = nats_per_dimension(config, progress)
         fraction = interpolate(config.fraction, config.final_fraction, progress)
         return per_dimension * self._dimensions + fraction * self._greatest_of_branches
 

@@ -5,11 +5,13 @@ from typing import Any, TypeAlias
 from entrain.algorithms.algorithm import AlgorithmOfRun
 from entrain.algorithms.off_policy import OffPolicy
 from entrain.algorithms.ppo import PPO
+from entrain.algorithms.sac import SAC
 from entrain.algorithms.soft_q import SoftQ
 from entrain.algorithms.surrogates import make_surrogate
 from entrain.app.build import make_regularizer
 from entrain.config.algorithm import PPOConfig
 from entrain.config.off_policy import SoftQConfig
+from entrain.config.sac import SACConfig
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.rank_part import share_of
 from entrain.ranks import ALONE, Ranks
@@ -54,6 +56,9 @@ def make_algorithm(policy: ActorNetwork, *, seed: int, ranks: Ranks = ALONE) -> 
     options, device = policy.config, policy.initial_state(0).device
     if isinstance(options.algorithm, SoftQConfig):
         return OffPolicy(SoftQ(policy, device=device, ranks=ranks), options, seed=seed, ranks=ranks)
+    if isinstance(options.algorithm, SACConfig):
+        sac = SAC(policy, seed=seed, device=device, ranks=ranks)
+        return OffPolicy(sac, options, seed=seed, ranks=ranks)
     assert isinstance(policy, ActorCritic), f"{options.algorithm.kind} needs a critic"
     return PPO(
         policy,

@@ -16,6 +16,7 @@ from entrain.config.fields import (
     Schedule,
 )
 from entrain.config.off_policy import SoftQConfig
+from entrain.config.sac import SACConfig
 
 
 class PPOConfig(Options):
@@ -98,5 +99,5 @@ class PPOConfig(Options):
     """Stop an update early once the policy has moved this far (KL, in nats); 0 never does."""
 
 
-Algorithm: TypeAlias = Annotated[PPOConfig | SoftQConfig, OneOfKinds(default="ppo")]
+Algorithm: TypeAlias = Annotated[PPOConfig | SoftQConfig | SACConfig, OneOfKinds(default="ppo")]
 """The options of a policy's algorithm. Another one joins as `PPOConfig | ... | OtherConfig`."""

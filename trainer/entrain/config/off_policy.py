@@ -156,6 +156,12 @@ class OffPolicyConfig(Options):
     target_every: Count = 1
     """Gradient steps between two moves of the target network. With target_rate 1, such as 1000."""
 
+    @classmethod
+    def defaults_for(cls, policy: Mapping[str, Any]) -> Defaults:
+        """The defaults of a policy that learns so, given the options that are written."""
+        del policy
+        return cls.policy_defaults
+
     def misfit(self, policy: Any) -> str:
         """What is wrong with the other options of a policy that learns so, or ""."""
         return next(filter(None, (it.misfit(policy, self.kind) for it in self.requirements)), "")

@@ -190,7 +190,22 @@ class EntropyTargetConfig(Options):
 
     rate: Positive = 0.05
     """How fast the coefficient adapts: its logarithm changes by this much per update and per nat
-    between entropy and target. Too high, and both oscillate."""
+    between entropy and target. Too high, and both oscillate. Not for sac, which has
+    algorithm.temperature_learning_rate."""
+
+    sigma: Positive | None = None
+    """Instead of per_dimension: the target is the entropy of a Gaussian of this sigma, in the same
+    units, 1/2 ln(2 pi e sigma^2) nats. null leaves it to per_dimension."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EntropyTargetConfig":
+        default = type(self).model_fields["per_dimension"].default
+        if self.sigma is not None and self.per_dimension != default:
+            raise ValueError(
+                f"sigma is {self.sigma:g} and per_dimension {self.per_dimension:g}; both say what "
+                "the entropy of a continuous dimension is to be: leave one of them out"
+            )
+        return self
 
 
 class EntropyConfig(Options):
@@ -319,9 +334,9 @@ class PolicyConfig(Options):
         algorithm = (values or {}).get("algorithm")
         kind = algorithm.get("kind") if isinstance(algorithm, Mapping) else algorithm
         for group in get_args(cls.model_fields["algorithm"].annotation):
-            defaults: Defaults = getattr(group, "policy_defaults", {})
-            if defaults and (kind == group.model_fields["kind"].default or isinstance(kind, group)):
-                return _with_defaults(values, defaults)
+            is_it = kind == group.model_fields["kind"].default or isinstance(kind, group)
+            if is_it and issubclass(group, OffPolicyConfig):
+                return _with_defaults(values, group.defaults_for(values))
         return values
 
     @model_validator(mode="after")

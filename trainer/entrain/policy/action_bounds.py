@@ -71,6 +71,13 @@ class ActionBounds(nn.Module):
         """[..., D] within [low, high]."""
         return torch.clamp(self._scaled(continuous), self.low, self.high)
 
+    def relative(self, continuous: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+        """[..., D] what the environment gets, from -1 to 1 where there is a range.
+
+        (bounded - center) / half_range
+        """
+        return (self.bounded(continuous) - self.center) / self.half_range
+
     def is_clipped(self, continuous: Float[Tensor, "*rows D"]) -> Bool[Tensor, "*rows D"]:
         """[..., D] bool: whether the sampled number lies beyond a bound, and is clipped."""
         scaled = self._scaled(continuous)

@@ -104,7 +104,11 @@ class MultiCategorical:
 
     def entropy(self) -> Tensor:
         """[...] nats, summed over branches: -sum_c p_c ln p_c."""
-        return -(self.log_probs.exp() * self.log_probs).flatten(-2).sum(dim=-1)
+        probs = self.log_probs.exp()
+        # Whatever a gradient is multiplied by on its way, the huge numbers of forbidden choices
+        # must not become infinite, for 0 * inf is NaN.
+        log_probs = torch.where(probs > 0.0, self.log_probs, 0.0)
+        return -(probs * log_probs).flatten(-2).sum(dim=-1)
 
     def mean_entropy(self) -> Tensor:
         """[...] `entropy`: there are no dimensions to take a mean over."""

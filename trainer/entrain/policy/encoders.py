@@ -16,7 +16,7 @@ from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.entities import EntityEncoder
 from entrain.policy.images import ImageEncoder
-from entrain.policy.inputs import PREVIOUS_ACTION
+from entrain.policy.inputs import ACTION_TAKEN, PREVIOUS_ACTION
 from entrain.policy.normalization import ObservationNormalizer
 from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
@@ -79,12 +79,14 @@ def make_encoder(
 
 
 def make_normalizer(inputs: BehaviourSpec, config: PolicyConfig) -> ObservationNormalizer:
-    """Of vectors, then goals. The previous action is already on the networks' scale."""
+    """Of vectors, then goals. Actions are already on the networks' scale."""
+    taken = {ACTION_TAKEN} & set(inputs.observation_names)
     return ObservationNormalizer(
         (*of_kind(inputs, "vector"), *of_kind(inputs, "goal")),
         normalize=config.normalize_observations,
         clip=config.observation_clip,
-        fixed={PREVIOUS_ACTION} if config.network.previous_action else frozenset(),
+        fixed=taken | ({PREVIOUS_ACTION} if config.network.previous_action else set()),
+        unclipped=taken,
     )
 
 

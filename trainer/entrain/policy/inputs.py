@@ -1,6 +1,7 @@
 """A policy's inputs: the behaviour's observations, and perhaps its previous action and reward.
 
-The simulator does not send these two; the trainer keeps them for each agent.
+The simulator does not send these two; the trainer keeps them for each agent. A critic of actions
+reads the same, and the action.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ PREVIOUS_ACTION = "previous_action"
 
 PREVIOUS_REWARD = "previous_reward"
 """[1] raw; zero at first."""
+
+ACTION_TAKEN = "action_taken"
+"""[D] the continuous action as the environment gets it; see `ActionBounds.relative`."""
 
 
 def policy_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
@@ -42,6 +46,24 @@ def policy_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
                 f"rename it in the simulator, or set network.{observation.name}: false"
             )
     return replace(spec, observations=(*spec.observations, *added))
+
+
+def critic_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
+    """`policy_inputs`, and the continuous action if there is one.
+
+    Raises:
+        ConfigError: the simulator already has an observation of that name.
+    """
+    inputs = policy_inputs(spec, network)
+    if not spec.action.continuous_size:
+        return inputs
+    if ACTION_TAKEN in inputs.observation_names:
+        raise ConfigError(
+            f"behaviour '{spec.name}' has an observation '{ACTION_TAKEN}', which is what critics "
+            "call the action; rename it in the simulator"
+        )
+    action = ObservationSpec(ACTION_TAKEN, (spec.action.continuous_size,))
+    return replace(inputs, observations=(*inputs.observations, action))
 
 
 def describe_inputs(inputs: BehaviourSpec, network: NetworkConfig) -> Sequence[str]:

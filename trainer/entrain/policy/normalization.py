@@ -51,6 +51,7 @@ class ObservationNormalizer(nn.Module):
         normalize: bool,
         clip: float,
         fixed: Set[str] = frozenset(),
+        unclipped: Set[str] = frozenset(),
     ) -> None:
         """Start with the scales that follow from the bounds.
 
@@ -59,6 +60,7 @@ class ObservationNormalizer(nn.Module):
             normalize: whether numbers are normalised by running statistics.
             clip: the largest absolute value after normalisation.
             fixed: names of observations that are clipped but not normalised.
+            unclipped: names of observations that keep numbers of any size.
         """
         super().__init__()
         self.size_by_name: Mapping[str, int] = {spec.name: spec.size for spec in observations}
@@ -76,6 +78,11 @@ class ObservationNormalizer(nn.Module):
         self.register_buffer("scale", (2.0 / (high - low)).float())
         is_running = ~is_fixed & normalize
         self.register_buffer("is_running", is_running, persistent=False)
+        # Only where something is not clipped, for numbers cost less than a tensor.
+        self.limit: Tensor | None
+        is_free = _flags((spec.size, spec.name in unclipped) for spec in observations)
+        limit = torch.where(is_free, torch.inf, self.clip) if unclipped else None
+        self.register_buffer("limit", limit, persistent=False)
         self._learns = bool(is_running.any())
 
     @property
@@ -92,8 +99,23 @@ class ObservationNormalizer(nn.Module):
         self, observation: Mapping[str, Shaped[Tensor, "..."]], rows: int
     ) -> Float[Tensor, "R F"]:
         """{name: [..., *shape]}, `rows` of them, to [rows, F] float32."""
-        values = self._flatten(observation, rows)
-        return values.sub(self.shift).mul_(self.scale).clamp_(-self.clip, self.clip)
+        values = self._flatten(observation, rows).sub(self.shift).mul_(self.scale)
+        if self.limit is not None:
+            return values.clamp_(-self.limit, self.limit)
+        return values.clamp_(-self.clip, self.clip)
+
+    @torch.no_grad()
+    def follow(self, other: "ObservationNormalizer") -> None:
+        """Show all observations of `other`, which are among these, as `other` does."""
+        for own, its in ((self.shift, other.shift), (self.scale, other.scale)):
+            pieces = self._pieces(own)
+            for name, piece in other._pieces(its).items():
+                pieces[name].copy_(piece)
+
+    def _pieces(self, features: Tensor) -> dict[str, Tensor]:
+        """{name: its part}, views of [..., F]."""
+        pieces = torch.split(features, list(self.size_by_name.values()), dim=-1)
+        return dict(zip(self.size_by_name, pieces, strict=True))
 
     @torch.no_grad()
     def update(
@@ -131,10 +153,9 @@ class ObservationNormalizer(nn.Module):
 
     def split(self, features: Shaped[Tensor, "R F"]) -> dict[str, Shaped[Tensor, "R ..."]]:
         """[R, F] features back into {name: [R, *shape]}."""
-        pieces = torch.split(features, list(self.size_by_name.values()), dim=-1)
         return {
-            name: piece.reshape(-1, *shape)
-            for (name, shape), piece in zip(self._shape_by_name.items(), pieces, strict=True)
+            name: piece.reshape(-1, *self._shape_by_name[name])
+            for name, piece in self._pieces(features).items()
         }
 
     def _flatten(self, observation: Mapping[str, Tensor], rows: int) -> Tensor:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import NetworkConfig, PolicyConfig
 from entrain.config.run import ServerConfig
+from entrain.config.sac import SACConfig
 from entrain.errors import ConfigError
 from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.goals import GOAL_CODE_SIZE
@@ -34,7 +35,7 @@ KEPT_PER_STAGE = 5
 
 def check_size(spec: BehaviourSpec, options: PolicyConfig, limits: ServerConfig) -> None:
     """Raise ConfigError if a policy for `spec` would be larger than `limits` allow."""
-    weights = weights_by_part(spec, options.network)
+    weights = weights_by_part(spec, options.network, num_networks=_num_networks(options))
     total, largest = sum(weights.values()), max(weights, key=weights.__getitem__)
     if total > limits.max_weights:
         raise ConfigError(
@@ -56,14 +57,29 @@ def _batch_option(options: PolicyConfig) -> str:
     return "minibatch_size" if isinstance(options.algorithm, PPOConfig) else "batch_size"
 
 
-def weights_by_part(spec: BehaviourSpec, network: NetworkConfig) -> Mapping[str, int]:
-    """About how many weights each part of the networks would have: {part, in words: weights}."""
+def _num_networks(options: PolicyConfig) -> int:
+    """Actor and critics, with their targets."""
+    if isinstance(options.algorithm, SACConfig):
+        return 1 + 2 * options.algorithm.critics
+    return 1 if options.network.shared else 2
+
+
+def weights_by_part(
+    spec: BehaviourSpec, network: NetworkConfig, *, num_networks: int
+) -> Mapping[str, int]:
+    """About how many weights each part of the networks would have: {part, in words: weights}.
+
+    Args:
+        spec: of the behaviour.
+        network: options of each network.
+        num_networks: how many have layers of their own. Heads are counted once, for the actor.
+    """
     action = spec.action
     outputs = action.continuous_size + action.num_choices
     head = f"{action.num_choices:,} choices and {action.continuous_size:,} continuous actions"
     if network.custom is not None:
         return {head: outputs}
-    groups = 1 if network.shared else 2
+    groups = num_networks
     parts: dict[str, int] = {}
     sizes = network.hidden_sizes
     first = sizes[0] if sizes else 1

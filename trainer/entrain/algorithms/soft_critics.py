@@ -1,0 +1,197 @@
+"""The critics of a soft actor-critic: what they learn, from which targets, and what they say.
+
+    loss   = sum over g of mean of 1/2 (Q_g(s, a) - y)^2
+    y      = reward + bootstrap * V_target(s')
+    V(s')  = min_g E_choices[Q_g(s', a')] - alpha log_prob(a'),  a' an action of the policy at s'
+
+Shapes: G critics, R rows, D continuous dimensions; Q outputs of a critic, see `ActionCritics`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from entrain import metrics, replay_metrics
+from entrain.algorithms.optimizer import Adam, Snapshot
+from entrain.algorithms.soft_actions import SoftActions, expected_values
+from entrain.algorithms.weights import FlatWeights, load_weights, weights_of
+from entrain.config.policy import algorithm_options
+from entrain.config.sac import SACConfig
+from entrain.policy.actor_critic import ActorNetwork
+from entrain.policy.categorical import Branches
+from entrain.policy.normalization import ObservationNormalizer
+from entrain.policy.q_critic import ActionCritics
+from entrain.ranks import ALONE, Ranks
+from entrain.state import State
+from entrain.transitions import ReplayBatch
+from entrain_envs.shapes import Float, Shaped
+
+Observation = Mapping[str, Shaped[Tensor, "R ..."]]
+
+
+@dataclass(frozen=True)
+class CriticsSnapshot:
+    """Everything that an update changes of them, at one moment."""
+
+    learned: Snapshot
+    targets: Tensor
+
+
+class SoftCritics:
+    """Critics, and targets that follow them slowly. Owns their weights and optimizer."""
+
+    def __init__(
+        self, policy: ActorNetwork, *, seed: int, device: torch.device, ranks: Ranks = ALONE
+    ) -> None:
+        """Draw initial weights; targets begin with the same ones.
+
+        Args:
+            policy: whose actions they judge; its options are theirs.
+            seed: of the weights.
+            device: where to learn.
+            ranks: that learn together.
+        """
+        config = algorithm_options(policy.config, SACConfig)
+        self._config = config
+        self._ranks = ranks
+        self._bounds = policy.bounds
+        groups, spec, options = config.critics, policy.spec, policy.config
+        dtype = policy.action_head.weight.dtype
+        self._critics, self._target = (
+            ActionCritics(spec, options, groups=groups, seed=seed).to(device, dtype)
+            for _ in range(2)
+        )
+        self._target.requires_grad_(requires_grad=False)
+        self._optimizer = Adam(
+            self._critics,
+            epsilon=config.adam_epsilon,
+            max_grad_norm=config.max_grad_norm,
+            ranks=ranks,
+        )
+        self._targets = FlatWeights(self._target)
+        self._num_steps = 0
+        """Gradient steps so far."""
+
+    @property
+    def branches(self) -> Branches | None:
+        """Which choices belong together; None without any."""
+        return self._critics.branches
+
+    def step(
+        self,
+        batch: ReplayBatch,
+        following: SoftActions,
+        *,
+        alpha: Float[Tensor, ""],
+        learning_rate: float,
+    ) -> Mapping[str, Tensor]:
+        """Take a gradient step towards `targets`; see `Method.step`."""
+        chosen = self._of_taken(batch)
+        error = chosen - self.targets(batch, following, alpha=alpha)
+        loss = mean_over_rows(0.5 * error.square().sum(dim=0))
+        norm = self._optimizer.step(loss, learning_rate=learning_rate, weight=batch.num_steps)
+        return {
+            replay_metrics.LOSS_Q.name: mean_over_rows(error.detach().square().mean(dim=0)),
+            replay_metrics.Q_MEAN.name: mean_over_rows(chosen.detach().mean(dim=0)),
+            metrics.GRADIENT_NORM.name: norm,
+        }
+
+    def _of_taken(self, batch: ReplayBatch) -> Float[Tensor, "G R"]:
+        """[G, R] what each critic says of the actions in the replay."""
+        nothing = batch.reward.new_zeros(len(batch.reward), 0)
+        continuous = batch.action.get("continuous", nothing)
+        values = self._critics(batch.observation, self._as_read(continuous))
+        return self._critics.of_chosen(values, batch.action.get("discrete"))
+
+    @torch.no_grad()
+    def targets(
+        self, batch: ReplayBatch, following: SoftActions, *, alpha: Float[Tensor, ""]
+    ) -> Float[Tensor, " R"]:
+        """[R] what the values of the actions should be: y of the module.
+
+        Args:
+            batch: steps.
+            following: what the policy would do at `batch.next_observation`.
+            alpha: [] the temperature.
+        """
+        least = self._least(self._target, batch.next_observation, following)
+        value = least - alpha * following.log_prob
+        # Where nothing of worth follows, whatever the networks say there is selected away.
+        return batch.reward + torch.where(batch.bootstrap > 0.0, batch.bootstrap * value, 0.0)
+
+    def least_value(self, observation: Observation, actions: SoftActions) -> Float[Tensor, " R"]:
+        """[R] min_g Q_g(s, a), with gradients to the actions but not to the critics' weights."""
+        self._critics.requires_grad_(requires_grad=False)
+        least = self._least(self._critics, observation, actions)
+        self._critics.requires_grad_(requires_grad=True)
+        return least
+
+    def _least(
+        self, critics: ActionCritics, observation: Observation, actions: SoftActions
+    ) -> Float[Tensor, " R"]:
+        """[R] the least of the critics' expectations over the choices."""
+        values = critics(observation, self._as_read(actions.continuous))
+        return expected_values(values, actions.chances, self.branches).amin(dim=0)
+
+    def _as_read(self, continuous: Float[Tensor, "R D"]) -> Float[Tensor, "R D"]:
+        return self._bounds.relative(continuous) if continuous.shape[1] else continuous
+
+    def follow(self) -> None:
+        """Move the targets towards the critics, after a gradient step.
+
+        target += target_rate * (critic - target)
+        """
+        self._num_steps += 1
+        if self._num_steps % self._config.target_every == 0:
+            self._targets.weights.lerp_(self._optimizer.weights, self._config.target_rate)
+
+    def see_as(self, normalizer: ObservationNormalizer) -> None:
+        """Be shown observations as the actor is."""
+        for critics in (self._critics, self._target):
+            critics.normalizer.follow(normalizer)
+
+    def change(self, config: SACConfig) -> None:
+        """Learn by other options from now on."""
+        self._config = config
+
+    def agree(self) -> None:
+        """Take the weights of the first rank."""
+        self._optimizer.agree()
+        self._ranks.broadcast(self._targets.weights)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return self._optimizer.is_finite
+
+    def snapshot(self) -> CriticsSnapshot:
+        """A copy of weights and moments."""
+        return CriticsSnapshot(self._optimizer.snapshot(), self._targets.weights.clone())
+
+    def restore(self, snapshot: CriticsSnapshot) -> None:
+        """Return to a snapshot, bit for bit."""
+        self._optimizer.restore(snapshot.learned)
+        self._targets.weights.copy_(snapshot.targets)
+        self._num_steps = snapshot.learned.num_steps
+
+    def state(self) -> State:
+        """Weights and moments."""
+        return {
+            "critics": weights_of(self._critics),
+            "target": weights_of(self._target),
+            "optimizer": self._optimizer.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Go on there."""
+        load_weights(self._critics, state["critics"])
+        load_weights(self._target, state["target"])
+        self._optimizer.load_state(state["optimizer"])
+        self._num_steps = int(state["optimizer"]["num_steps"])
+
+
+def mean_over_rows(values: Float[Tensor, " R"]) -> Float[Tensor, ""]:
+    """[] of [R]; 0 if there are none, as on a rank without a step to learn from."""
+    return values.sum() / max(1, len(values))

@@ -1,0 +1,59 @@
+"""The options of soft actor-critic, and the defaults of a policy that learns by it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from entrain.config.fields import Count, Options, Positive
+from entrain.config.off_policy import Defaults, OffPolicyConfig
+
+
+class SACConfig(OffPolicyConfig):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905), for continuous actions, discrete
+    choices (Christodoulou 2019, arXiv:1910.07207) and both together.
+
+    A policy of this kind has other defaults: rollout_steps 64, normalize_values false,
+    network.hidden_sizes 256 and 256 with relu, action.distribution squashed_gaussian,
+    action.log_sigma_sq network, entropy.objective soft_return, entropy.coefficient 1 and an
+    entropy.target. If entropy.coefficient is given and no target, it is the temperature, fixed.
+    """
+
+    policy_defaults: ClassVar[Defaults] = {
+        **OffPolicyConfig.policy_defaults,
+        "network": {"hidden_sizes": (256, 256), "activation": "relu"},
+        "action": {"distribution": "squashed_gaussian", "log_sigma_sq": "network"},
+        "entropy": {"objective": "soft_return", "coefficient": 1.0, "target": {}},
+    }
+
+    kind: Literal["sac"] = "sac"
+    """An actor that follows critics of actions, and keeps as random as its temperature says."""
+
+    critics: Count = 2
+    """Critics of actions, of whose values the least counts. One believes its own errors where they
+    are too high; more than two are more careful, and slower."""
+
+    critic_learning_rate: Positive | None = None
+    """Step size of Adam for the critics; null is that of the policy, learning_rate. A schedule
+    shortens both alike."""
+
+    temperature_learning_rate: Positive = 3e-4
+    """Step size of Adam for the logarithm of entropy.coefficient, with an entropy.target."""
+
+    @classmethod
+    def defaults_for(cls, policy: Mapping[str, Any]) -> Defaults:
+        """See `OffPolicyConfig.defaults_for`: a coefficient alone is fixed."""
+        defaults = super().defaults_for(policy)
+        given = policy.get("entropy")
+        names = given.model_fields_set if isinstance(given, Options) else given or {}
+        if "coefficient" not in names or "target" in names:
+            return defaults
+        return {**defaults, "entropy": {"objective": "soft_return"}}
+
+    def misfit(self, policy: Any) -> str:
+        """See `OffPolicyConfig.misfit`."""
+        target = policy.entropy.target
+        if target is not None and target.rate != type(target)().rate:
+            return (
+                f"entropy.target.rate is {target.rate:g}, which has no effect with algorithm.kind "
+                "sac: leave it out, and set algorithm.temperature_learning_rate"
+            )
+        return super().misfit(policy)
