@@ -114,10 +114,10 @@ behaviors:
 
 
 def test_a_mistake_beside_a_trainer_that_is_not_built_does_not_hide_it(tmp_path: Path) -> None:
-    text = "behaviors:\n A:\n  trainer_type: sac\n  hyperparameters:\n   beta: 3"
+    text = "behaviors:\n A:\n  trainer_type: poca\n  hyperparameters:\n   tau: 3"
     said = complaint(tmp_path, text)
-    assert "config.yaml:5: behaviors.A.hyperparameters has no key 'beta'" in said
-    assert said.endswith("; besides, trainer_type sac is not yet in entrain")
+    assert "config.yaml:5: behaviors.A.hyperparameters has no key 'tau'" in said
+    assert said.endswith("; besides, trainer_type poca is not yet in entrain")
 
 
 @pytest.mark.parametrize(

@@ -273,8 +273,8 @@ behaviors:
             "started; train without these parts, or with mlagents-learn",
         ),
         (
-            "default_settings: {trainer_type: sac}\nbehaviors: {A: {trainer_type: ppo}}",
-            "config.yaml: not yet in entrain: trainer_type sac (default_settings). Nothing was "
+            "default_settings: {trainer_type: poca}\nbehaviors: {A: {trainer_type: ppo}}",
+            "config.yaml: not yet in entrain: trainer_type poca (default_settings). Nothing was "
             "started; train without these parts, or with mlagents-learn",
         ),
         (

@@ -9,7 +9,12 @@ from collections.abc import Iterator, Mapping
 from entrain.config.source import show_path
 from entrain.errors import ConfigError
 from entrain.unity.stock_file import StockFile
-from entrain.unity.stock_trainer import TRAINER_TYPES, StockPPOTrainer, StockTrainer
+from entrain.unity.stock_trainer import (
+    TRAINER_TYPES,
+    StockPPOTrainer,
+    StockSACTrainer,
+    StockTrainer,
+)
 
 
 def require_nothing_missing(file: StockFile, trainers: Mapping[str, StockTrainer]) -> None:
@@ -37,8 +42,10 @@ def _place(name: str) -> str:
 
 def _missing_parts(trainer: StockTrainer) -> Iterator[str]:
     kind = trainer.trainer_type
-    if not isinstance(trainer, StockPPOTrainer):
+    if not isinstance(trainer, StockPPOTrainer | StockSACTrainer):
         yield f"trainer_type {kind}{'' if kind in TRAINER_TYPES else _plugin(kind)}"
+    if isinstance(trainer, StockSACTrainer) and trainer.network_settings.memory is not None:
+        yield "memory with trainer_type sac"
     signals = trainer.reward_signals
     for name in ("curiosity", "gail", "rnd"):
         if getattr(signals, name) is not None:

@@ -20,7 +20,7 @@ from entrain.unity.flags import name_of
 from entrain.unity.stock_messages import meant, stock_error, unknown_keys, written_path
 from entrain.unity.stock_parameters import StockCurriculum
 from entrain.unity.stock_run import StockCheckpoint, StockRun
-from entrain.unity.stock_trainer import TRAINER_TYPES, AnyStockTrainer, StockTrainer
+from entrain.unity.stock_trainer import BUILT, TRAINER_TYPES, AnyStockTrainer, StockTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _missing_too(source: Source) -> str:
     groups = [source.value(_DEFAULTS)]
     groups += behaviours.values() if isinstance(behaviours, dict) else []
     named = [group.get("trainer_type") for group in groups if isinstance(group, dict)]
-    missing = [name for name in TRAINER_TYPES if name != "ppo" and name in named]
+    missing = [name for name in TRAINER_TYPES if name not in BUILT and name in named]
     if not missing:
         return ""
     return f"; besides, trainer_type {' and '.join(missing)} is not yet in entrain"

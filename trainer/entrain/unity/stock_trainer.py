@@ -23,6 +23,9 @@ from entrain.unity.stock_fields import (
 TRAINER_TYPES = ("ppo", "sac", "poca")
 """Trainers of ML-Agents itself; other names are plug-ins."""
 
+BUILT = ("ppo", "sac")
+"""Those that entrain has."""
+
 
 class StockMemory(LenientStockOptions):
     """An LSTM in policy and critic."""

@@ -23,7 +23,7 @@ from entrain.unity.parameter_translation import translate_parameters
 from entrain.unity.policy_translation import translate_trainer
 from entrain.unity.stock_file import StockFile
 from entrain.unity.stock_run import StockRun
-from entrain.unity.stock_trainer import StockPPOTrainer, StockTrainer
+from entrain.unity.stock_trainer import StockPPOTrainer, StockSACTrainer, StockTrainer
 
 DEFAULT_EDITOR_PORT: Final = 5004
 """The Unity Editor dials it, whatever base_port says."""
@@ -73,7 +73,7 @@ def translate(
     translate_parameters(draft, file.run.environment_parameters)
     _translate_checkpoints(draft, trainers)
     for name, trainer in trainers.items():
-        assert isinstance(trainer, StockPPOTrainer)  # others are missing
+        assert isinstance(trainer, StockPPOTrainer | StockSACTrainer)  # others are missing
         translate_trainer(draft, name, trainer)
         _translate_initial_weights(draft, name, trainer, file.run)
     for flag, value in own.items():
