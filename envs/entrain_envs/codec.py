@@ -26,7 +26,7 @@ PROTOCOL_VERSION = 1
 """The version of proto/entrain/v1/trainer.proto that this package speaks."""
 
 REVISION = 3
-"""What was added to that version and this package reads; see Welcome.revision."""
+"""The revision of that version whose additions this package reads; see Welcome.revision."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -20,13 +20,13 @@ from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 logger = logging.getLogger(__name__)
 
 MOST_GROUPS = 2
-"""Of agents whose steps are unanswered at a time."""
+"""Groups of agents that may have a Step without an Act at the same time."""
 
 FALLBACK_STEPS = "fallback_steps"
 """Reported to the trainer: how often the world went on without it. One late step may be many."""
 
 REAL_TIME_REVISION = 2
-"""Of the wire: from it on, trainers read which rows are late."""
+"""The first revision of the wire whose trainers read which rows are late."""
 
 _NUM_TYPES = int(StepType.TRUNCATED) + 1
 

@@ -65,7 +65,7 @@ class LastActions:
         self._discrete = np.concatenate([self._discrete[stays], actions.discrete])[order]
 
     def again(self, rows: TimestepBatch) -> ActionBatch:
-        """The same once more; neutral where an episode begins, or a choice is forbidden now."""
+        """Each agent's last action; neutral where an episode begins or a mask forbids it."""
         other = neutral(self._spec, rows)
         acting = rows.needs_action
         place, is_known = self._find(rows.agent_id[acting])
@@ -82,7 +82,7 @@ class LastActions:
         )
 
     def _find(self, agent_id: Int64Array) -> tuple[Int64Array, BoolArray]:
-        """Where these agents are, and whether they are known at all."""
+        """The places of these agents in the arrays, and which agents have one."""
         if not len(self._agent_id):
             return np.zeros(len(agent_id), np.int64), np.zeros(len(agent_id), np.bool_)
         place = np.minimum(np.searchsorted(self._agent_id, agent_id), len(self._agent_id) - 1)

@@ -47,7 +47,7 @@ class LateRows:
         self._is_due = (kept >= count) | (self._rows.step_type > _MID)
 
     def take(self) -> TimestepBatch:
-        """What is to be sent now. After `add`."""
+        """Return the rows to send now, and keep the others. Call it after `add`."""
         rows, is_due = self._rows, self._is_due
         assert rows is not None
         if is_due.all():

@@ -94,7 +94,7 @@ class RealTime:
             self._waiting.setdefault(name, LateRows()).add(rows, late=True)
 
     def take(self) -> Rows:
-        """What happened since the Step before, to be sent once the actions for that are here."""
+        """Return what happened since the last Step. Send it once that Step's actions are here."""
         return {name: rows.take() for name, rows in self._waiting.items() if rows}
 
     def _stepped(self, actions: Actions) -> Rows:
@@ -105,7 +105,7 @@ class RealTime:
         return self._rows
 
     def _sent(self, rows: Rows, *, late: bool) -> Rows:
-        """With what waits of agents that acted late and whose outcome is here only now."""
+        """Merge new rows with those that wait, whose late step had no outcome until now."""
         if not any(self._waiting.values()):
             return rows
         for name, each in rows.items():
@@ -124,7 +124,7 @@ class RealTime:
         return actions
 
     def _alone(self, name: str, rows: TimestepBatch) -> ActionBatch:
-        """What acts without a controller."""
+        """The actions of the fallbacks `last` and `neutral`."""
         if name in self._last:
             return self._last[name].again(rows)
         return neutral(self._specs[name], rows)

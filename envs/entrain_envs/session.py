@@ -54,11 +54,11 @@ class Session:
         self.connection: Connection | None = None
         """The stream, if there is one as far as is known."""
         self._sequence = 0
-        """Of the last Step that has its Act."""
+        """Number of the last Step that has its Act."""
         self.unanswered: deque[Sent] = deque()
-        """Those that have none, in their order."""
+        """Steps without an Act, in the order in which they were sent."""
         self._num_sent = 0
-        """Of those, on this stream."""
+        """How many of them were sent on this stream."""
         self._is_waiting = False
         self._is_leaving = False
 

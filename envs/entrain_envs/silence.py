@@ -61,7 +61,7 @@ class Wait:
 
     @property
     def step(self) -> tuple[str, int]:
-        """The same on whichever stream."""
+        """Names the Step: the same value on every stream that it is sent on."""
         return self.session_id, self.sequence
 
 

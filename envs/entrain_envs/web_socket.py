@@ -35,7 +35,7 @@ SILENT_S = 20.0
 """After so long without a byte this end pings; after as long again the connection is broken."""
 
 LONGEST_WAIT_S = 3600.0
-"""Of one call of the system."""
+"""The longest that one system call may wait."""
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -203,7 +203,7 @@ class WebSocket:
                 self._guard.release()
 
     def look(self) -> None:
-        """Answer what came, unless somebody receives and does so."""
+        """Read, and answer pings, unless a thread is in `receive`, which does both."""
         if self._guard.acquire(blocking=False):
             try:
                 if not self._is_receiving:
@@ -273,7 +273,7 @@ def ready_within(found: socket.socket, events: int, timeout_s: float) -> None:
 
 
 def _look(socket_of: "weakref.ref[WebSocket]", over: threading.Event) -> None:
-    """Look now and then, until it is over or nobody has the socket any more."""
+    """Call `look` every `LOOK_S` seconds until the socket is closed or garbage."""
     while not over.wait(LOOK_S):
         found = socket_of()
         if found is None:

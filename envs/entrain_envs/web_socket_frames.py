@@ -1,4 +1,4 @@
-"""What a WebSocket says, as messages, and what is to be said, as bytes: without a network.
+"""The WebSocket protocol without a network: received bytes become messages, messages become bytes.
 
 The package `websockets` knows the rules; this decides what an end of the connection means.
 """
@@ -61,7 +61,7 @@ class Endpoint:
 
     @property
     def uri(self) -> WebSocketURI:
-        """As the package wants it."""
+        """The address in the form that the package `websockets` takes."""
         return WebSocketURI(self.tls is not None, self.host, self.port, self.path, "")
 
 
@@ -71,7 +71,7 @@ class Frames:
     def __init__(self, endpoint: Endpoint) -> None:
         """Nothing is said yet."""
         self.messages: deque[bytes] = deque()
-        """That came, and were not taken."""
+        """Messages that arrived and were not taken yet."""
         self.outgoing: deque[bytes | memoryview] = deque()
         """To be sent, in order."""
         self.failure: Exception | None = None
@@ -82,7 +82,7 @@ class Frames:
         )
         self._part = bytearray()
         self._early: list[bytes] = []
-        """What is to be said once the WebSocket is open."""
+        """Frames to send once the WebSocket is open."""
         self._is_open = False
 
     def begin(self) -> None:

@@ -36,7 +36,7 @@ ADVISED_STEPS = 300
 """After so many it is known how long a step takes."""
 
 MESSAGES_MS = 1.2
-"""What the messages among processes take longer than a call, measured on two cores."""
+"""How much longer a step takes through messages between processes; measured on two cores."""
 
 ROWS, FAULT = b"r", b"f"
 """Answers."""
@@ -83,7 +83,7 @@ class Advice:
     """
 
     def __init__(self, processes: int) -> None:
-        """Of so many processes."""
+        """Measure steps that so many processes share."""
         self._processes = processes
         self._taken_s: list[float] = []
 

@@ -176,7 +176,7 @@ class Estimate:
     rollout is late, and each counts once."""
 
     late_share: float = 0.0
-    """Of all steps, those that are late."""
+    """The share of steps that are late."""
 
     scale: float = 1.0
     """What the advantages were divided by, and the loss's explicit regularization term is to be."""

@@ -53,7 +53,7 @@ class Lesson(Generic[E]):
     """Of the episodes since the lesson before."""
 
     share: Share | None = None
-    """What this rank brings to the round of all, if there are several."""
+    """What this rank contributes to the round, in a run of several ranks."""
 
     others: int = 0
     """Env steps of other ranks that were known then."""

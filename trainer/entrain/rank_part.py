@@ -44,7 +44,7 @@ class SharedCollector(Protocol):
 
 
 class Lessons(Protocol):
-    """What is told of one policy's episodes and steps. See `SharedCurricula`."""
+    """Takes part in curricula with one policy's episodes and steps. See `SharedCurricula`."""
 
     def take(self, behaviour: str) -> Returned: ...
     def note_round(self, behaviour: str, agreement: Agreement) -> None: ...
@@ -58,7 +58,7 @@ class NoLessons:
         return Returned()
 
     def note_round(self, behaviour: str, agreement: Agreement) -> None:
-        """Nobody is told."""
+        """Does nothing: no curriculum follows these rounds."""
 
 
 NO_LESSONS: Lessons = NoLessons()

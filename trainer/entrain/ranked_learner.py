@@ -30,9 +30,9 @@ class RankedLearner(Learner[E], Generic[E]):
         self._rounds = rounds
         self._part = part
         self._agreement: Agreement | None = None
-        """Of an update that is done, and whose weights are not published yet."""
+        """What ranks agreed on for the update that is done and not published yet."""
         self.agreed: Agreement | None = None
-        """Of the newest update that has begun."""
+        """What ranks agreed on for the newest update that has begun."""
 
     @property
     def is_learning(self) -> bool:

@@ -69,13 +69,13 @@ class RankedTrainer(Trainer[E], Generic[E]):
         self._rounds = rounds
         self._own = collector
         self._turn = asyncio.Lock()
-        """Had by whoever serves a batch, or cuts."""
+        """Held while a batch is served, and while the rollout is cut."""
         self._make_learner = partial(RankedLearner, rounds=rounds, part=self._part)
         super().__init__(behaviour, collector=collector, total_steps=total_steps, **parts)
 
     @property
     def progress(self) -> Progress:
-        """How far all ranks have come, as far as this one knows."""
+        """Progress of all ranks together: that of the others is as of the last round."""
         own = super().progress
         return replace(own, env_steps=own.env_steps + self._part.others)
 
@@ -167,7 +167,7 @@ class RankedTrainer(Trainer[E], Generic[E]):
 
 
 class _Turns:
-    """Batches, each of which is served in a turn: nobody cuts meanwhile."""
+    """Batches, each served under the lock, so that no cut happens meanwhile."""
 
     def __init__(self, batches: Batches, turn: asyncio.Lock) -> None:
         self._batches = batches

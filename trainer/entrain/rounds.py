@@ -21,7 +21,7 @@ class Returned:
     """What one rank has seen of a policy's episodes, for curricula; see `SharedCurricula`."""
 
     returns: Sequence[float] = ()
-    """Of its newest episodes since the round before."""
+    """Returns of its newest episodes since the last round."""
 
     lesson: int = 0
     """How many lessons had begun by then."""
@@ -32,10 +32,10 @@ class Share:
     """One rank's contribution to a round."""
 
     env_steps: int
-    """That this rank has closed since training began."""
+    """Env steps that this rank has closed since training began."""
 
     num_steps: int = 0
-    """Of its rollout."""
+    """Steps in its rollout."""
 
     is_complete: bool = False
     """Whether it collects no more."""
@@ -86,7 +86,7 @@ class Agreement:
 
     @property
     def num_steps(self) -> int:
-        """That the update learns from."""
+        """Steps that the update learns from, of all ranks."""
         return sum(share.num_steps for share in self.shares)
 
     @property

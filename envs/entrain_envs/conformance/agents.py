@@ -36,10 +36,10 @@ class _Agent:
     """The final observation of the episode that ended; empty if another one has begun."""
 
     step: int = 0
-    """Of its newest row."""
+    """Number of the Step with its newest row."""
 
     before: int = -1
-    """Of the newest row in a Step before that; -1 if there is none."""
+    """Number of the last Step before that with a row of it; -1 if there is none."""
 
     was_absent: bool = False
     """Whether others that were with it in that Step have had another one since."""
@@ -50,7 +50,7 @@ class _Row:
     """One row."""
 
     where: str
-    """Whose, for messages."""
+    """Behaviour and agent of the row, for messages."""
 
     step_type: int
     reward: float
@@ -64,7 +64,7 @@ class _Evidence:
     """Last rows so far."""
 
     differ: int = 0
-    """From the next episode's first row."""
+    """Last rows that differ from the first row of the next episode."""
 
     equal: int = 0
     stale: int = 0
@@ -148,7 +148,7 @@ class AgentJudge:
         return False
 
     def _note_absent(self, present: set[int], step: int) -> None:
-        """Who shared its newest Step with some that are in this one, and is not in it."""
+        """Mark agents that have no row in this Step, while others of their newest Step have one."""
         steps = {self._agents[each].before for each in present}
         for agent in self._agents.values():
             if agent.step != step and agent.step in steps:

@@ -11,7 +11,7 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 
 class End(Enum):
-    """How the kit ends a stream. The numbers are gRPC's, but for BROKEN: no word comes."""
+    """How the kit ends a stream: a status of gRPC, or BROKEN, a connection that just closes."""
 
     BROKEN = -1
     NORMAL = 0
@@ -27,7 +27,7 @@ class SilentError(Exception):
 
 
 class WrongFormError(Exception):
-    """What came is no message of bytes; says what it is."""
+    """A message arrived that is not binary. The words say what it was instead."""
 
 
 class StreamOverError(Exception):

@@ -21,7 +21,7 @@ _SUBNORMAL = 2.0**-126
 """Below it float32 has fewer digits; no simulator means such a number."""
 
 _ODD_SHARE = 0.3
-"""Of the numbers that are not zero: so many must be beyond those bounds to suspect their bytes."""
+"""Share of the nonzero numbers that must be outside the bounds before byte order is suspected."""
 
 _LARGE_ID = 2**40
 _USUAL_ID = 2**32
@@ -224,7 +224,7 @@ def _differ(low: Numbers, high: Numbers) -> bool:
 
 
 def _jump_of(jump: Numbers, begins: npt.NDArray[np.bool_]) -> float:
-    """How much of all change is in the rows that begin, between 0 and 1."""
+    """The share of all change that is in rows which begin an episode, from 0 to 1."""
     size = np.abs(jump)
     total = float(size.sum())
     return float(size[begins].sum()) / total if total > 0.0 else 0.0

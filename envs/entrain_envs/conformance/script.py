@@ -21,7 +21,7 @@ from entrain_envs.conformance.trials import Trials
 logger = logging.getLogger("entrain_envs")
 
 _ENDS = 4
-"""Times that an end is waited for, and then that nobody dials."""
+"""Ends of streams to keep time for: each takes `goodbye_s`, and `quiet_s` without a dial."""
 
 _LOOK_S = 1.0
 """How often to look whether the simulator still runs that has not dialled yet."""

@@ -33,7 +33,7 @@ class Lateness:
     """Which steps of a rollout teach the policy, over all ranks."""
 
     share: float
-    """Of the steps, those that are late."""
+    """The share of steps that are late."""
 
     weight: Tensor | None
     """[T, B] see `Estimate.weight`."""

@@ -82,7 +82,7 @@ class PPOLoss:
         )
 
     def evaluate(self, minibatch: Minibatch) -> tuple[PolicyOutput, ActionDistribution]:
-        """What the policy says of a minibatch with harmless numbers in padding, and masked."""
+        """Evaluate the policy on a minibatch. Padding is given harmless numbers and masked."""
         steps = minibatch.steps
         state = run_burn_in(self.policy, minibatch.burn_in, minibatch.initial_state)
         output = self.policy(steps.observation, state, steps.reset)

@@ -1,4 +1,4 @@
-"""A run of one rank, which agrees with nobody; what several agree on begins here.
+"""A run of one rank, and the interface it shares with runs of several ranks, which have to agree.
 
 `Together` is the same for a run of several ranks. Nothing here is connected to anybody.
 """

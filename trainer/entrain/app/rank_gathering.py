@@ -29,7 +29,7 @@ class Gathering:
         """
         self._link = link
         self.hub: RankHub | None = None
-        """On rank 0, once it listens."""
+        """The hub; on rank 0 alone, and only once it listens."""
         self.error: EntrainError | None = None
         """Why all ranks end, if one has failed."""
         self._failed = asyncio.Event()

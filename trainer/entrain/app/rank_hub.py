@@ -77,7 +77,7 @@ class RankHub:
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.states = StatesOfRanks(place.size)
-        """As snapshots and the end of the run bring them."""
+        """The states of all ranks, filled in by snapshots and at the end of the run."""
 
     def __repr__(self) -> str:
         return f"<RankHub: {len(self._writers)} of {self._size} ranks>"

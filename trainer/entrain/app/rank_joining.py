@@ -27,7 +27,7 @@ class Joining:
         stop: asyncio.Event,
         failed: Callable[[], EntrainError | None],
     ) -> None:
-        """Join nobody yet.
+        """Nothing is connected yet: `lead` and `follow` do it.
 
         Args:
             meeting: where ranks meet.

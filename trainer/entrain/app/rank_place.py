@@ -20,7 +20,7 @@ class RankPlace:
     """How many ranks there are."""
 
     address: str = ""
-    """Of the machine on which rank 0 is."""
+    """Address of the machine that rank 0 runs on."""
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size}"

@@ -19,7 +19,7 @@ from torch import Tensor
 from entrain.ranks import Group
 
 MOST_BYTES = 1 << 20
-"""Of a tensor that goes over the star."""
+"""The largest tensor that is sent over the star; larger ones go by gloo."""
 
 _LENGTH = struct.Struct(">Q")
 _RANK = struct.Struct(">I")

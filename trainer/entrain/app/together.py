@@ -73,7 +73,7 @@ class Together(Apart):
         self._link = RankLink(self.place)
         self._link.on_message = self._hear
         self.states = Gathering(self._link)
-        """Of all ranks, for checkpoints."""
+        """Gathers the states of all ranks for checkpoints."""
         self._behaviours = RankBehaviours(self._link)
         self._joined = asyncio.Event()
         self._run: RunPart | None = None

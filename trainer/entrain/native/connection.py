@@ -27,7 +27,7 @@ MOST_UNREAD = 4
 Step waits for the Act before it."""
 
 MOST_UNREAD_BYTES = 2**20
-"""Of those messages together."""
+"""The most bytes that those messages may have together."""
 
 DONE = StreamEnd(EndCode.DONE)
 

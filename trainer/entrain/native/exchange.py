@@ -41,7 +41,7 @@ class EarlyStep:
     rows: Mapping[str, TimestepBatch]
     statistics: Sequence[StatisticValues]
     size: int
-    """Of its message in bytes."""
+    """Bytes of its message."""
 
 
 def raise_error(error: SimulatorError) -> None:

@@ -39,7 +39,7 @@ HEALTH = "/healthz"
 
 SUBPROTOCOL = "entrain.v1"
 TOKEN_PREFIX = "entrain.token."
-"""Of a subprotocol that is a token, which browsers cannot send in a header."""
+"""Prefix of a subprotocol that carries the token, for browsers, which cannot set headers."""
 
 NUMBERS: Mapping[EndCode, int] = {
     EndCode.INVALID: 3,
@@ -62,7 +62,7 @@ INTERNAL = 1011
 """A close frame's code where the trainer itself failed."""
 
 SPARE_SOCKETS = 64
-"""That may be open beside two for each simulator: one that comes back has a second for a moment."""
+"""Sockets beyond two for each simulator. (One that comes back has two for a moment.)"""
 
 
 class Simulators:
@@ -205,7 +205,7 @@ class _Socket:
         self._max_message_bytes = max_message_bytes
         self._has_heard = False
         self._code = 0
-        """Of the close frame that belongs to a broken bound."""
+        """Code of the close frame if a limit was exceeded; else 0."""
 
     async def receive(self) -> bytes | None:
         """The next message; None if there is no more. See `Transport`."""

@@ -1,4 +1,4 @@
-"""By which names a page may be asked for: what keeps other sites' scripts out of it.
+"""The host names under which a page may be requested: none of other sites' scripts can use it.
 
 A site may let its own name point to this machine (DNS rebinding); a browser then lets its scripts
 read what is served here, and says that name in the header Host. A number cannot be rebound, so the

@@ -25,7 +25,7 @@ PING_S = 20.0
 """How often the server pings, and how long a peer may send nothing after it."""
 
 PART_BYTES = 4096
-"""Of what arrived, looked at in one go: a flood of tiny frames is noticed after so many bytes."""
+"""Bytes that are parsed at a time, so that a flood of tiny frames is noticed that soon."""
 
 PAUSED_AT = 3
 """Messages that wait when no more are read. Who takes turns has at most two on their way."""
@@ -34,7 +34,7 @@ MOST_WAITING = 16
 """Messages that may wait: more can be in what had arrived by then only of who takes no turns."""
 
 MOST_TINY_PARTS = 64
-"""Of one message, where they have fewer than `TINY` bytes on average."""
+"""Fragments of one message, if they have fewer than `TINY` bytes on average."""
 
 TINY = 64
 
@@ -42,7 +42,7 @@ CLOSE_S = 5.0
 """How long a peer may take to read what precedes the end, and to answer it."""
 
 TLS_CLOSE_S = 1.0
-"""The same of a refusal over TLS, which has no half-closed connections."""
+"""As `CLOSE_S`, for a refusal over TLS, which has no half-closed connections."""
 
 TOO_LONG = 1009
 """The code of a close frame after a message that is too long."""
@@ -59,7 +59,7 @@ class SocketLimits:
     """How long the messages of a WebSocket may be, in bytes."""
 
     first_bytes: int
-    """The first one, of a peer that nobody knows yet."""
+    """The first message, when the peer has not shown yet who it is."""
 
     most_bytes: int
     """Every later one."""

@@ -30,7 +30,7 @@ class PlainSteps:
     """[N, F] what the networks read: normalised observations."""
 
     actions: ActionRows
-    """What was done."""
+    """The actions, as they were sampled."""
 
     log_prob: FloatArray
     """[N, P] under the policy that begins the update, of u if the action is tanh(u)."""
