@@ -34,3 +34,10 @@ def test_a_program_with_all_that_rows_can_say_shows_every_rule(tmp_path: Path) -
     token.write_text("s3cret\n")
     said = said_of("--token-file", token, "--", NODE, MEADOW, "{address}", token)
     assert said.strip().endswith("0 failed, 0 not shown"), said
+
+
+def test_a_world_in_real_time_says_what_came_too_late() -> None:
+    needs = ["--need", "says-late", "--need", "late-rows"]
+    program = MEADOW.with_name("real_time.js")
+    said = said_of("--timeout", "75", *needs, "--", NODE, program, "{address}")
+    assert ", 0 failed" in said, said

@@ -1,7 +1,7 @@
 // The actions that a trainer chose for the rows of one behaviour that need one.
 
 import { WireError } from "./errors.js";
-import { floatsIn, intsIn } from "./protobuf.js";
+import { bytesOf4, floatsIn, intsIn } from "./protobuf.js";
 
 /** See types/index.d.ts. */
 export class ActionBatch {
@@ -21,6 +21,25 @@ export class ActionBatch {
     this.continuous = floatsIn(continuous);
     this.discrete = intsIn(discrete);
     this.policyVersion = policyVersion;
+  }
+
+  /** Actions that were not the trainer's: version 0.
+   * @param {import("./spec.js").Behaviour} behaviour
+   * @param {readonly {agentId: number | bigint}[]} rows that need an action
+   * @param {readonly import("../types/index.js").ChosenAction[]} chosen one for each row */
+  static of(behaviour, rows, chosen) {
+    const numbers = (/** @type {"continuous" | "discrete"} */ name) =>
+      chosen.flatMap((action) => Array.from(action[name] ?? []));
+    return new ActionBatch(
+      behaviour,
+      rows.map(({ agentId }) => agentId),
+      {
+        behaviour: behaviour.name,
+        continuous: bytesOf4(Float32Array.from(numbers("continuous"))),
+        discrete: bytesOf4(Int32Array.from(numbers("discrete"))),
+        policyVersion: 0,
+      },
+    );
   }
 
   get length() {

@@ -21,6 +21,7 @@ import { encodeTimesteps } from "./timesteps.js";
 
 export class Client {
   #behaviours;
+  #log;
   #dialler;
   #session;
   #noted;
@@ -49,6 +50,7 @@ export class Client {
       throw new OptionError(`maxUnansweredSteps is ${maxUnansweredSteps}; it must be 1 or 2`);
     }
     this.#behaviours = byName(behaviours);
+    this.#log = log;
     this.#noted = new NotedStatistics(log);
     const hello = {
       minVersion: PROTOCOL_VERSION,
@@ -67,6 +69,17 @@ export class Client {
 
   get welcome() {
     return this.#session.welcome;
+  }
+
+  /** {name: behaviour}, those that came later too. For `run`.
+   * @returns {ReadonlyMap<string, Behaviour>} */
+  get behaviours() {
+    return this.#behaviours;
+  }
+
+  /** A line for people. For `run`. @param {string} line */
+  say(line) {
+    this.#log(line);
   }
 
   get environmentParameters() {

@@ -89,7 +89,7 @@ function actingAgents(where, agents, stepType) {
 }
 
 /** @param {Timesteps} timesteps @returns {timesteps is readonly Row[]} */
-function isRows(timesteps) {
+export function isRows(timesteps) {
   return Array.isArray(timesteps);
 }
 
@@ -240,7 +240,7 @@ function column(name, values, rows, type) {
 
 /** @template {number | bigint | boolean} T @param {T | ArrayLike<T>} values @param {number} rows
  * @param {string} name @returns {ArrayLike<T>} */
-function each(values, rows, name) {
+export function each(values, rows, name) {
   if (typeof values !== "object") return Array(rows).fill(values);
   if (values.length === rows) return values;
   throw new SpecError(
@@ -274,7 +274,7 @@ function checkFinite(name, values, size, agents) {
 }
 
 /** @param {Numbers} values @returns {ArrayLike<number>} */
-function flattened(values) {
+export function flattened(values) {
   if (ArrayBuffer.isView(values)) return /** @type {ArrayLike<number>} */ (values);
   const list = /** @type {any[]} */ (values);
   if (!list.some((value) => typeof value === "object")) return list;

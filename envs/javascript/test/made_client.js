@@ -13,12 +13,12 @@ export const rows = (stepType, place = [1, 2]) => ({
   point: { agentId: [0, 1], stepType, reward: 0, observation: { place } },
 });
 
-export function clientOf(trainer, options = {}, clock = new FakeClock()) {
+export function clientOf(trainer, options = {}, clock = new FakeClock(), behaviours = [POINT]) {
   const lines = [];
   const log = (line) => lines.push(line);
   const client = new Client(
     "ws://t:1",
-    [POINT],
+    behaviours,
     { simulator: "sim", log, ...options },
     trainer.openSocket,
     clock,

@@ -1,7 +1,7 @@
 // A trainer for tests, without sockets: answers stream after stream as a script says. And a clock.
 
 import { closed } from "../src/endings.js";
-import { Reader, Writer, bytesOf4 } from "../src/protobuf.js";
+import { Reader, Writer, bytesOf4, floatsIn } from "../src/protobuf.js";
 
 /** Time that passes when a test says so. */
 export class FakeClock {
@@ -146,14 +146,16 @@ export function welcome({
   });
 }
 
-export function act(sequence, parts = [], parameters = {}) {
+/** Row i of continuous actions says i + `from`; each row takes a part's choice `discrete`, if it has one. */
+export function act(sequence, parts = [], parameters = {}, from = 0) {
   return message(2, (writer) => {
     writer.uint(1, sequence);
-    for (const { behaviour, stepType } of parts) {
+    for (const { behaviour, stepType, discrete } of parts) {
       const rows = stepType.filter((type) => type <= 2).length;
       writer.message(2, () => {
         writer.string(1, behaviour);
-        writer.bytes(2, bytesOf4(Float32Array.from({ length: rows }, (_, row) => row)));
+        writer.bytes(2, bytesOf4(Float32Array.from({ length: rows }, (_, row) => row + from)));
+        if (discrete !== undefined) writer.bytes(3, bytesOf4(new Int32Array(rows).fill(discrete)));
         writer.uint(4, 7);
       });
     }
@@ -230,10 +232,12 @@ function readHello(reader) {
 }
 
 function readPart(reader) {
-  const part = { behaviour: "", stepType: [] };
+  const part = { behaviour: "", stepType: [], reward: [], late: [] };
   while (reader.next()) {
     if (reader.field === 1) part.behaviour = reader.string();
     else if (reader.field === 3) part.stepType = [...reader.bytes()];
+    else if (reader.field === 4) part.reward = [...floatsIn(reader.bytes())];
+    else if (reader.field === 9) part.late = [...reader.bytes()];
   }
   return part;
 }

@@ -91,6 +91,12 @@ export interface Action {
   readonly discrete: Int32Array;
 }
 
+/** The action of a controller of the simulator's own. */
+export interface ChosenAction {
+  readonly continuous?: ArrayLike<number>;
+  readonly discrete?: ArrayLike<number>;
+}
+
 /** The actions for those rows of one behaviour that need one, in their order. */
 export class ActionBatch implements Iterable<Action> {
   private constructor();
@@ -205,11 +211,18 @@ export interface World {
   step(
     actions: Record<string, ActionBatch>,
   ): Record<string, Timesteps> | Promise<Record<string, Timesteps>>;
+  /** For behaviours whose fallback is "controller": the actions for those rows that need one, in their
+   * order, where the trainer's come too late. */
+  control?(
+    timesteps: Record<string, TimestepRow[]>,
+  ): Record<string, ChosenAction[]> | Promise<Record<string, ChosenAction[]>>;
   /** Environment parameters have changed. */
   setParameters?(parameters: Readonly<Record<string, number>>): void;
 }
 
-/** Run a world until the trainer is done. */
+/** Run a world until the trainer is done. Where a behaviour has a deadline the world does not wait longer
+ * for actions: `step` is given those of the fallback, once each deadline, until the trainer's have come;
+ * these are not applied, and the rows that are sent next say so. */
 export function run(world: World, client: TrainerClient): Promise<void>;
 
 /** Numbers from 0 up to 1, always the same ones for one seed. */

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "entrain/actions.hpp"
 #include "entrain/digest.hpp"
 #include "entrain/frames.hpp"
+#include "entrain/late_rows.hpp"
 #include "entrain/messages.hpp"
 #include "entrain/step.hpp"
 
@@ -75,6 +77,7 @@ class Codec {
     if (what == "standing") return standing(words.text());
     if (what == "goodbye") return goodbye(words.text());
     if (what == "inquiry") return inquiry(words);
+    if (what == "late") return late(words);
     if (what == "varint") return varint(words.number());
     if (what == "sha1") return sha1(words.text());
     if (what == "frame") return frame(words);
@@ -86,6 +89,44 @@ class Codec {
   }
 
  private:
+  /// "late begin", "late add IS_LATE", then "agent:type:reward:group reward:seen" for each row, or
+  /// "late take", which is answered with such words and "late" behind each.
+  std::string late(Words& words) {
+    const std::string what = words.word();
+    const entrain::Behaviour behaviour{"bug", {{"seen", {1}}}, {{}, {}, {2}}};
+    if (what == "begin") late_ = std::make_unique<entrain::LateRows>(behaviour);
+    if (what == "begin") return "";
+    entrain::Rows rows(behaviour);
+    if (what == "add") {
+      const bool is_late = words.number() > 0;
+      for (std::string word; words.next(word);) add_row(rows, word);
+      late_->add(rows, is_late);
+      return "";
+    }
+    late_->take(rows);
+    std::ostringstream said;
+    said << "due";
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      entrain::Row row = rows.row(i);
+      said << ' ' << rows.agent(i) << ':' << static_cast<int>(rows.type(i)) << ':'
+           << rows.reward(i) << ':' << rows.group_reward(i) << ':' << row.floats()[0] << ':'
+           << rows.allows(i, 1) << ':' << rows.is_late(i);
+    }
+    return said.str();
+  }
+
+  static void add_row(entrain::Rows& rows, const std::string& word) {
+    std::istringstream numbers(word);
+    std::vector<double> parts;
+    for (std::string part; std::getline(numbers, part, ':');) parts.push_back(std::stod(part));
+    entrain::Row row = rows.add(static_cast<std::int64_t>(parts[0]),
+                                static_cast<entrain::StepType>(static_cast<int>(parts[1])),
+                                static_cast<float>(parts[2]));
+    row.group(1, static_cast<float>(parts[3])).observe({static_cast<float>(parts[4])});
+    if (parts[5] == 0.0) row.forbid(1);
+  }
+
+  std::unique_ptr<entrain::LateRows> late_;
   static bool in_row(const std::string& what) {
     return what == "floats" || what == "bytes" || what == "forbid" || what == "group" ||
            what == "late" || what == "rows" || what == "statistic" || what == "declare";

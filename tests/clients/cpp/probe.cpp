@@ -15,6 +15,7 @@
 
 #include "codec.hpp"
 #include "entrain/client.hpp"
+#include "entrain/real_time.hpp"
 #ifdef ENTRAIN_PROBE_OPENSSL
 #include "entrain/openssl.hpp"
 #endif
@@ -41,7 +42,8 @@ class World {
 
   void reset() { steps_ = 0; }
 
-  void write(entrain::Client& client) {
+  template <typename Client>
+  void write(Client& client) {
     const int at = steps_++ % 5;
     const auto place = static_cast<float>(steps_);
     for (int agent = 0; agent < agents_; ++agent) {
@@ -65,7 +67,8 @@ class Extras {
  public:
   void reset() { steps_ = 0; }
 
-  void write(entrain::Client& client) {
+  template <typename Client>
+  void write(Client& client) {
     ++steps_;
     client.report("coins", 1.0, entrain::Aggregation::sum);
     const int at = steps_ % 12;
@@ -132,7 +135,8 @@ double used_s() {
 }
 
 /// A frame of a game: never waits for the trainer.
-News tick(entrain::Client& client) {
+template <typename Client>
+News tick(Client& client) {
   News news = client.poll();
   for (; news == News::nothing; news = client.poll()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -140,13 +144,41 @@ News tick(entrain::Client& client) {
   return news;
 }
 
+bool is_late(const entrain::Client&) { return false; }
+bool is_late(const entrain::RealTimeClient& client) { return client.is_late(); }
+
+/// What the runners and the chooser do now: "late" or "taken", then their numbers.
+template <typename Client>
+void say_actions(const Client& client) {
+  std::printf(is_late(client) ? "late" : "taken");
+  for (std::size_t i = 0; i < client.actions(0).size(); ++i) {
+    std::printf(" %g", static_cast<double>(client.actions(0).continuous(i)[0]));
+  }
+  for (std::size_t i = 0; i < client.actions(1).size(); ++i) {
+    std::printf(" %d,%d", client.actions(1).discrete(i)[0], client.actions(1).discrete(i)[1]);
+  }
+  std::printf("\n");
+}
+
+std::vector<entrain::Behaviour> behaviours(std::map<std::string, std::string>& given) {
+  std::vector<entrain::Behaviour> made = World::behaviours();
+  for (entrain::Behaviour& each : made) {
+    each.deadline_ms = static_cast<std::uint32_t>(number(given, "deadline", 0));
+    each.fallback = static_cast<entrain::Fallback>(static_cast<int>(number(given, "fallback", 0)));
+  }
+  return made;
+}
+
+template <typename Client>
 int play(const char* address, std::map<std::string, std::string> given) {
   const auto steps = static_cast<std::uint64_t>(number(given, "steps", 10));
+  const auto warm = static_cast<std::uint64_t>(number(given, "warm", 10));
   const bool is_polling = given["use"] == "poll";
   World world(static_cast<int>(number(given, "agents", 3)));
   Extras extras;
   const bool has_extras = number(given, "extras", 0) > 0;
-  entrain::Client client(client_options(address, given), World::behaviours());
+  Client client(client_options(address, given), behaviours(given));
+  const bool says_actions = number(given, "says", 0) > 0;
   std::uint64_t taken = 0, before = 0;
   double since_s = used_s();
   News news = is_polling ? tick(client) : client.connect();
@@ -159,9 +191,11 @@ int play(const char* address, std::map<std::string, std::string> given) {
       extras.begin();
     } else {
       ++taken;
+      if (says_actions) say_actions(client);
     }
-    // The second Step may still be larger than the first: from then on nothing is allocated.
-    if (taken == 10) {
+    // The second Step may still be larger than the first: from then on nothing is allocated. Late
+    // Steps hold what happened in several, so that the largest comes later.
+    if (taken == warm) {
       before = allocated_bytes;
       since_s = used_s();
     }
@@ -180,10 +214,15 @@ int play(const char* address, std::map<std::string, std::string> given) {
               client.actions(1).size() == 0 ? -1 : client.actions(1).discrete(0)[1]);
   std::printf("parameter %g\n", static_cast<double>(client.parameter("gravity", 0.0f)));
   std::printf("allocated %llu\n", static_cast<unsigned long long>(allocated));
-  std::printf("microseconds %g\n", taken > 10 ? 1e6 * used / static_cast<double>(taken - 10) : 0.0);
+  std::printf("microseconds %g\n", taken > warm ? 1e6 * used / static_cast<double>(taken - warm) : 0.0);
   client.leave("done");
   std::printf("over %d %s\n", static_cast<int>(client.ending()), client.words().c_str());
   return client.exit_code();
+}
+
+int play(const char* address, const std::map<std::string, std::string>& given) {
+  return given.count("deadline") == 0 ? play<entrain::Client>(address, given)
+                                      : play<entrain::RealTimeClient>(address, given);
 }
 
 int codec() {

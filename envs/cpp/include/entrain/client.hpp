@@ -110,6 +110,9 @@ class Client {
 
   bool is_unanswered() const { return session_.is_unanswered(); }
 
+  /// Waits until `poll` can do something, at most so long.
+  void wait(double most_s) { session_.wait(most_s); }
+
   // --- blocking ---
 
   /// Joins the trainer, and waits up to `connect_s` for one that is not up yet.
@@ -129,6 +132,16 @@ class Client {
     while (session_.dialler().is_closing() && now_s() < deadline_s) session_.dialler().wait_for_close(50);
   }
 
+ protected:
+  /// Whether a row was filled in wrongly; then the session is over, and says so.
+  bool has_faulty_rows() {
+    for (const Rows& rows : rows_) {
+      if (!rows.fault().empty()) session_.leave("misused", Ending::misused, rows.fault());
+    }
+    return session_.dialler().is_over();
+  }
+  void log(const std::string& line) { session_.dialler().log(line); }
+
  private:
   News next_news() {
     for (News news = poll();; news = poll()) {
@@ -146,10 +159,7 @@ class Client {
     if (session_.is_unanswered()) {
       session_.leave("misused", Ending::misused, "send was called while a Step has no actions yet");
     }
-    for (const Rows& rows : rows_) {
-      if (!rows.fault().empty()) session_.leave("misused", Ending::misused, rows.fault());
-    }
-    return session_.dialler().is_over();
+    return has_faulty_rows();
   }
 
   bool take_actions() {

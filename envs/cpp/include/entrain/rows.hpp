@@ -96,7 +96,37 @@ class Rows {
     return Row(*this, index);
   }
 
+  /// Appends a row of other rows of the same behaviour: what it observed, its mask and its group.
+  void append(const Rows& from, std::size_t index, StepType type, float reward, float group_reward,
+              bool is_late) {
+    Row row = add(from.agents_[index], type, reward);
+    for (std::size_t i = 0; i < lengths_.size(); ++i) {
+      copy_row(from.floats_[i], index, floats_[i], size() - 1, lengths_[i]);
+      copy_row(from.bytes_[i], index, bytes_[i], size() - 1, lengths_[i]);
+    }
+    const std::size_t choices = behaviour_.action.choices();
+    if (!from.mask_.empty()) {
+      if (mask_.empty()) mask_.resize(size() * choices, 1);
+      copy_row(from.mask_, index, mask_, size() - 1, choices);
+    }
+    if (!from.groups_.empty()) row.group(from.groups_[index], group_reward);
+    if (is_late) row.late();
+  }
+
+  /// A row that was added before.
+  Row row(std::size_t index) { return Row(*this, index); }
   std::size_t size() const { return agents_.size(); }
+  std::int64_t agent(std::size_t index) const { return agents_[index]; }
+  StepType type(std::size_t index) const { return static_cast<StepType>(types_[index]); }
+  float reward(std::size_t index) const { return rewards_[index]; }
+  float group_reward(std::size_t index) const {
+    return group_rewards_.empty() ? 0.0f : group_rewards_[index];
+  }
+  bool is_late(std::size_t index) const { return !late_.empty() && late_[index] != 0; }
+  /// Whether a choice is allowed; choices of all branches are numbered in a row.
+  bool allows(std::size_t index, std::size_t choice) const {
+    return mask_.empty() || mask_[index * behaviour_.action.choices() + choice] != 0;
+  }
   const Behaviour& behaviour() const { return behaviour_; }
   /// The agents whose rows need an action, in the order of their rows.
   const std::vector<std::int64_t>& acting() const { return acting_; }
@@ -153,6 +183,13 @@ class Rows {
       visit(8u, of(group_rewards_), false);
     }
     visit(9u, of(late_), false);
+  }
+
+  template <typename Number>
+  static void copy_row(const std::vector<Number>& from, std::size_t index, std::vector<Number>& to,
+                       std::size_t at, std::size_t length) {
+    if (from.empty()) return;
+    std::copy_n(from.data() + index * length, length, to.data() + at * length);
   }
 
   template <typename Number>

@@ -55,11 +55,11 @@ class Session {
     return dialler_.is_over() ? News::over : News::nothing;
   }
 
-  /// Waits until `poll` can do something, at most a second.
-  void wait() {
+  /// Waits until `poll` can do something, at most so long.
+  void wait(double most_s = 1.0) {
     if (dialler_.is_over()) return;
     const double now = now_s();
-    double until_s = dialler_.due_s(now + 1.0);
+    double until_s = dialler_.due_s(now + most_s);
     if (silence_.is_on()) until_s = (std::min)(until_s, silence_.due_s());
     const int milliseconds = (std::max)(0, static_cast<int>(1000.0 * (until_s - now)) + 1);
     if (silence_.inquiry() != nullptr) {

@@ -45,7 +45,7 @@ struct Action {
   }
 };
 
-/// What acts for an agent whose action came too late. The program does that itself; see docs/cpp.md.
+/// What acts for an agent whose action came too late: see real_time.hpp.
 enum class Fallback : std::uint8_t { none = 0, last_action = 1, neutral = 2, controller = 3 };
 
 /// One kind of agent. The trainer has a policy for each.

@@ -1,0 +1,185 @@
+"""The C++ client in real time: a world goes on by its fallback where the trainer is too slow."""
+
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from entrain_envs.wire import trainer_pb2 as pb
+from support.cpp_probe import compiled, shared_folder
+from support.websocket_script import Line, scripted
+
+COMPLETED = pb.CLOSE_REASON_COMPLETED
+LAST, NEUTRAL, CONTROLLER = pb.FALLBACK_LAST_ACTION, pb.FALLBACK_NEUTRAL, pb.FALLBACK_CONTROLLER
+
+
+def played(program: Path, address: str, **options: object) -> list[str]:
+    """What the simulator says that it does, step by step; see `say_actions` in probe.cpp."""
+    words = [f"{name}={value}" for name, value in {"steps": 100_000, **options}.items()]
+    done = subprocess.run(
+        [str(program), "play", address, "says=1", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60.0,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout.splitlines()
+    return [line for line in said if line.startswith(("late", "taken", "allocated"))]
+
+
+def rewards(part: pb.BehaviourStep) -> list[float]:
+    return list(struct.unpack(f"<{len(part.agent_id) // 8}f", part.reward))
+
+
+def late_steps(step: pb.Step) -> float:
+    return sum(sum(each.values) for each in step.statistics if each.name == "fallback_steps")
+
+
+def expected_actions(said: list[str], fallback: int) -> list[str]:
+    """What `said` must be, given which of the steps were late: however slow this machine is.
+
+    The trainer gives runner i the number i, and the chooser choice 1 twice. Of the rows that number
+    n led to, those of runners are FIRST if n is 1, 6, 11, ..., the chooser's only if it is 1; the
+    chooser's mask forbids choice (n - 1) % 5 % 3 of its first branch and choice 1 of the second.
+    """
+    lines: list[str] = []
+    runners, choices = ["0", "0", "0"], None
+    for number, line in enumerate(said, start=1):
+        forbidden = (number - 1) % 5 % 3
+        if line.startswith("taken"):
+            runners, choices = ["0", "1", "2"], [1, 1]
+        else:
+            if fallback != LAST or (number - 1) % 5 == 0:
+                runners = ["0", "0", "0"]
+            keeps = fallback == LAST and choices is not None and choices[0] != forbidden
+            first = choices[0] if keeps and choices is not None else int(forbidden == 0)
+            choices = [first, 0]
+        lines.append(" ".join([line.split()[0], *runners, f"{choices[0]},{choices[1]}"]))
+    return lines
+
+
+@pytest.mark.parametrize("use", ["block", "poll"])
+@pytest.mark.parametrize("fallback", [LAST, NEUTRAL, CONTROLLER])
+def test_a_step_whose_actions_come_too_late_is_decided_by_the_fallback(
+    cpp_probe: Path, use: str, fallback: int
+) -> None:
+    steps: list[pb.Step] = []
+    pause = threading.Event()
+
+    def talk(line: Line) -> None:
+        line.welcome()
+        for delay_s in (0.0, 0.0, 0.5, 0.0, 0.1):
+            steps.append(line.receive().step)
+            pause.wait(delay_s)
+            line.act(steps[-1])
+        steps.append(line.receive().step)
+        line.close(COMPLETED)
+
+    with scripted(talk) as script:
+        said = played(cpp_probe, script.url, use=use, deadline=100, fallback=fallback)
+        assert script.is_over
+    acted = [line for line in said if line.startswith(("late", "taken"))]
+    assert acted == expected_actions(acted, fallback)
+    assert late_steps(steps[3]) >= 1, "its Act took five deadlines"
+    for step in steps[1:]:
+        chooser = next(part for part in step.behaviours if part.behaviour == "chooser")
+        num_late = late_steps(step)
+        assert any(chooser.late) == (num_late > 0)
+        assert rewards(chooser) == [-1.0 * max(1.0, num_late)]
+    assert sum(max(1.0, late_steps(step)) for step in steps[1:]) <= len(acted)
+
+
+@pytest.mark.parametrize(("delay_s", "deadline"), [(0.0, 20_000), (0.02, 5)])
+def test_no_step_allocates_whether_late_or_not(
+    cpp_probe: Path, delay_s: float, deadline: int
+) -> None:
+    steps: list[pb.Step] = []
+    pause = threading.Event()
+
+    def talk(line: Line) -> None:
+        line.welcome()
+        while (request := line.receive()).HasField("step"):
+            steps.append(request.step)
+            pause.wait(delay_s)
+            line.act(request.step)
+
+    options = {"steps": 250, "warm": 50, "deadline": deadline, "fallback": LAST}
+    with scripted(talk) as script:
+        said = played(cpp_probe, script.url, **options)
+        assert script.is_over
+    # How many late steps become one is the machine's affair, and one more than ever is more memory,
+    # once. A few bytes in each of the 200 steps would be more than that.
+    assert int(said[-1].split()[1]) <= (1500 if delay_s else 0)
+    assert ("late" in {line.split()[0] for line in said[:-1]}) == (delay_s > 0.0)
+    assert any(any(part.late) for step in steps for part in step.behaviours) == (delay_s > 0.0)
+
+
+def test_a_trainer_that_cannot_be_told_is_waited_for(cpp_probe: Path) -> None:
+    def talk(line: Line) -> None:
+        line.receive()
+        old = pb.Welcome(version=1, session_id="session", run_id="run", seed=5, revision=1)
+        line.send(pb.ConnectResponse(welcome=old))
+        step = line.receive().step
+        threading.Event().wait(0.2)
+        line.act(step)
+        assert not any(part.late for part in line.receive().step.behaviours)
+        line.close(COMPLETED)
+
+    with scripted(talk) as script:
+        said = played(cpp_probe, script.url, deadline=20, fallback=NEUTRAL)
+        assert script.is_over
+    assert said[0].startswith("taken")
+
+
+def test_the_world_goes_on_while_the_trainer_is_away(cpp_probe: Path) -> None:
+    lost = b""
+
+    def breaks(line: Line) -> None:
+        nonlocal lost
+        line.welcome()
+        line.serve_steps(1)
+        lost = line.raw()
+        line.cut()
+
+    def comes_back(line: Line) -> None:
+        line.receive()
+        threading.Event().wait(0.3)
+        again = pb.Welcome(version=1, session_id="session", resumed=True, revision=2)
+        line.send(pb.ConnectResponse(welcome=again))
+        assert line.raw() == lost
+        line.act(pb.ConnectRequest.FromString(lost).step)
+        step = line.receive().step
+        assert late_steps(step) > 1
+        assert step.sequence == 3
+        line.close(COMPLETED)
+
+    with scripted(breaks, comes_back) as script:
+        said = played(cpp_probe, script.url, deadline=50, fallback=NEUTRAL)
+        assert script.is_over
+    assert sum(line.startswith("late") for line in said) > 1
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("build", ["clang++", "addresses"])
+def test_the_conformance_kit_finds_nothing(
+    tmp_path_factory: pytest.TempPathFactory, build: str
+) -> None:
+    program = compiled(build, shared_folder(tmp_path_factory))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "entrain_envs", "check", "--listen", "ws://localhost:0"),
+            *("--timeout", "75", "--need", "says-late", "--need", "late-rows"),
+            *("--", str(program), "play", "{address}", "steps=1000000", "use=poll"),
+            *("deadline=300", f"fallback={LAST}", "extras=1"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert " 0 failed" in done.stdout, done.stdout
+    assert done.returncode == 0, done.stdout
