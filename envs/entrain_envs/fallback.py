@@ -57,7 +57,8 @@ class LastActions:
     def note(self, rows: TimestepBatch, actions: ActionBatch) -> None:
         """These actions were taken by the agents of `rows` that needed one."""
         agent_id = rows.agent_id[rows.needs_action]
-        stays = ~np.isin(self._agent_id, agent_id)
+        # Agents whose episode ended are forgotten: they may never come back.
+        stays = ~np.isin(self._agent_id, rows.agent_id)
         ids = np.concatenate([self._agent_id[stays], agent_id])
         order = np.argsort(ids)
         self._agent_id = ids[order]

@@ -54,6 +54,8 @@ class LateRows:
             self._rows = None
             return rows
         self._rows = picked(rows, np.flatnonzero(~is_due))
+        # They wait, however often this is called, until a row of their agent is added.
+        self._is_due = np.zeros(len(self._rows), np.bool_)
         return picked(rows, np.flatnonzero(is_due))
 
 

@@ -76,3 +76,27 @@ def test_a_kind_that_came_later_falls_back_by_its_own_spec() -> None:
     assert set(world.acted[1]) == {"bug", "fly"}
     assert world.acted[1]["fly"].continuous.tolist() == [[2.0]], "the nearest to zero"
     assert set(real_time.take()) == {"bug", "fly"}
+
+
+def test_a_kind_whose_agents_sleep_keeps_what_is_late_until_they_wake() -> None:
+    """The fly has acted late and then sleeps: no step in between has a row of its kind."""
+    world = Told(
+        {"bug": rows_of(BUG, (1, MID, 1.0)), "fly": rows_of(FLY, (7, MID, 1.0))},
+        {"bug": rows_of(BUG, (1, MID, 1.0)), "fly": rows_of(FLY, (8, MID, 1.0))},
+        {"bug": rows_of(BUG, (1, MID, 4.0))},
+        {"bug": rows_of(BUG, (1, MID, 4.0)), "fly": rows_of(FLY, (7, MID, 2.0))},
+    )
+    world.behaviours = [BUG, FLY]
+    begins = {
+        "bug": rows_of(BUG, (1, FIRST, 0.0)),
+        "fly": rows_of(FLY, (7, FIRST, 0.0), (8, FIRST, 0.0)),
+    }
+    real_time = RealTime(world, [BUG, FLY], begins)
+    real_time.fall_back()
+    real_time.fall_back()
+    assert real_time.take()["fly"].agent_id.tolist() == [8]
+    assert len(real_time.step({})["fly"]) == 0
+    woken = real_time.step({})["fly"]
+    assert (woken.agent_id.tolist(), woken.reward.tolist()) == ([7], [3.0])
+    assert woken.late is not None
+    assert woken.late.all()
