@@ -288,3 +288,19 @@ def test_an_example_of_ones_own_game_is_served_from_the_simulators_image(
             break
     assert rewards[-1] == -10.0
     assert len(rewards) < 200
+
+
+def test_the_file_for_websocket_adds_an_option_and_a_port_of_this_machine() -> None:
+    added = yaml.safe_load((DOCKER / "websocket.yaml").read_text())["services"]
+    assert set(added) == {"trainer"}
+    assert set(added["trainer"]) == {"command", "ports"}
+    *usual, option, address = added["trainer"]["command"]
+    assert (usual, option) == (service("trainer")["command"], "--websocket")
+    # TLS and the token are those of the run's file, so that it may be reached from outside.
+    config = load_config(DOCKER / "run.yaml", [f"server.websocket={address}"])
+    assert config.server.websocket == address
+    check_exposure(parse_address(address), config.server)
+    port = address.rpartition(":")[2]
+    assert added["trainer"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    for page in ("containers", "websocket"):
+        assert "docker/websocket.yaml" in (REPOSITORY / f"docs/{page}.md").read_text()

@@ -50,6 +50,10 @@ def read(text: str) -> list[Document]:
     return list(yaml.load_all(text, Loader=loader))
 
 
+WEBSOCKET = "0.0.0.0:50151"
+"""What docs/kubernetes.md lets a run's file say."""
+
+
 @cache
 def documents(variant: str) -> Sequence[Document]:
     """Read once, and never changed."""
@@ -269,6 +273,11 @@ def test_what_the_environment_says_are_options_and_the_run_is_safe_to_reach(vari
     assert config.server.address == f"0.0.0.0:{ports['grpc']}"
     assert config.http.address == f"0.0.0.0:{ports['page']}"
     assert config.http.read_token_file is not None
+    # Simulators that speak WebSocket, if the run's file says so, with as many ports for ranks.
+    spoken = RunConfig.model_validate(
+        {**config.model_dump(), "server": {**config.server.model_dump(), "websocket": WEBSOCKET}}
+    )
+    assert spoken.server.websocket == f"0.0.0.0:{ports['websocket']}"
     assert config.http.read_token_file != config.server.token_file
     grace_s = pods(variant)["trainer"]["spec"]["terminationGracePeriodSeconds"]
     assert grace_s > 2 * config.stop_timeout_s
@@ -393,6 +402,11 @@ def test_the_trainers_pods_are_those_of_service_network_and_disruption_budget(va
     assert selected(of_kind(variant, "Service")["spec"]["selector"]) == {"trainer"}
     budget = of_kind(variant, "PodDisruptionBudget", "trainer")
     assert selected(budget["spec"]["selector"]["matchLabels"]) == {"trainer"}
+    opened = {it["name"]: it["port"] for it in of_kind(variant, "Service")["spec"]["ports"]}
+    assert f"0.0.0.0:{opened['websocket']}" == WEBSOCKET
+    ingress = of_kind(variant, "NetworkPolicy", "trainer")["spec"]["ingress"][0]
+    ranges = [(it["port"], it["endPort"]) for it in ingress["ports"]]
+    assert ranges == [(opened[name], opened[name] + 63) for name in ("grpc", "websocket")]
     for name, component in (("trainer", "trainer"), ("simulators", "simulator")):
         policy = of_kind(variant, "NetworkPolicy", name)["spec"]
         assert selected(policy["podSelector"]["matchLabels"]) == {component}
