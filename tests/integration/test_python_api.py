@@ -14,6 +14,7 @@ import entrain
 from entrain.app import run_results, trained
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, InUseError
+from entrain.observers import CheckpointSaved, PolicyUpdated, RunBegan, RunEnded
 from entrain.run.folder import RunFolder
 from entrain_envs.simulators.balance_ball import BalanceBall
 from support.command import until
@@ -37,21 +38,55 @@ MAKE_BALL = partial(BalanceBall, count=2)
 """A function of this module would have its process import torch, as this module does."""
 
 
+class Watcher(entrain.Observer):
+    """Notes what it is told, in words."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def began(self, run: RunBegan) -> None:
+        self.told.append(f"began at {dict(run.env_steps)}")
+
+    def updated(self, update: PolicyUpdated) -> None:
+        assert update.metrics["policy/kl"] >= 0.0
+        self.told.append(f"{update.behaviour} {update.env_steps}")
+
+    def saved(self, checkpoint: CheckpointSaved) -> None:
+        assert checkpoint.path.is_dir()
+        self.told.append("saved")
+
+    def ended(self, end: RunEnded) -> None:
+        self.told.append(end.outcome)
+
+
 def test_a_run_is_trained_resumed_and_evaluated_by_calls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = entrain.train(settings(tmp_path), simulators=MAKE_BALL, name="walk", show=False)
+    watcher = Watcher()
+    result = entrain.train(
+        settings(tmp_path), simulators=MAKE_BALL, observers=[watcher], name="walk", show=False
+    )
     assert (result.run, result.outcome, result.exit_code) == (tmp_path / "walk", "completed", 0)
     assert 400 <= result.env_steps == result.policies["ball"].progress.env_steps
     assert result.policies["ball"].progress.updates == 2
     assert result.policies["ball"].final_return > 0
+    # When a checkpoint is taken between updates depends on time; one is before the end.
+    assert watcher.told[-2:] == ["saved", "completed"]
+    others = [it for it in watcher.told if it != "saved"]
+    assert others == ["began at {}", "ball 200", "ball 400", "completed"]
     # As the next program may want to listen there, too.
     assert load_config(result.run / "config.yaml", []).server.address == "localhost:0"
 
     more = entrain.resume(
-        result.run, ["policies.ball.total_steps=600"], simulators=MAKE_BALL, show=False
+        result.run,
+        ["policies.ball.total_steps=600"],
+        simulators=MAKE_BALL,
+        observers=[watcher],
+        show=False,
     )
     assert more.policies["ball"].progress.updates == 3
+    others = [it for it in watcher.told if it != "saved"]
+    assert others[4:] == [f"began at {{'ball': {result.env_steps}}}", "ball 600", "completed"]
 
     counted = entrain.evaluate(
         result.run, episodes=4, max_steps=20, simulators=MAKE_BALL, show=False, seed=3

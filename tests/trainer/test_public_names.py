@@ -11,6 +11,7 @@ import entrain
 NAMES = {
     "EntrainError",
     "EvaluationResult",
+    "Observer",
     "Policy",
     "TrainedPolicy",
     "TrainingResult",

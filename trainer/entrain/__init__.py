@@ -4,7 +4,7 @@
     action = entrain.Policy.load(result.run).act(observation)
 
 The commands of the terminal (`entrain --help`) do the same; simulators use the package
-`entrain_envs`.
+`entrain_envs`. docs/python.md has examples of all of it.
 
 A name is imported when it is first used, so that `import entrain` takes no time: torch comes with
 the first that needs it.
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from entrain.app.run_policy import Policy
     from entrain.app.training_result import TrainedPolicy, TrainingResult
     from entrain.errors import EntrainError
+    from entrain.observers import Observer
 else:
     _MODULE_OF = {
         "EntrainError": "errors",
         "EvaluationResult": "app.evaluation_results",
+        "Observer": "observers",
         "Policy": "app.run_policy",
         "TrainedPolicy": "app.training_result",
         "TrainingResult": "app.training_result",
@@ -47,6 +49,7 @@ else:
 __all__ = [
     "EntrainError",
     "EvaluationResult",
+    "Observer",
     "Policy",
     "TrainedPolicy",
     "TrainingResult",

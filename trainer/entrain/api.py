@@ -34,6 +34,7 @@ def train(
     *,
     simulators: Simulators = None,
     copies: int = 8,
+    observers: Sequence[object] = (),
     resume_or_start: bool = False,
     show: bool = True,
     **options: Any,
@@ -47,6 +48,8 @@ def train(
             function that makes an environment, each in a process of its own; or a list of these.
             None: as the settings say, which may be to wait for others to dial in.
         copies: of each environment that is given by id or function.
+        observers: are told how it goes, see `entrain.Observer`: objects, beside those in the
+            settings; or such entries as the settings have, in place of those there.
         resume_or_start: if the run's folder exists, go on with the run in it.
         show: whether to show how it goes, as the command does; False leaves only the log file.
         options: settings, with two underscores between the names of a path:
@@ -66,8 +69,10 @@ def train(
     if part and "address" not in chosen.server.model_fields_set:
         # Several may train on this machine, and nobody else needs to know the port.
         settings = ["server.address=localhost:0", *settings]
-    chosen = given_config(source, [*part.settings, *settings])
-    with _in_a_program(Given(environments=part.environments, is_shown=show)) as given:
+    named, objects = _divided(observers)
+    chosen = given_config(source, [*part.settings, *settings, *named])
+    asked = Given(environments=part.environments, observers=objects, is_shown=show)
+    with _in_a_program(asked) as given:
         return called_without_loop(
             lambda: sittings.begin(chosen, resume_or_start=resume_or_start, given=given)
         )
@@ -79,6 +84,7 @@ def resume(
     *,
     simulators: Simulators = None,
     copies: int = 8,
+    observers: Sequence[object] = (),
     show: bool = True,
     **options: Any,
 ) -> TrainingResult:
@@ -89,13 +95,16 @@ def resume(
         overrides: see `train`, as all that follow.
         simulators: those given by function are given again; others are in the run's settings.
         copies: see `train`.
+        observers: see `train`.
         show: see `train`.
         options: see `train`.
     """
     _require_one_rank("resume")
     part = read_simulators(simulators, copies=copies)
-    settings = [*part.settings, *_settings(overrides, options)]
-    with _in_a_program(Given(environments=part.environments, is_shown=show)) as given:
+    named, objects = _divided(observers)
+    settings = [*part.settings, *_settings(overrides, options), *named]
+    asked = Given(environments=part.environments, observers=objects, is_shown=show)
+    with _in_a_program(asked) as given:
         return called_without_loop(lambda: sittings.go_on(Path(run), settings, given=given))
 
 
@@ -173,6 +182,13 @@ def _require_one_rank(name: str) -> None:
 def _settings(overrides: Sequence[str], options: Mapping[str, Any]) -> list[str]:
     """What the environment says, and then what the program does, which counts."""
     return [*arguments_of(os.environ), *overrides, *keyword_settings(options)]
+
+
+def _divided(observers: Sequence[object]) -> tuple[Sequence[str], Sequence[object]]:
+    """Settings for those that are named, and those that are objects."""
+    named = [each for each in observers if isinstance(each, str | Mapping)]
+    objects = [each for each in observers if not isinstance(each, str | Mapping)]
+    return keyword_settings({"observers": named}) if named else (), objects
 
 
 @contextmanager

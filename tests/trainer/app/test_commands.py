@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ class FakeRun:
     measures = ""
     is_finished = False
     env_steps = 7
+    checkpointing = SimpleNamespace()
     returns: Mapping[str, float] = defaultdict(float)
     prints = ""
     observer: RunObserver | None = None

@@ -122,8 +122,8 @@ def test_a_server_that_hangs_delays_nobody(caplog: pytest.LogCaptureFixture) -> 
         sender.close(within_s=0.1)
         assert time.monotonic() - began_s < 2.0
         there.released.set()
-        assert sender._thread is not None
-        sender._thread.join(10.0)
+        assert sender._queue._thread is not None
+        sender._queue._thread.join(10.0)
     # 64 wait, and one is under way.
     assert "took 65 messages no more" in caplog.text
 

@@ -18,6 +18,7 @@ from entrain.policy.actor_critic import ActorCritic
 from entrain.requests import SlotTimesteps
 from entrain.run.checkpoint import CheckpointStore, Loaded
 from entrain.run.folder import RunFolder
+from entrain.state import State
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -58,10 +59,10 @@ def eyes(rows: int, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(rows, 3)).astype(np.float32)
 
 
-def actions_of_actor(
+def as_the_actor(
     made: ActorCritic, seen: npt.NDArray[np.float32], firsts: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int32]:
-    """[T, K] what the actor of an evaluation does with [T, K, 3], one batch after the other."""
+) -> tuple[npt.NDArray[np.int32], State]:
+    """[T, K] what the actor of an evaluation does with [T, K, 3], and what it remembers then."""
     actor = make_actor(made, seed=5, deterministic=False)
     rows = seen.shape[1]
     chosen = []
@@ -75,20 +76,23 @@ def actions_of_actor(
         )
         batch = SlotTimesteps(np.arange(rows), timesteps, np.zeros(0, np.int64), rows)
         chosen.append(actor.act(actor.evaluate(batch)).discrete[:, 0])
-    return np.array(chosen)
+    return np.array(chosen), actor.state()
 
 
 @pytest.mark.parametrize("options", [{}, MEMORY, {**MEMORY, **HISTORY}])
 def test_it_samples_what_the_actor_of_an_evaluation_samples(options: Mapping[str, Any]) -> None:
     seen = np.stack([eyes(4, seed) for seed in range(6)])
     firsts = np.zeros((6, 4), np.bool_)
-    firsts[0] = firsts[3, 1] = True
-    expected = actions_of_actor(network(**options), seen, firsts)
+    firsts[0] = firsts[3, 1] = firsts[5, 2] = True
+    expected, remembered = as_the_actor(network(**options), seen, firsts)
     acting = policy(deterministic=False, **options)
     for step in range(6):
         chosen = acting.act(seen[step], first=firsts[step], reward=0.5)
         np.testing.assert_array_equal(chosen, expected[step])
     assert len(np.unique(expected)) > 1
+    state = acting.state()["actor"]
+    np.testing.assert_array_equal(state["recurrent_state"], remembered["recurrent_state"])
+    np.testing.assert_array_equal(state["history"]["action"], remembered["history"]["action"])
 
 
 def test_one_agent_is_a_batch_of_one_without_its_first_dimension() -> None:

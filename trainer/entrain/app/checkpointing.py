@@ -76,6 +76,8 @@ class Checkpointing:
         self._is_refused = False
         self._writing: asyncio.Task[None] | None = None
         self._askers: list[asyncio.Future[Path]] = []
+        self.on_saved: Callable[[Path, int], None] = _nothing
+        """Called with each checkpoint that was written, and its env steps; it never raises."""
         self.newest: Path | None = None
         """The newest checkpoint that was written here."""
 
@@ -158,6 +160,7 @@ class Checkpointing:
         path = await asyncio.to_thread(self._store.save, take_state(), step=env_steps)
         self._saved_at, self.newest = env_steps, path
         logger.info("saved %s", path)
+        self.on_saved(path, env_steps)
 
     async def _write(
         self,
@@ -184,9 +187,14 @@ class Checkpointing:
             if self._is_refused:
                 logger.info("checkpoints can be written again: %s", self.newest)
             self._is_refused = False
+            self.on_saved(self.newest, env_steps)
             for asker in askers:
                 if not asker.done():
                     asker.set_result(self.newest)
+
+
+def _nothing(path: Path, env_steps: int) -> None:
+    pass
 
 
 def make_checkpointing(

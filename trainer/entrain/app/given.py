@@ -20,6 +20,9 @@ class Given:
     environments: Sequence[ProgramEnvironment] = ()
     """Take part as simulators, beside those that the configuration launches."""
 
+    observers: Sequence[object] = ()
+    """Are told how it goes; see `entrain.observers`."""
+
     is_shown: bool = True
     """Whether people are shown how it goes: on stdout, and in a terminal with a live display."""
 

@@ -9,11 +9,9 @@ secret: only scheme and host are ever logged.
 import json
 import logging
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -21,6 +19,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+
+from entrain.app.background_queue import BackgroundQueue
 
 logger = logging.getLogger(__name__)
 
@@ -101,58 +101,24 @@ class Poster:
         self._retries = retries
         self._retry_s = retry_s
         self._send = send or send_json
-        self._clock = clock
-        self._waiting: deque[bytes] = deque(maxlen=most_waiting)
-        self._changed = threading.Condition()
-        self._is_busy = False
-        self._ends_s: float | None = None
-        self._thread: threading.Thread | None = None
+        self._queue: BackgroundQueue[bytes] = BackgroundQueue(
+            self._deliver, name="poster", most_waiting=most_waiting, clock=clock
+        )
         self._is_failing = False
         self._where = "the server"
 
     def __repr__(self) -> str:
-        return f"<Poster of {self._what}: {len(self._waiting)} wait>"
+        return f"<Poster of {self._what}: {len(self._queue)} wait>"
 
     def post(self, message: Mapping[str, object]) -> None:
         """Queue a message. Returns at once, and never raises."""
-        content = json.dumps(message, default=str).encode()
-        with self._changed:
-            if self._ends_s is not None:
-                return
-            if len(self._waiting) == self._waiting.maxlen:
-                logger.debug(
-                    "%s: the oldest of %d messages is left out", self._what, len(self._waiting)
-                )
-            self._waiting.append(content)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        if not self._queue.put(json.dumps(message, default=str).encode()):
+            logger.debug("%s: the oldest of %d messages is left out", self._what, len(self._queue))
 
     def close(self, *, within_s: float) -> None:
         """Send the waiting messages for at most `within_s`, and give up the rest."""
-        with self._changed:
-            self._ends_s = self._clock() + within_s
-            thread = self._thread
-            self._changed.notify_all()
-        if thread is None:
-            return
-        thread.join(within_s)
-        left = len(self._waiting) + self._is_busy
-        if thread.is_alive() and left:
+        if left := self._queue.close(within_s=within_s):
             logger.warning("%s: %s took %d messages no more", self._what, self._where, left)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and self._ends_s is None:
-                    self._changed.wait()
-                is_late = self._ends_s is not None and self._clock() >= self._ends_s
-                if is_late or not self._waiting:
-                    return
-                content, self._is_busy = self._waiting.popleft(), True
-            self._deliver(content)
-            self._is_busy = False
 
     def _deliver(self, content: bytes) -> None:
         """Try until the server takes it, another try cannot help, or no retry is left."""
@@ -164,7 +130,7 @@ class Poster:
                 self._is_failing = False
                 return
             is_last = reason.is_final or attempt == self._retries
-            if is_last or not self._wait_to_try(min(self._retry_s * 2**attempt, LONGEST_PAUSE_S)):
+            if is_last or not self._queue.pause(min(self._retry_s * 2**attempt, LONGEST_PAUSE_S)):
                 break
         # One line, however many messages a server that is gone does not take.
         level = logging.DEBUG if self._is_failing else logging.WARNING
@@ -183,16 +149,6 @@ class Poster:
         except Exception as error:
             return NotTakenError(type(error).__name__, is_final=True)
         return None
-
-    def _wait_to_try(self, pause_s: float) -> bool:
-        """Wait; False if there is no time left for another try."""
-        until_s = self._clock() + pause_s
-        with self._changed:
-            while (left_s := until_s - self._clock()) > 0.0:
-                if self._ends_s is not None and until_s >= self._ends_s:
-                    return False
-                self._changed.wait(left_s)
-        return True
 
 
 def send_json(target: Target, content: bytes, timeout_s: float) -> None:

@@ -136,13 +136,15 @@ def train_in(
             restored=part.restored,
             hooks=RunHooks(
                 keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
-                observer=all_of(observer, around.progress, around.page),
+                observer=all_of(observer, around.progress, around.page, around.observers.watching),
                 another_policy=words.another_policy,
             ),
             together=part.together,
         )
         if run.is_finished:
             return _say_finished(folder, run, around.console, words, exports=exports)
+        run.checkpointing.on_saved = around.observers.note_checkpoint
+        around.observers.is_resumed = restored is not None
         result = _train_one_sitting(run, config, folder, around, exports=exports)
     require_whole(folder)
     _describe(folder, result.outcome, around.console, words)
@@ -156,6 +158,7 @@ def _train_one_sitting(
     show_on(around.page, run, around.request, around.console)
     # Only now: a configuration that does not fit the checkpoint must not replace the old one.
     _write_config(folder, config)
+    around.observers.begin()
     history = History(folder.history)
     with history.sitting(lambda: run.env_steps):
         beside = serving(around.page)
@@ -168,6 +171,7 @@ def _train_one_sitting(
     write_results(folder, run, outcome, exports=exports)
     history.note("ended", outcome=outcome, exit_code=code, env_steps=run.env_steps)
     around.notices.end(outcome, summary, exit_code=code)
+    around.observers.end(outcome, env_steps=summary.env_steps)
     return TrainingResult.of(folder.path, summary, run.returns, exit_code=code)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from entrain.app.given import NOTHING, Given
 from entrain.app.kubeflow import KubeflowProgress, kubeflow_progress
 from entrain.app.notices import Notices, notices_of
+from entrain.app.outside_observers import OutsideObservers, outside_observers
 from entrain.app.showing import page_of
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.config.run import RunConfig
@@ -47,6 +48,9 @@ class Surroundings:
     page: "RunPage | None"
     """Of the run; None if it is to have none."""
 
+    observers: OutsideObservers
+    """Whom the settings name, or a program gave."""
+
 
 @contextmanager
 def surroundings_of(
@@ -70,6 +74,7 @@ def surroundings_of(
         notices_of(config, folder) as notices,
         kubeflow_progress(config, os.environ) as progress,
         page_of(config, folder) as page,
+        outside_observers(config, folder, given.observers) as observers,
     ):
         yield Surroundings(
             console=console,
@@ -78,6 +83,7 @@ def surroundings_of(
             notices=notices,
             progress=progress,
             page=page,
+            observers=observers,
         )
 
 

@@ -24,6 +24,7 @@ from entrain.config.fields import (
 from entrain.config.http import HttpAddress, HttpConfig
 from entrain.config.launch import FILE_NAME, IN_NAMES, LaunchConfig
 from entrain.config.notify import NotifyConfig
+from entrain.config.observers import Observed
 from entrain.config.policy import PolicyConfig
 from entrain.config.ranks import RanksConfig
 from entrain.config.unity import UnityConfig
@@ -252,6 +253,11 @@ class RunConfig(Options):
     server: ServerConfig = ServerConfig()
     http: HttpConfig = HttpConfig()
     notify: NotifyConfig = NotifyConfig()
+
+    observers: tuple[Observed, ...] = ()
+    """Who else is told how the run goes: PACKAGE.MODULE:CLASS each, or a group with its options.
+    docs/python.md."""
+
     simulators: SimulatorsConfig = SimulatorsConfig()
 
     unity: UnityConfig | None = None

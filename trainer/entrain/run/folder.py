@@ -45,6 +45,8 @@ class RunFolder:
         """Animations of the agents, which the report shows."""
         self.simulators = path / "simulators"
         """Holds the output of launched simulators: NAME.log. See `keep_logs_in`."""
+        self.observers = path / "observers"
+        """What observers keep, to find it again when the run is resumed."""
         self._behaviours = BehaviourNames(path / "behaviours.json")
 
     def __repr__(self) -> str:
@@ -108,7 +110,8 @@ class RunFolder:
         """Remove what an earlier run left, and nothing that no run makes. Call with the lock."""
         files = (self.summary, self.metrics, self.report, self.log, self.history)
         parts = (*files, self.plots, self.recordings)
-        folders = (self.checkpoints, self.policies, self.tensorboard, self.simulators)
+        kept = (self.checkpoints, self.policies, self.tensorboard)
+        folders = (*kept, self.simulators, self.observers)
         try:
             # First: without it, what is left of a removal that failed is no run.
             self.config.unlink(missing_ok=True)
@@ -193,6 +196,7 @@ class RunFolder:
             (self.evaluation_episodes.parent, "each episode of the last evaluation"),
             (self.recordings, "animations of the agents; the report shows them"),
             (self.simulators, "what the launched simulators printed"),
+            (self.observers, "which runs it is elsewhere, for a resume"),
         ]
         parts = [*others.items(), *(part for part in own if part[0] not in others)]
         rows = [(part, meaning) for part, meaning in parts if _has_content(part)]
