@@ -163,4 +163,4 @@ def test_policies_are_exported_to_files_that_are_named(
 
     monkeypatch.setattr(trained, "exported", exported)
     assert entrain.export("runs/walk", tmp_path, form="json") == {"ball": tmp_path / "ball.json"}
-    assert asked == [((Path("runs/walk"), tmp_path), {"form": "json"})]
+    assert asked == [((Path("runs/walk"), tmp_path), {"form": "json", "checkpoint": "newest"})]

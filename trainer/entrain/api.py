@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entrain.app import sittings, trained
-from entrain.app.evaluation_options import EvaluationOptions
+from entrain.app.evaluation_options import EvaluationOptions, Which
 from entrain.app.evaluation_results import EvaluationResult
 from entrain.app.exporting import Form
 from entrain.app.given import Given
@@ -117,6 +117,7 @@ def evaluate(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     lessons: Sequence[str] = (),
+    checkpoint: Which = "newest",
     simulators: Simulators = None,
     copies: int = 8,
     show: bool = True,
@@ -132,6 +133,7 @@ def evaluate(
         max_steps: end after so many steps of a behaviour's agents together.
         max_seconds: end after so long.
         lessons: PARAMETER=LESSON of environment parameters; else those that the run has reached.
+        checkpoint: newest, or that of the best evaluation while it trained.
         simulators: see `train`; None: those in the run's settings.
         copies: see `train`.
         show: see `train`.
@@ -147,6 +149,7 @@ def evaluate(
         max_steps=max_steps,
         max_seconds=max_seconds,
         lessons=tuple(lessons),
+        checkpoint=checkpoint,
     )
     with _in_a_program(Given(environments=part.environments, is_shown=show)) as given:
         return called_without_loop(
@@ -155,7 +158,11 @@ def evaluate(
 
 
 def export(
-    run: str | Path, output: str | Path | None = None, *, form: Form = "onnx"
+    run: str | Path,
+    output: str | Path | None = None,
+    *,
+    form: Form = "onnx",
+    checkpoint: Which = "newest",
 ) -> Mapping[str, Path]:
     """Write the trained policies of a run, checked against the policies that were trained.
 
@@ -163,12 +170,13 @@ def export(
         run: its folder.
         output: another folder to write to than the run's own.
         form: onnx; unity, ONNX as games built with ML-Agents load it; or json, for plain policies.
+        checkpoint: see `evaluate`.
 
     Returns:
         {behaviour: the file that was written}.
     """
     folder = None if output is None else Path(output)
-    return dict(trained.exported(Path(run), folder, form=form))
+    return dict(trained.exported(Path(run), folder, form=form, checkpoint=checkpoint))
 
 
 def _require_one_rank(name: str) -> None:

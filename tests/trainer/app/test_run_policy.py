@@ -267,7 +267,7 @@ def test_the_newest_policy_of_a_run_is_loaded_or_that_of_a_checkpoint(run: Path)
     ("arguments", "words"),
     [
         (("runner", "0001-step-10"), r"there is no 'runner'; .*walk has policies of walker"),
-        ((None, None), r"no behaviour is named; .*walk has policies of walker, runner"),
+        ((None,), r"no behaviour is named; .*walk has policies of walker, runner"),
     ],
 )
 def test_a_behaviour_that_is_not_there_is_said(run: Path, arguments: Any, words: str) -> None:

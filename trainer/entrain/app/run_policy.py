@@ -18,7 +18,7 @@ from entrain.app.policy_input import (
     read_rows,
     require_finite,
 )
-from entrain.app.starting import load_checkpoint
+from entrain.app.starting import load_chosen
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, PolicyInputError
 from entrain.policy.actor_critic import ActorNetwork
@@ -61,7 +61,7 @@ class Policy:
         cls,
         run: str | Path,
         behaviour: str | None = None,
-        checkpoint: str | None = None,
+        checkpoint: str = "newest",
         *,
         deterministic: bool = True,
         seed: int | None = None,
@@ -72,7 +72,8 @@ class Policy:
         Args:
             run: its folder.
             behaviour: whose policy; it may be left out if the run has one.
-            checkpoint: the name of one in the run's folder; None: the newest.
+            checkpoint: newest; best, that of the best evaluation while it trained; or the name of
+                one in the folder `checkpoints` of the run.
             deterministic: take the most likely action, or else sample one as in training.
             seed: of the samples; None: the run's.
             device: cpu, cuda or auto.
@@ -82,7 +83,7 @@ class Policy:
         """
         folder = RunFolder.existing(Path(run))
         config = load_config(folder.config, [f"device={device}"])
-        restored = load_checkpoint(folder, config, checkpoint, purpose="acting with")
+        restored = load_chosen(folder, config, checkpoint, purpose="acting with")
         policies = load_policies(config, restored)
         if behaviour is None and len(policies) == 1:
             (behaviour,) = policies

@@ -96,14 +96,26 @@ def newest_if_any(folder: RunFolder, config: RunConfig) -> Loaded | None:
     return None
 
 
-def load_chosen(folder: RunFolder, config: RunConfig, which: Which, *, purpose: str) -> Loaded:
+def load_chosen(
+    folder: RunFolder, config: RunConfig, which: Which | str, *, purpose: str
+) -> Loaded:
     """Returns the checkpoint of a run whose weights are to act, and logs which it is.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        which: the newest, the best, or the one of a name.
+        purpose: what it is for, for the log.
 
     Raises:
         CheckpointError: there is none, or none is whole.
     """
     if which == "newest":
         return load_newest(folder, config, purpose=purpose)
+    if which != "best":
+        loaded = CheckpointStore(folder.checkpoints, keep=1).load(which)
+        logger.info("%s %s", purpose, loaded.path)
+        return loaded
     store = CheckpointStore(folder.best, keep=1)
     if not store.paths:
         raise CheckpointError(
@@ -118,24 +130,6 @@ def load_chosen(folder: RunFolder, config: RunConfig, which: Which, *, purpose: 
 def load_newest(folder: RunFolder, config: RunConfig, *, purpose: str) -> Loaded:
     """Returns the newest valid checkpoint, and logs what it is for; CheckpointError if none is."""
     loaded = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep).load_newest()
-    logger.info("%s %s", purpose, loaded.path)
-    return loaded
-
-
-def load_checkpoint(
-    folder: RunFolder, config: RunConfig, name: str | None, *, purpose: str
-) -> Loaded:
-    """Returns the checkpoint of that name, and logs what it is for; None takes the newest.
-
-    `name` may be that of a folder which holds checkpoints in its turn: then its newest.
-    """
-    if name is None:
-        return load_newest(folder, config, purpose=purpose)
-    inside = CheckpointStore(folder.checkpoints / name, keep=1)
-    if inside.paths:
-        loaded = inside.load_newest()
-    else:
-        loaded = CheckpointStore(folder.checkpoints, keep=1).load(name)
     logger.info("%s %s", purpose, loaded.path)
     return loaded
 
