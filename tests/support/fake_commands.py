@@ -37,8 +37,8 @@ class FakeCommands(types.ModuleType):
     ) -> int:
         return self._called("evaluate", run, overrides, options, table, as_json, address)
 
-    def export(self, run: Path, output: Path | None, *, form: str) -> int:
-        return self._called("export", run, output, form)
+    def export(self, run: Path, output: Path | None, *, form: str, checkpoint: str) -> int:
+        return self._called("export", run, output, form, checkpoint)
 
     def _called(self, *call: Any) -> int:
         self.calls.append(call)

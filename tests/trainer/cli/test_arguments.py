@@ -136,16 +136,16 @@ def test_evaluating_no_episode_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("options", "output", "form"),
+    ("options", "output", "form", "checkpoint"),
     [
-        ([], None, "onnx"),
-        (["--output", "here"], Path("here"), "onnx"),
-        (["--format", "unity"], None, "unity"),
-        (["--format", "json"], None, "json"),
+        ([], None, "onnx", "newest"),
+        (["--output", "here"], Path("here"), "onnx", "newest"),
+        (["--format", "unity"], None, "unity", "newest"),
+        (["--format", "json", "--checkpoint", "best"], None, "json", "best"),
     ],
 )
-def test_export_hands_over_where_to_and_for_whom(
-    commands: FakeCommands, options: list[str], output: Path | None, form: str
+def test_export_hands_over_where_to_for_whom_and_which(
+    commands: FakeCommands, options: list[str], output: Path | None, form: str, checkpoint: str
 ) -> None:
     assert main(["export", "runs/walk", *options]) == 0
-    assert commands.calls == [("export", Path("runs/walk"), output, form)]
+    assert commands.calls == [("export", Path("runs/walk"), output, form, checkpoint)]
