@@ -3,7 +3,7 @@
 It is the actor of `entrain evaluate`, and acts as that does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from entrain.app.policy_input import (
     read_rows,
     require_finite,
 )
+from entrain.app.policy_spaces import EnvironmentSpaces
 from entrain.app.starting import load_chosen
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, PolicyInputError
@@ -130,14 +131,48 @@ class Policy:
         Raises:
             PolicyInputError: something does not fit the policy; nothing was remembered.
         """
+        chosen, is_one = self._choose(
+            observation, mask=mask, reward=reward, first=first, agents=agents
+        )
+        return _action(self.spec, chosen, is_one=is_one)
+
+    def acting_in(self, environment: Any) -> Callable[..., Any]:
+        """Returns a function that acts for one agent in a Gymnasium environment.
+
+        It takes an observation of the environment, and the options `mask`, `reward` and `first` of
+        `act`; it returns an action for its `step`. Spaces are translated as the simulators of the
+        run translate theirs: choices are shown one-hot, actions have their shape, dtype and start.
+
+        Raises:
+            ConfigError: its spaces are others than the policy learned in.
+        """
+        spaces = EnvironmentSpaces(self.spec, environment)
+
+        def act(
+            observation: Any, *, mask: Any = None, reward: Any = None, first: bool = False
+        ) -> Any:
+            arrays, mask = spaces.arrays(observation), spaces.mask(observation, mask)
+            chosen, _ = self._choose(arrays, mask=mask, reward=reward, first=first)
+            return spaces.action(chosen)
+
+        return act
+
+    def _choose(
+        self,
+        observation: Any,
+        *,
+        mask: Any,
+        reward: Any,
+        first: Any,
+        agents: Sequence[int] | None = None,
+    ) -> tuple[ActionBatch, bool]:
+        """The actions of K agents, and whether the observation was of one agent alone."""
         arrays, is_one = read_observation(self.spec, observation)
         rows = len(next(iter(arrays.values())))
         numbers = read_agents(agents, rows)
         begins = read_rows("first", first, rows, np.bool_)
         batch = self._batch(arrays, numbers, begins, reward, mask, is_one=is_one)
-        evaluation = self._actor.evaluate(batch)
-        chosen = self._actor.act(evaluation)
-        return _action(self.spec, chosen, is_one=is_one)
+        return self._actor.act(self._actor.evaluate(batch)), is_one
 
     def _batch(
         self,
