@@ -23,7 +23,7 @@ from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
 from entrain.run.plots import draw_plots
 from entrain.run.progress import Progress
-from entrain.run.report import final_return, rewrite_report, write_report
+from entrain.run.report import best_evaluation, final_return, rewrite_report, write_report
 from entrain.run.summary import Outcome, PolicySummary, RunSummary
 from entrain.run.table import Series
 
@@ -510,3 +510,43 @@ def test_a_run_is_started_without_what_draws_its_pictures() -> None:
     script = "import sys, entrain.run.report; assert 'matplotlib' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def evaluated(rows: int) -> Series:
+    """Training of which every second row is that of an evaluation, which do better and better."""
+    learned = training(rows)
+    is_evaluation = np.arange(rows) % 2 == 1
+    columns = {name: np.where(is_evaluation, math.nan, it) for name, it in learned.columns.items()}
+    columns["evaluation/env_steps"] = np.where(is_evaluation, learned.env_steps - 2048.0, math.nan)
+    columns["evaluation/return_mean"] = np.where(
+        is_evaluation, 1000.0 + np.arange(rows, dtype=np.float64), math.nan
+    )
+    return Series(learned.env_steps, learned.wall_time, columns)
+
+
+def test_evaluations_are_drawn_beside_training_where_their_weights_were_taken() -> None:
+    orange = "d4691c"
+    assert num_coloured(picture(training(20), "return"), orange) == 0
+    assert num_coloured(picture(evaluated(20), "return"), orange) > 100
+    alone = series(3, evaluation__env_steps=[1.0, 2.0, 3.0], evaluation__return_mean=5.0)
+    assert num_coloured(picture(alone, "return"), orange) > 100
+
+
+def test_the_best_evaluation_is_said_with_its_env_steps(folder: RunFolder) -> None:
+    # Rows 1, 3, ..., 19 are evaluations: the last has 1000 + 19, of 20 * 2048 - 2048 env steps.
+    assert best_evaluation(evaluated(20)) == (1019.0, 38912)
+    assert best_evaluation(training(20)) is None
+    record(folder, "walker", evaluated(20))
+    write_report(folder, summary())
+    page = folder.report.read_text()
+    assert re.search(r"best evaluation</dt><dd>1,019.0 <small>at 38.9k env steps", page)
+    # The page's other numbers are those of training.
+    assert final_return(evaluated(20).updates) == final_return(evaluated(20))
+
+
+def test_a_run_that_was_good_enough_says_so(folder: RunFolder) -> None:
+    words = "the policy reached return 487.2 in an evaluation; stop_at.return is 475"
+    write_report(folder, replace(summary(), reached=words))
+    page = folder.report.read_text()
+    assert "The policy reached return 487.2 in an evaluation; stop_at.return is 475." in page
+    assert "Every policy has done its total steps." not in page
