@@ -3,6 +3,8 @@
 import copy
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from torch import Tensor
 from entrain.algorithms.off_policy import Method
 from entrain.algorithms.sac import SAC
 from entrain.config.policy import PolicyConfig
+from entrain.experience import map_tensors
+from entrain.metrics import require_declared
 from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec, ObservationSpec
 from made_batches import made_batch, made_sac
@@ -251,6 +255,7 @@ def test_metrics_have_their_standard_names_and_are_finite() -> None:
         "policy/learning_rate", "policy/sigma/0", "policy/entropy/0", "policy/clipped_actions",
         "entropy/coefficient", "entropy/target", "entropy/distance",
     }  # fmt: skip
+    require_declared([*of_step, *of_update])
     assert all(value.isfinite() for value in of_step.values())
     assert all(math.isfinite(value) for value in of_update.values())
     assert "policy/sigma/0" not in deep("discrete").finish()
@@ -292,3 +297,60 @@ def test_an_image_is_learned_from_as_the_bytes_that_came() -> None:
     first = sac.step(batch)["loss/q"]
     losses = [sac.step(batch)["loss/q"] for _ in range(30)]
     assert losses[-1] < first
+
+
+class Beside:
+    """One of two ranks in threads of one process; of `Ranks`, what a gradient step asks for."""
+
+    def __init__(self, number: int, barrier: Barrier, said: list[Any]) -> None:
+        self._number = number
+        self._barrier = barrier
+        self._said = said
+
+    def _both(self, mine: Any) -> tuple[Any, Any]:
+        self._said[self._number] = mine
+        self._barrier.wait()
+        both = tuple(self._said)
+        self._barrier.wait()
+        return both[0], both[1]
+
+    def mean(self, x: Tensor, *, weight: int) -> Tensor:
+        one, other = self._both((x.clone(), weight))
+        total = one[0] * one[1] + other[0] * other[1]
+        return torch.as_tensor(total / (one[1] + other[1]))
+
+    def broadcast(self, x: Tensor) -> None:
+        x.copy_(self._both(x.clone())[0])
+
+
+def rows_of(batch: ReplayBatch, rows: slice) -> ReplayBatch:
+    return map_tensors(batch, lambda tensor: tensor[rows])
+
+
+def test_two_ranks_learn_what_one_learns_from_the_steps_of_both() -> None:
+    # alpha is adapted. Choices alone, for a continuous action has noise of its own on each rank.
+    spec, barrier, said = ActionSpec(branches=(2, 3)), Barrier(2), [None, None]
+    batch = made_batch(spec, 9)
+    shares = [rows_of(batch, slice(0, 3)), rows_of(batch, slice(3, 9))]
+
+    def learn(number: int) -> SAC:
+        ranks: Any = Beside(number, barrier, said)
+        policy = made_sac(spec, seed=number, network={"hidden_sizes": (5,)}).policy
+        sac = SAC(policy, seed=number, device=torch.device("cpu"), ranks=ranks)
+        sac.agree()
+        for _ in range(3):
+            sac.step(shares[number])
+        return sac
+
+    with ThreadPoolExecutor(2) as threads:
+        ranks = list(threads.map(learn, range(2)))
+    alone = made_sac(spec, seed=0, network={"hidden_sizes": (5,)})
+    for _ in range(3):
+        alone.step(batch)
+    assert torch.equal(ranks[0].weights.parameters, ranks[1].weights.parameters)
+    assert torch.equal(ranks[0].alpha, ranks[1].alpha)
+    for sac in ranks:
+        torch.testing.assert_close(sac.weights.parameters, alone.weights.parameters)
+        torch.testing.assert_close(sac.alpha, alone.alpha)
+        found, expected = (it._critics._targets.weights for it in (sac, alone))
+        torch.testing.assert_close(found, expected)

@@ -78,6 +78,31 @@ def test_episodes_and_updates_appear_under_the_tags_of_mlagents_learn() -> None:
     assert histograms(values)["Environment/Cumulative Reward_hist"].count == 3
 
 
+def test_updates_of_sac_have_the_tags_that_sac_has_there() -> None:
+    gathering = Gathering(strength=1.0)
+    gathering.add_update(
+        {
+            "loss/policy": -2.0,
+            "loss/q": 0.5,
+            "value/q": 7.0,
+            "policy/entropy": -1.0,
+            "policy/learning_rate": 3e-4,
+            "entropy/coefficient": 0.25,
+            "replay/steps": 64.0,
+        },
+        {},
+    )
+    assert scalars(taken(gathering)) == {
+        "Losses/Policy Loss": 2.0,
+        "Losses/Q1 Loss": 0.5,
+        "Policy/Extrinsic Value": 7.0,
+        "Policy/Entropy": -1.0,
+        "Policy/Learning Rate": 3e-4,
+        "Policy/Continuous Entropy Coeff": 0.25,
+        "Policy/Discrete Entropy Coeff": 0.25,
+    }
+
+
 def test_what_was_taken_is_not_shown_again() -> None:
     gathering = Gathering(strength=1.0)
     gathering.add_episodes(np.array([1.0]), np.array([1]))

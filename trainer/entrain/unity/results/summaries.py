@@ -5,12 +5,13 @@ A tag without values since the last summary is left out, as mlagents-learn does.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entrain import metrics
+from entrain.replay_metrics import LOSS_Q, Q_MEAN, REPLAY_STEPS
 from entrain.serving.aggregates import Aggregate, Histogram, Summary
 
 CUMULATIVE_REWARD: Final = "Environment/Cumulative Reward"
@@ -31,17 +32,36 @@ def _same(value: float) -> float:
     return value
 
 
-TAGS: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
-    metrics.LOSS_POLICY.name: ("Losses/Policy Loss", abs),
-    metrics.LOSS_VALUE.name: ("Losses/Value Loss", _same),
-    metrics.LOSS_ENTROPY.name: ("Policy/Entropy", _negative),
-    metrics.VALUE_MEAN.name: ("Policy/Extrinsic Value Estimate", _same),
-    metrics.LEARNING_RATE.name: ("Policy/Learning Rate", _same),
-    metrics.CLIP_RANGE.name: ("Policy/Epsilon", _same),
-    metrics.ENTROPY_COEFFICIENT.name: ("Policy/Beta", _same),
+Tags: TypeAlias = Mapping[str, tuple[str, Callable[[float], float]]]
+"""{tag: (metric, function that gives the shown value)}."""
+
+TAGS_OF_PPO: Final[Tags] = {
+    "Losses/Policy Loss": (metrics.LOSS_POLICY.name, abs),
+    "Losses/Value Loss": (metrics.LOSS_VALUE.name, _same),
+    "Policy/Entropy": (metrics.LOSS_ENTROPY.name, _negative),
+    "Policy/Extrinsic Value Estimate": (metrics.VALUE_MEAN.name, _same),
+    "Policy/Learning Rate": (metrics.LEARNING_RATE.name, _same),
+    "Policy/Epsilon": (metrics.CLIP_RANGE.name, _same),
+    "Policy/Beta": (metrics.ENTROPY_COEFFICIENT.name, _same),
 }
-"""{metric: (tag, function that gives the shown value)}. `loss/entropy` is minus the entropy in the
-objective: for settings of ML-Agents the mean over continuous dimensions, as its tag has."""
+"""`loss/entropy` is minus the entropy in the objective: for settings of ML-Agents the mean over
+continuous dimensions, as its tag has."""
+
+TAGS_OF_SAC: Final[Tags] = {
+    "Losses/Policy Loss": (metrics.LOSS_POLICY.name, abs),
+    "Losses/Q1 Loss": (LOSS_Q.name, _same),
+    "Policy/Entropy": (metrics.ENTROPY.name, _same),
+    "Policy/Extrinsic Value": (Q_MEAN.name, _same),
+    "Policy/Learning Rate": (metrics.LEARNING_RATE.name, _same),
+    "Policy/Continuous Entropy Coeff": (metrics.ENTROPY_COEFFICIENT.name, _same),
+    "Policy/Discrete Entropy Coeff": (metrics.ENTROPY_COEFFICIENT.name, _same),
+}
+"""Of both critics there is one loss, and of both kinds of action one temperature."""
+
+
+def _tags_for(values: Mapping[str, float]) -> Tags:
+    """Those of the algorithm whose metrics these are."""
+    return TAGS_OF_SAC if REPLAY_STEPS.name in values else TAGS_OF_PPO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +114,7 @@ class Gathering:
 
     def add_update(self, values: Mapping[str, float], statistics: Mapping[str, Summary]) -> None:
         """The metrics of an update, and what games reported since the one before."""
-        for name, (tag, shown) in TAGS.items():
+        for tag, (name, shown) in _tags_for(values).items():
             if name in values:
                 total, count = self._updates.get(tag, (0.0, 0))
                 self._updates[tag] = (total + shown(values[name]), count + 1)
