@@ -33,8 +33,8 @@ TESTS = Path(__file__).parents[2]
 SETTINGS = """
 behaviors:
   3DBall:
-    trainer_type: ppo
-    hyperparameters: {{batch_size: 64, buffer_size: 240, num_epoch: 1}}
+    trainer_type: {trainer_type}
+    hyperparameters: {{{hyperparameters}}}
     network_settings: {{normalize: true, hidden_units: 8, num_layers: 1}}
     reward_signals: {{extrinsic: {{strength: 0.5}}}}
     max_steps: {max_steps}
@@ -54,8 +54,17 @@ env_settings:
 """
 
 
+PPO = "batch_size: 64, buffer_size: 240, num_epoch: 1"
+SAC = "batch_size: 16, buffer_init_steps: 64, steps_per_update: 12"
+
+
 async def one_sitting(
-    folder: Path, *, max_steps: int, resumed: bool = False, deletes_at: int = 0
+    folder: Path,
+    *,
+    max_steps: int,
+    resumed: bool = False,
+    deletes_at: int = 0,
+    trainer: tuple[str, str] = ("ppo", PPO),
 ) -> tuple[Outcome, TrainingRun]:
     """As `entrain learn` runs it, in this process."""
     build = folder / "Ball.x86_64"
@@ -66,7 +75,12 @@ async def one_sitting(
     path = folder / "balls.yaml"
     path.write_text(
         SETTINGS.format(
-            max_steps=max_steps, results=folder / "results", build=build, port=free_ports(1)
+            trainer_type=trainer[0],
+            hyperparameters=trainer[1],
+            max_steps=max_steps,
+            results=folder / "results",
+            build=build,
+            port=free_ports(1),
         )
     )
     file = load_stock(path, {})
@@ -138,7 +152,7 @@ async def test_a_run_leaves_the_tree_of_mlagents_learn_and_goes_on_in_it(
     settings = yaml.safe_load((results / "configuration.yaml").read_text())
     assert settings["behaviors"]["3DBall"]["max_steps"] == 960
     assert "'-logFile'" in (results / LOGS / "Player-0.log").read_text()
-    _check_model(results / "3DBall.onnx", run)
+    _check_model(results / "3DBall.onnx", run, updates=4)
     checkpoint = load_stock_checkpoint(results / "3DBall")
     # Four updates of 240 steps: three minibatches of 64 and one of 48.
     assert (checkpoint.steps, checkpoint.moments.num_steps) == (960, 16)
@@ -152,6 +166,23 @@ async def test_a_run_leaves_the_tree_of_mlagents_learn_and_goes_on_in_it(
     status = json.loads((results / LOGS / "training_status.json").read_text())
     # What was being written meanwhile may be lost.
     assert [each["steps"] for each in status["3DBall"]["checkpoints"]][-1] == 1200
+
+
+async def test_a_run_of_sac_leaves_models_and_its_own_tags_but_no_pt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        outcome, run = await one_sitting(tmp_path, max_steps=480, trainer=("sac", SAC))
+    assert outcome == "completed"
+    results = tmp_path / "results" / "balls"
+    models = {name for name in files_of(results) if name.endswith((".onnx", ".pt"))}
+    assert models == {"3DBall.onnx", "3DBall/3DBall-252.onnx", "3DBall/3DBall-480.onnx"}
+    assert any("no .pt is written for mlagents-learn" in line for line in caplog.messages)
+    tags = set(EventAccumulator(str(results / "3DBall")).Reload().Tags()["scalars"])
+    assert {"Losses/Q1 Loss", "Policy/Extrinsic Value", "Policy/Continuous Entropy Coeff"} < tags
+    assert not {"Policy/Beta", "Policy/Epsilon", "Losses/Value Loss"} & tags
+    # An update for each 72 steps, which are six messages of twelve agents.
+    _check_model(results / "3DBall.onnx", run, updates=6)
 
 
 def _check_tags(results: Path) -> None:
@@ -202,13 +233,13 @@ def _check_status(results: Path) -> None:
     assert timers["gauges"]["3DBall.Environment.CumulativeReward.mean"]["count"] == 4
 
 
-def _check_model(path: Path, run: TrainingRun) -> None:
+def _check_model(path: Path, run: TrainingRun, *, updates: int) -> None:
     """It is the policy as the run left it."""
     session = onnxruntime.InferenceSession(path.read_bytes())
     observed = np.full((1, 8), 0.3, np.float32)
     (action,) = session.run(["deterministic_continuous_actions"], {"obs_0": observed})
     acting = run.trainers["3DBall"]._actor.policy
-    assert acting.version == 4
+    assert acting.version == updates
     name = run.policies["3DBall"].spec.observations[0].name
     import torch
 
