@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, sittings
 from entrain.config.load import load_config
 from entrain.run.episode_table import read_episodes
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
@@ -86,7 +86,7 @@ def test_each_agent_of_the_example_sends_its_rows_in_the_order_of_an_episode(
 def test_both_kinds_of_agents_of_the_example_train_over_grpc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     command = f"simulators.launch.0.command={sys.executable} {EXAMPLE} {{address}}"
     config = load_config(
         ROOT / "docs" / "examples" / "meadow.yaml",

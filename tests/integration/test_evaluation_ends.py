@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrain.app import commands, evaluation, reporting
+from entrain.app import commands, evaluation, reporting, sittings
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
 from entrain.errors import ConfigError, NoSimulatorError
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     path = folder / "toy.yaml"
     path.write_text(CONFIG.format(folder=folder))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "write_results", lambda *_, **__: None)
+        patch.setattr(sittings, "write_results", lambda *_, **__: None)
         with simulators(f"unix:{folder}/s", {"trains": Forever()}):
             assert commands.train(load_config(path, [])) == 0
     return RunFolder(folder / "runs" / "run")
@@ -64,7 +64,7 @@ def test_training_says_once_that_no_episode_has_ended_and_what_that_means(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "entrain")
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
     monkeypatch.setattr(reporting, "ENDLESS_STEPS", 15)
     path = tmp_path / "toy.yaml"
     path.write_text(

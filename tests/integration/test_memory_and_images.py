@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from entrain.app import commands
+from entrain.app import commands, sittings
 from entrain.app.evaluation_options import EvaluationOptions
 from entrain.config.load import load_config
 from entrain.run.checkpoint import CheckpointStore
@@ -68,7 +68,7 @@ class Slide(Toy):
 @pytest.fixture(autouse=True)
 def _no_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of training: it takes longer than all the rest and has tests of its own."""
-    monkeypatch.setattr(commands, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sittings, "write_results", lambda *_, **__: None)
 
 
 def mean_return_of(policy: Path, num_agents: int) -> float:

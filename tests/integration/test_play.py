@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from entrain import cli
-from entrain.app import commands, playing
+from entrain.app import commands, playing, sittings
 from entrain.app.evaluation_options import EvaluationOptions, PlayOptions
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config
@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         run.summary("completed").save(run_folder.summary)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "write_results", write_summary)
+        patch.setattr(sittings, "write_results", write_summary)
         assert commands.train(load_config(path, [])) == 0
     return RunFolder(folder / "runs" / "run")
 
