@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from entrain.app.learning_parts import make_algorithm
 from entrain.config.policy import PolicyConfig
 from entrain.experience import Rollout
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import make_policy
 from entrain.requests import SlotTimesteps
 from entrain.run.state_files import decode_state, encode_state
 from entrain.state import State
 from entrain.trainer import Update
+from entrain.transitions import Transitions
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from made_rollouts import same_state
@@ -32,6 +33,19 @@ SPEC = BehaviourSpec("walker", (ObservationSpec("x", (2,)),), ActionSpec((-1.0,)
 SLOTS = 4
 TOTAL_STEPS, ROLLOUT_STEPS, NUM_BATCHES = 60, 16, 45
 PLAIN: Mapping[str, Any] = {"network": {"hidden_sizes": (4,)}, "normalize_rewards": True}
+CHOICES = BehaviourSpec("walker", SPEC.observations, ActionSpec(branches=(3, 2)))
+REPLAY: Mapping[str, Any] = {
+    "network": {"hidden_sizes": (4,)},
+    "entropy": {"coefficient": 0.5},
+    "algorithm": {
+        "kind": "soft_q",
+        "learning_starts": 10,
+        "batch_size": 8,
+        "replay_size": 40,
+        "updates_per_step": 0.3,
+        "n_step": 2,
+    },
+}
 RECURRENT: Mapping[str, Any] = {
     "network": {
         "hidden_sizes": (4,),
@@ -46,8 +60,9 @@ RECURRENT: Mapping[str, Any] = {
 class World:
     """Agents whose lives are drawn anew at each step, and whose rewards depend on their actions."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, spec: BehaviourSpec = SPEC) -> None:
         self._seed = seed
+        self._spec = spec
         self._time = 0
         self._running = np.zeros(SLOTS, np.bool_)
         self._released: list[int] = []
@@ -87,7 +102,7 @@ class World:
         # A slot that is given back is told of with the next batch.
         slots = np.array([row[0] for row in rows], np.int64)
         timesteps = TimestepBatch.of(
-            SPEC,
+            self._spec,
             agent_id=slots,
             step_type=[row[1] for row in rows],
             reward=[row[2] for row in rows],
@@ -152,19 +167,22 @@ class SlowExecutor(Executor):
         return future
 
 
-class NotedPPO:
-    """Keeps a copy of each rollout that was learned from."""
+class NotedAlgorithm:
+    """Keeps a copy of all experience that was learned from."""
 
-    def __init__(self, ppo: Any) -> None:
-        self._ppo = ppo
+    def __init__(self, algorithm: Any) -> None:
+        self._algorithm = algorithm
         self.learned: list[State] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ppo, name)
+        return getattr(self._algorithm, name)
 
-    def update(self, rollout: Rollout, **options: Any) -> Mapping[str, float]:
-        metrics: Mapping[str, float] = self._ppo.update(rollout, **options)
-        self.learned.append(steps_of(rollout))
+    def update(self, experience: Rollout | Transitions, **options: Any) -> Mapping[str, float]:
+        metrics: Mapping[str, float] = self._algorithm.update(experience, **options)
+        if isinstance(experience, Rollout):
+            self.learned.append(steps_of(experience))
+        else:
+            self.learned.append(experience.state())
         return metrics
 
 
@@ -197,7 +215,7 @@ class Sitting:
     updates: list[Update] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        algorithm = {"minibatch_size": 8, "num_epochs": 2, "learning_rate": 1e-2}
+        algorithm: Mapping[str, Any] = {"minibatch_size": 8, "num_epochs": 2, "learning_rate": 1e-2}
         config = PolicyConfig.model_validate(
             {
                 "total_steps": TOTAL_STEPS,
@@ -207,13 +225,13 @@ class Sitting:
                 **self.options,
             }
         )
-        policy = ActorCritic(SPEC, config, seed=1)
-        self.ppo: Any = NotedPPO(make_algorithm(policy, seed=1))
+        policy = make_policy(spec_of(self.options), config, seed=1)
+        self.algorithm: Any = NotedAlgorithm(make_algorithm(policy, seed=1))
         self.trainer = make_trainer(
             policy,
             seed=1,
             recorder=self,
-            algorithm=self.ppo,
+            algorithm=self.algorithm,
             executor=SlowExecutor(self.turns),
         )
         self.batches = WorldBatches(self.world)
@@ -266,6 +284,11 @@ class Sitting:
         }
 
 
+def spec_of(options: Mapping[str, Any]) -> BehaviourSpec:
+    """Of a behaviour that a policy with these options can learn."""
+    return CHOICES if options is REPLAY else SPEC
+
+
 def said(answers: Sequence[ActionBatch]) -> list[tuple[list[Any], list[Any], int]]:
     return [(a.continuous.tolist(), a.discrete.tolist(), a.policy_version) for a in answers]
 
@@ -284,9 +307,10 @@ async def check(
     interrupt: bool,
 ) -> bool:
     """Whether the run was stopped before its end; it must go on as one that was not stopped."""
-    straight = Sitting(options, turns, policy_lag, World(seed))
+    spec = spec_of(options)
+    straight = Sitting(options, turns, policy_lag, World(seed, spec))
     await straight.run()
-    first = Sitting(options, turns, policy_lag, World(seed))
+    first = Sitting(options, turns, policy_lag, World(seed, spec))
     state = await first.run(stop=stop, interrupt=interrupt)
     if state is None:
         assert said(first.world.answers) == said(straight.world.answers)
@@ -295,9 +319,9 @@ async def check(
     await second.run()
     assert said(second.world.answers) == said(straight.world.answers)
     # An update that the state counts as not done is done again.
-    learned = [*first.ppo.learned[: state["algorithm"]["version"]], *second.ppo.learned]
-    assert len(learned) == len(straight.ppo.learned) > 2
-    for one, other in zip(learned, straight.ppo.learned, strict=True):
+    learned = [*first.algorithm.learned[: state["algorithm"]["version"]], *second.algorithm.learned]
+    assert len(learned) == len(straight.algorithm.learned) > 2
+    for one, other in zip(learned, straight.algorithm.learned, strict=True):
         assert same_state(one, other)
     assert same_state(second.outcome, straight.outcome)
     noted = labels([*first.updates, *second.updates])
@@ -309,10 +333,11 @@ async def check(
     return True
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=35, deadline=None)
+@example(options=REPLAY, seed=1, turns=10, policy_lag=1, stop=50, interrupt=False)
 @example(options=PLAIN, seed=0, turns=10, policy_lag=1, stop=44, interrupt=False)
 @given(
-    options=st.sampled_from([PLAIN, RECURRENT]),
+    options=st.sampled_from([PLAIN, RECURRENT, REPLAY]),
     seed=st.integers(0, 3),
     turns=st.integers(0, 40),
     policy_lag=st.sampled_from([0, 1]),

@@ -1,0 +1,128 @@
+"""Options of algorithms with a replay: their defaults of a policy, and what they refuse."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from entrain.config.algorithm import PPOConfig
+from entrain.config.load import load_config, to_yaml
+from entrain.config.off_policy import SoftQConfig
+from entrain.config.policy import EntropyConfig, NetworkConfig, PolicyConfig, algorithm_options
+from entrain.config.run import RunConfig
+from entrain.errors import ConfigError
+
+
+def policy_of(tmp_path: Path, text: str, *overrides: str) -> PolicyConfig:
+    path = tmp_path / "walk.yaml"
+    path.write_text(f"policies:\n  walker: {text}\n", encoding="utf-8")
+    return load_config(path, overrides).policies["walker"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rollout_steps", "objective", "coefficient"),
+    [
+        ("{}", 2048, "bonus", 0.0),
+        ("{algorithm: {kind: ppo}}", 2048, "bonus", 0.0),
+        ("{algorithm: {kind: soft_q}}", 64, "soft_return", 0.01),
+        ("{algorithm: {kind: soft_q}, entropy: }", 64, "soft_return", 0.01),
+        ("{algorithm: {kind: soft_q}, rollout_steps: 7}", 7, "soft_return", 0.01),
+        ("{algorithm: {kind: soft_q}, entropy: {coefficient: 2}}", 64, "soft_return", 2.0),
+    ],
+)
+def test_an_option_that_is_not_given_has_the_default_of_its_algorithm(
+    tmp_path: Path, text: str, rollout_steps: int, objective: str, coefficient: float
+) -> None:
+    options = policy_of(tmp_path, text)
+    assert options.rollout_steps == rollout_steps
+    assert options.normalize_values == (objective == "bonus")
+    assert (options.entropy.objective, options.entropy.coefficient) == (objective, coefficient)
+    # What was written of it is read back as it is.
+    (tmp_path / "whole.yaml").write_text(
+        to_yaml(RunConfig(policies={"walker": options})), encoding="utf-8"
+    )
+    assert load_config(tmp_path / "whole.yaml", []).policies["walker"] == options
+
+
+def test_the_kind_may_come_from_the_command_line(tmp_path: Path) -> None:
+    options = policy_of(tmp_path, "{}", "policies.walker.algorithm.kind=soft_q")
+    assert options.rollout_steps == 64
+    assert isinstance(options.algorithm, SoftQConfig)
+
+
+def test_options_in_code_have_the_same_defaults() -> None:
+    algorithm = SoftQConfig(batch_size=8)
+    options = PolicyConfig(algorithm=algorithm, entropy=EntropyConfig(coefficient=0.5))
+    assert options.rollout_steps == 64
+    assert options.entropy.objective == "soft_return"
+    assert options.entropy.coefficient == 0.5
+    assert options.network == NetworkConfig()
+    assert algorithm_options(options, SoftQConfig) == algorithm
+
+
+def test_options_of_another_algorithm_than_is_asked_for_are_a_mistake_of_the_caller() -> None:
+    with pytest.raises(TypeError, match=r"algorithm\.kind is ppo; expected a SoftQConfig"):
+        algorithm_options(PolicyConfig(), SoftQConfig)
+    assert algorithm_options(PolicyConfig(), PPOConfig) == PPOConfig()
+
+
+def test_each_default_that_an_algorithm_changes_is_in_its_documentation() -> None:
+    def names(defaults: Any, path: str = "") -> list[str]:
+        found = []
+        for name, value in defaults.items():
+            if isinstance(value, dict):
+                found += names(value, f"{name}.")
+            else:
+                shown = str(value).lower() if isinstance(value, bool) else value
+                found.append(f"{path}{name} {shown}")
+        return found
+
+    documentation = " ".join(str(SoftQConfig.__doc__).split())
+    for sentence in names(SoftQConfig.policy_defaults):
+        assert sentence in documentation
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "network: {memory: {kind: lstm}}",
+            "network.memory.kind is lstm; with algorithm.kind soft_q it must be none: it samples "
+            "single steps, which have no past; for a policy with memory use kind ppo",
+        ),
+        ("network: {shared: true}", "network.shared is true; with algorithm.kind soft_q it must"),
+        ("normalize_values: true", "normalize_values is true; with algorithm.kind soft_q it must"),
+        ("normalize_rewards: true", "rewards in the replay would be of many sizes; set reward_"),
+        ("entropy: {objective: bonus}", "entropy.objective is bonus; with algorithm.kind soft_q"),
+        ("entropy: {dimensions: mean}", "entropy.dimensions is mean; with algorithm.kind soft_q"),
+        ("entropy: {prior: runs/a}", "entropy.prior is runs/a; with algorithm.kind soft_q it must"),
+        (
+            "entropy: {target: {}}",
+            "entropy.target is a group; with algorithm.kind soft_q it must be null: its",
+        ),
+        ("entropy: {coefficient: 0}", "entropy.coefficient is 0; with algorithm.kind soft_q it"),
+        (
+            "entropy: {coefficient_schedule: linear}",
+            "entropy.final_coefficient is 0; with algorithm.kind soft_q it must be above 0",
+        ),
+        (
+            "initial_progress: true, initial_weights: runs/a",
+            "initial_progress is true; with algorithm.kind soft_q it must be false",
+        ),
+    ],
+)
+def test_what_the_algorithm_has_no_use_for_is_refused_with_a_remedy(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_of(tmp_path, f"{{algorithm: {{kind: soft_q}}, {text}}}")
+    assert said in str(caught.value)
+
+
+def test_a_policy_that_is_no_group_is_refused_as_ever() -> None:
+    for value in (5, "soft_q"):
+        with pytest.raises(ValidationError):
+            PolicyConfig.model_validate(value)
+    with pytest.raises(ValidationError):
+        PolicyConfig.model_validate({"algorithm": {"kind": "soft_q"}, "entropy": 5})
