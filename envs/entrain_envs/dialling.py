@@ -113,8 +113,9 @@ class Dialler:
         raise ConnectionLostError(
             f"no trainer answered at {self.address} within {patience.total_s:g} s ({error}). "
             "Usual causes: the trainer is not running; it listens on another address or port, or "
-            "only on its own machine; one side uses TLS and the other does not, or does not trust "
-            "its certificate"
+            "only on its own machine; this is the port of its other transport (gRPC is dialled as "
+            "HOST:PORT of server.address, WebSocket as ws://HOST:PORT of server.websocket); one "
+            "side uses TLS and the other does not, or does not trust its certificate"
         )
 
     def _greet(self, given_up: threading.Event, *, timeout_s: float) -> tuple[Connection, Welcome]:

@@ -6,6 +6,7 @@ import { SUBPROTOCOL } from "./address.js";
 import { answered } from "./endings.js";
 import { BrokenStreamError, RefusedError } from "./errors.js";
 
+const PROTOCOL = "HTTP/1.";
 const LONGEST_HEAD = 16_384;
 const LONGEST_BODY = 1_000;
 const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -42,6 +43,12 @@ export class UpgradeAnswer {
    */
   push(bytes) {
     this.#text += bytes.toString("latin1");
+    if (!this.#text.startsWith(PROTOCOL.slice(0, this.#text.length))) {
+      throw new RefusedError(
+        "what answers there does not speak HTTP/1.1; give the address that the trainer's option " +
+          "server.websocket names (not that of gRPC), as ws:// without TLS and wss:// with it",
+      );
+    }
     const end = this.#text.indexOf("\r\n\r\n");
     if (end < 0) {
       if (this.#text.length > LONGEST_HEAD)

@@ -124,6 +124,17 @@ for (const [words, text, Kind] of [
   });
 }
 
+test("what speaks something else, such as gRPC, is told apart from an answer", () => {
+  const settings = Buffer.of(0, 0, 18, 4, 0, 0, 0, 0, 0);
+  assert.throws(() => new UpgradeAnswer(KEY).push(settings), /not that of gRPC/);
+  const answer = new UpgradeAnswer(KEY);
+  assert.equal(answer.push(Buffer.from("HTT")), null, "it may still become one");
+  assert.throws(() => answer.push(Buffer.from("X/9")), RefusedError);
+});
+
 test("an answer with an endless head is given up", () => {
-  assert.throws(() => new UpgradeAnswer(KEY).push(Buffer.alloc(20_000, "x")), /endless/);
+  assert.throws(
+    () => new UpgradeAnswer(KEY).push(Buffer.from("HTTP/1.1 200 OK\r\nX: ".padEnd(20_000, "x"))),
+    /endless/,
+  );
 });
