@@ -26,11 +26,13 @@ policies:
 
 @contextmanager
 def simulating(program: Path, url: str) -> Iterator[None]:
-    command = [str(program), "play", url, "steps=1000000", "connect_s=60", "reconnect_s=60"]
+    # A busy machine takes its time to make two policies: who dials again meanwhile joins twice.
+    patience = ["connect_s=60", "reconnect_s=60", "greeting_s=60"]
+    command = [str(program), "play", url, "steps=1000000", *patience]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as simulator:
         try:
             yield
-            assert simulator.wait(timeout=20.0) == 0
+            assert simulator.wait(timeout=60.0) == 0
         finally:
             simulator.kill()
 

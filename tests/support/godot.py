@@ -21,7 +21,7 @@ needs_godot = pytest.mark.skipif(
     GODOT is None, reason="godot3-server is not installed: apt-get install godot3-server"
 )
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 
 def project(folder: Path, *files: Path) -> Path:
