@@ -59,7 +59,8 @@ class RealTimeClient : private Client {
 
   /// As `Client::poll`, in each frame; `actions` also comes when the deadline is over.
   News poll() {
-    if (owes_rows_) return News::nothing;
+    // The rows of what a fallback led to come first: a game sends them in the same frame.
+    if (owes_rows_ && is_unanswered()) return News::nothing;
     const News news = Client::poll();
     if (news == News::begin) begin();
     if (news == News::actions && late_steps_ > 0) {
@@ -73,7 +74,7 @@ class RealTimeClient : private Client {
       for (std::size_t i = 0; i < kinds_.size(); ++i) kinds_[i].fallback.note(Client::actions(i));
     }
     if (news == News::nothing && is_unanswered() && now_s() >= due_s_) return fall_back();
-    owes_rows_ = news == News::actions || news == News::begin;
+    if (news != News::nothing) owes_rows_ = news != News::over;
     return news;
   }
 
