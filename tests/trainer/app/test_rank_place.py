@@ -6,6 +6,7 @@ import pytest
 
 from entrain.app.launch_plan import plan
 from entrain.app.rank_place import RankPlace, address_of_rank, config_of_rank, place_of_process
+from entrain.config.evaluation import StopAtConfig
 from entrain.config.launch import LaunchConfig
 from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
 from entrain.config.unity import UnityConfig
@@ -95,6 +96,14 @@ def test_expected_simulators_are_divided() -> None:
 def test_a_run_that_some_rank_has_no_part_of_is_refused(config: RunConfig, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         config_of_rank(config, RankPlace(1, 2))
+
+
+def test_a_goal_is_for_runs_of_one_rank() -> None:
+    goal = StopAtConfig.model_validate({"return": 475})
+    config = RunConfig(simulators=SimulatorsConfig(expect=4), stop_at=goal)
+    with pytest.raises(ConfigError, match=r"stop_at is for runs of one rank, and this one has 2"):
+        config_of_rank(config, RankPlace(0, 2))
+    assert config_of_rank(config, RankPlace(0, 1)) == config
 
 
 def test_only_the_first_rank_has_a_page() -> None:
