@@ -53,6 +53,12 @@ TASKS = {
     "hopper": Task(CONFIGS / "hopper.yaml", 2383 - 272, "CleanRL 2383 +- 272 at 1M"),
     "cartpole": Task(CONFIGS / "cartpole.yaml", 475, "500 at 100k is perfect"),
     "pendulum": Task(CONFIGS / "pendulum.yaml", -300, "better than -300 at 100k"),
+    "pendulum_sac": Task(
+        CONFIGS / "pendulum_sac.yaml",
+        -200,
+        "-200 over 20 episodes after 10k steps; upright all along is about -150",
+        evaluated_episodes=20,
+    ),
     "ball": Task(EXAMPLES / "balance_ball.yaml", 90, "100 is perfect"),
     # The tasks below need memory.
     "cue_memory": Task(EXAMPLES / "cue_memory.yaml", 0.95, "1 is perfect, guessing 0.25"),
