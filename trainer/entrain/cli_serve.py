@@ -1,6 +1,5 @@
 """The command `entrain serve`, in a module of its own."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +85,7 @@ def serve(  # noqa: PLR0917 - read by typer, which passes them by name
     """Keep a directory of runs going: start, resume and stop them, and show all on one page."""
     start_logging(verbose=verbose, log_format=log_format)
     with interruptible():
+        from entrain.app.processors import available_processors
         from entrain.supervise.cleaning import Limits
         from entrain.supervise.ports import parse_ports
         from entrain.supervise.service import ServeOptions
@@ -101,7 +101,7 @@ def serve(  # noqa: PLR0917 - read by typer, which passes them by name
         rules=Rules(
             ports=parse_ports(ports, option="--ports"),
             page_ports=parse_ports(page_ports, option="--page-ports") if page_ports else None,
-            at_once=at_once or _processors(),
+            at_once=at_once or available_processors(),
             restarts=restart,
             stop_s=stop_s,
         ),
@@ -116,9 +116,3 @@ def serve(  # noqa: PLR0917 - read by typer, which passes them by name
 def register(app: typer.Typer) -> None:
     """Add the command to those of `app`."""
     app.command()(serve)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

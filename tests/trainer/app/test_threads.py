@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from entrain.app.threads import available_processors, make_learners
+from entrain.app.processors import available_processors
+from entrain.app.threads import make_learners
 
 PATIENCE_S = 10.0
 """Until an update is taken not to run: only a broken version takes so long."""

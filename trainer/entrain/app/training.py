@@ -41,6 +41,7 @@ from entrain.app.games import require_build
 from entrain.app.goal import Goal
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
+from entrain.app.processors import available_processors
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
 from entrain.app.run_end import RunEnd
@@ -49,7 +50,6 @@ from entrain.app.run_saving import RunSaving
 from entrain.app.run_side import RunSide
 from entrain.app.serving_tasks import ServingTasks
 from entrain.app.socket_address import tell_where_sockets_are
-from entrain.app.threads import available_processors
 from entrain.app.trainers import Trainers
 from entrain.app.watchdog import any_of, watch_simulators
 from entrain.config.run import RunConfig

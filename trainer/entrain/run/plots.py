@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _FAINT, _LINE = "#24292f", "#d8dee4", "#1f6feb"
+INK, FAINT, LINE = "#24292f", "#d8dee4", "#1f6feb"
 _PALETTE = ("#1f6feb", "#d4691c", "#2a9d4a", "#8250df", "#cf222e", "#0f8b8d", "#bf3989", "#7d5a1e")
 """Colours of lines with a legend; a person cannot tell more apart."""
 
@@ -90,7 +90,7 @@ def draw_statistics(series: Series) -> Iterator[Plot]:
     curves = [(name, curve) for name in names if (curve := _curve(series, name)) is not None]
     for number, (name, curve) in enumerate(curves[:MOST_STATISTICS]):
         figure, axes = _canvas()
-        _plot(axes, curve, _LINE)
+        _plot(axes, curve, LINE)
         title = shortened(name.removeprefix(STATISTICS), 50)
         caption = f"`{title}`, as simulators reported it."
         if number + 1 == MOST_STATISTICS < len(curves):
@@ -142,9 +142,9 @@ def _mean_in_band(axes: "Axes", series: Series, mean: _Curve) -> None:
         std = np.nan_to_num(spread[_is_finite(series, EPISODE_RETURN_MEAN.name)], posinf=0.0)
         middle, width = _smooth(mean.y), _smooth(std)
         axes.fill_between(
-            mean.x, middle - width, middle + width, color=_LINE, alpha=0.14, linewidth=0
+            mean.x, middle - width, middle + width, color=LINE, alpha=0.14, linewidth=0
         )
-    _plot(axes, mean, _LINE, label="training")
+    _plot(axes, mean, LINE, label="training")
 
 
 def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
@@ -154,7 +154,7 @@ def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
         curve = _curve(series, metric.name)
         if curve is None:
             return False
-        _plot(axes, curve, _LINE)
+        _plot(axes, curve, LINE)
         if log_if_wide and curve.y.min() > 0 and curve.y.max() > 100 * curve.y.min():
             axes.set_yscale("log")
         elif curve.y.min() >= 0:
@@ -170,7 +170,7 @@ def _entropy(axes: "Axes", series: Series) -> bool:
     _plot_dimensions(axes, dimensions)
     total = _curve(series, ENTROPY.name)
     if total is not None:
-        _plot(axes, total, _INK if dimensions else _LINE, label="whole policy")
+        _plot(axes, total, INK if dimensions else LINE, label="whole policy")
     if dimensions and len(dimensions) < len(_PALETTE):
         _legend(axes)
     return total is not None or bool(dimensions)
@@ -225,7 +225,7 @@ def _plot_dimensions(axes: "Axes", dimensions: Mapping[str, _Curve]) -> None:
     """Draw each in its own colour; if they are too many, all faintly with their mean in front."""
     few = len(dimensions) <= len(_PALETTE)
     for (name, curve), colour in zip(
-        dimensions.items(), _PALETTE if few else [_LINE] * len(dimensions), strict=False
+        dimensions.items(), _PALETTE if few else [LINE] * len(dimensions), strict=False
     ):
         if few:
             _plot(axes, curve, colour, label=f"dimension {name}")
@@ -235,7 +235,7 @@ def _plot_dimensions(axes: "Axes", dimensions: Mapping[str, _Curve]) -> None:
         same = [curve.y for curve in dimensions.values()]
         longest = max(dimensions.values(), key=lambda curve: len(curve.y))
         if all(len(y) == len(longest.y) for y in same):
-            _plot(axes, _Curve(longest.x, np.mean(same, axis=0)), _INK, label="mean")
+            _plot(axes, _Curve(longest.x, np.mean(same, axis=0)), INK, label="mean")
             _legend(axes)
 
 
@@ -263,15 +263,15 @@ def _smooth(y: Float64Array) -> Float64Array:
 
 
 def _legend(axes: "Axes") -> None:
-    axes.legend(fontsize=8, frameon=False, ncols=2, labelcolor=_INK, loc="best")
+    axes.legend(fontsize=8, frameon=False, ncols=2, labelcolor=INK, loc="best")
 
 
 def _dress(axes: "Axes", title: str) -> None:
     # A simulator's name for a number may hold a dollar sign, which is no formula.
-    axes.set_title(title, fontsize=10.5, color=_INK, loc="left", pad=8, parse_math=False)
-    axes.set_xlabel("env steps", fontsize=9, color=_INK)
-    axes.tick_params(labelsize=8.5, colors=_INK, color=_FAINT)
-    axes.grid(visible=True, color=_FAINT, linewidth=0.6)
+    axes.set_title(title, fontsize=10.5, color=INK, loc="left", pad=8, parse_math=False)
+    axes.set_xlabel("env steps", fontsize=9, color=INK)
+    axes.tick_params(labelsize=8.5, colors=INK, color=FAINT)
+    axes.grid(visible=True, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlim(left=0)
     from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
@@ -280,7 +280,7 @@ def _dress(axes: "Axes", title: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_steps_label))
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(_FAINT)
+        spine.set_color(FAINT)
 
 
 def _steps_label(steps: float, _position: int | None) -> str:

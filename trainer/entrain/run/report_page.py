@@ -1,13 +1,12 @@
 """Renders the report as one HTML page with everything in it: no network, no script."""
 
-import base64
 import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from entrain.run.page_parts import bullets, figure, folded, page, tiles
 from entrain.run.plots import Plot
 from entrain.run.quantities import compact, counted, duration, number
 from entrain.run.report_recordings import Recording, render_recordings
@@ -18,47 +17,6 @@ _OUTCOMES = {
     "stopped": "Stopped on request; <code>entrain info</code> names the command that goes on.",
     "failed": "Ended by an error; see log.txt.",
 }
-
-_CSS = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --page: #f6f8fa;
-  --card: #fff; --edge: #d8dee4; --completed: #1a7f37; --stopped: #9a6700; --failed: #cf222e; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1120px; padding: 2.5rem 1.5rem 4rem; color: var(--ink);
-  background: var(--page); font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
-h1 { margin: 0; font-size: 1.7rem; overflow-wrap: anywhere; }
-h2 { margin: 2.5rem 0 0.8rem; font-size: 1.2rem; overflow-wrap: anywhere; }
-header p { margin: 0.4rem 0 1.4rem; color: var(--soft); }
-.outcome { font-weight: 600; }
-.completed { color: var(--completed); } .stopped { color: var(--stopped); }
-.failed { color: var(--failed); }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 0.75rem;
-  margin: 0; }
-dl div, details { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; }
-dl div { padding: 0.6rem 0.9rem 0.7rem; }
-dt { color: var(--soft); font-size: 0.8rem; }
-dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-dd small { color: var(--soft); font-size: 0.8rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
-  gap: 0.9rem; margin-top: 0.9rem; }
-.recordings { display: flex; flex-wrap: wrap; gap: 0.9rem; align-items: flex-end; }
-.recordings img { width: auto; max-width: 100%; }
-figure { margin: 0; padding: 0.6rem; background: #fff; border: 1px solid #d8dee4;
-  border-radius: 8px; }
-img { display: block; width: 100%; height: auto; }
-figcaption { padding: 0.2rem 0.4rem; color: #59636e; font-size: 0.85rem; }
-details { margin-top: 2.5rem; padding: 0.7rem 1rem; }
-details + details { margin-top: 0.75rem; }
-summary { cursor: pointer; font-weight: 600; }
-pre { overflow-x: auto; font: 13px/1.45 ui-monospace, Menlo, Consolas, monospace; }
-ul { padding-left: 1.2rem; }
-.warnings { color: var(--stopped); }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --card: #161b22; --edge: #30363d;
-    --completed: #3fb950; --stopped: #d29922; --failed: #f85149; }
-  .plots figure { filter: invert(0.9) hue-rotate(180deg); }
-}
-@media print { body { background: none; } details { display: none; } }
-"""
 
 
 @dataclass(frozen=True)
@@ -94,30 +52,16 @@ def render_page(
         recordings: animations of the agents.
         config: the resolved configuration, as YAML.
     """
-    name = html.escape(summary.name)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} - entrain</title>
-<link rel="icon" href="data:,">
-<style>{_CSS}</style>
-</head>
-<body>
-<header>
-<h1>{name}</h1>
-<p><span class="outcome {summary.outcome}">{summary.outcome}</span> {_why(summary)}</p>
-{_tiles(_run_facts(summary))}
-</header>
-<main>
+    outcome = f'<span class="outcome {summary.outcome}">{summary.outcome}</span>'
+    return page(
+        summary.name,
+        f"<p>{outcome} {_why(summary)}</p>\n{tiles(_run_facts(summary))}",
+        f"""<main>
 {render_recordings(recordings)}{_sections(sections)}
 </main>
-{_folded("Simulators and software", _bullets(_counts(summary)))}
-{_folded("Configuration", f"<pre>{html.escape(config)}</pre>")}
-</body>
-</html>
-"""
+{folded("Simulators and software", bullets(_counts(summary)))}
+{folded("Configuration", f"<pre>{html.escape(config)}</pre>")}""",
+    )
 
 
 def _why(summary: RunSummary) -> str:
@@ -151,10 +95,10 @@ def _sections(sections: Sequence[Section]) -> str:
 
 
 def _section(section: Section) -> str:
-    figures = "".join(_figure(plot) for plot in section.plots)
+    figures = "".join(figure(plot) for plot in section.plots)
     return f"""<section>
 <h2>{html.escape(section.behaviour)}</h2>
-{_tiles(_policy_facts(section))}
+{tiles(_policy_facts(section))}
 {_warnings(section)}<div class="plots">
 {figures}</div>
 </section>
@@ -164,7 +108,7 @@ def _section(section: Section) -> str:
 def _warnings(section: Section) -> str:
     if section.summary is None or not section.summary.warnings:
         return ""
-    return f'<div class="warnings">{_bullets(section.summary.warnings)}</div>\n'
+    return f'<div class="warnings">{bullets(section.summary.warnings)}</div>\n'
 
 
 def _policy_facts(section: Section) -> Mapping[str, str]:
@@ -183,29 +127,6 @@ def _policy_facts(section: Section) -> Mapping[str, str]:
         facts["updates"] = f"{progress.updates:,}"
         facts["episodes"] = f"{progress.episodes:,}"
     return facts
-
-
-def _tiles(facts: Mapping[str, str]) -> str:
-    tiles = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd></div>\n" for name, value in facts.items()
-    )
-    return f"<dl>\n{tiles}</dl>"
-
-
-def _figure(plot: Plot) -> str:
-    encoded = base64.b64encode(plot.png).decode("ascii")
-    source = f"data:image/png;base64,{encoded}"
-    caption = f"<figcaption>{_code(plot.caption)}</figcaption>"
-    return f'<figure><img alt="{html.escape(plot.title)}" src="{source}">{caption}</figure>\n'
-
-
-def _code(text: str) -> str:
-    """Returns `text` as HTML, with words between backquotes as code."""
-    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details>\n<summary>{title}</summary>\n{content}\n</details>"
 
 
 def _counts(summary: RunSummary) -> Sequence[str]:
@@ -234,10 +155,6 @@ def _counts(summary: RunSummary) -> Sequence[str]:
         *(lost if summary.lost else []),
         *summary.software,
     ]
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _moment(seconds: float) -> datetime:

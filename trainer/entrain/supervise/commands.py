@@ -75,7 +75,12 @@ class Commands:
         return str(TcpAddress(self.host, port))
 
     def to_dial(self, port: int) -> str:
-        """The address that simulators dial: of this machine by its name, if all of it listens."""
+        """The address that simulators dial: of this machine by its name, if all of it listens.
+
+        "" for port 0, of which only the run itself knows what it became.
+        """
+        if port == 0:
+            return ""
         host = socket.gethostname() if self.host in WILDCARDS else self.host
         return str(TcpAddress(host, port))
 

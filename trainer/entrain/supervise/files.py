@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 Stamp = tuple[int, int, int]
 
@@ -35,16 +36,34 @@ class SettingsFile:
         return self.path.stem
 
 
+class Files(Protocol):
+    """The settings files of runs that should exist, wherever that is known from."""
+
+    @property
+    def path(self) -> Path:
+        """Of their folder."""
+        ...
+
+    def look(self) -> Mapping[str, SettingsFile]:
+        """Returns {name of the run: its file}; OSError if it cannot be known now."""
+        ...
+
+
 class Directory:
-    """See the module. Owned by its caller."""
+    """`Files` that are whatever a folder holds. Owned by its caller."""
 
     def __init__(self, path: Path) -> None:
         """Nothing is known of it yet."""
-        self.path = path
+        self._path = path
         self._before: Mapping[str, SettingsFile] | None = None
         self._steady: dict[str, SettingsFile] = {}
         self.left_out = 0
         """Files beyond MOST_FILES, by the newest look."""
+
+    @property
+    def path(self) -> Path:
+        """Of the folder."""
+        return self._path
 
     def look(self) -> Mapping[str, SettingsFile]:
         """Returns {name of the run: its file} as they count now, by name.
@@ -72,11 +91,12 @@ class Directory:
             if path.suffix == SUFFIX and not path.name.startswith(".")
         )
         self.left_out = max(0, len(names) - MOST_FILES)
-        files = (_file(self.path / name) for name in names[:MOST_FILES])
+        files = (settings_file(self.path / name) for name in names[:MOST_FILES])
         return {file.name: file for file in files}
 
 
-def _file(path: Path) -> SettingsFile:
+def settings_file(path: Path) -> SettingsFile:
+    """Returns the file as it is now."""
     with contextlib.suppress(OSError):
         about = path.stat()
         stamp = (about.st_ino, about.st_size, about.st_mtime_ns)

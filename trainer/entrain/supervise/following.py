@@ -8,7 +8,7 @@ import contextlib
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from entrain.metrics import (
@@ -47,9 +47,19 @@ MOST_BYTES = 16 * 2**20
 class Followed:
     """One table. Used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is read yet, and the file need not exist."""
+    def __init__(
+        self, path: Path, metrics: Sequence[str] = COMPARED, *, most_points: int = MOST_POINTS
+    ) -> None:
+        """Nothing is read yet, and the file need not exist.
+
+        Args:
+            path: of the table.
+            metrics: that are kept.
+            most_points: of one curve.
+        """
         self._path = path
+        self._metrics = (*metrics, SECONDS.name)
+        self._most_points = most_points
         self._forget()
         self._inode = 0
 
@@ -96,7 +106,7 @@ class Followed:
             return
         try:
             env_steps, wall_time = int(row[ENV_STEPS]), float(row[WALL_TIME])
-            metrics = _compared(row)
+            metrics = {name: float(row[name]) for name in self._metrics if row.get(name)}
         except ValueError:
             return
         policy = row[BEHAVIOUR]
@@ -104,11 +114,7 @@ class Followed:
         if curves is None:
             if len(self.curves) == MOST_POLICIES:
                 return
-            curves = self.curves[policy] = Curves(MOST_POINTS)
+            curves = self.curves[policy] = Curves(self._most_points)
         seconds = metrics.get(SECONDS.name, math.nan)
         curves.note(metrics, env_steps=env_steps, wall_time=wall_time, seconds=seconds)
         self.env_steps[policy] = env_steps
-
-
-def _compared(row: Mapping[str, str]) -> Mapping[str, float]:
-    return {name: float(row[name]) for name in (*COMPARED, SECONDS.name) if row.get(name)}

@@ -12,7 +12,7 @@ _RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
 @dataclass(frozen=True)
 class Ports:
-    """FIRST to LAST, both included."""
+    """FIRST to LAST, both included. 0 to 0: any, of the system's choosing."""
 
     first: int
     last: int
@@ -31,6 +31,8 @@ class Ports:
             taken: by runs that live, whether they listen yet or not.
             before: the one that is wanted most.
         """
+        if self == ANY:
+            return 0
         wanted: list[int] = list(range(self.first, self.last + 1))
         if before in wanted:
             wanted.insert(0, before)
@@ -38,6 +40,10 @@ class Ports:
             if port not in taken and _is_free(host, port):
                 return port
         return None
+
+
+ANY = Ports(0, 0)
+"""Ports that nobody but a run's own simulators must know."""
 
 
 def parse_ports(text: str, *, option: str) -> Ports:

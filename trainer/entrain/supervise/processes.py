@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from entrain.run.lock_owner import Owner, process_began, process_runs
@@ -79,13 +79,20 @@ class Living:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
-def start(command: Sequence[str], *, output: Path, mark: str) -> Living:
+def start(
+    command: Sequence[str],
+    *,
+    output: Path,
+    mark: str,
+    environment: Mapping[str, str] | None = None,
+) -> Living:
     """Start a command whose words go to `output`, which is emptied first.
 
     Args:
         command: to run.
         output: file for what it prints.
         mark: by which it is known again, in its environment.
+        environment: variables of the process; None: those of this one.
 
     Raises:
         OSError: the file cannot be written, or the process not be started.
@@ -98,7 +105,7 @@ def start(command: Sequence[str], *, output: Path, mark: str) -> Living:
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            env={**os.environ, MARK: mark},
+            env={**(os.environ if environment is None else environment), MARK: mark},
             # Ctrl+C in the terminal, and the end of this process, must not reach it.
             start_new_session=True,
         )

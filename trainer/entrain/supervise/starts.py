@@ -144,12 +144,13 @@ class Starts:
         self.adopt(run, started)
         # Of what fails again and again, as seldom as its end is said.
         is_said = run.record.failures & (run.record.failures - 1) == 0
+        dial = self._commands.to_dial(port)
         logger.log(
             logging.INFO if is_said else logging.DEBUG,
-            "%s is started: process %d, simulators dial %s",
+            "%s is started: process %d%s",
             run.name,
             started.pid,
-            self._commands.to_dial(port),
+            f", simulators dial {dial}" if dial else "",
         )
         return True
 

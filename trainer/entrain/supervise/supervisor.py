@@ -13,7 +13,7 @@ from pathlib import Path
 from entrain.supervise import processes
 from entrain.supervise.commands import Commands, Reading
 from entrain.supervise.endings import Endings
-from entrain.supervise.files import Directory, SettingsFile
+from entrain.supervise.files import Files, SettingsFile
 from entrain.supervise.ports import Ports
 from entrain.supervise.processes import Living
 from entrain.supervise.records import Record, RecordFile
@@ -52,7 +52,7 @@ class Supervisor:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: Files,
         records: RecordFile,
         commands: Commands,
         rules: Rules,
