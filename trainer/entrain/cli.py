@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from entrain import cli_control, cli_profile, cli_reference, cli_serve, cli_unity
+from entrain import cli_control, cli_profile, cli_reference, cli_serve, cli_tune, cli_unity
 from entrain.app.completion import complete_run
 from entrain.app.log_setup import print_error, print_interruption, start_logging
 from entrain.app.printing import print_without_failing
@@ -314,6 +314,7 @@ cli_reference.register(app)
 cli_unity.register(app)
 cli_profile.register(app)
 cli_serve.register(app)
+cli_tune.register(app)
 cli_control.register(app)
 
 

@@ -37,6 +37,11 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         path: of the YAML file; without one, all options have their defaults.
         overrides: each PATH=VALUE, as given to `--set`, or VARIABLE=VALUE; the last one wins.
     """
+    return validated(read_settings(path, overrides))
+
+
+def read_settings(path: Path | None, overrides: Sequence[str]) -> Source:
+    """Read a run's settings as they are written; see `load_config`. `validated` checks them."""
     if path is None:
         source = Source({}, Origin("settings", (0, 0), ""))
     else:
@@ -60,7 +65,7 @@ def given_config(
         return load_config(given, overrides)
     source = Source(plain(given), Origin("the settings given", (0, 0), ""))
     modernize(source)
-    return _with_overrides(source, overrides)
+    return validated(_with_overrides(source, overrides))
 
 
 def keyword_settings(keywords: Mapping[str, Any]) -> Sequence[str]:
@@ -101,12 +106,17 @@ def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
         overrides: each PATH=VALUE, as given to `--set`.
     """
     whole = Origin("the run's configuration", (0, 0), "")
-    return _with_overrides(Source(config.model_dump(mode="json"), whole), overrides)
+    return validated(_with_overrides(Source(config.model_dump(mode="json"), whole), overrides))
 
 
-def _with_overrides(source: Source, overrides: Sequence[str]) -> RunConfig:
+def _with_overrides(source: Source, overrides: Sequence[str]) -> Source:
     for position, argument in enumerate(overrides):
         set_option(source, argument, position=position)
+    return source
+
+
+def validated(source: Source) -> RunConfig:
+    """Returns what the settings say; ConfigError as of `load_config`."""
     try:
         return _validated(source)
     except ValidationError as error:
@@ -183,6 +193,8 @@ __all__ = [
     "json_schema",
     "keyword_settings",
     "load_config",
+    "read_settings",
     "read_settings_file",
     "to_yaml",
+    "validated",
 ]

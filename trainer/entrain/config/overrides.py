@@ -39,6 +39,38 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
         written, text = _split(argument, origin)
     else:
         written, text = path_of(variable, source.values), of_variable
+    _put(source, written, text, origin)
+
+
+def put_option(source: Source, path: str, text: str, origin: Origin) -> OptionPath:
+    """Change the option at `path` as `set_option` does, and return where it is.
+
+    Args:
+        source: changed in place.
+        path: such as policies.walker.algorithm.clip_range.
+        text: the value as YAML.
+        origin: that messages name.
+    """
+    names = names_of(path, origin)
+    return _put(source, names, text, origin)
+
+
+def names_of(path: str, origin: Origin) -> list[str]:
+    """The names in the path of an option; ConfigError if it is none."""
+    try:
+        names, rest = _split(f"{path}=", origin)
+    except ConfigError:
+        rest = "?"
+    if rest:
+        raise ConfigError(
+            f"{origin.place}: '{quoted(path)}' is no path of an option; write names with dots "
+            "between them, such as policies.walker.algorithm.clip_range, and quote a name that "
+            "holds a dot, a space or '='"
+        )
+    return names
+
+
+def _put(source: Source, written: list[str], text: str, origin: Origin) -> OptionPath:
     old_form.warn_of_path(origin, written, text)
     old_form.make_way(source, written)
     names = old_form.renamed(written)
@@ -54,6 +86,7 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
     for depth in range(1, len(path)):
         source.origins.setdefault(path[:depth], origin)
     old_form.modernize(source)
+    return path
 
 
 def _split(argument: str, origin: Origin) -> tuple[list[str], str]:

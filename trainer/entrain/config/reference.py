@@ -50,9 +50,9 @@ last one wins. The value is YAML:
 **From the environment.** Each option is a variable as well: `ENTRAIN` and the names on its path in
 capitals, with two underscores between them. Its value is YAML, as that of `--set`; the file counts
 less than the environment, and the environment less than `--set`. `entrain train`, `resume`,
-`evaluate`, `play` and `serve` read them, in groups from the outside in. What they say is written
-into the run's `config.yaml`, so a resume needs none of them. A name that no option has ends the
-command, as it does in the file.
+`evaluate`, `play`, `serve` and `tune` read them, in groups from the outside in. What they say is
+written into the run's `config.yaml`, so a resume needs none of them. A name that no option has ends
+the command, as it does in the file.
 
 | variable | what it sets |
 |---|---|

@@ -27,6 +27,7 @@ from entrain.config.notify import NotifyConfig
 from entrain.config.observers import Observed
 from entrain.config.policy import PolicyConfig
 from entrain.config.ranks import RanksConfig
+from entrain.config.search import SearchConfig
 from entrain.config.unity import UnityConfig
 
 _ORIGIN = Field(
@@ -280,6 +281,10 @@ class RunConfig(Options):
 
     policies: dict[str, PolicyConfig] = {"*": PolicyConfig()}
     """One policy for each behaviour name; "*" stands for every other behaviour."""
+
+    search: SearchConfig | None = None
+    """Which options `entrain tune` varies, and how (docs/tuning.md); `entrain train` passes over
+    it. null: none."""
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":

@@ -16,7 +16,7 @@ Schema: TypeAlias = Mapping[str, Any]
 ANY_NAME: Final = "NAME"
 """Stands in a path for a name that the user chooses, such as that of a behaviour."""
 
-_WORDS: Final = {
+_WORDS: Final[Mapping[str | None, str]] = {
     "integer": "an integer",
     "number": "a number",
     "boolean": "true or false",
@@ -24,6 +24,7 @@ _WORDS: Final = {
     "string": "text",
     "path": "a path, as text",
     "object": "a group of names, each with a value",
+    None: "any value",
 }
 
 _WORDS_OF_OTHERS: Final = {
@@ -101,6 +102,12 @@ def kinds(group: Schema) -> Mapping[str, Schema]:
     return {names[choice["$ref"]]: resolved(choice) for choice in group["oneOf"]}
 
 
+def default_kind(group: Schema) -> str:
+    """The kind of such a group if its value names none; "" if it must."""
+    names = {reference: kind for kind, reference in group["discriminator"]["mapping"].items()}
+    return next((names[it["$ref"]] for it in group["oneOf"] if "required" not in it), "")
+
+
 def expectation(schema: Schema) -> str:
     """Describe the values that are allowed, in words that follow "it must be"."""
     if "anyOf" in schema:
@@ -115,7 +122,7 @@ def expectation(schema: Schema) -> str:
         return str(schema["const"])
     if "enum" in schema:
         return _choice(schema["enum"])
-    words = schema.get("patternErrorMessage") or _WORDS[schema.get("format", schema["type"])]
+    words = schema.get("patternErrorMessage") or _WORDS[schema.get("format", schema.get("type"))]
     return f"{words}{_bounds(schema)}"
 
 
@@ -247,7 +254,7 @@ def _choice(texts: Sequence[str]) -> str:
 
 def _bounds(schema: Schema) -> str:
     least, most = schema.get("minimum"), schema.get("maximum")
-    if schema["type"] == "integer" and (least, most) == (0, 1):
+    if schema.get("type") == "integer" and (least, most) == (0, 1):
         return ", 0 or 1"
     if least is not None and most is not None:
         return f" between {least:g} and {most:g}"
