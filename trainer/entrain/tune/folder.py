@@ -4,6 +4,7 @@ study.db         what was tried and what came of it (SQLite, as Optuna writes it
 settings.yaml    the settings that it was begun with
 trials/          the settings of each run: trial-007.yaml
 runs/            their folders
+output/          what they printed
 best.yaml        the settings of the best trial
 report.html      and its pictures in plots/
 """
@@ -16,7 +17,6 @@ from entrain.errors import InUseError
 from entrain.run.folder import not_made
 from entrain.run.lock import RunLock
 from entrain.run.lock_probe import look_at
-from entrain.supervise.places import Places
 
 
 class TuningFolder:
@@ -32,8 +32,12 @@ class TuningFolder:
         self.report = path / "report.html"
         self.plots = path / "plots"
         self.log = path / "log.txt"
+        self.runs = path / "runs"
+        self.state = path / "runs.json"
+        """What is remembered of the processes of runs."""
+        self.output = path / "output"
+        """Holds what runs printed: NAME.txt."""
         self._lock_file = path / "tune.lock"
-        self.places = Places(path)
 
     @classmethod
     def of(cls, config: RunConfig) -> "TuningFolder":
@@ -43,10 +47,10 @@ class TuningFolder:
     def make(self) -> None:
         """Make the folders; ConfigError or DiskError if they cannot be made."""
         try:
-            self.trials.mkdir(parents=True, exist_ok=True)
+            for part in (self.trials, self.runs, self.output):
+                part.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise not_made(self.path, error) from error
-        self.places.make()
 
     def lock(self) -> RunLock:
         """Lock out other processes; InUseError if one tunes here."""
@@ -70,11 +74,11 @@ class TuningFolder:
 
     def output_of(self, run: str) -> Path:
         """Returns the path of what that run printed."""
-        return self.places.output / f"{run}.txt"
+        return self.output / f"{run}.txt"
 
     def metrics_of(self, run: str) -> Path:
         """Returns the path of the metrics of that run."""
-        return self.places.runs_directory / run / "metrics.csv"
+        return self.runs / run / "metrics.csv"
 
     def __repr__(self) -> str:
         return f"<TuningFolder {self.path}>"

@@ -52,6 +52,7 @@ _MAY_CHANGE = (
     ("server", "websocket"),
     ("http",),
     ("notify",),
+    ("observers",),
     ("checkpoints",),
 )
 """Beginnings of the paths of options on which no result depends: they may change on the way."""
@@ -200,15 +201,15 @@ def make_tuner(
     parallel = parallel_runs(tuning, options.processors)
     supervisor = Supervisor(
         files,
-        RecordFile(folder.places.state),
+        RecordFile(folder.state),
         Commands(
-            folder.places.runs_directory,
+            folder.runs,
             host="localhost",
             page_host=page_host(tuning.config),
             program=options.program,
         ),
         Rules(ports=ports.ANY, at_once=parallel),
-        output=folder.places.output,
+        output=folder.output,
         clock=clock,
         start=partial(options.start, environment=_environment(os.environ)),
     )
