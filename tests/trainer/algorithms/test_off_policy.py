@@ -1,6 +1,7 @@
 """The frame of off-policy algorithms: all or nothing, the pace, state beside an update, ranks."""
 
 import itertools
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -244,6 +245,20 @@ def test_rates_change_while_the_run_goes_on() -> None:
     metrics = algorithm.update(made_transitions(STREAMS), progress=0.0)
     assert metrics["policy/learning_rate"] == 1e-4
     assert metrics["update/gradient_steps"] == 8
+
+
+@pytest.mark.parametrize(
+    ("lag", "words"), [(0, "wait for each update"), (1, "go on during an update")]
+)
+def test_it_says_how_often_it_learns_and_who_waits(
+    lag: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made(options_of(learning_starts=1000).model_copy(update={"policy_lag": lag}))
+    assert caplog.messages == [
+        "policy 'walker' learns by soft_q: 0.5 gradient steps for each env step, in updates of 8 "
+        f"env steps after the first 1,000; simulators {words} (policy_lag {lag})"
+    ]
 
 
 # Ranks

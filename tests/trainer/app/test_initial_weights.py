@@ -13,7 +13,7 @@ from entrain.app.learning_parts import make_algorithm, make_collector
 from entrain.config.load import load_config, to_yaml
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, make_policy
 from entrain.rollout.ledger import Ledger
 from entrain.run.checkpoint import CheckpointStore
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
@@ -135,3 +135,12 @@ def test_what_a_checkpoint_holds_already_needs_no_file(tmp_path: Path) -> None:
             require_initial_weights(config, begun=frozenset())
     named = load_config(None, []).model_copy(update={"policies": {"3DBall": gone}})
     require_initial_weights(named, begun=frozenset({"3DBall"}))
+
+
+def test_weights_of_mlagents_learn_are_for_ppo_alone() -> None:
+    options = PolicyConfig.model_validate(
+        {"algorithm": {"kind": "soft_q"}, "initial_weights": str(STOCK)}
+    )
+    spec = BehaviourSpec("3DBall", policy().spec.observations, ActionSpec(branches=(3,)))
+    with pytest.raises(ConfigError, match=r"by algorithm\.kind ppo alone, and this policy's is"):
+        begin(make_policy(spec, options, seed=0), is_named=True)

@@ -195,3 +195,11 @@ def test_a_display_is_told_in_few_words() -> None:
         "simulators are the limit: raise simulators.launch.0.count (now 2), while processors are "
         "free"
     )
+
+
+def test_an_algorithm_with_a_replay_has_remedies_of_its_own() -> None:
+    options = PolicyConfig.model_validate({"algorithm": {"kind": "soft_q"}})
+    ways = find_limit(learning(options), {"walker": LEARNS}).ways
+    assert "lower policies.walker.algorithm.updates_per_step (now 1)" in ways
+    assert "lower policies.walker.algorithm.batch_size (now 256)" in ways
+    assert not any("num_epochs" in way or "minibatch_size" in way for way in ways)

@@ -134,3 +134,15 @@ def test_the_actor_of_sac_begins_as_the_policy_that_ppo_has_trained() -> None:
     )
     for name, values in before.items():
         torch.testing.assert_close(now[name], values, rtol=1e-6, atol=1e-7)
+
+
+def test_an_actor_alone_takes_over_that_of_an_actor_with_a_critic() -> None:
+    spec = BehaviourSpec("b", (ObservationSpec("x", (2,)),), ActionSpec(branches=(3,)))
+    trained = ActorCritic(spec, PolicyConfig(), seed=1)
+    options = PolicyConfig.model_validate({"algorithm": {"kind": "soft_q"}})
+    policy = make_policy(spec, options, seed=2)
+    taken, left = take_over(trained, policy)
+    assert (taken > 0, left) == (True, ())
+    alone = trained.without_critic().state_dict()
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(tensor, alone[name])

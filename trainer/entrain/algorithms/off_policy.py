@@ -29,6 +29,7 @@ from entrain.errors import CheckpointError, TrainingDivergedError, UnlearnableRo
 from entrain.policy.actor_critic import ActorNetwork
 from entrain.policy.replay_size import replay_capacity
 from entrain.policy.weights import PolicyWeights
+from entrain.quoting import shortened
 from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 from entrain.transitions import ReplayBatch, Transitions
@@ -134,6 +135,7 @@ class OffPolicy:
         """Held while the replay changes, and while its state is taken beside an update."""
         self._appended: list[Appended] = []
         """Of the newest update."""
+        _say_how_often(method.policy.spec.name, options, self._config)
 
     def __repr__(self) -> str:
         return f"<OffPolicy {self._config.kind}: {self._version} updates, {self._replay}>"
@@ -316,3 +318,19 @@ class OffPolicy:
         self._replay.load_state(state["replay"])
         self._pace.load_state(state["pace"])
         self._version = int(state["version"])
+
+
+def _say_how_often(behaviour: str, options: PolicyConfig, config: OffPolicyConfig) -> None:
+    """Log what is due for each env step, and who waits for it."""
+    goes_on = options.policy_lag > 0
+    logger.info(
+        "policy '%s' learns by %s: %g gradient steps for each env step, in updates of %s env steps "
+        "after the first %s; simulators %s (policy_lag %d)",
+        shortened(behaviour),
+        config.kind,
+        config.updates_per_step,
+        f"{options.rollout_steps:,}",
+        f"{config.learning_starts:,}",
+        "go on during an update" if goes_on else "wait for each update",
+        options.policy_lag,
+    )
