@@ -325,9 +325,9 @@ def test_the_editor_is_one_game(calls: Calls, capsys: pytest.CaptureFixture[str]
 def test_nothing_is_made_for_settings_that_are_refused(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("config.yaml").write_text("behaviors: {A: {trainer_type: sac}, B: {trainer_type: poca}}")
+    Path("config.yaml").write_text("behaviors: {A: {trainer_type: poca}, B: {self_play: {}}}")
     assert main(["learn", "config.yaml"]) == 2
-    assert "not yet in entrain: trainer_type sac (behaviors.A); trainer_type poca" in (
+    assert "not yet in entrain: trainer_type poca (behaviors.A); self_play" in (
         capsys.readouterr().err
     )
     assert not Path("results").exists()

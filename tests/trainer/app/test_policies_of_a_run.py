@@ -72,7 +72,7 @@ async def statements(folder: Path, monkeypatch: pytest.MonkeyPatch, *, policies:
     folder.mkdir()
     known: list[Participants] = []
 
-    def make_front(_config: Any, participants: Participants, *, run_id: str) -> InProcessFront:
+    def make_front(_config: Any, participants: Participants, **_options: Any) -> InProcessFront:
         known.append(participants)
         return InProcessFront(participants, [])
 
