@@ -258,9 +258,7 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every policy had its total steps when the checkpoint was written, or was good
-        enough.
-        """
+        """Whether the checkpoint is of a run whose policies are done, or good enough."""
         if not self.trainers:
             return False
         is_complete = self.goal.is_reached or self._trainers.are_all_complete()
