@@ -50,13 +50,13 @@ def calls(seed: int) -> Iterator[Call]:
 
 def lines(seed: int) -> list[str]:
     """As the programs read them."""
-    said = ["late begin"]
+    said = ["merge begin"]
     for call in calls(seed):
         if call is None:
-            said.append("late take")
+            said.append("merge take")
         else:
             words = (":".join(f"{number:g}" for number in row) for row in call[1])
-            said.append(" ".join(["late", "add", str(int(call[0])), *words]))
+            said.append(" ".join(["merge", "add", str(int(call[0])), *words]))
     return said
 
 

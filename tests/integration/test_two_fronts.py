@@ -77,7 +77,7 @@ async def run_in_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     with monkeypatch.context() as patch:
         seen = Seen(patch)
 
-        def make_front(_config: RunConfig, participants: Participants, *, run_id: str) -> Front:
+        def make_front(_config: RunConfig, participants: Participants, **_options: Any) -> Front:
             return InProcessFront(participants, three_lives())
 
         patch.setattr(training, "make_front", make_front)

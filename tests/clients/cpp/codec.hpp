@@ -77,7 +77,7 @@ class Codec {
     if (what == "standing") return standing(words.text());
     if (what == "goodbye") return goodbye(words.text());
     if (what == "inquiry") return inquiry(words);
-    if (what == "late") return late(words);
+    if (what == "merge") return merge(words);
     if (what == "varint") return varint(words.number());
     if (what == "sha1") return sha1(words.text());
     if (what == "frame") return frame(words);
@@ -89,9 +89,9 @@ class Codec {
   }
 
  private:
-  /// "late begin", "late add IS_LATE", then "agent:type:reward:group reward:seen" for each row, or
-  /// "late take", which is answered with such words and "late" behind each.
-  std::string late(Words& words) {
+  /// "merge begin", "merge add IS_LATE", then "agent:type:reward:group reward:seen" for each row, or
+  /// "merge take", which is answered with such words and "late" behind each.
+  std::string merge(Words& words) {
     const std::string what = words.word();
     const entrain::Behaviour behaviour{"bug", {{"seen", {1}}}, {{}, {}, {2}}};
     if (what == "begin") late_ = std::make_unique<entrain::LateRows>(behaviour);

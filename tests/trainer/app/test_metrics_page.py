@@ -33,7 +33,7 @@ def test_the_readme_links_to_the_page() -> None:
 
 def test_one_metric_is_explained_by_its_name_and_a_family_by_any_member() -> None:
     (name, *words) = explain(["policy/kl"])
-    assert name == "policy/kl  (nats; written if `algorithm.kind` is PPO)"
+    assert name == "policy/kl  (nats; written if algorithm.kind is PPO)"
     assert " ".join(" ".join(words).split()) == (
         f"{KL.meaning} If it looks wrong: {KL.remedy}".replace("`", "")
     )

@@ -60,7 +60,7 @@ def explain(names: Sequence[str]) -> Iterator[str]:
         ConfigError: there is no such metric.
     """
     for metric in [_found(name) for name in names] if names else METRICS:
-        yield f"{metric.name}  ({_facts(metric)})"
+        yield f"{metric.name}  ({_facts(metric)})".replace("`", "")
         yield from _indented(metric.meaning)
         yield from _indented(f"If it looks wrong: {metric.remedy}")
 
