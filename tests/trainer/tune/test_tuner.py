@@ -243,3 +243,13 @@ async def test_stopped_runs_save_and_their_trials_go_on(tmp_path: Path) -> None:
     again = world.begin("search.parallel=2", "search.trials=2")
     await again.to_its_end()
     assert states(again) == ["completed", "completed"]
+
+
+async def test_games_of_several_runs_dial_ports_that_are_free(tmp_path: Path) -> None:
+    text = SETTINGS.replace("simulators:\n  launch:\n    - command: a-simulator\n", "")
+    unity = "unity: {{port: 5005, launch: {{path: builds/Hop}}}}\n"
+    world = TuningWorld(tmp_path, text + unity)
+    await world.begin("search.trials=1").to_its_end()
+    config = world.config_of("trial-000").unity
+    assert config is not None
+    assert (config.port, config.launch is not None) == (0, True)
