@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from entrain.experience import Fields, Minibatch, Rollout, map_tensors
+from entrain.experience import Minibatch, Rollout
+from entrain.tensor_fields import Fields, map_tensors
 
 LEAK = 1e9
 

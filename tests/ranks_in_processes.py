@@ -25,8 +25,9 @@ from entrain.algorithms.ppo import PPO
 from entrain.algorithms.surrogates import make_surrogate
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, EntropyTargetConfig, MemoryConfig, NetworkConfig
-from entrain.experience import Rollout, map_tensors
+from entrain.experience import Rollout
 from entrain.ranks import ALONE, DistributedRanks, GlooGroup, Group, Ranks
+from entrain.tensor_fields import map_tensors
 from made_rollouts import HYBRID, PLAIN_BONUS, made_policy, made_rollout
 from recurrent_cases import behind, in_float64, move
 

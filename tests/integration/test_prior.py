@@ -9,8 +9,9 @@ import torch
 
 from entrain.algorithms.entropy import Entropy, PriorDivergence
 from entrain.algorithms.weights import weights_of
-from entrain.app.build import load_policies, make_regularizer
+from entrain.app.build import load_policies
 from entrain.app.launcher import Launcher
+from entrain.app.priors import make_regularizer
 from entrain.app.training import TrainingRun
 from entrain.config.load import load_config, to_yaml
 from entrain.config.policy import PolicyConfig

@@ -13,12 +13,11 @@ from entrain.experience import (
     Minibatch,
     PerDimensionRollout,
     Rollout,
-    pick,
-    pick_each,
     without_state,
 )
 from entrain.experience import rollout_of as rollout_of_state
 from entrain.run.state_files import decode_state, encode_state
+from entrain.tensor_fields import pick, pick_each
 
 T, B = 3, 2
 SIX = torch.arange(6).unsqueeze(0)

@@ -12,8 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from entrain.experience import arrays_of, map_tensors, named_tensors, tensors_of
 from entrain.state import State
+from entrain.tensor_fields import arrays_of, map_tensors, named_tensors, tensors_of
 from entrain_envs.shapes import Bool, Float, Int, Shaped
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from entrain.algorithms.off_policy import Method
 from entrain.algorithms.sac import SAC
 from entrain.config.policy import PolicyConfig
-from entrain.experience import map_tensors
 from entrain.metrics import require_declared
+from entrain.tensor_fields import map_tensors
 from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec, ObservationSpec
 from made_batches import made_batch, made_sac

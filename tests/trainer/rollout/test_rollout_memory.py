@@ -12,9 +12,9 @@ import torch
 from entrain.algorithms.ppo import PPO
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig, algorithm_options
-from entrain.experience import named_tensors
 from entrain.policy.actor_critic import ActorCritic
 from entrain.rollout.buffer import RolloutBuffer
+from entrain.tensor_fields import named_tensors
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import Float32Array, StepType
 

@@ -17,20 +17,10 @@ from torch import Tensor
 
 from entrain.algorithms.sequence_cuts import Cuts, cut_sequences
 from entrain.algorithms.unrolling import refresh_states
-from entrain.experience import (
-    BurnIn,
-    Estimate,
-    Minibatch,
-    Rollout,
-    in_a_row,
-    map_tensors,
-    named_tensors,
-    pick,
-    pick_each,
-    without_state,
-)
+from entrain.experience import BurnIn, Estimate, Minibatch, Rollout, without_state
 from entrain.policy.actor_critic import ActorCritic
 from entrain.ranks import ALONE, Ranks
+from entrain.tensor_fields import in_a_row, map_tensors, named_tensors, pick, pick_each
 from entrain_envs.timestep import Int64Array
 
 MAX_GATHERED_BYTES = 256 * 2**20

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entrain.experience import map_tensors
+from entrain.tensor_fields import map_tensors
 
 
 @dataclass(frozen=True)

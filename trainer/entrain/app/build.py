@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
 from entrain.algorithms.weights import load_weights
 from entrain.app.launch_plan import plan
 from entrain.app.launcher import TLS_CA, Launcher
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from entrain.native.websocket_transport import Simulators
 
 logger = logging.getLogger(__name__)
-
-_PRIOR = "entropy.prior"
 
 BEYOND_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed", "Overflow when")
 """Parts of torch's messages about tensors that are too large; these errors have no own class."""
@@ -320,44 +317,6 @@ def require_networks(config: RunConfig) -> None:
             load_class(options.network.custom)
 
 
-def require_priors(config: RunConfig) -> None:
-    """Check that every `entropy.prior` exists, before the run waits for simulators.
-
-    Whether it fits is known only once a simulator sends its spec: see `make_regularizer`.
-
-    Raises:
-        ConfigError: it is no folder of a run with a policy, or has none of the behaviour's name.
-    """
-    for behaviour, options in config.policies.items():
-        if options.entropy.prior is not None:
-            policies = trained_policies(options.entropy.prior, behaviour, option=_PRIOR)
-            if behaviour != "*":
-                _named(policies, options.entropy.prior, behaviour)
-
-
-def make_regularizer(policy: ActorCritic) -> Regularizer:
-    """Makes what the objective adds to the reward: the entropy, or the divergence from a prior.
-
-    Args:
-        policy: on the device where it learns; its options may name the run of a prior.
-
-    Raises:
-        ConfigError: there is no such policy, or it cannot be compared with this one.
-    """
-    path, behaviour = policy.config.entropy.prior, policy.spec.name
-    if path is None:
-        return entropy_of(policy.config.entropy)
-    policies = trained_policies(path, behaviour, option=_PRIOR)
-    prior = _named(policies, path, behaviour)
-    if not isinstance(prior, ActorCritic):
-        raise ConfigError(
-            f"{_PRIOR} {path} was trained with algorithm.kind {prior.config.algorithm.kind}; name "
-            "a run of kind ppo"
-        )
-    logger.info("policy '%s' is drawn to the one of %s", behaviour, path)
-    return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
-
-
 def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str, ActorNetwork]:
     """Returns {behaviour: its policy} of the run in folder `path`, by its newest checkpoint.
 
@@ -377,15 +336,6 @@ def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str,
             f"{option} of '{behaviour}' cannot be used: {error}. A relative path starts "
             "at the directory in which the trainer was started"
         ) from error
-
-
-def _named(policies: Mapping[str, ActorNetwork], path: Path, behaviour: str) -> ActorNetwork:
-    if behaviour not in policies:
-        raise ConfigError(
-            f"{_PRIOR} {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "
-            "name the folder of a run that trained this behaviour"
-        )
-    return policies[behaviour]
 
 
 @contextmanager

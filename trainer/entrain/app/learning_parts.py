@@ -8,7 +8,7 @@ from entrain.algorithms.ppo import PPO
 from entrain.algorithms.sac import SAC
 from entrain.algorithms.soft_q import SoftQ
 from entrain.algorithms.surrogates import make_surrogate
-from entrain.app.build import make_regularizer
+from entrain.app.priors import make_regularizer
 from entrain.config.algorithm import PPOConfig
 from entrain.config.off_policy import SoftQConfig
 from entrain.config.sac import SACConfig

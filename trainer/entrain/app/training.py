@@ -28,7 +28,6 @@ from entrain.app.build import (
     make_front,
     make_participants,
     require_networks,
-    require_priors,
     web_sockets_of,
 )
 from entrain.app.checkpointing import make_checkpointing
@@ -41,6 +40,7 @@ from entrain.app.games import require_build
 from entrain.app.goal import Goal
 from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
+from entrain.app.priors import require_priors
 from entrain.app.processors import available_processors
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock

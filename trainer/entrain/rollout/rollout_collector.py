@@ -5,12 +5,13 @@ from typing import Protocol
 import numpy as np
 
 from entrain.config.policy import PolicyConfig
-from entrain.experience import PerDimensionRollout, Rollout, map_tensors
+from entrain.experience import PerDimensionRollout, Rollout
 from entrain.rollout.buffer import RolloutBuffer
 from entrain.rollout.collector import StepCollector
 from entrain.rollout.evaluation import Evaluation, Outcomes, Sampled
 from entrain.rollout.log_probs import LogProbs
 from entrain.rollout.step_block import Values
+from entrain.tensor_fields import map_tensors
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import BoolArray, Float32Array, UInt8Array
 
