@@ -142,7 +142,8 @@ def train_in(
             together=part.together,
         )
         if run.is_finished:
-            return _say_finished(folder, run, around.console, words, exports=exports)
+            with run.reporting:
+                return _say_finished(folder, run, around.console, words, exports=exports)
         run.checkpointing.on_saved = around.observers.note_checkpoint
         around.observers.is_resumed = restored is not None
         result = _train_one_sitting(run, config, folder, around, exports=exports)

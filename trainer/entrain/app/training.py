@@ -142,7 +142,8 @@ class TrainingRun:
         self._curricula = self._together.make_curricula(
             environment_parameters(config), self.participants.parameters.update
         )
-        self._reporting = self._make_reporting(display)
+        self.reporting = self._make_reporting(display)
+        """Holds files open until the run ends; who does not start it closes them."""
         self.goal = Goal(
             config.stop_at,
             self._trainers,
@@ -194,7 +195,7 @@ class TrainingRun:
 
     def _report_evaluation(self, report: EvaluationReport) -> None:
         progress = self.trainers[report.behaviour].progress
-        self._reporting.record_evaluation(report, env_steps=progress.env_steps)
+        self.reporting.record_evaluation(report, env_steps=progress.env_steps)
 
     def _make_control(self) -> RunControl:
         return RunControl(
@@ -205,7 +206,7 @@ class TrainingRun:
             checkpointing=self.checkpointing,
             clock=self.clock,
             keeper=self._hooks.keeper,
-            leave_out=self._reporting.leave_out,
+            leave_out=self.reporting.leave_out,
             num_ranks=self._together.place.size,
         )
 
@@ -216,7 +217,7 @@ class TrainingRun:
             participants=self.participants,
             front=self._front,
             curricula=self._curricula,
-            reporting=self._reporting,
+            reporting=self.reporting,
             control=self.control,
             clock=self.clock,
             together=self._together,
@@ -271,7 +272,7 @@ class TrainingRun:
             NoSimulatorError, TrainingDivergedError: what was learned before is saved.
             ServeError, ConfigError, CheckpointError: see `errors`.
         """
-        with self._reporting, self._learners:
+        with self.reporting, self._learners:
             try:
                 parts = self._trainers, self.participants, self._run_end, self._tasks
                 side = RunSide(*parts, self._saving.state)
@@ -284,7 +285,7 @@ class TrainingRun:
                 await self._front.stop(Ending.STOPPED, f"the trainer failed: {error}")
                 raise
         episodes = {name: trainer.episodes for name, trainer in self.trainers.items()}
-        self._reporting.conclude(
+        self.reporting.conclude(
             outcome,
             episodes,
             env_steps=self.env_steps,
@@ -352,7 +353,7 @@ class TrainingRun:
         """Make trainers for new behaviours, and run them if the run has begun; see `Opener`."""
         self._trainers.make_all([behaviour.spec for behaviour in behaviours])
         for behaviour in behaviours:
-            self._reporting.watch(self.trainers[behaviour.name], behaviour.spec)
+            self.reporting.watch(self.trainers[behaviour.name], behaviour.spec)
         self._tasks.add(behaviours)
 
     def note_completion(self) -> None:
@@ -367,14 +368,14 @@ class TrainingRun:
             if self.participants.has_begun and not had_begun:
                 had_begun = True
                 self._trainers.warn_of_missing()
-                self._reporting.warn_of_awaited()
+                self.reporting.warn_of_awaited()
             self._show()
             self._saving.look()
             if self._trainers.have_idle_guests():
                 self.note_completion()
 
     def _show(self) -> None:
-        self._reporting.show(self.address, self._trainers.env_steps_by_name)
+        self.reporting.show(self.address, self._trainers.env_steps_by_name)
 
     async def _end(self, outcome: Outcome) -> None:
         """Tell the simulators, then save: those that said Goodbye are no longer in the state."""
@@ -387,13 +388,13 @@ class TrainingRun:
 
     def summary(self, outcome: Outcome) -> RunSummary:
         """Returns what the run has come to, for its report."""
-        return self._reporting.summary(
+        return self.reporting.summary(
             outcome, self.clock, self._trainers.summaries(), reached=self.goal.words
         )
 
     def record(self, update: Update) -> None:
         """Report one update, and evaluate and save if it is time."""
-        self._reporting.record(update, seconds=self.seconds)
+        self.reporting.record(update, seconds=self.seconds)
         self.evaluations.look()
         self.goal.look()
         self._saving.note_update()
