@@ -4,9 +4,7 @@ Each has a thread and a bounded queue of its own, so that none can hold up or fa
 others. See `entrain.observers` for what they are.
 """
 
-import importlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +33,7 @@ from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
 from entrain.serving.aggregates import Summary
 from entrain.state import State
+from entrain.user_modules import import_module_of
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import Int64Array
 
@@ -276,20 +275,10 @@ def _why(error: BaseException) -> str:
 def made(config: ObserverConfig) -> Any:
     """Makes the observer that the settings describe; ConfigError if that fails."""
     where = f"observers: {config.class_}"
-    module_name, _, class_name = config.class_.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"{where}: {module_name} cannot be imported: {type(error).__name__}: {error}; install "
-            f"it, set PYTHONPATH, or start in its folder (this is {here})"
-        ) from error
+    module, class_name = import_module_of(config.class_, where=where)
     make = getattr(module, class_name, None)
     if not callable(make):
-        raise ConfigError(f"{where}: {module_name} has no class '{class_name}'")
+        raise ConfigError(f"{where}: {module.__name__} has no class '{class_name}'")
     try:
         return make(**config.options)
     except EntrainError as error:

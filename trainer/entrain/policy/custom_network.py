@@ -7,10 +7,7 @@ docs/networks.md says what such a class must be: a `torch.nn.Module` that is con
 {name: [R, *shape]} to [R, feature_size].
 """
 
-import importlib
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +16,7 @@ from torch import Tensor, nn
 from entrain.config.policy import PolicyConfig
 from entrain.errors import ConfigError
 from entrain.policy.encoders import make_normalizer, of_kind
+from entrain.user_modules import import_module_of
 from entrain_envs.shapes import Float, Shaped
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
@@ -192,17 +190,7 @@ def load_class(path: str) -> type[nn.Module]:
         ConfigError: it cannot be imported, or is not a `torch.nn.Module`.
     """
     where = f"network.custom {path}"
-    module_name, _, class_name = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"{where}: {module_name} cannot be imported: {type(error).__name__}: {error}; install "
-            f"it, set PYTHONPATH, or start in its folder (this is {here})"
-        ) from error
+    module, class_name = import_module_of(path, where=where)
     found: Any = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         known = [
@@ -210,10 +198,10 @@ def load_class(path: str) -> type[nn.Module]:
             for name, value in vars(module).items()
             if isinstance(value, type)
             and issubclass(value, nn.Module)
-            and value.__module__ == module_name
+            and value.__module__ == module.__name__
         ]
         raise ConfigError(
-            f"{where}: {module_name} has no torch.nn.Module '{class_name}' "
+            f"{where}: {module.__name__} has no torch.nn.Module '{class_name}' "
             f"(it has: {', '.join(known) or 'none'})"
         )
     return found
