@@ -212,7 +212,9 @@ async def test_the_run_launches_simulators_for_its_evaluations(tmp_path: Path) -
     assert outcome == "completed"
     rows = [row for row in read_episodes(folder.episodes) if row["evaluation"]]
     assert {row["simulator"] for row in rows} == {"simulator-0"}
-    assert evaluation_rows(folder)[-1]["evaluation/env_steps"] == 1440
+    # Simulators that nothing keeps in step may run a few steps past the last one asked for.
+    assert run.env_steps >= 1440
+    assert evaluation_rows(folder)[-1]["evaluation/env_steps"] == run.env_steps
 
 
 async def test_who_joins_for_evaluations_of_a_run_without_any_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +49,7 @@ class FakeRun:
     is_finished = False
     env_steps = 7
     checkpointing = SimpleNamespace()
+    reporting = nullcontext()
     returns: Mapping[str, float] = defaultdict(float)
     prints = ""
     observer: RunObserver | None = None
