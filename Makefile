@@ -41,8 +41,9 @@ demo: setup  ## Train the balance ball over gRPC, with a page to see it in a bro
 	$(BIN)/entrain play runs/$(DEMO) --untrained --sample --record runs/$(DEMO)/recordings/before.gif
 	$(BIN)/entrain play runs/$(DEMO) --record runs/$(DEMO)/recordings/after.gif
 
+# Three at once on two processors: a third of the time of a test is waiting for sockets and programs.
 test: setup  ## Unit and integration tests; no network beyond loopback.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not learning and not hostile and not interop and not clients" $(if $(COVERAGE),$(MEASURED))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal -m "not learning and not hostile and not interop and not clients" $(if $(COVERAGE),$(MEASURED))
 
 hostile: setup  ## Attacks on a run with a good citizen in it, the long forms too; some minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --timeout 600 tests/hostile

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from entrain.run.log_display import LogDisplay
 from entrain.run.summary import Outcome
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver, Environment, Report
+from entrain_envs.greeting import Welcome
 
 Moment = Callable[[TrainingRun], bool]
 """Says, asked again and again, whether it is time to stop."""
@@ -117,6 +119,56 @@ def simulators(
         for thread in threads:
             thread.join(60.0)
             assert not thread.is_alive(), "a simulator did not end with its trainer"
+
+
+@contextmanager
+def judged_simulators(
+    address: str, players: Mapping[str, Environment], *, judges: Mapping[str, Environment]
+) -> Iterator[None]:
+    """Simulators that are learned from, which dial once all those of evaluations have joined.
+
+    A short run is over before one that finds nobody at first dials again.
+    """
+    have_joined = {name: threading.Event() for name in judges}
+    of_judges = partial(JudgeClient, role="evaluation", have_joined=have_joined)
+    of_players = partial(PlayerClient, awaits=have_joined)
+    with (
+        simulators(address, players, make_client=of_players),
+        simulators(address, judges, make_client=of_judges),
+    ):
+        yield
+
+
+class JudgeClient(TrainerClient):
+    """Says when it has joined."""
+
+    def __init__(
+        self, *arguments: Any, have_joined: Mapping[str, threading.Event], **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._has_joined = have_joined[options["simulator"]]
+
+    def connect(self) -> Welcome:
+        """As any client does."""
+        welcome = super().connect()
+        self._has_joined.set()
+        return welcome
+
+
+class PlayerClient(TrainerClient):
+    """Joins after all judges."""
+
+    def __init__(
+        self, *arguments: Any, awaits: Mapping[str, threading.Event], **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._awaits = awaits
+
+    def connect(self) -> Welcome:
+        """As any client does, a little later."""
+        for name, has_joined in self._awaits.items():
+            assert has_joined.wait(60.0), f"{name} has not joined for evaluations"
+        return super().connect()
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,9 @@ from entrain.app.profile import profile_of
 from entrain.metrics import METRICS, find_metric
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
-from entrain_envs.client import TrainerClient
 from entrain_envs.spec import ActionSpec
 from entrain_envs.timestep import StepType
-from live_run import config_from, simulators, train
+from live_run import config_from, judged_simulators, train
 from toy_environments import DiscreteBandit, Endless, Toy
 
 CONFIG = """
@@ -90,11 +88,8 @@ async def written(
     )
     run_folder = RunFolder.create(folder, "run")
     run_folder.write_config((folder / "config.yaml").read_text())
-    of_evaluations = {} if evaluation == "null" else {"judge": choices()}
-    judges = simulators(
-        f"unix:{folder}/s", of_evaluations, make_client=partial(TrainerClient, role="evaluation")
-    )
-    with simulators(f"unix:{folder}/s", {"toy": toy}), judges:
+    judges = {} if evaluation == "null" else {"judge": choices()}
+    with judged_simulators(f"unix:{folder}/s", {"toy": toy}, judges=judges):
         outcome, _ = await train(config, run_folder)
     assert outcome == "completed"
     rows = read_metrics(run_folder.metrics)["toy"]

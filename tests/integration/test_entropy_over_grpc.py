@@ -13,6 +13,7 @@ from entrain.app.build import load_policies
 from entrain.run.folder import RunFolder
 from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Driver, Report
+from entrain_envs.errors import ConnectionLostError
 from exact_answers import bonus_chain, soft_chain
 from live_run import config_from, newest, simulators, train
 from tables import probabilities, values
@@ -88,16 +89,24 @@ async def test_the_chain_as_a_simulator_ends_where_its_objective_says(
 def visitor(address: str) -> Iterator[Sequence[Report]]:
     """A simulator that leaves after 16 episodes and comes again, until the trainer is done."""
     reports: list[Report] = []
+    is_over = threading.Event()
 
     def visit() -> None:
-        while not reports or reports[-1].episodes >= 16:
+        while not is_over.is_set() and (not reports or reports[-1].episodes >= 16):
             chain = Chain(num_agents=8)
-            client = TrainerClient(address, chain.behaviours, simulator="gamma", reconnect_s=30.0)
-            reports.append(Driver(chain, client, episodes=16).run())
+            # One that leaves as the run ends finds nobody when it comes again.
+            client = TrainerClient(
+                address, chain.behaviours, simulator="gamma", connect_s=10.0, reconnect_s=30.0
+            )
+            try:
+                reports.append(Driver(chain, client, episodes=16).run())
+            except ConnectionLostError:
+                assert is_over.wait(60.0), "the trainer did not answer before the run was over"
 
     thread = threading.Thread(target=visit)
     thread.start()
     yield reports
+    is_over.set()
     thread.join(60.0)
     assert not thread.is_alive()
 

@@ -12,12 +12,11 @@ from entrain.app.training import TrainingRun
 from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
-from entrain_envs.client import TrainerClient
 from entrain_envs.environment import Environment
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
-from live_run import config_from, simulators, train
+from live_run import config_from, judged_simulators, simulators, train
 from toy_environments import DiscreteBandit, Endless
 
 CONFIG = """
@@ -61,12 +60,9 @@ async def evaluated(
     """A short run, and where it is."""
     config: RunConfig = config_from(CONFIG.format(folder=folder, evaluation=evaluation), folder)
     run_folder = RunFolder.create(folder, "run")
-    judges = simulators(
-        config.server.address,
-        {"judge": judged_in},
-        make_client=partial(TrainerClient, role="evaluation"),
-    )
-    with simulators(config.server.address, {"player": trained_in}), judges:
+    with judged_simulators(
+        config.server.address, {"player": trained_in}, judges={"judge": judged_in}
+    ):
         outcome, run = await train(config, run_folder)
     assert outcome == "completed"
     return run_folder, run

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
@@ -46,12 +46,27 @@ class Timed:
         return reply
 
 
+@dataclass(frozen=True)
+class Pause:
+    """The game stands still from a step on, until a file is there."""
+
+    at_step: int
+    until: Path
+
+    def last(self) -> None:
+        """Wait; a minute at most, for who was to write the file may have failed."""
+        deadline_s = time.monotonic() + 60.0
+        while not self.until.exists() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+
+
 class BallsOfReturns(BalanceBall):
     """Notes the return of each episode, and in which step it ended."""
 
-    def __init__(self, *, count: int) -> None:
+    def __init__(self, *, count: int, pause: "Pause | None" = None) -> None:
         super().__init__(count=count, behaviour="3DBall")
         self.steps = 0
+        self._pause = pause
         self.ended: list[tuple[int, float]] = []
         self._returns = np.zeros(count)
 
@@ -59,6 +74,8 @@ class BallsOfReturns(BalanceBall):
         """As a game of balls does."""
         rows = super().step(actions)
         self.steps += 1
+        if self._pause is not None and self.steps == self._pause.at_step:
+            self._pause.last()
         batch = rows["3DBall"]
         outcomes = batch.step_type != StepType.FIRST
         self._returns[batch.agent_id[outcomes]] += batch.reward[outcomes]
@@ -99,13 +116,16 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--exchanges", type=int, default=None)
     parser.add_argument("--package-version", default="3.0.0")
     parser.add_argument("--told", type=Path, help="where to write what the trainer told it")
+    parser.add_argument("--pause-at", type=int, help="the step after which it stands still")
+    parser.add_argument("--pause-until", type=Path, help="the file for which it stands still")
     parser.add_argument("--score", type=float, help="a statistic to report once")
     parser.add_argument("--timings", type=Path, help="where to write what took how long")
     arguments = parser.parse_args(words)
     if arguments.mlagents_port is None:
         return 0
     exchange, hang_up = dialled(arguments.mlagents_port)
-    timed, balls = Timed(exchange), BallsOfReturns(count=arguments.balls)
+    pause = None if arguments.pause_at is None else Pause(arguments.pause_at, arguments.pause_until)
+    timed, balls = Timed(exchange), BallsOfReturns(count=arguments.balls, pause=pause)
     game = UnityGame(
         balls, timed, style=Style(package_version=arguments.package_version, one_sensor=True)
     )
