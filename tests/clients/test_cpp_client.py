@@ -199,6 +199,44 @@ def test_the_instance_is_the_same_when_it_dials_again(play: Play) -> None:
     assert (first.min_version, first.max_version, first.simulator) == (1, 1, "probe")
 
 
+def test_a_simulator_for_evaluations_says_so_in_each_hello(play: Play) -> None:
+    roles: list[int] = []
+
+    def breaks(line: Line) -> None:
+        roles.append(line.welcome().role)
+        line.raw()
+        line.cut()
+
+    def goes_on(line: Line) -> None:
+        roles.append(line.welcome(resumed=True).role)
+        line.serve_steps(1)
+        line.receive()
+        line.close(COMPLETED)
+
+    with scripted(breaks, goes_on) as script:
+        assert play(script.url, role="evaluation", steps=99).code == 0
+        assert script.is_over
+    assert roles == [pb.ROLE_EVALUATION, pb.ROLE_EVALUATION]
+
+
+def test_a_trainer_that_knows_of_no_roles_is_left_at_once(play: Play) -> None:
+    def old(line: Line) -> None:
+        line.welcome(revision=2)
+        assert line.receive().goodbye.reason == "the trainer knows of no roles"
+
+    with scripted(old) as script:
+        played = play(script.url, role="evaluation")
+        assert script.is_over
+    assert (played.code, played.over[0]) == (78, OVER["refused"])
+    assert "revision 2, which would learn from this simulator" in played.over[1]
+
+
+def test_a_role_that_there_is_not_is_told_so(play: Play) -> None:
+    played = play("localhost:1", role="judge")
+    expected = "role is 'judge'; it must be training or evaluation"
+    assert (played.code, played.over) == (78, (OVER["misused"], expected))
+
+
 def test_a_trainer_that_forgot_it_gets_a_new_beginning(play: Play) -> None:
     def breaks(line: Line) -> None:
         line.welcome()

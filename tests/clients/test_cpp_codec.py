@@ -19,7 +19,6 @@ VECTORS = ROOT / "proto" / "vectors"
 
 NOT_WRITTEN = {
     "hello-every-field": "the client asks for one unanswered Step, and speaks version 1 alone",
-    "hello-evaluation": "the client takes part in training alone",
     "step-behaviour-without-rows": "the client leaves out behaviours without rows",
     "step-statistics": "the client always says how values are put together",
 }
@@ -56,7 +55,7 @@ def spec_lines(spec: pb.BehaviourSpec) -> Iterator[str]:
 def hello_lines(hello: pb.Hello) -> Iterator[str]:
     yield (
         f"hello {dotted(hello.simulator)} {dotted(hello.instance_id)} {hello.max_agents} "
-        f"{dotted(hello.resume_session_id)}"
+        f"{dotted(hello.resume_session_id)} {hello.role}"
     )
     for spec in hello.behaviours:
         yield from spec_lines(spec)

@@ -192,6 +192,41 @@ async def test_a_trainer_that_stopped_is_waited_for(tmp_path: Path) -> None:
 
 
 @needs_godot
+@pytest.mark.clients
+@pytest.mark.parametrize("revision", [2, 3])
+async def test_a_game_for_evaluations_says_so_and_leaves_a_trainer_that_does_not_know_it(
+    tmp_path: Path, revision: int
+) -> None:
+    folder = project(tmp_path / "game", HERE / "scene.gd")
+    words = ["-s", "scene.gd", "--role=evaluation"]
+    async with (
+        scripted_trainer() as trainer,
+        running(folder, *words, ENTRAIN_WEBSOCKET=trainer.url) as game,
+    ):
+        stream = await trainer.stream()
+        hello = await joined(stream, revision=revision)
+        assert hello.role == pb.ROLE_EVALUATION
+        if revision == 3:
+            await exchanged(stream, 2)
+            await stream.send(close=pb.Close(reason=pb.CLOSE_REASON_COMPLETED))
+            assert (await game.ended())[0] == 0
+            return
+        assert (await stream.receive()).HasField("goodbye")
+        code, said = await game.ended()
+    assert code == 78, said
+    assert "revision 2, which would learn from this game" in said
+
+
+@needs_godot
+@pytest.mark.clients
+async def test_a_role_that_there_is_not_is_told_so(tmp_path: Path) -> None:
+    folder = project(tmp_path / "game", HERE / "scene.gd")
+    code, said = output(folder, "-s", "scene.gd", "--address=localhost:1", "--role=judge")
+    assert code == 78, said
+    assert "role is 'judge'; it must be training or evaluation" in said
+
+
+@needs_godot
 async def test_a_wrong_token_is_told_at_once_and_a_right_one_joins(tmp_path: Path) -> None:
     folder = project(tmp_path / "game", HERE / "scene.gd")
     token = tmp_path / "token"

@@ -37,14 +37,8 @@ class Line:
     def welcome(self, session_id: str = "session", **fields: object) -> pb.Hello:
         """Takes the Hello and answers it."""
         hello = self.receive().hello
-        answer = pb.Welcome(
-            version=1,
-            session_id=session_id,
-            run_id="run",
-            seed=5,
-            revision=2,
-            **fields,  # type: ignore[arg-type]
-        )
+        fields = {"seed": 5, "revision": 3, **fields}
+        answer = pb.Welcome(version=1, session_id=session_id, run_id="run", **fields)  # type: ignore[arg-type]
         self.send(pb.ConnectResponse(welcome=answer))
         return hello
 

@@ -16,6 +16,7 @@ const ENUMS = {
 	"AGGREGATION_LAST": 2,
 	"AGGREGATION_SUM": 3,
 	"AGGREGATION_HISTOGRAM": 4,
+	"ROLE_EVALUATION": 1,
 	"FALLBACK_LAST_ACTION": 1,
 	"FALLBACK_NEUTRAL": 2,
 	"FALLBACK_CONTROLLER": 3,
@@ -41,9 +42,7 @@ func _init():
 		if argument.begins_with("--vectors="):
 			folder = argument.replace("--vectors=", "")
 	for vector in vectors_of(folder + "/from_simulator.json"):
-		# This client takes part in training alone.
-		if vector["name"] != "hello-evaluation":
-			compare(vector["name"], written(vector["fields"]), vector["bytes"])
+		compare(vector["name"], written(vector["fields"]), vector["bytes"])
 	for file in ["/from_trainer.json", "/tolerated.json"]:
 		for vector in vectors_of(folder + file):
 			if vector["message"] == "ConnectResponse":

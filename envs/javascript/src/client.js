@@ -6,7 +6,7 @@ import { ActionBatch } from "./actions.js";
 import { REAL_CLOCK } from "./clock.js";
 import { Dialler } from "./dialling.js";
 import { MisfitError, OptionError, OutOfTurnError, SpecError, TrainerClosed } from "./errors.js";
-import { PROTOCOL_VERSION, encodeStep } from "./messages.js";
+import { PROTOCOL_VERSION, ROLES, encodeStep } from "./messages.js";
 import { Session } from "./session.js";
 import { Silence } from "./silence.js";
 import { Behaviour, byName } from "./spec.js";
@@ -36,7 +36,7 @@ export class Client {
    * @param {Clock} clock
    */
   constructor(address, behaviours, options, openSocket, clock = REAL_CLOCK) {
-    const { simulator, maxAgents = 0, maxUnansweredSteps = 1 } = options;
+    const { simulator, maxAgents = 0, maxUnansweredSteps = 1, role = "training" } = options;
     const {
       connectS = 300,
       reconnectS = 60,
@@ -48,6 +48,9 @@ export class Client {
       throw new OptionError("the simulator has no name; give it one: {simulator: 'walker'}");
     if (!Number.isInteger(maxUnansweredSteps) || maxUnansweredSteps < 1) {
       throw new OptionError(`maxUnansweredSteps is ${maxUnansweredSteps}; it must be 1 or 2`);
+    }
+    if (!Object.hasOwn(ROLES, role)) {
+      throw new OptionError(`role is '${role}'; it must be ${Object.keys(ROLES).join(" or ")}`);
     }
     this.#behaviours = byName(behaviours);
     this.#log = log;
@@ -61,6 +64,7 @@ export class Client {
       maxAgents,
       resumeSessionId: "",
       maxUnansweredSteps,
+      role,
     };
     this.#dialler = new Dialler(address, openSocket, hello, clock, reconnectS > 0, log);
     const silence = new Silence(clock, silenceS, answerS);

@@ -13,6 +13,7 @@ import {
 } from "./errors.js";
 import {
   PROTOCOL_VERSION,
+  ROLES_REVISION,
   STOPPED,
   decodeResponse,
   encodeGoodbye,
@@ -68,7 +69,9 @@ export class Dialler {
     let latest = error;
     while (await patience.wait(signal)) {
       try {
-        return await this.#greet(patience.limit(GREETING_S), resume, signal);
+        const greeted = await this.#greet(patience.limit(GREETING_S), resume, signal);
+        await this.#requireRole(greeted.stream, greeted.welcome);
+        return greeted;
       } catch (another) {
         if (!(another instanceof BrokenStreamError)) throw another;
         if (another.message !== latest.message) {
@@ -132,6 +135,17 @@ export class Dialler {
       cancel();
       signal.removeEventListener("abort", aborted);
     }
+  }
+
+  /** Leave a trainer that does not know what this simulator is for.
+   * @param {Stream} stream @param {Welcome} welcome */
+  async #requireRole(stream, { revision }) {
+    if (this.#hello.role === "training" || revision >= ROLES_REVISION) return;
+    await this.leave(stream, "the trainer knows of no roles");
+    throw new MisfitError(
+      `${this.address} is a trainer of revision ${revision}, which would learn from this simulator ` +
+        `instead of evaluating in it; upgrade entrain there, to revision ${ROLES_REVISION} or later`,
+    );
   }
 
   /** @param {import("./messages.js").Response} response */

@@ -13,6 +13,12 @@ export const ANSWERED = 3;
 /** Number of CloseReason. */
 export const STOPPED = 2;
 
+/** Numbers of Role: what a simulator's agents are for. */
+export const ROLES = { training: 0, evaluation: 1 };
+
+/** Trainers of earlier revisions know of no roles: they learn from everyone. */
+export const ROLES_REVISION = 3;
+
 const DTYPES = { float32: 1, uint8: 2 };
 const KINDS = { "": 0, vector: 1, image: 2, entities: 3, goal: 4 };
 const FALLBACKS = { "": 0, last: 1, neutral: 2, controller: 3 };
@@ -28,6 +34,7 @@ const AGGREGATIONS = { "": 0, mean: 1, last: 2, sum: 3, histogram: 4 };
  * @property {number} maxAgents
  * @property {string} resumeSessionId
  * @property {number} maxUnansweredSteps
+ * @property {keyof typeof ROLES} role
  *
  * @typedef {object} BehaviourStep K rows of one behaviour, as bytes.
  * @property {string} behaviour
@@ -97,6 +104,7 @@ export function encodeHello(hello) {
     writer.uint(6, hello.maxAgents);
     writer.string(7, hello.resumeSessionId);
     writer.uint(8, hello.maxUnansweredSteps);
+    writer.uint(9, ROLES[hello.role]);
   });
   return writer.finish();
 }

@@ -21,9 +21,11 @@ export class TrainerClient extends Client {
 /** What the variables say, where the options say nothing.
  * @param {string} address @param {import("../types/index.js").ClientOptions} options */
 function usual(address, options) {
-  const { ENTRAIN_TOKEN_FILE: tokenFile, ENTRAIN_TLS_CA: tlsCa } = process.env;
+  const { ENTRAIN_TOKEN_FILE: tokenFile, ENTRAIN_TLS_CA: tlsCa, ENTRAIN_ROLE } = process.env;
+  const role = /** @type {typeof options.role} */ (ENTRAIN_ROLE);
   return {
     reconnectS: usualReconnectS(),
+    ...(role ? { role } : {}),
     ...(tokenFile && options.token === undefined ? { tokenFile } : {}),
     ...(tlsCa && !address?.startsWith("ws://") ? { tlsCa } : {}),
   };

@@ -48,6 +48,43 @@ test("a client joins by itself, and its Hello says who it is", async () => {
   assert.equal(hello.resume, "");
 });
 
+test("a simulator for evaluations says so in each Hello, any other does not", async () => {
+  const trainer = new ScriptedTrainer([
+    breakingAfter(1, { revision: 3 }),
+    welcoming({ revision: 3, resumed: true }),
+  ]);
+  const { client, clock } = clientOf(trainer, { role: "evaluation" });
+  await client.exchange(rows(FIRST));
+  const waiting = client.exchange(rows(MID));
+  await clock.pass(5);
+  await waiting;
+  assert.deepEqual(
+    trainer.links.map(({ received }) => received[0].hello.role),
+    [1, 1],
+  );
+  const other = new ScriptedTrainer([welcoming()]);
+  await clientOf(other).client.connect();
+  assert.equal(other.links[0].received[0].hello.role, 0);
+});
+
+test("a trainer that knows of no roles is left at once, for it would learn", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ revision: 2 })]);
+  const { client } = clientOf(trainer, { role: "evaluation" });
+  await assert.rejects(client.connect(), (error) => {
+    assert.ok(error instanceof errors.MisfitError);
+    return /revision 2, which would learn from this simulator.*revision 3 or later/.test(error);
+  });
+  const [, { goodbye }] = trainer.links[0].received;
+  assert.equal(goodbye, "the trainer knows of no roles");
+});
+
+test("a role that there is not is refused before anything is dialled", () => {
+  assert.throws(() => clientOf(new ScriptedTrainer([]), { role: "judge" }), {
+    name: "OptionError",
+    message: "role is 'judge'; it must be training or evaluation",
+  });
+});
+
 test("after a connection broke the same bytes are sent again in the same session", async () => {
   const trainer = new ScriptedTrainer([breakingAfter(1), welcoming({ resumed: true })]);
   const { client, clock } = clientOf(trainer);

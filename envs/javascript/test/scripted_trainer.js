@@ -221,12 +221,13 @@ function readRequest(bytes) {
 }
 
 function readHello(reader) {
-  const hello = { simulator: "", instanceId: "", behaviours: 0, resume: "" };
+  const hello = { simulator: "", instanceId: "", behaviours: 0, resume: "", role: 0 };
   while (reader.next()) {
     if (reader.field === 3) hello.simulator = reader.string();
     else if (reader.field === 4) hello.instanceId = reader.string();
     else if (reader.field === 5) hello.behaviours += 1;
     else if (reader.field === 7) hello.resume = reader.string();
+    else if (reader.field === 9) hello.role = reader.uint();
   }
   return hello;
 }

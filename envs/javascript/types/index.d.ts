@@ -149,6 +149,9 @@ export interface ClientOptions {
   maxAgents?: number;
   /** 2 to simulate one half of the agents while the other half's actions are chosen. */
   maxUnansweredSteps?: number;
+  /** "evaluation": to take part in the run's evaluations alone, of which nothing is learned. Otherwise
+   * "training"; in Node what $ENTRAIN_ROLE says. */
+  role?: "training" | "evaluation";
   /** Takes the client's lines for people; console.info. */
   log?: (line: string) => void;
   /** Node only: a file whose first line is the token, read for each dial; $ENTRAIN_TOKEN_FILE. */

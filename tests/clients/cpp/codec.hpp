@@ -139,6 +139,7 @@ class Codec {
     hello_.instance_id = words.text();
     hello_.max_agents = static_cast<std::uint32_t>(words.number());
     hello_.resume_session_id = words.text();
+    hello_.role = static_cast<entrain::Role>(words.number());
     is_step_ = false;
     return "";
   }

@@ -112,6 +112,7 @@ double number(std::map<std::string, std::string>& options, const char* name, dou
 entrain::Options client_options(const char* address, std::map<std::string, std::string>& given) {
   entrain::Options options = entrain::options_for(address, "probe");
   options.token = given["token"];
+  if (given.count("role") > 0) options.role = given["role"];
   options.connect_s = number(given, "connect_s", 5.0);
   options.reconnect_s = number(given, "reconnect_s", 5.0);
   options.silence_s = number(given, "silence_s", 30.0);

@@ -25,7 +25,8 @@ class Client {
  public:
   /// Nothing is dialled before `connect` or `poll`.
   Client(Options options, std::vector<Behaviour> behaviours)
-      : session_(options, Hello{options.simulator, unique_name(), behaviours, options.max_agents, {}}) {
+      : session_(options, Hello{options.simulator, unique_name(), behaviours, options.max_agents, {},
+                                role_of(options.role)}) {
     for (Behaviour& behaviour : behaviours) {
       actions_.emplace_back(behaviour.action);
       rows_.emplace_back(std::move(behaviour));

@@ -53,6 +53,9 @@ class Dialler {
       return finish(Ending::misused, "'" + options_.address + "' is no address; expected " +
                                          "HOST:PORT or ws://HOST:PORT, such as localhost:50052");
     }
+    if (hello_.role == Role::unknown) {
+      return finish(Ending::misused, "role is '" + options_.role + "'; it must be training or evaluation");
+    }
     patience_.begin(now_s(), options_.connect_s);
     dial_later();
   }
@@ -102,6 +105,7 @@ class Dialler {
   /// Hellos from now on name this one, too.
   void declare(const Behaviour& behaviour) { hello_.behaviours.push_back(behaviour); }
   const std::string& instance_id() const { return hello_.instance_id; }
+  Role role() const { return hello_.role; }
   const Options& options() const { return options_; }
 
   /// Says Goodbye, if there is a stream, and is over when the trainer has closed it.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "entrain/protobuf.hpp"
+#include "entrain/role.hpp"
 #include "entrain/spec.hpp"
 
 namespace entrain {
@@ -22,6 +23,7 @@ struct Hello {
   std::vector<Behaviour> behaviours;
   std::uint32_t max_agents = 0;
   std::string resume_session_id;
+  Role role = Role::training;
 };
 
 /// A number that the trainer sets and the simulator interprets, such as gravity.
@@ -107,6 +109,7 @@ inline void write(Bytes& out, const Hello& hello) {
     }
     writer.number(6, hello.max_agents);
     writer.text(7, hello.resume_session_id);
+    writer.number(9, static_cast<std::uint64_t>(hello.role));
   });
 }
 

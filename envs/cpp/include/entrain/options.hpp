@@ -60,6 +60,9 @@ struct Options {
   std::string simulator = {};     ///< this program's name in the trainer's logs
   std::string token = {};         ///< empty sends none
   std::string token_file = {};    ///< its first line is the token, read for each dial
+  /// "training", which empty means, too; or "evaluation", to take part in the run's evaluations alone,
+  /// of which nothing is learned.
+  std::string role = environment_variable("ENTRAIN_ROLE");
   std::uint32_t max_agents = 0;   ///< most agents alive at once; 0: not known
   double connect_s = 300.0;       ///< how long to wait for a trainer that is not up yet
   /// How long to wait for a trainer that went away. 0: one that stops ends the session, and a

@@ -130,6 +130,13 @@ class Session {
                 "speaks " + std::to_string(protocol_version) + "; take the client of its version");
       return News::over;
     }
+    if (dialler_.role() != Role::training && welcome_.revision < roles_revision) {
+      leave("the trainer knows of no roles", Ending::refused,
+            "this is a trainer of revision " + std::to_string(welcome_.revision) + ", which would learn " +
+                "from this simulator instead of evaluating in it; upgrade entrain there, to revision " +
+                std::to_string(roles_revision) + " or later");
+      return News::over;
+    }
     dialler_.joined(welcome_);
     parameters_ = welcome_.parameters;
     if (welcome_.resumed) {

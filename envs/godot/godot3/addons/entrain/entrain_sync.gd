@@ -28,6 +28,9 @@ export(float) var speed_up = 1.0
 export(String) var address = "ws://localhost:50052"
 # Its name in the trainer's log; $ENTRAIN_SIMULATOR comes first. Empty: the project's name.
 export(String) var simulator = ""
+# "evaluation": its agents take part in the run's evaluations alone, of which nothing is learned.
+# $ENTRAIN_ROLE comes first.
+export(String, "training", "evaluation") var role = "training"
 # A file whose first line is the trainer's token; $ENTRAIN_TOKEN_FILE comes first.
 export(String) var token_file = ""
 # The certificate of the authority behind a wss:// address; $ENTRAIN_TLS_CA comes first.
@@ -62,7 +65,8 @@ func _ready():
 		_playing = Playing.new(_agents, options["policy_path"])
 		_playing.action_repeat = options["action_repeat"]
 	elif control_mode == ControlModes.TRAINING:
-		var hello = Options.hello(options["simulator"], _agents.behaviours)
+		_agents.problem = Options.problem_of(options)
+		var hello = Options.hello(options, _agents.behaviours)
 		_session = Session.new(Socket, options, hello)
 		_training = Training.new(_agents, _session, self)
 		_training.action_repeat = options["action_repeat"]

@@ -14,6 +14,9 @@ const COMPLETED = 1
 const NOT_HELD = 1
 const HELD = 2
 const ANSWERED = 3
+# What a simulator's agents are for; trainers of earlier revisions than that learn from everyone.
+const ROLES = {"training": 0, "evaluation": 1}
+const ROLES_REVISION = 3
 
 
 # A ConnectRequest with a Hello.
@@ -28,6 +31,7 @@ static func hello(said):
 	writer.uint(6, said.get("max_agents", 0))
 	writer.text(7, said.get("resume_session_id", ""))
 	writer.uint(8, said.get("max_unanswered_steps", 0))
+	writer.uint(9, said.get("role", 0))
 	return _request(1, writer)
 
 

@@ -30,6 +30,13 @@ static func other_version(theirs, ours):
 	return (words + "trainer's version") % [theirs, ours]
 
 
+# Where a trainer would not know that this game is for evaluations.
+static func no_roles(revision, needed):
+	var words = "this is a trainer of revision %d, which would learn from this game instead of "
+	words += "evaluating in it; upgrade entrain there, to revision %d or later"
+	return words % [revision, needed]
+
+
 # Where nobody answered.
 static func nobody(address, why):
 	var usual = "no trainer answers at %s (%s). Usual causes: it is not running; its option "

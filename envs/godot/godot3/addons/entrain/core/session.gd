@@ -153,6 +153,9 @@ func _on_welcome(found):
 	if found["version"] != Messages.VERSION:
 		end(Refusals.MISFIT, Refusals.other_version(found["version"], Messages.VERSION))
 		return
+	if _hello.get("role", 0) > 0 and found["revision"] < Messages.ROLES_REVISION:
+		end(Refusals.MISFIT, Refusals.no_roles(found["revision"], Messages.ROLES_REVISION))
+		return
 	_state = RUNNING
 	_has_stopped = false
 	welcome = found

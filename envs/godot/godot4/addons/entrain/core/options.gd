@@ -20,6 +20,7 @@ static func read(node, arguments):
 		"connect_s": CONNECT_S,
 		"reconnect_s": RECONNECT_S,
 		"policy_path": node.policy_path if node.control_mode == INFERENCE else "",
+		"role": _first(OS.get_environment("ENTRAIN_ROLE"), node.role),
 		"action_repeat": node.action_repeat,
 		"speed_up": node.speed_up,
 		"longest_block_ms": -1 if Platform.is_headless() else node.longest_block_ms,
@@ -35,25 +36,35 @@ static func read(node, arguments):
 	return options
 
 
+# What is wrong with them; "" if nothing.
+static func problem_of(options):
+	if Messages.ROLES.has(options["role"]):
+		return ""
+	return "role is '%s'; it must be training or evaluation" % options["role"]
+
+
 # The fields of a new simulator's Hello. behaviours: an array that may grow later.
-static func hello(simulator, behaviours):
+static func hello(options, behaviours):
 	return {
 		"min_version": Messages.VERSION,
 		"max_version": Messages.VERSION,
-		"simulator": simulator,
+		"simulator": options["simulator"],
 		"instance_id": Platform.random_hex(16),
 		"behaviours": behaviours,
 		"max_unanswered_steps": 1,
+		"role": Messages.ROLES.get(options["role"], 0),
 	}
 
 
-# --address=URL, --policy=PATH, --speedup=N, --action_repeat=N, --longest_block_ms=N.
+# --address=URL, --policy=PATH, --role=NAME, --speedup=N, --action_repeat=N, --longest_block_ms=N.
 static func _take(options, argument):
 	var value = argument.substr(argument.find("=") + 1, argument.length())
 	if argument.begins_with("--address="):
 		options["address"] = value
 	elif argument.begins_with("--policy="):
 		options["policy_path"] = value
+	elif argument.begins_with("--role="):
+		options["role"] = value
 	elif argument.begins_with("--speedup="):
 		options["speed_up"] = float(value)
 	elif argument.begins_with("--longest_block_ms="):
