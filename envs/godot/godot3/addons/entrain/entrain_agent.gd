@@ -7,6 +7,11 @@ extends Node
 export(String) var policy_name = "shared_policy"
 # Physics ticks after which an episode is cut off; 0: never.
 export(int) var reset_after = 1000
+# For games in real time: how many milliseconds after its rows the agent waits for an action, then
+# `fallback` acts. 0: as long as it takes. Of the agents that share a policy, the first one's count.
+export(int) var deadline_ms = 0
+# The last action again, a neutral one, or what `control` returns.
+export(String, "last", "neutral", "controller") var fallback = "last"
 
 # "human" while nobody else decides, else "model".
 var heuristic = "human"
@@ -55,6 +60,13 @@ func set_action(_action):
 
 # Which choices are allowed: {name: [bools]}; empty: all.
 func get_action_mask():
+	return {}
+
+
+# The action of the game's own controller, as set_action is given it, where the trainer's come too
+# late; for the fallback "controller".
+func control():
+	push_error("%s: extend the script and write control" % get_path())
 	return {}
 
 

@@ -3,11 +3,21 @@
 # A trainer usually answers within a millisecond, and `tick` waits for it. An update of the policy
 # takes longer: then `tick` returns PAUSE, and is called again in the next tick, so that the window
 # lives on while the game stands still.
+#
+# With a deadline the game stands still no longer than that. Then a fallback acts, and again at each
+# decision, until the actions are here; those are not taken any more, and the next Step says what
+# happened meanwhile.
 
 enum { GO_ON, PAUSE, END }
 enum { JOINING, FREE, ASKED }
 
 const Platform = preload("../platform.gd")
+
+# From this revision on trainers read which rows are late.
+const REAL_TIME_REVISION = 2
+# Reported to the trainer: how often the game went on without it. One late step may be many.
+const FALLBACK_STEPS = "fallback_steps"
+const SUM = 3
 
 # Ticks between two decisions.
 var action_repeat = 8
@@ -16,6 +26,10 @@ var longest_block_ms = 20
 
 var _phase = JOINING
 var _ticks = 0
+# When the time of the Step that was sent is over; -1: never.
+var _due_ms = -1
+# How often the fallback has acted since that Step.
+var _late_steps = 0
 var _agents
 var _session
 var _listener
@@ -35,6 +49,9 @@ func tick():
 		_agents.tick()
 		_ticks += 1
 		if _ticks % action_repeat != 0:
+			if _late_steps > 0:
+				# The Step before is still unanswered.
+				_session.poll(Platform.ticks_ms())
 			return GO_ON
 		_ask()
 	return _wait()
@@ -61,9 +78,12 @@ func _wait():
 			_begin()
 		var act = _session.take_act()
 		if act != null:
-			_agents.act(act)
+			_take(act)
+		elif _phase == ASKED and _due_ms >= 0 and now_ms >= _due_ms:
+			_agents.fall_back()
+			_late_steps += 1
 			_phase = FREE
-			_note_parameters()
+		if _phase == FREE:
 			return GO_ON
 		if longest_block_ms >= 0 and now_ms - since_ms >= longest_block_ms:
 			return PAUSE
@@ -77,17 +97,43 @@ func _begin():
 	seed(_session.welcome["seed"])
 	_agents.forget()
 	_ticks = 0
+	_late_steps = 0
 	_listener.on_joined(_session.welcome)
 	_note_parameters()
+	if _agents.deadline_ms() > 0 and _session.welcome["revision"] < REAL_TIME_REVISION:
+		print("entrain: this trainer is too old to be told which actions came too late, and would " +
+			"learn from them as if they had been taken: every action is waited for; upgrade it")
 	_ask()
 
 
+# A decision is due. While the Step before has no actions its rows wait with those before them.
 func _ask():
 	_phase = ASKED
-	var said = _agents.collect()
+	_agents.collect(_late_steps > 0)
+	if _late_steps == 0:
+		_send()
+
+
+func _send():
+	var said = _agents.said()
 	said["statistics"] = _statistics.values()
 	_statistics = {}
 	_session.send_step(said)
+	var is_told = _session.welcome["revision"] >= REAL_TIME_REVISION
+	var deadline_ms = _agents.deadline_ms() if is_told else 0
+	_due_ms = Platform.ticks_ms() + deadline_ms if deadline_ms > 0 else -1
+
+
+# Actions are here. Those that came too late were for a game that has gone on.
+func _take(act):
+	if _late_steps > 0:
+		note(FALLBACK_STEPS, _late_steps, SUM)
+		_late_steps = 0
+		_send()
+	else:
+		_agents.act(act)
+		_phase = FREE
+	_note_parameters()
 
 
 func _note_parameters():

@@ -3,6 +3,8 @@
 # An agent's row is taken when its episode ends, so that it holds the true final observation,
 # however many ticks later it is sent. Knows no trainer.
 
+const Fallback = preload("fallback.gd")
+const LateRows = preload("late_rows.gd")
 const Messages = preload("messages.gd")
 const Rows = preload("rows.gd")
 const Spaces = preload("spaces.gd")
@@ -14,6 +16,10 @@ var behaviours = []
 var problem = ""
 
 var _agents = []
+# Rows of the newest decision, and those that are not sent yet.
+var _newest = []
+var _waiting = []
+# {behaviour: agents} whose rows were sent and need an action.
 var _acting = {}
 var _next_id = 1
 var _undeclared = []
@@ -26,6 +32,8 @@ class Agent:
 	var behaviour
 	var node
 	var is_new = true
+	# The action that it took last in its episode, if its fallback wants to know; else null.
+	var last = null
 	# What it saw when its episode ended, with its StepType in "type"; null while it goes on.
 	var end = null
 
@@ -43,6 +51,7 @@ class Agent:
 		node = null
 
 	func begin():
+		last = null
 		node.n_steps = 0
 		node.set_done_false()
 		node.zero_reward()
@@ -73,17 +82,27 @@ func tick():
 			agent.end_episode(Messages.TRUNCATED)
 
 
-# The rows of a Step: what became of all actions, and then the first rows of new episodes.
-func collect():
-	var rows = {}
+# A decision is due: keep what became of all actions, and the first rows of new episodes.
+# is_late: a fallback has acted, and what it led to is added to what waits.
+func collect(is_late):
+	_newest = []
 	for agent in _agents:
 		if agent.end != null and not agent.is_new:
-			_rows_of(rows, agent).add(agent, agent.end["type"], agent.end)
+			_add_row(agent, agent.end["type"], agent.end)
 		elif agent.node != null and not agent.is_new:
-			_rows_of(rows, agent).add(agent, Messages.MID, agent.seen())
+			_add_row(agent, Messages.MID, agent.seen())
 			agent.node.zero_reward()
 	for agent in begin_due():
-		_rows_of(rows, agent).add(agent, Messages.FIRST, agent.seen())
+		_add_row(agent, Messages.FIRST, agent.seen())
+	_waiting = LateRows.merged(_waiting + _newest) if is_late else _newest
+
+
+# The fields of a Step with the rows that wait.
+func said():
+	var rows = {}
+	for row in _waiting:
+		_rows_of(rows, row["agent"]).add(row)
+	_waiting = []
 	return _said(rows)
 
 
@@ -114,11 +133,34 @@ func act(answer):
 			problem = "the trainer's actions for '%s' are not one for each agent" % name
 			return
 		for row in range(acting.size()):
-			# It may have left since.
-			if acting[row].node != null:
-				acting[row].node.set_action(
-					Spaces.action_of(spec, actions["continuous"], actions["discrete"], row)
-				)
+			_give(
+				acting[row],
+				spec,
+				Spaces.action_of(spec, actions["continuous"], actions["discrete"], row)
+			)
+
+
+# How long actions are waited for: the shortest deadline of all, for one Act answers them together;
+# 0: as long as it takes.
+func deadline_ms():
+	var shortest = 0
+	for spec in behaviours:
+		if spec["deadline_ms"] > 0 and (shortest == 0 or spec["deadline_ms"] < shortest):
+			shortest = spec["deadline_ms"]
+	return shortest
+
+
+# The time is over: the fallback acts.
+func fall_back():
+	for row in _newest:
+		var agent = row["agent"]
+		if row["type"] > Messages.MID or agent.node == null:
+			continue
+		var spec = specs[agent.behaviour]
+		if spec["fallback"] == Fallback.CONTROLLER:
+			_give(agent, spec, agent.node.control())
+		else:
+			_give(agent, spec, Fallback.action_for(spec, row, agent.last))
 
 
 # Let `chooser` choose for each agent: given its behaviour and what it saw, it returns an action; an
@@ -135,6 +177,8 @@ func act_by(chooser):
 # The trainer does not know us any more: all begin anew.
 func forget():
 	_acting = {}
+	_newest = []
+	_waiting = []
 	_undeclared = []
 	for agent in _agents:
 		agent.is_new = true
@@ -156,9 +200,26 @@ func _add(node):
 	node.entrain_agent = agent
 	_agents.append(agent)
 	if not specs.has(agent.behaviour):
+		var wrong = Fallback.problem_of(agent.name, node)
+		if wrong != "":
+			problem = wrong
 		specs[agent.behaviour] = Spaces.describe(agent.behaviour, node)
 		behaviours.append(specs[agent.behaviour])
 		_undeclared.append(specs[agent.behaviour])
+
+
+func _add_row(agent, type, seen):
+	_newest.append({"agent": agent, "type": type, "seen": seen, "late": false})
+
+
+# An agent's action until the next decision. It may have left since.
+func _give(agent, spec, action):
+	if agent.node == null or action.size() == 0:
+		return
+	if spec["fallback"] == Fallback.LAST:
+		# A copy: the game may change what it is given.
+		agent.last = action.duplicate(true)
+	agent.node.set_action(action)
 
 
 func _rows_of(rows, agent):

@@ -16,6 +16,8 @@ var _reward = StreamPeerBuffer.new()
 var _observations = []
 var _masks = []
 var _has_mask = false
+var _late = StreamPeerBuffer.new()
+var _is_any_late = false
 
 
 func _init(spec):
@@ -24,8 +26,12 @@ func _init(spec):
 		_observations.append(StreamPeerBuffer.new())
 
 
-# A row of an agent: who, its StepType, and what it saw: obs, mask, reward.
-func add(agent, step_type, seen):
+# A row: its agent, its StepType in "type", what the agent saw in "seen" (obs, mask, reward), and
+# whether a fallback led to it in "late".
+func add(row):
+	var agent = row["agent"]
+	var step_type = row["type"]
+	var seen = row["seen"]
 	_agent_id.put_64(agent.id)
 	_step_type.put_u8(step_type)
 	_reward.put_float(0.0 if step_type == Messages.FIRST else seen["reward"])
@@ -34,6 +40,8 @@ func add(agent, step_type, seen):
 	var mask = Spaces.mask_of(_spec, seen["mask"])
 	_masks.append(mask)
 	_has_mask = _has_mask or mask.size() > 0
+	_late.put_u8(1 if row["late"] else 0)
+	_is_any_late = _is_any_late or row["late"]
 	if step_type == Messages.FIRST or step_type == Messages.MID:
 		acting.append(agent)
 
@@ -50,6 +58,7 @@ func said():
 		"reward": _reward.data_array,
 		"observations": arrays,
 		"action_mask": _mask_bytes(),
+		"late": _late.data_array if _is_any_late else StreamPeerBuffer.new().data_array,
 	}
 
 

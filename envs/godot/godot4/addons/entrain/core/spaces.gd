@@ -8,6 +8,7 @@ const Platform = preload("../platform.gd")
 
 const FLOAT32 = 1
 const UINT8 = 2
+const FALLBACKS = {"last": 1, "neutral": 2, "controller": 3}
 const KINDS = {"": 0, "vector": 1, "image": 2, "entities": 3, "goal": 4}
 
 
@@ -23,7 +24,10 @@ static func describe(name, agent):
 	var actions = agent.get_action_space()
 	for each in actions:
 		parts.append(_part(each, actions[each], action))
-	return {"name": name, "observations": observations, "action": action, "parts": parts}
+	var spec = {"name": name, "observations": observations, "action": action, "parts": parts}
+	spec["deadline_ms"] = agent.deadline_ms
+	spec["fallback"] = FALLBACKS.get(agent.fallback, 0) if agent.deadline_ms > 0 else 0
+	return spec
 
 
 # How many numbers one row of an observation has.
