@@ -4,6 +4,8 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,89 @@ def test_a_step_whose_actions_come_too_late_is_decided_by_the_fallback(
         assert any(chooser.late) == (num_late > 0)
         assert rewards(chooser) == [-1.0 * max(1.0, num_late)]
     assert sum(max(1.0, late_steps(step)) for step in steps[1:]) <= len(acted)
+
+
+class LedGame:
+    """A game whose frames come when a test says so. Each looks once for actions."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def frame(self) -> str:
+        """What a frame brought: "nothing", "begin", "actions" or "over"."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            word, _, number = line.partition(" ")
+            if word == "frame":
+                return ("nothing", "begin", "actions", "over")[int(number)]
+        raise AssertionError("the game ended")
+
+    def until(self, news: str) -> None:
+        """Frames until one brings it."""
+        while self.frame() != news:
+            threading.Event().wait(0.001)
+
+
+@contextmanager
+def led(program: Path, address: str, **options: object) -> Iterator[LedGame]:
+    words = [f"{name}={value}" for name, value in options.items()]
+    command = [str(program), "play", address, "use=frames", "says=1", "steps=1000", *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            yield LedGame(process)
+        finally:
+            process.kill()
+
+
+def test_an_act_counts_as_late_only_once_a_fallback_has_acted(cpp_probe: Path) -> None:
+    # A game looks once a frame. An Act that is there then is applied if nothing has acted in its
+    # place, though the deadline is over; afterwards it is not, however soon it came.
+    steps: list[pb.Step] = []
+    received, may_answer = threading.Semaphore(0), threading.Semaphore(0)
+    answered = threading.Semaphore(0)
+
+    def talk(line: Line) -> None:
+        line.welcome()
+        for _ in range(2):
+            steps.append(line.receive().step)
+            received.release()
+            assert may_answer.acquire(timeout=20.0)
+            line.act(steps[-1])
+            answered.release()
+        steps.append(line.receive().step)
+        received.release()
+        line.close(COMPLETED)
+
+    deadline_s = 0.05
+    options = {"deadline": int(1000 * deadline_s), "fallback": NEUTRAL}
+    with scripted(talk) as script, led(cpp_probe, script.url, **options) as game:
+        game.until("begin")
+        assert received.acquire(timeout=20.0)
+        threading.Event().wait(2 * deadline_s)
+        may_answer.release()
+        assert answered.acquire(timeout=20.0)
+        assert game.frame() == "actions"
+        assert received.acquire(timeout=20.0)
+        threading.Event().wait(2 * deadline_s)
+        assert game.frame() == "actions"  # of the fallback: nothing has come
+        may_answer.release()
+        assert answered.acquire(timeout=20.0)
+        assert game.frame() == "nothing"
+        assert received.acquire(timeout=20.0)
+        game.until("over")
+        assert script.is_over
+    assert [late_steps(step) for step in steps] == [0.0, 0.0, 1.0]
+    assert [late_marks(step) for step in steps] == [{False}, {False}, {True}]
+
+
+def late_marks(step: pb.Step) -> set[bool]:
+    """Of all rows."""
+    marks = [part.late or bytes(len(part.step_type)) for part in step.behaviours]
+    return {bool(mark) for each in marks for mark in each}
 
 
 @pytest.mark.parametrize(("delay_s", "deadline"), [(0.0, 20_000), (0.02, 5)])

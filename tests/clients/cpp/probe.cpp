@@ -135,14 +135,21 @@ double used_s() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-/// A frame of a game: never waits for the trainer.
+/// Frames of a game, until one brings something: none waits for the trainer. One comes each
+/// millisecond or, if they are to be led, for each line on the standard input; then it says "frame".
 template <typename Client>
-News tick(Client& client) {
-  News news = client.poll();
-  for (; news == News::nothing; news = client.poll()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+News tick(Client& client, bool is_led) {
+  for (;;) {
+    std::string line;
+    if (is_led && !std::getline(std::cin, line)) std::exit(3);
+    const News news = client.poll();
+    if (is_led) {
+      std::printf("frame %d\n", static_cast<int>(news));
+      std::fflush(stdout);
+    }
+    if (news != News::nothing) return news;
+    if (!is_led) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  return news;
 }
 
 bool is_late(const entrain::Client&) { return false; }
@@ -174,7 +181,8 @@ template <typename Client>
 int play(const char* address, std::map<std::string, std::string> given) {
   const auto steps = static_cast<std::uint64_t>(number(given, "steps", 10));
   const auto warm = static_cast<std::uint64_t>(number(given, "warm", 10));
-  const bool is_polling = given["use"] == "poll";
+  const bool is_led = given["use"] == "frames";
+  const bool is_polling = is_led || given["use"] == "poll";
   World world(static_cast<int>(number(given, "agents", 3)));
   Extras extras;
   const bool has_extras = number(given, "extras", 0) > 0;
@@ -182,7 +190,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
   const bool says_actions = number(given, "says", 0) > 0;
   std::uint64_t taken = 0, before = 0;
   double since_s = used_s();
-  News news = is_polling ? tick(client) : client.connect();
+  News news = is_polling ? tick(client, is_led) : client.connect();
   while (news != News::over) {
     if (news == News::begin) {
       std::printf("begin %llu %g\n", static_cast<unsigned long long>(client.seed()),
@@ -204,7 +212,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
     world.write(client);
     if (has_extras) extras.write(client);
     if (is_polling) client.send();
-    news = is_polling ? tick(client) : client.exchange();
+    news = is_polling ? tick(client, is_led) : client.exchange();
   }
   const double used = used_s() - since_s;
   const std::uint64_t allocated = allocated_bytes - before;
