@@ -520,8 +520,9 @@ def test_tls_without_an_engine_for_it_is_told_so(play: Play, cpp_probe: Path) ->
     assert "wss:// needs TLS" in played.over[1]
 
 
-def test_clients_in_several_threads_share_nothing(play: Play) -> None:
+@pytest.mark.parametrize("options", [{}, {"deadline": 1, "fallback": 1}])
+def test_clients_in_several_threads_share_nothing(play: Play, options: dict[str, int]) -> None:
     with scripted(*[complete(30)] * 4) as script:
-        played = play(script.url, steps=99, clients=4)
+        played = play(script.url, steps=100_000, clients=4, **options)
         assert script.is_over
     assert (played.code, played.begun) == (0, 4)
