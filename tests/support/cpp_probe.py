@@ -21,7 +21,7 @@ BUILDS: Mapping[str, Sequence[str]] = {
     "clang++": ["clang++", *PLAIN, "-O2"],
     "addresses": ["g++", *SANITIZED, "-fsanitize=address,undefined"],
     "threads": ["g++", *SANITIZED, "-fsanitize=thread"],
-    "tls": ["g++", *PLAIN, "-O0", "-DENTRAIN_PROBE_OPENSSL"],
+    "tls": ["g++", *SANITIZED, "-fsanitize=address,undefined", "-DENTRAIN_PROBE_OPENSSL"],
 }
 """Each way in which the program is compiled. Only the first is in `make test`."""
 

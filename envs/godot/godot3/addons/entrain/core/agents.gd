@@ -51,7 +51,6 @@ class Agent:
 		node = null
 
 	func begin():
-		last = null
 		node.n_steps = 0
 		node.set_done_false()
 		node.zero_reward()
