@@ -5,6 +5,7 @@ are computed as one batch of matrices: half the calls, and in small networks cal
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -17,11 +18,13 @@ from entrain_envs.shapes import Float
 Activation: TypeAlias = Literal["tanh", "relu", "elu", "silu"]
 
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": functional.elu,
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
+    "elu": partial(functional.elu, inplace=True),
     "silu": functional.silu,
 }
+"""In place where the gradient follows from the result: in wide layers, memory is the cost. So what
+they are given may be overwritten."""
 
 HIDDEN_GAIN = 2.0**0.5
 """Of the orthogonal initial weights of hidden layers, whatever the activation. (Andrychowicz et
