@@ -1,6 +1,6 @@
 // Agents in a world that does not wait: four that the last action moves, and one that waits.
 //
-//     node real_time.js ADDRESS
+//     node real_time.js ADDRESS [DEADLINE_MS]
 
 import { FIRST, MID, TERMINATED, TrainerClient, run } from "../../../envs/javascript/src/node.js";
 
@@ -8,7 +8,7 @@ const RUNNER = {
   name: "runner",
   observations: { place: { shape: [] } },
   action: { low: [-1], high: [1], branches: [2] },
-  deadlineMs: 300,
+  deadlineMs: Number(process.argv[3] ?? 300),
   fallback: "last",
 };
 const STONE = { name: "stone", observations: { place: {} }, action: { branches: [2] } };
