@@ -88,7 +88,7 @@ def test_a_loop_with_a_picture_never_waits(
     few = ["policies.cart.total_steps=1000", "policies.cart.rollout_steps=500"]
     with training(tmp_path, *few) as (url, log):
         done = subprocess.run(
-            [str(program), url, "500"], capture_output=True, text=True, check=True, timeout=120.0
+            [str(program), url, "500"], capture_output=True, text=True, check=True, timeout=300.0
         )
         assert "completed after 1,000 env steps" in "".join(log)
     found = re.match(r"(\d+) frames, (\d+) decisions", done.stdout)

@@ -32,7 +32,7 @@ def simulating(program: Path, url: str) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as simulator:
         try:
             yield
-            assert simulator.wait(timeout=60.0) == 0
+            assert simulator.wait(timeout=300.0) == 0
         finally:
             simulator.kill()
 

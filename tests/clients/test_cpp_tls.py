@@ -48,7 +48,7 @@ def play(program: Path, url: str, **options: object) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=60.0,
+        timeout=300.0,
     )
 
 

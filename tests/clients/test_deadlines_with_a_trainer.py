@@ -73,7 +73,7 @@ async def test_every_late_step_is_counted_and_none_is_lost(
     with subprocess.Popen(words, env=program.environment, stdout=subprocess.DEVNULL) as process:
         try:
             outcome, run = await train(config, folder)
-            assert process.wait(60.0) == 0
+            assert process.wait(300.0) == 0
         finally:
             process.kill()
     assert outcome == "completed"

@@ -65,7 +65,7 @@ def started(program: Program, **variables: str) -> Iterator[None]:
     with subprocess.Popen(program.command, env=variables) as process:
         try:
             yield
-            assert process.wait(60.0) == 0
+            assert process.wait(300.0) == 0
         finally:
             process.kill()
 

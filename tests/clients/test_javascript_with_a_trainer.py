@@ -74,7 +74,7 @@ async def dial(url: str, *step_types: str, **options: Any) -> list[str]:
     process = await asyncio.create_subprocess_exec(
         NODE, str(DIAL), url, json.dumps(options), *step_types, stdout=subprocess.PIPE
     )
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(120.0):
         said, _ = await process.communicate()
     assert process.returncode == 0
     return said.decode().splitlines()
@@ -90,7 +90,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run(
-        [*command.split(), *about, *files], cwd=folder, check=True, capture_output=True, timeout=30
+        [*command.split(), *about, *files], cwd=folder, check=True, capture_output=True, timeout=120
     )
     (folder / "token").write_text("s3cret/+\n")
     return folder
@@ -152,7 +152,7 @@ async def test_a_simulator_whose_step_the_trainer_holds_waits_on(
     async with serving() as it:
         it.may_answer.clear()
         dialling = asyncio.ensure_future(dial(it.url, "1", silenceS=0.1))
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(120.0):
             while len(answers) < 3:
                 await asyncio.sleep(0.01)
         it.may_answer.set()

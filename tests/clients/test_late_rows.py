@@ -54,6 +54,6 @@ def test_the_javascript_client_merges_rows_as_the_python_client_does() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60.0,
+        timeout=300.0,
     )
     assert done.stdout.splitlines() == [each for seed in range(CASES) for each in expected(seed)]

@@ -71,7 +71,7 @@ def answers(program: Path, lines: Sequence[str]) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60.0,
+        timeout=300.0,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -36,7 +36,7 @@ needs_npm_modules = pytest.mark.skipif(
 )
 
 
-def node(*arguments: str | Path, seconds: float = 60.0, **variables: str) -> str:
+def node(*arguments: str | Path, seconds: float = 300.0, **variables: str) -> str:
     """Run a program to its end; returns what it wrote. It must exit with 0."""
     done = subprocess.run(
         [NODE, *map(str, arguments)],
@@ -54,7 +54,7 @@ def node(*arguments: str | Path, seconds: float = 60.0, **variables: str) -> str
 
 @contextmanager
 def running(
-    *arguments: str | Path, ends_within_s: float = 30.0, **variables: str
+    *arguments: str | Path, ends_within_s: float = 120.0, **variables: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A program beside the block; after it, it must end by itself and with 0."""
     process = subprocess.Popen(

@@ -27,7 +27,7 @@ class Line:
         return pb.ConnectRequest.FromString(self.raw())
 
     def raw(self) -> bytes:
-        content = self.socket.recv(timeout=10.0)
+        content = self.socket.recv(timeout=60.0)
         assert isinstance(content, bytes)
         return content
 
@@ -127,7 +127,7 @@ class Script:
             self.faults.append(fault)
 
     def _inquire(self, socket: ServerConnection) -> None:
-        content = socket.recv(timeout=10.0)
+        content = socket.recv(timeout=60.0)
         assert isinstance(content, bytes)
         self.inquired.append(pb.InquireRequest.FromString(content))
         answer = pb.InquireResponse(standing=self._inquiries.pop(0))

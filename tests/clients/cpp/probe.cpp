@@ -113,11 +113,11 @@ entrain::Options client_options(const char* address, std::map<std::string, std::
   entrain::Options options = entrain::options_for(address, "probe");
   options.token = given["token"];
   if (given.count("role") > 0) options.role = given["role"];
-  options.connect_s = number(given, "connect_s", 5.0);
-  options.reconnect_s = number(given, "reconnect_s", 5.0);
+  options.connect_s = number(given, "connect_s", 60.0);
+  options.reconnect_s = number(given, "reconnect_s", 60.0);
   options.silence_s = number(given, "silence_s", 30.0);
-  options.answer_s = number(given, "answer_s", 1.0);
-  options.greeting_s = number(given, "greeting_s", 5.0);
+  options.answer_s = number(given, "answer_s", 30.0);
+  options.greeting_s = number(given, "greeting_s", 60.0);
   options.max_agents = static_cast<std::uint32_t>(number(given, "max_agents", 0.0));
 #ifdef ENTRAIN_PROBE_OPENSSL
   options.open_stream = entrain::openssl_streams({given["ca"], given["certificate"], given["key"]});
