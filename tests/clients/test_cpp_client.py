@@ -506,11 +506,62 @@ def test_what_is_no_trainer_is_told_so(play: Play, content: bytes, words: str) -
     assert words in played.over[1]
 
 
-@pytest.mark.parametrize("address", ["localhost", "localhost:x", "", "ws://a b:1", "[::1:4"])
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:x", "ws://a b:1", "[::1:4", "a:0", "ws://a:65536"]
+)
 def test_what_is_no_address_is_told_so(play: Play, address: str) -> None:
     played = play(address)
     assert (played.code, played.over[0]) == (78, OVER["misused"])
     assert f"'{address}' is no address" in played.over[1]
+
+
+def test_no_address_at_all_is_told_so(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENTRAIN_WEBSOCKET", raising=False)
+    played = play("")
+    assert (played.code, played.over[0]) == (78, OVER["misused"])
+    assert played.log.startswith("entrain: no address was given; expected HOST:PORT")
+
+
+def test_the_usual_port_is_named(play: Play) -> None:
+    assert "ws://localhost (port 80): " in play("ws://localhost", connect_s=0.1).log
+
+
+def test_a_token_file_that_cannot_be_read_is_told_so(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRAIN_TOKEN_FILE", str(tmp_path / "token"))
+    played = play("localhost:1")
+    assert (played.code, played.over[0]) == (78, OVER["misused"])
+    assert f"the token file {tmp_path / 'token'} cannot be read" in played.over[1]
+
+
+@pytest.mark.parametrize("use", ["block", "poll"])
+@pytest.mark.parametrize("options", [{}, {"deadline": 20_000, "fallback": 1}])
+@pytest.mark.parametrize(
+    ("asks", "words"),
+    [
+        ("agent", "actions().discrete(5) was asked for, and 1 of the agents of 'chooser' have one"),
+        ("continuous", "actions().continuous(0) was asked for, and 'chooser' has no continuous"),
+        ("actions", "actions(2) was asked for, and there are 2 behaviours, counted from 0"),
+        ("rows", "rows(2) was asked for, and there are 2 behaviours, counted from 0"),
+        ("floats", "observe was given 3 floats for observation 0 of 'runner', which has 2"),
+    ],
+)
+def test_who_asks_for_what_there_is_not_is_told_so(
+    play: Play, use: str, options: dict[str, int], asks: str, words: str
+) -> None:
+    def talk(line: Line) -> None:
+        line.welcome()
+        line.act(line.receive().step)
+        # The trainer's log has these words, too.
+        assert line.receive().goodbye.reason.startswith(words)
+
+    with scripted(talk) as script:
+        played = play(script.url, use=use, asks=asks, **options)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (78, OVER["misused"])
+    assert played.over[1].startswith(words)
+    assert "joined run 'run'" in played.log
 
 
 def test_tls_without_an_engine_for_it_is_told_so(play: Play, cpp_probe: Path) -> None:

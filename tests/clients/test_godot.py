@@ -219,7 +219,17 @@ async def test_a_game_for_evaluations_says_so_and_leaves_a_trainer_that_does_not
 
 @needs_godot
 @pytest.mark.clients
-async def test_a_role_that_there_is_not_is_told_so(tmp_path: Path) -> None:
+def test_a_token_file_that_cannot_be_read_is_told_so(tmp_path: Path) -> None:
+    folder = project(tmp_path / "game", HERE / "scene.gd")
+    variables = {"ENTRAIN_TOKEN_FILE": "/no/such"}
+    code, said = output(folder, "-s", "scene.gd", "--address=localhost:1", **variables)
+    assert code == 78, said
+    assert "the token file /no/such cannot be read" in said
+
+
+@needs_godot
+@pytest.mark.clients
+def test_a_role_that_there_is_not_is_told_so(tmp_path: Path) -> None:
     folder = project(tmp_path / "game", HERE / "scene.gd")
     code, said = output(folder, "-s", "scene.gd", "--address=localhost:1", "--role=judge")
     assert code == 78, said

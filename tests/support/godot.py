@@ -46,11 +46,11 @@ def environment(folder: Path, **variables: str) -> Mapping[str, str]:
     return {**os.environ, **own, **variables}
 
 
-def output(folder: Path, *words: str) -> tuple[int, str]:
+def output(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
     """Runs it to its end: exit code, and what it printed."""
     ended = subprocess.run(
         command(folder, *words),
-        env=environment(folder),
+        env=environment(folder, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=TIMEOUT_S,

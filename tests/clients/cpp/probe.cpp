@@ -168,6 +168,18 @@ void say_actions(const Client& client) {
   std::printf("\n");
 }
 
+/// Asks for what there is not, and uses it, as a beginner's game may.
+template <typename Client>
+void ask_wrongly(Client& client, const std::string& what) {
+  float sum = 0.0f;
+  if (what == "agent") sum += static_cast<float>(client.actions(1).discrete(5)[1]);
+  if (what == "continuous") sum += client.actions(1).continuous(0)[3];
+  if (what == "actions") sum += client.actions(2).continuous(0)[0];
+  if (what == "rows") client.rows(2).first(1).observe({1.0f}).forbid(1);
+  if (what == "floats") client.rows(0).mid(0, 0.0f).observe({1.0f, 2.0f, 3.0f});
+  if (sum != 0.0f) std::printf("sum %g\n", static_cast<double>(sum));
+}
+
 std::vector<entrain::Behaviour> behaviours(std::map<std::string, std::string>& given) {
   std::vector<entrain::Behaviour> made = World::behaviours();
   for (entrain::Behaviour& each : made) {
@@ -201,6 +213,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
     } else {
       ++taken;
       if (says_actions) say_actions(client);
+      ask_wrongly(client, given["asks"]);
     }
     // The second Step may still be larger than the first: from then on nothing is allocated. Late
     // Steps hold what happened in several, so that the largest comes later.

@@ -1,32 +1,45 @@
 // The actions that the trainer chose for one behaviour, in the order of the rows that need one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "entrain/messages.hpp"
 
 namespace entrain {
 
-/// See the file. Its memory is kept from Step to Step.
+/// See the file. Its memory is kept from Step to Step. Who asks for what there is not is given zeros,
+/// and the session ends with words that say so.
 class Actions {
  public:
-  explicit Actions(const Action& spec)
-      : dimensions_(spec.low.size()), branches_(spec.branches.size()) {}
+  explicit Actions(const Behaviour& behaviour)
+      : name_(behaviour.name),
+        dimensions_(behaviour.action.low.size()),
+        branches_(behaviour.action.branches.size()),
+        no_numbers_((std::max)(dimensions_, least_zeros)),
+        no_choices_((std::max)(branches_, least_zeros)) {}
 
   std::size_t size() const { return agents_.size(); }
   /// Whose action it is: the number that its row had.
-  std::int64_t agent(std::size_t index) const { return agents_[index]; }
+  std::int64_t agent(std::size_t index) const {
+    return has(index, 1, "agent") ? agents_[index] : 0;
+  }
   /// A value for each continuous dimension, within its bounds.
   const float* continuous(std::size_t index) const {
+    if (!has(index, dimensions_, "continuous")) return no_numbers_.data();
     return continuous_.data() + index * dimensions_;
   }
   /// A choice of each discrete branch.
   const std::int32_t* discrete(std::size_t index) const {
+    if (!has(index, branches_, "discrete")) return no_choices_.data();
     return discrete_.data() + index * branches_;
   }
+  /// What the program asked for that there is not; empty if nothing.
+  const std::string& fault() const { return fault_; }
   /// How many updates the policy had seen.
   std::uint64_t policy_version() const { return policy_version_; }
 
@@ -49,12 +62,35 @@ class Actions {
   }
 
  private:
+  /// Numbers to read for who takes a behaviour for another one.
+  static constexpr std::size_t least_zeros = 64;
+
+  bool has(std::size_t index, std::size_t numbers, const char* what) const {
+    if (index < agents_.size() && numbers > 0) return true;
+    if (fault_.empty()) note(index, numbers, what);
+    return false;
+  }
+
+  void note(std::size_t index, std::size_t numbers, const char* what) const {
+    fault_ = std::string(what) + "(" + std::to_string(index) + ") was asked for, and ";
+    if (numbers == 0) {
+      fault_ += "'" + name_ + "' has no " + what + " actions";
+    } else {
+      fault_ += std::to_string(agents_.size()) + " of the agents of '" + name_ +
+                "' have one: those whose rows needed it, counted from 0 in their order";
+    }
+  }
+
   static void copy(void* to, View from) {
     if (from.size > 0) std::memcpy(to, from.data, from.size);
   }
 
+  std::string name_;
   std::size_t dimensions_;
   std::size_t branches_;
+  std::vector<float> no_numbers_;
+  std::vector<std::int32_t> no_choices_;
+  mutable std::string fault_;  // of a call that reads, too
   std::vector<std::int64_t> expected_;
   std::vector<std::int64_t> agents_;
   std::vector<float> continuous_;

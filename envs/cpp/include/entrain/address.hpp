@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,7 @@ struct Address {
   std::string port;
   std::string prefix;  ///< path before /simulate and /inquire, as behind a proxy; usually empty
   bool is_secure = false;
+  bool is_usual_port = false;  ///< that of the scheme, because the text names none
 
   /// As the Host header has it.
   std::string authority() const {
@@ -42,13 +44,16 @@ inline Address parse_address(std::string_view text) {
   const std::size_t close = is_ipv6 ? text.find(']') : 0;
   if (close == std::string_view::npos) return {};
   const std::size_t colon = text.find(':', close);
-  if (colon != std::string_view::npos) address.port = std::string(text.substr(colon + 1));
+  address.is_usual_port = colon == std::string_view::npos;
+  if (!address.is_usual_port) address.port = std::string(text.substr(colon + 1));
   const std::string_view host = text.substr(0, colon);
   address.host = std::string(is_ipv6 ? host.substr(1, close - 1) : host);
   const bool is_number = address.port.find_first_not_of("0123456789") == std::string::npos;
   const bool is_clean = text.find_first_of(" \r\n\t") == std::string_view::npos &&
                         address.prefix.find_first_of(" \r\n\t") == std::string::npos;
   if (address.port.empty() || address.port.size() > 5 || !is_number || !is_clean) return {};
+  const unsigned long port = std::strtoul(address.port.c_str(), nullptr, 10);
+  if (port == 0 || port > 65535) return {};
   return address;
 }
 

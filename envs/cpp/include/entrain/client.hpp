@@ -28,7 +28,7 @@ class Client {
       : session_(options, Hello{options.simulator, unique_name(), behaviours, options.max_agents, {},
                                 role_of(options.role)}) {
     for (Behaviour& behaviour : behaviours) {
-      actions_.emplace_back(behaviour.action);
+      actions_.emplace_back(behaviour);
       rows_.emplace_back(std::move(behaviour));
     }
   }
@@ -39,9 +39,13 @@ class Client {
   // --- the same for both uses ---
 
   /// The rows that the next Step will have, of the behaviour with that index. Empty after each Step.
-  Rows& rows(std::size_t behaviour = 0) { return rows_[behaviour]; }
+  Rows& rows(std::size_t behaviour = 0) {
+    return has(behaviour, "rows") ? rows_[behaviour] : no_rows_;
+  }
   /// The latest actions of that behaviour.
-  const Actions& actions(std::size_t behaviour = 0) const { return actions_[behaviour]; }
+  const Actions& actions(std::size_t behaviour = 0) const {
+    return has(behaviour, "actions") ? actions_[behaviour] : no_actions_;
+  }
   /// A further kind of agent, after the session has begun; the next Step declares it. Needs a trainer
   /// whose `welcome().revision` is at least 1. Returns its index.
   std::size_t add(Behaviour behaviour) {
@@ -49,7 +53,7 @@ class Client {
     protobuf::Writer writer(declared_.back());
     messages::write(writer, behaviour);
     session_.dialler().declare(behaviour);
-    actions_.emplace_back(behaviour.action);
+    actions_.emplace_back(behaviour);
     rows_.emplace_back(std::move(behaviour));
     return rows_.size() - 1;
   }
@@ -97,7 +101,8 @@ class Client {
 
   /// Sends the rows as a Step. A call while one is unanswered is a mistake, which ends the session.
   void send() {
-    if (session_.dialler().is_over() || is_misused()) return;
+    if (session_.is_unanswered()) misused("send was called while a Step has no actions yet");
+    if (is_misused()) return;
     for (std::size_t i = 0; i < rows_.size(); ++i) actions_[i].expect(rows_[i].acting());
     session_.step().clear();
     // A trainer of revision 0 does not know groups.
@@ -134,13 +139,19 @@ class Client {
   }
 
  protected:
-  /// Whether a row was filled in wrongly; then the session is over, and says so.
-  bool has_faulty_rows() {
+  /// Whether the program asked for what there is not, or filled a row in wrongly; then the session is
+  /// over, and says so.
+  bool is_misused() {
+    if (!fault_.empty()) misused(fault_);
+    for (const Actions& actions : actions_) {
+      if (!actions.fault().empty()) misused("actions()." + actions.fault());
+    }
     for (const Rows& rows : rows_) {
-      if (!rows.fault().empty()) session_.leave("misused", Ending::misused, rows.fault());
+      if (!rows.fault().empty()) misused(rows.fault());
     }
     return session_.dialler().is_over();
   }
+  void misused(const std::string& words) { session_.leave(words, Ending::misused, words); }
   void log(const std::string& line) { session_.dialler().log(line); }
 
  private:
@@ -156,11 +167,13 @@ class Client {
     statistics_.clear();
   }
 
-  bool is_misused() {
-    if (session_.is_unanswered()) {
-      session_.leave("misused", Ending::misused, "send was called while a Step has no actions yet");
+  bool has(std::size_t behaviour, const char* what) const {
+    if (behaviour < rows_.size()) return true;
+    if (fault_.empty()) {
+      fault_ = std::string(what) + "(" + std::to_string(behaviour) + ") was asked for, and there are " +
+               std::to_string(rows_.size()) + " behaviours, counted from 0";
     }
-    return has_faulty_rows();
+    return false;
   }
 
   bool take_actions() {
@@ -187,6 +200,9 @@ class Client {
   Session session_;
   std::vector<Rows> rows_;
   std::vector<Actions> actions_;
+  Rows no_rows_{Behaviour{}};
+  Actions no_actions_{Behaviour{}};
+  mutable std::string fault_;  // of a call that reads, too
   std::vector<Bytes> declared_;  // not yet sent
   Statistics statistics_;
   bool has_joined_ = false;

@@ -50,8 +50,10 @@ class Dialler {
   /// Begins to dial.
   void join() {
     if (address_.host.empty()) {
-      return finish(Ending::misused, "'" + options_.address + "' is no address; expected " +
-                                         "HOST:PORT or ws://HOST:PORT, such as localhost:50052");
+      const std::string what =
+          options_.address.empty() ? "no address was given" : "'" + options_.address + "' is no address";
+      return finish(Ending::misused, what + "; expected HOST:PORT or ws://HOST:PORT, such as " +
+                                         "localhost:50052, or $ENTRAIN_WEBSOCKET");
     }
     if (hello_.role == Role::unknown) {
       return finish(Ending::misused, "role is '" + options_.role + "'; it must be training or evaluation");
@@ -170,7 +172,10 @@ class Dialler {
     log(words_);
   }
 
-  void log(const std::string& line) const { options_.log(options_.address + ": " + line); }
+  void log(const std::string& line) const {
+    const std::string port = address_.is_usual_port ? " (port " + address_.port + ")" : "";
+    options_.log(options_.address.empty() ? line : options_.address + port + ": " + line);
+  }
 
   Ending ending() const { return ending_; }
   const std::string& words() const { return words_; }
@@ -185,6 +190,10 @@ class Dialler {
     }
     const bool is_file = !options_.token_file.empty();
     const std::string token = is_file ? first_line(options_.token_file) : options_.token;
+    if (is_file && token.empty()) {
+      finish(Ending::misused, "the token file " + options_.token_file +
+                                  " cannot be read, or is empty; its first line must be the token");
+    }
     if (token.find_first_of("\r\n") != std::string::npos) {
       finish(Ending::misused, "the token has a line break in it");
     }

@@ -31,8 +31,12 @@ class LastActions {
   void note(const Actions& actions) {
     for (std::size_t i = 0; i < actions.size(); ++i) {
       const std::size_t slot = slot_of(actions.agent(i));
-      std::copy_n(actions.continuous(i), dimensions_, continuous_.data() + slot * dimensions_);
-      std::copy_n(actions.discrete(i), branches_, discrete_.data() + slot * branches_);
+      if (dimensions_ > 0) {
+        std::copy_n(actions.continuous(i), dimensions_, continuous_.data() + slot * dimensions_);
+      }
+      if (branches_ > 0) {
+        std::copy_n(actions.discrete(i), branches_, discrete_.data() + slot * branches_);
+      }
     }
   }
 
@@ -93,7 +97,7 @@ class FallbackActions {
       : spec_(behaviour.action),
         repeats_(behaviour.fallback == Fallback::last_action),
         last_(behaviour.action),
-        actions_(behaviour.action) {}
+        actions_(behaviour) {}
 
   void clear() { last_.clear(); }
 

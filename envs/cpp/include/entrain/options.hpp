@@ -45,7 +45,7 @@ inline double environment_number(const char* name, double otherwise) {
   return text.empty() || *end != '\0' || !(number >= 0.0) ? otherwise : number;
 }
 
-/// The first line of a file; empty if it cannot be read.
+/// The first line of a file; empty if there is none, or the file cannot be read.
 inline std::string first_line(const std::string& path) {
   std::ifstream file(path);
   std::string line;

@@ -52,7 +52,8 @@ class RealTimeClient : private Client {
 
   /// The latest actions of that behaviour: the trainer's, or the fallback's.
   const Actions& actions(std::size_t behaviour = 0) const {
-    return is_late_ ? kinds_[behaviour].fallback.actions() : Client::actions(behaviour);
+    const bool is_fallback = is_late_ && behaviour < kinds_.size();
+    return is_fallback ? kinds_[behaviour].fallback.actions() : Client::actions(behaviour);
   }
   /// Whether these are the fallback's. A program with a controller of its own lets that act then.
   bool is_late() const { return is_late_; }
@@ -80,7 +81,11 @@ class RealTimeClient : private Client {
 
   /// Sends the rows, or keeps them until the Step before has its actions.
   void send() {
-    if (has_faulty_rows()) return;
+    for (const Kind& kind : kinds_) {
+      const std::string& fault = kind.fallback.actions().fault();
+      if (!fault.empty()) misused("actions()." + fault);
+    }
+    if (is_misused()) return;
     owes_rows_ = false;
     for (std::size_t i = 0; i < kinds_.size(); ++i) kinds_[i].fallback.see(rows(i));
     if (is_unanswered()) {

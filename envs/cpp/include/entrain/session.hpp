@@ -148,6 +148,7 @@ class Session {
       dialler_.log("the trainer no longer knows session " + lost +
                    "; beginning anew");
     }
+    dialler_.log("joined run '" + welcome_.run_id + "'");
     dialler_.settled();
     sequence_ = 0;
     is_unanswered_ = false;

@@ -15,7 +15,8 @@ static func read(node, arguments):
 	var options = {
 		"address": _first(OS.get_environment("ENTRAIN_WEBSOCKET"), node.address),
 		"simulator": _first(OS.get_environment("ENTRAIN_SIMULATOR"), node.simulator, name),
-		"token": _token(_first(OS.get_environment("ENTRAIN_TOKEN_FILE"), node.token_file)),
+		"token": OS.get_environment("ENTRAIN_TOKEN"),
+		"token_file": _first(OS.get_environment("ENTRAIN_TOKEN_FILE"), node.token_file),
 		"tls_ca": _first(OS.get_environment("ENTRAIN_TLS_CA"), node.tls_ca),
 		"connect_s": CONNECT_S,
 		"reconnect_s": RECONNECT_S,
@@ -28,6 +29,8 @@ static func read(node, arguments):
 	var patience = OS.get_environment("ENTRAIN_RECONNECT_S")
 	if patience != "":
 		options["reconnect_s"] = float(patience)
+	if options["token_file"] != "":
+		options["token"] = _first_line(options["token_file"])
 	for argument in arguments:
 		_take(options, argument)
 	if options["address"].find("://") < 0:
@@ -38,9 +41,12 @@ static func read(node, arguments):
 
 # What is wrong with them; "" if nothing.
 static func problem_of(options):
-	if Messages.ROLES.has(options["role"]):
-		return ""
-	return "role is '%s'; it must be training or evaluation" % options["role"]
+	if not Messages.ROLES.has(options["role"]):
+		return "role is '%s'; it must be training or evaluation" % options["role"]
+	if options["token_file"] != "" and options["token"] == "":
+		var words = "the token file %s cannot be read, or is empty; its first line must be the token"
+		return words % options["token_file"]
+	return ""
 
 
 # The fields of a new simulator's Hello. behaviours: an array that may grow later.
@@ -73,9 +79,7 @@ static func _take(options, argument):
 		options["action_repeat"] = int(value)
 
 
-static func _token(path):
-	if path == "":
-		return OS.get_environment("ENTRAIN_TOKEN")
+static func _first_line(path):
 	var text = Platform.read_text(path)
 	return "" if text == null else text.split("\n")[0].strip_edges()
 
