@@ -2,7 +2,8 @@
 
 Batches of 256, one gradient step for each env step, layers of 256 on all sides, one thread for each
 process's arithmetic. In turns; the figures are ratios of medians, of env steps/s and of processor
-time a step. Ours is that of trainer and simulator together, from start to end.
+time a step. Ours is that of trainer and simulator together, and without that of a run which ends
+where learning would begin.
 
     python -m benchmarks.soft_peers --pairs 3 --steps 3000
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.contenders import ROOT, MissingError, environment, peer_python
 from benchmarks.peers.soft import LEARNING_STARTS
-from benchmarks.runs import train
+from benchmarks.runs import FinishedRun, train
 
 CONFIG = Path(__file__).parent / "configs" / "halfcheetah_sac.yaml"
 LIBRARIES = ("sb3", "sbx")
@@ -44,8 +45,13 @@ def main() -> None:
     arguments = parser.parse_args()
     turns: dict[str, list[Speed]] = {}
     with tempfile.TemporaryDirectory() as scratch:
+        start_s = trained(Path(scratch) / "start", 0).processor_s
         for pair in range(arguments.pairs):
-            ours = of_ours(Path(scratch) / f"run-{pair}", arguments.steps)
+            run = trained(Path(scratch) / f"run-{pair}", arguments.steps)
+            ours = Speed(
+                rate=run.steady_rate(skip=LEARNING_STARTS // ROUND_STEPS + 2),
+                processor_us=1e6 * (run.processor_s - start_s) / arguments.steps,
+            )
             turns.setdefault("entrain", []).append(ours)
             for library in LIBRARIES:
                 try:
@@ -72,19 +78,15 @@ def report(turns: dict[str, list[Speed]]) -> None:
         )
 
 
-def of_ours(folder: Path, steps: int) -> Speed:
-    """A run that learns for so many steps."""
-    total = LEARNING_STARTS + steps
-    run = train(
+def trained(folder: Path, steps: int) -> FinishedRun:
+    """A run of ours that learns for so many steps."""
+    return train(
         CONFIG,
         folder,
-        f"policies.HalfCheetah-v5.total_steps={total}",
+        f"policies.HalfCheetah-v5.total_steps={LEARNING_STARTS + steps}",
         f"policies.HalfCheetah-v5.algorithm.learning_starts={LEARNING_STARTS}",
         "server.address=localhost:0",
     )
-    before = LEARNING_STARTS // ROUND_STEPS + 2
-    rate = run.steady_rate(skip=before)
-    return Speed(rate=rate, processor_us=1e6 * run.processor_s / steps)
 
 
 def of_peer(library: str, steps: int) -> Speed:
