@@ -1,10 +1,11 @@
 """A gradient step of soft actor-critic, beside the same arithmetic written as one loop in numpy.
 
-The loop is the limit, see `soft_loop`: HalfCheetah's 17 numbers and 6 dimensions, hidden layers of
-256, batches of 256. First both take the same steps with the same noise, and must end with the same
-weights; then their processor time is taken in turns.
+The loop is the limit, see `soft_loop`: HalfCheetah's 17 numbers and 6 dimensions, two hidden
+layers, batches of 256. First both take the same steps with the same noise, and must end with the
+same weights; then the processor time of the loop, of ours by hand and of ours by torch is taken in
+short turns, of which a busy machine leaves some alone: the figures are lower quartiles.
 
-    python -m benchmarks.soft_updates --pairs 9
+    python -m benchmarks.soft_updates --units 256 64 --turns 40
 """
 
 import argparse
@@ -44,9 +45,13 @@ class GivenNoise(SAC):
         return uniform
 
 
-def make_sac(kind: type[SAC] = SAC) -> SAC:
+def make_sac(kind: type[SAC] = SAC, *, units: int = 256, update: str = "auto") -> SAC:
     """With default options, but for observations, which are taken as they come."""
-    options = {"algorithm": {"kind": "sac"}, "normalize_observations": False}
+    options = {
+        "algorithm": {"kind": "sac", "update": update},
+        "network": {"hidden_sizes": (units, units)},
+        "normalize_observations": False,
+    }
     policy = make_policy(SPEC, PolicyConfig.model_validate(options), seed=0)
     return kind(policy, seed=0, device=torch.device("cpu"))
 
@@ -123,34 +128,43 @@ def greatest_difference(steps: int) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=100, help="gradient steps of each turn")
+    parser.add_argument("--units", type=int, nargs="+", default=[256, 64])
+    parser.add_argument("--turns", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=12, help="gradient steps of each turn")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"after 10 steps of both, weights differ by {greatest_difference(10):.1e} at most")
-    ours_us, loop_us = (
-        statistics.median(each) for each in compare(arguments.pairs, arguments.steps)
-    )
-    print(f"loop {loop_us:,.0f} us, ours {ours_us:,.0f} us; ratio {ours_us / loop_us:.2f}")
+    for units in arguments.units:
+        loop_us, auto_us, torch_us = (
+            statistics.quantiles(each, n=4)[0]
+            for each in compare(units, arguments.turns, arguments.steps)
+        )
+        print(
+            f"layers of {units}: loop {loop_us:,.0f} us, by hand {auto_us:,.0f} us, by torch "
+            f"{torch_us:,.0f} us; ratio {auto_us / loop_us:.2f} of the loop, "
+            f"{torch_us / auto_us:.2f} times as quick as torch",
+            flush=True,
+        )
 
 
-def compare(pairs: int, steps: int) -> tuple[list[float], list[float]]:
-    """Microseconds of processor time of a gradient step of ours and of the loop, in turns."""
+def compare(units: int, turns: int, steps: int) -> tuple[list[float], list[float], list[float]]:
+    """Microseconds of processor time of a gradient step: of the loop, by hand and by torch."""
     generator = np.random.default_rng(0)
-    ours = make_sac()
-    loop = make_loop(ours)
+    by_hand, by_torch = (make_sac(units=units, update=update) for update in ("auto", "torch"))
+    loop = make_loop(by_hand)
     batch = made_batch(generator)
     replayed = as_replayed(batch)
-    ours.begin(0.0)
 
     def drawn() -> FloatArray:
         return generator.standard_normal((ROWS, DIMENSIONS), dtype=np.float32)
 
-    of_ours = partial(ours.step, replayed)
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(pairs):
-        taken[0].append(timed(of_ours, steps))
-        taken[1].append(timed(lambda: loop.step(batch, drawn(), drawn()), steps))
+    taken: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for sac in (by_hand, by_torch):
+        sac.begin(0.0)
+    for _ in range(turns):
+        taken[0].append(timed(lambda: loop.step(batch, drawn(), drawn()), steps))
+        taken[1].append(timed(partial(by_hand.step, replayed), steps))
+        taken[2].append(timed(partial(by_torch.step, replayed), steps))
     return taken
 
 

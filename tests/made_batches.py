@@ -63,3 +63,16 @@ def made_batch(acts: ActionSpec, rows: int, /, *, seed: int = 0, **fields: Any) 
         "bootstrap": torch.full((rows,), 0.9),
     }
     return ReplayBatch(**{**values, **fields})
+
+
+def double(batch: ReplayBatch) -> ReplayBatch:
+    """The same in float64."""
+
+    def converted(values: object) -> object:
+        if isinstance(values, dict):
+            return {name: converted(each) for name, each in values.items()}
+        assert isinstance(values, Tensor)
+        return values.double() if values.is_floating_point() else values
+
+    fields = {name: converted(values) for name, values in vars(batch).items()}
+    return ReplayBatch(**fields)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from entrain.metrics import require_declared
 from entrain.tensor_fields import map_tensors
 from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec, ObservationSpec
-from made_batches import made_batch, made_sac
+from made_batches import double, made_batch, made_sac
 from made_rollouts import same_state
 
 INF = math.inf
@@ -35,19 +35,6 @@ ROWS = 6
 def deep(kind: str, **options: Any) -> SAC:
     options = {"network": {"hidden_sizes": (5,), "activation": "tanh"}, **options}
     return made_sac(ACTIONS[kind], **options)
-
-
-def double(batch: ReplayBatch) -> ReplayBatch:
-    """The same in float64."""
-
-    def converted(values: object) -> object:
-        if isinstance(values, dict):
-            return {name: converted(each) for name, each in values.items()}
-        assert isinstance(values, Tensor)
-        return values.double() if values.is_floating_point() else values
-
-    fields = {name: converted(values) for name, values in vars(batch).items()}
-    return ReplayBatch(**fields)  # type: ignore[arg-type]
 
 
 def test_it_is_a_method_of_off_policy_learning() -> None:

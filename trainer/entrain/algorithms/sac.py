@@ -41,14 +41,11 @@ from torch import Tensor
 from entrain import metrics
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.coefficients import scheduled
+from entrain.algorithms.fast.soft_steps import SoftSteps
 from entrain.algorithms.optimizer import Adam, Snapshot
 from entrain.algorithms.soft_actions import SoftActions, log_num_allowed, soft_actions
-from entrain.algorithms.soft_critics import (
-    CriticsSnapshot,
-    Observation,
-    SoftCritics,
-    mean_over_rows,
-)
+from entrain.algorithms.soft_critics import CriticsSnapshot, Observation, SoftCritics
+from entrain.algorithms.soft_found import ActorStep, mean_over_rows
 from entrain.algorithms.soft_temperature import (
     AdaptiveTemperature,
     FixedTemperature,
@@ -107,8 +104,9 @@ class SAC:
         self._generator = torch.Generator().manual_seed(seed)
         self._rate = 1.0
         """Share of their first values that learning rates have now."""
-        self._explored: Mapping[str, Tensor] = {}
-        """Log-variances and actions of the newest gradient step, for metrics."""
+        self._newest: ActorStep | None = None
+        """The actor's newest gradient step, for metrics."""
+        self._by_hand = self._critics.by_hand(policy, self._optimizer)
         self._critics.see_as(policy.normalizer)
 
     def __repr__(self) -> str:
@@ -125,25 +123,47 @@ class SAC:
         return {**of_critics, **of_actor}
 
     def _step_critics(self, batch: ReplayBatch, alpha: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        rate = self._rate * (self._config.critic_learning_rate or self._config.learning_rate)
+        if (by_hand := self._by_hand_for(batch)) is not None:
+            normal = self._normal(batch.num_steps)
+            step = by_hand.step_critics(batch, normal, alpha=float(alpha), learning_rate=rate)
+            return step.metrics()
         with torch.no_grad():
             following = self._act(self._at(batch.next_observation, batch.next_action_mask))
-        rate = self._config.critic_learning_rate or self._config.learning_rate
-        return self._critics.step(batch, following, alpha=alpha, learning_rate=self._rate * rate)
+        return self._critics.step(batch, following, alpha=alpha, learning_rate=rate).metrics()
 
     def _step_actor(self, batch: ReplayBatch, alpha: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        rate = self._rate * self._config.learning_rate
+        if (by_hand := self._by_hand_for(batch)) is not None:
+            normal = self._normal(batch.num_steps)
+            step = by_hand.step_actor(batch, normal, alpha=float(alpha), learning_rate=rate)
+        else:
+            step = self._descend(batch, alpha, rate)
+        greatest = log_num_allowed(batch.action_mask, self._critics.branches)
+        self._temperature.step(step.log_prob, greatest)
+        self._newest = step
+        return {
+            metrics.LOSS_POLICY.name: step.loss,
+            metrics.ENTROPY.name: -mean_over_rows(step.log_prob),
+        }
+
+    def _descend(self, batch: ReplayBatch, alpha: Float[Tensor, ""], rate: float) -> ActorStep:
+        """A gradient step of the actor by torch."""
         distribution = self._at(batch.observation, batch.action_mask)
         actions = self._act(distribution)
         loss = self.actor_loss(batch, actions, alpha)
-        rate = self._rate * self._config.learning_rate
         self._optimizer.step(loss, learning_rate=rate, weight=batch.num_steps)
-        log_prob = actions.log_prob.detach()
-        greatest = log_num_allowed(batch.action_mask, self._critics.branches)
-        self._temperature.step(log_prob, greatest)
-        self._note(distribution, actions)
-        return {
-            metrics.LOSS_POLICY.name: loss.detach(),
-            metrics.ENTROPY.name: -mean_over_rows(log_prob),
-        }
+        spread = distribution.parameters().get("log_sigma_sq")
+        return ActorStep(
+            loss.detach(),
+            actions.log_prob.detach(),
+            None if spread is None else spread.detach(),
+            actions.continuous.detach(),
+        )
+
+    def _by_hand_for(self, batch: ReplayBatch) -> SoftSteps | None:
+        """The steps by hand, if there are any and something to learn from."""
+        return self._by_hand if batch.num_steps and self._config.update == "auto" else None
 
     def actor_loss(
         self, batch: ReplayBatch, actions: SoftActions, alpha: Float[Tensor, ""]
@@ -171,11 +191,10 @@ class SAC:
         uniform = torch.rand(shape, dtype=torch.float64, generator=self._generator)
         return uniform.clamp_(min=LEAST_NOISE).to(self.device)
 
-    def _note(self, distribution: ActionDistribution, actions: SoftActions) -> None:
-        spread = distribution.parameters().get("log_sigma_sq")
-        if spread is not None:
-            continuous = actions.continuous.detach()
-            self._explored = {"log_sigma_sq": spread.detach(), "continuous": continuous}
+    def _normal(self, rows: int) -> Float[Tensor, "R D"]:
+        """[rows, D] standard normal, as `DiagonalGaussian.rsample` makes it of the same noise."""
+        normal: Tensor = torch.special.ndtri(self._noise(rows))
+        return normal.to(self._policy.action_head.weight.dtype)
 
     @property
     def alpha(self) -> Float[Tensor, ""]:
@@ -231,9 +250,9 @@ class SAC:
     def finish(self) -> Metrics:
         """See `Method.finish`."""
         explored: Metrics = {}
-        if self._explored:
-            action = {"continuous": self._explored["continuous"]}
-            explored = exploration_metrics(self._policy, self._explored["log_sigma_sq"], action)
+        if self._newest is not None and self._newest.log_sigma_sq is not None:
+            action = {"continuous": self._newest.continuous}
+            explored = exploration_metrics(self._policy, self._newest.log_sigma_sq, action)
         return {
             metrics.LEARNING_RATE.name: self._rate * self._config.learning_rate,
             **self._temperature.metrics(),

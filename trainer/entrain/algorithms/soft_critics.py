@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entrain import metrics, replay_metrics
+from entrain.algorithms.fast.soft_steps import SoftSteps, is_plain
 from entrain.algorithms.optimizer import Adam, Snapshot
 from entrain.algorithms.soft_actions import SoftActions, expected_values
+from entrain.algorithms.soft_found import CriticStep, mean_over_rows
 from entrain.algorithms.weights import FlatWeights, load_weights, weights_of
 from entrain.config.policy import algorithm_options
 from entrain.config.sac import SACConfig
@@ -86,17 +87,24 @@ class SoftCritics:
         *,
         alpha: Float[Tensor, ""],
         learning_rate: float,
-    ) -> Mapping[str, Tensor]:
-        """Take a gradient step towards `targets`; see `Method.step`."""
+    ) -> CriticStep:
+        """Take a gradient step towards `targets`."""
         chosen = self._of_taken(batch)
         error = chosen - self.targets(batch, following, alpha=alpha)
         loss = mean_over_rows(0.5 * error.square().sum(dim=0))
         norm = self._optimizer.step(loss, learning_rate=learning_rate, weight=batch.num_steps)
-        return {
-            replay_metrics.LOSS_Q.name: mean_over_rows(error.detach().square().mean(dim=0)),
-            replay_metrics.Q_MEAN.name: mean_over_rows(chosen.detach().mean(dim=0)),
-            metrics.GRADIENT_NORM.name: norm,
-        }
+        return CriticStep(error.detach(), chosen.detach(), norm)
+
+    def by_hand(self, policy: ActorNetwork, optimizer: Adam) -> SoftSteps | None:
+        """Gradient steps by hand of these critics and of their actor; None if they are not plain.
+
+        Args:
+            policy: the actor.
+            optimizer: of the actor.
+        """
+        if not is_plain(policy):
+            return None
+        return SoftSteps(policy, optimizer, self._critics, self._optimizer, self._targets)
 
     def _of_taken(self, batch: ReplayBatch) -> Float[Tensor, "G R"]:
         """[G, R] what each critic says of the actions in the replay."""
@@ -190,8 +198,3 @@ class SoftCritics:
         load_weights(self._target, state["target"])
         self._optimizer.load_state(state["optimizer"])
         self._num_steps = int(state["optimizer"]["num_steps"])
-
-
-def mean_over_rows(values: Float[Tensor, " R"]) -> Float[Tensor, ""]:
-    """[] of [R]; 0 if there are none, as on a rank without a step to learn from."""
-    return values.sum() / max(1, len(values))

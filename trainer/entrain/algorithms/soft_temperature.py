@@ -163,14 +163,13 @@ class AdaptiveTemperature:
 
     def step(self, log_prob: Float[Tensor, " R"], greatest: Float[Tensor, " R"]) -> None:
         """See `SoftTemperature.step`."""
-        rows = len(log_prob)
-        target = self.target(greatest).to(log_prob.dtype)
-        missing = (log_prob + target).sum() / max(1, rows)
-        loss = -self._learned["log_alpha"][0] * missing
-        self._optimizer.step(loss, learning_rate=self._learning_rate, weight=rows)
+        rows = max(1, len(log_prob))
+        self._wanted = self.target(greatest).to(log_prob.dtype).sum() / rows
+        self._found = -log_prob.sum() / rows
+        self._optimizer.gradient.copy_(self._found - self._wanted)
+        self._optimizer.descend(learning_rate=self._learning_rate, weight=len(log_prob))
         least, most = (math.log(bound) for bound in COEFFICIENT_RANGE)
         self._optimizer.weights.clamp_(least, most)
-        self._wanted, self._found = target.sum() / max(1, rows), -log_prob.sum() / max(1, rows)
 
     def metrics(self) -> Metrics:
         """See `SoftTemperature.metrics`; the distance is positive above the target."""

@@ -38,6 +38,10 @@ class SACConfig(OffPolicyConfig):
     temperature_learning_rate: Positive = 3e-4
     """Step size of Adam for the logarithm of entropy.coefficient, with an entropy.target."""
 
+    update: Literal["auto", "torch"] = "auto"
+    """auto computes gradients by hand where that is quicker: for vectors through hidden layers, and
+    continuous actions, on a CPU. torch never does. Both take the same steps, up to rounding."""
+
     @classmethod
     def defaults_for(cls, policy: Mapping[str, Any]) -> Defaults:
         """See `OffPolicyConfig.defaults_for`: a coefficient alone is fixed."""
