@@ -11,7 +11,7 @@ export class TrainerClient extends Client {
    * @param {readonly import("../types/index.js").BehaviourSpec[]} behaviours
    * @param {import("../types/index.js").ClientOptions} options
    */
-  constructor(address, behaviours, options) {
+  constructor(address, behaviours, options = { simulator: "" }) {
     super(address, behaviours, options, browserSockets(address, options));
   }
 }

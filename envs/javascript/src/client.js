@@ -6,7 +6,9 @@ import { ActionBatch } from "./actions.js";
 import { REAL_CLOCK } from "./clock.js";
 import { Dialler } from "./dialling.js";
 import { MisfitError, OptionError, OutOfTurnError, SpecError, TrainerClosed } from "./errors.js";
+import { checkNames } from "./known_names.js";
 import { PROTOCOL_VERSION, ROLES, encodeStep } from "./messages.js";
+import { requireByBehaviour } from "./rows.js";
 import { Session } from "./session.js";
 import { Silence } from "./silence.js";
 import { Behaviour, byName } from "./spec.js";
@@ -18,6 +20,12 @@ import { encodeTimesteps } from "./timesteps.js";
 /** @typedef {import("../types/index.js").ClientOptions} ClientOptions */
 /** @typedef {import("./clock.js").Clock} Clock */
 /** @typedef {import("./messages.js").Statistic} Statistic */
+
+const OPTIONS = [
+  ...["simulator", "token", "connectS", "reconnectS", "silenceS", "answerS", "maxAgents"],
+  ...["maxUnansweredSteps", "role", "log", "tokenFile", "tlsCa", "tlsCertificate", "tlsKey"],
+  "maxMessageMib",
+];
 
 export class Client {
   #behaviours;
@@ -44,6 +52,7 @@ export class Client {
       answerS = 5,
       log = console.info,
     } = options;
+    checkNames(options, OPTIONS, "TrainerClient", OptionError);
     if (!simulator)
       throw new OptionError("the simulator has no name; give it one: {simulator: 'walker'}");
     if (!Number.isInteger(maxUnansweredSteps) || maxUnansweredSteps < 1) {
@@ -165,6 +174,7 @@ export class Client {
 
   /** @param {Record<string, Timesteps>} timesteps */
   #encoded(timesteps) {
+    requireByBehaviour(timesteps);
     const knowsGroups = this.#session.welcome.revision > 0;
     return Object.entries(timesteps).map(([name, rows]) =>
       encodeTimesteps(this.#behaviour(name), rows, knowsGroups),

@@ -12,7 +12,7 @@ export class TrainerClient extends Client {
    * @param {readonly import("../types/index.js").BehaviourSpec[]} behaviours
    * @param {import("../types/index.js").ClientOptions} options
    */
-  constructor(address, behaviours, options) {
+  constructor(address, behaviours, options = { simulator: "" }) {
     const complete = { ...usual(address, options), ...options };
     super(address, behaviours, complete, nodeSockets(address, complete));
   }

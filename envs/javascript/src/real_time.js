@@ -11,7 +11,7 @@ import { ActionBatch } from "./actions.js";
 import { OptionError } from "./errors.js";
 import { LastActions, neutral } from "./fallback.js";
 import { LateRows } from "./late_rows.js";
-import { rowsOf } from "./rows.js";
+import { requireByBehaviour, rowsOf } from "./rows.js";
 import { MID } from "./timesteps.js";
 
 /** @typedef {import("./spec.js").Behaviour} Behaviour */
@@ -107,6 +107,7 @@ export class RealTime {
 
   /** @param {Step} timesteps */
   #see(timesteps) {
+    requireByBehaviour(timesteps);
     this.#rows = Object.fromEntries(
       Object.entries(timesteps).map(([name, each]) => [name, rowsOf(this.#behaviour(name), each)]),
     );

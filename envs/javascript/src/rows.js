@@ -1,10 +1,23 @@
 // Timesteps of one behaviour as a list of rows, copied, so that they outlive the caller's arrays.
 
+import { SpecError } from "./errors.js";
 import { each, flattened, isRows } from "./timesteps.js";
 
 /** @typedef {import("./spec.js").Behaviour} Behaviour */
 /** @typedef {import("../types/index.js").TimestepColumns} Columns */
 /** @typedef {import("../types/index.js").TimestepRow} TimestepRow */
+
+/** Throw where a `return` was forgotten, or the behaviour's name. @param {unknown} timesteps */
+export function requireByBehaviour(timesteps) {
+  const isByName = (/** @type {unknown} */ value) => typeof value === "object" && value !== null;
+  const isRight = isByName(timesteps) && !Array.isArray(timesteps);
+  if (isRight && Object.values(/** @type {object} */ (timesteps)).every(isByName)) return;
+  const arrived = Array.isArray(timesteps) ? "a list" : isRight ? "no rows in it" : timesteps;
+  throw new SpecError(
+    `rows by behaviour were expected, such as { rabbit: [...] }, and ${arrived} came; what do ` +
+      "reset and step of your world return, or exchange and send get?",
+  );
+}
 
 /** @param {Behaviour} behaviour @param {import("../types/index.js").Timesteps} timesteps
  * @returns {TimestepRow[]} */

@@ -1,7 +1,11 @@
 // Specs: what agents observe and how they act, checked once, when a client is made.
 
 import { SpecError } from "./errors.js";
+import { checkNames } from "./known_names.js";
 
+const NAMES = ["name", "observations", "action", "deadlineMs", "fallback"];
+const OBSERVATION_NAMES = ["shape", "dtype", "kind", "low", "high"];
+const ACTION_NAMES = ["low", "high", "branches"];
 const DTYPES = ["float32", "uint8"];
 const KINDS = ["", "vector", "image", "entities", "goal"];
 const FALLBACKS = ["", "last", "neutral", "controller"];
@@ -31,6 +35,7 @@ export class Behaviour {
   /** @param {BehaviourSpec} spec */
   constructor(spec) {
     if (!spec.name) throw new SpecError("a behaviour has an empty name; give each one a name");
+    checkNames(spec, NAMES, `behaviour '${spec.name}'`, SpecError);
     this.name = spec.name;
     /** @type {readonly Observation[]} */
     this.observations = Object.entries(spec.observations).map(([name, each]) =>
@@ -80,6 +85,7 @@ function asText(_key, value) {
 /** @param {string} name @param {ObservationSpec} spec @returns {Observation} */
 function readObservation(name, spec) {
   const where = `observation '${name}'`;
+  checkNames(spec, OBSERVATION_NAMES, where, SpecError);
   const { shape = [], dtype = "float32", kind = "" } = spec;
   if (!name) throw new SpecError("an observation has an empty name; give each one a name");
   if (!DTYPES.includes(dtype)) {
@@ -140,6 +146,7 @@ function checkDeadline(name, deadlineMs, fallback) {
 
 /** @param {BehaviourSpec} spec */
 function readAction({ name, action }) {
+  checkNames(action, ACTION_NAMES, `the action of '${name}'`, SpecError);
   const { low = [], high = [], branches = [] } = action;
   if (low.length !== high.length) {
     throw new SpecError(

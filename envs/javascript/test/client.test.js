@@ -78,6 +78,36 @@ test("a trainer that knows of no roles is left at once, for it would learn", asy
   assert.equal(goodbye, "the trainer knows of no roles");
 });
 
+test("rows that a world forgot to return are asked for, in time or not", async () => {
+  for (const deadline of [{}, { deadlineMs: 50, fallback: "neutral" }]) {
+    for (const [returned, words] of [
+      [undefined, "undefined came"],
+      [[], "a list came"],
+      [{ point: undefined }, "no rows in it came"],
+    ]) {
+      const trainer = new ScriptedTrainer([welcoming({ revision: 3 })]);
+      const { client } = clientOf(trainer, {}, undefined, [{ ...POINT, ...deadline }]);
+      const world = { reset: () => returned, step: () => returned };
+      await assert.rejects(run(world, client), (error) => {
+        assert.ok(error instanceof errors.SpecError, String(error));
+        return error.message.includes(words);
+      });
+    }
+  }
+});
+
+test("names with a typing mistake are refused, and what is meant is named", () => {
+  const make = (options, spec) => () =>
+    clientOf(new ScriptedTrainer([]), options, undefined, [{ ...POINT, ...spec }]);
+  const meant = [
+    [make({ tokn: "x" }), "OptionError", "TrainerClient has no 'tokn'; did you mean 'token'?"],
+    [make({}, { deadline: 5 }), "SpecError", /has no 'deadline'; did you mean 'deadlineMs'\?/],
+    [make({}, { action: { branch: [3] } }), "SpecError", /'branch'; did you mean 'branches'\?/],
+    [make({}, { observations: { x: { size: [3] } } }), "SpecError", /no 'size'; it has: shape,/],
+  ];
+  for (const [made, name, message] of meant) assert.throws(made, { name, message });
+});
+
 test("a role that there is not is refused before anything is dialled", () => {
   assert.throws(() => clientOf(new ScriptedTrainer([]), { role: "judge" }), {
     name: "OptionError",

@@ -37,6 +37,12 @@ static func no_roles(revision, needed):
 	return words % [revision, needed]
 
 
+# Where it is dialled again.
+static func away(address, why, has_joined):
+	var words = "no connection with the trainer at %s (%s); dialling again" % [address, why]
+	return words if has_joined else words + ". Is its option server.websocket that address?"
+
+
 # Where nobody answered.
 static func nobody(address, why):
 	var usual = "no trainer answers at %s (%s). Usual causes: it is not running; its option "

@@ -230,7 +230,7 @@ func _break_off(words):
 	if _dial_at_ms < 0:
 		_give_up(words)
 	elif words != last_words:
-		print("entrain: no connection with the trainer (%s); dialling again" % words)
+		print("entrain: %s" % Refusals.away(_options["address"], words, welcome["session_id"] != ""))
 	if _state == PAUSING:
 		last_words = words
 
