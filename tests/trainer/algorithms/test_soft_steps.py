@@ -1,6 +1,7 @@
 """Soft actor-critic by hand takes the gradient steps that it takes by torch."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,37 @@ def test_actions_of_any_bounds(action: ActionSpec, distribution: str, log_sigma_
 )
 def test_options_of_the_algorithm(algorithm: dict[str, Any]) -> None:
     assert_same_steps(*both(BOUNDED, algorithm=algorithm), BOUNDED)
+
+
+def test_observations_of_every_plain_kind() -> None:
+    # Critics read goals after the action; observations are normalised by running statistics.
+    seen = (
+        ObservationSpec("goal", (2,), kind="goal"),
+        ObservationSpec("where", (3,)),
+        ObservationSpec("bytes", (2, 2), "uint8"),
+    )
+    network = {"hidden_sizes": (5, 4), "goal_conditioning": "concatenate"}
+    pair = both(BOUNDED, observations=seen, network=network, normalize_observations=True)
+    generator = torch.Generator().manual_seed(0)
+
+    def shown() -> dict[str, torch.Tensor]:
+        return {
+            "goal": torch.randn(ROWS, 2, generator=generator, dtype=torch.float64),
+            "where": 3.0 * torch.randn(ROWS, 3, generator=generator, dtype=torch.float64),
+            "bytes": torch.randint(256, (ROWS, 2, 2), generator=generator, dtype=torch.uint8),
+        }
+
+    for seed in range(3):
+        steps = steps_of(BOUNDED, ROWS, seed)
+        batch = replace(steps, observation=shown(), next_observation=shown())
+        for sac in pair:
+            sac.observe(batch.observation)
+            sac.begin(0.0)
+            sac.step(batch)
+    states = [flat(sac.state()) for sac in pair]
+    for name, value in states[0].items():
+        if "normalizer" not in name:
+            np.testing.assert_allclose(value, states[1][name], atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("entropy", [{"coefficient": 0.3}, {"target": {"per_dimension": 0.5}}])

@@ -78,19 +78,27 @@ class PlainCritics:
         """
         trunk = critics.backbone.trunk
         assert isinstance(trunk, Trunk)
-        self._encoder = trunk.encoder
         self._stack = Stack(hidden_layers_of(trunk), weights, gradient, memory)
         self._weight, self._bias = weights["head.weight"], weights["head.bias"]
         self._gradient = (gradient["head.weight"], gradient["head.bias"]) if gradient else None
-        self._scale = critics.normalizer.scale
+        sizes = critics.normalizer.size_by_name
+        before = list(sizes)[: list(sizes).index(ACTION_TAKEN)]
+        self._first = sum(sizes[name] for name in before)
+        """Features that are read before the action: goals are read after it."""
+        self._size = sizes[ACTION_TAKEN]
         self._hidden = self._weight
 
     def forward(
-        self, observation: Observation, action: Float[Tensor, "R D"]
+        self, features: Float[Tensor, "R F"], action: Float[Tensor, "R D"]
     ) -> Float[Tensor, "G R"]:
-        """[G, R] the values of actions, as critics read them."""
-        read = self._encoder({**observation, ACTION_TAKEN: action}, len(action))
-        self._hidden = self._stack.forward(read)
+        """[G, R] the values of actions.
+
+        Args:
+            features: [R, F] the observations, as the actor reads them.
+            action: [R, D] as the environment gets it, see `ActionBounds.relative`.
+        """
+        read = [features[:, : self._first], action, features[:, self._first :]]
+        self._hidden = self._stack.forward(torch.cat(read, dim=1))
         return torch.baddbmm(self._bias, self._hidden, self._weight).squeeze(-1)
 
     def backward(self, along: Float[Tensor, "G R"]) -> None:
@@ -102,11 +110,10 @@ class PlainCritics:
         torch.sum(column, dim=1, keepdim=True, out=of_bias)
         self._stack.backward(self._of_hidden(column))
 
-    def of_action(self, along: Float[Tensor, "G R"], size: int) -> FloatArray:
-        """[R, D] the gradient of the actions, of D = `size`, from that of the values."""
+    def of_action(self, along: Float[Tensor, "G R"]) -> FloatArray:
+        """[R, D] the gradient of the actions, from that of the values."""
         of_read = self._stack.of_read(self._of_hidden(along.unsqueeze(-1)))
-        # Actions are what is read last; see `critic_inputs`.
-        return view((of_read * self._scale)[:, -size:])
+        return view(of_read[:, self._first : self._first + self._size])
 
     def _of_hidden(self, column: Float[Tensor, "G R 1"]) -> Float[Tensor, "G R U"]:
         into = self._stack.scratch(column.shape[1])
@@ -133,12 +140,17 @@ class PlainActor:
         self.gaussian = _gaussian_of(policy)
         self._hidden = self._weights[0]
 
+    def features(self, observation: Observation, rows: int) -> Float[Tensor, "R F"]:
+        """[R, F] what actor and critics read of R = `rows` observations."""
+        read: Tensor = self._encoder(observation, rows)
+        return read
+
     def sample(
-        self, observation: Observation, normal: Float[Tensor, "R D"]
+        self, features: Float[Tensor, "R F"], normal: Float[Tensor, "R D"]
     ) -> tuple[Tensor, Float[Tensor, " R"]]:
         """[R, D] actions as critics read them, and [R] their log-probabilities."""
         weight, bias, *spread = self._weights
-        hidden = self._stack.forward(self._encoder(observation, len(normal)))[0]
+        hidden = self._stack.forward(features)[0]
         self._hidden = hidden
         mean = torch.addmm(bias, hidden, weight.t())
         free = torch.addmm(spread[1], hidden, spread[0].t()) if self._reads_features else spread[0]
@@ -217,15 +229,17 @@ class SoftSteps:
             alpha: the temperature.
             learning_rate: of this step.
         """
-        following, log_prob = self._actor.sample(batch.next_observation, normal)
-        later = self._targets.forward(batch.next_observation, following).amin(dim=0)
-        value = later - alpha * log_prob
+        rows = batch.num_steps
+        later = self._actor.features(batch.next_observation, rows)
+        following, log_prob = self._actor.sample(later, normal)
+        least = self._targets.forward(later, following).amin(dim=0)
+        value = least - alpha * log_prob
         target = batch.reward + torch.where(batch.bootstrap > 0.0, batch.bootstrap * value, 0.0)
         taken = self._bounds.relative(batch.action["continuous"])
-        chosen = self._critics.forward(batch.observation, taken)
+        chosen = self._critics.forward(self._actor.features(batch.observation, rows), taken)
         error = chosen - target
-        self._critics.backward(error / batch.num_steps)
-        norm = self._critics_optimizer.descend(learning_rate=learning_rate, weight=batch.num_steps)
+        self._critics.backward(error / rows)
+        norm = self._critics_optimizer.descend(learning_rate=learning_rate, weight=rows)
         return CriticStep(error, chosen, norm)
 
     @quiet
@@ -239,13 +253,14 @@ class SoftSteps:
         learning_rate: float,
     ) -> ActorStep:
         """Take a gradient step of the actor; see `SAC.actor_loss`. Arguments as above."""
-        action, log_prob = self._actor.sample(batch.observation, normal)
-        values = self._critics.forward(batch.observation, action)
+        features = self._actor.features(batch.observation, batch.num_steps)
+        action, log_prob = self._actor.sample(features, normal)
+        values = self._critics.forward(features, action)
         least = values.amin(dim=0)
         is_least = (values == least).to(values.dtype)
         # Critics that agree share the gradient, as that of torch.amin is shared.
         is_least /= is_least.sum(dim=0)
-        of_action = self._critics.of_action(is_least, action.shape[1])
+        of_action = self._critics.of_action(is_least)
         self._actor.backward(of_action, alpha=alpha)
         loss = (alpha * log_prob - least).mean()
         self._optimizer.descend(learning_rate=learning_rate, weight=batch.num_steps)
