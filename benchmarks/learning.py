@@ -65,6 +65,12 @@ TASKS = {
         "-200 over 20 episodes after 10k steps; upright all along is about -150",
         evaluated_episodes=20,
     ),
+    "pendulum_crossq": Task(
+        CONFIGS / "pendulum_crossq.yaml",
+        -200,
+        "-200 over 20 episodes after 10k steps, as with target networks",
+        evaluated_episodes=20,
+    ),
     "ball": Task(EXAMPLES / "balance_ball.yaml", 90, "100 is perfect"),
     # The tasks below need memory.
     "cue_memory": Task(EXAMPLES / "cue_memory.yaml", 0.95, "1 is perfect, guessing 0.25"),

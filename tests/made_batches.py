@@ -1,18 +1,22 @@
 """Batches of steps as a replay would sample them, made by hand, and soft actor-critics for them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from entrain.algorithms.sac import SAC
+from entrain.algorithms.soft_critics import TargetCritics
 from entrain.config.policy import PolicyConfig
 from entrain.policy.actor_critic import make_actor_network
+from entrain.tensor_fields import map_tensors
 from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 ONE_HOT = ObservationSpec("where", (3,))
 CPU = torch.device("cpu")
+Fields = TypeVar("Fields")
+"""A frozen dataclass of tensors."""
 
 
 def made_sac(
@@ -76,3 +80,15 @@ def double(batch: ReplayBatch) -> ReplayBatch:
 
     fields = {name: converted(values) for name, values in vars(batch).items()}
     return ReplayBatch(**fields)  # type: ignore[arg-type]
+
+
+def critics_of(sac: SAC) -> TargetCritics:
+    """Its critics, which have targets."""
+    critics = sac._critics
+    assert isinstance(critics, TargetCritics)
+    return critics
+
+
+def rows_of(fields: Fields, rows: slice) -> Fields:
+    """These rows alone."""
+    return map_tensors(fields, lambda tensor: tensor[rows])

@@ -15,10 +15,8 @@ from entrain.algorithms.off_policy import Method
 from entrain.algorithms.sac import SAC
 from entrain.config.policy import PolicyConfig
 from entrain.metrics import require_declared
-from entrain.tensor_fields import map_tensors
-from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec, ObservationSpec
-from made_batches import double, made_batch, made_sac
+from made_batches import critics_of, double, made_batch, made_sac, rows_of
 from made_rollouts import same_state
 
 INF = math.inf
@@ -87,7 +85,7 @@ def test_critics_descend_towards_their_targets_alone(kind: str) -> None:
     # alpha is fixed at 0.3.
     sac = deep(kind, dtype=torch.float64, entropy={"coefficient": 0.3})
     batch = double(made_batch(ACTIONS[kind], ROWS))
-    critics = sac._critics
+    critics = critics_of(sac)
     following = sac._act(sac._at(batch.next_observation, batch.next_action_mask))
 
     def loss() -> Tensor:
@@ -109,7 +107,7 @@ def test_a_target_by_hand() -> None:
     with torch.no_grad():
         sac.policy.action_head.weight.zero_()
         sac.policy.action_head.bias.copy_(torch.tensor([math.log(3.0), 0.0]))
-        target = sac._critics._target
+        target = critics_of(sac)._target
         target.head.weight.zero_()
         target.head.bias.copy_(torch.tensor([[[4.0, 8.0]], [[6.0, 0.0]]]))
     batch = made_batch(
@@ -120,7 +118,7 @@ def test_a_target_by_hand() -> None:
         next_action_mask=torch.tensor([[True, True], [True, True], [False, True]]),
     )
     following = sac._act(sac._at(batch.next_observation, batch.next_action_mask))
-    found = sac._critics.targets(batch, following, alpha=sac.alpha)
+    found = critics_of(sac).targets(batch, following, alpha=sac.alpha)
     # Chances 3/4, 1/4: the critics expect 5 and 4.5; with the first choice forbidden, 8 and 0.
     entropy = math.log(4) - 0.75 * math.log(3)
     assert found.tolist() == pytest.approx([1 + 0.9 * (4.5 + 0.5 * entropy), 1.0, 1.0])
@@ -158,7 +156,7 @@ def test_a_choice_that_is_forbidden_everywhere_changes_no_bit_of_what_is_learned
         sac = made_sac(spec, network={"hidden_sizes": (5,)})
         with torch.no_grad():
             sac.policy.action_head.bias[1] = forbidden
-            for critics in (sac._critics._critics, sac._critics._target):
+            for critics in (sac._critics._critics, critics_of(sac)._target):
                 critics.head.bias[:, :, 1] = forbidden
         metrics = [sac.step(batch) for _ in range(3)]
         assert sac.policy.action_head.bias[1] == forbidden
@@ -183,7 +181,7 @@ def test_critics_read_the_action_that_the_environment_gets() -> None:
 
 def test_targets_follow_as_the_options_say() -> None:
     sac = deep("bounded", algorithm={"target_rate": 0.25, "target_every": 2})
-    critics = sac._critics
+    critics = critics_of(sac)
     first = critics._targets.weights.clone()
     sac.step(made_batch(ACTIONS["bounded"], ROWS))
     assert torch.equal(critics._targets.weights, first)
@@ -225,7 +223,7 @@ def test_what_is_observed_reaches_actor_and_critics_alike() -> None:
     sac.observe({"where": 5.0 + 2.0 * torch.randn(400, 3)})
     shift = sac.policy.normalizer.shift
     assert shift.tolist() == pytest.approx([5.0] * 3, abs=0.5)
-    for critics in (sac._critics._critics, sac._critics._target):
+    for critics in (sac._critics._critics, critics_of(sac)._target):
         assert torch.equal(critics.normalizer.shift[:3], shift)
         # The action is shown as it is.
         assert critics.normalizer.shift[3:].tolist() == [0.0, 0.0]
@@ -310,10 +308,6 @@ class Beside:
         x.copy_(self._both(x.clone())[0])
 
 
-def rows_of(batch: ReplayBatch, rows: slice) -> ReplayBatch:
-    return map_tensors(batch, lambda tensor: tensor[rows])
-
-
 def test_two_ranks_learn_what_one_learns_from_the_steps_of_both() -> None:
     # alpha is adapted. Choices alone, for a continuous action has noise of its own on each rank.
     spec, barrier, said = ActionSpec(branches=(2, 3)), Barrier(2), [None, None]
@@ -339,5 +333,5 @@ def test_two_ranks_learn_what_one_learns_from_the_steps_of_both() -> None:
     for sac in ranks:
         torch.testing.assert_close(sac.weights.parameters, alone.weights.parameters)
         torch.testing.assert_close(sac.alpha, alone.alpha)
-        found, expected = (it._critics._targets.weights for it in (sac, alone))
+        found, expected = (critics_of(it)._targets.weights for it in (sac, alone))
         torch.testing.assert_close(found, expected)

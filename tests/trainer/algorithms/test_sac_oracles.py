@@ -17,7 +17,7 @@ from entrain.algorithms.soft_actions import SoftActions
 from entrain.transitions import ReplayBatch
 from entrain_envs.spec import ActionSpec
 from exact_answers import DISCOUNT, FOLLOWING, REWARD, hard_chain, soft_chain
-from made_batches import made_batch, made_sac
+from made_batches import critics_of, made_batch, made_sac
 
 THREE_ARMS = ActionSpec(branches=(3,))
 LEFT_OR_RIGHT = ActionSpec(branches=(2,))
@@ -101,7 +101,7 @@ def values_of(sac: SAC) -> list[float]:
         bootstrap=torch.ones(3),
     )
     following = sac._act(sac._at(leading.next_observation, leading.next_action_mask))
-    found: list[float] = sac._critics.targets(leading, following, alpha=sac.alpha).tolist()
+    found: list[float] = critics_of(sac).targets(leading, following, alpha=sac.alpha).tolist()
     return found
 
 

@@ -29,20 +29,36 @@ def options(**algorithm: Any) -> PolicyConfig:
     )
 
 
-def learner(seed: int = 1) -> OffPolicy:
-    algorithm = make_algorithm(make_policy(WALKER, options(), seed=seed), seed=seed)
+def learner(seed: int = 1, **learned_by: Any) -> OffPolicy:
+    policy = make_policy(WALKER, options(**learned_by), seed=seed)
+    algorithm = make_algorithm(policy, seed=seed)
     assert isinstance(algorithm, OffPolicy)
     return algorithm
 
 
-def test_a_run_that_is_resumed_learns_on_to_the_bit() -> None:
-    one, other = learner(), learner(seed=2)
+@pytest.mark.parametrize("algorithm", [{}, {"batch_norm": {"warmup_steps": 3}, "policy_every": 3}])
+def test_a_run_that_is_resumed_learns_on_to_the_bit(algorithm: dict[str, Any]) -> None:
+    one, other = learner(**algorithm), learner(seed=2, **algorithm)
     first, second = (made_transitions([0, 1, 0, 1], spec=WALKER, seed=seed) for seed in (3, 4))
     one.update(first, progress=0.0)
     other.load_state(copy.deepcopy(one.state()))
     metrics = [each.update(second, progress=0.5) for each in (one, other)]
     assert metrics[0] == metrics[1]
     assert same_state(one.state(), other.state())
+
+
+def test_what_only_some_gradient_steps_find_is_the_mean_over_those() -> None:
+    # Of four gradient steps the first and the fourth are the actor's, too.
+    every, some = (learner(policy_every=every, learning_rate=1e-12) for every in (1, 3))
+    found = [
+        each.update(made_transitions([0, 1, 0, 1], spec=WALKER), progress=0.0)
+        for each in (every, some)
+    ]
+    entropies = [metrics["policy/entropy"] for metrics in found]
+    assert entropies[1] == pytest.approx(entropies[0], abs=0.3)
+    assert found[0]["update/gradient_steps"] == found[1]["update/gradient_steps"] == 4
+    # An update without one of the actor's says nothing of it.
+    assert "policy/entropy" not in some.update(made_transitions([0], spec=WALKER), progress=0.1)
 
 
 def test_an_update_that_is_cancelled_changes_nothing() -> None:

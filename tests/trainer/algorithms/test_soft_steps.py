@@ -94,6 +94,7 @@ def test_actions_of_any_bounds(action: ActionSpec, distribution: str, log_sigma_
         {"critics": 3, "critic_learning_rate": 1e-3},
         {"max_grad_norm": 0.01},
         {"target_every": 2},
+        {"critic_hidden_sizes": (7,), "policy_every": 2, "adam_beta_1": 0.5},
     ],
 )
 def test_options_of_the_algorithm(algorithm: dict[str, Any]) -> None:
@@ -166,6 +167,8 @@ def test_what_the_last_step_held_counts_in_none_after_it() -> None:
         (BOUNDED, {"network": {"hidden_sizes": (4,), "activation": "silu"}}),
         (BOUNDED, {"network": {"hidden_sizes": (4,), "layer_norm": True}}),
         (BOUNDED, {"network": {"hidden_sizes": ()}}),
+        (BOUNDED, {"network": {"hidden_sizes": (4,)}, "algorithm": {"critic_hidden_sizes": ()}}),
+        (BOUNDED, {"network": {"hidden_sizes": (4,)}, "algorithm": {"batch_norm": {}}}),
         (BOUNDED, {"observations": (ObservationSpec("eye", (12, 12, 3), "uint8", "image"),)}),
     ],
 )

@@ -11,6 +11,7 @@ from entrain.config.load import load_config, to_yaml
 from entrain.config.off_policy import SoftQConfig
 from entrain.config.policy import EntropyConfig, NetworkConfig, PolicyConfig, algorithm_options
 from entrain.config.run import RunConfig
+from entrain.config.sac import BatchNormConfig, SACConfig
 from entrain.errors import ConfigError
 
 
@@ -118,6 +119,63 @@ def test_what_the_algorithm_has_no_use_for_is_refused_with_a_remedy(
     with pytest.raises(ConfigError) as caught:
         policy_of(tmp_path, f"{{algorithm: {{kind: soft_q}}, {text}}}")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "{algorithm: {kind: sac, batch_norm: {}, target_rate: 0.01}}",
+            "algorithm.target_rate is 0.01, which has no effect with algorithm.batch_norm: there "
+            "are no target networks then; leave one of the two out",
+        ),
+        (
+            "{algorithm: {kind: sac, batch_norm: {momentum: 0.9}, target_every: 7}}",
+            "algorithm.target_every is 7, which has no effect with algorithm.batch_norm",
+        ),
+        (
+            "{algorithm: {kind: sac, batch_norm: {}}, network: {custom: 'a:B'}}",
+            "network.custom is a:B; with algorithm.batch_norm it must be null: layers of your own",
+        ),
+        (
+            "{algorithm: {kind: sac, batch_norm: {}}, normalize_rewards: true}",
+            "normalize_rewards is true; with algorithm.kind sac it must be false",
+        ),
+        (
+            "{algorithm: {kind: sac, batch_norm: {momentum: 1}}}",
+            "batch_norm.momentum is 1; it must be a number of at least 0 and below 1",
+        ),
+        (
+            "{algorithm: {kind: sac, adam_beta_1: 1.0}}",
+            "adam_beta_1 is 1.0; it must be a number of at least 0 and below 1",
+        ),
+        (
+            "{algorithm: {kind: sac, policy_every: 0}}",
+            "policy_every is 0; it must be an integer of at least 1",
+        ),
+        (
+            "{algorithm: {kind: sac, critic_hidden_sizes: [0]}}",
+            "algorithm.critic_hidden_sizes",
+        ),
+    ],
+)
+def test_what_does_not_go_with_critics_that_are_normalised_by_batches_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_of(tmp_path, text)
+    assert said in str(caught.value)
+
+
+def test_critics_are_normalised_by_batches_only_if_it_is_asked_for(tmp_path: Path) -> None:
+    plain, normalised = (
+        policy_of(tmp_path, f"{{algorithm: {{kind: sac{more}}}}}").algorithm
+        for more in ("", ", batch_norm: {}")
+    )
+    assert isinstance(plain, SACConfig)
+    assert isinstance(normalised, SACConfig)
+    assert plain.batch_norm is None
+    assert normalised.batch_norm == BatchNormConfig()
 
 
 def test_a_policy_that_is_no_group_is_refused_as_ever() -> None:

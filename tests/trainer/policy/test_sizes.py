@@ -76,6 +76,15 @@ def test_critics_of_actions_and_their_targets_count() -> None:
     assert f"{5 * 64 * 10**6:,} for observation 'sky', float32[1000000]" in words
 
 
+def test_critics_have_widths_of_their_own_and_without_targets_count_once() -> None:
+    # An actor of 64 units and three critics of 100, which read 10^6 numbers.
+    sky, options = ObservationSpec("sky", (10**6,)), {"network": {"hidden_sizes": (64,)}}
+    algorithm = {"kind": "sac", "critics": 3, "critic_hidden_sizes": [100], "batch_norm": {}}
+    sac = PolicyConfig.model_validate({**options, "algorithm": algorithm})
+    words = refusal(BehaviourSpec("walker", (sky,), STEER), sac)
+    assert f"{(64 + 3 * 100) * 10**6:,} for observation 'sky', float32[1000000]" in words
+
+
 def test_too_large_an_observation_is_refused_by_its_name() -> None:
     words = refusal(BehaviourSpec("walker", (ObservationSpec("sky", (10**7,)),), STEER))
     assert f"{2 * 64 * 10**7:,} for observation 'sky', float32[10000000]" in words

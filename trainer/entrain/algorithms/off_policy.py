@@ -9,6 +9,7 @@ gradients are the mean over all. How many gradient steps are due is counted over
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
@@ -73,7 +74,7 @@ class Method(Protocol):
         ...
 
     def step(self, batch: ReplayBatch) -> Mapping[str, Tensor]:
-        """Take a gradient step; returns {name of a metric: []}.
+        """Take a gradient step; returns {name of a metric: []}, not always the same ones.
 
         The batch is on `device`. It has no steps if this rank has none: it takes part in the step
         of the others then.
@@ -204,6 +205,7 @@ class OffPolicy:
         due = self._pace.due(self._ranks.total(transitions.num_steps), can_learn=can_learn)
         config, rows = self._config, self._share_of_batch()
         sums: dict[str, Tensor] = {}
+        counts: Counter[str] = Counter()
         num_rows = 0
         for _ in range(due):
             if self._ranks.any_so_far(cancelled()):
@@ -212,7 +214,8 @@ class OffPolicy:
             num_rows += batch.num_steps
             for name, value in self._method.step(batch.to(self._method.device)).items():
                 sums[name] = sums[name] + value if name in sums else value.clone()
-        means = self._means(sums, due, num_rows)
+                counts[name] += 1
+        means = self._means(sums, counts, num_rows)
         self._require_finite(means)
         return {
             **means,
@@ -223,11 +226,13 @@ class OffPolicy:
     def _share_of_batch(self) -> int:
         return math.ceil(self._config.batch_size / self._ranks.total(1))
 
-    def _means(self, sums: Mapping[str, Tensor], count: int, num_rows: int) -> Metrics:
-        """Over the gradient steps, and over the ranks."""
+    def _means(
+        self, sums: Mapping[str, Tensor], counts: Mapping[str, int], num_rows: int
+    ) -> Metrics:
+        """Over the gradient steps that found each, and over the ranks."""
         if not sums:
             return {}
-        values = torch.stack([value.float().cpu() for value in sums.values()]) / count
+        values = torch.stack([sums[name].float().cpu() / counts[name] for name in sums])
         return dict(zip(sums, self._ranks.mean(values, weight=num_rows).tolist(), strict=True))
 
     def _require_learnable(self, transitions: Transitions) -> None:

@@ -16,7 +16,7 @@ from entrain.ranks import ALONE, Ranks
 from entrain.state import State
 
 BETA_1 = 0.9
-"""Decay of the mean gradient."""
+"""Decay of the mean gradient, unless it is given."""
 
 BETA_2 = 0.999
 """Decay of the mean squared gradient."""
@@ -51,6 +51,7 @@ class Adam:
         *,
         epsilon: float,
         max_grad_norm: float,
+        beta_1: float = BETA_1,
         apart: Mapping[str, Tensor] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
@@ -60,6 +61,7 @@ class Adam:
             module: on its device already.
             epsilon: added to the denominator.
             max_grad_norm: longer gradients are shortened to this; 0 leaves all as they are.
+            beta_1: decay of the mean gradient.
             apart: {name: bool of the weight's shape}, all of the module's; where they are true,
                 weights are clipped by themselves. None clips all together.
             ranks: every step is along the mean gradient of all of them.
@@ -67,6 +69,7 @@ class Adam:
         self._ranks = ranks
         self._flat = FlatWeights(module)
         self._epsilon = epsilon
+        self._beta_1 = beta_1
         self._max_grad_norm = max_grad_norm
         self._is_apart: Tensor | None = None
         if apart is not None and max_grad_norm > 0.0:
@@ -111,7 +114,7 @@ class Adam:
             [],
             [self._count.fill_(self._num_steps)],
             lr=learning_rate,
-            beta1=BETA_1,
+            beta1=self._beta_1,
             beta2=BETA_2,
             weight_decay=0.0,
             eps=self._epsilon,

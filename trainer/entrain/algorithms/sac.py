@@ -4,7 +4,8 @@ What this implementation does, and where it comes from. [H18] Haarnoja et al. 20
 actor-critic algorithms and applications" (arXiv:1812.05905), the second version, without a network
 of its own for V. [C19] Christodoulou 2019, "Soft actor-critic for discrete action settings"
 (arXiv:1910.07207). [D19] Delalleau et al. 2019, "Discrete and continuous action representation for
-practical RL in video games" (arXiv:1912.11077).
+practical RL in video games" (arXiv:1912.11077). [B24] Bhatt et al. 2024, "CrossQ"
+(arXiv:1902.05605).
 
     V(s)   = E_(a ~ pi) [min_g Q_g(s, a) - alpha ln pi(a|s)]                       [H18 eq. 3]
     critic : mean of 1/2 (Q_g(s, a) - (reward + bootstrap * V_target(s')))^2       [H18 eq. 5, 6]
@@ -21,7 +22,9 @@ practical RL in video games" (arXiv:1912.11077).
       to a constant, so the least is taken of the critics' expectations over the choices, not of
       single values as in [C19]
     - the least of several critics' values counts, against overestimation          [H18 section 4.2]
-    - target critics follow slowly                                                 [H18 algorithm 1]
+    - target critics follow slowly [H18 algorithm 1]; with `batch_norm` there are none [B24], see
+      `cross_critics`
+    - with `policy_every`, actor and temperature take a step with every so many of the critics
     - critics read actions as the environment gets them: tanh(u), or clipped, from -1 to 1
     - Adam for critics, actor and temperature, in this order, then the targets move
 
@@ -41,10 +44,11 @@ from torch import Tensor
 from entrain import metrics
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.coefficients import scheduled
+from entrain.algorithms.cross_critics import make_critics
 from entrain.algorithms.fast.soft_steps import SoftSteps
 from entrain.algorithms.optimizer import Adam, Snapshot
 from entrain.algorithms.soft_actions import SoftActions, log_num_allowed, soft_actions
-from entrain.algorithms.soft_critics import CriticsSnapshot, Observation, SoftCritics
+from entrain.algorithms.soft_critics import CriticsSnapshot, Observation
 from entrain.algorithms.soft_found import ActorStep, mean_over_rows
 from entrain.algorithms.soft_temperature import (
     AdaptiveTemperature,
@@ -96,9 +100,13 @@ class SAC:
         self._config = config
         self._ranks = ranks
         self._policy = policy.to(device)
-        self._critics = SoftCritics(policy, seed=seed, device=device, ranks=ranks)
+        self._critics = make_critics(policy, seed=seed, device=device, ranks=ranks)
         self._optimizer = Adam(
-            policy, epsilon=config.adam_epsilon, max_grad_norm=config.max_grad_norm, ranks=ranks
+            policy,
+            epsilon=config.adam_epsilon,
+            max_grad_norm=config.max_grad_norm,
+            beta_1=config.adam_beta_1,
+            ranks=ranks,
         )
         self._temperature = self._make_temperature(policy.config)
         self._generator = torch.Generator().manual_seed(seed)
@@ -117,10 +125,11 @@ class SAC:
     def step(self, batch: ReplayBatch) -> Mapping[str, Tensor]:
         """See `Method.step`."""
         alpha = self.alpha
-        of_critics = self._step_critics(batch, alpha)
-        of_actor = self._step_actor(batch, alpha)
-        self._critics.follow()
-        return {**of_critics, **of_actor}
+        found = self._step_critics(batch, alpha)
+        if self._critics.num_steps % self._config.policy_every == 0:
+            found = {**found, **self._step_actor(batch, alpha)}
+        self._critics.finish_step()
+        return found
 
     def _step_critics(self, batch: ReplayBatch, alpha: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         rate = self._rate * (self._config.critic_learning_rate or self._config.learning_rate)

@@ -30,6 +30,7 @@ def _refuse_lookalikes(value: Any) -> Any:
 _IsNumber = BeforeValidator(_refuse_lookalikes)
 Number = Annotated[float, _IsNumber]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0), _IsNumber]
+FractionBelowOne = Annotated[float, Field(ge=0.0, lt=1.0), _IsNumber]
 Positive = Annotated[float, Field(gt=0.0), _IsNumber]
 NonNegative = Annotated[float, Field(ge=0.0), _IsNumber]
 AtLeastOne = Annotated[float, Field(ge=1.0), _IsNumber]

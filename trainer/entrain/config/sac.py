@@ -3,8 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from entrain.config.fields import Count, Options, Positive
+from entrain.config.fields import Count, CountOrZero, FractionBelowOne, Options, Positive
 from entrain.config.off_policy import Defaults, OffPolicyConfig
+
+
+class BatchNormConfig(Options):
+    """How each layer of the critics is normalised: by batch renormalisation (Ioffe 2017,
+    arXiv:1702.03275), with running statistics for judging what the actor does.
+    """
+
+    momentum: FractionBelowOne = 0.99
+    """Share of the running mean and variance that stays at a gradient step; the rest are those of
+    its batch. 0.99 looks about 100 batches back."""
+
+    warmup_steps: CountOrZero = 100_000
+    """Gradient steps in which a batch is normalised by its own statistics alone; later they are
+    held near the running ones, against batches that are unlike the others."""
 
 
 class SACConfig(OffPolicyConfig):
@@ -35,6 +49,23 @@ class SACConfig(OffPolicyConfig):
     """Step size of Adam for the critics; null is that of the policy, learning_rate. A schedule
     shortens both alike."""
 
+    critic_hidden_sizes: tuple[Count, ...] | None = None
+    """Width of each hidden layer of the critics; null is that of the actor, network.hidden_sizes.
+    Wider ones learn from fewer steps, and most of the time of a gradient step is theirs."""
+
+    batch_norm: BatchNormConfig | None = None
+    """If given, critics are normalised by batches and have no target networks (CrossQ, Bhatt et al.
+    2024, arXiv:1902.05605): what was done and what the policy would do next go through them as one
+    batch. It needs fewer env steps, and more time for each gradient step."""
+
+    policy_every: Count = 1
+    """Gradient steps of the critics for each of the actor and the temperature. More are cheaper,
+    and let critics settle in between."""
+
+    adam_beta_1: FractionBelowOne = 0.9
+    """Share of the mean gradient that Adam keeps at each step, of actor and critics. Lower follows
+    new gradients sooner."""
+
     temperature_learning_rate: Positive = 3e-4
     """Step size of Adam for the logarithm of entropy.coefficient, with an entropy.target."""
 
@@ -54,6 +85,8 @@ class SACConfig(OffPolicyConfig):
 
     def misfit(self, policy: Any) -> str:
         """See `OffPolicyConfig.misfit`."""
+        if self.batch_norm is not None and (words := self._misfit_of_batch_norm(policy)):
+            return words
         target = policy.entropy.target
         if target is not None and target.rate != type(target)().rate:
             return (
@@ -61,3 +94,19 @@ class SACConfig(OffPolicyConfig):
                 "sac: leave it out, and set algorithm.temperature_learning_rate"
             )
         return super().misfit(policy)
+
+    def _misfit_of_batch_norm(self, policy: Any) -> str:
+        defaults = type(self)()
+        for name in ("target_rate", "target_every"):
+            value = getattr(self, name)
+            if value != getattr(defaults, name):
+                return (
+                    f"algorithm.{name} is {value:g}, which has no effect with algorithm.batch_norm:"
+                    " there are no target networks then; leave one of the two out"
+                )
+        if policy.network.custom is not None:
+            return (
+                f"network.custom is {policy.network.custom}; with algorithm.batch_norm it must "
+                "be null: layers of your own are not normalised; leave one of the two out"
+            )
+        return ""

@@ -7,7 +7,8 @@ reads the same, and the action.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from entrain.config.policy import NetworkConfig
+from entrain.config.policy import NetworkConfig, PolicyConfig, algorithm_options
+from entrain.config.sac import SACConfig
 from entrain.errors import ConfigError
 from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.images import pixel_range
@@ -64,6 +65,14 @@ def critic_inputs(spec: BehaviourSpec, network: NetworkConfig) -> BehaviourSpec:
         )
     action = ObservationSpec(ACTION_TAKEN, (spec.action.continuous_size,))
     return replace(inputs, observations=(*inputs.observations, action))
+
+
+def critic_network(policy: PolicyConfig) -> NetworkConfig:
+    """The options of the networks of critics of actions: the policy's, but for their widths."""
+    sizes = algorithm_options(policy, SACConfig).critic_hidden_sizes
+    if sizes is None:
+        return policy.network
+    return policy.network.model_copy(update={"hidden_sizes": sizes})
 
 
 def describe_inputs(inputs: BehaviourSpec, network: NetworkConfig) -> Sequence[str]:

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import PolicyConfig, algorithm_options
+from entrain.config.sac import SACConfig
 from entrain.policy.categorical import Branches
 from entrain.policy.critic import VALUE_GAIN
-from entrain.policy.inputs import ACTION_TAKEN, critic_inputs
+from entrain.policy.inputs import ACTION_TAKEN, critic_inputs, critic_network
 from entrain.policy.layers import GroupedLinear
 from entrain.policy.normalization import ObservationNormalizer
 from entrain.policy.trunk import make_backbone
@@ -35,14 +36,20 @@ class ActionCritics(nn.Module):
 
         Args:
             spec: the behaviour's observations and actions.
-            config: only `network` and the options of observations are used.
+            config: `network`, the options of observations and those of critics are used.
             groups: G.
             seed: of a generator of its own.
         """
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         inputs = critic_inputs(spec, config.network)
-        self.backbone = make_backbone(inputs, config, groups, generator)
+        self.backbone = make_backbone(
+            inputs,
+            config.model_copy(update={"network": critic_network(config)}),
+            groups,
+            generator,
+            batch_norm=algorithm_options(config, SACConfig).batch_norm,
+        )
         self.branches = Branches(spec.action.branches) if spec.action.branches else None
         self.head = GroupedLinear(
             groups,

@@ -16,6 +16,7 @@ from entrain.errors import ConfigError
 from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.goals import GOAL_CODE_SIZE
 from entrain.policy.images import PLAIN_LAYERS, RESNET_CHANNELS
+from entrain.policy.inputs import critic_network
 from entrain_envs.observation_kinds import image_layout
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 
@@ -35,7 +36,7 @@ KEPT_PER_STAGE = 5
 
 def check_size(spec: BehaviourSpec, options: PolicyConfig, limits: ServerConfig) -> None:
     """Raise ConfigError if a policy for `spec` would be larger than `limits` allow."""
-    weights = weights_by_part(spec, options.network, num_networks=_num_networks(options))
+    weights = _weights_by_part(spec, options)
     total, largest = sum(weights.values()), max(weights, key=weights.__getitem__)
     if total > limits.max_weights:
         raise ConfigError(
@@ -57,11 +58,17 @@ def _batch_option(options: PolicyConfig) -> str:
     return "minibatch_size" if isinstance(options.algorithm, PPOConfig) else "batch_size"
 
 
-def _num_networks(options: PolicyConfig) -> int:
-    """Actor and critics, with their targets."""
-    if isinstance(options.algorithm, SACConfig):
-        return 1 + 2 * options.algorithm.critics
-    return 1 if options.network.shared else 2
+def _weights_by_part(spec: BehaviourSpec, options: PolicyConfig) -> Mapping[str, int]:
+    """Of all networks: actor and critics, with their targets."""
+    algorithm, network = options.algorithm, options.network
+    if not isinstance(algorithm, SACConfig):
+        return weights_by_part(spec, network, num_networks=1 if network.shared else 2)
+    own = weights_by_part(spec, network, num_networks=1)
+    num_critics = algorithm.critics * (1 if algorithm.batch_norm else 2)
+    of_critics = weights_by_part(spec, critic_network(options), num_networks=num_critics)
+    # The last part is the actor's head.
+    *parts, head = own
+    return {**{part: own[part] + of_critics[part] for part in parts}, head: own[head]}
 
 
 def weights_by_part(

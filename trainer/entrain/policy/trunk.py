@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from entrain.config.policy import PolicyConfig
+from entrain.config.sac import BatchNormConfig
+from entrain.errors import ConfigError
 from entrain.policy.auto_options import choose_activation
+from entrain.policy.batch_renorm import BatchRenormalisedLayers
 from entrain.policy.custom_network import CustomTrunk, load_class
 from entrain.policy.encoders import MixedEncoder, goal_size, make_encoder
 from entrain.policy.goals import GoalHiddenLayers
@@ -29,17 +32,24 @@ class Trunk(nn.Module):
     """An encoder, then hidden layers, of G networks that are computed together."""
 
     def __init__(
-        self, inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
+        self,
+        inputs: BehaviourSpec,
+        config: PolicyConfig,
+        groups: int,
+        generator: torch.Generator,
+        *,
+        batch_norm: BatchNormConfig | None = None,
     ) -> None:
         """Draw the initial weights.
 
         Raises:
-            ConfigError: an image is too small, or a hypernetwork has no layer to generate.
+            ConfigError: an image is too small, or a hypernetwork has no layer to generate, or is to
+                be normalised by batches.
         """
         super().__init__()
         self.encoder = make_encoder(inputs, config, groups, generator)
         self.hidden_layers = _hidden_layers(
-            self.encoder.feature_size, inputs, config, groups, generator
+            self.encoder.feature_size, inputs, config, groups, generator, batch_norm=batch_norm
         )
         self.feature_size = self.hidden_layers.feature_size
 
@@ -140,7 +150,12 @@ class RecurrentBackbone(Backbone):
 
 
 def make_backbone(
-    inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
+    inputs: BehaviourSpec,
+    config: PolicyConfig,
+    groups: int,
+    generator: torch.Generator,
+    *,
+    batch_norm: BatchNormConfig | None = None,
 ) -> Backbone:
     """The backbone that the options describe, with new weights: the trunk's are drawn first.
 
@@ -149,11 +164,12 @@ def make_backbone(
         config: only `network` and the options of observations are used.
         groups: G.
         generator: of the initial weights.
+        batch_norm: how the hidden layers are normalised by batches; None does not.
 
     Raises:
         ConfigError: the networks do not fit the observations.
     """
-    trunk = _make_trunk(inputs, config, groups, generator)
+    trunk = _make_trunk(inputs, config, groups, generator, batch_norm=batch_norm)
     memory = config.network.memory
     if memory.kind == "none":
         return Backbone(trunk)
@@ -163,10 +179,15 @@ def make_backbone(
 
 
 def _make_trunk(
-    inputs: BehaviourSpec, config: PolicyConfig, groups: int, generator: torch.Generator
+    inputs: BehaviourSpec,
+    config: PolicyConfig,
+    groups: int,
+    generator: torch.Generator,
+    *,
+    batch_norm: BatchNormConfig | None,
 ) -> Trunk | CustomTrunk:
     if config.network.custom is None:
-        return Trunk(inputs, config, groups, generator)
+        return Trunk(inputs, config, groups, generator, batch_norm=batch_norm)
     return CustomTrunk(load_class(config.network.custom), inputs, config, groups, generator)
 
 
@@ -176,15 +197,32 @@ def _hidden_layers(
     config: PolicyConfig,
     groups: int,
     generator: torch.Generator,
+    *,
+    batch_norm: BatchNormConfig | None,
 ) -> HiddenLayers | GoalHiddenLayers:
     network = config.network
     activation, goal = choose_activation(inputs, network), goal_size(inputs)
     if goal and network.goal_conditioning == "hypernetwork":
+        if batch_norm is not None:
+            raise ConfigError(
+                "network.goal_conditioning is hypernetwork; with algorithm.batch_norm it must be "
+                "concatenate: the layer that goals generate differs from row to row of a batch"
+            )
         return GoalHiddenLayers(
             groups,
             features - goal,
             goal,
             network.hidden_sizes,
+            activation=activation,
+            layer_norm=network.layer_norm,
+            generator=generator,
+        )
+    if batch_norm is not None:
+        return BatchRenormalisedLayers(
+            groups,
+            features,
+            network.hidden_sizes,
+            batch_norm,
             activation=activation,
             layer_norm=network.layer_norm,
             generator=generator,

@@ -33,7 +33,7 @@ from entrain_envs.shapes import Float, Shaped
 Observation = Mapping[str, Shaped[Tensor, "R ..."]]
 
 
-def is_plain(policy: ActorNetwork) -> bool:
+def is_plain(policy: ActorNetwork, critics: ActionCritics) -> bool:
     """Whether `SoftSteps` can take the gradient steps of this policy and of its critics."""
     action = policy.spec.action
     return (
@@ -41,6 +41,7 @@ def is_plain(policy: ActorNetwork) -> bool:
         and action.continuous_size > 0
         and not action.branches
         and _is_plain(policy.backbone)
+        and _is_plain(critics.backbone)
         and not policy.config.network.layer_norm
     )
 
