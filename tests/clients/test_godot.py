@@ -171,6 +171,7 @@ async def test_a_broken_connection_is_dialled_again_and_its_step_sent_again(tmp_
     assert code == 78, said
     assert "refuses this game: a reward is NaN" in said
     assert f"no connection with the trainer at {trainer.url} (" in said
+    assert "session s1 resumed" in said
 
 
 @needs_godot

@@ -25,6 +25,8 @@ var n_steps = 0
 var entrain_agent = null
 
 var _player = null
+# Functions that the game should have written, and was told of once.
+var _missing = {}
 
 
 # Whose agent this is; unless told otherwise, the node above.
@@ -34,7 +36,7 @@ func init(player):
 
 # What it sees: {name: numbers}; bytes, such as image.get_data(), for an image.
 func get_obs():
-	push_error("%s: extend the script and write get_obs" % get_path())
+	_miss("get_obs")
 	return {"obs": []}
 
 
@@ -49,13 +51,13 @@ func get_obs_space():
 
 # What it can do: {name: {"size": n, "action_type": "continuous" or "discrete"}}.
 func get_action_space():
-	push_error("%s: extend the script and write get_action_space" % get_path())
+	_miss("get_action_space")
 	return {}
 
 
 # What it shall do until the next decision: {name: [numbers]} or {name: a choice}.
 func set_action(_action):
-	push_error("%s: extend the script and write set_action" % get_path())
+	_miss("set_action")
 
 
 # Which choices are allowed: {name: [bools]}; empty: all.
@@ -66,7 +68,7 @@ func get_action_mask():
 # The action of the game's own controller, as set_action is given it, where the trainer's come too
 # late; for the fallback "controller".
 func control():
-	push_error("%s: extend the script and write control" % get_path())
+	_miss("control")
 	return {}
 
 
@@ -99,6 +101,12 @@ func set_done_false():
 
 func set_heuristic(name):
 	heuristic = name
+
+
+func _miss(function):
+	if not _missing.has(function):
+		_missing[function] = true
+		push_error("%s: extend the script and write %s" % [get_path(), function])
 
 
 func _notification(what):

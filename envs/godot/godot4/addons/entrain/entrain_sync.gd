@@ -19,6 +19,9 @@ const Session = preload("core/session.gd")
 const Socket = preload("socket.gd")
 const Training = preload("core/training.gd")
 
+# Agents may come a while after the scene has begun.
+const MOST_TICKS_ALONE = 60
+
 @export var control_mode: ControlModes = ControlModes.TRAINING
 # Physics ticks between two decisions.
 @export var action_repeat: int = 8
@@ -51,6 +54,8 @@ var _agents = Agents.new()
 var _session = null
 var _training = null
 var _playing = null
+# How many ticks no agent has come.
+var _ticks_alone = 0
 var _is_over = false
 # Whether it was this node that paused the game.
 var _is_holding = false
@@ -88,7 +93,9 @@ func _physics_process(_delta):
 		_train()
 		return
 	_agents.set_heuristic("human" if _playing == null else "model")
-	if _playing == null:
+	if _agents.problem != "":
+		_end(78, _agents.problem)
+	elif _playing == null:
 		_agents.tick()
 		_agents.begin_due()
 	else:
@@ -98,6 +105,11 @@ func _physics_process(_delta):
 
 
 func _train():
+	if _agents.behaviours.size() == 0 and _agents.problem == "" and _ticks_alone < MOST_TICKS_ALONE:
+		_ticks_alone += 1
+		if _ticks_alone == MOST_TICKS_ALONE:
+			_end(78, "no EntrainAgent is in the scene; errors above may tell why")
+		return
 	if get_tree().paused and not _is_holding:
 		# The game's own pause: keep the connection alive, and no more.
 		_session.poll(Platform.ticks_ms())

@@ -6,19 +6,6 @@ const Spaces = preload("spaces.gd")
 const LAST = 1
 const CONTROLLER = 3
 
-# A day: whoever waits longer has no deadline.
-const LONGEST_DEADLINE_MS = 86400000
-
-
-# What is wrong with an agent's deadline; "" if nothing.
-static func problem_of(name, node):
-	if node.deadline_ms < 0 or node.deadline_ms > LONGEST_DEADLINE_MS:
-		var words = "%s: deadline_ms is %d; expected 0 (as long as it takes) to a day"
-		return words % [name, node.deadline_ms]
-	if node.deadline_ms > 0 and not Spaces.FALLBACKS.has(node.fallback):
-		return "%s: fallback is '%s'; expected last, neutral or controller" % [name, node.fallback]
-	return ""
-
 
 # The action for a row, as set_action is given it.
 # last: the action that the agent took last in its episode, never one that came too late: such an

@@ -40,7 +40,10 @@ static func no_roles(revision, needed):
 # Where it is dialled again.
 static func away(address, why, has_joined):
 	var words = "no connection with the trainer at %s (%s); dialling again" % [address, why]
-	return words if has_joined else words + ". Is its option server.websocket that address?"
+	if has_joined:
+		return words
+	words += ". Usual causes: the trainer is not running; its option server.websocket is off or "
+	return words + "another address (server.address is that of gRPC)"
 
 
 # Where nobody answered.

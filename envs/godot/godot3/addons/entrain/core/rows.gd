@@ -1,5 +1,6 @@
 # The rows of one behaviour in one Step, as the packed arrays that the wire wants.
 
+const Checks = preload("checks.gd")
 const Messages = preload("messages.gd")
 const Platform = preload("../platform.gd")
 const Spaces = preload("spaces.gd")
@@ -37,6 +38,9 @@ func add(row):
 	_reward.put_float(0.0 if step_type == Messages.FIRST else seen["reward"])
 	for index in range(_observations.size()):
 		_add_observation(agent, index, seen["obs"])
+	var wrong = Checks.problem_of_mask(_spec, seen["mask"])
+	if wrong != "":
+		problem = agent.name + ": " + wrong
 	var mask = Spaces.mask_of(_spec, seen["mask"])
 	_masks.append(mask)
 	_has_mask = _has_mask or mask.size() > 0

@@ -112,7 +112,7 @@ func _dial():
 	_limit_ms = _now_ms + DIAL_MS
 	_socket = _sockets.new()
 	if not _socket.open(_options["address"] + "/simulate", _options):
-		_break_off("this is no address of a trainer: " + _options["address"])
+		_break_off("it cannot be dialled: is its name known here?")
 
 
 func _listen():
@@ -160,6 +160,8 @@ func _on_welcome(found):
 	_has_stopped = false
 	welcome = found
 	parameters = found["environment_parameters"]
+	if found["resumed"]:
+		print("entrain: session %s resumed" % found["session_id"])
 	if found["resumed"] and _unanswered != null:
 		_send_unanswered(false)
 		return

@@ -3,6 +3,7 @@
 # An agent's row is taken when its episode ends, so that it holds the true final observation,
 # however many ticks later it is sent. Knows no trainer.
 
+const Checks = preload("checks.gd")
 const Fallback = preload("fallback.gd")
 const LateRows = preload("late_rows.gd")
 const Messages = preload("messages.gd")
@@ -197,11 +198,12 @@ func _add(node):
 	agent.behaviour = node.policy_name
 	agent.node = node
 	node.entrain_agent = agent
+	var wrong = Checks.problem_of(agent.name, node)
+	if wrong != "":
+		problem = wrong
+		return
 	_agents.append(agent)
 	if not specs.has(agent.behaviour):
-		var wrong = Fallback.problem_of(agent.name, node)
-		if wrong != "":
-			problem = wrong
 		specs[agent.behaviour] = Spaces.describe(agent.behaviour, node)
 		behaviours.append(specs[agent.behaviour])
 		_undeclared.append(specs[agent.behaviour])

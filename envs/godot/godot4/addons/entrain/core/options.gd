@@ -41,6 +41,9 @@ static func read(node, arguments):
 
 # What is wrong with them; "" if nothing.
 static func problem_of(options):
+	if not (options["address"].begins_with("ws://") or options["address"].begins_with("wss://")):
+		var words = "%s is no address of a trainer; expected ws://HOST:PORT or wss://HOST:PORT"
+		return words % options["address"]
 	if not Messages.ROLES.has(options["role"]):
 		return "role is '%s'; it must be training or evaluation" % options["role"]
 	if options["token_file"] != "" and options["token"] == "":
