@@ -66,4 +66,30 @@ class Metric:
 
     def text(self, value: float) -> str:
         """Returns `value` as people read it; a dash if it is not a finite number."""
-        return format(value, self.shown) if math.isfinite(value) else "-"
+        return number(value, self.shown)
+
+
+MOST_ROUNDED = 0.005
+"""Share of a number that decimals may round away; beyond it, it has three significant digits."""
+
+MOST_SPELT_OUT = 1e15
+"""From here on, a number has three significant digits and an exponent."""
+
+
+def number(value: float, form: str) -> str:
+    """Returns `value` as people read it: 34.1, but 0.965 and 1e-09 and not 1.0 and 0.0.
+
+    Args:
+        value: any number; a dash if it is not finite.
+        form: a format of Python. One with decimals, such as `,.1f`, gives way to three significant
+            digits where it would round away more than half a percent of the value.
+    """
+    if not math.isfinite(value):
+        return "-"
+    if abs(value) >= MOST_SPELT_OUT:
+        return f"{value:.3g}"
+    text = format(value, form)
+    has_decimals = form.endswith("f") and not form.endswith(".0f")
+    if has_decimals and abs(float(text.replace(",", "")) - value) > MOST_ROUNDED * abs(value):
+        return f"{value:.3g}"
+    return text

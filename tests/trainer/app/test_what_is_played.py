@@ -56,7 +56,7 @@ def result(ended: Scores) -> PolicyResult:
             scores([np.inf], [3], [TERMINATED]),
             "an episode lasted 3 steps and earned no finite return",
         ),
-        (scores([-2.5e6], [1200], [TERMINATED]), "lasted 1,200 steps and earned -2.5e+06"),
+        (scores([-2.5e6], [1200], [TERMINATED]), "lasted 1,200 steps and earned -2,500,000.0"),
     ],
 )
 def test_an_episode_in_words(ended: Scores, words: str) -> None:

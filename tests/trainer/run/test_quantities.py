@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrain.run.quantities import compact, counted, duration, number
+from entrain.run.quantities import compact, counted, duration
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,3 @@ def test_one_is_singular_and_thousands_are_grouped() -> None:
     assert counted(0, "agent") == "0 agents"
     assert counted(1, "agent") == "1 agent"
     assert counted(2048, "agent") == "2,048 agents"
-
-
-def test_what_is_not_known_is_a_dash() -> None:
-    assert number(math.nan, ".1f") == "-"
-    assert number(-math.inf, ".1f") == "-"
-    assert number(1234.56, ",.1f") == "1,234.6"

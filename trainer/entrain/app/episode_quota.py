@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from entrain.metric import number
 from entrain.requests import SlotTimesteps
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.rollout.slot_arrays import grow
@@ -20,6 +21,9 @@ from entrain_envs.timestep import Int64Array, StepType, UInt8Array
 
 Names: TypeAlias = npt.NDArray[np.object_]
 """[N] of simulators."""
+
+ROUNDING = 1e-12
+"""A spread that is smaller, as a share of the largest return, is rounding alone."""
 
 
 def no_names(slot: Int64Array) -> Names:
@@ -52,11 +56,19 @@ class Scores:
         steps = int(self.lengths.sum())
         return float(self.returns.sum()) / steps if steps else math.nan
 
+    @property
+    def return_text(self) -> str:
+        """`return 499.75 +- 0.97`: mean and standard deviation."""
+        mean, spread = self.returns.mean(), self.returns.std()
+        # What is left of equal returns is the rounding of their sum, and tells nothing.
+        is_rounding = spread <= ROUNDING * np.abs(self.returns).max()
+        return f"return {number(mean, '.2f')} +- {number(0.0 if is_rounding else spread, '.2f')}"
+
     def __str__(self) -> str:
         return (
-            f"return {self.returns.mean():.2f} +- {self.returns.std():.2f} "
-            f"(least {self.returns.min():.2f}, most {self.returns.max():.2f}), "
-            f"length {self.lengths.mean():.1f}, over {counted(len(self), 'episode')}"
+            f"{self.return_text} (least {number(self.returns.min(), '.2f')}, "
+            f"most {number(self.returns.max(), '.2f')}), length {self.lengths.mean():.1f}, "
+            f"over {counted(len(self), 'episode')}"
         )
 
 

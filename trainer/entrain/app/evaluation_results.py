@@ -116,8 +116,8 @@ class EvaluationResult:
 def unfinished_text(scores: Scores) -> str:
     """`2 unfinished episodes: return 54.00 +- 0.00 so far, length 108.0, reward 0.5 per step`."""
     return (
-        f"{counted(len(scores), 'unfinished episode')}: return {scores.returns.mean():.2f} +- "
-        f"{scores.returns.std():.2f} so far, length {scores.lengths.mean():.1f}, "
+        f"{counted(len(scores), 'unfinished episode')}: {scores.return_text} so far, "
+        f"length {scores.lengths.mean():.1f}, "
         f"reward {scores.reward_per_step:.4g} per step"
     )
 

@@ -190,7 +190,7 @@ def _in_words(result: PolicyResult) -> str:
         limit = ", to its time limit,"
     elif at_limit:
         limit = f" ({at_limit:,} of {counted(len(ended), 'episode')} to the time limit)"
-    return f"an episode lasted {_steps(ended.lengths.mean())}{limit} and earned " + _number(
+    return f"an episode lasted {_steps(ended.lengths.mean())}{limit} and earned " + _return(
         ended.returns.mean()
     )
 
@@ -207,7 +207,7 @@ def _beginning(series: Series) -> str:
     first = ended[0]
     return (
         f"; when training began, it lasted {_steps(lengths[first])} "
-        f"and earned {_number(returns[first])}"
+        f"and earned {_return(returns[first])}"
     )
 
 
@@ -215,10 +215,8 @@ def _steps(steps: float) -> str:
     return f"{steps:,.0f} {'step' if round(steps) == 1 else 'steps'}"
 
 
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return "no finite return"
-    return f"{value:,.1f}" if value == 0.0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"
+def _return(value: float) -> str:
+    return EPISODE_RETURN_MEAN.text(value) if math.isfinite(value) else "no finite return"
 
 
 def ending(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
+from entrain.metric import number
 from entrain.metrics import (
     ENTROPY,
     EPISODE_RETURN_LAST,
@@ -21,7 +22,6 @@ from entrain.metrics import (
 )
 from entrain.quoting import shortened
 from entrain.run.progress import Progress
-from entrain.run.quantities import number
 
 NO_STATISTICS: Mapping[str, float] = MappingProxyType({})
 NO_LESSONS: Mapping[str, str] = MappingProxyType({})

@@ -1,11 +1,6 @@
-"""Formats numbers for people, in few characters. An unknown number is a dash."""
+"""Formats amounts and times for people, in few characters."""
 
 import math
-
-
-def number(value: float, form: str) -> str:
-    """Returns `value` in that format; a dash if it is not finite."""
-    return format(value, form) if math.isfinite(value) else "-"
 
 
 def counted(amount: int, noun: str) -> str:

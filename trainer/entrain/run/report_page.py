@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from entrain.metric import number
 from entrain.run.page_parts import bullets, figure, folded, page, tiles
 from entrain.run.plots import Plot
-from entrain.run.quantities import compact, counted, duration, number
+from entrain.run.quantities import compact, counted, duration
 from entrain.run.report_recordings import Recording, render_recordings
 from entrain.run.summary import PolicySummary, RunSummary
 
