@@ -260,6 +260,7 @@ CLIP_RANGE = Metric(
 
 ENTROPY_COEFFICIENT = Metric(
     name="entropy/coefficient",
+    title="Entropy coefficient",
     meaning="Weight of one nat of entropy in this update's objective.",
     remedy="It follows `entropy.coefficient` and `entropy.coefficient_schedule`. With "
     "`entropy.target` it is adjusted after each update: if it then becomes huge or tiny, the "

@@ -35,6 +35,7 @@ REPLAY_STEPS = Metric(
 )
 REPLAY_AGE = Metric(
     name="replay/age",
+    title="Age of the replay",
     unit="updates",
     shown=",.1f",
     meaning="Updates since the policy that chose the actions of these steps, mean over all.",

@@ -71,6 +71,20 @@ def training(rows: int, *, dimensions: int = 2) -> Series:
     return Series(2048 * np.arange(1, rows + 1), np.arange(rows, dtype=np.float64), columns)
 
 
+def learning_from_a_replay(rows: int, *, coefficient: list[float] | float) -> Series:
+    """Believable curves of SAC; values and losses begin with the gradient steps."""
+    done = np.linspace(0.01, 1.0, rows)
+    learned = np.where(np.arange(rows) < rows // 3, np.nan, 1.0)
+    columns = {
+        "rollout/episode_return_mean": (300 * done).tolist(),
+        "entropy/coefficient": coefficient,
+        "value/q": (30 * done * learned).tolist(),
+        "loss/q": (9 * done * learned).tolist(),
+        "replay/age": (5 * done).tolist(),
+    }
+    return series(rows, **columns)
+
+
 def names(series: Series) -> list[str]:
     return [plot.name for plot in draw_plots(series)]
 
@@ -166,6 +180,14 @@ class Page(HTMLParser):
 
 
 # Pictures.
+
+
+def test_a_run_with_a_replay_shows_its_values_its_temperature_and_its_age() -> None:
+    falling = np.linspace(0.2, 0.05, 9).tolist()
+    replay = ["action-value", "action-value-loss", "replay-age"]
+    adapted = names(learning_from_a_replay(9, coefficient=falling))
+    assert adapted == ["return", "entropy-coefficient", *replay]
+    assert names(learning_from_a_replay(9, coefficient=0.01)) == ["return", *replay]
 
 
 def test_a_whole_training_has_every_picture_in_reading_order() -> None:

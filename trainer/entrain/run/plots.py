@@ -17,6 +17,7 @@ from entrain.metric import Metric
 from entrain.metrics import (
     CLIP_FRACTION,
     ENTROPY,
+    ENTROPY_COEFFICIENT,
     ENTROPY_OF_DIMENSION,
     EPISODE_LENGTH_MEAN,
     EPISODE_RETURN_MEAN,
@@ -28,6 +29,7 @@ from entrain.metrics import (
     STEPS_PER_SECOND,
 )
 from entrain.quoting import shortened
+from entrain.replay_metrics import LOSS_Q, Q_MEAN, REPLAY_AGE
 from entrain.run.quantities import compact
 from entrain.run.table import Float64Array, Series
 
@@ -164,6 +166,14 @@ def _single(metric: Metric, *, log_if_wide: bool = False) -> Draw:
     return draw
 
 
+def _entropy_coefficient(axes: "Axes", series: Series) -> bool:
+    """Draw it if it changes; one that is fixed is among the settings."""
+    curve = _curve(series, ENTROPY_COEFFICIENT.name)
+    if curve is None or curve.y.min() == curve.y.max():
+        return False
+    return _single(ENTROPY_COEFFICIENT, log_if_wide=True)(axes, series)
+
+
 def _entropy(axes: "Axes", series: Series) -> bool:
     """Draw the entropy of the whole policy, and of each of its dimensions if it was measured."""
     dimensions = _by_dimension(series, ENTROPY_OF_DIMENSION)
@@ -191,6 +201,10 @@ _PLOTS: Mapping[str, tuple[Metric, Draw]] = {
     "episode-length": (EPISODE_LENGTH_MEAN, _single(EPISODE_LENGTH_MEAN)),
     "entropy": (ENTROPY, _entropy),
     "sigma": (SIGMA, _sigma),
+    "entropy-coefficient": (ENTROPY_COEFFICIENT, _entropy_coefficient),
+    "action-value": (Q_MEAN, _single(Q_MEAN)),
+    "action-value-loss": (LOSS_Q, _single(LOSS_Q, log_if_wide=True)),
+    "replay-age": (REPLAY_AGE, _single(REPLAY_AGE)),
     "value-loss": (LOSS_VALUE, _single(LOSS_VALUE, log_if_wide=True)),
     "kl": (KL, _single(KL)),
     "clip-fraction": (CLIP_FRACTION, _single(CLIP_FRACTION)),
