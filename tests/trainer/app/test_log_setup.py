@@ -59,6 +59,19 @@ def test_the_last_word_is_a_line_or_an_object(
     assert lines[1]["message"] == "interrupted"
 
 
+def test_notes_of_an_error_come_before_its_last_word(
+    own_handlers: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = ConfigError("no such option (and 1 more mistake)")
+    error.add_note("no such name")
+    print_error(error)
+    said = capsys.readouterr().err
+    assert said == "also: no such name\nentrain: no such option (and 1 more mistake)\n"
+    start_logging(verbose=False, log_format="json")
+    print_error(error)
+    assert json.loads(capsys.readouterr().err)["notes"] == ["no such name"]
+
+
 def test_a_program_that_logs_nowhere_is_shown_lines_as_long_as_they_are_wanted(
     own_handlers: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:

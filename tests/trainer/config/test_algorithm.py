@@ -118,8 +118,8 @@ def test_an_algorithm_may_be_given_as_it_is() -> None:
         ),
         (
             "{batch_size: 32}",
-            "algorithm has no option 'batch_size' with kind 'ppo'; it is one of kind 'soft_q'; "
-            "did you mean 'minibatch_size'?",
+            "algorithm has no option 'batch_size' with kind 'ppo'; it is one of kinds 'soft_q' and "
+            "'sac'; did you mean 'minibatch_size'?",
         ),
         (
             "{kind: soft_q, clip_range: 0.1}",

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from entrain.config.load import given_config
+from entrain.errors import ConfigError
 from settings_files import WALKER, complaint
 
 
@@ -171,6 +173,36 @@ def test_of_several_mistakes_the_first_in_the_file_is_told_and_the_rest_counted(
     assert complaint(tmp_path, "seed: 1\n", "threads=-1", "nmae=x").endswith(
         "--set threads=-1: threads is -1; it must be an integer of at least 0 (and 1 more mistake)"
     )
+
+
+def test_the_other_mistakes_are_notes_in_order() -> None:
+    settings = {"nmae": "walk", "policies": {"w": {"total_steps": 0}}}
+    with pytest.raises(ConfigError, match=r"'nmae'.*and 2 more mistakes") as caught:
+        given_config(settings, ["threads=-1"])
+    assert caught.value.__notes__ == [
+        "the settings given: policies.w.total_steps is 0; it must be an integer of at least 1",
+        "--set threads=-1: threads is -1; it must be an integer of at least 0",
+    ]
+
+
+def test_words_of_stable_baselines_are_understood_beside_a_replay() -> None:
+    replay = {"kind": "sac", "tau": 0.01, "buffer_size": 9, "train_freq": 1, "minibatch_size": 64}
+    with pytest.raises(ConfigError) as caught:
+        given_config({"policies": {"w": {"gamma": 0.9, "algorithm": replay}}}, [])
+    lines = [str(caught.value), *caught.value.__notes__]
+    assert {line.split("did you mean ")[1].split("?")[0] for line in lines} == {
+        "'discount'",
+        "'target_rate'",
+        "'replay_size'",
+        "'policies.w.rollout_steps'",
+        "'batch_size'",
+    }
+
+
+def test_an_option_of_several_other_kinds_names_them_all(tmp_path: Path) -> None:
+    words = complaint(tmp_path, "policies: {w: {algorithm: {replay_size: 9}}}")
+    whose = words.partition("it is one of kinds ")[2]
+    assert {"'soft_q'", "'sac'"} <= set(whose.split(" and "))
 
 
 def test_a_very_long_value_is_cut_short(tmp_path: Path) -> None:

@@ -15,10 +15,17 @@ _PACKAGES = ("entrain", "entrain_envs")
 
 
 def print_error(error: EntrainError) -> None:
-    """Say in one line on stderr why the command ends."""
+    """Say on stderr why the command ends: its notes, if it has any, and then the error in one line.
+
+    The last line is what others quote: a service that started the command, or `entrain serve`.
+    """
+    notes = getattr(error, "__notes__", [])
     if is_json_logged():
-        logger.error("%s", error, extra=fields(exit_code=error.exit_code))
+        further = {"notes": notes} if notes else {}
+        logger.error("%s", error, extra=fields(exit_code=error.exit_code, **further))
     else:
+        for note in notes:
+            print(f"also: {note}", file=sys.stderr)  # noqa: T201 - as below
         print(f"entrain: {error}", file=sys.stderr)  # noqa: T201 - it is the command's last word
 
 

@@ -6,6 +6,7 @@ walk.yaml:9: policies.walker.algorithm.minibatch_size is 'many'; it must be an i
 
 import difflib
 import re
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -18,14 +19,25 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+MOST_NOTES = 10
+"""Further mistakes that an error has as notes; it says how many there are in all."""
+
+
 def config_error(error: ValidationError, source: Source) -> ConfigError:
-    """The first mistake in `source`, with the number of further ones."""
-    complaints = {_complaint(details, source) for details in error.errors(include_url=False)}
-    first, *others = sorted(complaints, key=lambda complaint: (complaint[0].order, complaint[1]))
-    more = ""
-    if others:
-        more = f" (and {len(others)} more mistake{'s' if len(others) > 1 else ''})"
-    return ConfigError(f"{first[0].place}: {first[1]}{more}")
+    """The first mistake in `source`, with the number of further ones, which are its notes."""
+    found = error.errors(include_url=False)
+    return listed_error({_complaint(details, source) for details in found})
+
+
+def listed_error(complaints: Set[tuple[Origin, str]]) -> ConfigError:
+    """Returns the error of these mistakes: where each is, and the sentence about it."""
+    ordered = sorted(complaints, key=lambda complaint: (complaint[0].order, complaint[1]))
+    first, *others = (f"{origin.place}: {sentence}" for origin, sentence in ordered)
+    more = f" (and {len(others)} more mistake{'s' if len(others) > 1 else ''})" if others else ""
+    error = ConfigError(f"{first}{more}")
+    for each in others[:MOST_NOTES]:
+        error.add_note(each)
+    return error
 
 
 def _complaint(details: "ErrorDetails", source: Source) -> tuple[Origin, str]:
@@ -56,12 +68,13 @@ def _unknown_option(location: OptionPath, name: str) -> str:
     group, schema = find(location)
     sentence = f"{_named(group)} has no option {describe(name, '')}"
     all_kinds = kinds(find(group)[1])
-    for kind, options_of_kind in all_kinds.items():
-        if name in options_of_kind["properties"]:
-            own = word_of(name)
-            has_own = own in all_kinds.get(str(location[-1]), {}).get("properties", ())
-            meant = f"; did you mean '{own}'?" if has_own else ""
-            return f"{sentence} with kind '{location[-1]}'; it is one of kind '{kind}'{meant}"
+    theirs = [kind for kind, options in all_kinds.items() if name in options["properties"]]
+    if theirs:
+        own = _own_word(name, all_kinds.get(str(location[-1]), {}))
+        meant = f"; did you mean '{own}'?" if own else ""
+        whose = " and ".join(f"'{kind}'" for kind in theirs)
+        noun = "kinds" if len(theirs) > 1 else "kind"
+        return f"{sentence} with kind '{location[-1]}'; it is one of {noun} {whose}{meant}"
     if name in all_kinds:
         return f"{sentence}; write 'kind: {name}', with its options beside it"
     closest = closest_option(location, name)
@@ -70,6 +83,14 @@ def _unknown_option(location: OptionPath, name: str) -> str:
     if closest:
         return f"{sentence}; did you mean '{closest}'?"
     return f"{sentence} (it has: {', '.join(schema.get('properties', {}))})"
+
+
+def _own_word(name: str, schema: Schema) -> str:
+    """The option of this kind that does what `name` does for another; "" if none is known."""
+    own = schema.get("properties", {})
+    if word_of(name) in own:
+        return word_of(name)
+    return next(iter(difflib.get_close_matches(name, own, n=1, cutoff=0.8)), "")
 
 
 def _missing(path: OptionPath, schema: Schema, source: Source) -> str:

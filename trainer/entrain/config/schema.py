@@ -48,6 +48,7 @@ _WORDS_OF_OTHERS: Final = {
     "min_lesson_length": "min_episodes",
     "min_value": "low",
     "n_epochs": "num_epochs",
+    "net_arch": "hidden_sizes",
     "n_steps": "rollout_steps",
     "num_epoch": "num_epochs",
     "ppo": "algorithm",
@@ -57,10 +58,15 @@ _WORDS_OF_OTHERS: Final = {
     "st_dev": "standard_deviation",
     "tau": "target_rate",
     "total_timesteps": "total_steps",
+    "train_freq": "rollout_steps",
     "update_epochs": "num_epochs",
     "vf_coef": "value_coefficient",
 }
 """{name in ML-Agents, Stable-Baselines3, CleanRL or an older entrain: our name}."""
+
+
+_WORDS_BESIDE_A_REPLAY: Final = {"buffer_size": "replay_size"}
+"""The same where the group has an option of that name."""
 
 
 def word_of(name: str) -> str:
@@ -136,6 +142,8 @@ def closest_option(group: OptionPath, name: str) -> str:
         name: what was written in the group.
     """
     group, schema = find(group)
+    if (own := _WORDS_BESIDE_A_REPLAY.get(name.lower(), "")) in schema.get("properties", {}):
+        return own
     is_known = name.lower() in _WORDS_OF_OTHERS
     name = _WORDS_OF_OTHERS.get(name.lower(), name)
     if name in schema.get("properties", {}):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args, ge
 
 from pydantic import Tag, ValidationError
 
+from entrain.config.messages import listed_error
 from entrain.config.source import OptionPath, Origin, Source, describe, show_path
 from entrain.errors import ConfigError
 from entrain.unity.stock_fields import LenientStockOptions, StockOptions
@@ -33,16 +34,14 @@ _EXPECTED: Mapping[str, str] = {
 
 
 def stock_error(error: ValidationError, source: Source) -> ConfigError:
-    """The first mistake in `source`, with the number of further ones."""
+    """The first mistake in `source`, with the number of further ones, which are its notes."""
     complaints = {
         _complaint(details, source)
         for details in error.errors(include_url=False)
         # A list whose only entry is wrong counts as empty too.
         if details["type"] != "too_short" or not details["input"]
     }
-    first, *others = sorted(complaints, key=lambda complaint: (complaint[0].order, complaint[1]))
-    more = f" (and {len(others)} more mistake{'s' if len(others) > 1 else ''})" if others else ""
-    return ConfigError(f"{first[0].place}: {first[1]}{more}")
+    return listed_error(complaints)
 
 
 def written_path(location: OptionPath) -> OptionPath:
