@@ -125,6 +125,34 @@ def test_mistakes_are_raised_before_anything_is_started(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"overrides": "seed=3"}, r"the text 'seed=3'; give a list: \['seed=3'\]"),
+        ({"observers": entrain.Observer()}, "observers is a Observer; give a list"),
+        ({"observers": "my:Own"}, "observers is 'my:Own'; give a list"),
+        ({"observers": [entrain.Observer]}, r"the class Observer; give an object.*\[Observer\(\)"),
+    ],
+)
+def test_what_is_given_in_another_form_is_named(arguments: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        entrain.train({}, **arguments)
+
+
+def test_a_form_of_export_that_there_is_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="form is 'onx'; it must be one of onnx, "):
+        entrain.export(tmp_path, form="onx")  # type: ignore[arg-type]
+
+
+def test_a_run_that_goes_on_keeps_its_algorithm(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_config("policies: {'*': {algorithm: {kind: ppo, clip_range: 0.1}}}")
+    with pytest.raises(ConfigError, match=r"keeps its algorithm.*initial_weights: .*run in the"):
+        entrain.resume(folder.path, ["policies.*.algorithm.kind=sac"], show=False)
+    with pytest.raises(ConfigError, match="no option 'clip_rnage'"):
+        entrain.resume(folder.path, ["policies.*.algorithm.clip_rnage=0.2"], show=False)
+
+
 def test_a_run_in_use_is_told_to_the_caller(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "run")
     folder.write_config("{}")

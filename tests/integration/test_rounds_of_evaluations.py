@@ -114,7 +114,10 @@ async def test_a_simulator_of_another_build_is_not_evaluated_in(
     assert len(read_metrics(folder.metrics)["toy"].evaluations.env_steps) == 0
 
 
-async def test_a_run_does_not_wait_for_evaluations_that_nobody_joins(tmp_path: Path) -> None:
+async def test_a_run_does_not_wait_for_evaluations_that_nobody_joins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     evaluation = "{every_steps: 64, episodes: 4, launch: []}"
     config = config_from(CONFIG.format(folder=tmp_path, evaluation=evaluation), tmp_path)
     folder = RunFolder.create(tmp_path, "run")
@@ -124,3 +127,9 @@ async def test_a_run_does_not_wait_for_evaluations_that_nobody_joins(tmp_path: P
             outcome, run = await train(config, folder)
     assert outcome == "completed"
     assert run.evaluations.number == 0
+    due, none = (it.message for it in caplog.records if it.name == "entrain.app.evaluations")
+    assert due.startswith("an evaluation is due, and no simulator has joined for evaluations")
+    assert none == (
+        "the run ends without a single evaluation: no simulator joined for evaluations "
+        "(--role evaluation)"
+    )

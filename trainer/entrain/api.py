@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from entrain.app import sittings, trained
 from entrain.app.evaluation_options import EvaluationOptions, Which
@@ -175,6 +175,8 @@ def export(
     Returns:
         {behaviour: the file that was written}.
     """
+    if form not in get_args(Form):
+        raise ConfigError(f"form is {form!r}; it must be one of {', '.join(get_args(Form))}")
     folder = None if output is None else Path(output)
     return dict(trained.exported(Path(run), folder, form=form, checkpoint=checkpoint))
 
@@ -189,14 +191,31 @@ def _require_one_rank(name: str) -> None:
 
 def _settings(overrides: Sequence[str], options: Mapping[str, Any]) -> list[str]:
     """What the environment says, and then what the program does, which counts."""
+    if isinstance(overrides, str):
+        raise ConfigError(f"the overrides are the text {overrides!r}; give a list: [{overrides!r}]")
     return [*arguments_of(os.environ), *overrides, *keyword_settings(options)]
 
 
 def _divided(observers: Sequence[object]) -> tuple[Sequence[str], Sequence[object]]:
     """Settings for those that are named, and those that are objects."""
+    if not isinstance(observers, list | tuple):
+        raise ConfigError(
+            f"observers is {_shown(observers)}; give a list, such as [MyObserver()] or "
+            "['my_project:MyObserver']"
+        )
+    for each in observers:
+        if isinstance(each, type):
+            raise ConfigError(
+                f"observers holds the class {each.__name__}; give an object of it: "
+                f"[{each.__name__}()]"
+            )
     named = [each for each in observers if isinstance(each, str | Mapping)]
     objects = [each for each in observers if not isinstance(each, str | Mapping)]
     return keyword_settings({"observers": named}) if named else (), objects
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 @contextmanager

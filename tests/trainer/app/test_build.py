@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from entrain.app.build import listened_on, make_front, within_memory
+from entrain.app.build import listened_on, make_front, warn_of_too_few_steps, within_memory
+from entrain.config.load import given_config
 from entrain.config.policy import MemoryConfig, NetworkConfig, PolicyConfig
 from entrain.config.run import RunConfig, ServerConfig
 from entrain.config.unity import UnityConfig
@@ -83,3 +84,14 @@ def test_a_network_beyond_all_memory_is_told_by_its_sizes(
 def test_other_errors_of_a_network_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"), within_memory(PolicyConfig()):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(("total_steps", "warns"), [(63, 1), (1000, 1), (1001, 0)])
+def test_a_policy_that_is_done_before_its_replay_teaches_is_warned_of(
+    total_steps: int, warns: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"total_steps": total_steps, "algorithm": {"kind": "soft_q"}}
+    config = given_config({"policies": {"ball": options}}, [])
+    warn_of_too_few_steps(config.policies["ball"], "ball")
+    assert caplog.text.count("'ball' will not learn: it is done after total_steps") == warns
+    assert ("learning_starts 1,000" in caplog.text) == (total_steps == 1000)

@@ -58,6 +58,31 @@ def test_a_hundred_episodes_of_training_decide() -> None:
     assert goal.is_reached
 
 
+@pytest.mark.parametrize(
+    ("episodes", "words"),
+    [
+        (100, "return 9.9 over the last 100 episodes was the newest"),
+        (99, "fewer than 100 episodes of a policy ended, so none was compared"),
+    ],
+)
+def test_a_goal_that_is_missed_is_said(
+    episodes: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    goal, _ = goal_of(Learning({"walker": (episodes, 9.9)}))
+    goal.look()
+    goal.warn_if_missed()
+    assert caplog.messages == [f"stop_at.return 10 was not reached: {words}"]
+
+
+def test_nothing_is_said_of_a_goal_that_is_reached_or_that_there_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for goal, _ in (goal_of(Learning({"walker": (100, 10.0)})), goal_of(Learning({}), at=None)):
+        goal.look()
+        goal.warn_if_missed()
+    assert not caplog.messages
+
+
 def test_every_policy_must_have_reached_it() -> None:
     learning = Learning({"left": (200, 50.0), "right": (200, 9.0)}, awaited=["goalie"])
     goal, told = goal_of(learning)

@@ -229,6 +229,7 @@ def test_mistakes_in_the_settings_are_named(observers: str, words: str) -> None:
     [
         ("no_such_module:A", {}, "no_such_module cannot be imported: ModuleNotFoundError"),
         ("my_observers:Nobody", {}, "my_observers has no class 'Nobody'"),
+        ("my_observers:silent", {}, "has no class 'silent'; did you mean 'Silent'"),
         ("my_observers:NUMBER", {}, "my_observers has no class 'NUMBER'"),
         ("my_observers:Silent", {"a": 1}, "cannot be made with the options {'a': 1}: TypeError"),
         ("my_observers:Silent", {}, "has none of the methods began, updated, evaluated, saved"),

@@ -158,6 +158,8 @@ def test_what_it_remembers_can_be_kept_and_given_back() -> None:
     again.load_state(kept)
     repeated = [again.act(eyes(2, seed), agents=[5, 6]) for seed in range(3, 9)]
     np.testing.assert_array_equal(onward, repeated)
+    with pytest.raises(CheckpointError, match="this state has x; expected what"):
+        again.load_state({"x": 1})
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -178,6 +180,7 @@ def test_what_is_masked_is_never_chosen(deterministic: bool) -> None:
         (np.zeros((2, 2, 3)), {}, r"float64\[2, 2, 3\].*float32\[agents, 3\] for several"),
         (np.zeros((0, 3)), {}, r"float64\[0, 3\]; expected"),
         (["a", "b", "c"], {}, r"observation 'eyes' is <U1\[3\]; expected float32\[3\]"),
+        ((np.zeros(3), {}), {}, r"is a tuple of parts of different shapes; expected float32\[3\]"),
         ({"ears": 1}, {}, "the observation has ears; the policy of 'walker' observes eyes"),
         ({}, {}, "the observation has nothing; the policy"),
         (np.full(3, np.nan), {}, "holds nan; all numbers must be finite"),

@@ -279,7 +279,16 @@ def within_memory(options: PolicyConfig) -> Iterator[None]:
 
 
 def warn_of_too_few_steps(options: PolicyConfig, behaviour: str) -> None:
-    """Log a warning if the policy reaches its total steps before its first rollout is full."""
+    """Log a warning if the policy reaches its total steps before anything is learned."""
+    starts = getattr(options.algorithm, "learning_starts", 0)
+    if starts >= options.total_steps >= options.rollout_steps:
+        logger.warning(
+            "policy '%s' will not learn: it is done after total_steps %s, before learning begins "
+            "after algorithm.learning_starts %s",
+            behaviour,
+            f"{options.total_steps:,}",
+            f"{starts:,}",
+        )
     if options.total_steps < options.rollout_steps:
         logger.warning(
             "policy '%s' will not learn: it is done after total_steps %s, before the first "

@@ -103,7 +103,7 @@ class Evaluations(NoEvaluations):
         self._evaluated_at = 0
         """Env steps, over all policies, when the newest that is over began."""
         self._evaluating: asyncio.Task[None] | None = None
-        self._has_stopped = False
+        self._has_stopped = self._has_warned = False
 
     def __repr__(self) -> str:
         return f"<Evaluations: {self._number}, the newest at {self._evaluated_at:,} env steps>"
@@ -122,6 +122,19 @@ class Evaluations(NoEvaluations):
         every = self._options.every_steps
         if self._trainers.env_steps // every > self._evaluated_at // every:
             self._begin()
+            self._warn_of_nobody()
+
+    def _warn_of_nobody(self) -> None:
+        """Say once that an evaluation is due, and that somebody must start its simulators."""
+        if self._has_warned or self._side.are_launched or self._side.participants.has_begun:
+            return
+        self._has_warned = True
+        logger.warning(
+            "an evaluation is due, and no simulator has joined for evaluations; this run launches "
+            "none (evaluation.launch, simulators.launch): start one at the run's address with "
+            "--role evaluation, as in: entrain-env gymnasium ENV_ID --role evaluation --connect "
+            "ADDRESS"
+        )
 
     def _begin(self) -> None:
         """Begin a round, if none goes on and there is somebody to play it."""
@@ -211,6 +224,15 @@ class Evaluations(NoEvaluations):
         if not stop.is_set():
             self._begin()
         await self._until(lambda: not self._goes_on, stop)
+        if not self._number and not stop.is_set():
+            logger.warning("the run ends without a single evaluation: %s", self._why_none())
+
+    def _why_none(self) -> str:
+        if self._side.participants.has_begun:
+            return "no episode of its simulators was counted to its end"
+        if self._side.are_launched:
+            return "its simulators did not join; see simulators/evaluation-simulator-0.log"
+        return "no simulator joined for evaluations (--role evaluation)"
 
     async def _until(
         self, is_over: Callable[[], bool], stop: asyncio.Event, *, within_s: float | None = None

@@ -1,5 +1,6 @@
 """The return at which a run is complete, although its policies have steps left: `stop_at`."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 
@@ -8,6 +9,8 @@ from entrain.config.evaluation import StopAtConfig
 from entrain.metrics import EPISODE_RETURN_LAST
 from entrain.rollout.return_statistics import WINDOW
 from entrain.state import State
+
+logger = logging.getLogger(__name__)
 
 
 class Goal:
@@ -37,6 +40,8 @@ class Goal:
         """The least return of a policy when it was reached."""
         self.words = ""
         """Which return reached what; empty before."""
+        self._newest = ""
+        """What the newest comparison came to, in words; empty before the first."""
 
     @property
     def is_reached(self) -> bool:
@@ -63,6 +68,7 @@ class Goal:
         if self._options is None or self.words or not returns or not is_whole:
             return
         least = min(returns.values())
+        self._newest = f"return {EPISODE_RETURN_LAST.text(least)} {over}"
         if least >= self._options.return_:
             self._reached = least
             self.words = (
@@ -71,6 +77,21 @@ class Goal:
                 f"{self._options.return_:g}"
             )
             self._reach(self.words)
+
+    def warn_if_missed(self) -> None:
+        """The policies are done: log a warning if they are not as good as they were to be."""
+        if self._options is None or self.is_reached:
+            return
+        needed = (
+            "no evaluation had an episode of every policy that ended"
+            if self._is_evaluated
+            else f"fewer than {WINDOW} episodes of a policy ended"
+        )
+        logger.warning(
+            "stop_at.return %g was not reached: %s",
+            self._options.return_,
+            f"{self._newest} was the newest" if self._newest else f"{needed}, so none was compared",
+        )
 
     def state(self) -> State:
         """What was reached, if it was."""

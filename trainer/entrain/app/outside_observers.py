@@ -4,6 +4,7 @@ Each has a thread and a bounded queue of its own, so that none can hold up or fa
 others. See `entrain.observers` for what they are.
 """
 
+import difflib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -278,7 +279,9 @@ def made(config: ObserverConfig) -> Any:
     module, class_name = import_module_of(config.class_, where=where)
     make = getattr(module, class_name, None)
     if not callable(make):
-        raise ConfigError(f"{where}: {module.__name__} has no class '{class_name}'")
+        near = difflib.get_close_matches(class_name, vars(module), n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"{where}: {module.__name__} has no class '{class_name}'{meant}")
     try:
         return make(**config.options)
     except EntrainError as error:

@@ -46,7 +46,7 @@ def read_observation(spec: BehaviourSpec, given: Any) -> tuple[Mapping[str, Arra
             f"the observation has {listed([str(each) for each in given]) or 'nothing'}; the policy "
             f"of '{spec.name}' observes {listed(list(names))}"
         )
-    came = {each.name: np.asarray(given[each.name]) for each in spec.observations}
+    came = {each.name: _array(spec, each, given[each.name]) for each in spec.observations}
     counts = {each.name: _rows_of(spec, each, came[each.name]) for each in spec.observations}
     arrays = {each.name: _in_its_dtype(each, came[each.name]) for each in spec.observations}
     if len(set(counts.values())) > 1:
@@ -61,6 +61,17 @@ def read_observation(spec: BehaviourSpec, given: Any) -> tuple[Mapping[str, Arra
         except SpecError as error:
             raise PolicyInputError(str(error)) from None
     return arrays, count is None
+
+
+def _array(behaviour: BehaviourSpec, spec: ObservationSpec, given: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise PolicyInputError(
+            f"observation '{spec.name}' of '{behaviour.name}' is a {type(given).__name__} of parts "
+            f"of different shapes; expected {_wanted(spec)}. What `environment.reset()` returns is "
+            "(observation, info): give its first part"
+        ) from None
 
 
 def _in_its_dtype(spec: ObservationSpec, array: npt.NDArray[Any]) -> Array:

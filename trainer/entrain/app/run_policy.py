@@ -21,7 +21,7 @@ from entrain.app.policy_input import (
 from entrain.app.policy_spaces import EnvironmentSpaces
 from entrain.app.starting import load_chosen
 from entrain.config.load import load_config
-from entrain.errors import ConfigError, PolicyInputError
+from entrain.errors import CheckpointError, ConfigError, PolicyInputError
 from entrain.policy.actor_critic import ActorNetwork
 from entrain.quoting import listed
 from entrain.requests import SlotTimesteps
@@ -226,6 +226,11 @@ class Policy:
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another policy."""
+        if not {"actor", "agents"} <= set(state):
+            raise CheckpointError(
+                f"this state has {listed(list(map(str, state))) or 'nothing'}; expected what "
+                "`policy.state()` has returned"
+            )
         self._actor.load_state(state["actor"])
         self._slots = {agent: slot for slot, agent in enumerate(state["agents"].tolist())}
 

@@ -32,7 +32,14 @@ from entrain.app.training import TrainingRun
 from entrain.app.training_result import TrainingResult
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
-from entrain.errors import DiskError, EntrainError, InUseError, RankFailedError, RankLostError
+from entrain.errors import (
+    ConfigError,
+    DiskError,
+    EntrainError,
+    InUseError,
+    RankFailedError,
+    RankLostError,
+)
 from entrain.run.checkpoint import Loaded
 from entrain.run.folder import RunFolder
 from entrain.run.history import History
@@ -88,10 +95,26 @@ def go_on(
         given: likewise.
     """
     folder = RunFolder.existing(run)
-    config = load_config(folder.config, overrides)
+    config = _changed(folder, overrides)
     with folder.lock() as lock:
         restored = load_newest(folder, config, purpose="going on from")
         return train_in(folder, config, lock, restored=restored, lead=lead, given=given)
+
+
+def _changed(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
+    """The settings of a run with changes; ConfigError if they do not fit."""
+    try:
+        return load_config(folder.config, overrides)
+    except ConfigError:
+        # The options of the old kind would all be mistakes, and none is the user's.
+        for each in overrides:
+            if each.partition("=")[0].endswith("algorithm.kind"):
+                raise ConfigError(
+                    f"--set {each}: a run that goes on keeps its algorithm; begin another run, "
+                    f"with initial_weights: {folder.path} in the policy to take over what was "
+                    "learned"
+                ) from None
+        raise
 
 
 def train_in(

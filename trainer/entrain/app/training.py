@@ -292,6 +292,8 @@ class TrainingRun:
             seconds=self.seconds,
             reached=self.goal.words,
         )
+        if outcome == "completed":
+            self.goal.warn_if_missed()
         if outcome == "failed":
             self._run_end.raise_failure()
         return outcome
