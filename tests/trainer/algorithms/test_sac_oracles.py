@@ -105,6 +105,23 @@ def values_of(sac: SAC) -> list[float]:
     return found
 
 
+def test_critics_without_targets_find_the_same_values() -> None:
+    # alpha is fixed, at 0.5. Running statistics follow the batch, which is always the same.
+    algorithm = {
+        "learning_rate": 0.03,
+        "critic_learning_rate": 0.1,
+        "batch_norm": {"momentum": 0.9},
+    }
+    sac = made_sac(LEFT_OR_RIGHT, algorithm=algorithm, entropy={"coefficient": 0.5})
+    learn(sac, every_step(), steps=160)
+    values, right = soft_chain(0.5)
+    assert np.abs(chances_of(sac, 3)[:, 1].numpy() - right).max() < 0.02
+    there = made_batch(LEFT_OR_RIGHT, 3, observation={"where": torch.eye(3)})
+    actions = sac._act(sac._at(there.observation, there.action_mask))
+    found = sac._critics.least_value(there.observation, actions) - sac.alpha * actions.log_prob
+    assert found.tolist() == pytest.approx(values, abs=0.02)
+
+
 def test_as_alpha_goes_to_zero_the_chain_has_the_hard_solution() -> None:
     # alpha is fixed, at 0.001.
     sac = made_sac(LEFT_OR_RIGHT, algorithm=QUICK, entropy={"coefficient": 0.001})

@@ -4,7 +4,7 @@ Batch renormalisation keeps values from running away, which is what target netwo
 not see (s, a) and (s', a') as two batches: actions of the replay and of the policy have different
 means, so each would be normalised by statistics that the other one's values were not learned with.
 
-    Q(s, a), Q(s', a')  of one pass over the rows of both, in training             [eq. 1]
+    Q(s, a), Q(s', a')  of one pass over the rows of both, in training
     y = reward + bootstrap * (min_g Q_g(s', a') - alpha log_prob(a')), a constant
     running statistics  go on by those of that pass
     for the actor       Q(s, pi(s)) by running statistics, in evaluation
@@ -13,7 +13,8 @@ Rows after which nothing of worth follows have no (s', a') in the pass: nobody r
 Where several ranks learn, each normalises its own share of the batch by that share; running
 statistics are those of all ranks.
 
-Source: Bhatt et al. 2024, "CrossQ" (arXiv:1902.05605), section 4.
+Source: Bhatt et al. 2024, "CrossQ: Batch normalization in deep reinforcement learning for greater
+sample efficiency and simplicity" (arXiv:1902.05605).
 """
 
 from collections.abc import Mapping

@@ -71,7 +71,8 @@ class SACConfig(OffPolicyConfig):
 
     update: Literal["auto", "torch"] = "auto"
     """auto computes gradients by hand where that is quicker: for vectors through hidden layers, and
-    continuous actions, on a CPU. torch never does. Both take the same steps, up to rounding."""
+    continuous actions, on a CPU, without batch_norm. torch never does. Both take the same steps, up
+    to rounding."""
 
     @classmethod
     def defaults_for(cls, policy: Mapping[str, Any]) -> Defaults:

@@ -51,6 +51,8 @@ _WORDS_OF_OTHERS: Final = {
     "net_arch": "hidden_sizes",
     "n_steps": "rollout_steps",
     "num_epoch": "num_epochs",
+    "policy_delay": "policy_every",
+    "policy_frequency": "policy_every",
     "ppo": "algorithm",
     "num_steps": "rollout_steps",
     "sampler_type": "kind",

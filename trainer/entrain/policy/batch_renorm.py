@@ -72,7 +72,7 @@ class GroupedBatchRenorm(nn.Module):
             rows = max(1, x.shape[1])
             mean = x.sum(dim=1, keepdim=True) / rows
             centred = x - mean
-            variance = torch.linalg.vector_norm(centred, dim=1, keepdim=True).square() / rows
+            variance = centred.square().sum(dim=1, keepdim=True) / rows
             self.batch = mean, variance
             r, d = self._correction(mean, variance)
             inverse = torch.rsqrt(variance + EPSILON)
