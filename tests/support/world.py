@@ -229,10 +229,11 @@ class World:
         instance_id: str = "process-1",
         specs: tuple[BehaviourSpec, ...] = (WALKER,),
         peer: str = "10.0.0.7",
+        unheard: str = "",
     ) -> Simulator:
         """A new stream, before its Hello."""
         inbox: list[pb.ConnectResponse] = []
-        stream = StreamProtocol(self.sessions, peer=peer, link=Inbox(inbox))
+        stream = StreamProtocol(self.sessions, peer=peer, link=Inbox(inbox), unheard=unheard)
         return Simulator(self, name, instance_id, specs, stream, inbox)
 
     def join(self, name: str = "walker-sim", **options: Any) -> Simulator:

@@ -1,6 +1,7 @@
 """Streams that break, are taken over, and end from either side: nothing lost, nothing doubled."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from typing import Any
@@ -140,13 +141,17 @@ async def test_a_newer_stream_takes_over_from_a_half_open_one(serve: Serve) -> N
         ) == (1, 1)
 
 
-async def test_one_that_does_not_come_back_is_released_after_the_grace_time(serve: Serve) -> None:
+async def test_one_that_does_not_come_back_is_released_after_the_grace_time(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with serve(grace_s=0.05, max_wait_s=0.0) as running:
         lost, other = await running.join("lost"), await running.join("other")
         await lost.exchange(1, (7, FIRST))
         lost.call.cancel()
         await running.until(lambda: running.server.participants.num_sessions == 1)
         assert running.server.participants.counters["sessions_lost"] == 1
+        assert "s to come back (if gRPC told it that a message is larger than max" in caplog.text
         await other.exchange(1, (7, FIRST))
         assert running.seen[-1].released.tolist() == [0]
 

@@ -41,8 +41,8 @@ def test_anything_else_is_refused_without_telling_it(token_file: Path, value: st
 def test_no_token_is_refused_with_what_is_expected(token_file: Path) -> None:
     with pytest.raises(
         UnauthenticatedError,
-        match=r"showed no token; expected the metadata 'authorization: Bearer TOKEN': .*"
-        r"entrain-env: --token-file; TrainerClient: token",
+        match=r"showed no token; expected 'authorization: Bearer TOKEN' as metadata \(over .* a "
+        r"header\); .*entrain-env: --token-file; TrainerClient: token; games .*: \$ENTRAIN_TOKEN",
     ):
         check(token_file)
 

@@ -1,5 +1,6 @@
 """One stream, message by message: what may follow what, and what its end means."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_after_goodbye_it_is_over_and_its_end_is_no_loss(world: Any) -> None:
     simulator.stream.end()
     assert world.participants.counters["sessions_left"] == 1
     assert len(world.participants) == 0
+
+
+@pytest.mark.parametrize(
+    ("unheard", "end"),
+    [("", "to come back"), ("if it was told so", "to come back (if it was told so)")],
+)
+def test_a_lost_stream_is_logged_with_what_this_side_may_not_have_heard(
+    make_world: Make, caplog: pytest.LogCaptureFixture, unheard: str, end: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    make_world(grace_s=12.0).join(unheard=unheard).stream.end()
+    assert caplog.messages[-1] == f"walker-sim@10.0.0.7 lost its connection: it has 12 s {end}"
 
 
 def test_a_refused_hello_is_counted_and_leaves_no_session(world: Any) -> None:

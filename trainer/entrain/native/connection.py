@@ -1,7 +1,7 @@
 """Carries messages between a transport and the streams' state machines, and nothing more.
 
 A stream has a task that reads and one that writes, so that a Goodbye or a broken connection is
-noticed while a Step waits for its Act. Nothing here knows gRPC: a transport is four values.
+noticed while a Step waits for its Act. Nothing here knows gRPC: a transport is five values.
 """
 
 import asyncio
@@ -48,6 +48,9 @@ class Transport:
     broken: type[Exception] | tuple[type[Exception], ...]
     """What `send` raises if the simulator is gone."""
 
+    unheard: str = ""
+    """What may have ended the stream without a word to this side, for people."""
+
 
 class Connection:
     """One open stream; the `Link` of its state machine. Owned by the event loop."""
@@ -60,7 +63,9 @@ class Connection:
         self._last_words_s = last_words_s
         self._outbox: asyncio.Queue[tuple[bytes, Callable[[], None]] | StreamEnd] = asyncio.Queue()
         self._unread_bytes = 0
-        self.stream = StreamProtocol(sessions, peer=transport.peer, link=self)
+        self.stream = StreamProtocol(
+            sessions, peer=transport.peer, link=self, unheard=transport.unheard
+        )
 
     def send(self, message: bytes, taken: Callable[[], None]) -> None:
         """Send it after what was sent before; `taken` is called when the transport took it."""

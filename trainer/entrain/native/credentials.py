@@ -106,12 +106,12 @@ class TokenCheck:
         shown = [value for name, value in metadata if name.lower() == "authorization"]
         remedy = (
             "give the simulator the trainer's token (entrain-env: --token-file; TrainerClient: "
-            "token)"
+            "token; games in C++, Godot or Node: $ENTRAIN_TOKEN_FILE)"
         )
         if not shown:
             raise UnauthenticatedError(
-                f"{who} showed no token; expected the metadata 'authorization: Bearer TOKEN': "
-                f"{remedy}"
+                f"{who} showed no token; expected 'authorization: Bearer TOKEN' as metadata (over "
+                f"WebSocket: as a header); {remedy}"
             )
         value = shown[0].encode() if isinstance(shown[0], str) else shown[0]
         scheme, _, token = value.partition(b" ")

@@ -38,6 +38,12 @@ logger = logging.getLogger(__name__)
 
 SERVICE_NAME = "entrain.v1.Trainer"
 
+TOO_LONG_PERHAPS = (
+    "if gRPC told it that a message is larger than max, which only the simulator hears: raise "
+    "server.max_message_mib"
+)
+"""Where gRPC itself refuses a message, this side sees no more than the end of the stream."""
+
 STATUS: Mapping[EndCode, grpc.StatusCode] = {
     EndCode.DONE: grpc.StatusCode.OK,
     EndCode.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -107,7 +113,7 @@ class Service:
             how = self._connections.refuse(error)
         else:
             # The call's own methods: no Python of ours between them and the stream's tasks.
-            transport = Transport(peer, context.read, context.write, BaseError)
+            transport = Transport(peer, context.read, context.write, BaseError, TOO_LONG_PERHAPS)
             how = await carry(transport)
         await self._end(context, how)
 

@@ -36,12 +36,6 @@ from entrain_envs.wire import trainer_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-TOO_LONG_PERHAPS = (
-    " (if gRPC told it that a message is larger than max, which only the simulator hears: raise "
-    "server.max_message_mib)"
-)
-"""Where gRPC itself refuses a message, this side sees no more than the end of the stream."""
-
 CLOSE_REASONS: Mapping[Ending, pb.CloseReason] = {
     Ending.COMPLETED: pb.CLOSE_REASON_COMPLETED,
     Ending.STOPPED: pb.CLOSE_REASON_STOPPED,
@@ -123,13 +117,14 @@ class StreamState(Enum):
 class StreamProtocol:
     """See the module. Owned by the event loop."""
 
-    def __init__(self, sessions: Sessions, *, peer: str, link: Link) -> None:
+    def __init__(self, sessions: Sessions, *, peer: str, link: Link, unheard: str = "") -> None:
         """A stream before its Hello.
 
         Args:
             sessions: where its session is found or made.
             peer: the host at the other end, for messages.
             link: takes what the simulator is told.
+            unheard: what may have ended it without a word to this side, for people.
         """
         self.state_now = StreamState.GREETING
         self._sessions = sessions
@@ -137,6 +132,7 @@ class StreamProtocol:
         self._max_message_bytes = min(MAX_HELLO_BYTES, sessions.max_message_bytes)
         self._peer = peer
         self._link = link
+        self._unheard = unheard
         self._simulator = ""
         self._session: Session | None = None
         self._is_complete = False
@@ -312,5 +308,5 @@ class StreamProtocol:
                 "%s lost its connection: it has %g s to come back%s",
                 self.label,
                 self._sessions.grace_s,
-                "" if is_waiting else TOO_LONG_PERHAPS,
+                f" ({self._unheard})" if self._unheard and not is_waiting else "",
             )
