@@ -210,6 +210,16 @@ def test_scores_say_mean_spread_extremes_and_number() -> None:
     assert text == ("return 2.00 +- 1.00 (least 1.00, most 3.00), length 15.0, over 2 episodes")
 
 
+def test_small_returns_are_not_rounded_to_zero_and_equal_ones_have_no_spread() -> None:
+    def text(*returns: float) -> str:
+        lengths, endings = np.ones(len(returns), np.int64), np.zeros(len(returns), np.uint8)
+        return Scores(np.array(returns), lengths, endings, no_names(lengths)).return_text
+
+    assert text(1e-9, 3e-9) == "return 2e-09 +- 1e-09"
+    # Their mean is 0.1 + 1.4e-17, so numpy's standard deviation is not zero.
+    assert text(0.1, 0.1, 0.1) == "return 0.10 +- 0.00"
+
+
 def test_a_count_that_has_seen_nothing_is_not_complete() -> None:
     assert not EpisodeQuota(episodes=1).is_complete
     assert len(EpisodeQuota(episodes=1).scores.returns) == 0
