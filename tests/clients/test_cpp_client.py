@@ -542,8 +542,8 @@ def test_a_token_file_that_cannot_be_read_is_told_so(
     [
         ("agent", "actions().discrete(5) was asked for, and 1 of the agents of 'chooser' have one"),
         ("continuous", "actions().continuous(0) was asked for, and 'chooser' has no continuous"),
-        ("actions", "actions(2) was asked for, and there are 2 behaviours, counted from 0"),
-        ("rows", "rows(2) was asked for, and there are 2 behaviours, counted from 0"),
+        ("actions", "actions(2) was asked for; behaviours given to the client: 2, counted from 0"),
+        ("rows", "rows(2) was asked for; behaviours given to the client: 2, counted from 0"),
         ("floats", "observe was given 3 floats for observation 0 of 'runner', which has 2"),
     ],
 )

@@ -98,6 +98,7 @@ def coins(policy: ActorNetwork, folder: Path) -> int:
     export_json(policy, game / "policy.json", metadata={})
     code, said = output(game, "-s", "play.gd")
     assert code == 0, said
+    assert said.count("entrain: res://policy.json acts for 'ball'") == 1
     return int(said.split("coins ")[1].split()[0])
 
 

@@ -170,8 +170,8 @@ class Client {
   bool has(std::size_t behaviour, const char* what) const {
     if (behaviour < rows_.size()) return true;
     if (fault_.empty()) {
-      fault_ = std::string(what) + "(" + std::to_string(behaviour) + ") was asked for, and there are " +
-               std::to_string(rows_.size()) + " behaviours, counted from 0";
+      fault_ = std::string(what) + "(" + std::to_string(behaviour) + ") was asked for; behaviours given " +
+               "to the client: " + std::to_string(rows_.size()) + ", counted from 0";
     }
     return false;
   }

@@ -48,4 +48,5 @@ func _policy_of(name):
 			problem = "%s is no policy; write one with: entrain export RUN --format json" % path
 		else:
 			_policies[name] = Policy.new(written)
+			print("entrain: %s acts for '%s'" % [path, name])
 	return _policies[name]
