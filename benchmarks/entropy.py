@@ -1,7 +1,8 @@
-"""Does it help to reward entropy, and in which form? Three mazes, five variants, over seeds.
+"""Does it help to reward entropy, and in which form? Three mazes, variants of three algorithms.
 
-python -m benchmarks.entropy --sweep        # which coefficient, on seeds of its own
-python -m benchmarks.entropy --seeds 5      # tables, and curves into docs/results
+python -m benchmarks.entropy --sweep                       # which coefficient, on other seeds
+python -m benchmarks.entropy --seeds 5                     # tables, and curves into docs/results
+python -m benchmarks.entropy --family replay --seeds 5     # soft Q and SAC at every temperature
 """
 
 import argparse
@@ -37,7 +38,11 @@ FINAL_FRACTION = 0.05
 """Where the target ends, in the task whose coefficients fall."""
 
 
-COLOURS = ("#57606a", "#1f6feb", "#0f8b8d", "#d4691c", "#2a9d4a", "#8250df")
+LEAST_TEMPERATURE = 1e-4
+"""Stands for no entropy where a temperature may not be 0: what is worse by a thousandth of the
+reward of a goal is chosen once in 20,000 times. A falling temperature ends there."""
+
+COLOURS = ("#57606a", "#1f6feb", "#0f8b8d", "#d4691c", "#2a9d4a", "#8250df", "#bf3989", "#9a6700")
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,26 @@ class Variant:
     """Strengths to try: coefficients, or with a target fractions of the greatest entropy."""
 
     chosen: Mapping[str, float]
-    """{task: strength} the best of the sweep."""
+    """{task: strength} the best of the sweep; empty if all of it is compared."""
 
     has_target: bool = False
 
     normalization: str = "minibatch"
-    """algorithm.advantage_normalization; minibatch is its default."""
+    """algorithm.advantage_normalization of PPO; minibatch is its default."""
+
+    kind: str = "ppo"
+    """algorithm.kind."""
+
+    def compared(self, task: str) -> Sequence[float]:
+        """The strengths that the comparison shows."""
+        return [self.chosen[task]] if self.chosen else self.swept
 
     def options(self, task: str, strength: float) -> Mapping[str, Any]:
         """Of the policy, beside those that all variants have."""
         falls = BENCHMARKS[task].entropy_falls
+        if self.kind != "ppo":
+            temperature = _temperature(strength, falls=falls)
+            return {"entropy": temperature, "algorithm": {"kind": self.kind}}
         entropy: dict[str, Any] = {
             "objective": self.objective,
             "coefficient": TARGET_START if self.has_target else strength,
@@ -68,8 +83,21 @@ class Variant:
         if self.has_target:
             final = {"final_fraction": FINAL_FRACTION} if falls else {}
             entropy["target"] = {"fraction": strength, "rate": RATE, **final}
-        return {"entropy": entropy, "algorithm": {"advantage_normalization": self.normalization}}
+        algorithm = {"kind": self.kind, "advantage_normalization": self.normalization}
+        return {"entropy": entropy, "algorithm": algorithm}
 
+
+def _temperature(strength: float, *, falls: bool) -> Mapping[str, Any]:
+    """Options of a temperature that is fixed, or falls over the run."""
+    return {
+        "objective": "soft_return",
+        "coefficient": strength,
+        "coefficient_schedule": "linear" if falls else "constant",
+        "final_coefficient": LEAST_TEMPERATURE,
+    }
+
+
+TEMPERATURES = (LEAST_TEMPERATURE, 0.003, 0.01, 0.03)
 
 VARIANTS: Mapping[str, Variant] = {
     "none": Variant("bonus", (0.0,), {"deception": 0.0, "two_goals": 0.0, "moved_wall": 0.0}),
@@ -100,7 +128,18 @@ VARIANTS: Mapping[str, Variant] = {
         {"deception": 0.7, "two_goals": 0.7, "moved_wall": 0.7},
         has_target=True,
     ),
+    "soft Q": Variant("soft_return", TEMPERATURES, {}, kind="soft_q"),
+    "SAC": Variant("soft_return", TEMPERATURES, {}, kind="sac"),
 }
+
+FAMILIES: Mapping[str, Sequence[str]] = {
+    "ppo": [name for name, variant in VARIANTS.items() if variant.kind == "ppo"],
+    "replay": [name for name, variant in VARIANTS.items() if variant.kind != "ppo"],
+}
+"""{name: variants in one table and one picture}."""
+
+COLUMNS = {"ppo": 3, "replay": len(TEMPERATURES)}
+"""{family: panels beside each other}."""
 
 
 @dataclass(frozen=True)
@@ -130,44 +169,52 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=sorted(BENCHMARKS), help="only this one")
+    parser.add_argument("--family", choices=sorted(FAMILIES), help="only these variants")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--sweep", action="store_true", help="try coefficients instead")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="for the curves")
     arguments = parser.parse_args()
-    for task in [arguments.task] if arguments.task else list(BENCHMARKS):
+    tasks = [arguments.task] if arguments.task else list(BENCHMARKS)
+    families = [arguments.family] if arguments.family else list(FAMILIES)
+    for task, family in itertools.product(tasks, families):
         started_s = time.monotonic()
         if arguments.sweep:
-            sweep(task, seeds=arguments.seeds, jobs=arguments.jobs)
+            sweep(task, family, seeds=arguments.seeds, jobs=arguments.jobs)
         else:
-            compare(task, seeds=arguments.seeds, jobs=arguments.jobs, folder=arguments.folder)
+            compare(
+                task, family, seeds=arguments.seeds, jobs=arguments.jobs, folder=arguments.folder
+            )
         print(f"({time.monotonic() - started_s:.0f} s)\n", flush=True)
 
 
-def sweep(task: str, *, seeds: int, jobs: int) -> None:
+def sweep(task: str, family: str, *, seeds: int, jobs: int) -> None:
     """Print what each strength of each variant comes to."""
     tabulate(
         [
             Run(task, name, strength, seed)
-            for name, variant in VARIANTS.items()
-            for strength in variant.swept
+            for name in FAMILIES[family]
+            for strength in VARIANTS[name].swept
             for seed in range(FIRST_SWEEP_SEED, FIRST_SWEEP_SEED + seeds)
         ],
         jobs=jobs,
     )
 
 
-def compare(task: str, *, seeds: int, jobs: int, folder: Path) -> None:
-    """Print what each variant comes to with its chosen strength, and draw its curves."""
+def compare(task: str, family: str, *, seeds: int, jobs: int, folder: Path) -> None:
+    """Print what each variant comes to, and draw its curves."""
     of_label = tabulate(
         [
-            Run(task, name, variant.chosen[task], seed)
-            for name, variant in VARIANTS.items()
+            Run(task, name, strength, seed)
+            for name in FAMILIES[family]
+            for strength in VARIANTS[name].compared(task)
             for seed in range(1, seeds + 1)
         ],
         jobs=jobs,
     )
-    plot(BENCHMARKS[task], of_label, folder / f"entropy_{task}.png")
+    suffix = "" if family == "ppo" else f"_{family}"
+    path = folder / f"entropy_{task}{suffix}.png"
+    plot(BENCHMARKS[task], of_label, path, columns=COLUMNS[family])
 
 
 def tabulate(runs: Sequence[Run], *, jobs: int) -> Mapping[str, Sequence[Measured]]:
@@ -213,13 +260,16 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean:,.0f} +- {std:,.0f}" if abs(mean) >= 100 else f"{mean:.2f} +- {std:.2f}"
 
 
-def plot(benchmark: Benchmark, of_label: Mapping[str, Sequence[Measured]], path: Path) -> None:
-    """A panel a variant: mean and standard deviation over seeds, and dotted, that of `none`."""
+def plot(
+    benchmark: Benchmark, of_label: Mapping[str, Sequence[Measured]], path: Path, *, columns: int
+) -> None:
+    """A panel a label: mean and standard deviation over seeds, and dotted, the first label's."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 3, sharex=True, sharey=True)
-    for axes, (label, results), colour in zip(panels.flat, of_label.items(), COLOURS, strict=True):
-        env_steps, values = curves(of_label["none"])
+    panels = figure.subplots(-(-len(of_label) // columns), columns, sharex=True, sharey=True)
+    without = next(iter(of_label.values()))
+    for axes, (label, results), colour in zip(panels.flat, of_label.items(), COLOURS, strict=False):
+        env_steps, values = curves(without)
         axes.plot(env_steps, values.mean(axis=0), color=COLOURS[0], linewidth=1.2, linestyle=":")
         draw(axes, results, colour)
         axes.set_title(label, fontsize=11, color=colour, loc="left")
@@ -248,7 +298,7 @@ def draw(axes: Axes, results: Sequence[Measured], colour: str) -> None:
 
 def curves(results: Sequence[Measured]) -> tuple[Any, Any]:
     """Env steps [U] in thousands, and each seed's curve [seeds, U], smoothed a little."""
-    smooth = np.stack([result.curve.ahead(updates=3) for result in results])
+    smooth = np.stack([result.curve.ahead(points=3) for result in results])
     return results[0].curve.env_steps[: smooth.shape[1]] / 1000, smooth
 
 

@@ -18,10 +18,11 @@ from benchmarks.in_process import (
     make_trainer,
     run,
 )
+from entrain import metrics
 from entrain.app.build import make_actor
 from entrain.app.learning_parts import make_collector
 from entrain.config.policy import PolicyConfig
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import make_policy
 from entrain.policy_loop import PolicyLoop
 from entrain.rollout.collector import EpisodeCollector
 from entrain.rollout.episodes import EpisodeLog
@@ -31,47 +32,65 @@ Float64Array = npt.NDArray[np.float64]
 
 NUM_AGENTS = 64
 TOTAL_STEPS = 150_000
+POINT_STEPS = 1024
+"""Env steps from one point of a curve to the next; PPO's rollouts are as long."""
 
 OPTIONS: Mapping[str, Any] = {
     "total_steps": TOTAL_STEPS,
     "normalize_observations": False,
-    "rollout_steps": 1024,
     "discount": 0.97,
-    "algorithm": {
-        "minibatch_size": 256,
-        "num_epochs": 4,
-        "learning_rate": 1e-3,
-        "learning_rate_schedule": "constant",
-    },
+    "network": {"hidden_sizes": (64, 64), "activation": "tanh"},
+    "algorithm": {"learning_rate": 1e-3, "learning_rate_schedule": "constant"},
 }
 """The same for every task and variant."""
+
+_FROM_REPLAY: Mapping[str, Any] = {
+    "rollout_steps": 256,
+    "algorithm": {
+        "batch_size": 256,
+        "updates_per_step": 1 / 64,
+        "replay_size": 20_000,
+        "target_rate": 0.1,
+    },
+}
+"""Of algorithms with a replay: as many gradient steps as PPO's, with as many rows. The target
+follows fast, for there are few of them; the replay is short, for a longer one would be half of the
+maze before the change."""
+
+OPTIONS_BY_KIND: Mapping[str, Mapping[str, Any]] = {
+    "ppo": {"rollout_steps": POINT_STEPS, "algorithm": {"minibatch_size": 256, "num_epochs": 4}},
+    "soft_q": _FROM_REPLAY,
+    "sac": _FROM_REPLAY,
+}
+"""{algorithm.kind: options beside `OPTIONS`}."""
 
 PLAYED_EPISODES = 640
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Measurements of U updates."""
+    """Measurements at P points, `POINT_STEPS` env steps apart: of an update each, or of several."""
 
     env_steps: Float64Array
-    """[U] closed before each update."""
+    """[P] closed before each point."""
 
     value: Float64Array
-    """[U] over the episodes that ended since the update before; NaN if none did."""
+    """[P] over the episodes that ended since the point before; NaN if none did."""
 
     episodes: Float64Array
-    """[U] how many those were."""
+    """[P] how many those were."""
 
     entropy: Float64Array
-    """[U] nats, of the policy during each update."""
+    """[P] nats, mean over the updates: of the policy in the situations that it learned from. NaN
+    before it learned."""
 
-    def ahead(self, *, updates: int) -> Float64Array:
-        """[U - updates + 1] mean over the episodes of so many updates from each one on.
+    def ahead(self, *, points: int) -> Float64Array:
+        """[P - points + 1] mean over the episodes of so many points from each one on.
 
-        One update's episodes are not a fair sample: those that end early end in it, those that
+        One point's episodes are not a fair sample: those that end early end in it, those that
         take long in the next. Over several both are in.
         """
-        ones = np.ones(updates)
+        ones = np.ones(points)
         total = np.nan_to_num(self.value) * self.episodes
         episodes = np.convolve(self.episodes, ones, "valid")
         return np.convolve(total, ones, "valid") / np.maximum(episodes, 1.0)
@@ -119,10 +138,11 @@ class Learner:
     """A policy in training, with the maze it learns in."""
 
     def __init__(self, benchmark: Benchmark, options: Mapping[str, Any], *, seed: int) -> None:
-        """Begin; `options` are the policy's `entropy:` group, and what else differs."""
+        """Begin; `options` are the policy's: `algorithm.kind`, `entropy`, what else differs."""
         self.maze = Maze(benchmark.maze, num_agents=NUM_AGENTS)
-        config = PolicyConfig.model_validate(merged(OPTIONS, options))
-        self.policy = ActorCritic(self.maze.spec, config, seed=seed)
+        of_kind = OPTIONS_BY_KIND[options["algorithm"]["kind"]]
+        config = PolicyConfig.model_validate(merged(merged(OPTIONS, of_kind), options))
+        self.policy = make_policy(self.maze.spec, config, seed=seed)
         self._benchmark = benchmark
         self._seed = seed
         self._returns: list[Float64Array] = []
@@ -130,6 +150,8 @@ class Learner:
         collector.episodes = NotedEpisodes(self._returns)
         self._trainer = make_trainer(self.policy, seed=seed, recorder=self, collector=collector)
         self._points: list[tuple[float, float, int, float]] = []
+        self._entropies: list[float] = []
+        """Of the updates since the newest point."""
 
     def train(self) -> Measured:
         """Learn for all of `TOTAL_STEPS`, and measure."""
@@ -166,11 +188,17 @@ class Learner:
         return float(np.mean(returns)), maze.take_endings()
 
     def record(self, update: Update) -> None:
-        """Take a point of the curve at each update."""
-        returns, endings = self._returns[-1], self.maze.take_endings()
-        point = self._benchmark.point(returns, endings) if len(returns) else np.nan
-        entropy = update.metrics["policy/entropy"]
-        self._points.append((update.progress.env_steps, point, len(returns), entropy))
+        """Take a point of the curve, if it is time."""
+        self._entropies.append(update.metrics.get(metrics.ENTROPY.name, np.nan))
+        env_steps = update.progress.env_steps
+        since = env_steps - (self._points[-1][0] if self._points else 0)
+        if since < POINT_STEPS and env_steps < TOTAL_STEPS:
+            return
+        returns, endings = np.concatenate(self._returns), self.maze.take_endings()
+        value = self._benchmark.point(returns, endings) if len(returns) else np.nan
+        self._points.append((env_steps, value, len(returns), float(np.mean(self._entropies))))
+        self._returns.clear()
+        self._entropies.clear()
 
     def note_completion(self) -> None:
         """Nothing: `_is_over` ends the batches."""
@@ -207,14 +235,14 @@ def kept_modes(learner: Learner, curve: Curve) -> Mapping[str, float]:
 
 
 def recovery(learner: Learner, curve: Curve) -> Mapping[str, float]:
-    """Env steps from the change until five updates together reach 90 % of their best before it.
+    """Env steps from the change until five points together reach 90 % of their best before it.
 
     A run that never gets there counts as the whole second half.
     """
     del learner
     window = 5
     half = TOTAL_STEPS / 2
-    ahead = curve.ahead(updates=window)
+    ahead = curve.ahead(points=window)
     begin, end = curve.env_steps[: len(ahead)], curve.env_steps[window - 1 :]
     best = ahead[end <= half].max()
     recovered = begin[(begin > half) & (ahead >= 0.9 * best)]

@@ -42,7 +42,7 @@ def _draw(axes: Axes, setting: Setting, results: Sequence[Result]) -> None:
         axes.plot(steps, returns, color=color, linewidth=1, label=f"seed {result.seed}")
         axes.plot(result.env_steps, result.return_mean, "o", color=color, markersize=4)
     axes.axhline(setting.bar, color="0.3", linestyle="--", linewidth=0.8)
-    axes.set_title(f"{setting.environment}, {setting.algorithm.upper()}", fontsize=9)
+    axes.set_title(f"{setting.environment}, {setting.algorithm_name}", fontsize=9)
     axes.tick_params(labelsize=7)
     axes.xaxis.set_major_formatter(lambda steps, _: f"{steps / 1000:g}k")
     axes.grid(alpha=0.3)

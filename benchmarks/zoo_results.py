@@ -121,7 +121,7 @@ def table(settings: Sequence[Setting], results: Sequence[Result]) -> str:
 
 def _line(setting: Setting, results: Sequence[Result]) -> str:
     start = f"| [{setting.name}]({setting.config.name}) | {setting.environment} "
-    start += f"| {setting.algorithm.upper()} | {setting.total_steps:,} | {len(results)} "
+    start += f"| {setting.algorithm_name} | {setting.total_steps:,} | {len(results)} "
     bar = f"| {setting.bar:,g}, {setting.source} "
     if not results:
         return f"{start}| not measured yet {bar}| | | |"

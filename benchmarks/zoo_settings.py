@@ -45,6 +45,11 @@ class Setting:
         """Of the file, without its suffix."""
         return self.config.stem
 
+    @property
+    def algorithm_name(self) -> str:
+        """As tables and pictures say it."""
+        return self.algorithm.upper().replace("_", " ")
+
     @classmethod
     def load(cls, config: Path) -> "Setting":
         """Read a file; ConfigError if it does not load, ValueError if it is no setting."""

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from benchmarks.entropy import VARIANTS, spread
+from benchmarks import entropy_runs
+from benchmarks.entropy import FAMILIES, LEAST_TEMPERATURE, VARIANTS, Run, measure, spread
 from benchmarks.entropy_runs import (
     BENCHMARKS,
+    POINT_STEPS,
     TOTAL_STEPS,
     Curve,
     final_return,
@@ -35,7 +37,7 @@ def measured(benchmark: str, seen: Curve) -> Mapping[str, float]:
 
 def test_several_updates_are_averaged_over_their_episodes() -> None:
     # (3 * 1 + 1 * 5) / 4 = 2; (1 * 5 + 0) / 1 = 5.
-    ahead = curve([1, 5, NAN], episodes=[3, 1, 0]).ahead(updates=2)
+    ahead = curve([1, 5, NAN], episodes=[3, 1, 0]).ahead(points=2)
     np.testing.assert_allclose(ahead, [2, 5])
 
 
@@ -86,7 +88,33 @@ def test_options_are_merged_group_by_group() -> None:
 def test_every_variant_has_a_strength_for_every_task_that_was_swept(
     variant: str, task: str
 ) -> None:
-    assert VARIANTS[variant].chosen[task] in VARIANTS[variant].swept
+    assert set(VARIANTS[variant].compared(task)) <= set(VARIANTS[variant].swept)
+
+
+@pytest.mark.parametrize("variant", FAMILIES["replay"])
+def test_what_learns_from_a_replay_is_compared_at_every_temperature_beside_hardly_any(
+    variant: str,
+) -> None:
+    compared = VARIANTS[variant].compared("moved_wall")
+    assert compared == VARIANTS[variant].swept
+    assert compared[0] == LEAST_TEMPERATURE
+
+
+@pytest.mark.parametrize("variant", ["bonus", "soft Q", "SAC"])
+def test_curves_of_all_algorithms_have_points_as_far_apart(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever learns from a replay has an update every 256 env steps, PPO every 1,024.
+    steps = 2 * POINT_STEPS
+    monkeypatch.setattr(entropy_runs, "TOTAL_STEPS", steps)
+    monkeypatch.setattr(
+        entropy_runs, "OPTIONS", merged(entropy_runs.OPTIONS, {"total_steps": steps})
+    )
+    curve = measure(Run("deception", variant, 0.01, 1)).curve
+    assert curve.env_steps.tolist() == [POINT_STEPS, 2 * POINT_STEPS]
+    # The first episodes are over after 50 steps of 64 agents, 3,200 env steps, or at a goal.
+    assert curve.episodes.sum() < 2 * POINT_STEPS / 4
+    assert curve.entropy[-1] > 0.0
 
 
 def test_a_spread_has_as_many_digits_as_it_needs() -> None:

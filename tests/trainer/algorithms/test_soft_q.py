@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from entrain.algorithms.off_policy import OffPolicy
+from entrain.algorithms.replay import Replay
 from entrain.algorithms.soft_q import SoftQ, soft_value
 from entrain.app.learning_parts import make_algorithm
 from entrain.errors import ConfigError
@@ -213,6 +214,38 @@ def test_the_target_network_follows_or_is_copied() -> None:
         algorithm.update(made_transitions([0]), progress=0.0)
         learned = method._optimizer.weights
         torch.testing.assert_close(method._targets.weights, start + expected * (learned - start))
+
+
+def test_values_rise_as_fast_as_the_target_follows() -> None:
+    # A reward of 1 in every step, for ever, is worth 1 / (1 - 0.9) = 10. What the target says of it
+    # follows dV/dk = rate * (1 + 0.9 V - V): after 200 steps, 10 * (1 - exp(-200 * rate / 10)).
+    for rate, share in ((0.02, 0.33), (0.1, 0.86)):
+        assert 1.0 - math.exp(-200 * rate * 0.1) == pytest.approx(share, abs=0.005)
+        config = soft_q_options(
+            entropy={"coefficient": 1e-4},
+            discount=0.9,
+            algorithm={"learning_rate": 0.1, "target_rate": rate},
+            **TABLE,
+        )
+        method = SoftQ(make_policy(CHOICES, config, seed=1), device=torch.device("cpu"))
+        here = {"x": torch.tensor([[1.0, 0.0]])}
+        replay = Replay(CHOICES, capacity=8, seed=1)
+        replay.append(
+            made_transitions(
+                [0],
+                observation=here,
+                next_observation=here,
+                reward=torch.ones(1),
+                terminated=torch.tensor([False]),
+                action={"discrete": torch.zeros(1, 2, dtype=torch.int64)},
+            )
+        )
+        batch = replay.sample(1, n_step=1, discount=0.9)
+        for _ in range(200):
+            method.step(batch)
+        # y = 1 + 0.9 V
+        value = (method.targets(batch).item() - 1.0) / 0.9
+        assert value == pytest.approx(10.0 * share, rel=0.05)
 
 
 def test_continuous_actions_are_sent_to_sac() -> None:

@@ -151,7 +151,9 @@ class OffPolicyConfig(Options):
 
     target_rate: Fraction = 0.005
     """How far the target network goes towards the learned one each time: 0.005 follows it about 200
-    times behind, 1 is a copy."""
+    times behind, 1 is a copy. Values rise no faster: after k gradient steps to at most
+    1 - exp(-k * target_rate * (1 - discount)) of what an endless reward is worth, so that runs with
+    few gradient steps need more."""
 
     target_every: Count = 1
     """Gradient steps between two moves of the target network. With target_rate 1, such as 1000."""
