@@ -35,6 +35,13 @@ def test_its_size_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_a_small_one_is_not_said_to_be_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    check_replay(IMAGE, options_of(replay_size=8), ServerConfig(), CheckpointsConfig())
+    # 8 * 12,323 / 2^20 = 0.0940
+    assert "up to 0.094 MiB (8 observations" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("server", "checkpoints", "words", "remedy"),
     [

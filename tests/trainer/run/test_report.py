@@ -562,6 +562,7 @@ def test_the_best_evaluation_is_said_with_its_env_steps(folder: RunFolder) -> No
     write_report(folder, summary())
     page = folder.report.read_text()
     assert re.search(r"best evaluation</dt><dd>1,019.0 <small>at 38.9k env steps", page)
+    assert re.search(r"final return</dt><dd>[-0-9,.]+ <small>over the last tenth<", page)
     # The page's other numbers are those of training.
     assert final_return(evaluated(20).updates) == final_return(evaluated(20))
 

@@ -11,6 +11,7 @@ from entrain.config.off_policy import OffPolicyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import CheckpointsConfig, ServerConfig
 from entrain.errors import ConfigError
+from entrain.metric import number
 from entrain.policy.inputs import policy_inputs
 from entrain.quoting import shortened
 from entrain_envs.spec import BehaviourSpec
@@ -18,6 +19,9 @@ from entrain_envs.spec import BehaviourSpec
 logger = logging.getLogger(__name__)
 
 MIB = 2**20
+
+WHOLE_FROM = 10.0
+"""MiB from which on a size is said without decimals."""
 
 STEP_BYTES = 8 + 8 + 4 + 1 + 1
 """Of each row, whatever it shows: where what followed lies, version, reward, and two flags."""
@@ -56,7 +60,9 @@ def check_replay(
     rows, row = replay_capacity(options), replay_row_bytes(spec, options)
     if not rows:
         return
-    words = f"{rows * row / MIB:,.0f} MiB ({rows:,} observations of {row:,} bytes each)"
+    mib = rows * row / MIB
+    size = number(mib, ",.0f" if mib >= WHOLE_FROM else ",.1f")
+    words = f"{size} MiB ({rows:,} observations of {row:,} bytes each)"
     for allowed, name, what in _limits(server, checkpoints):
         if rows * row > allowed * MIB:
             most = int(allowed * MIB // row)

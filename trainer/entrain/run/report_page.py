@@ -114,7 +114,8 @@ def _warnings(section: Section) -> str:
 
 def _policy_facts(section: Section) -> Mapping[str, str]:
     ended = math.isfinite(section.final_return)
-    facts = {"final return": number(section.final_return, ",.1f") if ended else "no episode ended"}
+    final = f"{number(section.final_return, ',.1f')} <small>over the last tenth</small>"
+    facts = {"final return": final if ended else "no episode ended"}
     if section.best_evaluation is not None:
         value, steps = section.best_evaluation
         best = number(value, ",.1f")

@@ -171,8 +171,8 @@ const showSimulators = (status) => {
   const more = left > 0 ? ` The first ${status.simulators.length} are listed.` : "";
   setText(
     "simulators-words",
-    `${status.num_simulators} take part with ${number(status.num_agents)} agents; ` +
-      `${status.expected_simulators} expected.${more}`,
+    `Connected: ${status.num_simulators} of ${status.expected_simulators} expected; ` +
+      `agents: ${number(status.num_agents)}.${more}`,
   );
   fillRows(
     byId("simulators"),
