@@ -31,6 +31,17 @@ def unchecked_shapes() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(autouse=True)
+def _no_command_logs_on() -> Iterator[None]:
+    """Take away what a command logs by: the stderr of its test is closed when the next one logs."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        # Those of pytest are of classes of its own.
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+
+
 @pytest.fixture
 def logging_as_before() -> Iterator[None]:
     """Undo what a command does to logging."""
