@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from entrain.algorithms.algorithm import Metrics
 from entrain.algorithms.coefficients import interpolate
 from entrain.config.algorithm import PPOConfig
+from entrain.config.off_policy import SoftQConfig
 from entrain.config.policy import PolicyConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,
@@ -146,7 +147,9 @@ class Diagnostics:
         coefficient = metrics.get(ENTROPY_COEFFICIENT.name, 0.0)
         # A policy that is drawn to a prior with little entropy should have little itself.
         follows_prior = self._config.entropy.prior and coefficient > 0
-        if progress < EARLY and not follows_prior:
+        # That of soft Q is as certain as its values say, and learns from what others tried.
+        is_of_values = isinstance(self._config.algorithm, SoftQConfig)
+        if progress < EARLY and not follows_prior and not is_of_values:
             if self._action.branches:
                 yield self._branches_collapsed(of_branches, metrics, progress)
             if sigma:

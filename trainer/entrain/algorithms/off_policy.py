@@ -329,11 +329,12 @@ def _say_how_often(behaviour: str, options: PolicyConfig, config: OffPolicyConfi
     """Log what is due for each env step, and who waits for it."""
     goes_on = options.policy_lag > 0
     logger.info(
-        "policy '%s' learns by %s: %g gradient steps for each env step, in updates of %s env steps "
-        "after the first %s; simulators %s (policy_lag %d)",
+        "policy '%s' learns by %s: %g gradient step%s for each env step, in updates of %s env "
+        "steps after the first %s; simulators %s (policy_lag %d)",
         shortened(behaviour),
         config.kind,
         config.updates_per_step,
+        "" if config.updates_per_step == 1 else "s",
         f"{options.rollout_steps:,}",
         f"{config.learning_starts:,}",
         "go on during an update" if goes_on else "wait for each update",
