@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from entrain.app.apart import Apart
+from entrain.app.begun import begun_if_whole
 from entrain.app.best_checkpoint import BestCheckpoint
 from entrain.app.build import (
     environment_parameters,
     listened_on,
     make_front,
     make_participants,
-    require_networks,
     web_sockets_of,
 )
 from entrain.app.checkpointing import make_checkpointing
@@ -36,11 +36,8 @@ from entrain.app.evaluation_report import EvaluationReport
 from entrain.app.evaluation_side import EvaluationSide, side_of
 from entrain.app.evaluations import Evaluations, NoEvaluations
 from entrain.app.game_watch import GameWatcher, watch_over_games
-from entrain.app.games import require_build
 from entrain.app.goal import Goal
-from entrain.app.initial_weights import begun_behaviours, require_initial_weights
 from entrain.app.launcher import Launcher
-from entrain.app.priors import require_priors
 from entrain.app.processors import available_processors
 from entrain.app.reporting import Reporting
 from entrain.app.run_clock import RunClock
@@ -71,19 +68,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_AROUND_S = 0.5
 """How often the display is told who is connected, and a due checkpoint is looked for."""
-
-
-def _begun_if_whole(config: RunConfig, restored: Loaded | None) -> Set[str]:
-    """Returns the behaviours that a checkpoint holds.
-
-    ConfigError if something that the configuration names is not there, or cannot be used.
-    """
-    begun = begun_behaviours(restored)
-    require_networks(config)
-    require_priors(config)
-    require_initial_weights(config, begun=begun)
-    require_build(config)
-    return begun
 
 
 class TrainingRun:
@@ -121,7 +105,7 @@ class TrainingRun:
         """Where simulators dial in; "" before it listens."""
         self.clock = RunClock()
         self._learners = self._together.make_learners(config, processors=available_processors())
-        self._trainers = self._make_trainers(_begun_if_whole(config, restored))
+        self._trainers = self._make_trainers(begun_if_whole(config, restored))
         self.participants = self._make_participants()
         side = side_of(config, folder, rank=self._together.place.rank)
         self._front = make_front(
