@@ -127,7 +127,7 @@ def test_while_a_trainer_lives_the_same_command_ends_with_75_and_changes_nothing
         assert f"is in use by process {process.pid} on " in words
         assert json.loads((folder.path / "run.lock").read_text())["pid"] == process.pid
         process.terminate()
-        assert process.wait(30.0) == 0
+        assert process.wait(120.0) == 0
 
 
 def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
         until(lambda: says(folder.log, "update 2:"))
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
-        assert process.wait(30.0) == 0
+        assert process.wait(120.0) == 0
     assert "SIGHUP: finishing, saving and stopping" in folder.log.read_text()
     loaded = CheckpointStore(folder.checkpoints, keep=3).load_newest()
     assert loaded.step == RunSummary.load(folder.summary).env_steps >= 400
@@ -156,7 +156,7 @@ def test_a_folder_that_is_deleted_while_a_run_goes_on_is_said_and_written_again(
         until(lambda: folder.config.is_file() and bool(checkpoints(folder)))
         until(lambda: folder.metrics.is_file() and folder.log.is_file())
         process.terminate()
-        assert process.wait(30.0) == 0
+        assert process.wait(120.0) == 0
     words = (tmp_path / "words.txt").read_text()
     assert f"{folder.config}: deleted or moved away" in words
     assert ": deleted or moved away while the run goes on; it is written again" in words
