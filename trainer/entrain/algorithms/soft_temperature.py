@@ -137,10 +137,10 @@ class AdaptiveTemperature:
         self._target = target
         self._dimensions = dimensions
         self._learning_rate = learning_rate
-        self._learned = nn.ParameterDict(
+        learned = nn.ParameterDict(
             {"log_alpha": torch.full((1,), math.log(config.coefficient), device=device)}
         )
-        self._optimizer = Adam(self._learned, epsilon=1e-8, max_grad_norm=0.0, ranks=ranks)
+        self._optimizer = Adam(learned, epsilon=1e-8, max_grad_norm=0.0, ranks=ranks)
         self._progress = 0.0
         self._wanted = self._found = torch.zeros((), device=device)
         """[] nats, target and entropy of the newest step."""
@@ -166,6 +166,7 @@ class AdaptiveTemperature:
         rows = max(1, len(log_prob))
         self._wanted = self.target(greatest).to(log_prob.dtype).sum() / rows
         self._found = -log_prob.sum() / rows
+        # The gradient of the loss by ln alpha: mean of -(log_prob + target).
         self._optimizer.gradient.copy_(self._found - self._wanted)
         self._optimizer.descend(learning_rate=self._learning_rate, weight=len(log_prob))
         least, most = (math.log(bound) for bound in COEFFICIENT_RANGE)
