@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None, zoo: Path = ZOO) -> int:
         for outcome in measured(jobs, options.folder, options.episodes, at_once=options.jobs):
             print(outcome, flush=True)
             if isinstance(outcome, Result):
-                # Read again: another command may have added its own meanwhile.
-                kept = zoo_results.current(zoo_results.load(file), settings)
-                zoo_results.save([*kept, outcome], file)
+                zoo_results.add(outcome, file, settings)
             else:
                 failures += 1
     render(zoo, settings)

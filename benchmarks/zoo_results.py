@@ -3,8 +3,10 @@
 Runs nothing and draws nothing.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.runs import FinishedRun
 from benchmarks.zoo_settings import Setting
+from entrain.run.durable import replace_file
 
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 """What stands around the table in a page."""
@@ -90,11 +93,25 @@ def load(file: Path) -> Sequence[Result]:
     ]
 
 
-def save(results: Sequence[Result], file: Path) -> None:
-    """Write results, ordered by setting and seed."""
+def add(result: Result, file: Path, settings: Sequence[Setting]) -> None:
+    """Add a result, and drop those that are not of the options that the settings have now.
+
+    Several commands may add to a file at the same time: each waits for the one before.
+    """
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        # Freed with the descriptor. The file itself cannot be locked, for it is replaced.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        _save([*current(load(file), settings), result], file)
+    finally:
+        os.close(folder)
+
+
+def _save(results: Sequence[Result], file: Path) -> None:
+    """Write results, ordered by setting and seed; who reads meanwhile gets the old ones."""
     ordered = sorted(results, key=lambda result: (result.setting, result.seed))
     lines = ",\n".join(json.dumps(asdict(result)) for result in ordered)
-    file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    replace_file(file, f"[\n{lines}\n]\n")
 
 
 def current(results: Sequence[Result], settings: Sequence[Setting]) -> Sequence[Result]:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,10 +171,25 @@ def row(steps: int, mean: float, *, episodes: int) -> dict[str, str]:
 
 
 def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
-    results = [made(seed=2), made(seed=1)]
-    zoo_results.save(results, tmp_path / "results.json")
+    setting = hill(tmp_path)
+    results = [made("hill", seed=seed, digest=setting.digest) for seed in (2, 1)]
+    for result in results:
+        zoo_results.add(result, tmp_path / "results.json", [setting])
     assert zoo_results.load(tmp_path / "results.json") == results[::-1]
     assert zoo_results.digest(results) != zoo_results.digest([replace(results[0], seed=3)])
+
+
+def test_of_results_that_come_at_the_same_time_none_is_lost(tmp_path: Path) -> None:
+    setting = hill(tmp_path)
+
+    def add(seed: int) -> None:
+        result = made("hill", seed=seed, digest=setting.digest)
+        zoo_results.add(result, tmp_path / "results.json", [setting])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    kept = zoo_results.load(tmp_path / "results.json")
+    assert [each.seed for each in kept] == list(range(40))
 
 
 def test_the_command_measures_what_is_missing_and_goes_on_after_a_failure(
@@ -189,11 +205,8 @@ def test_the_command_measures_what_is_missing_and_goes_on_after_a_failure(
         name = f"{config.stem} {settings[-1]}"
         trained.append(name)
         if len(trained) == 2:
-            others = zoo_results.load(tmp_path / "results.json")
-            digest = Setting.load(config).digest
-            zoo_results.save(
-                [*others, made("hill", seed=9, digest=digest)], tmp_path / "results.json"
-            )
+            other = made("hill", seed=9, digest=Setting.load(config).digest)
+            zoo_results.add(other, tmp_path / "results.json", all_settings(tmp_path))
         if len(trained) == 3:
             raise RuntimeError("it was stopped")
         folder.mkdir(parents=True)
