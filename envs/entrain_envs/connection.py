@@ -192,7 +192,7 @@ def first_line(path: Path) -> str:
 
 
 def file_content(path: Path) -> bytes:
-    """What is in a file; OptionError if it cannot be read."""
+    """The content of a file; OptionError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What acts where the trainer's actions came too late: the last action again, or a neutral one.
+"""The action taken where the trainer's came too late: the last one again, or a neutral one.
 
 Shapes: K rows of one behaviour, A of which need an action; D continuous dimensions, N branches.
 """

@@ -34,7 +34,7 @@ class ClosedError(Exception):
 
 
 class NotOpenedError(Exception):
-    """What answers does not open a WebSocket."""
+    """The server's answer does not open a WebSocket."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(f"HTTP {status}: {words}")

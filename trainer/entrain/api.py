@@ -190,7 +190,7 @@ def _require_one_rank(name: str) -> None:
 
 
 def _settings(overrides: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """What the environment says, and then what the program does, which counts."""
+    """Settings of the environment variables, then those of the program, which override them."""
     if isinstance(overrides, str):
         raise ConfigError(f"the overrides are the text {overrides!r}; give a list: [{overrides!r}]")
     return [*arguments_of(os.environ), *overrides, *keyword_settings(options)]

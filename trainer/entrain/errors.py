@@ -115,7 +115,7 @@ class ControlError(EntrainError):
 
 
 class PolicyInputError(EntrainError):
-    """What a program gives a policy to act on does not fit it: names, shapes, numbers."""
+    """The observations that a program gives a policy do not fit it: names, shapes or numbers."""
 
 
 class ExportError(EntrainError):

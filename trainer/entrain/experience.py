@@ -24,7 +24,7 @@ from entrain_envs.shapes import Bool, Float, Int, Shaped
 
 
 class Experience(Protocol):
-    """What was collected for one update. Never changed after it is made."""
+    """The steps collected for one update. Immutable."""
 
     @property
     def num_steps(self) -> int:

@@ -18,7 +18,7 @@ NO_NUMBERS: Moments = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Returned:
-    """What one rank has seen of a policy's episodes, for curricula; see `SharedCurricula`."""
+    """One rank's episodes of a policy, for curricula; see `SharedCurricula`."""
 
     returns: Sequence[float] = ()
     """Returns of its newest episodes since the last round."""

@@ -1,4 +1,4 @@
-"""What one stream brought, on its way from the thread that reads to the kit's.
+"""Carries the messages of one stream from the thread that reads them to the kit's.
 
 Bounded, so that a simulator that sends without end costs no memory. The end of the stream is not
 one of the messages, so it arrives however many wait. Nothing here knows gRPC or WebSocket.

@@ -72,7 +72,7 @@ class Stream(Protocol):
         ...
 
     def answers_ping(self, *, timeout_s: float) -> bool | None:
-        """Ping it, and wait for the pong; None where that is not the simulator's affair."""
+        """Ping it, and wait for the pong; None if the transport answers pings itself."""
         ...
 
     def end(self, how: End, words: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What was found of each rule: passed, failed with what arrived and the remedy, or not shown."""
+"""The result of each rule: passed, failed with what arrived and the remedy, or not shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What must come after a session was resumed: the Steps that have no Act, again and unchanged."""
+"""Checks a resumed session: the Steps that have no Act come again, unchanged."""
 
 from entrain_envs.conformance.port import End, SilentError, StreamOverError
 from entrain_envs.conformance.session import LeftError, Session

@@ -78,7 +78,7 @@ class Script:
 
     @property
     def simulator(self) -> str:
-        """What it calls itself; empty if none has come."""
+        """The name in its Hello; empty if none has come."""
         return self._door.simulator
 
     def run(self) -> Results:

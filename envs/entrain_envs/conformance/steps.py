@@ -51,7 +51,7 @@ class ReadStep:
 
 
 def is_name(text: str) -> bool:
-    """Whether it may be a name: 1 to 200 printable characters."""
+    """True for 1 to 200 printable characters."""
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 

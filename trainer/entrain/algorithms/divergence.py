@@ -58,7 +58,7 @@ def unlearnable(transitions: Transitions, config: PolicyConfig) -> str:
 
 
 def explain_steps(config: PPOConfig | OffPolicyConfig) -> str:
-    """What helps against gradient steps that are too long."""
+    """The remedy for gradient steps that are too long."""
     remedies = [f"a lower learning_rate (it is {config.learning_rate:g})"]
     if config.max_grad_norm == 0.0:
         remedies.append("with max_grad_norm above 0 (it is 0)")

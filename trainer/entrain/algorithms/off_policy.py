@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Method(Protocol):
-    """What is special of one off-policy algorithm: its networks, and what a gradient step does."""
+    """One off-policy algorithm: its networks and its gradient step."""
 
     @property
     def policy(self) -> ActorNetwork:
@@ -153,7 +153,7 @@ class OffPolicy:
 
     @property
     def method(self) -> Method:
-        """What learns from the replay."""
+        """The algorithm that learns from the replay."""
         return self._method
 
     @property
@@ -304,7 +304,7 @@ class OffPolicy:
         return state
 
     def state(self) -> State:
-        """What the method learned, the whole replay, version and pace."""
+        """The method's state, the whole replay, the version and the pace."""
         return {**self._state_but_replay(), "replay": self._replay.state()}
 
     def _state_but_replay(self) -> State:

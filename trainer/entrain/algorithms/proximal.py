@@ -25,7 +25,7 @@ from entrain.ranks import Ranks
 
 @dataclass(frozen=True)
 class Renewed:
-    """What the policy that begins the update says of a rollout."""
+    """A rollout as evaluated by the policy that begins the update."""
 
     log_prob: Tensor | None
     """[T, B], or [T, B, A] of the parts of actions; None if it is the policy that acted."""

@@ -37,7 +37,7 @@ _GUESSES = 40
 
 @dataclass(frozen=True)
 class Appended:
-    """What an append has overwritten, for `undo`."""
+    """The content that an append has overwritten, for `undo`."""
 
     place: Int64Array
     rows: Mapping[str, Any]

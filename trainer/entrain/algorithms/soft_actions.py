@@ -1,4 +1,4 @@
-"""What a policy would do in each of R situations, as critics judge it and gradients need it.
+"""A policy's actions in R situations, in the form that critics and gradients take.
 
 A continuous action is one sample, which is differentiable. Discrete choices are not sampled: all
 are judged, each weighed by its chance.

@@ -44,7 +44,7 @@ class CriticsSnapshot:
 
 
 class SoftCritics:
-    """What all critics of a soft actor-critic share. Owns their weights and optimizer."""
+    """Base of the critics of a soft actor-critic. Owns their weights and optimizer."""
 
     def __init__(
         self, policy: ActorNetwork, *, seed: int, device: torch.device, ranks: Ranks = ALONE

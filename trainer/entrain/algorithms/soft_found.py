@@ -1,4 +1,4 @@
-"""What a gradient step of a soft actor-critic found, by torch or by hand.
+"""The losses and statistics of one gradient step of a soft actor-critic, by torch or by hand.
 
 Shapes: G critics, R rows, D continuous dimensions.
 """

@@ -232,7 +232,7 @@ def exploration_metrics(
 
 
 def value_metrics(policy: ActorCritic, all_steps: Minibatch) -> Metrics:
-    """What the critic said of the steps of a rollout, and how well.
+    """The critic's mean values over a rollout, and how much of the returns they explain.
 
     Args:
         policy: whose statistics of returns are those that normalised `all_steps`.

@@ -36,7 +36,7 @@ class Evaluated:
 
     @property
     def score(self) -> float:
-        """What the best is chosen by: the mean over policies of their mean returns."""
+        """The number by which the best is chosen: the mean over policies of their mean returns."""
         return math.fsum(self.returns.values()) / len(self.returns) if self.returns else math.nan
 
     def is_better_than(self, other: "Evaluated | None") -> bool:

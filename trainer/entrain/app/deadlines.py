@@ -1,4 +1,4 @@
-"""What is said of behaviours with a deadline, where the run's options do not go with one."""
+"""Warns of behaviours with a deadline where the run's options do not suit one."""
 
 import logging
 from collections.abc import Iterator

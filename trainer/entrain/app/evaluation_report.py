@@ -1,4 +1,4 @@
-"""What people are told of one policy's evaluation while training: metrics, episodes and a line."""
+"""Reports one policy's evaluation while training: metrics, episodes and a line of the log."""
 
 import time
 from collections.abc import Mapping

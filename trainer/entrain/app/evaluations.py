@@ -54,7 +54,7 @@ class NoEvaluations:
         return 0
 
     def state(self) -> State:
-        """What decides when the next is due, and how the newest went."""
+        """When the next is due, and how the newest went."""
         return {}
 
     def load_state(self, state: State) -> None:

@@ -1,4 +1,4 @@
-"""What a Python program gives to a run in its own process, beside the configuration.
+"""The arguments beside the configuration that a Python program gives to a run in its process.
 
 A command gives nothing.
 """

@@ -1,4 +1,4 @@
-"""What a Python program names as a run's simulators: commands, ids of Gymnasium, functions.
+"""The simulators that a Python program names: commands, Gymnasium ids or functions.
 
 "CartPole-v1"                    entrain-env gymnasium CartPole-v1 --count 8
 "./my_game --port {address}"     is launched as it is

@@ -45,7 +45,7 @@ class Goal:
 
     @property
     def is_reached(self) -> bool:
-        """Whether it was reached; in a resumed run it may have become another one."""
+        """True once the goal was reached; a resumed run may have another goal."""
         return self._options is not None and self._reached >= self._options.return_
 
     def note_evaluation(self, returns: Mapping[str, float]) -> None:
@@ -94,7 +94,7 @@ class Goal:
         )
 
     def state(self) -> State:
-        """What was reached, if it was."""
+        """The return that reached the goal, if one did."""
         return {"reached": self._reached, "words": self.words} if self.words else {}
 
     def load_state(self, state: State) -> None:

@@ -141,7 +141,7 @@ def _read(path: Path, clock: Callable[[], float]) -> tuple[RunFolder, RunConfig,
 
 
 def _where_to_dial(config: RunConfig) -> str:
-    """What the configuration says; a port 0 is named by the log alone."""
+    """The configured addresses, in words. Which port 0 became stands in the log alone."""
     server = config.server
     if server.websocket is None:
         return f"simulators dial {server.address}"

@@ -88,7 +88,7 @@ class _AsBefore(logging.Filter):
         self._levels = levels
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may pass."""
+        """True if the record is to be written."""
         return record.levelno >= self._levels.get(record.name.partition(".")[0], 0)
 
 

@@ -1,4 +1,4 @@
-"""What a program gives a policy to act on, as timesteps: checked, and of one agent or of several.
+"""Checks what a program gives a policy to act on, for one agent or several; makes timesteps.
 
 Shapes: K rows, one for each agent; C choices over all branches. Without the first dimension, all of
 it is one agent's.

@@ -69,6 +69,6 @@ class EnvironmentSpaces:
         return None if given is None else self._flatten(given)
 
     def action(self, chosen: ActionBatch) -> Any:
-        """What the environment's `step` takes, of an action of one agent."""
+        """One agent's action in the form that the environment's `step` takes."""
         (action,) = self._read(chosen)
         return action

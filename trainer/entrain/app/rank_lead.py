@@ -98,7 +98,7 @@ def begin_together(
 
 
 def _states_of_ranks(restored: Loaded | None, size: int) -> Sequence[Loaded | None]:
-    """What each rank goes on from."""
+    """The states from which the ranks go on."""
     if restored is None:
         return [None] * size
     with checked(restored.path):

@@ -118,7 +118,7 @@ class RunPage:
 
     @property
     def socket_url(self) -> str:
-        """What simulators that speak WebSocket dial; "" if they do not dial the page's server."""
+        """The URL for simulators that speak WebSocket; "" if that is not the page's server."""
         url = f"ws{self.url.removeprefix('http').rstrip('/')}{SIMULATE}"
         return url if self._config.is_websocket_on_page else ""
 

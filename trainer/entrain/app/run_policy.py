@@ -99,7 +99,7 @@ class Policy:
 
     @property
     def spec(self) -> BehaviourSpec:
-        """What is observed, and which actions there are."""
+        """The observations and actions of its behaviour."""
         return self._actor.policy.spec
 
     def act(

@@ -28,7 +28,7 @@ def tell_where_sockets_are(launcher: Launcher, config: RunConfig, front: Front) 
 
 
 def web_socket_url(config: RunConfig, front: Front) -> str:
-    """What they dial; "" if none do.
+    """The URL that WebSocket simulators dial; "" if there is none.
 
     On the page's server the page says so to the front; else, the configuration.
     """

@@ -1,4 +1,4 @@
-"""What is done with a trained run: its policies act and are counted, or are written to files.
+"""Evaluates the policies of a trained run, plays them, or exports them.
 
 The commands of the terminal and the functions of Python both do it by these.
 """

@@ -1,4 +1,4 @@
-"""What a sitting of a training run came to, for the program that called it."""
+"""The result of a training run, for the program that called it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ class Requirement:
     """Why, and what to do instead; follows a semicolon."""
 
     def misfit(self, policy: Any, kind: str) -> str:
-        """What is wrong with the options of a policy, in a sentence; "" if nothing is."""
+        """Names the fault of a policy's options in a sentence; "" if there is none."""
         value = policy
         for name in self.path:
             value = getattr(value, name)
@@ -101,7 +101,7 @@ OFF_POLICY_REQUIREMENTS = (
 
 
 class OffPolicyConfig(Options):
-    """What algorithms with a replay share."""
+    """Options of all algorithms with a replay."""
 
     policy_defaults: ClassVar[Defaults] = {
         "rollout_steps": 64,
@@ -165,7 +165,7 @@ class OffPolicyConfig(Options):
         return cls.policy_defaults
 
     def misfit(self, policy: Any) -> str:
-        """What is wrong with the other options of a policy that learns so, or ""."""
+        """Names the fault of the policy's other options in a sentence; "" if there is none."""
         return next(filter(None, (it.misfit(policy, self.kind) for it in self.requirements)), "")
 
 

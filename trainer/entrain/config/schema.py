@@ -72,7 +72,7 @@ _WORDS_BESIDE_A_REPLAY: Final = {"buffer_size": "replay_size"}
 
 
 def word_of(name: str) -> str:
-    """What an option is called here that others call `name`; "" if nothing is known of it."""
+    """Our name of an option that other libraries call `name`; "" if none is known."""
     return _WORDS_OF_OTHERS.get(name.lower(), "")
 
 

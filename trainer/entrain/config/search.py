@@ -1,4 +1,4 @@
-"""What `entrain tune` varies, in which ranges, and how it judges the runs that it tries.
+"""Options of `entrain tune`: what is varied, in which ranges, and how runs are judged.
 
 The options that are varied are those of the same file; the rest of the file is what all runs share.
 """
@@ -20,7 +20,7 @@ from entrain.config.fields import (
 
 
 class RangeConfig(Options):
-    """What one option may be: any number between two (`low` and `high`), or one of `choices`."""
+    """The range of one option: any number between two (`low` and `high`), or one of `choices`."""
 
     low: Number | None = None
     """Smallest value that is tried."""
@@ -115,7 +115,7 @@ Pruner: TypeAlias = Annotated[
 
 
 class SearchConfig(Options):
-    """What `entrain tune` tries; `entrain train` passes over it."""
+    """The search of `entrain tune`; `entrain train` ignores it."""
 
     options: dict[str, RangeConfig]
     """{path of an option, as for --set: what it may be}. One that only another `kind` has is left

@@ -69,7 +69,7 @@ class NativeFront:
 
     @property
     def websocket_url(self) -> str:
-        """What simulators that speak WebSocket dial; "" if none do, or it is not known yet."""
+        """The URL for simulators that speak WebSocket; "" if there is none or none yet."""
         return "" if self._websocket is None else self._websocket.simulators.url
 
     async def start(self) -> str:

@@ -110,7 +110,7 @@ class LogLines(logging.Handler):
 
 
 class Reported:
-    """What simulators reported of one policy: the newest values of the first names."""
+    """The newest values that simulators reported for one policy, of the first names."""
 
     def __init__(self) -> None:
         """Nothing yet."""

@@ -1,4 +1,4 @@
-"""What every page has, whatever it shows: login, guard, health, metrics, status, log, events."""
+"""The parts of every page: login, guard, health, metrics, status, log, events."""
 
 import json
 import time
@@ -31,7 +31,7 @@ MOST_LINES_AT_FIRST = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What one page shows. Its functions are called on the event loop when somebody looks."""
+    """The content of one page. Its functions are called on the event loop at each request."""
 
     template: str
     """Of the page; it is given `status`, `lines` of the log, and `values`."""

@@ -222,7 +222,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
 @dataclass(frozen=True)
 class WebSockets:
-    """What answers the WebSockets of a server."""
+    """Answers the WebSockets of a server."""
 
     app: ASGIApp
     limits: SocketLimits

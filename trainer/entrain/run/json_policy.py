@@ -131,7 +131,7 @@ def _finite(number: float) -> float | None:
 def evaluate(
     document: Document, observation: Mapping[str, npt.ArrayLike]
 ) -> tuple[Numbers, Numbers]:
-    """What the policy puts out, from {name: [K, ...]}.
+    """The policy's outputs for observations {name: [K, ...]}.
 
     Returns:
         [K, D] continuous actions in the environment's units, [K, C] logits of all branches.

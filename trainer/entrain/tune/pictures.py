@@ -48,7 +48,7 @@ def draw_history(trials: Sequence[Tried], metric: str, direction: Direction) -> 
 
 
 def draw_importances(importances: Mapping[str, float], labels: Mapping[str, str]) -> Plot | None:
-    """What matters; None if that is not known yet."""
+    """Draws the importance of each option; None if it is not known yet."""
     if not importances:
         return None
     figure, axes = _canvas(left=0.42)
@@ -68,7 +68,7 @@ def draw_importances(importances: Mapping[str, float], labels: Mapping[str, str]
 
 
 def draw_option(option: Searched, label: str, trials: Sequence[Tried], metric: str) -> Plot | None:
-    """What trials came to against the values of one option; None if none has tried it."""
+    """Draws the trials' values against one option; None if no trial has tried it."""
     tried = [it for it in trials if option.name in it.chosen]
     completed, stopped = _with_value(tried, "completed"), _with_value(tried, "pruned")
     if not completed and not stopped:

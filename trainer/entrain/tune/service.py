@@ -60,7 +60,7 @@ _MAY_CHANGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """What `entrain tune` is given."""
+    """The command line of `entrain tune`."""
 
     file: Path
     overrides: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What is varied: options with their ranges, and the settings that chosen values come to.
+"""The search space: options with their ranges, and the settings made of chosen values.
 
 Nothing here knows how values are chosen.
 """

@@ -1,4 +1,4 @@
-"""What was tried and what came of it: Optuna's study, in a file, and what it proposes next.
+"""Optuna's study in a file: the trials, their values, and the proposals for the next.
 
 The only module that knows Optuna, which is imported when a study is opened. A trial is known by
 its number, from 0, which is its place in the file.

@@ -28,7 +28,7 @@ MOST_FAILED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class TuningRules:
-    """What a tuning does, apart from what it varies."""
+    """The rules of a tuning, apart from its search space."""
 
     trials: int
     """That are completed or pruned, in all."""

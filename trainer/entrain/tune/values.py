@@ -1,4 +1,4 @@
-"""What a run is worth: one metric of its policies, as its table of metrics grows."""
+"""The value of a run: one metric of its policies, as its table of metrics grows."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What translations of ML-Agents settings share: the form of an option, and numbers of its own."""
+"""Shared by translations of ML-Agents settings: the form of an option, and its numbers."""
 
 from typing import Any, Final, TypeAlias
 
