@@ -59,6 +59,12 @@ def eyes(rows: int, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(rows, 3)).astype(np.float32)
 
 
+def agents_of(acting: Policy) -> list[int]:
+    """The agents whose episodes run, ascending."""
+    owners = acting.state()["slots"]["owners"]
+    return [agent for each in owners.values() for agent in each["agent_id"].tolist()]
+
+
 def as_the_actor(
     made: ActorCritic, seen: npt.NDArray[np.float32], firsts: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.int32], State]:
@@ -136,8 +142,9 @@ def test_memory_is_each_agent_s_own_and_reset_forgets_it() -> None:
         alone.act(row)
         among.act(np.stack([row, -row]), agents=[70, 3])
         among.act(-row, agents=[9])
-    np.testing.assert_allclose(probabilities(alone)[0], probabilities(among)[0], rtol=1e-5)
-    assert among.state()["agents"].tolist() == [70, 3, 9]
+    # Slots go by agent: 3 has the first one, and 70 the second.
+    np.testing.assert_allclose(probabilities(alone)[0], probabilities(among)[1], rtol=1e-5)
+    assert agents_of(among) == [3, 9, 70]
 
     fresh = policy(**MEMORY)
     for agents in (None, [0, 12345]):
@@ -160,6 +167,65 @@ def test_what_it_remembers_can_be_kept_and_given_back() -> None:
     np.testing.assert_array_equal(onward, repeated)
     with pytest.raises(CheckpointError, match="this state has x; expected what"):
         again.load_state({"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("action", "options"),
+    [(BRANCHES, {}), (CHOICE, HISTORY), (CHOICE, {"name": "runner"}), (CHOICE, MEMORY)],
+)
+def test_a_state_of_another_policy_is_refused_and_changes_nothing(
+    action: ActionSpec, options: dict[str, Any]
+) -> None:
+    acting, twin = policy(deterministic=False), policy(deterministic=False)
+    acting.act(eyes(2))
+    twin.act(eyes(2))
+    other = policy(action, **options)
+    other.act(eyes(3))
+    with pytest.raises(CheckpointError, match=r"which differs from this one of 'walker' in name"):
+        acting.load_state(other.state())
+    assert agents_of(acting) == [0, 1]
+    for seed in range(5):
+        np.testing.assert_array_equal(acting.act(eyes(2, seed)), twin.act(eyes(2, seed)))
+
+
+@pytest.mark.parametrize("agents", [None, [0, 1]])
+def test_an_agent_that_was_reset_needs_no_reward_and_is_shown_nothing(
+    agents: list[int] | None,
+) -> None:
+    acting, fresh = (policy(deterministic=True, **MEMORY, **HISTORY) for _ in range(2))
+    for seed in range(3):
+        acting.act(eyes(2, seed), reward=[0.5, 1.0])
+    acting.reset(agents)
+    np.testing.assert_array_equal(acting.act(eyes(2)), fresh.act(eyes(2)))
+    for part in ("recurrent_state", "history"):
+        np.testing.assert_equal(acting.state()["actor"][part], fresh.state()["actor"][part])
+    with pytest.raises(PolicyInputError, match="shown the reward of the step before"):
+        acting.act(eyes(2))
+
+
+def test_agents_that_are_reset_leave_their_room_to_those_that_come() -> None:
+    acting = policy(**MEMORY)
+    for agent in range(40):
+        acting.act(eyes(2), agents=[1000, agent])
+        acting.reset([agent])
+    assert agents_of(acting) == [1000]
+    assert len(acting.state()["actor"]["recurrent_state"]) == 2
+    kept, again = acting.state(), policy(**MEMORY)
+    again.load_state(kept)
+    for each in (acting, again):
+        each.act(eyes(2), agents=[7, 1000])
+    np.testing.assert_equal(again.state(), acting.state())
+
+
+@pytest.mark.parametrize("given", [[0.5, 2.0], np.array([0.5, 2.0]), np.array([0.5, 2.0], "f4")])
+def test_rewards_of_several_agents_come_as_a_list_or_an_array(given: Any) -> None:
+    together, alone = policy(FORCE, **HISTORY), policy(FORCE, **HISTORY)
+    for each in (together, alone):
+        each.act(eyes(2))
+    chosen = together.act(eyes(2), reward=given)
+    for row, reward in enumerate((0.5, 2.0)):
+        by_itself = alone.act(eyes(2)[row], agents=[row], reward=reward)
+        np.testing.assert_allclose(chosen[row], by_itself, rtol=1e-5)
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -191,6 +257,8 @@ def test_what_is_masked_is_never_chosen(deterministic: bool) -> None:
         (eyes(2), {"agents": [1, 1]}, r"agents are \[1, 1\]; expected 2 different"),
         (eyes(2), {"first": [True] * 3}, r"first is bool\[3\]; expected one value, or one for"),
         (eyes(2), {"reward": "much"}, r"reward is <U4\[\]; expected one value"),
+        (eyes(2), {"reward": ""}, r"reward is <U1\[\]; expected one value"),
+        (eyes(2), {"reward": []}, r"reward is float64\[0\]; expected one value, or one for each"),
         (eyes(2), {"reward": np.inf}, "reward holds inf; it must be finite"),
     ],
 )
@@ -200,7 +268,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_remembered(
     acting = policy(**MEMORY)
     with pytest.raises(PolicyInputError, match=words):
         acting.act(observation, **options)
-    assert acting.state()["agents"].tolist() == []
+    assert agents_of(acting) == []
 
 
 def test_several_observations_are_given_by_name_and_of_as_many_agents() -> None:

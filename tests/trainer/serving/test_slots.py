@@ -74,6 +74,8 @@ def test_it_does_what_a_slow_table_does(operations: list[tuple[str, str, list[in
             table.load_state(saved)
         assert table.num_slots == slow.num_slots
         assert table.num_agents == len(slow.slot)
+        held = [(owner, agent) in slow.slot for agent in agents]
+        assert table.holds(owner, ids(*agents)).tolist() == held
 
 
 @settings(deadline=None)

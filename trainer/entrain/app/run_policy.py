@@ -28,12 +28,14 @@ from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain.run.checkpoint import Loaded
 from entrain.run.folder import RunFolder
+from entrain.serving.slots import NO_SLOTS, SlotTable
 from entrain.state import State
 from entrain_envs.errors import SpecError
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 
-_NOBODY = np.zeros(0, np.int64)
+_PROGRAM = "program"
+"""The owner of all slots."""
 
 
 class Policy:
@@ -51,7 +53,8 @@ class Policy:
             seed: of the samples.
         """
         self._actor: Actor = make_actor(policy, seed=seed, deterministic=deterministic)
-        self._slots: dict[int, int] = {}
+        self._slots = SlotTable()
+        """Of the agents whose episodes run."""
         self.checkpoint = restored.path
         """The folder of the checkpoint."""
         self.env_steps = restored.step
@@ -184,17 +187,17 @@ class Policy:
         *,
         is_one: bool,
     ) -> SlotTimesteps:
-        rows = len(agents)
-        is_new = np.array([agent not in self._slots for agent in agents], np.bool_)
-        goes_on = ~(begins | is_new)
+        rows, agent_id = len(agents), np.array(agents, np.int64)
+        goes_on = self._slots.holds(_PROGRAM, agent_id) & ~begins
         if reward is None and self._actor.policy.config.network.previous_reward and goes_on.any():
             raise PolicyInputError(
                 f"the policy of '{self.spec.name}' is shown the reward of the step before; give "
                 "reward=..., or first=True where an episode begins"
             )
-        earned = require_finite(read_rows("reward", reward or 0.0, rows, np.float32))
+        given = 0.0 if reward is None else reward
+        earned = require_finite(read_rows("reward", given, rows, np.float32))
         timesteps = TimestepBatch(
-            agent_id=np.array(agents, np.int64),
+            agent_id=agent_id,
             step_type=np.where(begins, StepType.FIRST, StepType.MID).astype(np.uint8),
             reward=np.where(begins, np.float32(0), earned),
             observation=arrays,
@@ -204,35 +207,49 @@ class Policy:
             timesteps.check(self.spec)
         except SpecError as error:
             raise PolicyInputError(str(error)) from None
-        for agent in agents:
-            self._slots.setdefault(agent, len(self._slots))
-        slot = np.array([self._slots[agent] for agent in agents], np.int64)
-        return SlotTimesteps(slot, timesteps, _NOBODY, len(self._slots))
+        slot = self._slots.assign(_PROGRAM, agent_id)
+        return SlotTimesteps(slot, timesteps, NO_SLOTS, self._slots.num_slots)
 
     def reset(self, agents: Iterable[int] | None = None) -> None:
-        """Forget the episodes of these agents, or of all: each begins with its next action."""
+        """Forget these agents, or all: an episode of each begins with its next action."""
         if agents is None:
-            self._actor.release_all()
-            return
-        known = [self._slots[agent] for agent in agents if agent in self._slots]
-        self._actor.release(np.array(known, np.int64))
+            self._slots.release(_PROGRAM)
+        else:
+            self._slots.release_agents(_PROGRAM, np.fromiter(agents, np.int64))
+        self._actor.release(self._slots.take_released())
 
     def state(self) -> State:
         """A copy of what it remembers: each agent's memory, and how many actions it was given."""
         return {
-            "agents": np.array(list(self._slots), np.int64),
+            "policy": self._identity(),
+            "slots": self._slots.state(),
             "actor": self._actor.state(),
         }
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; CheckpointError if it is of another policy."""
-        if not {"actor", "agents"} <= set(state):
+        if not {"actor", "policy", "slots"} <= set(state):
             raise CheckpointError(
                 f"this state has {listed(list(map(str, state))) or 'nothing'}; expected what "
                 "`policy.state()` has returned"
             )
+        if state["policy"] != self._identity():
+            raise CheckpointError(
+                f"this state is of a policy of '{state['policy']['spec']['name']}', which differs "
+                f"from this one of '{self.spec.name}' in name, observations, actions, or what it "
+                "remembers; give it to the policy that it was taken of"
+            )
         self._actor.load_state(state["actor"])
-        self._slots = {agent: slot for slot, agent in enumerate(state["agents"].tolist())}
+        self._slots.load_state(state["slots"])
+
+    def _identity(self) -> State:
+        """What a policy must have in common with this one to take over its state."""
+        network = self._actor.policy.config.network
+        return {
+            "spec": self.spec.state(),
+            "memory": network.memory.kind,
+            "is_shown": {"action": network.previous_action, "reward": network.previous_reward},
+        }
 
 
 def _action(spec: BehaviourSpec, chosen: ActionBatch, *, is_one: bool) -> Any:

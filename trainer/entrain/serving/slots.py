@@ -107,6 +107,12 @@ class SlotTable:
         holding.last_slot = holding.slot[position]
         return holding.last_slot
 
+    def holds(self, owner: str, agent_id: Int64Array) -> BoolArray:
+        """[K] which of these agents of `owner` have a slot now."""
+        holding = self._holdings.get(owner, _Holding())
+        _, known = find(holding.agent_id, agent_id)
+        return known
+
     def _add(self, owner: str, holding: _Holding, newcomers: Int64Array) -> None:
         reused, self._free = self._free[: len(newcomers)], self._free[len(newcomers) :]
         grown = self.num_slots + len(newcomers) - len(reused)
