@@ -11,6 +11,7 @@ const MID = 2
 const TERMINATED = 3
 const TRUNCATED = 4
 const COMPLETED = 1
+const STOPPED = 2
 const NOT_HELD = 1
 const HELD = 2
 const ANSWERED = 3

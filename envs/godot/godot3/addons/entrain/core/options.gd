@@ -30,13 +30,23 @@ static func read(node, arguments):
 	if patience != "":
 		options["reconnect_s"] = float(patience)
 	if options["token_file"] != "":
-		options["token"] = _first_line(options["token_file"])
+		options["token"] = ""
+		renew_token(options)
 	for argument in arguments:
 		_take(options, argument)
 	if options["address"].find("://") < 0:
 		options["address"] = "ws://" + options["address"]
-	options["address"] = options["address"].trim_suffix("/simulate")
+	options["address"] = options["address"].rstrip("/").trim_suffix("/simulate").rstrip("/")
 	return options
+
+
+# Read the token's file again, which may have changed. While it is empty, or is not there, the token
+# that was read before counts.
+static func renew_token(options):
+	if options["token_file"] != "":
+		var token = _first_line(options["token_file"])
+		if token != "":
+			options["token"] = token
 
 
 # What is wrong with them; "" if nothing.

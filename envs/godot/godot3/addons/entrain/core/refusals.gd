@@ -9,6 +9,16 @@ const AGAIN = -1
 # gRPC's numbers of refusals that another dial would only bring again.
 const RESOURCE_EXHAUSTED = 8
 const FINAL = [3, 9, 12, 16]
+# WebSocket's own codes for a message that was text, for too many messages and for one too long.
+const OF_WEBSOCKET = {1003: 3, 1008: 8, 1009: 8}
+
+
+# gRPC's number that a WebSocket's close code stands for; 0 if none (proto/README.md, "Over
+# WebSocket"). Godot 4 knows the code alone: it loses the refusal that came before.
+static func number_of(close_code):
+	if close_code > 4000 and close_code < 4100:
+		return close_code - 4000
+	return OF_WEBSOCKET.get(close_code, 0)
 
 
 # The exit code that the game ends with; AGAIN if it is to dial again.

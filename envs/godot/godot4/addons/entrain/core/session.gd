@@ -8,12 +8,15 @@
 enum { PAUSING, DIALLING, GREETING, RUNNING, ENDED }
 
 const Messages = preload("messages.gd")
+const Options = preload("options.gd")
 const Patience = preload("patience.gd")
 const Refusals = preload("refusals.gd")
 const Silence = preload("silence.gd")
 
 const DIAL_MS = 10000
 const GREETING_MS = 30000
+# A stream that was joined for longer ends the trouble before it.
+const HELD_MS = 10000
 
 var welcome = {"session_id": "", "max_message_bytes": 0, "revision": 0, "seed": 0}
 var parameters = {}
@@ -32,13 +35,15 @@ var _unanswered = null
 var _act = null
 var _has_begun = false
 var _has_stopped = false
+var _joined_at_ms = 0
 var _dial_at_ms = 0
 var _limit_ms = 0
 var _now_ms = 0
 
 
 # sockets: a script whose instances have open, poll, send, receive, close. options: address, token,
-# tls_ca, connect_s, reconnect_s. hello: the fields of Hello; behaviours may be added to it later.
+# token_file, tls_ca, connect_s, reconnect_s. hello: the fields of Hello; behaviours may be added to
+# it later.
 func _init(sockets, options, hello):
 	_sockets = sockets
 	_options = options
@@ -110,6 +115,7 @@ func is_leaving(now_ms):
 func _dial():
 	_state = DIALLING
 	_limit_ms = _now_ms + DIAL_MS
+	Options.renew_token(_options)
 	_socket = _sockets.new()
 	if not _socket.open(_options["address"] + "/simulate", _options):
 		_break_off("it cannot be dialled: is its name known here?")
@@ -145,6 +151,8 @@ func _take(response):
 		_on_welcome(response)
 	elif kind == "act" and _state == RUNNING and _unanswered != null:
 		_on_act(response)
+	elif kind == "broken":
+		end(Refusals.FAILED, "the trainer sent a message that cannot be read")
 	else:
 		end(Refusals.FAILED, "the trainer sent '%s', which was not expected" % kind)
 
@@ -157,20 +165,20 @@ func _on_welcome(found):
 		end(Refusals.MISFIT, Refusals.no_roles(found["revision"], Messages.ROLES_REVISION))
 		return
 	_state = RUNNING
+	_joined_at_ms = _now_ms
 	_has_stopped = false
 	welcome = found
 	parameters = found["environment_parameters"]
 	if found["resumed"]:
 		print("entrain: session %s resumed" % found["session_id"])
-	if found["resumed"] and _unanswered != null:
-		_send_unanswered(false)
+		if _unanswered != null:
+			_send_unanswered(false)
 		return
 	_patience.renew()
-	if not found["resumed"]:
-		_sequence = 0
-		_unanswered = null
-		_act = null
-		_has_begun = true
+	_sequence = 0
+	_unanswered = null
+	_act = null
+	_has_begun = true
 
 
 func _on_act(found):
@@ -189,11 +197,16 @@ func _on_act(found):
 
 
 func _on_close(found):
-	if found["reason"] == Messages.COMPLETED or _options["reconnect_s"] <= 0:
-		end(Refusals.DONE, found["message"])
-		return
-	_has_stopped = true
-	_break_off(found["message"])
+	# Only a trainer that stops may come back. No reason, or one of the future, is an end.
+	var may_come_back = found["reason"] == Messages.STOPPED and _options["reconnect_s"] > 0
+	var words = found["message"]
+	if words == "":
+		words = "the trainer stops" if may_come_back else "the trainer is done"
+	if may_come_back:
+		_has_stopped = true
+		_break_off(words)
+	else:
+		end(Refusals.DONE, words)
 
 
 func _on_refusal(number, message):
@@ -205,8 +218,9 @@ func _on_refusal(number, message):
 
 
 func _on_closed(code, words):
-	if code > 4000 and code < 4100:
-		_on_refusal(code - 4000, words)
+	var number = Refusals.number_of(code)
+	if number > 0:
+		_on_refusal(number, words if words != "" else "it closed the connection with code %d" % code)
 	elif _socket.refusal() != "":
 		end(Refusals.MISFIT, "the trainer refuses this game: " + _socket.refusal())
 	else:
@@ -223,6 +237,8 @@ func _send_unanswered(is_new):
 
 # The stream is broken: dial again, until patience is over.
 func _break_off(words):
+	if _state == RUNNING and _now_ms - _joined_at_ms > HELD_MS:
+		_patience.renew()
 	if _socket != null:
 		_socket.drop()
 	_socket = null

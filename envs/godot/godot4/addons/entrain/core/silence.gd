@@ -48,12 +48,13 @@ func _after(standing, now_ms):
 	if standing == Inquiry.UNKNOWN:
 		return ""
 	_inquiry = null
-	if standing == Messages.HELD:
-		_ask_at_ms = now_ms + SILENCE_MS
-	elif standing == Messages.ANSWERED:
+	if standing == Messages.NOT_HELD:
+		return _give_up("the trainer does not have the last Step")
+	if standing == Messages.ANSWERED:
 		_lost_at_ms = now_ms + LOST_MS
 	else:
-		return _give_up("the trainer does not have the last Step")
+		# HELD; or an answer that this addon cannot read, and the trainer lives.
+		_ask_at_ms = now_ms + SILENCE_MS
 	return ""
 
 
