@@ -42,6 +42,33 @@ def test_an_address_of_another_kind_is_told_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("--action_repeat=0", "action_repeat is 0; expected 1 physics tick or more"),
+        ("--action_repeat=-8", "action_repeat is -8; expected 1 physics tick or more"),
+        ("--speedup=0", "speed_up is 0; expected more than 0"),
+        ("--speedup=fast", "speed_up is 0; expected more than 0"),
+    ],
+)
+def test_a_rhythm_that_makes_no_sense_is_told_so(tmp_path: Path, word: str, words: str) -> None:
+    folder = project(tmp_path / "game", SCRIPT)
+    code, said = output(folder, "-s", "mistakes.gd", "--address=localhost:1", word)
+    assert code == 78, said
+    assert words in said
+    assert "ERROR" not in said.split("godotengine.org")[1].split("entrain: ")[0]
+
+
+@pytest.mark.parametrize("end", ["/", "//", "/simulate", "/simulate/"])
+async def test_an_address_may_end_with_what_a_browser_adds(tmp_path: Path, end: str) -> None:
+    folder = project(tmp_path / "game", SCRIPT)
+    async with (
+        scripted_trainer() as trainer,
+        running(folder, "-s", "mistakes.gd", ENTRAIN_WEBSOCKET=trainer.url + end),
+    ):
+        assert (await trainer.stream("/simulate")).path == "/simulate"
+
+
+@pytest.mark.parametrize(
     ("mistake", "words"),
     [
         ("mask", "gives 'move' 2 values, and get_action_space says 3 choices"),

@@ -117,3 +117,50 @@ def test_a_file_that_is_no_policy_is_said_to_be_none(tmp_path: Path) -> None:
         "res://policy.json is no policy; write one with: entrain export RUN --format json" in said
     )
     assert "SCRIPT ERROR" not in said
+
+
+@needs_godot
+@pytest.mark.clients
+@pytest.mark.parametrize(
+    ("observations", "action", "words"),
+    [
+        (
+            (ObservationSpec("tilt", (4,)),),
+            ActionSpec(low=(-1.0,), high=(1.0,)),
+            "it reads 4 numbers of the observation 'tilt', and the game's 'ball' gives 0",
+        ),
+        (
+            (ObservationSpec("x", (3,)),),
+            ActionSpec(low=(-1.0,), high=(1.0,)),
+            "it reads 3 numbers of the observation 'x', and the game's 'ball' gives 1",
+        ),
+        (
+            (ObservationSpec("x", (1,)),),
+            ActionSpec(low=(-1.0,), high=(1.0,), branches=(3,)),
+            "it has 1 numbers and the choices [3] as actions, and the game's 'ball' 1 and []",
+        ),
+    ],
+    ids=["other-observation", "other-size", "other-actions"],
+)
+def test_the_policy_of_another_game_is_told_so(
+    tmp_path: Path, observations: tuple[ObservationSpec, ...], action: ActionSpec, words: str
+) -> None:
+    game = project(tmp_path / "game", HERE / "drift.gd")
+    spec = BehaviourSpec("ball", observations, action)
+    policy = ActorCritic(spec, PolicyConfig(), seed=1)
+    export_json(policy, game / "policy.json", metadata={})
+    code, said = output(game, "-s", "drift.gd", "--policy=res://policy.json")
+    assert code == 1
+    assert "res://policy.json is the policy of another game: " + words in said
+    assert "SCRIPT ERROR" not in said
+
+
+@needs_godot
+@pytest.mark.clients
+def test_a_policy_whose_file_lacks_a_part_is_said_to_be_none(tmp_path: Path) -> None:
+    game = project(tmp_path / "game", HERE / "drift.gd")
+    (game / "policy.json").write_text('{"format": "entrain-policy-1", "sizes": [2]}')
+    code, said = output(game, "-s", "drift.gd", "--policy=res://policy.json")
+    assert code == 1
+    assert "res://policy.json is no policy" in said
+    assert "SCRIPT ERROR" not in said

@@ -1,4 +1,4 @@
-"""What the Godot addon does when a connection breaks, is silent or is closed: by a clock of its own."""
+"""The Godot addon when a connection breaks, is silent or is closed, by a clock of its own."""
 
 import json
 from pathlib import Path

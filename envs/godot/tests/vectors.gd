@@ -29,6 +29,7 @@ const ENUMS = {
 	"Infinity": INF,
 }
 
+var acts = load("res://addons/entrain/core/acts.gd")
 var messages = load("res://addons/entrain/core/messages.gd")
 var platform = load("res://addons/entrain/platform.gd")
 var differences = 0
@@ -50,6 +51,8 @@ func _init():
 	for vector in vectors_of(folder + "/malformed.json"):
 		if vector["message"] == "ConnectResponse":
 			compare(vector["name"], messages.response(from_hex(vector["bytes"]))["kind"], "broken")
+	for vector in vectors_of(folder + "/refused.json"):
+		check_refusal(vector)
 	for vector in vectors_of(folder + "/inquire.json"):
 		check_inquiry(vector)
 	print("%d vectors, %d differences" % [compared, differences])
@@ -185,3 +188,19 @@ func from_hex(digits):
 	for index in range(0, digits.length(), 2):
 		buffer.put_u8(("0x" + digits.substr(index, 2)).hex_to_int())
 	return buffer.data_array
+
+
+# Actions that do not fit their rows: "" would be that they do.
+func check_refusal(vector):
+	if vector["message"] != "ConnectResponse":
+		return
+	var act = messages.response(from_hex(vector["bytes"]))
+	var part = vector["fields"]["act"]["behaviours"][0]
+	var problem = "unreadable"
+	if act["kind"] == "act":
+		var spec = prepared(specs[part["behaviour"]])
+		for key in ["low", "high", "branches"]:
+			spec["action"][key] = spec["action"].get(key, [])
+		var rows = int(vector["rows_that_need_an_action"])
+		problem = acts.problem_of(spec, rows, acts.part_of(act, part["behaviour"]))
+	compare(vector["name"] + " is refused", problem != "", true)

@@ -57,8 +57,10 @@ var _playing = null
 # How many ticks no agent has come.
 var _ticks_alone = 0
 var _is_over = false
-# Whether it was this node that paused the game.
+# Whether this node has paused the game, until actions are here.
 var _is_holding = false
+# Whether the game has, by `pause_game`.
+var _is_paused = false
 
 
 func _ready():
@@ -66,17 +68,19 @@ func _ready():
 	# Before all others: agents see the world as the physics left it, and act in this tick.
 	process_priority = -1000
 	var options = Options.read(self, Platform.arguments())
+	if options["policy_path"] != "" or control_mode == ControlModes.TRAINING:
+		_agents.problem = Options.problem_of(options)
 	if options["policy_path"] != "":
 		_playing = Playing.new(_agents, options["policy_path"])
 		_playing.action_repeat = options["action_repeat"]
 	elif control_mode == ControlModes.TRAINING:
-		_agents.problem = Options.problem_of(options)
 		var hello = Options.hello(options, _agents.behaviours)
 		_session = Session.new(Socket, options, hello)
 		_training = Training.new(_agents, _session, self)
 		_training.action_repeat = options["action_repeat"]
 		_training.longest_block_ms = options["longest_block_ms"]
-		Platform.set_speed(int(Platform.physics_rate() * options["speed_up"]), options["speed_up"])
+		if _agents.problem == "":
+			Platform.set_speed(int(Platform.physics_rate() * options["speed_up"]), options["speed_up"])
 
 
 # Tell people a number, such as coins; it changes nothing in what is learned.
@@ -85,12 +89,22 @@ func note(name, value, aggregation = 1):
 		_training.note(name, value, aggregation)
 
 
+# Pause the game, as its menu does, or let it go on. Where the game stands still for actions, a
+# pause by get_tree().paused ends when they come.
+func pause_game(is_paused):
+	_is_paused = is_paused
+	_apply_pause()
+
+
 func _physics_process(_delta):
 	if _is_over:
 		return
+	var is_own_pause = _is_paused or (get_tree().paused and not _is_holding)
 	_agents.refresh(get_tree().get_nodes_in_group("ENTRAIN_AGENT"))
 	if _training != null:
-		_train()
+		_train(is_own_pause)
+		return
+	if is_own_pause:
 		return
 	_agents.set_heuristic("human" if _playing == null else "model")
 	if _agents.problem != "":
@@ -104,14 +118,14 @@ func _physics_process(_delta):
 			_end(1, _playing.problem)
 
 
-func _train():
+func _train(is_own_pause):
 	if _agents.behaviours.size() == 0 and _agents.problem == "" and _ticks_alone < MOST_TICKS_ALONE:
 		_ticks_alone += 1
 		if _ticks_alone == MOST_TICKS_ALONE:
 			_end(78, "no EntrainAgent is in the scene; errors above may tell why")
 		return
-	if get_tree().paused and not _is_holding:
-		# The game's own pause: keep the connection alive, and no more.
+	if is_own_pause:
+		# Keep the connection alive, and no more.
 		_session.poll(Platform.ticks_ms())
 		return
 	_agents.set_heuristic("model")
@@ -123,9 +137,14 @@ func _train():
 
 # The game stands still while actions are chosen, and goes on afterwards.
 func _hold(is_holding):
-	if is_holding != _is_holding:
+	# Also if it was held before: a menu that was closed meanwhile has let the game go on.
+	if is_holding or _is_holding:
 		_is_holding = is_holding
-		get_tree().paused = is_holding
+		_apply_pause()
+
+
+func _apply_pause():
+	get_tree().paused = _is_holding or _is_paused
 
 
 func on_joined(welcome):

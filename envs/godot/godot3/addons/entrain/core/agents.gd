@@ -3,6 +3,7 @@
 # An agent's row is taken when its episode ends, so that it holds the true final observation,
 # however many ticks later it is sent. Knows no trainer.
 
+const Acts = preload("acts.gd")
 const Checks = preload("checks.gd")
 const Fallback = preload("fallback.gd")
 const LateRows = preload("late_rows.gd")
@@ -23,7 +24,8 @@ var _waiting = []
 # {behaviour: agents} whose rows were sent and need an action.
 var _acting = {}
 var _next_id = 1
-var _undeclared = []
+# How many of the behaviours a Hello or a Step has named.
+var _declared = 0
 
 
 # One agent's place among all of them; the node calls it back when it ends or leaves.
@@ -121,23 +123,22 @@ func begin_due():
 	return beginning
 
 
-# Give each agent its action of an Act.
+# Give each agent its action of an Act. What is wrong with the Act; "" if nothing.
 func act(answer):
-	for actions in answer["behaviours"]:
-		var name = actions["behaviour"]
-		var acting = _acting.get(name, [])
+	for name in _acting:
+		var acting = _acting[name]
 		var spec = specs[name]
-		var expected = acting.size() * spec["action"]["low"].size()
-		var choices = acting.size() * spec["action"]["branches"].size()
-		if actions["continuous"].size() != expected or actions["discrete"].size() != choices:
-			problem = "the trainer's actions for '%s' are not one for each agent" % name
-			return
+		var actions = Acts.part_of(answer, name)
+		var wrong = Acts.problem_of(spec, acting.size(), actions)
+		if wrong != "":
+			return wrong
 		for row in range(acting.size()):
 			_give(
 				acting[row],
 				spec,
 				Spaces.action_of(spec, actions["continuous"], actions["discrete"], row)
 			)
+	return ""
 
 
 # How long actions are waited for: the shortest deadline of all, for one Act answers them together;
@@ -175,11 +176,12 @@ func act_by(chooser):
 
 
 # The trainer does not know us any more: all begin anew.
-func forget():
+# declared: how many of the behaviours the Hello named. Others may have come since.
+func forget(declared):
 	_acting = {}
 	_newest = []
 	_waiting = []
-	_undeclared = []
+	_declared = declared
 	for agent in _agents:
 		agent.is_new = true
 
@@ -206,7 +208,6 @@ func _add(node):
 	if not specs.has(agent.behaviour):
 		specs[agent.behaviour] = Spaces.describe(agent.behaviour, node)
 		behaviours.append(specs[agent.behaviour])
-		_undeclared.append(specs[agent.behaviour])
 
 
 func _add_row(agent, type, seen):
@@ -237,6 +238,8 @@ func _said(rows):
 		_acting[name] = rows[name].acting
 		if rows[name].problem != "":
 			problem = rows[name].problem
-	var declared = _undeclared
-	_undeclared = []
-	return {"behaviours": sent, "new_behaviours": declared}
+	var undeclared = []
+	while _declared < behaviours.size():
+		undeclared.append(behaviours[_declared])
+		_declared += 1
+	return {"behaviours": sent, "new_behaviours": undeclared}

@@ -200,9 +200,9 @@ static func _actions(outer):
 			1:
 				found["behaviour"] = reader.text()
 			2:
-				found["continuous"] = _floats(reader.bytes())
+				found["continuous"] = _floats(_whole(reader))
 			3:
-				found["discrete"] = _ints(reader.bytes())
+				found["discrete"] = _ints(_whole(reader))
 			4:
 				found["policy_version"] = reader.uint()
 	outer.is_broken = outer.is_broken or reader.is_broken
@@ -233,6 +233,12 @@ static func _words(reader, kind, number):
 			2:
 				found["message"] = reader.text()
 	return found
+
+
+# The bytes of an array of numbers of four bytes each.
+static func _whole(reader):
+	reader.is_broken = reader.is_broken or reader.bytes().size() % 4 != 0
+	return reader.bytes()
 
 
 static func _floats(bytes):

@@ -1,6 +1,10 @@
 # Evaluates a trained policy: a file of `entrain export RUN --format json`, whose words it uses.
 
+const Spaces = preload("spaces.gd")
+
 const FORMAT = "entrain-policy-1"
+const INPUTS = ["observations", "sizes", "shift", "scale", "clip"]
+const OUTPUTS = ["activation", "layers", "head", "continuous", "branches"]
 
 var _policy
 
@@ -8,6 +12,37 @@ var _policy
 # policy: the parsed file.
 func _init(policy):
 	_policy = policy
+
+
+# Whether a parsed file is a policy.
+static func is_one(parsed):
+	if typeof(parsed) != TYPE_DICTIONARY or parsed.get("format") != FORMAT:
+		return false
+	return parsed.has_all(INPUTS + OUTPUTS)
+
+
+# Why it cannot act for agents of this spec; "" if it can.
+func problem_of(spec):
+	var counts = {}
+	for observation in spec["observations"]:
+		counts[observation["name"]] = Spaces.count_of(observation)
+	var index = 0
+	for name in _policy["observations"]:
+		var needed = int(_policy["sizes"][index])
+		var given = counts.get(name, 0)
+		if needed != given:
+			var words = "it reads %d numbers of the observation '%s', and the game's '%s' gives %d"
+			return words % [needed, name, spec["name"], given]
+		index += 1
+	var branches = []
+	for count in _policy["branches"]:
+		branches.append(int(count))
+	var action = spec["action"]
+	var numbers = [_policy["continuous"].size(), action["low"].size()]
+	if numbers[0] != numbers[1] or branches != action["branches"]:
+		var words = "it has %d numbers and the choices %s as actions, and the game's '%s' %d and %s"
+		return words % [numbers[0], branches, spec["name"], numbers[1], action["branches"]]
+	return ""
 
 
 # The likeliest action. observation: {name: numbers}; mask: a bool for each choice, or empty.

@@ -12,6 +12,7 @@ enum { GO_ON, PAUSE, END }
 enum { JOINING, FREE, ASKED }
 
 const Platform = preload("../platform.gd")
+const Refusals = preload("refusals.gd")
 
 # From this revision on trainers read which rows are late.
 const REAL_TIME_REVISION = 2
@@ -45,6 +46,9 @@ func _init(agents, session, listener):
 
 
 func tick():
+	if _session.take_beginning():
+		# It began while the game was paused, or went on by itself.
+		_begin()
 	if _phase == FREE:
 		_agents.tick()
 		_ticks += 1
@@ -71,7 +75,7 @@ func _wait():
 		var now_ms = Platform.ticks_ms()
 		_session.poll(now_ms)
 		if _agents.problem != "":
-			_session.end(78, _agents.problem)
+			_session.end(Refusals.MISFIT, _agents.problem)
 		if _session.is_ended():
 			return END
 		if _session.take_beginning():
@@ -95,7 +99,7 @@ func _wait():
 func _begin():
 	# The game's own randomness, so that a run repeats.
 	seed(_session.welcome["seed"])
-	_agents.forget()
+	_agents.forget(_session.declared)
 	_ticks = 0
 	_late_steps = 0
 	_listener.on_joined(_session.welcome)
@@ -131,8 +135,11 @@ func _take(act):
 		_late_steps = 0
 		_send()
 	else:
-		_agents.act(act)
-		_phase = FREE
+		var wrong = _agents.act(act)
+		if wrong != "":
+			_session.end(Refusals.FAILED, wrong)
+		else:
+			_phase = FREE
 	_note_parameters()
 
 

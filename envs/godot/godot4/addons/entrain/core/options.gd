@@ -51,6 +51,12 @@ static func renew_token(options):
 
 # What is wrong with them; "" if nothing.
 static func problem_of(options):
+	if options["action_repeat"] < 1:
+		return "action_repeat is %d; expected 1 physics tick or more" % options["action_repeat"]
+	if options["policy_path"] != "":
+		return ""
+	if not options["speed_up"] > 0.0:
+		return "speed_up is %s; expected more than 0, and 1 for real time" % options["speed_up"]
 	if not (options["address"].begins_with("ws://") or options["address"].begins_with("wss://")):
 		var words = "%s is no address of a trainer; expected ws://HOST:PORT or wss://HOST:PORT"
 		return words % options["address"]

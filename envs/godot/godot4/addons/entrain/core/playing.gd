@@ -31,22 +31,28 @@ func tick():
 
 # The action of an agent of a behaviour; as Agents.act_by asks for it.
 func choose(spec, seen):
-	var policy = _policy_of(spec["name"])
+	var policy = _policy_of(spec)
 	if policy == null:
 		return {}
 	var chosen = policy.act(seen["obs"], Spaces.mask_of(spec, seen["mask"]))
 	return Spaces.action_of(spec, chosen["continuous"], chosen["discrete"], 0)
 
 
-func _policy_of(name):
+func _policy_of(spec):
+	var name = spec["name"]
 	if not _policies.has(name):
 		_policies[name] = null
 		var path = _path if _path.ends_with(".json") else _path + "/" + name + ".json"
 		var text = Platform.read_text(path)
 		var written = null if text == null else Platform.parse_json(text)
-		if typeof(written) != TYPE_DICTIONARY or written.get("format") != Policy.FORMAT:
+		if not Policy.is_one(written):
 			problem = "%s is no policy; write one with: entrain export RUN --format json" % path
-		else:
-			_policies[name] = Policy.new(written)
-			print("entrain: %s acts for '%s'" % [path, name])
+			return null
+		var policy = Policy.new(written)
+		var misfit = policy.problem_of(spec)
+		if misfit != "":
+			problem = "%s is the policy of another game: %s" % [path, misfit]
+			return null
+		_policies[name] = policy
+		print("entrain: %s acts for '%s'" % [path, name])
 	return _policies[name]

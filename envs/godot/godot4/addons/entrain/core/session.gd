@@ -20,6 +20,8 @@ const HELD_MS = 10000
 
 var welcome = {"session_id": "", "max_message_bytes": 0, "revision": 0, "seed": 0}
 var parameters = {}
+# How many behaviours the newest Hello named.
+var declared = 0
 var exit_code = Refusals.DONE
 var last_words = ""
 
@@ -127,6 +129,7 @@ func _listen():
 		_state = GREETING
 		_limit_ms = _now_ms + GREETING_MS
 		_hello["resume_session_id"] = welcome["session_id"]
+		declared = _hello["behaviours"].size()
 		_socket.send(Messages.hello(_hello))
 	while _state == GREETING or _state == RUNNING:
 		var bytes = _socket.receive()
