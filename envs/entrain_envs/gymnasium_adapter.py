@@ -184,14 +184,14 @@ class GymnasiumEnvironment:
                 observation, reward, terminated, truncated, info = outcome
                 if self._info is not None:
                     self._info.note(info, is_end=terminated or truncated)
-                if not (terminated or truncated):
+                kind = _TERMINATED if terminated else _TRUNCATED if truncated else _MID
+                # What a truncated episode's end is worth depends on what is allowed there, too.
+                mask = None
+                if not terminated:
                     mask = masks[index](observation) if masks else info.get(MASK)
-                    rows.add(first + index, _MID, reward, observation, mask)
-                    continue
-                end = _TERMINATED if terminated else _TRUNCATED
-                mask = None if masks else info.get(MASK)
-                rows.add(first + index, end, reward, observation, mask)
-                self._begin(rows, index, seed=None)
+                rows.add(first + index, kind, reward, observation, mask)
+                if kind != _MID:
+                    self._begin(rows, index, seed=None)
         except EntrainEnvsError:
             raise
         except Exception as error:

@@ -1,5 +1,6 @@
 """Copies of a Gymnasium environment: rows in order, true final observations, repeatable."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -166,6 +167,25 @@ def test_a_mask_in_info_is_passed_on_also_with_the_first_row() -> None:
     after = environment.step(choose(2))["counter"]
     for mask in (first.action_mask[0], after.action_mask[0], after.action_mask[1]):
         assert mask.tolist() == [True, False, True, True]
+
+
+class Narrowing(Counter):
+    """Says by a method that after each step one choice fewer is allowed."""
+
+    def action_masks(self) -> Any:
+        return np.arange(4) < 4 - self.steps
+
+
+@pytest.mark.parametrize(
+    ("choice", "at_end"), [(1, [True] * 4), (2, [True, True, True, False]), (3, [True] * 4)]
+)
+def test_the_end_of_a_truncated_episode_has_the_mask_of_its_last_situation(
+    choice: int, at_end: Sequence[bool]
+) -> None:
+    environment = GymnasiumEnvironment(Narrowing, behaviour="counter")
+    environment.reset(seed=1, parameters={})
+    end, first = environment.step(choose(choice))["counter"].action_mask.tolist()
+    assert (end, first) == (at_end, [True] * 4)
 
 
 def test_a_wrong_number_of_actions_is_refused() -> None:

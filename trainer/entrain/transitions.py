@@ -44,7 +44,8 @@ class Transitions:
 
     next_action_mask: Bool[Tensor, "N C"]
     """[N, C] bool, what was allowed in the situation that followed; all true where an episode
-    ended, for no action is taken there."""
+    terminated. Where it was truncated the mask says over which choices its value is taken, although
+    no action is; all true if the simulator sent none, or one that leaves a branch no choice."""
 
     terminated: Bool[Tensor, " N"]
     """[N] bool, true where nothing of worth can follow. False where the episode was truncated."""

@@ -327,6 +327,19 @@ def test_a_smaller_replay_keeps_the_newest() -> None:
     assert sorted(everything(small, 1)) == [life.code for life in [*lives[-4:], *more]]
 
 
+def test_a_replay_that_was_made_much_smaller_can_be_saved_again() -> None:
+    world, one = World(), poisoned(50)
+    events = ["go", "go", "terminate"] * 8
+    one.append(transitions_of([life for event in events for life in world.live(0, event)]))
+    small = Replay(SPEC, capacity=6, seed=0)
+    small.load_state(one.state())
+    again = Replay(SPEC, capacity=6, seed=0)
+    again.load_state(small.state())
+    assert everything(again, 2) == everything(small, 2)
+    small.append(transitions_of(world.live(0, "go")))
+    small.state()
+
+
 def test_two_steps_by_hand() -> None:
     # Rewards 100,000 % 17 = 6, then 7, then 8, where the episode terminates; discount 1/2:
     #   2 steps: 6 + 7/2 = 9.5 and 1/4;  7 + 8/2 = 11 and 0;  8 and 0.

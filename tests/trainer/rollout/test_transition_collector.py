@@ -15,6 +15,7 @@ from entrain.inference.policy import make_inference_policy
 from entrain.policy.actor_critic import make_policy
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
+from entrain.rollout.transition_buffer import TransitionBuffer
 from entrain.rollout.transition_collector import TransitionCollector
 from entrain.run.state_files import decode_state, encode_state
 from entrain.transitions import Transitions
@@ -102,7 +103,7 @@ class Watcher:
             kind,
             self.clock,
             float(self.clock % 13),
-            mask if any(mask) else (True, True, True),
+            mask if any(mask) or kind > StepType.MID else (True, True, True),
             bool(self.random.random() < 0.2),
         )
 
@@ -145,8 +146,10 @@ class Watcher:
                 continue
             life = self.open.pop(row.slot)
             life.reward, life.following, life.late = row.reward, row.seen, row.late
-            ended = row.step_type > StepType.MID
-            life.next_mask = (True, True, True) if ended else row.mask
+            # What a truncated episode is worth at its end, it is worth with what was allowed there.
+            is_over = row.step_type == StepType.TERMINATED
+            left_nothing = row.step_type == StepType.TRUNCATED and not any(row.mask)
+            life.next_mask = (True, True, True) if is_over or left_nothing else row.mask
             life.terminated = row.step_type == StepType.TERMINATED
             self.lived.append(life)
 
@@ -266,3 +269,38 @@ def test_what_another_program_has_collected_counts() -> None:
     collector = made().collector
     collector.begin_at(400)
     assert (collector.env_steps, collector.ledger.open) == (400, 0)
+
+
+def test_a_truncated_end_keeps_its_mask_if_each_branch_has_a_choice() -> None:
+    buffer = TransitionBuffer(
+        BehaviourSpec("two", (ObservationSpec("seen", (1,)),), ActionSpec(branches=(2, 3)))
+    )
+    slots = np.arange(4)
+    sent = np.array(
+        [
+            [True, False, True, False, True],
+            [True, False, False, False, False],  # nothing of the second branch
+            [True, False, True, False, True],
+            [False, True, False, True, False],
+        ]
+    )
+    seen = {"seen": np.zeros((4, 1), np.float32)}
+    buffer.grow(4)
+    buffer.open(
+        slots,
+        observation=seen,
+        action={"discrete": np.zeros((4, 2), np.int32)},
+        action_mask=np.ones((4, 5), np.bool_),
+        continues=np.zeros(4, np.bool_),
+        policy_version=0,
+    )
+    kinds = [StepType.TRUNCATED, StepType.TRUNCATED, StepType.TERMINATED, StepType.MID]
+    buffer.close(
+        slots,
+        step_type=np.array(kinds, np.uint8),
+        reward=np.zeros(4, np.float32),
+        observation=seen,
+        action_mask=sent,
+    )
+    everything = np.ones((2, 5), np.bool_)
+    assert (buffer.cut().next_action_mask.numpy() == [sent[0], *everything, sent[3]]).all()

@@ -242,5 +242,6 @@ class ReplayRows:
                     "behaviour it was made for"
                 )
             array[: count - left] = stored[left:]
-        self.next_place[: count - left] -= left
+        # Rows without a step have 0, and stay at a place that there is.
+        self.next_place[: count - left] = np.maximum(self.next_place[: count - left] - left, 0)
         return count - left, left

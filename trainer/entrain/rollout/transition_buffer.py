@@ -6,6 +6,7 @@ policies or sessions.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from entrain_envs.timestep import (
 )
 
 _MID, _TERMINATED = int(StepType.MID), int(StepType.TERMINATED)
+_TRUNCATED = int(StepType.TRUNCATED)
 
 Row = dict[str, Any]
 """{field of `Transitions`: array, or {name: array} for observations and actions}."""
@@ -42,6 +44,8 @@ class TransitionBuffer:
             spec: what the policy is shown and how it acts.
         """
         self._spec = spec
+        self._branch_starts = [0, *accumulate(spec.action.branches)][:-1]
+        """Of each branch's choices in a mask."""
         self._open = _cells(spec, 0)
         self._is_open = np.zeros(0, np.bool_)
         self._closed: list[Row] = []
@@ -131,16 +135,16 @@ class TransitionBuffer:
             step_type: [N] MID, TERMINATED or TRUNCATED: of the timestep that is the outcome.
             reward: [N].
             observation: {name: [N, *shape]} that followed. It is kept: nobody may write to it.
-            action_mask: [N, C] of that timestep; it counts for nothing where the episode ended.
+            action_mask: [N, C] of that timestep; it counts for nothing where the episode
+                terminated, or where a branch has no choice left after a truncation.
             late: [N] true where the fallback acted; None if it never did.
         """
-        ended = step_type > _MID
         self._closed.append(
             {
                 **_each(self._open, lambda array: array[slot]),
                 "reward": np.asarray(reward, np.float32),
                 "next_observation": dict(observation),
-                "next_action_mask": action_mask | ended[:, np.newaxis],
+                "next_action_mask": self._following_mask(action_mask, step_type),
                 "terminated": step_type == _TERMINATED,
                 "late": np.zeros(len(slot), np.bool_) if late is None else late,
                 "stream": np.array(slot, np.int64),
@@ -149,6 +153,16 @@ class TransitionBuffer:
         self._is_open[slot] = False
         self._num_closed += len(slot)
         self._count(closed=len(slot))
+
+    def _following_mask(self, mask: BoolArray, step_type: UInt8Array) -> BoolArray:
+        """[N, C] of choices that count in what the situation that followed is worth."""
+        following: BoolArray = mask | (step_type > _MID)[:, np.newaxis]
+        truncated = np.flatnonzero(step_type == _TRUNCATED)
+        if len(truncated) and self._branch_starts:
+            sent = mask[truncated]
+            has_choice = np.logical_or.reduceat(sent, self._branch_starts, axis=1).all(axis=1)
+            following[truncated] = sent | ~has_choice[:, np.newaxis]
+        return following
 
     def drop(self, slot: Int64Array) -> None:
         """Forget the open steps that these slots have: their agents left."""
