@@ -1,6 +1,7 @@
 """Training, resuming and evaluating by calls, with an environment that a function makes."""
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import pytest
 import entrain
 from entrain.app import run_results, trained
 from entrain.config.load import load_config
-from entrain.errors import ConfigError, InUseError
+from entrain.errors import CheckpointError, ConfigError, InUseError
 from entrain.observers import CheckpointSaved, PolicyUpdated, RunBegan, RunEnded
 from entrain.run.folder import RunFolder
 from entrain_envs.simulators.balance_ball import BalanceBall
@@ -151,6 +152,19 @@ def test_a_run_that_goes_on_keeps_its_algorithm(tmp_path: Path) -> None:
         entrain.resume(folder.path, ["policies.*.algorithm.kind=sac"], show=False)
     with pytest.raises(ConfigError, match="no option 'clip_rnage'"):
         entrain.resume(folder.path, ["policies.*.algorithm.clip_rnage=0.2"], show=False)
+
+
+def test_a_resume_refuses_a_change_that_would_do_nothing(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    # The file of a run has every option.
+    written = {"algorithm": {"kind": "sac"}, "entropy": {"target": {}}}
+    folder.write_config(json.dumps({"policies": {"*": written}}))
+    coefficient = "policies.*.entropy.coefficient=0.2"
+    with pytest.raises(ConfigError, match=r"policies\.\*\.entropy\.target=null as well"):
+        entrain.resume(folder.path, [coefficient], show=False)
+    # With that, the next thing it lacks is a checkpoint.
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        entrain.resume(folder.path, [coefficient, "policies.*.entropy.target=null"], show=False)
 
 
 def test_a_run_in_use_is_told_to_the_caller(tmp_path: Path) -> None:

@@ -210,6 +210,33 @@ def test_a_sigma_may_be_as_small_as_its_target_asks() -> None:
     assert of_sigmas(diagnostics, [1.0, 0.0061, 0.0059]) == [0, 0, 1]
 
 
+def test_a_sigma_may_be_as_small_as_the_sigma_of_its_target() -> None:
+    diagnostics = make_diagnostics(FREE, entropy={"coefficient": 0.1, "target": {"sigma": 0.02}})
+    assert of_sigmas(diagnostics, [1.0, 0.02, 0.011, 0.0099]) == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("action", "narrow", "target", "remedy"),
+    [
+        (FREE, {"sigma": [0.001]}, {}, "raise entropy.target.per_dimension (now -1) or"),
+        (FREE, {"sigma": [0.001]}, {"sigma": 0.1}, "raise entropy.target.sigma (now 0.1) or"),
+        (THREE_CHOICES, {"branches": 0.001}, {}, "raise entropy.target.fraction (now 0.5) or"),
+    ],
+    ids=["per dimension", "sigma", "choices"],
+)
+def test_what_raises_the_entropy_of_sac_is_its_target(
+    action: ActionSpec, narrow: dict[str, Any], target: dict[str, float], remedy: str
+) -> None:
+    options = {"algorithm": {"kind": "sac"}, "entropy": {"target": target}}
+    diagnostics = make_diagnostics(action, **options)
+    first = {"sigma": [1.0]} if "sigma" in narrow else {"branches": LN_3}
+    diagnostics.findings(measured(**first), progress=0.1)
+    warning = the_one(diagnostics.findings(measured(**narrow), progress=0.1))
+    assert f"{remedy} algorithm.temperature_learning_rate (0.0003), or lower" in warning
+    assert "coefficient" not in warning
+    assert "target.rate" not in warning
+
+
 # Hybrids: the entropy of both parts is measured together.
 
 

@@ -285,3 +285,28 @@ def test_ranks_learn_the_same_weights_from_replays_of_their_own() -> None:
     # 16 steps of both ranks in the last update, half a gradient step each.
     assert one["metrics"]["update/gradient_steps"] == 8
     assert one["metrics"]["replay/steps"] == 24
+
+
+# The unit of rewards
+
+
+def test_a_resume_with_another_reward_scale_brings_the_replay_to_it() -> None:
+    # A power of two, so that nothing is rounded.
+    rewards = learned(made()).replay.sample(64, n_step=1, discount=1.0).reward
+    before = learned(made()).state()
+    other = made(options_of().model_copy(update={"reward_scale": 0.25}))
+    other.load_state(before)
+    assert torch.equal(other.replay.sample(64, n_step=1, discount=1.0).reward, 0.25 * rewards)
+    again = made()
+    again.load_state(other.state())
+    assert same_state(again.state()["replay"]["rows"], before["replay"]["rows"])
+    # One that was written before the scale was: as if it were the present one.
+    old = {name: each for name, each in before.items() if name != "reward_scale"}
+    other.load_state(old)
+    assert same_state(other.state()["replay"], before["replay"])
+
+
+def test_rewards_that_were_multiplied_by_nothing_have_no_other_scale() -> None:
+    nothing = made(options_of().model_copy(update={"reward_scale": 0.0}))
+    with pytest.raises(CheckpointError, match="were multiplied by 0"):
+        made().load_state(nothing.state())

@@ -52,6 +52,16 @@ def test_a_step_is_as_long_as_the_learning_rate_towards_the_target() -> None:
         assert temperature.metrics()["entropy/distance"] == pytest.approx(-log_prob + 2.0)
 
 
+def test_what_no_step_has_measured_is_not_reported() -> None:
+    temperature = adaptive(EntropyTargetConfig(), dimensions=1)
+    assert temperature.metrics() == {"entropy/coefficient": pytest.approx(0.5)}
+    temperature.step(torch.full((4,), 3.0), NO_CHOICES)
+    state = temperature.state()
+    again = adaptive(EntropyTargetConfig(), dimensions=1)
+    again.load_state(state)
+    assert again.metrics().keys() == {"entropy/coefficient"}
+
+
 def test_a_sigma_says_the_entropy_of_its_gaussian() -> None:
     # 1/2 ln(2 pi e sigma^2) is -1, in each of three dimensions.
     temperature = adaptive(EntropyTargetConfig(sigma=SIGMA), dimensions=3)

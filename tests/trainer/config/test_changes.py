@@ -69,7 +69,11 @@ def test_what_was_is_that_of_the_moment_at_which_a_change_takes_effect() -> None
             "policies.new.total_steps=1",
             "the file of this run names no such policy. It names: 'my.walker', '*', 'adapted'",
         ),
-        ("policies.adapted.entropy.coefficient=0.2", "follows entropy.target"),
+        (
+            "policies.adapted.entropy.coefficient=0.2",
+            "follows entropy.target; a change would have no effect. Change the target, or resume "
+            "the run with policies.adapted.entropy.target=null as well",
+        ),
         ("policies.adapted.entropy.coefficient=0", "with a target it must start above 0"),
         ("server.max_sessions=2", "server.max_sessions cannot change while the run goes on"),
         ("environment_parameters.gravity.low=13", "low is 13; it must be at most high 12"),

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from entrain.config.algorithm import PPOConfig
 from entrain.config.launch import LaunchConfig
 from entrain.config.load import load_config, to_yaml
-from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
+from entrain.config.off_policy import SoftQConfig
+from entrain.config.policy import (
+    ActionConfig,
+    EntropyConfig,
+    EntropyTargetConfig,
+    NetworkConfig,
+    PolicyConfig,
+)
 from entrain.config.run import RunConfig, ServerConfig, SimulatorsConfig
+from entrain.config.sac import SACConfig
 from entrain.errors import ConfigError
 from settings_files import WALKER, complaint, read, write
 
@@ -235,6 +243,13 @@ policies = st.builds(
         minibatch_size=count,
     ),
 )
+targets = st.none() | st.builds(EntropyTargetConfig, fraction=fraction)
+off_policy = st.builds(
+    PolicyConfig,
+    normalize_observations=st.booleans(),
+    entropy=st.builds(EntropyConfig, coefficient=positive, target=targets),
+    algorithm=st.builds(SACConfig, n_step=st.integers(1, 5)),
+) | st.builds(PolicyConfig, algorithm=st.builds(SoftQConfig, learning_rate=positive))
 launches = st.builds(
     LaunchConfig,
     command=names.map(shlex.quote) | st.lists(names, min_size=1).map(tuple),
@@ -247,7 +262,7 @@ configs = st.builds(
     server=st.builds(ServerConfig, token_file=paths, lockstep=st.booleans(), grace_s=positive),
     simulators=st.builds(SimulatorsConfig, launch=st.lists(launches, max_size=1).map(tuple)),
     environment_parameters=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False)),
-    policies=st.dictionaries(names, policies, min_size=1, max_size=3),
+    policies=st.dictionaries(names, policies | off_policy, min_size=1, max_size=3),
 )
 
 

@@ -46,6 +46,24 @@ def test_an_option_that_is_not_given_has_the_default_of_its_algorithm(
     assert load_config(tmp_path / "whole.yaml", []).policies["walker"] == options
 
 
+@pytest.mark.parametrize("entropy", ["{coefficient: 0.2}", "{coefficient: 0.2, target: null}"])
+def test_a_fixed_temperature_of_sac_stays_fixed_in_a_run_that_goes_on(
+    tmp_path: Path, entropy: str
+) -> None:
+    options = policy_of(tmp_path, f"{{algorithm: {{kind: sac}}, entropy: {entropy}}}")
+    assert options.entropy.target is None
+    whole = tmp_path / "whole.yaml"
+    whole.write_text(to_yaml(RunConfig(policies={"walker": options})), encoding="utf-8")
+    assert load_config(whole, []).policies["walker"] == options
+    again = load_config(whole, ["policies.walker.entropy.target={}"]).policies["walker"]
+    assert again.entropy.target is not None
+
+
+def test_a_group_of_a_policy_that_is_null_is_empty(tmp_path: Path) -> None:
+    options = policy_of(tmp_path, "{algorithm: {kind: sac}, entropy: null, network:}")
+    assert options == policy_of(tmp_path, "{algorithm: {kind: sac}}")
+
+
 def test_the_kind_may_come_from_the_command_line(tmp_path: Path) -> None:
     options = policy_of(tmp_path, "{}", "policies.walker.algorithm.kind=soft_q")
     assert options.rollout_steps == 64

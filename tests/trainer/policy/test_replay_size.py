@@ -83,3 +83,11 @@ def test_without_a_replay_nothing_is_said(caplog: pytest.LogCaptureFixture) -> N
     check_replay(IMAGE, PolicyConfig(), ServerConfig(), CheckpointsConfig())
     assert replay_capacity(PolicyConfig()) == 0
     assert caplog.messages == []
+
+
+def test_a_checkpoint_holds_the_replays_of_all_ranks() -> None:
+    limits = ServerConfig(), CheckpointsConfig(replay_mib=400.0)
+    check_replay(IMAGE, options_of(replay_size=8509), *limits, num_ranks=4)
+    with pytest.raises(ConfigError, match="of each of 4 ranks, may have 100; ") as caught:
+        check_replay(IMAGE, options_of(replay_size=8510), *limits, num_ranks=4)
+    assert "to at most 8,509" in str(caught.value)

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.coefficients import interpolate
+from entrain.algorithms.coefficients import interpolate, nats_per_dimension
 from entrain.config.algorithm import PPOConfig
 from entrain.config.off_policy import SoftQConfig
-from entrain.config.policy import PolicyConfig
+from entrain.config.policy import EntropyTargetConfig, PolicyConfig
+from entrain.config.sac import SACConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,
     CRITIC_SHARE,
@@ -193,7 +194,7 @@ class Diagnostics:
             least / max(entropy, LEAST),
             f"entropy collapse: of the {first:.2g} nats that the choices had in the first update, "
             f"{entropy:.2g} are left after {_percent(progress)} of the run. {_SETTLED} "
-            f"{self._raise_entropy(metrics)}",
+            f"{self._raise_entropy(metrics, of_choices=True)}",
         )
 
     def _sigma_collapsed(self, sigma: list[float], metrics: Metrics, progress: float) -> Finding:
@@ -203,7 +204,7 @@ class Diagnostics:
         least = min(COLLAPSED * max(first, first**NARROWER), LEAST_LOSS * first)
         target = self._config.entropy.target
         if target is not None:
-            asked = interpolate(target.per_dimension, target.final_per_dimension, progress)
+            asked = nats_per_dimension(target, progress)
             least = min(least, BELOW_TARGET * math.exp(asked - _gaussian_entropy(1.0)))
         floor = f"raise action.min_log_sigma_sq (now {self._config.action.min_log_sigma_sq:g})"
         return Finding(
@@ -214,13 +215,21 @@ class Diagnostics:
             f"{_SETTLED} {floor}, {self._raise_entropy(metrics)}",
         )
 
-    def _raise_entropy(self, metrics: Metrics) -> str:
+    def _raise_entropy(self, metrics: Metrics, *, of_choices: bool = False) -> str:
         entropy = self._config.entropy
-        target = "entropy.target.rate" if entropy.target is not None else "set an entropy.target"
+        algorithm = self._config.algorithm
         coefficient = metrics.get(ENTROPY_COEFFICIENT.name, entropy.coefficient)
+        raised = f"entropy.coefficient (now {coefficient:.3g})"
+        if entropy.target is None:
+            raised += " or set an entropy.target"
+        elif isinstance(algorithm, SACConfig):
+            rate = f"algorithm.temperature_learning_rate ({algorithm.temperature_learning_rate:g})"
+            raised = f"{_target_words(entropy.target, of_choices=of_choices)} or {rate}"
+        else:
+            raised += " or entropy.target.rate"
         return (
-            f"raise entropy.coefficient (now {coefficient:.3g}) or {target}, or lower "
-            f"algorithm.learning_rate ({self._config.algorithm.learning_rate:g}), and begin anew"
+            f"raise {raised}, or lower "
+            f"algorithm.learning_rate ({algorithm.learning_rate:g}), and begin anew"
         )
 
     def _sigma_ran_away(self, sigma: list[float], metrics: Metrics) -> Finding:
@@ -253,7 +262,7 @@ class Diagnostics:
     def _lower_entropy(self, metrics: Metrics) -> str:
         entropy = self._config.entropy
         if entropy.target is not None:
-            return f"Lower entropy.target.per_dimension (now {entropy.target.per_dimension:g}) or"
+            return f"Lower {_target_words(entropy.target)} or"
         coefficient = metrics.get(ENTROPY_COEFFICIENT.name, entropy.coefficient)
         if coefficient > 0.0:
             return f"Lower entropy.coefficient (now {coefficient:.3g}) or"
@@ -271,7 +280,10 @@ class Diagnostics:
             how = "set action.distribution: squashed_gaussian, "
         else:
             where = "lie at a bound, or within a hundredth of it"
-            how = "raise entropy.coefficient, which draws squashed actions inwards, "
+            target = self._config.entropy.target
+            is_adapted = target is not None and isinstance(algorithm, SACConfig)
+            raised = _target_words(target) if target and is_adapted else "entropy.coefficient"
+            how = f"raise {raised}, which draws squashed actions inwards, "
         return Finding(
             "pinned actions",
             share / PINNED,
@@ -344,6 +356,15 @@ _SETTLED = (
     "The policy hardly tries anything else any more, so it will find nothing better. If its "
     "return is what you hoped for, all is well and fewer total_steps would do; or else"
 )
+
+
+def _target_words(target: EntropyTargetConfig, *, of_choices: bool = False) -> str:
+    """The option that says the target of choices, or of continuous dimensions, and its value."""
+    if of_choices:
+        return f"entropy.target.fraction (now {target.fraction:g})"
+    if target.sigma is not None:
+        return f"entropy.target.sigma (now {target.sigma:g})"
+    return f"entropy.target.per_dimension (now {target.per_dimension:g})"
 
 
 def _gaussian_entropy(sigma: float) -> float:

@@ -308,7 +308,12 @@ class OffPolicy:
         return {**self._state_but_replay(), "replay": self._replay.state()}
 
     def _state_but_replay(self) -> State:
-        return {**self._method.state(), "version": self._version, "pace": self._pace.state()}
+        return {
+            **self._method.state(),
+            "version": self._version,
+            "pace": self._pace.state(),
+            "reward_scale": self._options.reward_scale,
+        }
 
     def load_state(self, state: State) -> None:
         """Continue exactly from `state`; CheckpointError if it is of another policy."""
@@ -321,8 +326,31 @@ class OffPolicy:
                 )
         self._method.load_state(state)
         self._replay.load_state(state["replay"])
+        self._rescale(float(state.get("reward_scale", self._options.reward_scale)))
         self._pace.load_state(state["pace"])
         self._version = int(state["version"])
+
+    def _rescale(self, before: float) -> None:
+        """The replay's rewards were multiplied by `before`: bring them to the present scale.
+
+        What was collected and waits for the next update keeps its own.
+        """
+        now = self._options.reward_scale
+        if now == before:
+            return
+        if not before:
+            raise CheckpointError(
+                f"the rewards in the checkpoint's replay were multiplied by 0, and cannot be by "
+                f"{now:g} now; resume with reward_scale 0, or begin another run"
+            )
+        self._replay.scale_rewards(now / before)
+        logger.info(
+            "policy '%s': the rewards in its replay are multiplied by %g instead of %g, too; its "
+            "values follow from now on",
+            shortened(self._method.policy.spec.name),
+            now,
+            before,
+        )
 
 
 def _say_how_often(behaviour: str, options: PolicyConfig, config: OffPolicyConfig) -> None:

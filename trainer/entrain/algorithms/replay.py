@@ -158,6 +158,10 @@ class Replay:
         """Steps that come next continue none that are here."""
         self._latest[:] = -1
 
+    def scale_rewards(self, factor: float) -> None:
+        """Multiply the reward of every step."""
+        self._rows.reward *= np.float32(factor)
+
     def _reserve_streams(self, stream: Int64Array) -> None:
         missing = int(stream.max(initial=-1)) + 1 - len(self._latest)
         if missing > 0:

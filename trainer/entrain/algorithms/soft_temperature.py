@@ -142,8 +142,8 @@ class AdaptiveTemperature:
         )
         self._optimizer = Adam(learned, epsilon=1e-8, max_grad_norm=0.0, ranks=ranks)
         self._progress = 0.0
-        self._wanted = self._found = torch.zeros((), device=device)
-        """[] nats, target and entropy of the newest step."""
+        self._newest: tuple[Tensor, Tensor] | None = None
+        """[] nats each, target and entropy of the newest step; None before the first."""
 
     def begin(self, progress: float) -> None:
         """See `SoftTemperature.begin`."""
@@ -164,20 +164,25 @@ class AdaptiveTemperature:
     def step(self, log_prob: Float[Tensor, " R"], greatest: Float[Tensor, " R"]) -> None:
         """See `SoftTemperature.step`."""
         rows = max(1, len(log_prob))
-        self._wanted = self.target(greatest).to(log_prob.dtype).sum() / rows
-        self._found = -log_prob.sum() / rows
+        wanted = self.target(greatest).to(log_prob.dtype).sum() / rows
+        found = -log_prob.sum() / rows
+        self._newest = wanted, found
         # The gradient of the loss by ln alpha: mean of -(log_prob + target).
-        self._optimizer.gradient.copy_(self._found - self._wanted)
+        self._optimizer.gradient.copy_(found - wanted)
         self._optimizer.descend(learning_rate=self._learning_rate, weight=len(log_prob))
         least, most = (math.log(bound) for bound in COEFFICIENT_RANGE)
         self._optimizer.weights.clamp_(least, most)
 
     def metrics(self) -> Metrics:
         """See `SoftTemperature.metrics`; the distance is positive above the target."""
+        coefficient = {metrics.ENTROPY_COEFFICIENT.name: self.alpha.item()}
+        if self._newest is None:
+            return coefficient
+        wanted, found = self._newest
         return {
-            metrics.ENTROPY_COEFFICIENT.name: self.alpha.item(),
-            metrics.ENTROPY_TARGET.name: self._wanted.item(),
-            metrics.ENTROPY_DISTANCE.name: (self._found - self._wanted).item(),
+            **coefficient,
+            metrics.ENTROPY_TARGET.name: wanted.item(),
+            metrics.ENTROPY_DISTANCE.name: (found - wanted).item(),
         }
 
     def agree(self) -> None:

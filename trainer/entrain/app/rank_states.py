@@ -14,7 +14,8 @@ from entrain.run.checkpoint import Loaded
 from entrain.state import State
 
 RANKS = "ranks"
-_SHARED = ("policy", "optimizer")
+_SHARED = ("policy", "optimizer", "critics", "q", "target")
+"""Parts of an algorithm's state: all that gradients change, which are the mean over all ranks."""
 
 
 def of_all(states: Sequence[State]) -> State:

@@ -30,6 +30,7 @@ from entrain.app.starting import config_to_use, load_newest, newest_if_any
 from entrain.app.surroundings import Surroundings, surroundings_of
 from entrain.app.training import TrainingRun
 from entrain.app.training_result import TrainingResult
+from entrain.config.changes import require_effect
 from entrain.config.load import load_config, to_yaml
 from entrain.config.run import RunConfig
 from entrain.errors import (
@@ -104,7 +105,7 @@ def go_on(
 def _changed(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     """The settings of a run with changes; ConfigError if they do not fit."""
     try:
-        return load_config(folder.config, overrides)
+        config = load_config(folder.config, overrides)
     except ConfigError:
         # The options of the old kind would all be mistakes, and none is the user's.
         for each in overrides:
@@ -115,6 +116,9 @@ def _changed(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
                     "learned"
                 ) from None
         raise
+    if overrides:
+        require_effect(load_config(folder.config, []), config)
+    return config
 
 
 def train_in(

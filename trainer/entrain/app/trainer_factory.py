@@ -162,7 +162,13 @@ class TrainerFactory:
     def _make(self, spec: BehaviourSpec, number: int) -> Made:
         config = policy_options(self._config, spec.name)
         check_size(spec, config, self._config.server)
-        check_replay(spec, config, self._config.server, self._config.checkpoints)
+        check_replay(
+            spec,
+            config,
+            self._config.server,
+            self._config.checkpoints,
+            num_ranks=self._together.place.size,
+        )
         warn_of_too_few_steps(config, spec.name)
         warn_of_deadline(spec, config, self._config.server)
         seed = seed_of(self._config, number)

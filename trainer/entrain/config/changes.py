@@ -97,12 +97,7 @@ def _check(difference: Difference, before: RunConfig, after: RunConfig) -> None:
             )
         return
     if path[0] == "policies" and path[2:] in CHANGEABLE:
-        entropy = after.policies[str(path[1])].entropy
-        if path[2:] == ("entropy", "coefficient") and entropy.target is not None:
-            raise ConfigError(
-                f"{shown} is only the first value of a coefficient that follows entropy.target; a "
-                "change would have no effect"
-            )
+        _require_effect(difference, after)
         return
     if path[0] == "policies" and str(path[1]) not in before.policies:
         there = ", ".join(f"'{name}'" for name in before.policies)
@@ -118,6 +113,24 @@ def _check(difference: Difference, before: RunConfig, after: RunConfig) -> None:
         f"{shown} cannot change while the run goes on; stop it, and resume it with --set. What "
         f"can: environment_parameters, and of a policy {names}"
     )
+
+
+def require_effect(before: RunConfig, after: RunConfig) -> None:
+    """ConfigError if options of a run that goes on are changed in a way that would do nothing."""
+    for difference in differences(after, before):
+        _require_effect(difference, after)
+
+
+def _require_effect(difference: Difference, after: RunConfig) -> None:
+    path = difference.path
+    is_coefficient = path[0] == "policies" and path[2:] == ("entropy", "coefficient")
+    policy = after.policies.get(str(path[1])) if is_coefficient else None
+    if policy is not None and policy.entropy.target is not None:
+        raise ConfigError(
+            f"{show_path(path)} is only the first value of a coefficient that follows "
+            "entropy.target; a change would have no effect. Change the target, or resume the run "
+            f"with {show_path((*path[:3], 'target'))}=null as well, to fix the coefficient"
+        )
 
 
 def _text(values: Any, path: OptionPath) -> str:

@@ -359,11 +359,17 @@ def algorithm_options(policy: PolicyConfig, kind: type[Kind]) -> Kind:
     return options
 
 
-def _with_defaults(values: Any, defaults: Defaults) -> Any:
-    """`values` of a group of options, with `defaults` for those that it does not give."""
+def _with_defaults(values: Any, defaults: Defaults, *, depth: int = 0) -> Any:
+    """`values` of a group of options, with `defaults` for those that it does not give.
+
+    The groups of a policy are always there: one that is null is empty. Those inside them may be
+    left out, by null, whatever the default is.
+    """
+    if values is None and depth > 1:
+        return None
     if isinstance(values, Options):
         given = {name: getattr(values, name) for name in values.model_fields_set}
-        return _with_defaults(given, defaults)
+        return _with_defaults(given, defaults, depth=depth)
     if values is not None and not isinstance(values, Mapping):
         return values
     merged = dict(values or {})
@@ -371,5 +377,5 @@ def _with_defaults(values: Any, defaults: Defaults) -> Any:
         if name not in merged:
             merged[name] = default
         elif isinstance(default, Mapping):
-            merged[name] = _with_defaults(merged[name], default)
+            merged[name] = _with_defaults(merged[name], default, depth=depth + 1)
     return merged

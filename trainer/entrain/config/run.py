@@ -207,7 +207,8 @@ class CheckpointsConfig(Options):
     replay_mib: Positive = 4096.0
     """Part of one checkpoint that one policy's replay may take, in MiB: it is written whole, so
     that a resumed run goes on as if it had never stopped. A policy whose replay could take more is
-    refused; writing one takes its size in memory twice."""
+    refused. With ranks, the replays of all are in one checkpoint. Writing one takes three times
+    its size in memory, beside the replay itself."""
 
 
 class RunConfig(Options):

@@ -51,8 +51,17 @@ def check_replay(
     options: PolicyConfig,
     server: ServerConfig,
     checkpoints: CheckpointsConfig,
+    *,
+    num_ranks: int = 1,
 ) -> None:
     """Log how large the replay may become, if there is one.
+
+    Args:
+        spec: of the behaviour.
+        options: of its policy.
+        server: its limit is that of each rank's replay.
+        checkpoints: their limit is that of all ranks' replays together.
+        num_ranks: that learn together.
 
     Raises:
         ConfigError: it would be larger than the trainer's memory or its checkpoints may hold.
@@ -63,7 +72,7 @@ def check_replay(
     mib = rows * row / MIB
     size = number(mib, ",.0f" if mib >= WHOLE_FROM else ",.1f")
     words = f"{size} MiB ({rows:,} observations of {row:,} bytes each)"
-    for allowed, name, what in _limits(server, checkpoints):
+    for allowed, name, what in _limits(server, checkpoints, num_ranks):
         if rows * row > allowed * MIB:
             most = int(allowed * MIB // row)
             raise ConfigError(
@@ -75,12 +84,13 @@ def check_replay(
 
 
 def _limits(
-    server: ServerConfig, checkpoints: CheckpointsConfig
+    server: ServerConfig, checkpoints: CheckpointsConfig, num_ranks: int
 ) -> Iterator[tuple[float, str, str]]:
-    """(MiB, name of the option, whose limit that is)."""
+    """(MiB of one replay, name of the option, whose limit that is)."""
     yield server.max_replay_mib, "server.max_replay_mib", "this trainer allows"
+    holds = "it" if num_ranks == 1 else f"one of each of {num_ranks} ranks"
     yield (
-        checkpoints.replay_mib,
+        checkpoints.replay_mib / num_ranks,
         "checkpoints.replay_mib",
-        "each checkpoint, which holds it, may have",
+        f"each checkpoint, which holds {holds}, may have",
     )
