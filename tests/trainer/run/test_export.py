@@ -19,6 +19,7 @@ import torch
 from entrain.config.policy import ActionConfig, NetworkConfig, PolicyConfig
 from entrain.errors import ExportError, MissingExtraError
 from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.spread import NetworkSpread
 from entrain.run import export
 from entrain.run.export import export_policy
 from entrain.run.export_check import ExportCheck, random_inputs
@@ -415,3 +416,24 @@ def test_random_inputs_fit_the_spec_and_spread_around_what_was_seen() -> None:
     first, second = np.split(inputs["action_mask"], [3], axis=1)
     assert first.any(axis=1).all()
     assert second.any(axis=1).all()
+
+
+def test_log_variances_are_exported_as_they_are_bounded_however_far_they_would_go(
+    tmp_path: Path,
+) -> None:
+    free = [-300.0, -21.0, -15.0, 0.0, 3.9, 120.0]
+    six = BehaviourSpec("six", PLAIN.observations, ActionSpec((-1.0,) * 6, (1.0,) * 6))
+    policy = make_policy(six, "squashed_gaussian", log_sigma_sq="network")
+    spread = policy.action_head.spread
+    assert isinstance(spread, NetworkSpread)
+    with torch.no_grad():
+        spread.weight.zero_()
+        spread.bias.copy_(torch.tensor(free))
+    path = tmp_path / "six.onnx"
+    # It compares the outputs with torch's.
+    export_policy(policy, path, metadata={})
+    expected = np.logaddexp(free, spread.minimum.item())
+    expected -= np.logaddexp(np.array(free) - spread.maximum, 0.0)
+    run = onnxruntime.InferenceSession(path)
+    (log_sigma_sq,) = run.run(["log_sigma_sq"], dict(random_inputs(policy, rows=3)))
+    assert log_sigma_sq == pytest.approx(np.tile(expected, (3, 1)), abs=1e-5)

@@ -37,7 +37,10 @@ class BoundedLogSigmaSq(nn.Module):
 
     def bounded(self, unbounded: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
         """[..., D] log_sigma_sq of p."""
-        above_floor = torch.logaddexp(unbounded, self.minimum)
+        # logaddexp(p, minimum). Under its name it would be exported as ln(exp(p) + exp(minimum)),
+        # which is infinite from p = 89 on, and whose small second term the exporter leaves out.
+        apart = (unbounded - self.minimum).abs()
+        above_floor = torch.maximum(unbounded, self.minimum) + functional.softplus(-apart)
         return above_floor - functional.softplus(unbounded - self.maximum)
 
     def unbounded(self, log_sigma_sq: float) -> float:

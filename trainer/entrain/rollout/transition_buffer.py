@@ -160,8 +160,9 @@ class TransitionBuffer:
         truncated = np.flatnonzero(step_type == _TRUNCATED)
         if len(truncated) and self._branch_starts:
             sent = mask[truncated]
-            has_choice = np.logical_or.reduceat(sent, self._branch_starts, axis=1).all(axis=1)
-            following[truncated] = sent | ~has_choice[:, np.newaxis]
+            any_left: BoolArray = np.logical_or.reduceat(sent, self._branch_starts, axis=1)
+            has_choice: BoolArray = any_left.all(axis=1, keepdims=True)
+            following[truncated] = sent | ~has_choice
         return following
 
     def drop(self, slot: Int64Array) -> None:
