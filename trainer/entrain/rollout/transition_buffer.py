@@ -161,8 +161,8 @@ class TransitionBuffer:
         if len(truncated) and self._branch_starts:
             sent = mask[truncated]
             any_left: BoolArray = np.logical_or.reduceat(sent, self._branch_starts, axis=1)
-            has_choice: BoolArray = any_left.all(axis=1, keepdims=True)
-            following[truncated] = sent | ~has_choice
+            has_choice = np.all(any_left, axis=1)
+            following[truncated] = sent | ~has_choice[:, np.newaxis]
         return following
 
     def drop(self, slot: Int64Array) -> None:
