@@ -63,10 +63,10 @@ def main(arguments: Sequence[str] | None = None, zoo: Path = ZOO) -> int:
         for outcome in measured(jobs, options.folder, options.episodes, at_once=options.jobs):
             print(outcome, flush=True)
             if isinstance(outcome, Result):
-                zoo_results.add(outcome, file, settings)
+                zoo_results.add(outcome, file)
             else:
                 failures += 1
-    render(zoo, settings)
+    render(zoo)
     return failures
 
 
@@ -100,7 +100,7 @@ def measured(
     def outcome(job: Job) -> Result | Failure:
         try:
             return measure(job, folder, episodes)
-        except (RuntimeError, subprocess.CalledProcessError) as error:
+        except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
             return Failure(job, str(error))
 
     pool = ThreadPoolExecutor(at_once)
@@ -134,8 +134,9 @@ def measure(job: Job, folder: Path, episodes: int) -> Result:
     )
 
 
-def render(zoo: Path, settings: Sequence[Setting]) -> None:
+def render(zoo: Path) -> None:
     """Print the table, write it into the zoo's page, and draw the curves beside it."""
+    settings = all_settings(zoo)
     results = zoo_results.current(zoo_results.load(zoo / "results.json"), settings)
     rendered = zoo_results.table(settings, results)
     page = zoo / "README.md"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.runs import FinishedRun
-from benchmarks.zoo_settings import Setting
+from benchmarks.zoo_settings import Setting, all_settings
 from entrain.run.durable import replace_file
 
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
@@ -93,16 +93,26 @@ def load(file: Path) -> Sequence[Result]:
     ]
 
 
-def add(result: Result, file: Path, settings: Sequence[Setting]) -> None:
+def add(result: Result, file: Path) -> None:
     """Add a result, and drop those that are not of the options that the settings have now.
 
-    Several commands may add to a file at the same time: each waits for the one before.
+    It replaces one of the same setting and seed. Several commands may add to a file at the same
+    time: each waits for the one before.
+
+    Args:
+        result: of a setting.
+        file: in the folder of the settings.
     """
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         # Freed with the descriptor. The file itself cannot be locked, for it is replaced.
         fcntl.flock(folder, fcntl.LOCK_EX)
-        _save([*current(load(file), settings), result], file)
+        others = [
+            each
+            for each in current(load(file), all_settings(file.parent))
+            if (each.setting, each.seed) != (result.setting, result.seed)
+        ]
+        _save([*others, result], file)
     finally:
         os.close(folder)
 

@@ -174,9 +174,19 @@ def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
     setting = hill(tmp_path)
     results = [made("hill", seed=seed, digest=setting.digest) for seed in (2, 1)]
     for result in results:
-        zoo_results.add(result, tmp_path / "results.json", [setting])
+        zoo_results.add(result, tmp_path / "results.json")
     assert zoo_results.load(tmp_path / "results.json") == results[::-1]
     assert zoo_results.digest(results) != zoo_results.digest([replace(results[0], seed=3)])
+
+
+def test_a_result_replaces_one_of_its_seed_and_of_a_file_as_it_was(tmp_path: Path) -> None:
+    file, old = tmp_path / "results.json", hill(tmp_path)
+    zoo_results.add(made("hill", digest=old.digest), file)
+    zoo_results.add(made("hill", digest=old.digest, return_mean=2.0), file)
+    assert [each.return_mean for each in zoo_results.load(file)] == [2.0]
+    new = hill(tmp_path, HILL.replace("1_000", "2_000"))
+    zoo_results.add(made("hill", seed=2, digest=new.digest), file)
+    assert [each.seed for each in zoo_results.load(file)] == [2]
 
 
 def test_of_results_that_come_at_the_same_time_none_is_lost(tmp_path: Path) -> None:
@@ -184,7 +194,7 @@ def test_of_results_that_come_at_the_same_time_none_is_lost(tmp_path: Path) -> N
 
     def add(seed: int) -> None:
         result = made("hill", seed=seed, digest=setting.digest)
-        zoo_results.add(result, tmp_path / "results.json", [setting])
+        zoo_results.add(result, tmp_path / "results.json")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(40)))
@@ -206,7 +216,7 @@ def test_the_command_measures_what_is_missing_and_goes_on_after_a_failure(
         trained.append(name)
         if len(trained) == 2:
             other = made("hill", seed=9, digest=Setting.load(config).digest)
-            zoo_results.add(other, tmp_path / "results.json", all_settings(tmp_path))
+            zoo_results.add(other, tmp_path / "results.json")
         if len(trained) == 3:
             raise RuntimeError("it was stopped")
         folder.mkdir(parents=True)
