@@ -102,12 +102,16 @@ def test_rewards_that_no_float_can_square_are_left_out() -> None:
     algorithm.update(made_transitions(STREAMS, continues=[True] * 8), progress=0.0)
 
 
-def test_observations_that_no_network_can_square_are_refused_unless_they_are_normalised() -> None:
-    seen = {"x": torch.full((len(STREAMS), 2), 1e20)}
-    learned(made()).update(made_transitions(STREAMS, observation=seen), progress=0.0)
+@pytest.mark.parametrize("which", ["observation", "next_observation"])
+def test_observations_that_no_network_can_square_are_refused_unless_they_are_normalised(
+    which: str,
+) -> None:
+    seen: dict[str, Any] = {which: {"x": torch.full((len(STREAMS), 2), 1e20)}}
+    huge = made_transitions(STREAMS, **seen)
+    learned(made()).update(huge, progress=0.0)
     options = options_of().model_copy(update={"normalize_observations": False})
     with pytest.raises(UnlearnableRolloutError, match="observation 'x' reaches"):
-        made(options).update(made_transitions(STREAMS, observation=seen), progress=0.0)
+        made(options).update(huge, progress=0.0)
 
 
 # State

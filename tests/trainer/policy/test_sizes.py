@@ -76,6 +76,16 @@ def test_critics_of_actions_and_their_targets_count() -> None:
     assert f"{5 * 64 * 10**6:,} for observation 'sky', float32[1000000]" in words
 
 
+@pytest.mark.parametrize(("kind", "networks"), [("ppo", 1), ("soft_q", 3), ("sac", 5)])
+def test_a_network_of_values_of_choices_has_a_head_for_them(kind: str, networks: int) -> None:
+    options = PolicyConfig.model_validate(
+        {"network": {"hidden_sizes": (64,)}, "algorithm": {"kind": kind}}
+    )
+    sky = ObservationSpec("sky", (1,))
+    words = refusal(BehaviourSpec("walker", (sky,), ActionSpec(branches=(10**7,))), options)
+    assert f"({networks * 64 * 10**7:,} for 10,000,000 choices" in words
+
+
 def test_critics_have_widths_of_their_own_and_without_targets_count_once() -> None:
     # An actor of 64 units and three critics of 100, which read 10^6 numbers.
     sky, options = ObservationSpec("sky", (10**6,)), {"network": {"hidden_sizes": (64,)}}

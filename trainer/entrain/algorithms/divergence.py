@@ -47,7 +47,8 @@ def unlearnable(transitions: Transitions, config: PolicyConfig) -> str:
     if config.normalize_observations:
         return ""
     for name, rows in transitions.observation.items():
-        observed = largest(rows.float())
+        # What ends an episode is observed there, and by no step.
+        observed = max(largest(rows.float()), largest(transitions.next_observation[name].float()))
         if observed > SQUARED_IN_FLOAT32:
             return (
                 f"cannot be learned from: observation '{name}' reaches {observed:.3g}, which is "

@@ -61,14 +61,19 @@ def _batch_option(options: PolicyConfig) -> str:
 def _weights_by_part(spec: BehaviourSpec, options: PolicyConfig) -> Mapping[str, int]:
     """Of all networks: actor and critics, with their targets."""
     algorithm, network = options.algorithm, options.network
-    if not isinstance(algorithm, SACConfig):
+    if isinstance(algorithm, PPOConfig):
         return weights_by_part(spec, network, num_networks=1 if network.shared else 2)
     own = weights_by_part(spec, network, num_networks=1)
-    num_critics = algorithm.critics * (1 if algorithm.batch_norm else 2)
-    of_critics = weights_by_part(spec, critic_network(options), num_networks=num_critics)
-    # The last part is the actor's head.
-    *parts, head = own
-    return {**{part: own[part] + of_critics[part] for part in parts}, head: own[head]}
+    if isinstance(algorithm, SACConfig):
+        num_critics = algorithm.critics * (1 if algorithm.batch_norm else 2)
+        network = critic_network(options)
+    else:
+        num_critics = 2  # The values of choices, and their target.
+    of_critics = weights_by_part(spec, network, num_networks=num_critics)
+    # The last part is the head, which is counted once; a critic's has about as many outputs.
+    *_, head = own
+    of_critics = {**of_critics, head: num_critics * of_critics[head]}
+    return {part: own[part] + of_critics[part] for part in own}
 
 
 def weights_by_part(
