@@ -1,5 +1,6 @@
 """Weights of one policy for another: what fits is taken over, the rest is named."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from entrain.config.policy import PolicyConfig
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic, make_policy
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, PolicyOutput, make_policy
 from entrain.policy.transfer import take_over
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
@@ -127,7 +128,10 @@ def test_the_actor_of_sac_begins_as_the_policy_that_ppo_has_trained() -> None:
     )
     actor = make_policy(trained.spec, config, seed=2)
     _, left = take_over(trained, actor)
-    assert left == ()
+    assert left == (
+        "the same outputs are other actions now: action.distribution squashed_gaussian instead of "
+        "gaussian",
+    )
     x, reset = {"x": torch.randn(1, 9, 3)}, torch.zeros(1, 9).bool()
     before, now = (
         it(x, it.initial_state(9), reset).distribution.parameters() for it in (trained, actor)
@@ -146,3 +150,175 @@ def test_an_actor_alone_takes_over_that_of_an_actor_with_a_critic() -> None:
     alone = trained.without_critic().state_dict()
     for name, tensor in policy.state_dict().items():
         assert torch.equal(tensor, alone[name])
+
+
+# Actors of algorithms whose critics are kept elsewhere, and critics that share layers
+
+GAUSSIAN: dict[str, Any] = {"action": {"distribution": "gaussian"}}
+SEEN: Mapping[str, tuple[ObservationSpec, ...]] = {
+    "vector": (ObservationSpec("x", (3,)),),
+    "image": (ObservationSpec("x", (3,)), ObservationSpec("camera", (20, 20, 1), "uint8")),
+    "goal": (ObservationSpec("x", (3,)), ObservationSpec("goal", (2,), kind="goal")),
+    "entities": (ObservationSpec("x", (3,)), ObservationSpec("all", (2, 3), kind="entities")),
+}
+FORCES = ActionSpec(low=(-1.0,) * 2, high=(1.0,) * 2)
+
+
+def made(
+    seed: int, seen: str = "vector", acts: ActionSpec = FORCES, **options: Any
+) -> ActorNetwork:
+    network = {"hidden_sizes": (4, 4), "activation": "tanh", **options.pop("network", {})}
+    config = PolicyConfig.model_validate({"network": network, **options})
+    policy = make_policy(BehaviourSpec("A", SEEN[seen], acts), config, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    policy.normalizer.update(
+        {name: torch.randn(9, size) + seed for name, size in policy.normalizer.size_by_name.items()}
+    )
+    return policy
+
+
+def outputs(of: ActorNetwork) -> Mapping[str, torch.Tensor]:
+    """What its distributions are made of, for five steps of two columns."""
+    generator = torch.Generator().manual_seed(9)
+    seen = {
+        each.name: torch.randint(0, 255, (5, 2, *each.shape), generator=generator).to(torch.uint8)
+        if each.dtype == "uint8"
+        else torch.randn(5, 2, *each.shape, generator=generator)
+        for each in of.spec.observations
+    }
+    reset = torch.zeros(5, 2).bool()
+    with torch.no_grad():
+        output: PolicyOutput = of(seen, of.initial_state(2), reset)
+    return output.distribution.parameters()
+
+
+def assert_acts_as(one: ActorNetwork, other: ActorNetwork) -> None:
+    expected = outputs(other)
+    for name, parameters in outputs(one).items():
+        torch.testing.assert_close(parameters, expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_ppo_begins_as_the_actor_that_sac_has_trained_and_the_other_way(seen: str) -> None:
+    sac: dict[str, Any] = {**GAUSSIAN, "algorithm": {"kind": "sac"}}
+    # PPO's log-variance is a network's output, too, for that of SAC is.
+    ppo: dict[str, Any] = {"action": {"log_sigma_sq": "network"}}
+    trained, new = made(1, seen, **sac), made(2, seen, **ppo)
+    critic = {name: it.clone() for name, it in new.state_dict().items() if "value_head" in name}
+    _, left = take_over(trained, new)
+    assert left == ("not taken over: a critic; that policy has none",)
+    assert_acts_as(new, trained)
+    for name, tensor in critic.items():
+        assert torch.equal(new.state_dict()[name], tensor)
+    back = made(3, seen, **sac)
+    assert take_over(new, back)[1] == ()
+    assert_acts_as(back, trained)
+
+
+def test_ppo_begins_as_the_choices_that_soft_q_has_trained_and_keeps_its_critic() -> None:
+    choices = ActionSpec(branches=(4,))
+    trained, new = made(1, acts=choices, algorithm={"kind": "soft_q"}), made(2, acts=choices)
+    weight = new.get_parameter("backbone.trunk.hidden_layers.layers.0.weight")
+    of_critic = weight[1].clone()
+    take_over(trained, new)
+    assert_acts_as(new, trained)
+    assert torch.equal(weight[1], of_critic)
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("memory", ["none", "lstm", "gru", "mingru"])
+def test_the_actor_fits_whether_or_not_a_critic_shares_its_layers(
+    is_shared: bool, memory: str
+) -> None:
+    more = {"memory": {"kind": memory, "size": 4}}
+    trained = made(1, network={"shared": is_shared, **more})
+    new = made(2, network={"shared": not is_shared, **more})
+    before = new.get_parameter("value_head.weight").clone()
+    _, left = take_over(trained, new)
+    assert len(left) == 1
+    assert "not taken over: a critic; that policy's" in left[0]
+    assert_acts_as(new, trained)
+    assert torch.equal(new.get_parameter("value_head.weight"), before)
+
+
+def test_statistics_alone_are_no_layer_that_fits() -> None:
+    trained, new = made(1), made(2, network={"hidden_sizes": (6, 6)})
+    before = {name: it.clone() for name, it in new.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"none of its layers fits this policy: '.*layers\.0"):
+        take_over(trained, new)
+    for name, tensor in new.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+# Outputs that mean something else
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "words"),
+    [
+        (
+            FORCES,
+            ActionSpec(branches=(2,)),
+            "of 2 continuous dimensions; this policy's is of branches [2]",
+        ),
+        (
+            ActionSpec(branches=(2, 2)),
+            ActionSpec(branches=(4,)),
+            "of branches [2, 2]; this policy's is of branches [4]",
+        ),
+        (
+            ActionSpec((0.0,) * 2, (1.0,) * 2, (2,)),
+            ActionSpec((0.0,), (1.0,), (3,)),
+            "of 2 continuous dimensions and branches [2]; this policy's is of 1 continuous "
+            "dimensions and branches [3]",
+        ),
+    ],
+)
+def test_an_action_head_of_other_actions_keeps_weights_of_chance(
+    was: ActionSpec, now: ActionSpec, words: str
+) -> None:
+    trained, new = made(1, acts=was), made(2, acts=now)
+    before = {name: it.clone() for name, it in new.action_head.state_dict().items()}
+    _, left = take_over(trained, new)
+    assert left == (f"not taken over: its action head, {words}",)
+    for name, tensor in new.action_head.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    layer = "backbone.trunk.hidden_layers.layers.0.weight"
+    assert torch.equal(new.get_parameter(layer), trained.get_parameter(layer))
+
+
+@pytest.mark.parametrize(
+    ("options", "action", "words"),
+    [
+        ({"action": {"clip": 3}}, FORCES, "action.clip 3 instead of 1"),
+        (
+            {"action": {"distribution": "squashed_gaussian"}},
+            FORCES,
+            "action.distribution squashed_gaussian instead of gaussian",
+        ),
+        (
+            {"action": {"min_log_sigma_sq": -1}},
+            FORCES,
+            "action.min_log_sigma_sq -1 instead of -20",
+        ),
+        (
+            {},
+            ActionSpec((-1.0, -2.0), (1.0, 20.0)),
+            "bounds -1 to 1, -2 to 20 instead of -1 to 1",
+        ),
+    ],
+)
+def test_outputs_that_mean_other_actions_are_named(
+    options: dict[str, Any], action: ActionSpec, words: str
+) -> None:
+    _, left = take_over(made(1), made(2, acts=action, **options))
+    assert left == (f"the same outputs are other actions now: {words}",)
+
+
+def test_another_clip_of_observations_is_named() -> None:
+    _, left = take_over(made(1), made(2, observation_clip=5))
+    assert len(left) == 1
+    assert left[0].startswith("observation_clip was 10 and is 5: ")

@@ -201,8 +201,7 @@ class ActorCritic(ActorNetwork):
         if self.config.network.shared:
             return None
         return {
-            name: _of_critic(name, parameter.detach())
-            for name, parameter in self.named_parameters()
+            name: of_critic(name, parameter.detach()) for name, parameter in self.named_parameters()
         }
 
     @property
@@ -211,8 +210,8 @@ class ActorCritic(ActorNetwork):
         return len(self.value_head.streams)
 
 
-def _of_critic(name: str, parameter: Tensor) -> Tensor:
-    """Bool of its shape: which of a parameter's numbers are those of a critic of its own."""
+def of_critic(name: str, parameter: Tensor) -> Tensor:
+    """Bool of its shape: which of a parameter's numbers are those of a critic with layers apart."""
     is_critic = torch.zeros_like(parameter, dtype=torch.bool)
     path = name.split(".")
     head, lists = path[0], [part for part in path if part in GROUP_LISTS]

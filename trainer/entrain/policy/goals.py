@@ -103,7 +103,7 @@ class GoalHiddenLayers(nn.Module):
             )
         self._sizes = [inputs, goal]
         self._groups = groups
-        self._activation = ACTIVATIONS[activation]
+        self.activation: Activation = activation
         self.first = HiddenLayers(
             groups,
             inputs,
@@ -125,7 +125,7 @@ class GoalHiddenLayers(nn.Module):
         expanded = features.expand(self._groups, -1, -1)
         rest, goal = torch.split(expanded, self._sizes, dim=-1)
         hidden: Tensor = self.norm(self.last(self.first(rest), goal))
-        return self._activation(hidden)
+        return ACTIVATIONS[self.activation](hidden)
 
     def keep_first_group(self) -> None:
         """Drop all groups but the first."""

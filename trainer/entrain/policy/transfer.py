@@ -1,16 +1,21 @@
 """Copies the weights of one policy into another one, as far as both have the same tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic, ActorNetwork
+from entrain.policy.action_bounds import has_range
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork, of_critic
 from entrain.policy.spread import NetworkSpread
 from entrain.policy.trunk import Trunk
+from entrain.quoting import listed
 
-_SPREAD = "action_head.spread"
+_HEAD = "action_head."
+"""Begins the names of what is behind distributions of actions."""
+
+_SPREAD = f"{_HEAD}spread"
 """Of the parameters behind log-variances."""
 
 _SHOWN = 8
@@ -21,41 +26,105 @@ _SHOWN = 8
 def take_over(trained: ActorNetwork, policy: ActorNetwork) -> tuple[int, tuple[str, ...]]:
     """Overwrite the weights and statistics of `policy` by those of `trained` that fit.
 
+    An actor's layers go to an actor's layers: PPO's with a critic beside them, or those of an
+    algorithm whose critics are kept elsewhere. A critic's go to a critic's if both policies share
+    layers with it, or neither does.
+
     Returns:
         number: of tensors taken over.
-        left: what was not, a sentence for each.
+        left: what was not, and what means something else now, a sentence for each.
 
     Raises:
-        CheckpointError: nothing that acts fits, or the layers compute otherwise.
+        CheckpointError: no layer fits, or the layers compute otherwise.
     """
     _require_same_activation(trained, policy)
-    if not isinstance(policy, ActorCritic):
-        trained = trained.without_critic()
-    theirs = _in_form_of(policy, trained.state_dict())
-    groups = _statistics(policy)
-    misfits = {name: _misfit(name, theirs, own) for name, own in policy.state_dict().items()}
-    for group in groups:
+    keeps_critic = _critics_layers(trained) == _critics_layers(policy)
+    theirs = _in_form_of(policy, trained if keeps_critic else trained.without_critic())
+    own = policy.state_dict() if keeps_critic else _of_actor(policy)
+    if _actions(trained) != _actions(policy):
+        own = {name: it for name, it in own.items() if not name.startswith(_HEAD)}
+    misfits = _misfits(theirs, own, _statistics(policy))
+    fitting = [name for name, misfit in misfits.items() if not misfit]
+    for name in fitting:
+        own[name].copy_(theirs[name])
+    if keeps_critic:
+        _use_units(trained, policy)
+    left = [f"not taken over: {it}" for it in dict.fromkeys(filter(None, misfits.values()))]
+    if len(left) > _SHOWN:
+        left[_SHOWN:] = [f"not taken over: {len(left) - _SHOWN} more that do not fit"]
+    return len(fitting), (*left, *_left_out(trained, policy), *_differences(trained, policy))
+
+
+def _misfits(
+    theirs: Mapping[str, Tensor], own: Mapping[str, Tensor], statistics: Sequence[str]
+) -> Mapping[str, str]:
+    """{name: why it is not taken over, or ""}; CheckpointError if that holds for every layer."""
+    misfits = {name: _misfit(name, theirs, it) for name, it in own.items()}
+    for group in statistics:
         # Statistics belong together: a count without its mean would be worse than none.
         of_group = {name: it for name, it in misfits.items() if name.startswith(f"{group}.")}
         words = next((it for it in of_group.values() if it), "")
         misfits |= dict.fromkeys(of_group, words)
-    fitting = [name for name, misfit in misfits.items() if not misfit]
-    if not any(name.startswith("backbone") and "normalizer" not in name for name in fitting):
-        first = next((it for it in misfits.values() if it), "it has no layers")
-        raise CheckpointError(f"none of its layers fits this policy: {first}")
-    own = policy.state_dict()
-    for name in fitting:
-        own[name].copy_(theirs[name])
-    _use_units(trained, policy)
-    left = [f"not taken over: {it}" for it in dict.fromkeys(filter(None, misfits.values()))]
-    if len(left) > _SHOWN:
-        left[_SHOWN:] = [f"not taken over: {len(left) - _SHOWN} more that do not fit"]
-    return len(fitting), (*left, *_differences(trained, policy))
+    beginnings = tuple(f"{group}." for group in statistics)
+    layers = [
+        misfit
+        for name, misfit in misfits.items()
+        if name.startswith("backbone.") and not name.startswith(beginnings)
+    ]
+    if layers and all(layers):
+        raise CheckpointError(f"none of its layers fits this policy: {layers[0]}")
+    return misfits
 
 
-def _in_form_of(policy: ActorNetwork, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def _left_out(trained: ActorNetwork, policy: ActorNetwork) -> Iterator[str]:
+    """The parts of `policy` that are not looked for in `trained`."""
+    if isinstance(policy, ActorCritic) and _critics_layers(trained) != _critics_layers(policy):
+        yield f"not taken over: a critic; {_critics_layers(trained)}"
+    if _actions(trained) != _actions(policy):
+        yield (
+            f"not taken over: its action head, of {_actions(trained)}; this policy's is of "
+            f"{_actions(policy)}"
+        )
+
+
+def _critics_layers(policy: ActorNetwork) -> str:
+    """Where its critic's layers are, in words."""
+    if not isinstance(policy, ActorCritic):
+        return "that policy has none"
+    if policy.config.network.shared:
+        return "that policy's shares the actor's layers (network.shared)"
+    return "that policy's has layers of its own (network.shared: false)"
+
+
+def _of_actor(policy: ActorNetwork) -> dict[str, Tensor]:
+    """{name: the actor's part of the tensor, a view of it}, without the value head."""
+    has_two_groups = isinstance(policy, ActorCritic) and not policy.config.network.shared
+    statistics = tuple(f"{each}." for each in _statistics(policy))
+    found = {}
+    for name, tensor in policy.state_dict().items():
+        if name.startswith("value_head."):
+            continue
+        if not has_two_groups or name.startswith(statistics):
+            found[name] = tensor
+            continue
+        is_critic = of_critic(name, tensor)
+        if not is_critic.all():
+            found[name] = tensor[:1] if is_critic.any() else tensor
+    return found
+
+
+def _actions(policy: ActorNetwork) -> str:
+    """What the outputs of its action head stand for, in words."""
+    action = policy.spec.action
+    parts = [f"{action.continuous_size} continuous dimensions"] if action.continuous_size else []
+    return " and ".join(
+        [*parts, *([f"branches {list(action.branches)}"] if action.branches else [])]
+    )
+
+
+def _in_form_of(policy: ActorNetwork, trained: ActorNetwork) -> dict[str, Tensor]:
     """With log-variances as `policy` has them: a network's output begins at their parameter."""
-    own = policy.action_head.spread
+    theirs, own = trained.state_dict(), policy.action_head.spread
     parameter = theirs.pop(f"{_SPREAD}.parameter", None)
     if parameter is None:
         return theirs
@@ -77,7 +146,7 @@ def _is_one(module: nn.Module, of: tuple[nn.Module, ...]) -> bool:
     return any(module is each for each in of)
 
 
-def _misfit(name: str, theirs: dict[str, Tensor], own: Tensor) -> str:
+def _misfit(name: str, theirs: Mapping[str, Tensor], own: Tensor) -> str:
     if name not in theirs:
         return f"it has no '{name}'"
     if theirs[name].shape != own.shape:
@@ -118,3 +187,35 @@ def _differences(trained: ActorNetwork, policy: ActorNetwork) -> Iterator[str]:
             f"normalize_observations was {str(trained.config.normalize_observations).lower()}, "
             "with which its first layer was trained"
         )
+    if trained.config.observation_clip != policy.config.observation_clip:
+        yield (
+            f"observation_clip was {trained.config.observation_clip:g} and is "
+            f"{policy.config.observation_clip:g}: its layers are shown other numbers beyond the "
+            "smaller one"
+        )
+    if _actions(trained) == _actions(policy):
+        changed = [
+            f"{name} {_meaning(policy)[name]} instead of {was}"
+            for name, was in _meaning(trained).items()
+            if was != _meaning(policy)[name]
+        ]
+        if changed:
+            yield f"the same outputs are other actions now: {', '.join(changed)}"
+
+
+def _meaning(policy: ActorNetwork) -> Mapping[str, str]:
+    """{option or bounds: value}, which decide what its continuous outputs are to a simulator."""
+    action, options = policy.spec.action, policy.config.action
+    if not action.continuous_size:
+        return {}
+    bounds = [f"{low:g} to {high:g}" for low, high in zip(action.low, action.high, strict=True)]
+    scaled = {
+        "action.distribution": options.distribution,
+        "action.clip": f"{options.clip:g}",
+    }
+    return {
+        **(scaled if any(has_range(action)) else {}),
+        "action.min_log_sigma_sq": f"{options.min_log_sigma_sq:g}",
+        "action.max_log_sigma_sq": f"{options.max_log_sigma_sq:g}",
+        "bounds": listed(bounds if len(set(bounds)) > 1 else bounds[:1]),
+    }
