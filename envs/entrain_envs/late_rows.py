@@ -32,18 +32,22 @@ class LateRows:
     def __bool__(self) -> bool:
         return self._rows is not None
 
-    def add(self, rows: TimestepBatch, *, late: bool) -> None:
+    def add(self, rows: TimestepBatch, *, too_late: Int64Array) -> None:
         """The rows of the next step.
 
         Args:
             rows: as the environment gives them.
-            late: whether the fallback acted for all of their agents; else it did for those only
-                that have rows here already.
+            too_late: ids of the agents whose action came too late, if it led to these rows. An
+                agent that has rows here already stays as late as those are: what follows them
+                belongs to the same action.
         """
         before = self._rows
         count = 0 if before is None else len(before)
         both = rows if before is None else joined([before, rows])
-        self._rows, kept = _merged(both, num_before=count, late=late)
+        was_late = None if before is None else before.late
+        is_late = np.isin(both.agent_id, too_late)
+        is_late[:count] = False if was_late is None else was_late
+        self._rows, kept = _merged(both, is_late)
         self._is_due = (kept >= count) | (self._rows.step_type > _MID)
 
     def take(self) -> TimestepBatch:
@@ -59,15 +63,12 @@ class LateRows:
         return picked(rows, np.flatnonzero(is_due))
 
 
-def _merged(
-    rows: TimestepBatch, *, num_before: int, late: bool
-) -> tuple[TimestepBatch, Int64Array]:
+def _merged(rows: TimestepBatch, starts_late: BoolArray) -> tuple[TimestepBatch, Int64Array]:
     """Rows in the order of time, as at most an end and a beginning of each agent.
 
     Args:
         rows: [K] each agent's in their order.
-        num_before: how many of them were merged before.
-        late: whether the others are late, too.
+        starts_late: [K] whether a row is late, if it is the first of its agent.
 
     Returns:
         The rows that are left, as they are sent, and [K'] which of `rows` they are, ascending.
@@ -85,7 +86,7 @@ def _merged(
     is_last = np.append(starts[1:] - 1, len(agent) - 1)
     stays = is_end & is_known
     stays[is_last] |= ~is_end[is_last]
-    is_late = is_known & (late | (order[starts] < num_before)[group])
+    is_late = is_known & starts_late[order[starts]][group]
 
     kept = np.sort(order[stays])
     left = picked(rows, kept)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from entrain_envs.errors import OptionError
 from entrain_envs.fallback import LastActions, neutral
 from entrain_envs.late_rows import LateRows
@@ -20,6 +22,8 @@ from entrain_envs.timestep import ActionBatch, TimestepBatch
 
 Rows = Mapping[str, TimestepBatch]
 Actions = Mapping[str, ActionBatch]
+
+_NOBODY = np.zeros(0, np.int64)
 
 
 @runtime_checkable
@@ -83,18 +87,25 @@ class RealTime:
         }
         self._waiting: dict[str, LateRows] = {}
         self._rows = rows
+        self._asked = rows
+        """Those on which the trainer was asked to act: the newest when the last Step was sent."""
 
     def step(self, actions: Actions) -> Rows:
         """Step with the trainer's actions; returns what is to be sent."""
-        return self._sent(self._stepped(actions), late=False)
+        rows = self._asked = self._stepped(actions)
+        if not any(self._waiting.values()):
+            return rows
+        # What waits is of agents whose outcome may be here only now.
+        self._add(rows, too_late={})
+        return self.take()
 
     def fall_back(self) -> None:
         """The time is over: step with what acts instead."""
-        for name, rows in self._stepped(self._fallback()).items():
-            self._waiting.setdefault(name, LateRows()).add(rows, late=True)
+        self._add(self._stepped(self._fallback()), too_late=self._asked)
 
     def take(self) -> Rows:
         """Return what happened since the last Step. Send it once that Step's actions are here."""
+        self._asked = self._rows
         return {name: rows.take() for name, rows in self._waiting.items() if rows}
 
     def _stepped(self, actions: Actions) -> Rows:
@@ -104,13 +115,12 @@ class RealTime:
         self._rows = self._environment.step(actions)
         return self._rows
 
-    def _sent(self, rows: Rows, *, late: bool) -> Rows:
-        """Merge new rows with those that wait, whose late step had no outcome until now."""
-        if not any(self._waiting.values()):
-            return rows
+    def _add(self, rows: Rows, *, too_late: Rows) -> None:
+        """Merge new rows with those that wait; the actions for the rows `too_late` were."""
         for name, each in rows.items():
-            self._waiting.setdefault(name, LateRows()).add(each, late=late)
-        return self.take()
+            asked = too_late.get(name)
+            agents = _NOBODY if asked is None else asked.agent_id[asked.needs_action]
+            self._waiting.setdefault(name, LateRows()).add(each, too_late=agents)
 
     def _fallback(self) -> Actions:
         if self._rows.keys() - self._specs.keys():

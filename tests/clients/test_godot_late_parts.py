@@ -50,7 +50,7 @@ def expected(seed: int) -> list[list[list[float]]]:
     late, said = LateRows(), []
     for call in calls(seed, asleep=0.0):
         if call is not None:
-            late.add(batch_of(call[1]), late=True)
+            late.add(batch_of(call[1]), too_late=batch_of(call[1]).agent_id)
             continue
         sent = [] if not late else rows_in(late.take())
         numbers = [

@@ -33,10 +33,14 @@ def sent(rows: TimestepBatch) -> list[Sent]:
     return list(zip(*(column.tolist() for column in columns), late, strict=True))
 
 
+NOBODY = np.zeros(0, np.int64)
+EVERYBODY = np.arange(10)
+
+
 def merged(*steps: list[Row]) -> list[Sent]:
     late = LateRows()
     for step in steps:
-        late.add(batch(step), late=True)
+        late.add(batch(step), too_late=EVERYBODY)
     return sent(late.take())
 
 
@@ -70,20 +74,28 @@ def test_an_agent_that_is_gone_keeps_its_end_alone() -> None:
 
 def test_an_agent_whose_next_row_is_not_here_is_sent_later_and_still_late() -> None:
     late = LateRows()
-    late.add(batch([(1, MID, 1.0, 10.0), (2, MID, 1.0, 20.0)]), late=True)
-    late.add(batch([(2, MID, 1.0, 21.0)]), late=True)
+    late.add(batch([(1, MID, 1.0, 10.0), (2, MID, 1.0, 20.0)]), too_late=EVERYBODY)
+    late.add(batch([(2, MID, 1.0, 21.0)]), too_late=EVERYBODY)
     assert sent(late.take()) == [(2, MID, 2.0, 21.0, True)]
     assert late
-    late.add(batch([(1, MID, 2.0, 11.0), (2, MID, 5.0, 22.0)]), late=False)
+    late.add(batch([(1, MID, 2.0, 11.0), (2, MID, 5.0, 22.0)]), too_late=NOBODY)
     assert sent(late.take()) == [(1, MID, 3.0, 11.0, True), (2, MID, 5.0, 22.0, False)]
     assert not late
+
+
+def test_the_outcome_of_an_action_in_time_is_not_late_however_long_the_fallback_acts() -> None:
+    """Agent 2 acts by an earlier answer; what came too late was asked for agent 1 alone."""
+    late = LateRows()
+    late.add(batch([(1, MID, 1.0, 10.0), (2, MID, 2.0, 20.0)]), too_late=np.array([1]))
+    late.add(batch([(1, MID, 1.0, 11.0), (2, MID, 3.0, 21.0)]), too_late=np.array([1]))
+    assert sent(late.take()) == [(1, MID, 2.0, 11.0, True), (2, MID, 5.0, 21.0, False)]
 
 
 def test_what_the_group_earned_is_added_up_too() -> None:
     late = LateRows()
     for reward in (1.0, 2.0):
         rows = batch([(1, MID, 0.0, 0.0)])
-        late.add(replace(rows, group_reward=np.array([reward], np.float32)), late=True)
+        late.add(replace(rows, group_reward=np.array([reward], np.float32)), too_late=EVERYBODY)
     assert late.take().group_reward.tolist() == [3.0]  # type: ignore[union-attr]
 
 
@@ -100,7 +112,8 @@ class Agent:
     is_late: bool = False
 
 
-def by_hand(agents: dict[int, Agent], rows: list[Row], *, late: bool) -> None:
+def by_hand(agents: dict[int, Agent], rows: list[Row], *, asked: set[int]) -> None:
+    """`asked`: the agents that were to have an action by the answer that came too late."""
     for agent in agents.values():
         agent.now = None
     for number, kind, reward, seen in rows:
@@ -108,7 +121,7 @@ def by_hand(agents: dict[int, Agent], rows: list[Row], *, late: bool) -> None:
         agent.now = None
         if agent.end is None and agent.is_known and kind != FIRST:
             agent.earned += reward
-            agent.is_late |= late
+            agent.is_late |= number in asked
             if kind > MID:
                 agent.end = (kind, agent.earned, seen)
         if kind <= MID:
@@ -162,20 +175,22 @@ def steps(draw: st.DrawFn) -> list[list[Row]]:
 @given(made=steps(), takes=st.lists(st.booleans(), min_size=6, max_size=6))
 def test_every_agent_is_told_what_became_of_it(made: list[list[Row]], takes: list[bool]) -> None:
     late, agents = LateRows(), {number: Agent() for number in range(3)}
+    asked = set(agents)
     for rows, takes_now in zip(made, takes, strict=False):
-        late.add(batch(rows), late=True)
-        by_hand(agents, rows, late=True)
+        late.add(batch(rows), too_late=np.array(sorted(asked), np.int64))
+        by_hand(agents, rows, asked=asked)
         if takes_now:
+            asked = {row[0] for row in rows if row[1] <= MID}
             found = sent(late.take())
             assert len(set(found)) == len(found)
             assert set(found) == taken_by_hand(agents)
             needing = [row[0] for row in found if row[1] <= MID]
-            acting = [row[0] for row in rows if row[1] <= MID]
-            assert needing == acting, "actions come back in the environment's own order"
+            in_order = [row[0] for row in rows if row[1] <= MID]
+            assert needing == in_order, "actions come back in the environment's own order"
 
 
 @pytest.mark.parametrize("step", [[], [(1, MID, 1.0, 2.0)]])
 def test_a_step_without_late_rows_is_itself(step: list[Row]) -> None:
     late = LateRows()
-    late.add(batch(step), late=False)
+    late.add(batch(step), too_late=NOBODY)
     assert sent(late.take()) == [(*row, False) for row in step]

@@ -64,6 +64,28 @@ def test_an_agent_that_acted_late_is_sent_with_the_step_that_brings_its_outcome(
     assert rest.late.tolist() == [True, False]
 
 
+def test_an_agent_that_was_not_asked_for_acted_in_time() -> None:
+    """Agent 2 acts by the answer to an earlier Step; the late one is for agent 1 alone."""
+    world = Told(
+        {"bug": rows_of(BUG, (1, MID, 1.0))},
+        {"bug": rows_of(BUG, (1, MID, 2.0), (2, MID, 7.0))},
+        {"bug": rows_of(BUG, (1, MID, 3.0), (2, MID, 8.0))},
+        {"bug": rows_of(BUG, (1, MID, 4.0), (2, MID, 9.0))},
+    )
+    real_time = RealTime(world, [BUG], {"bug": rows_of(BUG, (1, FIRST, 0.0), (2, FIRST, 0.0))})
+    assert real_time.step({})["bug"].agent_id.tolist() == [1]
+    real_time.fall_back()
+    real_time.fall_back()
+    taken = real_time.take()["bug"]
+    assert (taken.agent_id.tolist(), taken.reward.tolist()) == ([1, 2], [5.0, 15.0])
+    assert taken.late is not None
+    assert taken.late.tolist() == [True, False]
+    real_time.fall_back()
+    both = real_time.take()["bug"].late
+    assert both is not None
+    assert both.tolist() == [True, True], "this time both were asked for"
+
+
 def test_a_kind_that_came_later_falls_back_by_its_own_spec() -> None:
     world = Told(
         {"bug": rows_of(BUG, (1, MID, 1.0)), "fly": rows_of(FLY, (7, FIRST, 0.0))},

@@ -15,14 +15,19 @@ FIRST, MID, TERMINATED, TRUNCATED = map(int, StepType)
 Row = tuple[int, int, float, float, float, int]
 """Agent, step type, reward, reward of its group, what it observes, whether choice 1 is allowed."""
 
-Call = tuple[bool, Sequence[Row]] | None
-"""An `add`, or a `take`."""
+Call = tuple[Sequence[int], Sequence[Row]] | None
+"""An `add`, with the agents whose action came too late, or a `take`."""
 
 
 def calls(seed: int, *, asleep: float = 0.3) -> Iterator[Call]:
-    """Steps of a world whose agents sleep, die, begin again at once or later, some of them late."""
+    """Steps of a world whose agents sleep, die, begin again at once or later.
+
+    Each answer is in time, or the fallback acts in several steps before it is here.
+    """
     lot = random.Random(seed)
     is_running = [True] * lot.randint(1, 4)
+    asked = list(range(len(is_running)))
+    waits = False
     for _ in range(lot.randint(1, 8)):
         rows: list[Row] = []
         for agent, runs in enumerate(is_running):
@@ -36,8 +41,11 @@ def calls(seed: int, *, asleep: float = 0.3) -> Iterator[Call]:
                 earned = 0 if kind == FIRST else lot.randint(1, 9)
                 shared = earned / 2 if agent % 2 else 0
                 rows.append((agent, kind, earned, shared, lot.randint(0, 99), lot.randint(0, 1)))
-        yield lot.random() < 0.7, rows
-        if lot.random() < 0.4:
+        falls_back = waits or lot.random() < 0.7
+        yield asked if falls_back else [], rows
+        waits = falls_back and lot.random() < 0.6
+        if not waits:
+            asked = [row[0] for row in rows if row[1] <= MID]
             yield None
     yield None
 

@@ -46,6 +46,8 @@ class Walker:
     episode: int = 0
     time: int = -1
     """Steps since the episode's first row; -1 before it."""
+    was_asked: bool = False
+    """Whether its group's Step before had a row of it that needs an action."""
 
     @property
     def body(self) -> list[float]:
@@ -67,6 +69,8 @@ class Row:
     step_type: int
     reward: float
     body: list[float]
+    was_asked: bool = False
+    """Whether it is the outcome of the newest Act."""
 
 
 @dataclass
@@ -259,8 +263,10 @@ class SampleSimulator:
         rows = []
         group.steps += 1
         for walker in group.walkers:
+            was_asked, walker.was_asked = walker.was_asked, False
             if walker.number == 2 and group.steps % 3 == 0:
                 continue
+            walker.was_asked = True
             if walker.time < 0:
                 walker.time = 0
                 rows.append(Row(walker.number, FIRST, 0.0, walker.body))
@@ -268,11 +274,12 @@ class SampleSimulator:
             walker.time += 1
             reward = 0.5 + walker.time
             if not walker.is_over:
-                rows.append(Row(walker.number, MID, reward, walker.body))
+                rows.append(Row(walker.number, MID, reward, walker.body, was_asked))
                 continue
             end = TRUNCATED if walker.episode % 2 else TERMINATED
-            rows.append(Row(walker.number, end, reward, walker.body))
+            rows.append(Row(walker.number, end, reward, walker.body, was_asked))
             walker.episode, walker.time = walker.episode + 1, -1
+            walker.was_asked = walker.number != 1
             if walker.number != 1:
                 walker.time = 0
                 rows.append(Row(walker.number, FIRST, 0.0, walker.body))
@@ -290,7 +297,7 @@ class SampleSimulator:
             action_mask=np.asarray(mask, np.uint8).tobytes(),
             group_id=np.asarray([row.agent % 3 for row in rows], "<i8").tobytes(),
             group_reward=np.asarray([row.reward / 2 for row in rows], "<f4").tobytes(),
-            late=bytes(self.is_late and row.step_type != FIRST for row in rows),
+            late=bytes(self.is_late and row.was_asked for row in rows),
         )
 
     # -- what it hears

@@ -183,7 +183,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pongs", "pings are answered, also while an Act is waited for", _WEBSOCKET, "acts"),
     Rule(
         "says-late",
-        "after an Act that came later than deadline_ms, the next rows have late = 1",
+        "after an Act that came later than deadline_ms, the rows of its agents have late = 1",
         "a behaviour with deadline_ms",
         "acts",
     ),

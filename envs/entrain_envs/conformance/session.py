@@ -52,6 +52,8 @@ class Session:
         self._sends_two = False
         self.answered: tuple[ReadStep, bytes] | None = None
         """The newest Step that was answered, and its Act."""
+        self._owing: set[tuple[str, int]] = set()
+        """(behaviour, id) of agents whose late outcome was not in the Step that said so."""
 
     @property
     def deadline_s(self) -> float:
@@ -60,23 +62,29 @@ class Session:
         deadlines = [specs[rows.behaviour].deadline_ms for rows in self.unanswered[0].rows]
         return min(filter(None, deadlines), default=0) / 1000.0
 
-    def late_outcomes(self) -> dict[tuple[str, int], bool]:
-        """{(behaviour, id): late} in the newest Step, of agents that the last Act gave an action.
+    def late_outcomes(self) -> tuple[dict[tuple[str, int], bool], dict[tuple[str, int], bool]]:
+        """{(behaviour, id): late} in the newest Step, of behaviours with a deadline.
 
-        Of behaviours with a deadline. Rows that begin an episode are no outcome.
+        Of agents that the last Act gave an action, and of those that act by an Act before, if that
+        came in time. Rows that begin an episode are no outcome.
         """
         specs = self._judge.specs
         step, _ = self.answered or (None, b"")
         acted = step.acting if step is not None else set()
-        return {
+        outcomes = {
             (rows.behaviour, agent_id): bool(is_late)
             for rows in self.unanswered[-1].rows
             if specs[rows.behaviour].deadline_ms
             for agent_id, kind, is_late in zip(
                 rows.agent_id.tolist(), rows.step_type.tolist(), rows.late, strict=True
             )
-            if kind != pb.STEP_TYPE_FIRST and (rows.behaviour, agent_id) in acted
+            if kind != pb.STEP_TYPE_FIRST
         }
+        others = outcomes.keys() - acted - self._owing
+        return (
+            {each: is_late for each, is_late in outcomes.items() if each in acted},
+            {each: is_late for each, is_late in outcomes.items() if each in others},
+        )
 
     @property
     def ended(self) -> int:
@@ -95,6 +103,7 @@ class Session:
         self.unanswered.clear()
         self.early.clear()
         self.answered = None
+        self._owing.clear()
         self._judge.begin_anew()
         self._allowed = min(allowed, self.wanted)
         self._welcome(resumed=False, max_message_bytes=max_message_bytes)
@@ -182,10 +191,13 @@ class Session:
 
     def _read(self, step: pb.Step, raw: bytes) -> None:
         try:
-            self.unanswered.append(self._judge.read(step, raw))
+            read = self._judge.read(step, raw)
         except UnreadableStepError:
             self.stream.end(End.INVALID_ARGUMENT, "the check says in its report what is wrong")
             raise LeftError("a Step could not be read") from None
+        self.unanswered.append(read)
+        if self.answered is not None and any(rows.late.any() for rows in read.rows):
+            self._owing |= self.answered[0].acting - read.agents
         known = {each.name for each in self.hello.behaviours}
         self.hello.behaviours.extend(each for each in step.new_behaviours if each.name not in known)
 

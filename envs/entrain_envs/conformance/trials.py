@@ -81,12 +81,19 @@ class Trials:
             self._judge_late(session, deadline_s, late_s)
 
     def _judge_late(self, session: Session, deadline_s: float, late_s: float) -> None:
-        """Look at the outcomes of an Act that came after the deadline: the fallback led to them.
+        """Look at the outcomes in the Step after an Act that came after the deadline.
 
-        Of the agents that have a deadline and were given an action by that Act. Whether the others
-        waited for it is their own affair.
+        Of agents that have a deadline. What those without one did is their own affair.
         """
-        late = session.late_outcomes()
+        late, others = session.late_outcomes()
+        early = sorted(each for each, is_late in others.items() if is_late)
+        if early:
+            self._results.failed(
+                "says-late",
+                f"rows of {early[:3]} with late 1, and no row in the Step whose Act came late",
+                "write late = 1 for the agents of that Step alone; the others act by an Act that "
+                "came in time",
+            )
         if not late:
             return
         wrong = sorted(each for each, is_late in late.items() if not is_late)

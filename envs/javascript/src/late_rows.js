@@ -20,9 +20,9 @@ export class LateRows {
   }
 
   /** The rows of the next step. @param {readonly Row[]} rows as the world gives them
-   * @param {boolean} isLate whether the fallback acted for all of their agents; else it did for those
-   * only that have rows here already */
-  add(rows, isLate) {
+   * @param {ReadonlySet<string>} tooLate agents whose action came too late, if it led to these rows. One
+   * that has rows here already stays as late as those are: what follows them belongs to the same action */
+  add(rows, tooLate) {
     const before = this.#kept.length;
     const all = [...this.#kept.map(({ row }) => row), ...rows];
     /** @type {Map<string, number[]>} */
@@ -34,9 +34,10 @@ export class LateRows {
     });
     /** @type {Map<number, Row>} */
     const merged = new Map();
-    for (const indices of ofAgent.values()) {
-      const wasHere = (indices[0] ?? 0) < before;
-      mergeAgent(all, indices, isLate || wasHere, merged);
+    for (const [agent, indices] of ofAgent) {
+      const first = indices[0] ?? 0;
+      const isLate = first < before ? Boolean(all[first]?.late) : tooLate.has(agent);
+      mergeAgent(all, indices, isLate, merged);
     }
     // A row that was here before and is still the newest waits: its agent has acted on it.
     this.#kept = [...merged.keys()]

@@ -34,6 +34,8 @@ export class RealTime {
   #behaviours;
   /** @type {Record<string, Row[]>} that the world gave last */
   #rows = {};
+  /** Those on which the trainer was asked to act: the newest when the last Step was sent. */
+  #asked = this.#rows;
   /** @type {Map<string, LastActions>} */
   #last = new Map();
   /** @type {Map<string, LateRows>} */
@@ -48,6 +50,7 @@ export class RealTime {
     this.#world = world;
     this.#behaviours = behaviours;
     this.#see(timesteps);
+    this.#asked = this.#rows;
     for (const { name, fallback } of behaviours.values()) {
       if (fallback === "controller" && !world.control) {
         throw new OptionError(
@@ -61,21 +64,23 @@ export class RealTime {
   /** Step with the trainer's actions; resolves to what is to be sent. @param {Actions} actions */
   async step(actions) {
     const timesteps = await this.#stepped(actions);
+    this.#asked = this.#rows;
     if ([...this.#waiting.values()].every(({ isEmpty }) => isEmpty)) return timesteps;
-    // What waits is of agents that acted late, and whose outcome may be here only now.
-    this.#add(false);
+    // What waits is of agents whose outcome may be here only now.
+    this.#add({});
     return this.take();
   }
 
   /** The time is over: step with what acts instead. */
   async fallBack() {
     await this.#stepped(await this.#fallback());
-    this.#add(true);
+    this.#add(this.#asked);
   }
 
   /** What happened since the Step before, to be sent once the actions for that are here.
    * @returns {Step} */
   take() {
+    this.#asked = this.#rows;
     return Object.fromEntries(
       [...this.#waiting]
         .filter(([, late]) => !late.isEmpty)
@@ -83,12 +88,14 @@ export class RealTime {
     );
   }
 
-  /** @param {boolean} isLate */
-  #add(isLate) {
+  /** Merge the newest rows with those that wait.
+   * @param {Record<string, Row[]>} tooLate rows whose actions were */
+  #add(tooLate) {
     for (const [name, rows] of Object.entries(this.#rows)) {
       const late = this.#waiting.get(name) ?? new LateRows();
       this.#waiting.set(name, late);
-      late.add(rows, isLate);
+      const asked = (tooLate[name] ?? []).filter(({ stepType }) => stepType <= MID);
+      late.add(rows, new Set(asked.map(({ agentId }) => String(agentId))));
     }
   }
 

@@ -150,9 +150,10 @@ test("an end is sent late with its rewards, and what followed begins at the newe
     reward,
     observation: { seen: reward },
   });
-  late.add([row(MID, 1)], true);
-  late.add([row(TERMINATED, 2), row(FIRST, 0)], true);
-  late.add([row(MID, 5), { ...row(MID, 7), agentId: 2 }], true);
+  const both = new Set(["1", "2"]);
+  late.add([row(MID, 1)], both);
+  late.add([row(TERMINATED, 2), row(FIRST, 0)], both);
+  late.add([row(MID, 5), { ...row(MID, 7), agentId: 2 }], both);
   assert.deepEqual(
     late
       .take()
@@ -175,18 +176,45 @@ test("an end is sent late with its rewards, and what followed begins at the newe
 test("an agent whose outcome is not here yet waits for it", () => {
   const late = new LateRows();
   const row = (agentId, reward) => ({ agentId, stepType: MID, reward, observation: {} });
-  late.add([row(1, 1), row(2, 1)], true);
-  late.add([row(2, 2)], true);
+  const both = new Set(["1", "2"]);
+  late.add([row(1, 1), row(2, 1)], both);
+  late.add([row(2, 2)], both);
   assert.deepEqual(
     late.take().map(({ agentId, reward }) => [agentId, reward]),
     [[2, 3]],
   );
-  late.add([row(1, 4), row(2, 5)], false);
+  late.add([row(1, 4), row(2, 5)], new Set());
   assert.deepEqual(
     late.take().map(({ agentId, reward, late: is }) => [agentId, reward, is]),
     [
       [1, 5, true],
       [2, 5, false],
+    ],
+  );
+});
+
+test("an agent that was not asked for acted in time, however often the fallback acts", async () => {
+  // Agent 5 has no row in Step 2, whose answer comes too late for agent 4 alone.
+  class Two extends World {
+    reset() {
+      return { bug: this.#both(super.reset()) };
+    }
+
+    step(actions) {
+      const rows = super.step(actions);
+      return this.steps === 1 ? rows : { bug: this.#both(rows) };
+    }
+
+    #both = ({ bug: [first] }) => [first, { ...first, agentId: 5 }];
+  }
+  const { rows } = await played(new Two(), [0, 0.12, 0.06]);
+  assert.deepEqual(
+    rows.map(({ stepType, reward, late }) => [stepType, reward, late]),
+    [
+      [[FIRST, FIRST], [0, 0], []],
+      [[MID], [1], []],
+      [[MID, MID], [5, 5], [1, 0]],
+      [[MID, MID], [4, 4], [1, 1]],
     ],
   );
 });

@@ -89,7 +89,7 @@ class Codec {
   }
 
  private:
-  /// "merge begin", "merge add IS_LATE", then "agent:type:reward:group reward:seen" for each row, or
+  /// "merge begin", "merge add AGENTS" (whose action came too late: 1,2 or -), then "agent:type:reward:group reward:seen" for each row, or
   /// "merge take", which is answered with such words and "late" behind each.
   std::string merge(Words& words) {
     const std::string what = words.word();
@@ -98,7 +98,7 @@ class Codec {
     if (what == "begin") return "";
     entrain::Rows rows(behaviour);
     if (what == "add") {
-      const bool is_late = words.number() > 0;
+      const bool is_late = words.word() != "-";
       for (std::string word; words.next(word);) add_row(rows, word);
       late_->add(rows, is_late);
       return "";

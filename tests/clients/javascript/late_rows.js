@@ -15,7 +15,7 @@ function rowOf(word) {
 for await (const line of createInterface({ input: process.stdin })) {
   const [, what, ...words] = line.split(" ");
   if (what === "begin") late = new LateRows();
-  if (what === "add") late.add(words.slice(1).map(rowOf), words[0] === "1");
+  if (what === "add") late.add(words.slice(1).map(rowOf), new Set(words[0].split(",")));
   if (what === "take") {
     const due = late.take().map((row) =>
       [row.agentId, row.stepType, row.reward, row.groupReward, row.observation.seen,

@@ -59,7 +59,6 @@ class LateOnlyWhereDue(OtherHello):
         super()._reset()
         self.groups = self.groups[:1] * 2
         self.groups[0].steps = 2
-        self._acted: set[int] = set()
 
     def change_hello(self, hello: pb.Hello) -> None:
         hello.max_unanswered_steps = 0
@@ -68,15 +67,10 @@ class LateOnlyWhereDue(OtherHello):
         hello.behaviours.append(BIRD)
 
     def rows(self, rows: list[Row]) -> pb.BehaviourStep:
-        part = super().rows(rows)
-        part.late = bytes(
-            late and row.agent in self._acted for late, row in zip(part.late, rows, strict=True)
-        )
         self.was_shown |= self.is_late and any(
-            row.step_type == MID and row.agent not in self._acted for row in rows
+            row.step_type == MID and not row.was_asked for row in rows
         )
-        self._acted = {row.agent for row in rows if row.step_type <= MID}
-        return part
+        return super().rows(rows)
 
     was_shown = False
 
@@ -93,6 +87,21 @@ def test_only_agents_with_a_deadline_that_were_given_a_late_action_say_so() -> N
     assert simulator.was_shown, "no agent was away while the late Act was waited for"
     assert findings["says-late"].verdict is Verdict.PASSED
     assert not any(each.verdict is Verdict.FAILED for each in findings.values())
+
+
+class LateWhoeverActs(LateOnlyWhereDue):
+    """The one that was away is said to be late, too, though it acts by an Act that was in time."""
+
+    def rows(self, rows: list[Row]) -> pb.BehaviourStep:
+        part = super().rows(rows)
+        part.late = bytes(self.is_late and row.step_type != FIRST for row in rows)
+        return part
+
+
+def test_an_agent_that_was_not_in_the_late_step_must_not_say_so() -> None:
+    failed = failures(check(LateWhoeverActs()))
+    assert set(failed) == {"says-late"}
+    assert "rows of [('walker', 2)] with late 1" in failed["says-late"]
 
 
 def test_every_rule_has_a_simulator_that_breaks_it() -> None:
