@@ -18,7 +18,6 @@ from entrain_envs.errors import (
     TrainerClosed,
     WireError,
 )
-from entrain_envs.patience import Patience
 from entrain_envs.session import Sent, Session
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, TimestepBatch
@@ -97,12 +96,13 @@ class Exchanges(Session):
 
     def _hear_elsewhere(self, error: BrokenStreamError) -> pb.ConnectResponse:
         """Dials again after `error`, and returns the next message that comes on the new stream."""
-        patience: Patience | None = None
+        patience = self._patience(self._reconnect_s)
         while True:
             logger.warning("%s: lost the trainer (%s); dialling again", self._address, error)
-            if patience is None or isinstance(error, SilentStreamError):
-                patience = self._patience(self._reconnect_s)
+            if isinstance(error, SilentStreamError):
+                patience.renew()
             self._resume(patience, error)
+            patience.note_stream()
             self._num_sent = 0
             self._send_unsent()
             try:

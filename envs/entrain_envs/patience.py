@@ -3,6 +3,7 @@
 The clock and the sleep function are passed in.
 """
 
+import math
 import os
 import random
 from collections.abc import Callable
@@ -18,9 +19,15 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 2.0
 """Longest wait, before jitter."""
 
+HELD_S = 10.0
+"""A stream that was whole for longer than this has ended the trouble before it."""
+
 
 class Patience:
-    """Exponential back-off with jitter, up to a total time. The first try never waits."""
+    """Exponential back-off with jitter, up to a total time. The first try never waits.
+
+    The time begins anew after a stream that held.
+    """
 
     def __init__(
         self, total_s: float, *, clock: Callable[[], float], sleep: Callable[[float], None]
@@ -28,11 +35,23 @@ class Patience:
         self.total_s = total_s
         self._clock = clock
         self._sleep = sleep
-        self._deadline_s = clock() + total_s
+        self.renew()
+
+    def renew(self) -> None:
+        """All of the time is there again, from now on."""
+        self._deadline_s = self._clock() + self.total_s
         self._delay_s = 0.0
+        self._whole_since_s = math.inf
+
+    def note_stream(self) -> None:
+        """There is a stream now. Should it break, `wait` is called again."""
+        self._whole_since_s = self._clock()
 
     def wait(self) -> bool:
         """Sleep until the next try; false if the time is over."""
+        if self._clock() - self._whole_since_s > HELD_S:
+            self.renew()
+        self._whole_since_s = math.inf
         if self._delay_s > 0.0:
             left_s = self._deadline_s - self._clock()
             if left_s <= 0.0:

@@ -285,6 +285,34 @@ def test_a_trainer_that_breaks_at_every_step_is_given_up_too(rows_of: RowsOf) ->
     assert len(world.opened) < 60
 
 
+@pytest.mark.parametrize(
+    "second", [BrokenStreamError("UNAVAILABLE: cut"), close(pb.CLOSE_REASON_STOPPED)]
+)
+def test_a_stream_that_held_for_long_ends_the_trouble_before_it(
+    second: Answer, rows_of: RowsOf
+) -> None:
+    """The same Step waits for its Act over both breaks, which are an hour apart."""
+
+    def an_hour_later(_: pb.ConnectRequest) -> pb.ConnectResponse:
+        world.now_s += 3600.0
+        if isinstance(second, Exception):
+            raise second
+        assert isinstance(second, pb.ConnectResponse)
+        return second
+
+    nobody: list[Script] = [[BrokenStreamError("refused")] for _ in range(4)]
+    world = World(
+        [welcome(), BrokenStreamError("cut")],
+        [welcome(resumed=True), an_hour_later],
+        *nobody,
+        [welcome(resumed=True), act_on],
+    )
+    world.client.connect()
+    assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
+    assert len(world.opened) == 7
+    assert list(world.said()).count("step 1") == 3
+
+
 def test_connect_waits_for_a_trainer_that_is_not_up_yet() -> None:
     nobody: list[Script] = [[BrokenStreamError("refused")] for _ in range(3)]
     world = World(*nobody, [welcome("abc")])

@@ -5,6 +5,7 @@ import pytest
 from entrain_envs.errors import OptionError
 from entrain_envs.patience import (
     FIRST_DELAY_S,
+    HELD_S,
     LONGEST_DELAY_S,
     RECONNECT_VARIABLE,
     Patience,
@@ -100,3 +101,19 @@ def test_a_time_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str)
     monkeypatch.setenv(RECONNECT_VARIABLE, text)
     with pytest.raises(OptionError, match=f"is '{text}'; it must be a number of seconds"):
         usual_reconnect_s()
+
+
+@pytest.mark.parametrize(("held_s", "is_over"), [(HELD_S, True), (HELD_S + 0.1, False)])
+def test_only_after_a_stream_that_held_is_all_of_the_time_there_again(
+    held_s: float, is_over: bool
+) -> None:
+    clock = Clock()
+    patience = clock.patience(5.0)
+    while patience.wait():
+        pass
+    patience.note_stream()
+    clock.now_s += held_s
+    slept_s = len(clock.slept_s)
+    assert patience.wait() is not is_over
+    assert len(clock.slept_s) == slept_s, "the first try never waits"
+    assert patience.wait() is not is_over

@@ -2,7 +2,7 @@
 
 import { SUBPROTOCOL, checkToken, readAddress } from "./address.js";
 import { closed } from "./endings.js";
-import { BrokenStreamError, WireError } from "./errors.js";
+import { BrokenStreamError } from "./errors.js";
 
 const NEVER_OPENED =
   "no connection, and a browser does not say why: the trainer is not there or its option " +
@@ -26,7 +26,7 @@ export function browserSockets(address, { token = "" }) {
     };
     socket.onmessage = ({ data }) => {
       if (typeof data === "string")
-        events.ended(new WireError("a text frame came; expected binary"));
+        events.ended(new BrokenStreamError("a text frame came; expected binary"));
       else events.arrived(new Uint8Array(data));
     };
     socket.onclose = ({ code, reason }) => {

@@ -159,7 +159,8 @@ export class Client {
     }
     for (const each of added) this.#behaviours.set(each.name, each);
     this.#dialler.declare(this.#behaviours.values());
-    if (this.#session.isJoined) this.#undeclared.push(...added);
+    // Always, for a Hello may be on its way: what is declared twice is the same once more.
+    this.#undeclared.push(...added);
   }
 
   /** @param {string} name @param {number} value @param {Statistic["aggregation"]} aggregation */

@@ -1,6 +1,6 @@
 // WebSocket's frames (RFC 6455, section 5) as a client writes and reads them. No sockets here.
 
-import { WireError } from "./errors.js";
+import { BrokenStreamError, WireError } from "./errors.js";
 
 export const CONTINUATION = 0;
 export const TEXT = 1;
@@ -69,7 +69,8 @@ export class FrameReader {
     this.#events = events;
   }
 
-  /** Take the next bytes. WireError if they break the rules of frames. @param {Uint8Array} bytes */
+  /** Take the next bytes. BrokenStreamError if they break the rules of frames, for they were damaged on
+   * the way; WireError if a message is too long. @param {Uint8Array} bytes */
   push(bytes) {
     let rest = bytes;
     while (rest.length)
@@ -108,19 +109,19 @@ export class FrameReader {
     const opcode = first & 15;
     const isFinal = first >= 128;
     if (first & 0x70)
-      throw new WireError("a frame has reserved bits set; no extension was agreed on");
+      throw new BrokenStreamError("a frame has reserved bits set; no extension was agreed on");
     if (second >= 128)
-      throw new WireError("a frame from the trainer is masked; only a client's are");
+      throw new BrokenStreamError("a frame from the trainer is masked; only a client's are");
     if (opcode >= CLOSE) {
       if (length > LONGEST_CONTROL || !isFinal) {
-        throw new WireError(
+        throw new BrokenStreamError(
           `a control frame has ${length} bytes; expected at most 125, in one piece`,
         );
       }
     } else if (opcode > BINARY || opcode === TEXT) {
-      throw new WireError(`a frame of type ${opcode} came; expected binary ones`);
+      throw new BrokenStreamError(`a frame of type ${opcode} came; expected binary ones`);
     } else if ((opcode === CONTINUATION) !== this.#isFragmented) {
-      throw new WireError("pieces of a message came out of order");
+      throw new BrokenStreamError("pieces of a message came out of order");
     } else if (this.#fragmentBytes + length > this.#maxBytes) {
       throw new WireError(
         `a message of ${this.#fragmentBytes + length} bytes came, and this client takes up to ` +

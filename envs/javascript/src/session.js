@@ -61,8 +61,9 @@ export class Session {
     this.#log = log;
   }
 
+  /** Also while a stream that broke is dialled again. */
   get isJoined() {
-    return this.#stream !== null;
+    return this.#stream !== null || this.#unanswered.length > 0;
   }
 
   get numUnanswered() {
@@ -98,9 +99,9 @@ export class Session {
           "images, or raise server.max_message_mib of the trainer",
       );
     }
-    this.#stream?.send(step.bytes);
     this.#unanswered.push(step);
-    this.#numSent += 1;
+    // Those that wait for a stream go first.
+    if (this.#numSent === waiting) this.#sendUnsent();
   }
 
   /** The Act of the first Step that has none, and the agents it is for. It may take several streams. */
@@ -193,13 +194,12 @@ export class Session {
    * @param {BrokenStreamError} error */
   async #hearElsewhere(error) {
     let latest = error;
-    let patience = new Patience(this.#reconnectS, this.#clock);
+    const patience = new Patience(this.#reconnectS, this.#clock);
     for (;;) {
       this.#log(`${this.#dialler.address}: lost the trainer (${latest.message}); dialling again`);
-      if (latest instanceof SilentStreamError)
-        patience = new Patience(this.#reconnectS, this.#clock);
+      if (latest instanceof SilentStreamError) patience.renew();
       await this.#resume(patience, latest);
-      this.#numSent = 0;
+      patience.noteStream();
       this.#sendUnsent();
       try {
         return await this.#hear();
@@ -242,9 +242,10 @@ export class Session {
   }
 
   #sendUnsent() {
+    if (!this.#stream) return;
     const allowed = Math.min(this.#unanswered.length, this.welcome.maxUnansweredSteps);
     for (const { bytes } of this.#unanswered.slice(this.#numSent, allowed)) {
-      this.#stream?.send(bytes);
+      this.#stream.send(bytes);
       this.#numSent += 1;
     }
   }
@@ -260,6 +261,7 @@ export class Session {
   #drop() {
     this.#stream?.drop();
     this.#stream = null;
+    this.#numSent = 0;
   }
 
   #forgetUnanswered() {

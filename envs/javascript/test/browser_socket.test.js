@@ -60,7 +60,7 @@ test("messages are bytes, and text is none", () => {
   made.onmessage({ data: "hello" });
   socket.close();
   assert.deepEqual(told.slice(0, 2), ["opened", [1, 2]]);
-  assert.equal(told[2].name, "WireError");
+  assert.equal(told[2].name, "BrokenStreamError");
   assert.deepEqual([made.sent.length, made.isClosed], [1, true]);
 });
 

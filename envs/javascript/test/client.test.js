@@ -146,6 +146,43 @@ test("a trainer that is away is dialled at growing distances, then it is lost", 
   assert.ok(trainer.links.length >= 7 && trainer.links.length <= 16, String(trainer.links.length));
 });
 
+for (const [words, breaks] of [
+  ["breaks", (link) => link.end()],
+  ["is stopped", (link) => link.say(close(STOPPED, "back soon"))],
+]) {
+  test(`a stream that held and ${words} is another trouble, while the same Step waits`, async () => {
+    let held;
+    const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+    const trainer = new ScriptedTrainer([
+      breakingAfter(0),
+      welcoming({ resumed: true }, (link) => (held = link)),
+      away,
+      away,
+      away,
+      welcoming({ resumed: true }),
+    ]);
+    const { client, clock } = clientOf(trainer, { silenceS: Infinity });
+    const waiting = client.exchange(rows(FIRST));
+    waiting.catch(() => {}); // awaited below
+    await clock.pass(3600);
+    breaks(held);
+    await clock.pass(30);
+    assert.equal((await waiting).point.length, 2);
+    assert.equal(trainer.links.length, 6);
+  });
+}
+
+test("a trainer that breaks each stream at once is given up within the time", async () => {
+  const trainer = new ScriptedTrainer([
+    breakingAfter(0),
+    welcoming({ resumed: true }, (link) => link.end()),
+  ]);
+  const { client, clock } = clientOf(trainer, { reconnectS: 10 });
+  const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.ConnectionLostError);
+  await clock.pass(10.1);
+  await waiting;
+});
+
 test("a session that was forgotten is said to be lost, and the next Step is number 1", async () => {
   const trainer = new ScriptedTrainer([breakingAfter(1), welcoming({ sessionId: "s2" })]);
   const { client, clock } = clientOf(trainer);
@@ -342,6 +379,25 @@ test("behaviours that come later are declared with the next Step, and in each He
   assert.throws(
     () => client.addBehaviours([{ ...FOX, action: { branches: [2] } }]),
     errors.SpecError,
+  );
+});
+
+test("a behaviour that comes while a Hello is on its way is declared with the next Step", async () => {
+  let link;
+  const slow = (its) => its.open((_, message) => message.hello && (link = its));
+  const trainer = new ScriptedTrainer([breakingAfter(0, { maxUnanswered: 2 }), slow]);
+  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
+  await client.send(rows(FIRST));
+  client.receive().catch(() => {}); // it is never answered
+  await clock.pass(5);
+  client.addBehaviours([FOX]);
+  link.say(welcome({ resumed: true, maxUnanswered: 2 }));
+  await clock.pass(1);
+  await client.send({ fox: [{ agentId: 7, stepType: FIRST, observation: { place: 1 } }] });
+  await clock.pass(1);
+  assert.deepEqual(
+    steps(link).map(({ step }) => step.newBehaviours),
+    [0, 1],
   );
 });
 

@@ -71,7 +71,7 @@ for (const size of [1, 2, 3, 7, 1000]) {
   });
 }
 
-for (const [words, frame] of [
+for (const [words, frame, Kind] of [
   ["text", "8101 41"],
   ["masked", "8281 00000000 41"],
   ["with reserved bits", "c201 41"],
@@ -79,10 +79,13 @@ for (const [words, frame] of [
   ["a continuation of nothing", "8001 41"],
   ["a long ping", "897e 0080"],
   ["half a ping", "0900"],
-  ["longer than is taken", "827f 0000000100000000"],
+  ["longer than is taken", "827f 0000000100000000", WireError],
 ]) {
   test(`a frame that is ${words} is refused before its payload is stored`, () => {
-    assert.throws(() => readerOf(1000).reader.push(hex(frame)), WireError);
+    // One that breaks the rules was damaged on the way: on another stream it may be whole.
+    assert.throws(() => readerOf(1000).reader.push(hex(frame)), {
+      name: (Kind ?? BrokenStreamError).name,
+    });
   });
 }
 

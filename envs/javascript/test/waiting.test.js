@@ -91,6 +91,32 @@ test("two halves may be unanswered, and are sent again in their order", async ()
   await assert.rejects(client.receive(), errors.OutOfTurnError);
 });
 
+test("a Step that is sent while the stream is dialled again goes out after those before it", async () => {
+  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+  const fields = { maxUnanswered: 2 };
+  const trainer = new ScriptedTrainer([
+    welcoming(fields, (link) => link.end()),
+    away,
+    welcoming({ ...fields, resumed: true }),
+  ]);
+  const { client, clock } = clientOf(trainer, { maxUnansweredSteps: 2 });
+  await client.send(rows(FIRST));
+  const first = client.receive();
+  first.catch(() => {}); // awaited below
+  await settled();
+  await settled();
+  assert.equal(trainer.links.length, 2, "it waits before it dials again");
+  await client.send({});
+  await clock.pass(5);
+  assert.equal((await first).point.length, 2);
+  await client.receive();
+  assert.equal(trainer.links.length, 3);
+  assert.deepEqual(
+    steps(trainer.links[2]).map(({ step }) => step.sequence),
+    [1, 2],
+  );
+});
+
 test("a resumed trainer that allows one Step is sent the second after the first Act", async () => {
   const held = welcoming({ maxUnanswered: 2 }, (link, step) => step.sequence === 2 && link.end());
   const trainer = new ScriptedTrainer([held, welcoming({ resumed: true }, () => {})]);
