@@ -46,11 +46,11 @@ class NeverSilent:
 
 
 def actions_for(spec: BehaviourSpec, rows: int, *, policy_version: int = 7) -> ActionBatch:
-    """Row i of the answer says i in every number."""
+    """Row i of the answer says i in every number, of a branch with n choices i modulo n."""
     number = np.arange(rows)[:, None]
     return ActionBatch(
         continuous=np.tile(number, spec.action.continuous_size).astype(np.float32),
-        discrete=np.tile(number, len(spec.action.branches)).astype(np.int32),
+        discrete=(number % np.array(spec.action.branches, np.int64)).astype(np.int32),
         policy_version=policy_version,
     )
 

@@ -5,6 +5,7 @@ read-only views of the message's own bytes. This module does not know streams.
 """
 
 import math
+import operator
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import (
     ActionBatch,
     BoolArray,
+    Int32Array,
     StepType,
     TimestepBatch,
     allowing_all,
@@ -32,6 +34,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _INT64 = np.dtype(np.int64).newbyteorder("<")
 _INT32 = np.dtype(np.int32).newbyteorder("<")
+_UINT32 = np.dtype(np.uint32).newbyteorder("<")
 _FLOAT32 = np.dtype(np.float32).newbyteorder("<")
 _UINT8 = np.dtype(np.uint8)
 
@@ -223,10 +226,27 @@ def encode_actions(spec: BehaviourSpec, actions: ActionBatch) -> pb.BehaviourAct
 def decode_actions(spec: BehaviourSpec, message: pb.BehaviourAct, rows: int) -> ActionBatch:
     """Read the actions for the `rows` timesteps that needed one; WireError if they do not fit."""
     size, branches = spec.action.continuous_size, len(spec.action.branches)
-    return ActionBatch(
+    actions = ActionBatch(
         continuous=_array(spec, "continuous actions", message.continuous, _FLOAT32, (rows, size)),
         discrete=_array(spec, "discrete actions", message.discrete, _INT32, (rows, branches)),
         policy_version=message.policy_version,
+    )
+    if rows and branches:
+        # As unsigned numbers, negative ones are larger than any choice.
+        highest = actions.discrete.view(_UINT32).max(axis=0).tolist()
+        if not all(map(operator.lt, highest, spec.action.branches)):
+            raise _no_such_choice(spec, actions.discrete)
+    return actions
+
+
+def _no_such_choice(spec: BehaviourSpec, discrete: Int32Array) -> WireError:
+    """The error for choices of which one is not among its branch's."""
+    branches = spec.action.branches
+    row, branch = np.argwhere((discrete < 0) | (discrete >= np.array(branches)))[0].tolist()
+    return WireError(
+        f"behaviour '{spec.name}', discrete actions have choice {discrete[row, branch]} in row "
+        f"{row}, branch {branch}; expected 0 to {branches[branch] - 1}: the trainer that chose it "
+        "has another spec, or the message was damaged"
     )
 
 

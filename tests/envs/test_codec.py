@@ -346,6 +346,23 @@ def test_actions_for_another_number_of_rows_are_refused(walker: BehaviourSpec) -
         decode_actions(walker, message, 2)
 
 
+@pytest.mark.parametrize(
+    ("row", "branch", "choice", "most"),
+    [(0, 0, -1, 2), (1, 0, 3, 2), (1, 1, 2, 1), (0, 1, 10**8, 1)],
+)
+def test_choices_that_their_branch_does_not_have_are_refused(
+    row: int, branch: int, choice: int, most: int
+) -> None:
+    spec = BehaviourSpec("b", (ObservationSpec("x", ()),), ActionSpec(branches=(3, 2)))
+    choices = np.array([[2, 1], [0, 0]], np.int32)
+    good = ActionBatch(np.zeros((2, 0), np.float32), choices, 0)
+    assert decode_actions(spec, write(spec, good), 2).discrete.tolist() == [[2, 1], [0, 0]]
+    choices[row, branch] = choice
+    words = rf"'b', .* choice {choice} in row {row}, branch {branch}; expected 0 to {most}:"
+    with pytest.raises(WireError, match=words):
+        decode_actions(spec, write(spec, good), 2)
+
+
 TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 

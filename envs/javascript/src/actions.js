@@ -20,6 +20,7 @@ export class ActionBatch {
     checkSize(behaviour.name, "discrete", discrete, agentId.length, this.numBranches);
     this.continuous = floatsIn(continuous);
     this.discrete = intsIn(discrete);
+    checkChoices(behaviour, this.discrete);
     this.policyVersion = policyVersion;
   }
 
@@ -69,6 +70,21 @@ function checkSize(behaviour, field, bytes, rows, width) {
     throw new WireError(
       `behaviour '${behaviour}', ${field} actions have ${bytes.length} bytes; expected ${expected}: ` +
         `${rows} rows of ${width} numbers`,
+    );
+  }
+}
+
+/** WireError if a choice is not one of its branch's.
+ * @param {import("./spec.js").Behaviour} behaviour @param {Int32Array} discrete row after row */
+function checkChoices({ name, action: { branches } }, discrete) {
+  for (let index = 0; index < discrete.length; index += 1) {
+    const choice = discrete[index] ?? 0;
+    const choices = branches[index % branches.length] ?? 0;
+    if (choice >= 0 && choice < choices) continue;
+    throw new WireError(
+      `behaviour '${name}', discrete actions have choice ${choice} in row ` +
+        `${Math.floor(index / branches.length)}, branch ${index % branches.length}; expected 0 to ` +
+        `${choices - 1}: who chose it has another spec, or the message was damaged`,
     );
   }
 }

@@ -33,6 +33,24 @@ const COLUMNS = {
   ],
 };
 
+test("choices that their branch does not have are refused", () => {
+  const behaviour = new Behaviour({
+    name: "b",
+    observations: { x: {} },
+    action: { branches: [3, 2] },
+  });
+  const chosen = (...discrete) =>
+    ActionBatch.of(behaviour, [{ agentId: 1 }, { agentId: 2 }], [{ discrete: [2, 1] }, { discrete }]);
+  assert.deepEqual([...chosen(0, 0).discrete], [2, 1, 0, 0]);
+  for (const [discrete, words] of [
+    [[-1, 0], /'b', .* choice -1 in row 1, branch 0; expected 0 to 2:/],
+    [[3, 0], /choice 3 in row 1, branch 0; expected 0 to 2:/],
+    [[0, 2], /choice 2 in row 1, branch 1; expected 0 to 1:/],
+  ]) {
+    assert.throws(() => chosen(...discrete), { name: "WireError", message: words });
+  }
+});
+
 test("rows one by one are the same bytes as columns", () => {
   const rows = [0, 1, 2].map((row) => ({
     agentId: COLUMNS.agentId[row],
