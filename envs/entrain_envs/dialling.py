@@ -13,6 +13,7 @@ from entrain_envs.errors import (
     ConnectionLostError,
     MisfitError,
     NoRoomError,
+    OptionError,
     RefusedError,
     StoppedError,
     TrainerClosed,
@@ -122,7 +123,7 @@ class Dialler:
         """Open a stream, say Hello, and read the Welcome; otherwise the stream is let go."""
         if given_up.is_set():
             raise self._closed_meanwhile()
-        connection = self._greeted = self._open()
+        connection = self._greeted = self._opened()
         if given_up.is_set():
             # It came between the two lines above, so that it saw no stream.
             connection.give_up("the client was closed")
@@ -142,6 +143,16 @@ class Dialler:
             raise
         finally:
             self._greeted = None
+
+    def _opened(self) -> Connection:
+        """A stream. OptionError if a file is wrong of a simulator that has not joined yet."""
+        try:
+            return self._open()
+        except OptionError as error:
+            if not self._hello.resume_session_id:
+                raise
+            # It was right before: somebody is renewing the file.
+            raise BrokenStreamError(str(error)) from None
 
     def _require_role(self, welcome: Welcome, connection: Connection) -> None:
         """Leave, and raise MisfitError, if the trainer does not know what the simulator is for."""

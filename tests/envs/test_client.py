@@ -74,6 +74,8 @@ class World:
     ) -> None:
         self._scripts = list(scripts)
         self.opened: list[ScriptedConnection] = []
+        self.fault: list[str] = []
+        """What is wrong with a file, once each."""
         self.now_s = 0.0
         self.client = TrainerClient(
             "trainer:1",
@@ -89,6 +91,8 @@ class World:
         )
 
     def _open(self) -> ScriptedConnection:
+        if self.fault:
+            raise OptionError(self.fault.pop())
         nobody: Script = [BrokenStreamError("nobody there")]
         script = self._scripts.pop(0) if self._scripts else nobody
         self.opened.append(ScriptedConnection(script))
@@ -311,6 +315,18 @@ def test_a_stream_that_held_for_long_ends_the_trouble_before_it(
     assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
     assert len(world.opened) == 7
     assert list(world.said()).count("step 1") == 3
+
+
+def test_a_file_that_is_renewed_while_it_is_dialled_again_is_read_later(rows_of: RowsOf) -> None:
+    world = World([welcome(), BrokenStreamError("cut")], [welcome(resumed=True), act_on])
+    world.client.connect()
+    world.fault += ["token file t is empty", "cannot read token file t"]
+    assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
+    assert world.fault == []
+    other = World([welcome()])
+    other.fault.append("token file t is empty")
+    with pytest.raises(OptionError, match="token file t is empty"):
+        other.client.connect()
 
 
 def test_connect_waits_for_a_trainer_that_is_not_up_yet() -> None:

@@ -6,6 +6,7 @@ import {
   ConnectionLostError,
   MisfitError,
   NoRoomError,
+  OptionError,
   RefusedError,
   StoppedError,
   TrainerClosed,
@@ -114,7 +115,7 @@ export class Dialler {
   /** @param {number} timeoutS @param {string} resume @param {AbortSignal} signal */
   async #greet(timeoutS, resume, signal) {
     signal.throwIfAborted();
-    const stream = new Stream(this.#openSocket, SIMULATE);
+    const stream = this.#opened(resume);
     const aborted = () => stream.giveUp(signal.reason);
     signal.addEventListener("abort", aborted);
     const cancel = this.#clock.after(timeoutS, () =>
@@ -134,6 +135,17 @@ export class Dialler {
     } finally {
       cancel();
       signal.removeEventListener("abort", aborted);
+    }
+  }
+
+  /** A stream. OptionError if a file is wrong of a simulator that has not joined yet. @param {string} resume */
+  #opened(resume) {
+    try {
+      return new Stream(this.#openSocket, SIMULATE);
+    } catch (error) {
+      // It was right before: somebody is renewing the file.
+      if (resume && error instanceof OptionError) throw new BrokenStreamError(error.message);
+      throw error;
     }
   }
 

@@ -172,6 +172,21 @@ for (const [words, breaks] of [
   });
 }
 
+test("a file that is renewed while the trainer is dialled again is read later", async () => {
+  const renewed = () => {
+    throw new errors.OptionError("token file t is empty");
+  };
+  const resumed = welcoming({ resumed: true });
+  const trainer = new ScriptedTrainer([breakingAfter(0), renewed, renewed, resumed]);
+  const { client, clock } = clientOf(trainer);
+  const waiting = client.exchange(rows(FIRST));
+  waiting.catch(() => {}); // awaited below
+  await clock.pass(5);
+  assert.equal((await waiting).point.length, 2);
+  const first = clientOf(new ScriptedTrainer([renewed])).client;
+  await assert.rejects(first.connect(), errors.OptionError);
+});
+
 test("a trainer that breaks each stream at once is given up within the time", async () => {
   const trainer = new ScriptedTrainer([
     breakingAfter(0),
