@@ -79,6 +79,8 @@ class Group:
 
     walkers: list[Walker]
     steps: int = 0
+    is_late: bool = False
+    """Whether its newest Act came too late."""
 
 
 @dataclass
@@ -230,6 +232,7 @@ class SampleSimulator:
         """Send the Step of the group whose turn it is."""
         group = self.groups[self.turn]
         self.turn = 1 - self.turn
+        self.is_late = group.is_late
         step = pb.Step(sequence=self.next_sequence(), behaviours=[self.rows(self.play(group))])
         if step.sequence == 6 and not self.has_declared:
             self.has_declared = True
@@ -339,8 +342,9 @@ class SampleSimulator:
         self._reset()
 
     def acted(self, act: pb.Act, raw: bytes) -> None:
+        group = self.groups[(self.turn - len(self.unanswered)) % 2]
+        group.is_late = self.now_s - self.sent_s > WALKER.deadline_ms / 1000.0
         self.unanswered.popleft()
-        self.is_late = self.now_s - self.sent_s > WALKER.deadline_ms / 1000.0
         self.sent_s = self.now_s
         self.send_step()
 
