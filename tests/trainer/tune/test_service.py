@@ -91,6 +91,10 @@ def test_the_report_says_how_it_stands_and_tries_nothing(
     said = capsys.readouterr().out
     assert "... 1 more are in the report" in said
     assert tune.world.started == before
+    # Its trials have no value of an option that is searched only since.
+    also = "search.options={policies.hopper.discount: {low: 0.9, high: 0.99}}"
+    assert tune("--report", "--set", also) == 2
+    assert "was begun with other settings: search.options" in capsys.readouterr().err
 
 
 def test_two_processes_do_not_tune_the_same(

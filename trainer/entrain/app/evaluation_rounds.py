@@ -162,6 +162,12 @@ class EvaluationRounds:
         """{behaviour: the weights of the newest round}."""
         return {name: served.policy.weights for name, served in self._served.items()}
 
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """{behaviour: updates that the weights would have seen of a round that began now}."""
+        there = [it.name for it in self._participants.behaviours if self._is_known(it)]
+        return {name: self._acting[name].version for name in there}
+
     def begin(self) -> bool:
         """Begin a round with the weights that act in training now.
 

@@ -102,6 +102,8 @@ class Evaluations(NoEvaluations):
         self._begun_at: Mapping[str, int] = {}
         self._evaluated_at = 0
         """Env steps, over all policies, when the newest that is over began."""
+        self._evaluated: Mapping[str, int] = {}
+        """{policy: updates that its weights had seen} of the newest that is over."""
         self._evaluating: asyncio.Task[None] | None = None
         self._has_stopped = self._has_warned = False
 
@@ -153,6 +155,7 @@ class Evaluations(NoEvaluations):
         it = await self._rounds.over()
         self._number += 1
         self._evaluated_at = sum(self._begun_at.values())
+        self._evaluated = {name: each.version for name, each in it.policies.items()}
         for behaviour, each in it.policies.items():
             if len(each.scores):
                 self._report(self._report_of(behaviour, it))
@@ -217,7 +220,8 @@ class Evaluations(NoEvaluations):
     async def finish(self, stop: asyncio.Event) -> None:
         """See `NoEvaluations`."""
         await self._until(lambda: not self._goes_on, stop)
-        if self._evaluated_at == self._trainers.env_steps:
+        # By versions: with `policy_lag` the last two updates are of the same env steps.
+        if self._number and self._evaluated == self._rounds.versions:
             return
         if self._side.are_launched:
             await self._until(lambda: self._side.participants.has_begun, stop, within_s=JOIN_S)
@@ -261,11 +265,17 @@ class Evaluations(NoEvaluations):
 
     def state(self) -> State:
         """See `NoEvaluations`."""
-        return {"number": self._number, "evaluated_at": self._evaluated_at}
+        return {
+            "number": self._number,
+            "evaluated_at": self._evaluated_at,
+            "evaluated": dict(self._evaluated),
+        }
 
     def load_state(self, state: State) -> None:
         """See `NoEvaluations`."""
         self._number, self._evaluated_at = state["number"], state["evaluated_at"]
+        # Checkpoints from before this was kept: the last evaluation is made, at worst again.
+        self._evaluated = state.get("evaluated", {})
 
 
 def _log_failure(evaluating: asyncio.Task[None]) -> None:

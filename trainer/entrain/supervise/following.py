@@ -54,10 +54,11 @@ class Followed:
 
         Args:
             path: of the table.
-            metrics: that are kept.
+            metrics: that are kept. Rows of evaluations count if they have one of them.
             most_points: of one curve.
         """
         self._path = path
+        self._wanted = metrics
         self._metrics = (*metrics, SECONDS.name)
         self._most_points = most_points
         self._forget()
@@ -77,17 +78,23 @@ class Followed:
         known = [it.newest.get(SECONDS.name, math.nan) for it in self.curves.values()]
         return max((it for it in known if math.isfinite(it)), default=math.nan)
 
-    def look(self) -> None:
-        """Read what is new. A file that is gone, or cannot be read, leaves all as it was."""
+    def look(self) -> bool:
+        """Read what is new, MOST_BYTES of it; returns whether there may be more to read now.
+
+        A file that is gone, or cannot be read, leaves all as it was.
+        """
         with contextlib.suppress(OSError), self._path.open("rb") as file:
             about = file.seek(0, io.SEEK_END), self._path.stat().st_ino
             if about[1] != self._inode or about[0] < self._read:
                 self._forget()
                 self._inode = about[1]
             file.seek(self._read)
-            self._take(file.read(MOST_BYTES))
+            content = file.read(MOST_BYTES)
+            return self._take(content) and len(content) == MOST_BYTES
+        return False
 
-    def _take(self, content: bytes) -> None:
+    def _take(self, content: bytes) -> bool:
+        """Take the rows that are complete; returns whether there was one."""
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         lines = csv.reader(io.StringIO(whole.decode(errors="replace"), newline=""))
@@ -97,12 +104,13 @@ class Followed:
                     self._take_row(cells)
                 elif tuple(cells[: len(KEYS)]) == KEYS:
                     self._columns = cells
+        return bool(whole)
 
     def _take_row(self, cells: Sequence[str]) -> None:
         if len(cells) != len(self._columns):
             return
         row = dict(zip(self._columns, cells, strict=True))
-        if is_of_evaluation(row):
+        if is_of_evaluation(row) and not any(map(row.get, self._wanted)):
             return
         try:
             env_steps, wall_time = int(row[ENV_STEPS]), float(row[WALL_TIME])
@@ -117,4 +125,5 @@ class Followed:
             curves = self.curves[policy] = Curves(self._most_points)
         seconds = metrics.get(SECONDS.name, math.nan)
         curves.note(metrics, env_steps=env_steps, wall_time=wall_time, seconds=seconds)
-        self.env_steps[policy] = env_steps
+        # An evaluation's row may say when it began.
+        self.env_steps[policy] = max(env_steps, self.env_steps.get(policy, 0))

@@ -144,6 +144,8 @@ def report(options: TuneOptions) -> int:
             f"{tuning.folder.path} holds no tuning yet{listed(tuning.config.runs_directory)}; "
             f"begin it with: entrain tune {options.file}"
         )
+    if tuning.folder.settings.is_file():
+        _compare(tuning)
     show(tuning, tuning.study())
     return 0
 
@@ -262,6 +264,12 @@ def _require_same(tuning: Tuning) -> None:
     if not folder.settings.is_file():
         replace_file(folder.settings, to_yaml(tuning.config))
         return
+    _compare(tuning)
+
+
+def _compare(tuning: Tuning) -> None:
+    """ConfigError if the tuning was begun with other settings."""
+    folder = tuning.folder
     kept = load_config(folder.settings, [])
     found = [
         each

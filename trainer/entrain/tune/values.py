@@ -79,8 +79,9 @@ class RunValues:
         self._policy = policy
 
     def look(self) -> None:
-        """Read what is new in the table."""
-        self._followed.look()
+        """Read all that is new in the table."""
+        while self._followed.look():
+            pass
 
     @property
     def looks(self) -> int:
