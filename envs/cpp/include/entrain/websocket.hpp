@@ -173,6 +173,9 @@ class WebSocket {
     phase_ = Phase::ended;
     ended_ = std::move(ended);
     stream_.reset();
+    // What was not sent has nowhere to go.
+    outbox_.clear();
+    sent_ = 0;
   }
 
   std::unique_ptr<ByteStream> stream_;
