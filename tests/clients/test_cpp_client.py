@@ -18,7 +18,9 @@ from support.websocket_script import Line, Script, scripted
 COMPLETED, STOPPED = pb.CLOSE_REASON_COMPLETED, pb.CLOSE_REASON_STOPPED
 HELD, NOT_HELD = pb.STEP_STANDING_HELD, pb.STEP_STANDING_NOT_HELD
 ANSWERED = pb.STEP_STANDING_ANSWERED
-OVER = {"completed": 1, "stopped": 2, "left": 3, "refused": 4, "lost": 5, "misused": 6}
+OVER = {
+    "completed": 1, "stopped": 2, "left": 3, "refused": 4, "lost": 5, "misused": 6, "failed": 7,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -286,16 +288,42 @@ def test_a_refusal_that_may_pass_is_dialled_again(play: Play, code: int) -> None
     assert (played.code, played.over[0]) == (0, OVER["completed"])
 
 
-@pytest.mark.parametrize(("code", "again"), [(1003, 0), (1008, 0), (1009, 0), (1002, 1), (1011, 1)])
-def test_a_close_code_alone_says_whether_to_dial_again(play: Play, code: int, again: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "dials", "exit_code"),
+    [
+        (1003, 1, 78),
+        (4009, 1, 78),
+        # A limit of the trainer is reached: there may be room later.
+        (1008, 1, 1),
+        (1009, 1, 1),
+        (4008, 1, 1),
+        (1002, 2, 0),
+        (1011, 2, 0),
+    ],
+)
+def test_a_close_code_alone_says_whether_to_dial_again(
+    play: Play, code: int, dials: int, exit_code: int
+) -> None:
     def closes(line: Line) -> None:
         line.receive()
         line.socket.close(code, "words")
 
     with scripted(closes, complete(1)) as script:
         played = play(script.url)
-        assert len(script.requests) == 1 + again
-    assert played.code == (0 if again else 78)
+        assert len(script.requests) == dials
+    assert played.code == exit_code
+
+
+def test_a_trainer_without_room_may_have_some_later(play: Play) -> None:
+    def refuses(line: Line) -> None:
+        line.receive()
+        line.refuse(8, "this trainer takes 2 sessions")
+
+    with scripted(refuses) as script:
+        played = play(script.url)
+        assert script.is_over
+    words = "refused 'probe': this trainer takes 2 sessions"
+    assert (played.code, played.over) == (1, (OVER["failed"], words))
 
 
 def test_a_trainer_that_stops_is_waited_for(play: Play) -> None:
@@ -439,11 +467,23 @@ def test_a_step_that_is_too_long_is_not_sent(play: Play) -> None:
     assert "raise the trainer's server.max_message_mib" in played.over[1]
 
 
+RUNNERS = pb.BehaviourAct(behaviour="runner", continuous=bytes(4 * 6))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"sequence": 9}, "answered Step 9 when Step 1 was asked"),
         ({"behaviours": []}, "the trainer's actions of 'runner' have 0 bytes"),
+        (
+            {
+                "behaviours": [
+                    RUNNERS,
+                    pb.BehaviourAct(behaviour="chooser", discrete=bytes([3, *[0] * 7])),
+                ]
+            },
+            "the trainer's actions of 'chooser' have choice 3 of branch 0 for agent 7",
+        ),
     ],
 )
 def test_an_act_that_does_not_fit_ends_it(
@@ -457,8 +497,107 @@ def test_an_act_that_does_not_fit_ends_it(
 
     with scripted(talk) as script:
         played = play(script.url)
-    assert played.code == 78
+    # Started again it may go better: bytes may have been damaged on the way.
+    assert (played.code, played.over[0]) == (1, OVER["failed"])
     assert words in played.over[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x0a\x02\x08", "sent a message that does not belong here"),
+        (b"\x1a\x02\x12\x05", "the trainer sent a damaged Close"),
+        (b"\x22\x02\x12\x05", "the trainer sent a damaged Refusal"),
+        (b"\x0a\x02\x12\x05", "the trainer sent a damaged Welcome"),
+    ],
+)
+def test_a_damaged_message_ends_it_but_not_for_good(play: Play, content: bytes, words: str) -> None:
+    def talk(line: Line) -> None:
+        line.receive()
+        line.socket.send(content)
+        assert line.receive().goodbye.reason == "a message cannot be used"
+
+    with scripted(talk) as script:
+        played = play(script.url)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (1, OVER["failed"])
+    assert words in played.over[1]
+
+
+def test_what_groups_earn_is_not_lost_with_a_trainer_that_knows_none(play: Play) -> None:
+    steps: list[pb.Step] = []
+
+    def talk(line: Line) -> None:
+        line.welcome(revision=0)
+        steps.extend(line.serve_steps(2))
+        line.close(COMPLETED)
+
+    with scripted(talk) as script:
+        assert play(script.url, steps=99, extras=1).code == 0
+        assert script.is_over
+    runner = steps[1].behaviours[0]
+    assert (runner.group_id, runner.group_reward) == (b"", b"")
+    # Three runners with 0.5 of their own, and the wanderer, whose group earned 0.25.
+    assert struct.unpack("<4f", runner.reward) == (0.5, 0.5, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "send was called while a Step has no actions yet"),
+        ({"deadline": 20_000, "fallback": 1}, "send was called twice for the same actions"),
+    ],
+)
+def test_a_step_is_sent_once_for_each_news(play: Play, options: dict[str, int], words: str) -> None:
+    def talk(line: Line) -> None:
+        line.welcome()
+        line.receive()
+        assert line.receive().goodbye.reason.startswith(words)
+
+    with scripted(talk) as script:
+        played = play(script.url, use="poll", twice=1, **options)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (78, OVER["misused"])
+
+
+def test_a_token_file_that_is_being_renewed_leaves_the_token_from_before(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("first\n")
+    monkeypatch.setenv("ENTRAIN_TOKEN_FILE", str(token_file))
+
+    def breaks(line: Line) -> None:
+        line.welcome()
+        line.raw()
+        token_file.write_text("")
+        line.cut()
+
+    def breaks_again(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.raw()
+        token_file.unlink()
+        # It asks about the Step, on a connection of its own, and dials again.
+        with pytest.raises(ConnectionClosed):
+            line.receive()
+        token_file.write_text("second\n")
+
+    def goes_on(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.serve_steps(1)
+        line.close(COMPLETED)
+
+    talks = (breaks, breaks_again, goes_on)
+    with scripted(*talks, inquiries=(NOT_HELD,)) as script:
+        played = play(script.url, steps=99, silence_s=0.2)
+        assert script.is_over
+    assert played.code == 0
+    tokens = [(path, headers["Authorization"]) for path, headers in script.requests]
+    assert tokens[:3] == [
+        ("/simulate", "Bearer first"),
+        ("/simulate", "Bearer first"),
+        ("/inquire", "Bearer first"),
+    ]
 
 
 def answered_with(content: bytes) -> Iterator[str]:

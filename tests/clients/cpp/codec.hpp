@@ -4,68 +4,23 @@
 #pragma once
 
 #include <cstdio>
+#include <deque>
 #include <iostream>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include "entrain/actions.hpp"
 #include "entrain/digest.hpp"
 #include "entrain/frames.hpp"
 #include "entrain/late_rows.hpp"
 #include "entrain/messages.hpp"
 #include "entrain/step.hpp"
+#include "fake_stream.hpp"
+#include "parts.hpp"
+#include "words.hpp"
 
 namespace probe {
-
-using entrain::Bytes;
-using entrain::View;
-
-inline std::string hex(View bytes) {
-  std::string text = ".";
-  for (std::size_t i = 0; i < bytes.size; ++i) {
-    for (const unsigned nibble : {bytes.data[i] / 16u, bytes.data[i] % 16u}) {
-      text += "0123456789abcdef"[nibble];
-    }
-  }
-  return text;
-}
-
-inline std::string unhex(const std::string& text) {
-  std::string bytes;
-  for (std::size_t i = 1; i + 1 < text.size(); i += 2) {
-    bytes += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
-  }
-  return bytes;
-}
-
-/// One line's words, taken one after the other.
-class Words {
- public:
-  explicit Words(const std::string& line) : line_(line) {}
-  bool next(std::string& word) { return static_cast<bool>(line_ >> word); }
-  std::string word() {
-    std::string word;
-    line_ >> word;
-    return word;
-  }
-  std::string text() { return unhex(word()); }
-  std::uint64_t number() { return std::strtoull(word().c_str(), nullptr, 10); }
-  std::int64_t integer() { return std::strtoll(word().c_str(), nullptr, 10); }
-  float real() { return std::strtof(word().c_str(), nullptr); }
-  template <typename Number>
-  std::vector<Number> rest() {
-    std::vector<Number> numbers;
-    for (std::string word; next(word);) {
-      numbers.push_back(static_cast<Number>(std::strtod(word.c_str(), nullptr)));
-    }
-    return numbers;
-  }
-
- private:
-  std::istringstream line_;
-};
 
 /// Keeps what lines say until one asks for the bytes.
 class Codec {
@@ -82,6 +37,11 @@ class Codec {
     if (what == "sha1") return sha1(words.text());
     if (what == "frame") return frame(words);
     if (what == "frames") return frames(words);
+    if (what == "ends") return ended_while_sending(words.word());
+    if (what == "milliseconds") return std::to_string(entrain::milliseconds_of(words.real()));
+    if (what == "take") return take(words, hello_.behaviours);
+    if (what == "forbids") return forbids_all();
+    if (what == "stays") return stays();
     if (what == "hello") return begin_hello(words);
     if (what == "step") return begin_step(words);
     if (what == "end") return end();
@@ -158,7 +118,7 @@ class Codec {
   std::string end() {
     Bytes bytes;
     if (is_step_) {
-      entrain::write_step(bytes, sequence_, rows_, declared_, statistics_, true);
+      entrain::write_step(bytes, sequence_, rows_, declared_, statistics_);
     } else {
       entrain::messages::write(bytes, hello_);
     }
@@ -340,7 +300,7 @@ class Codec {
   }
 
   entrain::Hello hello_;
-  std::vector<entrain::Rows> rows_;
+  std::deque<entrain::Rows> rows_;
   std::vector<entrain::Row> latest_;
   std::vector<Bytes> declared_;
   entrain::Statistics statistics_;

@@ -198,6 +198,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
   World world(static_cast<int>(number(given, "agents", 3)));
   Extras extras;
   const bool has_extras = number(given, "extras", 0) > 0;
+  const bool sends_twice = number(given, "twice", 0) > 0;
   Client client(client_options(address, given), behaviours(given));
   const bool says_actions = number(given, "says", 0) > 0;
   std::uint64_t taken = 0, before = 0;
@@ -225,6 +226,8 @@ int play(const char* address, std::map<std::string, std::string> given) {
     world.write(client);
     if (has_extras) extras.write(client);
     if (is_polling) client.send();
+    if (sends_twice) world.write(client);
+    if (sends_twice) client.send();
     news = is_polling ? tick(client, is_led) : client.exchange();
   }
   const double used = used_s() - since_s;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,9 @@
 #include "entrain/step.hpp"
 
 namespace entrain {
+
+/// From this revision on trainers know that agents earn in groups.
+constexpr std::uint32_t groups_revision = 1;
 
 /// One simulator's connection to a trainer. Owned by one thread, shares nothing with other clients,
 /// throws nothing. From the second Step on it allocates no memory, unless a Step or an Act is
@@ -38,11 +42,12 @@ class Client {
 
   // --- the same for both uses ---
 
-  /// The rows that the next Step will have, of the behaviour with that index. Empty after each Step.
+  /// The rows that the next Step will have, of the behaviour with that index: the same object as long
+  /// as the client lives. Empty after each Step.
   Rows& rows(std::size_t behaviour = 0) {
     return has(behaviour, "rows") ? rows_[behaviour] : no_rows_;
   }
-  /// The latest actions of that behaviour.
+  /// The latest actions of that behaviour: the same object as long as the client lives.
   const Actions& actions(std::size_t behaviour = 0) const {
     return has(behaviour, "actions") ? actions_[behaviour] : no_actions_;
   }
@@ -76,15 +81,16 @@ class Client {
   Ending ending() const { return session_.dialler().ending(); }
   /// Why it is over, for people.
   const std::string& words() const { return session_.dialler().words(); }
-  /// What the program should end with: 0; 1 if no trainer answered any more; 78 if starting it again
-  /// would bring the same refusal.
+  /// What the program should end with: 0; 1 if starting it again may go better, because no trainer
+  /// answered or it has no room now; 78 if that would bring the same refusal.
   int exit_code() const {
     const Ending ending = session_.dialler().ending();
     if (ending == Ending::refused || ending == Ending::misused) return 78;
-    return ending == Ending::lost ? 1 : 0;
+    return ending == Ending::lost || ending == Ending::failed ? 1 : 0;
   }
 
-  // --- in a game: none of these waits ---
+  // --- in a game: none of these waits, but for the system that looks up the trainer's name in `poll`,
+  // whenever it dials; give a number such as 10.0.0.7 to a game that must not wait even then ---
 
   /// Moves the conversation on. Call it at least every 20 seconds, or the trainer takes the program
   /// for dead; it dials again then.
@@ -105,10 +111,10 @@ class Client {
     if (is_misused()) return;
     for (std::size_t i = 0; i < rows_.size(); ++i) actions_[i].expect(rows_[i].acting());
     session_.step().clear();
-    // A trainer of revision 0 does not know groups.
-    const bool with_groups = session_.welcome().revision > 0;
-    write_step(session_.step(), session_.next_sequence(), rows_, declared_,
-               statistics_, with_groups);
+    if (session_.welcome().revision < groups_revision) {
+      for (Rows& rows : rows_) rows.join_rewards();
+    }
+    write_step(session_.step(), session_.next_sequence(), rows_, declared_, statistics_);
     declared_.clear();
     clear();
     session_.send_step();
@@ -180,11 +186,9 @@ class Client {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const ActPart part = part_of(rows_[i].behaviour().name);
       if (actions_[i].take(part)) continue;
-      session_.leave("an Act does not fit", Ending::refused,
-                     "the trainer's actions of '" + rows_[i].behaviour().name + "' have " +
-                         std::to_string(part.continuous.size + part.discrete.size) +
-                         " bytes, which is not what " + std::to_string(actions_[i].expected()) +
-                         " agents need");
+      session_.leave("an Act does not fit", Ending::failed,
+                     "the trainer's actions of '" + rows_[i].behaviour().name + "' " +
+                         actions_[i].misfit());
       return false;
     }
     return true;
@@ -198,8 +202,9 @@ class Client {
   }
 
   Session session_;
-  std::vector<Rows> rows_;
-  std::vector<Actions> actions_;
+  // Deques, so that a program may keep what `rows` and `actions` gave when `add` makes more of them.
+  std::deque<Rows> rows_;
+  std::deque<Actions> actions_;
   Rows no_rows_{Behaviour{}};
   Actions no_actions_{Behaviour{}};
   mutable std::string fault_;  // of a call that reads, too

@@ -3,7 +3,7 @@
 //     pausing --> opening --> greeting --Welcome--> joined --broken--> pausing ...
 //                                                      '--- finish ---> over
 //
-// It knows neither Steps nor Acts, and never waits.
+// It knows neither Steps nor Acts. It never waits, but for the system that looks up a name.
 #pragma once
 
 #include <algorithm>
@@ -30,13 +30,20 @@ enum class Ending : std::uint8_t {
   left,       ///< this program left
   refused,    ///< the trainer will not have this simulator as it is
   lost,       ///< no trainer answered
-  misused     ///< this program made a mistake; nothing was sent
+  misused,    ///< this program made a mistake; nothing was sent
+  failed      ///< the trainer has no room now, or sent what cannot be used
 };
 
 /// Seconds of a clock that only goes forward.
 inline double now_s() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(since).count();
+}
+
+/// Rounded up, and within what a wait of the system takes.
+inline int milliseconds_of(double seconds) {
+  constexpr double longest = 1e9;
+  return static_cast<int>((std::max)(0.0, (std::min)(longest, 1000.0 * seconds + 1.0)));
 }
 
 /// See the file. Owned by one thread.
@@ -158,10 +165,10 @@ class Dialler {
     dial_later();
   }
 
-  /// The trainer will not have this simulator.
-  void refused(const std::string& words) {
+  /// The trainer will not have this simulator, or not now.
+  void refused(const std::string& words, bool has_room) {
     socket_.reset();
-    finish(Ending::refused, "refused '" + hello_.simulator + "': " + words);
+    finish(has_room ? Ending::refused : Ending::failed, "refused '" + hello_.simulator + "': " + words);
   }
 
   void finish(Ending ending, std::string words) {
@@ -188,16 +195,9 @@ class Dialler {
                                   ? "wss:// needs TLS; set Options::open_stream, as openssl.hpp does"
                                   : "Options::open_stream made no stream");
     }
-    const bool is_file = !options_.token_file.empty();
-    const std::string token = is_file ? first_line(options_.token_file) : options_.token;
-    if (is_file && token.empty()) {
-      finish(Ending::misused, "the token file " + options_.token_file +
-                                  " cannot be read, or is empty; its first line must be the token");
-    }
-    if (token.find_first_of("\r\n") != std::string::npos) {
-      finish(Ending::misused, "the token has a line break in it");
-    }
-    return std::make_unique<WebSocket>(std::move(stream), Upgrade(address_, path, token, random_),
+    read_token();
+    return std::make_unique<WebSocket>(std::move(stream),
+                                       Upgrade(address_, path, options_.token, random_),
                                        options_.max_message_bytes, random_);
   }
 
@@ -206,6 +206,27 @@ class Dialler {
 
   bool is_greeting() const {
     return standing_ == Standing::opening || standing_ == Standing::greeting;
+  }
+
+  /// Takes the token that the file has now. While it is renewed it may be empty or absent: the one
+  /// before is good until the trainer says otherwise.
+  void read_token() {
+    std::string& token = options_.token;
+    if (!options_.token_file.empty()) {
+      std::string line = first_line(options_.token_file);
+      if (!line.empty()) {
+        token = std::move(line);
+        has_read_token_ = true;
+      }
+      if (!has_read_token_) {
+        return finish(Ending::misused, "the token file " + options_.token_file +
+                                           " cannot be read, or is empty; its first line must be the " +
+                                           "token");
+      }
+    }
+    if (token.find_first_of("\r\n") != std::string::npos) {
+      finish(Ending::misused, "the token has a line break in it");
+    }
   }
 
   void dial_later() {
@@ -235,7 +256,7 @@ class Dialler {
   void hear_end(const Ended& ended) {
     std::string words = ended.words;
     if (ended.kind == Ended::Kind::closed) words += " (close code " + std::to_string(ended.code) + ")";
-    if (is_refusal(ended)) return refused(words);
+    if (is_refusal(ended)) return refused(words, !has_no_room(ended));
     broken(words);
   }
 
@@ -249,6 +270,7 @@ class Dialler {
   double due_s_ = 0.0;  // of the next dial, or of the Welcome
   double joined_s_ = 0.0;
   bool has_stopped_ = false;
+  bool has_read_token_ = false;  // of the file, at least once
   std::string trouble_ = "not dialled";
   Ending ending_ = Ending::none;
   std::string words_;

@@ -151,8 +151,10 @@ class FallbackActions {
     for (std::size_t branch = 0; branch < spec_.branches.size(); ++branch) {
       const std::uint32_t choices = spec_.branches[branch];
       const bool keeps = again && allowed[discrete[branch]] != 0;
-      const auto first = std::find(allowed, allowed + choices, std::uint8_t{1}) - allowed;
-      discrete_.push_back(keeps ? discrete[branch] : static_cast<std::int32_t>(first));
+      // The first of all, if a row forbids all: the trainer will refuse it.
+      const auto* first = std::find(allowed, allowed + choices, std::uint8_t{1});
+      const auto neutral = first == allowed + choices ? 0 : first - allowed;
+      discrete_.push_back(keeps ? discrete[branch] : static_cast<std::int32_t>(neutral));
       allowed += choices;
     }
   }

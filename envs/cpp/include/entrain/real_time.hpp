@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -79,8 +80,12 @@ class RealTimeClient : private Client {
     return news;
   }
 
-  /// Sends the rows, or keeps them until the Step before has its actions.
+  /// Sends the rows, or keeps them until the Step before has its actions: once for each `begin` and
+  /// each `actions`. Another call is a mistake, which ends the session.
   void send() {
+    if (is_unanswered() && !owes_rows_) {
+      misused("send was called twice for the same actions; call it once after each begin and actions");
+    }
     for (const Kind& kind : kinds_) {
       const std::string& fault = kind.fallback.actions().fault();
       if (!fault.empty()) misused("actions()." + fault);
@@ -171,7 +176,7 @@ class RealTimeClient : private Client {
     }
   }
 
-  std::vector<Kind> kinds_;
+  std::deque<Kind> kinds_;  // see Client
   double shortest_s_ = (std::numeric_limits<double>::infinity)();
   double due_s_ = 0.0;
   std::uint64_t late_steps_ = 0;

@@ -10,6 +10,7 @@ namespace refusal_code {
 constexpr unsigned cancelled = 1;
 constexpr unsigned unknown = 2;
 constexpr unsigned deadline_exceeded = 4;
+constexpr unsigned resource_exhausted = 8;
 constexpr unsigned aborted = 10;
 constexpr unsigned internal = 13;
 constexpr unsigned unavailable = 14;
@@ -28,6 +29,12 @@ inline bool may_dial_again(std::uint64_t code) {
     default:
       return false;
   }
+}
+
+/// Whether it says that a limit of the trainer is reached. There may be room later.
+inline bool has_no_room(const Ended& ended) {
+  return ended.code == close_code::refusal + refusal_code::resource_exhausted ||
+         ended.code == close_code::too_many || ended.code == close_code::too_long;
 }
 
 /// Whether the other side lives and will not have this simulator as it is.

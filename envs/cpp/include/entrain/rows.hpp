@@ -19,12 +19,14 @@ enum class StepType : std::uint8_t { first = 1, mid = 2, terminated = 3, truncat
 
 class Rows;
 
-/// One agent at one moment. Fill it in before the rows are sent; what is left out is zero.
+/// One agent at one moment. Fill it in before the rows are sent; what is left out is zero. Any number
+/// of rows may be added meanwhile.
 class Row {
  public:
-  /// The numbers of the observation with that index; null if it is uint8.
+  /// The numbers of the observation with that index, to be written before the next row is added, which
+  /// may move them; null if it is uint8.
   float* floats(std::size_t observation = 0);
-  /// The numbers of a uint8 observation.
+  /// The numbers of a uint8 observation, likewise.
   std::uint8_t* bytes(std::size_t observation);
   /// Sets all numbers of a float observation.
   Row& observe(const float* values, std::size_t count, std::size_t observation = 0);
@@ -147,10 +149,17 @@ class Rows {
     fault_.clear();
   }
 
+  /// For a trainer that knows no groups: what they earned is part of the agents' own rewards.
+  void join_rewards() {
+    for (std::size_t i = 0; i < group_rewards_.size(); ++i) rewards_[i] += group_rewards_[i];
+    groups_.clear();
+    group_rewards_.clear();
+  }
+
   /// Length of the BehaviourStep.
-  std::size_t wire_size(bool with_groups) const {
+  std::size_t wire_size() const {
     std::size_t size = 0;
-    each_field(with_groups, [&size](std::uint32_t, View content, bool even_if_empty) {
+    each_field([&size](std::uint32_t, View content, bool even_if_empty) {
       const bool is_written = content.size > 0 || even_if_empty;
       if (is_written) size += 1 + protobuf::varint_size(content.size) + content.size;
     });
@@ -158,8 +167,8 @@ class Rows {
   }
 
   /// Appends the fields of the BehaviourStep.
-  void write(protobuf::Writer& writer, bool with_groups) const {
-    each_field(with_groups, [&writer](std::uint32_t field, View content, bool even_if_empty) {
+  void write(protobuf::Writer& writer) const {
+    each_field([&writer](std::uint32_t field, View content, bool even_if_empty) {
       even_if_empty ? writer.entry(field, content) : writer.data(field, content);
     });
   }
@@ -168,7 +177,7 @@ class Rows {
   friend class Row;
 
   template <typename Visit>
-  void each_field(bool with_groups, Visit&& visit) const {
+  void each_field(Visit&& visit) const {
     visit(1u, View(behaviour_.name), false);
     visit(2u, of(agents_), false);
     visit(3u, of(types_), false);
@@ -178,10 +187,8 @@ class Rows {
       visit(5u, is_float ? of(floats_[i]) : of(bytes_[i]), true);
     }
     visit(6u, of(mask_), false);
-    if (with_groups) {
-      visit(7u, of(groups_), false);
-      visit(8u, of(group_rewards_), false);
-    }
+    visit(7u, of(groups_), false);
+    visit(8u, of(group_rewards_), false);
     visit(9u, of(late_), false);
   }
 

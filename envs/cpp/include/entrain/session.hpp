@@ -4,7 +4,8 @@
 //                          |                                |---- forgotten --> begins anew
 //                          '---- Close, refusal, leave ---> over
 //
-// Nothing here knows what a Step holds, and nothing but `wait` waits.
+// Nothing here knows what a Step holds. Nothing but `wait` waits, and the system when it looks up the
+// trainer's name.
 #pragma once
 
 #include <algorithm>
@@ -61,7 +62,7 @@ class Session {
     const double now = now_s();
     double until_s = dialler_.due_s(now + most_s);
     if (silence_.is_on()) until_s = (std::min)(until_s, silence_.due_s());
-    const int milliseconds = (std::max)(0, static_cast<int>(1000.0 * (until_s - now)) + 1);
+    const int milliseconds = milliseconds_of(until_s - now);
     if (silence_.inquiry() != nullptr) {
       // Two connections: look at the second one often, which is seldom and short.
       silence_.inquiry()->wait((std::min)(milliseconds, 20));
@@ -176,7 +177,7 @@ class Session {
   void take_close(View content) {
     std::uint64_t reason = 0;
     std::string words;
-    messages::read_numbered(content, reason, words);
+    if (!messages::read_numbered(content, reason, words)) return wrong("sent a damaged Close");
     const bool has_stopped = reason == static_cast<std::uint64_t>(CloseReason::stopped);
     if (has_stopped && dialler_.options().reconnect_s > 0.0) {
       silence_.stop();
@@ -189,10 +190,10 @@ class Session {
   void take_refusal(View content) {
     std::uint64_t code = 0;
     std::string words;
-    messages::read_numbered(content, code, words);
+    if (!messages::read_numbered(content, code, words)) return wrong("sent a damaged Refusal");
     if (may_dial_again(code)) return broken(words);
     silence_.stop();
-    dialler_.refused(words);
+    dialler_.refused(words, code != refusal_code::resource_exhausted);
   }
 
   void watch(double now) {
@@ -226,8 +227,7 @@ class Session {
   }
 
   void wrong(const std::string& what) {
-    silence_.stop();
-    dialler_.refused("the trainer " + what);
+    leave("a message cannot be used", Ending::failed, "the trainer " + what);
   }
 
   Silence silence_;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,13 +65,12 @@ class Statistics {
 
 /// A ConnectRequest with a Step, appended to `out`. Behaviours without rows are left out.
 /// `declared` are the BehaviourSpecs of kinds of agents that Hello did not name, each written.
-inline void write_step(Bytes& out, std::uint64_t sequence, const std::vector<Rows>& behaviours,
-                       const std::vector<Bytes>& declared, const Statistics& statistics,
-                       bool with_groups) {
+inline void write_step(Bytes& out, std::uint64_t sequence, const std::deque<Rows>& behaviours,
+                       const std::vector<Bytes>& declared, const Statistics& statistics) {
   std::size_t size = protobuf::number_size(sequence) + statistics.wire_size();
   for (const Bytes& spec : declared) size += protobuf::field_size(spec.size());
   for (const Rows& rows : behaviours) {
-    if (rows.size() > 0) size += protobuf::field_size(rows.wire_size(with_groups));
+    if (rows.size() > 0) size += protobuf::field_size(rows.wire_size());
   }
   make_room(out, 1 + protobuf::varint_size(size) + size);
   protobuf::Writer writer(out);
@@ -78,8 +78,8 @@ inline void write_step(Bytes& out, std::uint64_t sequence, const std::vector<Row
   writer.number(1, sequence);
   for (const Rows& rows : behaviours) {
     if (rows.size() == 0) continue;
-    writer.head(2, rows.wire_size(with_groups));
-    rows.write(writer, with_groups);
+    writer.head(2, rows.wire_size());
+    rows.write(writer);
   }
   for (const Bytes& spec : declared) writer.entry(3, spec);
   statistics.write(writer);
