@@ -49,8 +49,9 @@ class Codec {
   }
 
  private:
-  /// "merge begin", "merge add AGENTS" (whose action came too late: 1,2 or -), then "agent:type:reward:group reward:seen" for each row, or
-  /// "merge take", which is answered with such words and "late" behind each.
+  /// "merge begin", "merge add AGENTS" (whose action came too late, ascending: 1,2 or -), then
+  /// "agent:type:reward:group reward:seen" for each row, or "merge take", which is answered with such
+  /// words and "late" behind each.
   std::string merge(Words& words) {
     const std::string what = words.word();
     const entrain::Behaviour behaviour{"bug", {{"seen", {1}}}, {{}, {}, {2}}};
@@ -58,9 +59,13 @@ class Codec {
     if (what == "begin") return "";
     entrain::Rows rows(behaviour);
     if (what == "add") {
-      const bool is_late = words.word() != "-";
+      std::istringstream agents(words.word());
+      std::vector<std::int64_t> too_late;
+      for (std::string agent; std::getline(agents, agent, ',');) {
+        if (agent != "-") too_late.push_back(std::stoll(agent));
+      }
       for (std::string word; words.next(word);) add_row(rows, word);
-      late_->add(rows, is_late);
+      late_->add(rows, too_late);
       return "";
     }
     late_->take(rows);

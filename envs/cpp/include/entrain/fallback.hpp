@@ -137,6 +137,9 @@ class FallbackActions {
 
   const Actions& actions() const { return actions_; }
 
+  /// Whom the rows that were seen last ask to act.
+  const std::vector<std::int64_t>& agents() const { return agents_; }
+
  private:
   void choose(std::size_t index) {
     const float* continuous = nullptr;

@@ -25,14 +25,15 @@ class LateRows {
   bool is_empty() const { return kept_.size() == 0; }
   void clear() { kept_.clear(); }
 
-  /// The rows of the next step, as the game gives them. `is_late`: the fallback acted for all of their
-  /// agents; else it did for those only that have rows here already.
-  void add(const Rows& rows, bool is_late) {
+  /// The rows of the next step, as the game gives them. `too_late`: the agents, ascending, whose action
+  /// came too late, if it led to these rows. An agent that has rows here already stays as late as those
+  /// are: what follows them belongs to the same action.
+  void add(const Rows& rows, const std::vector<std::int64_t>& too_late) {
     const std::size_t before = kept_.size();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       kept_.append(rows, i, rows.type(i), rows.reward(i), rows.group_reward(i), false);
     }
-    plan(before, is_late);
+    plan(before, too_late);
     other_.clear();
     is_due_.clear();
     for (std::size_t i = 0; i < kept_.size(); ++i) {
@@ -66,14 +67,17 @@ class LateRows {
     float group_reward = 0.0f;
   };
 
-  void plan(std::size_t before, bool is_late) {
+  void plan(std::size_t before, const std::vector<std::int64_t>& too_late) {
     plans_.assign(kept_.size(), {});
     order_.clear();
     for (std::size_t i = 0; i < kept_.size(); ++i) order_.emplace_back(kept_.agent(i), i);
     std::sort(order_.begin(), order_.end());
     for (std::size_t begin = 0, end = 0; begin < order_.size(); begin = end) {
       while (end < order_.size() && order_[end].first == order_[begin].first) ++end;
-      plan_agent(begin, end, is_late || order_[begin].second < before);
+      const auto [agent, row] = order_[begin];
+      const bool is_late = row < before ? kept_.is_late(row)
+                                        : std::binary_search(too_late.begin(), too_late.end(), agent);
+      plan_agent(begin, end, is_late);
     }
   }
 

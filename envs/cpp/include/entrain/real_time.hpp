@@ -119,6 +119,7 @@ class RealTimeClient : private Client {
     explicit Kind(const Behaviour& behaviour) : fallback(behaviour), late(behaviour) {}
     FallbackActions fallback;
     LateRows late;
+    std::vector<std::int64_t> asked;  // agents, ascending, that the last Step asked to act
   };
 
   void keep(const Behaviour& behaviour) {
@@ -133,6 +134,7 @@ class RealTimeClient : private Client {
     for (Kind& kind : kinds_) {
       kind.fallback.clear();
       kind.late.clear();
+      kind.asked.clear();
     }
     late_steps_ = 0;
     is_late_ = false;
@@ -158,13 +160,18 @@ class RealTimeClient : private Client {
 
   void set_aside(bool is_late) {
     for (std::size_t i = 0; i < kinds_.size(); ++i) {
-      kinds_[i].late.add(rows(i), is_late);
+      kinds_[i].late.add(rows(i), is_late ? kinds_[i].asked : nobody_);
       rows(i).clear();
     }
   }
 
   void send_waiting() {
-    for (std::size_t i = 0; i < kinds_.size(); ++i) kinds_[i].late.take(rows(i));
+    for (std::size_t i = 0; i < kinds_.size(); ++i) {
+      Kind& kind = kinds_[i];
+      kind.late.take(rows(i));
+      kind.asked = kind.fallback.agents();
+      std::sort(kind.asked.begin(), kind.asked.end());
+    }
     Client::send();
     due_s_ = now_s() + deadline_s();
   }
@@ -177,6 +184,7 @@ class RealTimeClient : private Client {
   }
 
   std::deque<Kind> kinds_;  // see Client
+  const std::vector<std::int64_t> nobody_;
   double shortest_s_ = (std::numeric_limits<double>::infinity)();
   double due_s_ = 0.0;
   std::uint64_t late_steps_ = 0;
