@@ -5,13 +5,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from entrain.app.best_checkpoint import BestCheckpoint
+from entrain.app.evaluation_side import EvaluationSide
+from entrain.app.evaluations import Evaluations
+from entrain.app.trainers import Trainers
 from entrain.app.training import TrainingRun
+from entrain.config.evaluation import EvaluationConfig
 from entrain.config.run import RunConfig
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
+from entrain.serving.parameters import EnvironmentParameters
+from entrain.serving.participants import Participants
 from entrain_envs.environment import Environment
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import BehaviourSpec
@@ -99,6 +110,70 @@ async def test_a_task_without_ends_is_given_up_and_training_goes_on(
     assert "was ended after 0.2 s (evaluation.max_seconds) with 0 episodes ended" in caplog.text
     assert len(read_metrics(folder.metrics)["toy"].evaluations.env_steps) == 0
     assert not folder.best.exists()
+
+
+class OneGoesOn(Endless):
+    """All agents but the first have short episodes; its own does not end."""
+
+    def begin(self, agents: npt.NDArray[np.bool_]) -> None:
+        super().begin(agents)
+        self._age[0] = -(10**9)
+
+
+async def test_episodes_that_ended_before_the_time_was_over_decide_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = partial(Endless, StepType.TRUNCATED, num_agents=8)
+    evaluation = "{every_steps: 64, episodes: 8, max_seconds: 0.3, launch: []}"
+    judge = OneGoesOn(StepType.TRUNCATED, episode_steps=2, num_agents=8)
+    folder, run = await evaluated(tmp_path, short(), judge, evaluation)
+    assert run.evaluations.number >= 1
+    assert "so it counts neither for the best checkpoint nor for stop_at" in caplog.text
+    # They are shown, and their weights are not the best: the longest episode is missing.
+    shown = read_metrics(folder.metrics)["toy"].evaluations.columns["evaluation/episodes"]
+    assert set(shown) == {7.0}
+    assert not folder.best.exists()
+
+
+def never_called(*_: Any) -> None:
+    raise AssertionError
+
+
+async def test_no_evaluation_begins_while_all_of_its_simulators_are_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    there = SimpleNamespace(
+        has_begun=True, num_running=0, behaviours=[], parameters=EnvironmentParameters({})
+    )
+    side = SimpleNamespace(
+        participants=there,
+        options=EvaluationConfig(every_steps=10),
+        seed=1,
+        are_launched=False,
+    )
+    trainers = SimpleNamespace(acting={}, env_steps=25, env_steps_by_name={"toy": 25})
+    evaluations = Evaluations(
+        cast(EvaluationSide, side),
+        cast(BestCheckpoint, None),
+        training=cast(Participants, there),
+        trainers=cast(Trainers, trainers),
+        report=never_called,
+        note_returns=never_called,
+        others=dict,
+        seconds=float,
+    )
+    begun: list[int] = []
+
+    def begin() -> bool:
+        begun.append(there.num_running)
+        return False
+
+    evaluations._rounds.begin = begin  # type: ignore[method-assign]
+    for there.num_running in (0, 0, 1, 0):
+        evaluations.look()
+    assert begun == [1]
+    gone = "an evaluation is due, and all simulators of evaluations have left; it is made as soon"
+    assert [each.startswith(gone) for each in caplog.messages] == [True, True]
 
 
 async def test_a_simulator_of_another_build_is_not_evaluated_in(

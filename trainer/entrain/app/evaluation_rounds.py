@@ -22,6 +22,7 @@ from entrain.config.evaluation import EvaluationConfig
 from entrain.inference.policy import InferencePolicy
 from entrain.policy.weights import PolicyWeights
 from entrain.policy_loop import PolicyLoop
+from entrain.quoting import shortened
 from entrain.requests import SlotTimesteps
 from entrain.rollout.actor import Actor
 from entrain.rollout.evaluation import Evaluation, Sampled
@@ -41,6 +42,9 @@ class PolicyRound:
 
     scores: Scores
     """Of the episodes that count and have ended."""
+
+    is_whole: bool
+    """Whether all episodes have ended. If not, those that have are shorter than the rest."""
 
     statistics: Mapping[str, float]
     """{name: aggregated value} that its simulators reported."""
@@ -145,6 +149,8 @@ class EvaluationRounds:
         self._clock = clock
         self._served: dict[str, _Served] = {}
         self._refused: set[str] = set()
+        self._failed: set[str] = set()
+        """Behaviours whose loop has ended by an error; their simulators get no answer any more."""
         self._goes_on = asyncio.Event()
         self._is_over = asyncio.Event()
         self._began_s = 0.0
@@ -174,6 +180,8 @@ class EvaluationRounds:
         Returns:
             False if there is no behaviour that simulators of both have brought.
         """
+        for name in self._failed & self._served.keys():
+            del self._served[name]
         there = [it for it in self._participants.behaviours if self._is_known(it)]
         for behaviour in there:
             acting = self._acting[behaviour.name]
@@ -191,7 +199,9 @@ class EvaluationRounds:
         return bool(there)
 
     def _is_known(self, behaviour: Behaviour) -> bool:
-        """Whether training has the behaviour, and with the same spec."""
+        """Whether training has the behaviour, with the same spec, and it can still be served."""
+        if behaviour.name in self._failed:
+            return False
         acting = self._acting.get(behaviour.name)
         if acting is not None and acting.spec != behaviour.spec:
             if behaviour.name not in self._refused:
@@ -216,15 +226,18 @@ class EvaluationRounds:
         actor = Actor(policy, seed=self._seed, deterministic=self._options.deterministic)
         collector = RoundCollector(lambda: not self.goes_on, self._note)
         loop = PolicyLoop(actor, collector, self)
-        serving = asyncio.create_task(self._guarded(loop.run(behaviour.batcher)))
+        serving = asyncio.create_task(self._guarded(behaviour.name, loop.run(behaviour.batcher)))
         return _Served(behaviour, policy, collector, serving)
 
-    async def _guarded(self, serving: Coroutine[None, None, None]) -> None:
+    async def _guarded(self, behaviour: str, serving: Coroutine[None, None, None]) -> None:
         """Serve; an error ends the round and is logged, and training goes on."""
         try:
             await serving
         except Exception:  # what is only for people's eyes must not end training
-            logger.exception("an evaluation failed; training goes on without its simulators")
+            logger.exception(
+                "evaluations of '%s' failed; training goes on without them", shortened(behaviour)
+            )
+            self._failed.add(behaviour)
             self._end()
 
     def _note(self) -> None:
@@ -256,6 +269,7 @@ class EvaluationRounds:
         return PolicyRound(
             version=served.policy.version,
             scores=served.collector.quota.scores,
+            is_whole=served.collector.quota.is_complete,
             statistics={name: each.value for name, each in reported.items()},
         )
 

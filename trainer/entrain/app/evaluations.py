@@ -105,7 +105,7 @@ class Evaluations(NoEvaluations):
         self._evaluated: Mapping[str, int] = {}
         """{policy: updates that its weights had seen} of the newest that is over."""
         self._evaluating: asyncio.Task[None] | None = None
-        self._has_stopped = self._has_warned = False
+        self._has_stopped = self._has_warned = self._are_missed = False
 
     def __repr__(self) -> str:
         return f"<Evaluations: {self._number}, the newest at {self._evaluated_at:,} env steps>"
@@ -128,6 +128,14 @@ class Evaluations(NoEvaluations):
 
     def _warn_of_nobody(self) -> None:
         """Say once that an evaluation is due, and that somebody must start its simulators."""
+        participants = self._side.participants
+        are_missed = participants.has_begun and not participants.num_running
+        if are_missed and not self._are_missed:
+            logger.warning(
+                "an evaluation is due, and all simulators of evaluations have left; it is made as "
+                "soon as one joins"
+            )
+        self._are_missed = are_missed
         if self._has_warned or self._side.are_launched or self._side.participants.has_begun:
             return
         self._has_warned = True
@@ -140,7 +148,8 @@ class Evaluations(NoEvaluations):
 
     def _begin(self) -> None:
         """Begin a round, if none goes on and there is somebody to play it."""
-        if self._goes_on or self._has_stopped or not self._side.participants.has_begun:
+        there = self._side.participants
+        if self._goes_on or self._has_stopped or not (there.has_begun and there.num_running):
             return
         parameters, theirs = self._side.participants.parameters, self._training.parameters
         if parameters.specification != theirs.specification:
@@ -160,10 +169,11 @@ class Evaluations(NoEvaluations):
             if len(each.scores):
                 self._report(self._report_of(behaviour, it))
         self._warn_of_cut(it)
+        # A mean over those that ended first would be one over the shortest.
         returns = {
             name: float(each.scores.returns.mean())
             for name, each in it.policies.items()
-            if len(each.scores)
+            if len(each.scores) and each.is_whole
         }
         if returns.keys() == it.policies.keys():
             await self._offer(it, returns)
@@ -184,7 +194,8 @@ class Evaluations(NoEvaluations):
             ended = sum(len(each.scores) for each in it.policies.values())
             logger.warning(
                 "evaluation %d was ended after %g s (evaluation.max_seconds) with %d episodes "
-                "ended; if episodes are long, raise it or launch more simulators for evaluations",
+                "ended, so it counts neither for the best checkpoint nor for stop_at; if episodes "
+                "are long, raise it or launch more simulators for evaluations",
                 self._number,
                 self._options.max_seconds,
                 ended,
