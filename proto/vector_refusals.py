@@ -151,4 +151,18 @@ WRONG_ACTIONS = (
         1,
         "gunner",
     ),
+    WrongActions(
+        "discrete-beyond-branch",
+        "The second branch has two choices, 0 and 1; this is choice 2.",
+        pb.BehaviourAct(behaviour="gunner", discrete=np.asarray([2, 2], "<i4").tobytes()),
+        1,
+        "gunner",
+    ),
+    WrongActions(
+        "discrete-below-zero",
+        "Choices begin with 0.",
+        pb.BehaviourAct(behaviour="gunner", discrete=np.asarray([-1, 1], "<i4").tobytes()),
+        1,
+        "gunner",
+    ),
 )
