@@ -11,7 +11,8 @@ LOSS_Q = Metric(
     meaning="Squared error of the action values, mean over the gradient steps of the update, in "
     "squares of what rewards are measured in.",
     remedy="It follows the size of returns, and rises while the policy finds better ones. If it "
-    "grows without end, lower `learning_rate` or `target_rate`, or set `max_grad_norm`.",
+    "grows without end, lower `learning_rate`, or `target_rate` (not with `batch_norm`), or set "
+    "`max_grad_norm`.",
     when=_WHEN_STEPS,
 )
 Q_MEAN = Metric(
@@ -21,7 +22,7 @@ Q_MEAN = Metric(
     meaning="Mean of the values of the actions in the sampled steps: the discounted sum of rewards "
     "to come, entropy included.",
     remedy="It follows the return, as far as `discount` looks ahead. If it runs away from what "
-    "agents can reach, lower `learning_rate` or `target_rate`.",
+    "agents can reach, lower `learning_rate`, or `target_rate` (not with `batch_norm`).",
     when=_WHEN_STEPS,
 )
 REPLAY_STEPS = Metric(
