@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,17 @@ def raise_signal(number: int) -> None:
 
 HANGS_UP = pytest.mark.skipif(HANGUP is None, reason="Windows has no SIGHUP")
 ASKS = SIGNALS if HANGUP is None else (*SIGNALS, HANGUP)
+
+
+@pytest.fixture(autouse=True)
+def no_nohup() -> Iterator[None]:
+    """SIGHUP is not ignored, as it is where the tests were started by `nohup`."""
+    if HANGUP is None:
+        yield
+        return
+    before = signal.signal(HANGUP, signal.SIG_DFL)
+    yield
+    signal.signal(HANGUP, before)
 
 
 @pytest.mark.parametrize("number", ASKS)
