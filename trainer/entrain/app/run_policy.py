@@ -243,7 +243,7 @@ class Policy:
         self._slots.load_state(state["slots"])
 
     def _identity(self) -> State:
-        """What a policy must have in common with this one to take over its state."""
+        """The identity of this policy: a state is taken over only between equal ones."""
         network = self._actor.policy.config.network
         return {
             "spec": self.spec.state(),

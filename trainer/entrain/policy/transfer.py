@@ -114,7 +114,7 @@ def _of_actor(policy: ActorNetwork) -> dict[str, Tensor]:
 
 
 def _actions(policy: ActorNetwork) -> str:
-    """What the outputs of its action head stand for, in words."""
+    """The meaning of the outputs of its action head, in words."""
     action = policy.spec.action
     parts = [f"{action.continuous_size} continuous dimensions"] if action.continuous_size else []
     return " and ".join(
