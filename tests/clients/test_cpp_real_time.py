@@ -172,6 +172,58 @@ def test_an_act_counts_as_late_only_once_a_fallback_has_acted(cpp_probe: Path) -
     assert [late_marks(step) for step in steps] == [{False}, {False}, {True}]
 
 
+def test_only_agents_of_the_late_step_are_late(cpp_probe: Path) -> None:
+    # The wanderer (100) has rows in the Steps 1, 2, 3 and 5. The Act of Step 4 comes too late: what
+    # the wanderer does until Step 5 is by that of Step 3, which came in time.
+    steps: list[pb.Step] = []
+    received, may_answer = threading.Semaphore(0), threading.Semaphore(0)
+    answered = threading.Semaphore(0)
+
+    def talk(line: Line) -> None:
+        line.welcome()
+        for _ in range(4):
+            steps.append(line.receive().step)
+            received.release()
+            assert may_answer.acquire(timeout=60.0)
+            line.send(pb.ConnectResponse(act=zeros(steps[-1])))
+            answered.release()
+        steps.append(line.receive().step)
+        line.close(COMPLETED)
+
+    options = {"deadline": 50, "fallback": NEUTRAL, "extras": 1}
+    with scripted(talk) as script, led(cpp_probe, script.url, **options) as game:
+        game.until("begin")
+        for _ in range(3):
+            assert received.acquire(timeout=60.0)
+            may_answer.release()
+            assert answered.acquire(timeout=60.0)
+            # The game looks after the Act has arrived; if it looks before, no deadline is over.
+            game.until("actions")
+        assert received.acquire(timeout=60.0)
+        threading.Event().wait(0.1)
+        assert game.frame() == "actions"  # of the fallback
+        may_answer.release()
+        game.until("over")
+        assert script.is_over
+    assert [late_steps(step) for step in steps] == [0.0, 0.0, 0.0, 0.0, 1.0]
+    runners = steps[4].behaviours[0]
+    assert struct.unpack("<4q", runners.agent_id) == (0, 1, 2, 100)
+    assert list(runners.late) == [1, 1, 1, 0]
+
+
+def zeros(step: pb.Step) -> pb.Act:
+    """Actions of the probe's agents, those of `later` too, who have one branch."""
+    act = pb.Act(sequence=step.sequence)
+    for part in step.behaviours:
+        rows = sum(step_type <= pb.STEP_TYPE_MID for step_type in part.step_type)
+        answer = act.behaviours.add(behaviour=part.behaviour)
+        if part.behaviour == "runner":
+            answer.continuous = bytes(4 * 2 * rows)
+        else:
+            answer.discrete = bytes(4 * (2 if part.behaviour == "chooser" else 1) * rows)
+    return act
+
+
 def late_marks(step: pb.Step) -> set[bool]:
     """Of all rows."""
     marks = [part.late or bytes(len(part.step_type)) for part in step.behaviours]
