@@ -261,9 +261,17 @@ def test_a_trainer_that_forgot_it_gets_a_new_beginning(play: Play) -> None:
     assert "no longer knows session session" in played.log
 
 
-def test_a_refusal_ends_it_with_the_trainers_words(play: Play) -> None:
+@pytest.mark.parametrize(
+    ("at", "ending", "code"), [("Hello", "refused", 78), ("Step", "failed", 1)]
+)
+def test_a_refusal_ends_it_with_the_trainers_words(
+    play: Play, at: str, ending: str, code: int
+) -> None:
+    """A Hello would be refused again; a Step's fault need not come again."""
+
     def refuses(line: Line) -> None:
-        line.welcome()
+        if at == "Step":
+            line.welcome()
         line.receive()
         line.refuse(3, "reward of agent 2 is NaN")
 
@@ -271,8 +279,8 @@ def test_a_refusal_ends_it_with_the_trainers_words(play: Play) -> None:
         played = play(script.url)
         assert script.is_over
     assert (played.code, played.over) == (
-        78,
-        (OVER["refused"], "refused 'probe': reward of agent 2 is NaN"),
+        code,
+        (OVER[ending], "refused 'probe': reward of agent 2 is NaN"),
     )
 
 

@@ -168,7 +168,8 @@ async def test_a_broken_connection_is_dialled_again_and_its_step_sent_again(tmp_
         await stream.send(refusal=pb.Refusal(code=3, message="a reward is NaN"))
         await stream.socket.close(4003, "a reward is NaN")
         code, said = await game.ended()
-    assert code == 78, said
+    # Started again, the game may meet no NaN.
+    assert code == 1, said
     assert "refuses this game: a reward is NaN" in said
     assert f"no connection with the trainer at {trainer.url} (" in said
     assert "session s1 resumed" in said

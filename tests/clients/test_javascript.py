@@ -1,13 +1,17 @@
 """The JavaScript client: its own tests, and a program of a user's in Node with a real trainer."""
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from entrain.run.folder import RunFolder
 from entrain.state import State
 from live_run import Moment, config_from, differences, newest, train
-from support.node import PACKAGE, needs_node, node, running
+from support.node import NODE, PACKAGE, needs_node, node, running
 from support.ports import free_port
+from support.websocket_script import Line, scripted
 
 pytestmark = needs_node
 
@@ -29,6 +33,26 @@ def test_the_packages_own_tests_pass() -> None:
     said = node("--test", "--test-reporter=tap", *sorted((PACKAGE / "test").glob("*.test.js")))
     # A runner that finds no tests passes, too.
     assert int(re.findall(r"^# pass (\d+)", said, re.MULTILINE)[0]) > 200
+
+
+@pytest.mark.parametrize(("at", "code"), [("Hello", 78), ("Step", 1)])
+def test_what_a_trainer_refuses_is_one_line_and_an_exit_code(at: str, code: int) -> None:
+    """A Hello would be refused again; a Step's fault need not come again."""
+
+    def refuses(line: Line) -> None:
+        if at == "Step":
+            line.welcome()
+        line.receive()
+        line.refuse(3, "not so")
+
+    with scripted(refuses) as script:
+        address = script.url
+        done = subprocess.run(
+            [NODE, str(POINTS), address], capture_output=True, text=True, timeout=60.0, check=False
+        )
+        assert script.is_over
+    assert done.returncode == code
+    assert done.stderr == f"entrain: {address} refused 'points': not so (INVALID_ARGUMENT)\n"
 
 
 def after(env_steps: int) -> Moment:

@@ -1,6 +1,6 @@
 // A whole simulator: sixteen points on a line, which learn to stand still at zero.
 
-import { FIRST, MID, TRUNCATED, TrainerClient, seededRandom, withTrainer } from "entrain-envs";
+import { FIRST, MID, TRUNCATED, TrainerClient, runProgram, seededRandom, withTrainer } from "entrain-envs";
 
 const POINT = {
   name: "point",
@@ -12,9 +12,9 @@ const EPISODE = [FIRST, ...Array(49).fill(MID), TRUNCATED];
 
 const { ENTRAIN_WEBSOCKET, ENTRAIN_SIMULATOR = "points" } = process.env; // if a trainer launched it
 const address = process.argv[2] ?? ENTRAIN_WEBSOCKET;
-const client = new TrainerClient(address, [POINT], { simulator: ENTRAIN_SIMULATOR });
+const makeClient = () => new TrainerClient(address, [POINT], { simulator: ENTRAIN_SIMULATOR });
 
-await withTrainer(client, async () => {
+await runProgram(() => withTrainer(makeClient(), async (client) => {
   const random = seededRandom((await client.connect()).seed);
   for (;;) { // until the trainer is done, which ends `withTrainer`
     const place = POINTS.map(() => 6 * random() - 3);
@@ -25,4 +25,4 @@ await withTrainer(client, async () => {
       if (stepType !== TRUNCATED) POINTS.forEach((i) => (place[i] += 0.2 * point.continuous[i]));
     }
   }
-});
+}));

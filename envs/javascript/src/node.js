@@ -5,6 +5,7 @@ import { OptionError } from "./errors.js";
 import { nodeSockets } from "./node_socket.js";
 
 export * from "./exports.js";
+export { runProgram } from "./program.js";
 
 export class TrainerClient extends Client {
   /**

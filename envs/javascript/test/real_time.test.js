@@ -213,8 +213,16 @@ test("an agent that was not asked for acted in time, however often the fallback 
     [
       [[FIRST, FIRST], [0, 0], []],
       [[MID], [1], []],
-      [[MID, MID], [5, 5], [1, 0]],
-      [[MID, MID], [4, 4], [1, 1]],
+      [
+        [MID, MID],
+        [5, 5],
+        [1, 0],
+      ],
+      [
+        [MID, MID],
+        [4, 4],
+        [1, 1],
+      ],
     ],
   );
 });

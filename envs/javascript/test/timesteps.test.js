@@ -40,7 +40,11 @@ test("choices that their branch does not have are refused", () => {
     action: { branches: [3, 2] },
   });
   const chosen = (...discrete) =>
-    ActionBatch.of(behaviour, [{ agentId: 1 }, { agentId: 2 }], [{ discrete: [2, 1] }, { discrete }]);
+    ActionBatch.of(
+      behaviour,
+      [{ agentId: 1 }, { agentId: 2 }],
+      [{ discrete: [2, 1] }, { discrete }],
+    );
   assert.deepEqual([...chosen(0, 0).discrete], [2, 1, 0, 0]);
   for (const [discrete, words] of [
     [[-1, 0], /'b', .* choice -1 in row 1, branch 0; expected 0 to 2:/],

@@ -9,7 +9,8 @@ import * as node from "../src/node.js";
 // cannot be compared whole.
 type Plain = Omit<typeof declared, "TrainerClient" | "ActionBatch">;
 export const inNode: Plain = node;
-export const inBrowser: Plain = browser;
+// A page has no exit code.
+export const inBrowser: Omit<Plain, "runProgram"> = browser;
 
 type Make = new (
   ...given: ConstructorParameters<typeof declared.TrainerClient>

@@ -228,6 +228,10 @@ export interface World {
  * these are not applied, and the rows that are sent next say so. */
 export function run(world: World, client: TrainerClient): Promise<void>;
 
+/** Node only: run a program that a trainer may launch. An error of this package becomes one line on the
+ * standard error, and the exit code says whether to start the program again; anything else is thrown on. */
+export function runProgram(play: () => Promise<void>): Promise<void>;
+
 /** Numbers from 0 up to 1, always the same ones for one seed. */
 export function seededRandom(seed: number | bigint): () => number;
 

@@ -20,7 +20,8 @@ class Network:
 	var standing = null
 	var inquire_code = 0
 	var inquire_refusal = ""
-	var close_code = 1006
+	# What a Hello is answered by, instead of a Welcome: a close code.
+	var hello_code = 0
 	# Of each dial: when, its path and the token.
 	var dials = []
 	var steps = 0
@@ -53,6 +54,8 @@ class Line:
 	func send(bytes):
 		if _path == "/inquire":
 			_answer_inquiry()
+		elif bytes.hex_encode().begins_with("0a") and _network.hello_code > 0:
+			end(_network.hello_code)
 		elif bytes.hex_encode().begins_with("0a"):
 			_inbox.append(Engine.get_meta("main").welcome(_network.knows_session))
 		elif bytes.hex_encode().begins_with("12"):
@@ -112,6 +115,11 @@ func _init():
 		network.open.end(code)
 		run(network.now_ms + 100)
 		say("closed-%d" % code)
+	for code in [1003, 1008, 1009, 4003, 4008, 4016]:
+		begin("")
+		network.hello_code = code
+		break_off()
+		say("hello-closed-%d" % code)
 	for reason in [0, 1, 2, 9]:
 		begin("")
 		network.open.say(close(reason))

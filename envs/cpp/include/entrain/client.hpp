@@ -82,7 +82,8 @@ class Client {
   /// Why it is over, for people.
   const std::string& words() const { return session_.dialler().words(); }
   /// What the program should end with: 0; 1 if starting it again may go better, because no trainer
-  /// answered or it has no room now; 78 if that would bring the same refusal.
+  /// answered, it has no room now, or it refused a Step; 78 if that would bring the same refusal. See
+  /// proto/README.md, "Exit codes".
   int exit_code() const {
     const Ending ending = session_.dialler().ending();
     if (ending == Ending::refused || ending == Ending::misused) return 78;

@@ -31,7 +31,7 @@ enum class Ending : std::uint8_t {
   refused,    ///< the trainer will not have this simulator as it is
   lost,       ///< no trainer answered
   misused,    ///< this program made a mistake; nothing was sent
-  failed      ///< the trainer has no room now, or sent what cannot be used
+  failed      ///< the trainer refused a Step, has no room now, or sent what cannot be used
 };
 
 /// Seconds of a clock that only goes forward.
@@ -165,10 +165,13 @@ class Dialler {
     dial_later();
   }
 
-  /// The trainer will not have this simulator, or not now.
+  /// The trainer will not have this simulator, or not now, or not what a Step of it held.
   void refused(const std::string& words, bool has_room) {
+    // The Hello would be the same again; what a Step held, such as a NaN, need not come again.
+    const bool is_for_good = has_room && standing_ != Standing::joined;
     socket_.reset();
-    finish(has_room ? Ending::refused : Ending::failed, "refused '" + hello_.simulator + "': " + words);
+    finish(is_for_good ? Ending::refused : Ending::failed,
+           "refused '" + hello_.simulator + "': " + words);
   }
 
   void finish(Ending ending, std::string words) {

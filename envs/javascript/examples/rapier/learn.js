@@ -1,6 +1,6 @@
 // Lets the balls of arena.js learn: node learn.js ws://localhost:50052
 
-import { FIRST, MID, TERMINATED, TRUNCATED, TrainerClient, run, seededRandom } from "entrain-envs";
+import { FIRST, MID, TERMINATED, TRUNCATED, TrainerClient, run, runProgram, seededRandom } from "entrain-envs";
 
 import { Arena } from "./arena.js";
 
@@ -27,4 +27,5 @@ const world = {
 
 const { ENTRAIN_WEBSOCKET, ENTRAIN_SIMULATOR = "rapier" } = process.env; // if a trainer launched it
 const address = process.argv[2] ?? ENTRAIN_WEBSOCKET;
-await run(world, new TrainerClient(address, [BALL], { simulator: ENTRAIN_SIMULATOR }));
+const makeClient = () => new TrainerClient(address, [BALL], { simulator: ENTRAIN_SIMULATOR });
+await runProgram(() => run(world, makeClient()));

@@ -21,7 +21,7 @@ static func number_of(close_code):
 	return OF_WEBSOCKET.get(close_code, 0)
 
 
-# The exit code that the game ends with; AGAIN if it is to dial again.
+# The exit code of a game whose Hello is refused so; AGAIN if it is to dial again.
 static func exit_code_of(number):
 	if number == RESOURCE_EXHAUSTED:
 		return FAILED

@@ -216,8 +216,9 @@ func _on_refusal(number, message):
 	var code = Refusals.exit_code_of(number)
 	if code == Refusals.AGAIN:
 		_break_off(message)
-	else:
-		end(code, "the trainer refuses this game: " + message)
+		return
+	# A Hello would be the same again; what a Step held, such as a NaN, need not come again.
+	end(Refusals.FAILED if _state == RUNNING else code, "the trainer refuses this game: " + message)
 
 
 func _on_closed(code, words):
