@@ -134,6 +134,21 @@ def test_policies_are_sent_when_the_run_ends_if_that_is_wanted(
     assert calls[1] == ("log_artifact", artifact)
 
 
+def test_a_run_whose_policies_cannot_be_sent_is_finished(
+    tmp_path: Path, calls: CALLS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_artifact: Artifact, path: str) -> None:
+        raise ValueError(f"Path is not a file: {path}")
+
+    monkeypatch.setattr(Artifact, "add_file", refuse)
+    observer = Wandb(policies=True)
+    observer.began(began(tmp_path))
+    files = {"walker": tmp_path / "gone.onnx"}
+    with pytest.raises(ValueError, match="gone"):
+        observer.ended(RunEnded(outcome="failed", error="", env_steps=1, policies=files))
+    assert calls[1:] == [("finish", {"exit_code": 1})]
+
+
 def test_a_package_of_functions_alone_does_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

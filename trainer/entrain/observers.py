@@ -224,12 +224,14 @@ class Wandb(Observer):
         self._function("log")(values, step=sum(self._env_steps.values()))
 
     def ended(self, end: RunEnded) -> None:
-        """Send the policies, if they are wanted, and finish."""
-        if self._sends_policies and end.policies:
-            self._send_policies(end.policies)
-        finish = self._function("finish")
-        takes_code = "exit_code" in inspect.signature(finish).parameters
-        finish(**({"exit_code": int(end.outcome == "failed")} if takes_code else {}))
+        """Send the policies, if they are wanted, and finish, even if they cannot be sent."""
+        try:
+            if self._sends_policies and end.policies:
+                self._send_policies(end.policies)
+        finally:
+            finish = self._function("finish")
+            takes_code = "exit_code" in inspect.signature(finish).parameters
+            finish(**({"exit_code": int(end.outcome == "failed")} if takes_code else {}))
 
     def _send_policies(self, policies: Mapping[str, Path]) -> None:
         if self._began is None or not hasattr(self._package, "Artifact"):

@@ -57,6 +57,12 @@ def complaint_about(folder: Path, line: str) -> str:
             "policies.hopper.rollout_steps is an integer, and so must be its step",
         ),
         (
+            "policies.hopper.rollout_steps: {{low: 4, high: 21, step: 4}}",
+            'hop.yaml:17: search.options."policies.hopper.rollout_steps".high is 21, which steps '
+            "of 4 from 4 pass over; write high: 20, the last value that they reach, or another "
+            "step",
+        ),
+        (
             "policies.hopper.algorithm.surrogate: {{choices: [joint, per_dimensoin]}}",
             "hop.yaml:17: policies.hopper.algorithm.surrogate is 'per_dimensoin'; it must be one "
             "of joint, per_dimension; did you mean 'per_dimension'?",

@@ -118,6 +118,35 @@ def test_a_tuning_without_a_completed_trial_says_so(
     assert "best.yaml" not in said
 
 
+def test_a_tuning_that_ends_with_failures_reports_the_trials_before(
+    tune: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune("--set", "search.trials=1") == 0
+    tune.world.code, tune.world.outcome = 2, "failed"
+    capsys.readouterr()
+    assert tune("--set", "search.trials=9") == 2
+    said = capsys.readouterr()
+    assert "4 trials: 1 completed, 3 failed" in said.out
+    assert f"entrain train {tune.folder / 'best.yaml'}" in said.out
+    assert f"to go on: entrain tune {tune.world.file}" in said.out
+    assert "3 trials failed one after the other" in said.err
+
+
+def test_options_of_policies_of_any_name_have_pictures_of_their_own(tune: Command) -> None:
+    others = ("Hopper", "team/hopper", "team/Hopper")
+    policies = "".join(f"  {name}: {{{{total_steps: 1000}}}}\n" for name in others)
+    options = "".join(
+        f"    policies.{name}.algorithm.learning_rate: {{{{low: 1e-4, high: 1e-2}}}}\n"
+        for name in others
+    )
+    tune.world.write(SETTINGS.replace("search:\n", f"{policies}search:\n") + options)
+    assert tune("--set", "search.trials=2") == 0
+    pictures = sorted(path.name for path in (tune.folder / "plots").glob("option-*"))
+    assert len({name.lower() for name in pictures}) == 6
+    assert sum("learning_rate" in name for name in pictures) == 4
+    assert (tune.folder / "report.html").is_file()
+
+
 def test_an_interrupted_tuning_names_the_command_that_goes_on(
     tune: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

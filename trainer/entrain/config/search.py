@@ -3,6 +3,7 @@
 The options that are varied are those of the same file; the rest of the file is what all runs share.
 """
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -58,7 +59,19 @@ class RangeConfig(Options):
             raise ValueError(
                 f"step is {self.step:g}; it must be at most high - low, {self.high - self.low:g}"
             )
+        if self.step is not None:
+            self._check_step(self.low, self.high, self.step)
         return self
+
+    def _check_step(self, low: float, high: float, step: float) -> None:
+        num_steps = (high - low) / step
+        # 0.1, 0.2 and so on are no binary fractions, so that whole numbers of steps are nearly so.
+        if not math.isclose(num_steps, round(num_steps), rel_tol=1e-9):
+            reached = low + math.floor(num_steps) * step
+            raise ValueError(
+                f"high is {high:g}, which steps of {step:g} from {low:g} pass over; write high: "
+                f"{reached:g}, the last value that they reach, or another step"
+            )
 
     def _check_choices(self, choices: tuple[Any, ...]) -> None:
         others = [it for it in ("low", "high", "step") if getattr(self, it) is not None]

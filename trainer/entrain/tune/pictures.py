@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entrain.quoting import shortened
+from entrain.run.names import quoted
 from entrain.run.plots import FAINT, INK, LINE, Plot
 from entrain.tune.space import Choices, Numbers, Searched
 from entrain.tune.study import Direction, Tried
@@ -67,8 +68,18 @@ def draw_importances(importances: Mapping[str, float], labels: Mapping[str, str]
     return _finished(figure, axes, "importances", "What matters", caption)
 
 
-def draw_option(option: Searched, label: str, trials: Sequence[Tried], metric: str) -> Plot | None:
-    """Draws the trials' values against one option; None if no trial has tried it."""
+def draw_option(
+    option: Searched, label: str, trials: Sequence[Tried], metric: str, *, number: int
+) -> Plot | None:
+    """Draws the trials' values against one option; None if no trial has tried it.
+
+    Args:
+        option: that is varied.
+        label: what people call it.
+        trials: all of them.
+        metric: that trials are compared by.
+        number: tells its file from those of other options with the same last name.
+    """
     tried = [it for it in trials if option.name in it.chosen]
     completed, stopped = _with_value(tried, "completed"), _with_value(tried, "pruned")
     if not completed and not stopped:
@@ -80,7 +91,7 @@ def draw_option(option: Searched, label: str, trials: Sequence[Tried], metric: s
             _points(axes, places, some, completed=some is completed)
     _lay_out(axes, option)
     axes.set_xlabel(shortened(option.name, 70), fontsize=9, color=INK, parse_math=False)
-    name = f"option-{'-'.join(map(str, option.path[-2:]))}"
+    name = f"option-{number}-{quoted(str(option.path[-1]))}"
     caption = f"`{metric}` of each trial against `{option.name}`."
     return _finished(figure, axes, name, shortened(label, 60), caption)
 

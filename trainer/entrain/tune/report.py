@@ -72,12 +72,16 @@ def _plots(
     study: Study, trials: Sequence[Tried], importances: Mapping[str, float], metric: str
 ) -> Iterator[Plot]:
     options = {option.name: option for option in study.searched}
+    numbers = {name: number for number, name in enumerate(options, 1)}
     # What matters most is shown first.
     names = [*importances, *(name for name in options if name not in importances)][:MOST_OPTIONS]
     drawn = [
         draw_history(trials, metric, study.direction),
         draw_importances(importances, study.labels),
-        *(draw_option(options[name], study.labels[name], trials, metric) for name in names),
+        *(
+            draw_option(options[name], study.labels[name], trials, metric, number=numbers[name])
+            for name in names
+        ),
     ]
     yield from (plot for plot in drawn if plot is not None)
 

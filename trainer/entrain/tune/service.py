@@ -131,8 +131,14 @@ def tune(options: TuneOptions) -> int:
         study = tuning.study()
         tuner = make_tuner(tuning, study, options)
         tuner.find_again()
-        is_done = asyncio.run(_run(tuner, request, lock, every_s=options.every_s))
-        show(tuning, study, next_=() if is_done else [f"to go on: entrain tune {options.file}"])
+        to_go_on = [f"to go on: entrain tune {options.file}"]
+        try:
+            is_done = asyncio.run(_run(tuner, request, lock, every_s=options.every_s))
+        except ConfigError:
+            # Too many trials have failed: what those before came to is wanted all the same.
+            show(tuning, study, next_=to_go_on)
+            raise
+        show(tuning, study, next_=() if is_done else to_go_on)
     return 0
 
 
