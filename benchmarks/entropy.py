@@ -3,16 +3,20 @@
 python -m benchmarks.entropy --sweep                       # which coefficient, on other seeds
 python -m benchmarks.entropy --seeds 5                     # tables, and curves into docs/results
 python -m benchmarks.entropy --family replay --seeds 5     # soft Q and SAC at every temperature
+
+With `--keep FOLDER` each run's outcome is written there, and a later call goes on with them.
 """
 
 import argparse
 import itertools
+import math
 import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
-from benchmarks.entropy_runs import BENCHMARKS, Benchmark, Learner, Measured
+from benchmarks.entropy_kept import kept
+from benchmarks.entropy_runs import BENCHMARKS, Benchmark, Learner, Measured, merged
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -151,6 +156,17 @@ class Run:
     strength: float
     seed: int
 
+    every: int = 0
+    """Env steps for each gradient step, of variants that learn from a replay; 0 for 64, the same
+    as PPO's."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Of the policy, beside those that all variants have."""
+        options = VARIANTS[self.variant].options(self.task, self.strength)
+        pace = {"algorithm": {"updates_per_step": 1 / self.every}} if self.every else {}
+        return merged(options, pace)
+
     @property
     def label(self) -> str:
         """Variant and strength, as tables and pictures name it."""
@@ -161,8 +177,7 @@ def measure(run: Run) -> Measured:
     """Train one policy; for a process of its own, too."""
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
-    options = VARIANTS[run.variant].options(run.task, run.strength)
-    return Learner(BENCHMARKS[run.task], options, seed=run.seed).train()
+    return Learner(BENCHMARKS[run.task], run.options, seed=run.seed).train()
 
 
 def main() -> None:
@@ -170,58 +185,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=sorted(BENCHMARKS), help="only this one")
     parser.add_argument("--family", choices=sorted(FAMILIES), help="only these variants")
+    parser.add_argument("--variant", choices=sorted(VARIANTS), help="only this one")
+    parser.add_argument("--strength", type=float, action="append", help="only these")
+    parser.add_argument("--every", type=int, default=0, help="env steps for each gradient step")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--sweep", action="store_true", help="try coefficients instead")
+    parser.add_argument("--keep", type=Path, help="a folder for the outcome of each run")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="for the curves")
     arguments = parser.parse_args()
     tasks = [arguments.task] if arguments.task else list(BENCHMARKS)
     families = [arguments.family] if arguments.family else list(FAMILIES)
     for task, family in itertools.product(tasks, families):
         started_s = time.monotonic()
-        if arguments.sweep:
-            sweep(task, family, seeds=arguments.seeds, jobs=arguments.jobs)
-        else:
-            compare(
-                task, family, seeds=arguments.seeds, jobs=arguments.jobs, folder=arguments.folder
-            )
+        first = FIRST_SWEEP_SEED if arguments.sweep else 1
+        runs = [
+            Run(task, name, strength, seed, arguments.every)
+            for name in FAMILIES[family]
+            if arguments.variant in (None, name)
+            for strength in strengths(VARIANTS[name], task, sweep=arguments.sweep)
+            if arguments.strength is None or strength in arguments.strength
+            for seed in range(first, first + arguments.seeds)
+        ]
+        if not runs:
+            continue
+        of_label = tabulate(runs, jobs=arguments.jobs, keep=arguments.keep)
+        if not arguments.sweep:
+            suffix = "" if family == "ppo" else f"_{family}"
+            path = arguments.folder / f"entropy_{task}{suffix}.png"
+            plot(BENCHMARKS[task], of_label, path, columns=COLUMNS[family])
         print(f"({time.monotonic() - started_s:.0f} s)\n", flush=True)
 
 
-def sweep(task: str, family: str, *, seeds: int, jobs: int) -> None:
-    """Print what each strength of each variant comes to."""
-    tabulate(
-        [
-            Run(task, name, strength, seed)
-            for name in FAMILIES[family]
-            for strength in VARIANTS[name].swept
-            for seed in range(FIRST_SWEEP_SEED, FIRST_SWEEP_SEED + seeds)
-        ],
-        jobs=jobs,
-    )
+def strengths(variant: Variant, task: str, *, sweep: bool) -> Sequence[float]:
+    """Those to try, or those to compare."""
+    return variant.swept if sweep else variant.compared(task)
 
 
-def compare(task: str, family: str, *, seeds: int, jobs: int, folder: Path) -> None:
-    """Print what each variant comes to, and draw its curves."""
-    of_label = tabulate(
-        [
-            Run(task, name, strength, seed)
-            for name in FAMILIES[family]
-            for strength in VARIANTS[name].compared(task)
-            for seed in range(1, seeds + 1)
-        ],
-        jobs=jobs,
-    )
-    suffix = "" if family == "ppo" else f"_{family}"
-    path = folder / f"entropy_{task}{suffix}.png"
-    plot(BENCHMARKS[task], of_label, path, columns=COLUMNS[family])
-
-
-def tabulate(runs: Sequence[Run], *, jobs: int) -> Mapping[str, Sequence[Measured]]:
+def tabulate(
+    runs: Sequence[Run], *, jobs: int, keep: Path | None
+) -> Mapping[str, Sequence[Measured]]:
     """Carry them out and print a table of them; {label: what its seeds came to}."""
     print(f"{runs[0].task}, seeds {runs[0].seed} to {runs[-1].seed}\n")
     of_label: dict[str, Sequence[Measured]] = {}
-    pairs = zip(runs, measured(runs, jobs=jobs), strict=True)
+    pairs = zip(runs, measured(runs, jobs=jobs, keep=keep), strict=True)
     for label, group in itertools.groupby(pairs, key=lambda pair: pair[0].label):
         results = [result for _, result in group]
         if not of_label:
@@ -231,13 +238,20 @@ def tabulate(runs: Sequence[Run], *, jobs: int) -> Mapping[str, Sequence[Measure
     return of_label
 
 
-def measured(runs: Sequence[Run], *, jobs: int) -> Iterator[Measured]:
+def measured(runs: Sequence[Run], *, jobs: int, keep: Path | None) -> Iterator[Measured]:
     """The results, in the order of `runs`."""
+    carry_out = measure if keep is None else partial(measure_once, keep)
     if jobs == 1:
-        yield from map(measure, runs)
+        yield from map(carry_out, runs)
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(measure, runs)
+        yield from pool.map(carry_out, runs)
+
+
+def measure_once(keep: Path, run: Run) -> Measured:
+    """The outcome that an earlier call left in the folder `keep`, or else a run's."""
+    name = f"{run.task}-{run.label.replace(' ', '-').replace(',', '')}-{run.seed}"
+    return kept(keep, name, run.options, lambda: measure(run))
 
 
 def header(result: Measured) -> str:
@@ -254,10 +268,20 @@ def row(label: str, results: Sequence[Measured]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean +- standard deviation, with as many digits as they need."""
-    mean = statistics.mean(values)
-    std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{mean:,.0f} +- {std:,.0f}" if abs(mean) >= 100 else f"{mean:.2f} +- {std:.2f}"
+    """Mean +- standard deviation, with as many digits as they need; "2 of 3" of yes and no.
+
+    Of what could be measured, and for how many that holds if not for all.
+    """
+    found = [value for value in values if not math.isnan(value)]
+    if not found:
+        return "-"
+    if all(isinstance(value, bool) for value in found):
+        return f"{sum(found)} of {len(found)}"
+    mean = statistics.mean(found)
+    std = statistics.stdev(found) if len(found) > 1 else 0.0
+    some = "" if len(found) == len(values) else f" ({len(found)} of {len(values)})"
+    shown = f"{mean:,.0f} +- {std:,.0f}" if abs(mean) >= 100 else f"{mean:.2f} +- {std:.2f}"
+    return shown + some
 
 
 def plot(

@@ -1,16 +1,19 @@
 """What the entropy benchmark measures, worked out by hand on made curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks import entropy_runs
 from benchmarks.entropy import FAMILIES, LEAST_TEMPERATURE, VARIANTS, Run, measure, spread
+from benchmarks.entropy_kept import kept
 from benchmarks.entropy_runs import (
     BENCHMARKS,
     POINT_STEPS,
     TOTAL_STEPS,
     Curve,
+    Measured,
     final_return,
     merged,
     rarer_share,
@@ -47,7 +50,7 @@ def test_the_final_return_is_that_of_the_last_tenth() -> None:
     assert seen.final() == pytest.approx(0.75)
     assert final_return(None, seen) == {  # type: ignore[arg-type]
         "final return": pytest.approx(0.75),
-        "far goal found": 1.0,
+        "far goal found": True,
     }
 
 
@@ -56,20 +59,49 @@ def test_the_rarer_goal_has_at_most_half() -> None:
     assert rarer_share(np.ones(4), {"A": 0, "B": 0}) == 0.0
 
 
-def test_recovery_begins_with_the_first_of_five_good_updates_after_the_change() -> None:
-    # 40 updates. Up to number 20, 1.0; then four bad ones; from number 25 on 0.95.
-    seen = curve([1.0] * 20 + [0.0] * 4 + [0.95] * 16)
-    scores = measured("moved_wall", seen)
-    # Number 25 is closed 5 updates after half of the steps.
-    assert scores["steps to recover"] == pytest.approx(5 * TOTAL_STEPS / 40)
+def moved_wall(before: Sequence[float], after: Sequence[float]) -> Mapping[str, float]:
+    """Scores of a run with as many points before the change as after it, 1,500 steps apart."""
+    assert len(before) == len(after) == 50
+    return measured("moved_wall", curve([*before, *after]))
+
+
+def test_recovery_begins_with_the_first_of_five_good_points_after_the_change() -> None:
+    # The first nine points after the change are bad; number 10, 15,000 steps after it, is good.
+    scores = moved_wall([0.88] * 50, [-0.5] * 9 + [0.8] * 41)
+    # Five points from number 7 on: (3 * -0.5 + 2 * 0.8) / 5 = 0.02; from 8: (-1 + 2.4) / 5 = 0.28.
+    assert scores["steps to recover"] == pytest.approx(8 * 1500)
+    assert scores["first map learned"] == 1.0
     assert scores["recovered"] == 1.0
-    assert scores["best return before"] == 1.0
+    assert scores["best return before"] == pytest.approx(0.88)
 
 
-def test_a_lucky_update_is_no_recovery() -> None:
-    seen = curve([1.0] * 20 + [0.0, 1.0] * 10)
-    scores = measured("moved_wall", seen)
-    assert scores["steps to recover"] == TOTAL_STEPS / 2
+def test_a_lucky_point_is_no_recovery() -> None:
+    # Of five points two or three are good: at most (3 * 0.4 - 2 * 0.5) / 5 = 0.04.
+    scores = moved_wall([0.88] * 50, [-0.5, 0.4] * 25)
+    assert scores["recovered"] == 0.0
+    assert np.isnan(scores["steps to recover"])
+
+
+def test_who_did_not_learn_the_first_map_has_nothing_to_come_back_to() -> None:
+    # 90 % of a best of -0.47 would be -0.42, which is reached by failing a little less.
+    scores = moved_wall([-0.47] * 50, [-0.4] * 20 + [0.88] * 30)
+    assert scores["first map learned"] == 0.0
+    assert np.isnan(scores["recovered"])
+    assert np.isnan(scores["steps to recover"])
+    assert scores["final return"] == pytest.approx(0.88)
+
+
+def test_recovery_is_held_against_the_same_bar_whatever_the_best_before() -> None:
+    # Half way from 50 * -0.01 to 1 - 12 * 0.01 is 0.19: above for the second, below for the first.
+    assert moved_wall([0.88] * 50, [0.18] * 50)["recovered"] == 0.0
+    assert moved_wall([0.88] * 50, [0.20] * 50)["recovered"] == 1.0
+    assert moved_wall([0.18] * 50, [0.20] * 50)["first map learned"] == 0.0
+
+
+def test_episodes_that_began_before_the_change_are_no_recovery() -> None:
+    # They end within 64 * 50 = 3,200 steps, in three points at most; with two bad ones beside
+    # them their mean is (3 * 0.88 - 2 * 0.5) / 5 = 0.33, above the bar.
+    scores = moved_wall([0.88] * 50, [0.88] * 3 + [-0.5] * 47)
     assert scores["recovered"] == 0.0
 
 
@@ -120,3 +152,38 @@ def test_curves_of_all_algorithms_have_points_as_far_apart(
 def test_a_spread_has_as_many_digits_as_it_needs() -> None:
     assert spread([0.5, 0.7]) == "0.60 +- 0.14"
     assert spread([1000, 3000]) == "2,000 +- 1,414"
+
+
+def test_a_spread_counts_yes_and_no_and_says_how_many_could_be_measured() -> None:
+    assert spread([True, False, True]) == "2 of 3"
+    assert spread([True, NAN, False]) == "1 of 2"
+    assert spread([1000, NAN, 3000]) == "2,000 +- 1,414 (2 of 3)"
+    assert spread([NAN, NAN]) == "-"
+
+
+def test_an_outcome_is_kept_for_the_same_options_alone(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def outcome(value: float) -> Callable[[], Measured]:
+        def measure() -> Measured:
+            asked.append(value)
+            return Measured(curve([value, NAN]), {"return": value, "found": True, "steps": NAN})
+
+        return measure
+
+    first = kept(tmp_path, "run", {"coefficient": 0.1}, outcome(1.0))
+    again = kept(tmp_path, "run", {"coefficient": 0.1}, outcome(2.0))
+    other = kept(tmp_path, "run", {"coefficient": 0.2}, outcome(3.0))
+    assert asked == [1.0, 3.0]
+    assert again.scores["found"] == 1.0
+    assert np.isnan(again.scores["steps"])
+    np.testing.assert_array_equal(again.curve.value, first.curve.value)
+    assert again.scores["return"] == 1.0
+    assert other.scores["return"] == 3.0
+
+
+def test_a_run_with_more_gradient_steps_has_other_options() -> None:
+    seldom, often = Run("moved_wall", "SAC", 0.01, 1), Run("moved_wall", "SAC", 0.01, 1, every=16)
+    assert "updates_per_step" not in seldom.options["algorithm"]
+    assert often.options["algorithm"]["updates_per_step"] == 1 / 16
+    assert often.options["entropy"] == seldom.options["entropy"]
