@@ -19,6 +19,7 @@ EVALUATION_RETURN_MEAN = Metric(
     "below, the most likely action alone does badly: the policy relies on chance. If it jumps "
     "about, raise `evaluation.episodes`.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_RETURN_STD = Metric(
     name="evaluation/return_std",
@@ -27,6 +28,7 @@ EVALUATION_RETURN_STD = Metric(
     remedy="Divided by the square root of `evaluation/episodes`, it says how far the mean may be "
     "off by chance.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_RETURN_MIN = Metric(
     name="evaluation/return_min",
@@ -36,6 +38,7 @@ EVALUATION_RETURN_MIN = Metric(
     remedy="If the mean is good and this is not, the policy still fails now and then; watch such "
     "an episode in the simulator.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_RETURN_MAX = Metric(
     name="evaluation/return_max",
@@ -44,6 +47,7 @@ EVALUATION_RETURN_MAX = Metric(
     meaning="Return of the best episode of the evaluation.",
     remedy="It says what is possible.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_LENGTH_MEAN = Metric(
     name="evaluation/length_mean",
@@ -52,6 +56,7 @@ EVALUATION_LENGTH_MEAN = Metric(
     meaning="Mean number of steps in the episodes of the evaluation.",
     remedy="As for `rollout/episode_length_mean`.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_EPISODES = Metric(
     name="evaluation/episodes",
@@ -61,6 +66,7 @@ EVALUATION_EPISODES = Metric(
     remedy="It is at least `evaluation.episodes`, the same number for each agent. Fewer: "
     "`evaluation.max_seconds` was over.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_ENV_STEPS = Metric(
     name="evaluation/env_steps",
@@ -71,6 +77,7 @@ EVALUATION_ENV_STEPS = Metric(
     remedy="It grows by about `evaluation.every_steps`. By more: an evaluation takes longer than "
     "that; lower `evaluation.episodes`, or launch more simulators in `evaluation.launch`.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_VERSION = Metric(
     name="evaluation/version",
@@ -79,6 +86,7 @@ EVALUATION_VERSION = Metric(
     meaning="Updates that the weights of the evaluation had seen.",
     remedy="It only grows.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 EVALUATION_SECONDS = Metric(
     name="evaluation/seconds",
@@ -87,6 +95,7 @@ EVALUATION_SECONDS = Metric(
     meaning="How long the evaluation took. Training went on meanwhile.",
     remedy="If it is longer than the time between two evaluations, some are left out.",
     when=_WHEN,
+    is_of_all_ranks=False,
 )
 
 EVALUATION_METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Metric))

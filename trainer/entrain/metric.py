@@ -42,6 +42,9 @@ class Metric:
     when: str = ""
     """When it is written; "" if it is after every update."""
 
+    is_of_all_ranks: bool = True
+    """With several ranks: whether it is of the steps of all, or of the first rank alone."""
+
     @property
     def is_family(self) -> bool:
         """Whether there is one for each action dimension, or for each name."""

@@ -45,7 +45,8 @@ EPISODE_RETURN_LAST = Metric(
     better="more is better",
     shown=",.1f",
     meaning="Mean return of the last 100 episodes that had ended before the update, or of all if "
-    "there were fewer. It is steadier than the mean of one update, and is what the terminal shows.",
+    "there were fewer. It is steadier than the mean of one update, and is what the terminal shows. "
+    "With several ranks it is the mean of theirs.",
     remedy="As for `rollout/episode_return_mean`. Where an update sees hundreds of episodes, it is "
     "only the last of them.",
     when="once an episode has ended",
@@ -367,6 +368,7 @@ SECONDS = Metric(
     shown=",.0f",
     meaning="Wall-clock time of the run; time between a stop and its resume does not count.",
     remedy="It only grows.",
+    is_of_all_ranks=False,
 )
 
 METRICS = (

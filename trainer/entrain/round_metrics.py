@@ -14,6 +14,7 @@ def _share(part: str, *, meaning: str, remedy: str) -> Metric:
         shown=".2f",
         meaning=meaning,
         remedy=remedy,
+        is_of_all_ranks=False,
     )
 
 
@@ -79,6 +80,7 @@ UPDATE_SECONDS = Metric(
     "collected meanwhile.",
     remedy="Raise `minibatch_size`, lower `num_epochs`, or choose a smaller network or "
     "`device: cuda`. If it varies, something else needs the processor.",
+    is_of_all_ranks=False,
 )
 
 ROUND_METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Metric))

@@ -19,6 +19,7 @@ from entrain.algorithms.losses import (
     normalized,
     value_error,
 )
+from ranks_in_threads import together
 
 NAN = math.nan
 
@@ -180,12 +181,28 @@ def test_a_ratio_is_clipped_beyond_the_range_on_either_side() -> None:
 
 def test_explained_variance_by_hand() -> None:
     return_ = row(1, 2, 3)
-    assert explained_variance(return_, return_) == 1.0
-    assert explained_variance(row(7, 7, 7), return_) == 0.0
-    # Residuals -2, 0, 2 have four times the variance of the returns.
-    assert explained_variance(row(3, 2, 1), return_).item() == pytest.approx(-3.0)
+    # Residuals are 0; those of the returns; and -2, 0, 2, with four times the variance of returns.
+    value = torch.stack([return_, row(7, 7, 7), row(3, 2, 1)], dim=1)
+    found = explained_variance(value, return_.unsqueeze(1).expand(3, 3))
+    assert found.tolist() == pytest.approx([1.0, 0.0, -3.0])
 
 
 def test_returns_that_never_vary_leave_nothing_to_explain() -> None:
-    assert explained_variance(row(0, 5), row(3, 3)) == 0.0
-    assert explained_variance(row(0), row(3)) == 0.0
+    assert explained_variance(row(0, 5).unsqueeze(1), row(3, 3).unsqueeze(1)) == 0.0
+    # In float32 their mean would not be exactly what they are.
+    same = torch.full((1000, 1), 0.1)
+    assert explained_variance(torch.rand(1000, 1), same) == 0.0
+    for rows in (1, 0):
+        assert explained_variance(torch.zeros(rows, 1), torch.full((rows, 1), 3.0)) == 0.0
+
+
+def test_the_explained_variance_of_ranks_is_that_of_all_steps() -> None:
+    value, return_ = torch.randn(2, 9, 2, generator=torch.Generator().manual_seed(3))
+    parts = [slice(0, 2), slice(2, 9)]
+    alone = explained_variance(value, return_)
+    for found in together(
+        lambda rank, ranks: explained_variance(
+            value[parts[rank]], return_[parts[rank]], ranks=ranks
+        )
+    ):
+        torch.testing.assert_close(found, alone)

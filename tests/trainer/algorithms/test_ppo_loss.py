@@ -13,6 +13,7 @@ from torch import Tensor
 
 from entrain.algorithms.coefficients import Coefficients
 from entrain.algorithms.ppo import PPO
+from entrain.algorithms.telemetry import critic_share
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import EntropyConfig, NetworkConfig
 from entrain.experience import Rollout
@@ -140,15 +141,18 @@ def test_the_critics_share_is_that_of_the_gradient_of_what_the_heads_read() -> N
     ppo = made_ppo(policy, value_coefficient=0.25)
     minibatch = ppo.minibatches(made_rollout(policy, (6, 4))).all_steps
     terms = ppo.loss.terms(minibatch, COEFFICIENTS)
-    share = ppo.loss.critic_share(terms, None, COEFFICIENTS)
+    squares = ppo.loss.head_squares(terms, None, COEFFICIENTS)
+    share = critic_share(squares, device=squares.device)
     error = terms.features.new_tensor(
         (minibatch.steps.value - minibatch.estimate.return_)[0, :, 0].tolist()
     )
     of_critic = 2.0 * 0.25 * error[:, None] * policy.value_head.weight.detach() / 10
     (of_policy,) = torch.autograd.grad(terms.policy.mean(), terms.features)
-    squares = of_critic.square().sum(), of_policy.square().sum()
-    assert share.item() == pytest.approx((squares[0] / sum(squares)).item(), rel=1e-4)
-    assert 0.5 < share.item() < 1.0
+    # Of sums over the ten steps, so that those of ranks add up.
+    expected = 100 * of_critic.square().sum(), 100 * of_policy.square().sum()
+    assert squares.tolist() == pytest.approx([each.item() for each in expected], rel=1e-4)
+    assert share == pytest.approx((expected[0] / sum(expected)).item(), rel=1e-4)
+    assert 0.5 < share < 1.0
 
 
 def test_measuring_the_share_changes_no_gradient() -> None:
@@ -160,7 +164,7 @@ def test_measuring_the_share_changes_no_gradient() -> None:
         policy.zero_grad(set_to_none=False)
         terms = ppo.loss.terms(minibatch, COEFFICIENTS)
         if measures:
-            ppo.loss.critic_share(terms, None, COEFFICIENTS)
+            ppo.loss.head_squares(terms, None, COEFFICIENTS)
         ppo.loss(terms, None, COEFFICIENTS).backward()  # type: ignore[no-untyped-call]
         return {
             name: each.grad.clone()

@@ -44,7 +44,7 @@ def test_metrics_are_means_over_the_steps_of_all_minibatches_by_hand() -> None:
         torch.tensor([[True]]),
         torch.tensor(5.0, dtype=torch.float64),
     )
-    log.critic_share = torch.tensor(0.75)
+    log.head_squares = torch.tensor([3.0, 1.0], dtype=torch.float64)
     assert log.metrics(clip_range=0.2) == pytest.approx(
         {
             "value/gradient_share": 0.75,

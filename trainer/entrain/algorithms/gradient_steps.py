@@ -96,8 +96,8 @@ class TorchEpochs:
             return
         terms = self._loss.terms(minibatch, coefficients)
         mask = minibatch.padding_mask
-        if log.critic_share is None:
-            log.critic_share = self._loss.critic_share(terms, mask, coefficients)
+        if log.head_squares is None:
+            log.head_squares = self._loss.head_squares(terms, mask, coefficients)
         loss = self._loss(terms, mask, coefficients)
         norm = self._optimizer.step(loss, learning_rate=rate, weight=num_steps)
         log.add(terms, minibatch.mask, norm)

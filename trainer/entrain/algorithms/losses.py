@@ -139,17 +139,22 @@ def is_clipped(ratio: Float[Tensor, "*steps"], *, clip_range: float) -> Bool[Ten
 
 
 def explained_variance(
-    value: Float[Tensor, "*steps"], return_: Float[Tensor, "*steps"]
-) -> Float[Tensor, ""]:
+    value: Float[Tensor, "N V"], return_: Float[Tensor, "N V"], *, ranks: Ranks = ALONE
+) -> Float[Tensor, " V"]:
     """How much of the returns' variance the critic predicted: 1 - Var(return - V) / Var(return).
 
     1 is perfect, 0 no better than a constant, below 0 worse than that; 0 also if all returns are
     equal, when there is nothing to explain.
 
     Args:
-        value: [...] of valid steps alone.
-        return_: [...].
+        value: [N, V] of valid steps alone, for each of V value streams.
+        return_: [N, V].
+        ranks: over whose steps; N may be 0 on some.
     """
-    total = return_.var(correction=0)
-    unexplained = (return_ - value).var(correction=0)
-    return torch.where(total > 0.0, 1.0 - unexplained / total.clamp(min=1e-30), 0.0)
+    # In float64 the mean of equal numbers is that number, so their variance is 0.
+    numbers = torch.cat([return_, return_ - value], dim=1).double()
+    sums = ranks.sum(torch.cat([numbers.sum(dim=0), numbers.new_tensor([len(numbers)])]))
+    mean = sums[:-1] / sums[-1].clamp(min=1.0)
+    total, unexplained = ranks.sum((numbers - mean).square().sum(dim=0)).chunk(2)
+    share = torch.where(total > 0.0, 1.0 - unexplained / total.clamp(min=1e-300), 0.0)
+    return share.to(return_.dtype)

@@ -73,12 +73,7 @@ from entrain.algorithms.optimizer import Adam
 from entrain.algorithms.ppo_loss import PPOLoss
 from entrain.algorithms.proximal import Renewal
 from entrain.algorithms.reward_unit import RewardUnit
-from entrain.algorithms.telemetry import (
-    exploration_metrics,
-    log_sigma_sq_over,
-    mean_over_epochs,
-    value_metrics,
-)
+from entrain.algorithms.telemetry import mean_over_epochs, rollout_metrics
 from entrain.algorithms.weights import load_weights, weights_of
 from entrain.config.algorithm import PPOConfig
 from entrain.config.policy import PolicyConfig, algorithm_options
@@ -202,10 +197,7 @@ class PPO:
             metrics.ENTROPY_COEFFICIENT.name: alpha,
             **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
             **renewed.metrics,
-            **exploration_metrics(
-                self._policy, log_sigma_sq_over(self._policy, rollout), steps.action
-            ),
-            **value_metrics(self._policy, minibatches.all_steps),
+            **rollout_metrics(self._policy, rollout, minibatches.all_steps, ranks=self._ranks),
             **late_steps(estimate, self._policy.spec),
             metrics.EPOCHS.name: float(len(epochs)),
             metrics.MINIBATCHES.name: float(len(epochs) * len(minibatches)),

@@ -105,16 +105,15 @@ class PPOLoss:
         loss = self._regularized(terms.policy, terms, coefficients)
         return loss if terms.weight is None else loss * terms.weight
 
-    def critic_share(
+    def head_squares(
         self, terms: LossTerms, mask: Tensor | None, coefficients: Coefficients
     ) -> Tensor:
-        """[] the critic's share of the squared gradient of what both heads read.
+        """[2] float64, squared lengths of the gradients of what both heads read.
 
-            |g_v|^2 / (|g_v|^2 + |g_p|^2), with g_v = d(c_v * value), g_p = d(policy - alpha * w)
+            |g_v|^2, |g_p|^2, with g_v = d(c_v * value), g_p = d(policy - alpha * w)
 
-        Behind shared layers both gradients go on by the same chain rule, so this is about the
-        share that the critic has in them. The way back from the loss to the features is short. 0
-        where the policy has none, as when all advantages are equal: nothing is taken from it.
+        of sums over the minibatch's steps; see `critic_share`. The way back from the loss to the
+        features is short.
         """
         of_policy = masked_mean(self._of_policy(terms, coefficients), mask)
         of_critic = masked_mean(terms.value, mask) * self.config.value_coefficient
@@ -122,8 +121,8 @@ class PPOLoss:
             _gradient(part, terms.features).double().square().sum()
             for part in (of_critic, of_policy)
         ]
-        total = squares[0] + squares[1]
-        return torch.where(squares[1] > 0.0, squares[0] / total, 0.0).to(terms.value.dtype)
+        num_steps = terms.value.numel() if mask is None else mask.sum()
+        return torch.stack(squares) * num_steps**2
 
     @staticmethod
     def _regularized(loss: Tensor, terms: LossTerms, coefficients: Coefficients) -> Tensor:

@@ -261,7 +261,9 @@ class SAC:
         explored: Metrics = {}
         if self._newest is not None and self._newest.log_sigma_sq is not None:
             action = {"continuous": self._newest.continuous}
-            explored = exploration_metrics(self._policy, self._newest.log_sigma_sq, action)
+            explored = exploration_metrics(
+                self._policy, self._newest.log_sigma_sq, action, ranks=self._ranks
+            )
         return {
             metrics.LEARNING_RATE.name: self._rate * self._config.learning_rate,
             **self._temperature.metrics(),

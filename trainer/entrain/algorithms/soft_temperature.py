@@ -47,7 +47,7 @@ class SoftTemperature(Stateful, Protocol):
         ...
 
     def metrics(self) -> Metrics:
-        """Of the update that is over."""
+        """Of the update that is over, and of all ranks."""
         ...
 
     def agree(self) -> None:
@@ -142,8 +142,9 @@ class AdaptiveTemperature:
         )
         self._optimizer = Adam(learned, epsilon=1e-8, max_grad_norm=0.0, ranks=ranks)
         self._progress = 0.0
-        self._newest: tuple[Tensor, Tensor] | None = None
-        """[] nats each, target and entropy of the newest step; None before the first."""
+        self._ranks = ranks
+        self._newest: tuple[Tensor, int] | None = None
+        """[2] nats, target and entropy of the newest step, and its rows; None before the first."""
 
     def begin(self, progress: float) -> None:
         """See `SoftTemperature.begin`."""
@@ -166,7 +167,7 @@ class AdaptiveTemperature:
         rows = max(1, len(log_prob))
         wanted = self.target(greatest).to(log_prob.dtype).sum() / rows
         found = -log_prob.sum() / rows
-        self._newest = wanted, found
+        self._newest = torch.stack([wanted, found]), len(log_prob)
         # The gradient of the loss by ln alpha: mean of -(log_prob + target).
         self._optimizer.gradient.copy_(found - wanted)
         self._optimizer.descend(learning_rate=self._learning_rate, weight=len(log_prob))
@@ -178,11 +179,12 @@ class AdaptiveTemperature:
         coefficient = {metrics.ENTROPY_COEFFICIENT.name: self.alpha.item()}
         if self._newest is None:
             return coefficient
-        wanted, found = self._newest
+        own, num_rows = self._newest
+        wanted, found = self._ranks.mean(own, weight=num_rows).tolist()
         return {
             **coefficient,
-            metrics.ENTROPY_TARGET.name: wanted.item(),
-            metrics.ENTROPY_DISTANCE.name: (found - wanted).item(),
+            metrics.ENTROPY_TARGET.name: wanted,
+            metrics.ENTROPY_DISTANCE.name: found - wanted,
         }
 
     def agree(self) -> None:

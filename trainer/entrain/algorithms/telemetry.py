@@ -37,9 +37,8 @@ from entrain.policy.gaussian import entropy_per_dimension
 from entrain.policy.spread import ParameterSpread
 from entrain.ranks import ALONE, Ranks
 
-MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION, CRITIC_SHARE)
-"""Metrics that are means over the steps of an epoch, in the order in which they are computed; the
-last one is of its first minibatch."""
+MEANS = (LOSS_POLICY, LOSS_VALUE, LOSS_ENTROPY, ENTROPY, KL, CLIP_FRACTION)
+"""Metrics that are means over the steps of an epoch, in the order in which they are computed."""
 
 KEPT = ("policy", "value", "regularization", "entropy", "log_ratio")
 """Terms of the loss that are kept until the end of an epoch."""
@@ -98,8 +97,8 @@ class EpochLog:
         self._masks: list[Tensor] = []
         self._weights: list[Tensor] = []
         self._gradient_norms: list[Tensor] = []
-        self.critic_share: Tensor | None = None
-        """[] of the epoch's first minibatch; None until then. See `PPOLoss.critic_share`."""
+        self.head_squares: Tensor | None = None
+        """[2] of the epoch's first minibatch; None until then. See `PPOLoss.head_squares`."""
 
     @classmethod
     def of(
@@ -107,7 +106,7 @@ class EpochLog:
         terms: Mapping[str, Tensor],
         gradient_norms: Sequence[Tensor],
         *,
-        critic_share: float,
+        head_squares: Tensor | None = None,
         weight: Tensor | None = None,
         weighs: bool = True,
     ) -> "EpochLog":
@@ -116,17 +115,17 @@ class EpochLog:
         Args:
             terms: {name: [1, N, ...]} those of `KEPT`, of the N valid steps of all minibatches.
             gradient_norms: [] each, of the minibatches.
-            critic_share: of the first minibatch that has steps.
+            head_squares: [2] of the first minibatch that has steps.
             weight: [1, N] see `Estimate.weight`.
             weighs: see `__init__`.
         """
         log = cls(weighs=weighs)
         log._gradient_norms = list(gradient_norms)
+        log.head_squares = head_squares
         policy = terms["policy"]
         if policy.numel():
             log._terms.append(terms)
             log._masks.append(torch.ones(policy.shape, dtype=torch.bool))
-            log.critic_share = policy.new_tensor(critic_share)
             log._weights.extend([] if weight is None else [weight])
         return log
 
@@ -155,7 +154,8 @@ class EpochLog:
             means, num_steps = norm.new_zeros(len(MEANS)), 0
         values = torch.cat([ranks.mean(means, weight=num_steps), norm.unsqueeze(0)])
         names = [metric.name for metric in (*MEANS, GRADIENT_NORM)]
-        return dict(zip(names, values.tolist(), strict=True))
+        share = critic_share(self.head_squares, device=norm.device, ranks=ranks)
+        return {**dict(zip(names, values.tolist(), strict=True)), CRITIC_SHARE.name: share}
 
     def _means(self, mask: Tensor, clip_range: float) -> Tensor:
         """The values of `MEANS`, for the mask of all terms."""
@@ -178,14 +178,52 @@ class EpochLog:
             of_policy(join("entropy")),
             of_policy(kl_estimate(log_ratio)),
             of_policy(is_out),
-            log_ratio.new_zeros(()) if self.critic_share is None else self.critic_share,
         ]
         return torch.stack(means)
+
+
+def critic_share(
+    head_squares: Tensor | None, *, device: torch.device, ranks: Ranks = ALONE
+) -> float:
+    """The critic's share of the squared gradient of what both heads read.
+
+        |g_v|^2 / (|g_v|^2 + |g_p|^2)
+
+    Behind shared layers both gradients go on by the same chain rule, so this is about the share
+    that the critic has in them. 0 where the policy has none, as when all advantages are equal:
+    nothing is taken from it.
+
+    Args:
+        head_squares: [2] see `PPOLoss.head_squares`; None on a rank without a step.
+        device: of the policy.
+        ranks: over whose steps.
+    """
+    nothing = torch.zeros(2, dtype=torch.float64, device=device)
+    of_critic, of_policy = ranks.sum(nothing if head_squares is None else head_squares).tolist()
+    return of_critic / (of_critic + of_policy) if of_policy > 0.0 else 0.0
 
 
 def mean_over_epochs(epochs: list[Metrics]) -> dict[str, float]:
     """The mean of each metric over the epochs of one update."""
     return {name: sum(epoch[name] for epoch in epochs) / len(epochs) for name in epochs[0]}
+
+
+def rollout_metrics(
+    policy: ActorCritic, rollout: Rollout, all_steps: Minibatch, *, ranks: Ranks = ALONE
+) -> Metrics:
+    """Of the steps of a rollout: how widely actions vary now, what the critic said when acting.
+
+    Args:
+        policy: after the update.
+        rollout: of this rank.
+        all_steps: [1, N] its valid steps; see `value_metrics`.
+        ranks: over whose steps.
+    """
+    action, log_sigma_sq = all_steps.steps.action, log_sigma_sq_over(policy, rollout)
+    return {
+        **exploration_metrics(policy, log_sigma_sq, action, ranks=ranks),
+        **value_metrics(policy, all_steps, ranks=ranks),
+    }
 
 
 @torch.no_grad()
@@ -206,74 +244,56 @@ def log_sigma_sq_over(policy: ActorCritic, rollout: Rollout) -> Tensor:
 
 @torch.no_grad()
 def exploration_metrics(
-    policy: ActorNetwork, log_sigma_sq: Tensor, action: Mapping[str, Tensor]
+    policy: ActorNetwork,
+    log_sigma_sq: Tensor,
+    action: Mapping[str, Tensor],
+    *,
+    ranks: Ranks = ALONE,
 ) -> Metrics:
     """How widely continuous actions vary, by dimension, and how many of them the bounds cut.
 
     Args:
         policy: without tanh its entropy per dimension is reported too.
         log_sigma_sq: [N, D] of N steps, over which means are taken; or [1, D] of all.
-        action: {name: [..., numbers]} as sampled.
+        action: {name: [..., D]} of N steps, as sampled.
+        ranks: over whose steps means are taken; N may be 0 on some.
     """
-    if log_sigma_sq.numel() == 0:
+    dimensions = log_sigma_sq.shape[-1]
+    if not dimensions:
         return {}
     by_dimension = {SIGMA_PREFIX: torch.exp(0.5 * log_sigma_sq)}
     if policy.config.action.distribution == "gaussian":
         by_dimension[ENTROPY_PREFIX] = entropy_per_dimension(log_sigma_sq)
-    metrics = {
-        f"{prefix}{d}": value
-        for prefix, values in by_dimension.items()
-        for d, value in enumerate(values.mean(dim=0).tolist())
-    }
-    continuous = action["continuous"]
-    if continuous.numel():
-        metrics[CLIPPED_ACTIONS.name] = policy.bounds.is_clipped(continuous).float().mean().item()
-    return metrics
+    names = [f"{prefix}{d}" for prefix in by_dimension for d in range(dimensions)]
+    continuous = action["continuous"].reshape(-1, dimensions)
+    is_clipped = policy.bounds.is_clipped(continuous).to(log_sigma_sq.dtype)
+    means = [values.sum(dim=0) / max(1, len(values)) for values in by_dimension.values()]
+    means.append(is_clipped.sum().reshape(1).to(log_sigma_sq.device) / max(1, is_clipped.numel()))
+    of_all = ranks.mean(torch.cat(means), weight=len(continuous)).tolist()
+    return dict(zip([*names, CLIPPED_ACTIONS.name], of_all, strict=True))
 
 
-def value_metrics(policy: ActorCritic, all_steps: Minibatch) -> Metrics:
+def value_metrics(policy: ActorCritic, all_steps: Minibatch, *, ranks: Ranks = ALONE) -> Metrics:
     """The critic's mean values over a rollout, and how much of the returns they explain.
 
     Args:
         policy: whose statistics of returns are those that normalised `all_steps`.
         all_steps: [1, N].
+        ranks: over whose steps; N may be 0 on some.
     """
     head, value = policy.value_head, all_steps.steps.value
-    return_ = all_steps.estimate.return_
+    rewards = value[..., head.streams.index(REWARD_STREAM)].double()
+    mean = ranks.mean(rewards.sum() / max(1, rewards.numel()), weight=rewards.numel())
+    explained = explained_variance(
+        head.normalizer.normalized(value).flatten(0, 1),
+        all_steps.estimate.return_.flatten(0, 1),
+        ranks=ranks,
+    )
+    of_streams = zip(head.streams, explained.tolist(), strict=True)
     return {
-        **mean_value(head.streams, value),
-        **explained_variances(head.streams, head.normalizer.normalized(value), return_),
+        VALUE_MEAN.name: mean.item(),
+        **{EXPLAINED_VARIANCE_OF[name].name: share for name, share in of_streams},
     }
-
-
-def explained_variances(streams: Sequence[str], value: Tensor, return_: Tensor) -> Metrics:
-    """The explained variance of each value stream over the steps of a rollout.
-
-    Args:
-        streams: V names, in the order of the critic's outputs.
-        value: [1, N, V].
-        return_: [1, N, V].
-    """
-    if return_.numel() == 0:
-        return {}
-    return {
-        EXPLAINED_VARIANCE_OF[name].name: explained_variance(
-            value[..., index], return_[..., index]
-        ).item()
-        for index, name in enumerate(streams)
-    }
-
-
-def mean_value(streams: Sequence[str], value: Tensor) -> Metrics:
-    """The mean predicted reward to come over the steps of a rollout.
-
-    Args:
-        streams: V names, in the order of the critic's outputs.
-        value: [1, N, V] in units of the reward.
-    """
-    if value.numel() == 0:
-        return {}
-    return {VALUE_MEAN.name: value[..., streams.index(REWARD_STREAM)].mean().item()}
 
 
 def non_finite(metrics: Mapping[str, float]) -> str:

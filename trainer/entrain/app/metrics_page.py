@@ -23,6 +23,10 @@ The line below a name says whether more or less is better; for some, neither is.
 `statistics/NAME` is what simulators report by themselves ([simulators.md](simulators.md)):
 metrics.csv and TensorBoard have it, in TensorBoard as a histogram where that was asked for.
 
+With several ranks ([ranks.md](ranks.md)) each number is of the steps of all of them together, and
+the same on every rank, unless it is said to be of the first rank alone: of its own time, or of its
+own simulators. `statistics/NAME` is of each rank's own simulators.
+
 | what you see | look at |
 |---|---|
 | the return does not rise | `policy/entropy`, `policy/kl`, `value/explained_variance` |
@@ -90,7 +94,8 @@ def _sections() -> Iterator[str]:
 def _facts(metric: Metric) -> str:
     written = f"written {metric.when}" if metric.when else "written with every update"
     better = "" if metric.better == NEITHER else metric.better
-    return "; ".join(fact for fact in (metric.unit, better, written) if fact)
+    of_whom = "" if metric.is_of_all_ranks else "of the first rank alone, if there are several"
+    return "; ".join(fact for fact in (metric.unit, better, written, of_whom) if fact)
 
 
 def _filled(text: str) -> str:

@@ -116,7 +116,7 @@ class PlainGradientSteps:
         *,
         first: int,
         scale: float,
-        share: "CriticShare | None",
+        squares: "HeadSquares | None",
     ) -> Tensor:
         """One gradient step; a rank whose part is empty takes part in it without a gradient.
 
@@ -127,7 +127,7 @@ class PlainGradientSteps:
             terms: of the epoch, where those of the minibatch are written.
             first: of its rows there.
             scale: by which its regularizer is divided.
-            share: what to add the gradients of both heads to.
+            squares: what to add the gradients of both heads to.
 
         Returns:
             [] length of the gradient before it was clipped.
@@ -145,8 +145,8 @@ class PlainGradientSteps:
                 outputs, value, rows, coefficients, count=count, scale=scale
             )
             terms.put(slice(first + start, first + start + len(outputs)), of_rows)
-            if share is not None and self._network.reads_weights:
-                share.add(self._network, gradients)
+            if squares is not None and self._network.reads_weights:
+                squares.add(self._network, gradients, count=count)
             self._network.backward(gradients.action, gradients.value, adds=start > 0)
         if count:
             for part in self._parts:
@@ -154,20 +154,17 @@ class PlainGradientSteps:
         return self._optimizer.descend(learning_rate=coefficients.learning_rate, weight=count)
 
 
-class CriticShare:
-    """See `PPOLoss.critic_share`."""
+class HeadSquares:
+    """Of one minibatch: see `PPOLoss.head_squares`."""
 
     def __init__(self) -> None:
-        self._critic = self._policy = 0.0
+        self.values = torch.zeros(2, dtype=torch.float64)
+        """[2] of the critic and of the policy."""
 
-    def add(self, network: PlainNetwork, gradients: OutputGradients) -> None:
-        """Count the gradients of some rows."""
-        self._critic += _square(network.of_critic(gradients.value))
-        self._policy += _square(network.of_policy(gradients.action))
-
-    def __float__(self) -> float:
-        total = self._critic + self._policy
-        return self._critic / total if self._policy > 0.0 else 0.0
+    def add(self, network: PlainNetwork, gradients: OutputGradients, *, count: int) -> None:
+        """Count the gradients of some of the minibatch's `count` rows."""
+        heads = network.of_critic(gradients.value), network.of_policy(gradients.action)
+        self.values += torch.tensor([_square(it) * count**2 for it in heads], dtype=torch.float64)
 
 
 class PlainEpochs:
@@ -197,15 +194,15 @@ class PlainEpochs:
         steps, scales = self._gradient_steps.in_order(self._steps[order.steps], starts)
         terms = Terms.empty(len(order.steps), steps.log_prob.shape[1], steps.log_prob.dtype)
         norms: list[Tensor] = []
-        share: CriticShare | None = None
+        squares: HeadSquares | None = None
         for first, last, scale, sequences in zip(
             starts[:-1], starts[1:], scales, order.sequences, strict=True
         ):
             if self._ranks.any_so_far(cancelled()):
                 raise UpdateCancelled
-            counts_share = share is None and last > first
-            if counts_share:
-                share = CriticShare()
+            is_first = squares is None and last > first
+            if is_first:
+                squares = HeadSquares()
             norm = self._gradient_steps.descend(
                 steps[first:last],
                 None if sequences is None else self._in_sequences(sequences),
@@ -213,13 +210,13 @@ class PlainEpochs:
                 terms,
                 first=first,
                 scale=float(scale),
-                share=share if counts_share else None,
+                squares=squares if is_first else None,
             )
             norms.append(norm)
         return EpochLog.of(
             {name: _tensor(array) for name, array in vars(terms).items()},
             norms,
-            critic_share=0.0 if share is None else float(share),
+            head_squares=None if squares is None else squares.values,
             weight=None if steps.weight is None else torch.from_numpy(steps.weight).unsqueeze(0),
             weighs=self._minibatches.all_steps.estimate.late_share < 1.0,
         )
