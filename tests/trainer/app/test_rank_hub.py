@@ -13,6 +13,7 @@ from entrain.app.rank_hub import MOST_STRANGERS, RankHub
 from entrain.app.rank_link import RankLink
 from entrain.app.rank_messages import BadMessageError, Message, read_message
 from entrain.app.rank_place import RankPlace
+from entrain.app.rank_state_parts import LAST
 from entrain.errors import RankLostError
 from entrain.rounds import Share
 
@@ -316,3 +317,18 @@ def test_rank_0_listens_where_it_is_named_if_that_is_its_own(
 def test_the_family_of_an_address() -> None:
     assert family_of("::1").name == "AF_INET6"
     assert family_of("127.0.0.1").name == "AF_INET"
+
+
+async def test_a_state_comes_whole_in_parts_and_all_hear_how_much_has_come(start: Start) -> None:
+    ranks = await start(2)
+    first, second = await ranks.link(0), await ranks.link(1)
+    await until(lambda: ranks.hub.is_joined)
+    content = bytes(range(256)) * (5 << 11)
+    ranks.hub.states.put(0, LAST, b"mine")
+    await second.send_state(LAST, content)
+    assert await ranks.hub.states.of_all(LAST) == [b"mine", content]
+    await until(lambda: [kinds.count("saving") for kinds in ranks.told.values()] == [3, 3])
+    saving = [it.fields["num_bytes"] for it in ranks.messages if it.kind == "saving"]
+    assert sorted(set(saving)) == [1 << 20, 2 << 20, len(content)]
+    assert first.lost is not None
+    assert not first.lost.done()

@@ -20,7 +20,7 @@ from entrain.app.rank_messages import (
     read_message,
 )
 from entrain.app.rank_place import RankPlace
-from entrain.app.rank_state_parts import StatesOfRanks
+from entrain.app.rank_state_parts import LAST, StatesOfRanks
 from entrain.app.rank_table import BadRoundError, RoundTable
 from entrain.errors import RankLostError
 
@@ -197,8 +197,11 @@ class RankHub:
             if not self._untaken and self._end is None:
                 self._table.release()
             return
-        number = int(message.fields["number"])
-        self.states.take(rank, number, message.blob, is_last=bool(message.fields["is_last"]))
+        number, num_bytes = int(message.fields["number"]), int(message.fields["num_bytes"])
+        is_last = bool(message.fields["is_last"])
+        self.states.take(rank, number, message.blob, num_bytes=num_bytes, is_last=is_last)
+        if number == LAST:
+            self._send_all(Message("saving", {"num_bytes": self.states.num_bytes}))
 
     def conclude(self, fields: Mapping[str, Any]) -> None:
         """Tell the other ranks what came of the run, once it is saved: they may end."""

@@ -18,7 +18,8 @@ from entrain.rounds import Agreement, Share
 
 logger = logging.getLogger(__name__)
 
-_PART = 4 << 20
+_PART = 1 << 20
+"""Bytes of a part of a state: each is a sign of life, and other messages may come between two."""
 
 Told = Callable[[Message], None]
 
@@ -114,12 +115,19 @@ class RankLink:
         elif not self._writer.is_closing():
             self._writer.write(message)
 
-    def send_state(self, number: int, content: bytes) -> None:
-        """Send the state of this rank, in parts, each of which is a sign of life."""
+    async def send_state(self, number: int, content: bytes) -> None:
+        """Send the state of this rank in parts, each once the network has taken the one before.
+
+        Raises:
+            OSError: the connection has ended.
+        """
         starts = range(0, max(1, len(content)), _PART)
         for start in starts:
             part = content[start : start + _PART]
-            self.say("state", part, number=number, is_last=start == starts[-1])
+            about = {"num_bytes": len(content), "is_last": start == starts[-1]}
+            self.say("state", part, number=number, **about)
+            if self._writer is not None:
+                await self._writer.drain()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:

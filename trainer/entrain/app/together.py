@@ -212,6 +212,8 @@ class Together(Apart):
                 self._note_stop(fields)
             case "fail":
                 self._note_failure(fields)
+            case "saving":
+                self.states.note_saving(message)
             case "concluded":
                 self.states.conclude(message)
 
