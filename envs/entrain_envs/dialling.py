@@ -180,7 +180,10 @@ class Dialler:
         return response
 
     def refusal(self, error: RefusedError) -> str:
-        """Words for a refusal: the trainer's reason, and the address that was dialled."""
+        """Words for a refusal: the reason, and the address that was dialled."""
+        # A misfit was found by this end.
+        if isinstance(error, MisfitError):
+            return f"{self.address} and '{self.simulator}' do not fit: {error}"
         return f"{self.address} refused '{self.simulator}': {error}"
 
     def closed(self, close: pb.Close) -> StoppedError | TrainerClosed:

@@ -475,6 +475,21 @@ def test_a_step_that_is_too_long_is_not_sent(play: Play) -> None:
     assert "raise the trainer's server.max_message_mib" in played.over[1]
 
 
+def test_an_act_longer_than_this_client_takes_ends_it_for_good(play: Play) -> None:
+    def talk(line: Line) -> None:
+        line.welcome()
+        line.act(line.receive().step, changed_environment_parameters={"x" * 2000: 1.0})
+
+    with scripted(talk) as script:
+        played = play(script.url, longest=1000)
+        assert len(script.requests) == 1
+    words = (
+        "the trainer and 'probe' do not fit: a message is too long (this client takes up to 1000 "
+        "bytes); send fewer agents in a Step, or raise Options::max_message_bytes"
+    )
+    assert (played.code, played.over) == (78, (OVER["refused"], words))
+
+
 RUNNERS = pb.BehaviourAct(behaviour="runner", continuous=bytes(4 * 6))
 
 
@@ -537,16 +552,36 @@ def test_what_groups_earn_is_not_lost_with_a_trainer_that_knows_none(play: Play)
 
     def talk(line: Line) -> None:
         line.welcome(revision=0)
-        steps.extend(line.serve_steps(2))
-        line.close(COMPLETED)
+        steps.extend(line.serve_steps(3))
 
     with scripted(talk) as script:
-        assert play(script.url, steps=99, extras=1).code == 0
+        assert play(script.url, steps=2, extras=1).code == 0
         assert script.is_over
     runner = steps[1].behaviours[0]
     assert (runner.group_id, runner.group_reward) == (b"", b"")
     # Three runners with 0.5 of their own, and the wanderer, whose group earned 0.25.
     assert struct.unpack("<4f", runner.reward) == (0.5, 0.5, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("options", [{}, {"deadline": 20_000, "fallback": 1}])
+def test_a_kind_that_comes_later_is_too_much_for_an_old_trainer(
+    play: Play, options: dict[str, int]
+) -> None:
+    """It would refuse the rows in words that name neither the cause nor the remedy."""
+    words = (
+        "behaviour 'later' comes after this simulator has joined, which this trainer is too old "
+        "for; declare every behaviour when the client is made, or upgrade the trainer"
+    )
+
+    def talk(line: Line) -> None:
+        line.welcome(revision=0)
+        assert len(line.serve_steps(2)) == 2
+        assert line.receive().goodbye.reason == words
+
+    with scripted(talk) as script:
+        played = play(script.url, steps=99, extras=1, **options)
+        assert script.is_over
+    assert (played.code, played.over) == (78, (OVER["refused"], words))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,14 @@ def test_a_trainer_that_holds_the_step_or_will_not_say_is_waited_for(
     assert len(told["inquiries"]) == 19
 
 
+def test_a_step_longer_than_the_trainer_takes_that_came_back_is_not_sent_again(
+    scenarios: dict[str, Told],
+) -> None:
+    told = scenarios["too_long_again"]
+    assert (told["is_ended"], told["exit_code"], told["steps"]) == (True, 78, 1)
+    assert "has 4 bytes, and the trainer takes messages of up to 3; use fewer" in told["words"]
+
+
 def test_each_connection_shows_the_token_that_its_file_has_now(scenarios: dict[str, Told]) -> None:
     told = scenarios["token_renewed"]
     # While the file is empty, and when it is gone, the token from before counts.

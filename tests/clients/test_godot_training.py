@@ -45,6 +45,19 @@ def test_a_kind_of_agent_that_came_after_the_hello_is_declared_with_its_first_ro
     ]
 
 
+def test_a_kind_of_agent_that_comes_later_is_too_much_for_an_old_trainer(
+    scenarios: dict[str, Told],
+) -> None:
+    told = scenarios["late_kind_of_an_old_trainer"]
+    assert told["words"] == (
+        "behaviour 'cat' comes after this game has joined, which this trainer is too old for; let "
+        "an agent of every policy_name be there when the scene begins, or upgrade the trainer"
+    )
+    assert (told["is_ended"], told["exit_code"]) == (True, 78)
+    # No rows that it would refuse.
+    assert [request.WhichOneof("message") for request in sent(told)] == ["goodbye"]
+
+
 def test_a_session_that_began_anew_in_a_pause_begins_with_first_rows(
     scenarios: dict[str, Told],
 ) -> None:

@@ -102,7 +102,12 @@ export class Dialler {
   /** The same error with the address that was dialled. @param {RefusedError} error */
   inWords(error) {
     const Kind = /** @type {new (words: string) => RefusedError} */ (error.constructor);
-    return new Kind(`${this.address} refused '${this.simulator}': ${error.message}`);
+    // A misfit was found by this end.
+    const what =
+      error instanceof MisfitError
+        ? `and '${this.simulator}' do not fit`
+        : `refused '${this.simulator}'`;
+    return new Kind(`${this.address} ${what}: ${error.message}`);
   }
 
   /** Say Goodbye, and wait a little for the trainer to end the stream.

@@ -1,6 +1,6 @@
 // What the end of a connection means: whether dialling again may help, and in which words.
 
-import { BrokenStreamError, MisfitError, NoRoomError, RefusedError } from "./errors.js";
+import { BrokenStreamError, NoRoomError, RefusedError } from "./errors.js";
 
 /** gRPC's names, by number. */
 const NAMES = [
@@ -31,9 +31,11 @@ const DIAL_AGAIN = [
   "UNAVAILABLE",
 ];
 
-const TOO_BIG = 1009;
-/** A text message, and more messages than a trainer keeps. */
-const REFUSED = [1003, 1008];
+/** Codes of WebSocket's own that stand for gRPC's numbers: a message that was text, too many messages,
+ * and one that was too long.
+ * @type {Readonly<Record<number, number>>} */
+const OF_WEBSOCKET = { 1003: 3, 1008: 8, 1009: 8 };
+const TOO_LONG = 1009;
 const FIRST_OF_GRPC = 4000;
 const LAST_OF_GRPC = 4099;
 
@@ -56,14 +58,14 @@ export function closed(code, reason) {
   if (code >= FIRST_OF_GRPC && code <= LAST_OF_GRPC) {
     return refused(code - FIRST_OF_GRPC, reason || "the trainer gave no reason");
   }
-  if (code === TOO_BIG) {
-    return new MisfitError(
-      `a message is too long (${reason || "close code 1009"}); send fewer agents in a message or ` +
-        "smaller images, or raise server.max_message_mib of the trainer",
-    );
+  const number = OF_WEBSOCKET[code];
+  if (number !== undefined) {
+    const remedy =
+      code === TOO_LONG
+        ? "; send fewer agents in a message or smaller images, or raise server.max_message_mib of the trainer"
+        : "";
+    return refused(number, `${reason || "no reason"} (close code ${code})${remedy}`);
   }
-  if (REFUSED.includes(code))
-    return new RefusedError(`${reason || "no reason"} (close code ${code})`);
   const words = reason ? `: ${reason}` : "";
   return new BrokenStreamError(`the connection ended with code ${code}${words}`);
 }

@@ -1,6 +1,6 @@
 // WebSocket's frames (RFC 6455, section 5) as a client writes and reads them. No sockets here.
 
-import { BrokenStreamError, WireError } from "./errors.js";
+import { BrokenStreamError, MisfitError } from "./errors.js";
 
 export const CONTINUATION = 0;
 export const TEXT = 1;
@@ -70,7 +70,7 @@ export class FrameReader {
   }
 
   /** Take the next bytes. BrokenStreamError if they break the rules of frames, for they were damaged on
-   * the way; WireError if a message is too long. @param {Uint8Array} bytes */
+   * the way; MisfitError if a message is too long. @param {Uint8Array} bytes */
   push(bytes) {
     let rest = bytes;
     while (rest.length)
@@ -123,9 +123,10 @@ export class FrameReader {
     } else if ((opcode === CONTINUATION) !== this.#isFragmented) {
       throw new BrokenStreamError("pieces of a message came out of order");
     } else if (this.#fragmentBytes + length > this.#maxBytes) {
-      throw new WireError(
-        `a message of ${this.#fragmentBytes + length} bytes came, and this client takes up to ` +
-          `${this.#maxBytes}; raise its option maxMessageMib`,
+      throw new MisfitError(
+        `a message is too long (${this.#fragmentBytes + length} bytes came, and this client takes up ` +
+          `to ${this.#maxBytes}); send fewer agents in a message, or raise maxMessageMib of this ` +
+          "simulator's TrainerClient",
       );
     }
   }

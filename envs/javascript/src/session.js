@@ -83,7 +83,7 @@ export class Session {
   /** Send a Step; `receive` returns its Act. Nothing is sent if it throws.
    * @param {(sequence: number) => Sent} write */
   send(write) {
-    const { maxUnansweredSteps, maxMessageBytes } = this.welcome;
+    const { maxUnansweredSteps } = this.welcome;
     const waiting = this.#unanswered.length;
     if (waiting >= maxUnansweredSteps) {
       throw new OutOfTurnError(
@@ -92,13 +92,7 @@ export class Session {
       );
     }
     const step = write(this.#sequence + waiting + 1);
-    if (maxMessageBytes && step.bytes.length > maxMessageBytes) {
-      throw new MisfitError(
-        `a Step of '${this.#dialler.simulator}' has ${step.bytes.length} bytes, and the trainer ` +
-          `takes messages of up to ${maxMessageBytes}; send fewer agents in a message or smaller ` +
-          "images, or raise server.max_message_mib of the trainer",
-      );
-    }
+    this.#requireLength(step);
     this.#unanswered.push(step);
     // Those that wait for a stream go first.
     if (this.#numSent === waiting) this.#sendUnsent();
@@ -244,10 +238,23 @@ export class Session {
   #sendUnsent() {
     if (!this.#stream) return;
     const allowed = Math.min(this.#unanswered.length, this.welcome.maxUnansweredSteps);
-    for (const { bytes } of this.#unanswered.slice(this.#numSent, allowed)) {
-      this.#stream.send(bytes);
+    for (const step of this.#unanswered.slice(this.#numSent, allowed)) {
+      // A trainer that came back may take less than before.
+      this.#requireLength(step);
+      this.#stream.send(step.bytes);
       this.#numSent += 1;
     }
+  }
+
+  /** MisfitError if it is longer than the trainer takes. @param {Sent} step */
+  #requireLength({ bytes }) {
+    const { maxMessageBytes } = this.welcome;
+    if (!maxMessageBytes || bytes.length <= maxMessageBytes) return;
+    throw new MisfitError(
+      `a Step of '${this.#dialler.simulator}' has ${bytes.length} bytes, and the trainer takes ` +
+        `messages of up to ${maxMessageBytes}; send fewer agents in a message or smaller images, or ` +
+        "raise server.max_message_mib of the trainer",
+    );
   }
 
   /** @param {Record<string, number>} changed */

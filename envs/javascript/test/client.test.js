@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { withTrainer } from "../src/client.js";
 import * as errors from "../src/errors.js";
+import { FrameReader } from "../src/frames.js";
 import { run } from "../src/run.js";
 import { FIRST, MID, TERMINATED, TRUNCATED } from "../src/timesteps.js";
 import { FOX, POINT, breakingAfter, clientOf, rows, steps } from "./made_client.js";
@@ -319,8 +320,8 @@ for (const [code, Kind] of [
   [4016, errors.RefusedError],
   [4012, errors.RefusedError],
   [1003, errors.RefusedError],
-  [1008, errors.RefusedError],
-  [1009, errors.MisfitError],
+  [1008, errors.NoRoomError],
+  [1009, errors.NoRoomError],
 ]) {
   test(`close code ${code} without a message is ${Kind.name}`, async () => {
     const trainer = new ScriptedTrainer([welcoming({}, (link) => link.end(code, "why"))]);
@@ -375,6 +376,39 @@ test("a Step longer than the trainer takes is not sent", async () => {
     message: /max_message_mib/,
   });
   assert.equal(steps(trainer.links[0]).length, 0);
+});
+
+test("a message longer than this client takes is a misfit with its remedy, and dialled no more", async () => {
+  const tooLong = (link) => {
+    const reader = new FrameReader(1000, { close() {}, message() {}, ping() {} });
+    try {
+      reader.push(Uint8Array.of(0x82, 126, 4, 0));
+    } catch (error) {
+      link.fail(error);
+    }
+  };
+  const trainer = new ScriptedTrainer([welcoming({}, tooLong)]);
+  const { client } = clientOf(trainer);
+  await assert.rejects(client.exchange(rows(FIRST)), {
+    name: "MisfitError",
+    message:
+      "ws://t:1 and 'sim' do not fit: a message is too long (1024 bytes came, and this client takes up " +
+      "to 1000); send fewer agents in a message, or raise maxMessageMib of this simulator's TrainerClient",
+  });
+  assert.equal(trainer.links.length, 1);
+});
+
+test("a Step longer than the trainer takes that came back is not sent again", async () => {
+  const shorter = welcoming({ resumed: true, maxMessageBytes: 50 });
+  const trainer = new ScriptedTrainer([breakingAfter(0), shorter]);
+  const { client, clock } = clientOf(trainer);
+  const waiting = assert.rejects(client.exchange(rows(FIRST)), {
+    name: "MisfitError",
+    message: /and the trainer takes messages of up to 50;.*max_message_mib/,
+  });
+  await clock.pass(5);
+  await waiting;
+  assert.equal(steps(trainer.links[1]).length, 0);
 });
 
 test("behaviours that come later are declared with the next Step, and in each Hello after it", async () => {

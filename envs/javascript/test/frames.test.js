@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BrokenStreamError, RefusedError, WireError } from "../src/errors.js";
+import { BrokenStreamError, MisfitError, RefusedError } from "../src/errors.js";
 import { BINARY, CLOSE, FrameReader, PING, TEXT, encodeFrame } from "../src/frames.js";
 import { UpgradeAnswer, upgradeRequest } from "../src/upgrade.js";
 
@@ -79,7 +79,7 @@ for (const [words, frame, Kind] of [
   ["a continuation of nothing", "8001 41"],
   ["a long ping", "897e 0080"],
   ["half a ping", "0900"],
-  ["longer than is taken", "827f 0000000100000000", WireError],
+  ["longer than is taken", "827f 0000000100000000", MisfitError],
 ]) {
   test(`a frame that is ${words} is refused before its payload is stored`, () => {
     // One that breaks the rules was damaged on the way: on another stream it may be whole.

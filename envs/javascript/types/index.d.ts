@@ -247,7 +247,8 @@ export class OutOfTurnError extends EntrainError {}
 export class OptionError extends EntrainError {}
 /** The trainer ended the session with a reason; dialling again does not help. */
 export class RefusedError extends EntrainError {}
-/** It will refuse this simulator every time it is started like this: token, version, spec, name. */
+/** It will refuse this simulator every time it is started like this (token, version, spec, name), or a
+ * message is longer than one side takes. */
 export class MisfitError extends RefusedError {}
 /** A limit of the trainer is reached; there may be room later. */
 export class NoRoomError extends RefusedError {}

@@ -118,6 +118,7 @@ entrain::Options client_options(const char* address, std::map<std::string, std::
   options.silence_s = number(given, "silence_s", 30.0);
   options.answer_s = number(given, "answer_s", 30.0);
   options.greeting_s = number(given, "greeting_s", 60.0);
+  options.max_message_bytes = static_cast<std::size_t>(number(given, "longest", 1 << 26));
   options.max_agents = static_cast<std::uint32_t>(number(given, "max_agents", 0.0));
 #ifdef ENTRAIN_PROBE_OPENSSL
   options.open_stream = entrain::openssl_streams({given["ca"], given["certificate"], given["key"]});

@@ -82,6 +82,9 @@ class Menu:
 		elif tick == 15:
 			# A menu that knows nothing of it, and closes while the game is held.
 			get_tree().paused = false
+		elif tick in [18, 19]:
+			# Such a menu, while the game is not held.
+			get_tree().paused = tick == 18
 
 
 func _init():

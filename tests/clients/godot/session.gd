@@ -22,6 +22,7 @@ class Network:
 	var inquire_refusal = ""
 	# What a Hello is answered by, instead of a Welcome: a close code.
 	var hello_code = 0
+	var longest = 0
 	# Of each dial: when, its path and the token.
 	var dials = []
 	var steps = 0
@@ -182,6 +183,7 @@ func welcome(is_resumed):
 	writer.uint(1, Messages.VERSION)
 	writer.text(2, "s1")
 	writer.uint(7, 1 if is_resumed else 0)
+	writer.uint(9, network.longest)
 	writer.uint(10, 3)
 	return response(1, writer)
 
@@ -227,6 +229,12 @@ func scenario_breaks_while_idle():
 	while network.now_ms < 10 * MINUTE_MS and not session.is_ended():
 		run(network.now_ms + 100)
 		network.open.end(1006)
+
+
+# The trainer comes back with less room for a message.
+func scenario_too_long_again():
+	network.longest = 3
+	break_off()
 
 
 func scenario_silent_not_held():

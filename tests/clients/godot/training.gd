@@ -154,11 +154,11 @@ func say_act(name, parts):
 	say("act-" + name)
 
 
-func welcome():
+func welcome(revision = 3):
 	var writer = Writer.new()
 	writer.uint(1, Messages.VERSION)
 	writer.text(2, "s1")
-	writer.uint(10, 3)
+	writer.uint(10, revision)
 	respond(1, writer)
 
 
@@ -197,6 +197,15 @@ func part(name, values, extra = 0):
 func scenario_late_kind():
 	add_bug("cat")
 	welcome()
+
+
+# A kind of agent comes to a trainer that takes none after the Hello.
+func scenario_late_kind_of_an_old_trainer():
+	welcome(0)
+	act(1, [part("bug", [0.5, 2, 1])])
+	sent = []
+	add_bug("cat")
+	tick(2)
 
 
 # The same, while the trainer is dialled again, which has forgotten the session.

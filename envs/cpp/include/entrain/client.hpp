@@ -19,7 +19,8 @@
 
 namespace entrain {
 
-/// From this revision on trainers know that agents earn in groups.
+/// From this revision on trainers know that agents earn in groups, and take kinds of agents that no
+/// Hello has named.
 constexpr std::uint32_t groups_revision = 1;
 
 /// One simulator's connection to a trainer. Owned by one thread, shares nothing with other clients,
@@ -51,9 +52,15 @@ class Client {
   const Actions& actions(std::size_t behaviour = 0) const {
     return has(behaviour, "actions") ? actions_[behaviour] : no_actions_;
   }
-  /// A further kind of agent, after the session has begun; the next Step declares it. Needs a trainer
-  /// whose `welcome().revision` is at least 1. Returns its index.
+  /// A further kind of agent, after the session has begun; the next Step declares it. A trainer whose
+  /// `welcome().revision` is 0 takes none: it is left, and `words` says so. Returns its index.
   std::size_t add(Behaviour behaviour) {
+    if (session_.dialler().is_joined() && session_.welcome().revision < groups_revision) {
+      const std::string words =
+          "behaviour '" + behaviour.name + "' comes after this simulator has joined, which this trainer " +
+          "is too old for; declare every behaviour when the client is made, or upgrade the trainer";
+      session_.leave(words, Ending::refused, words);
+    }
     declared_.emplace_back();
     protobuf::Writer writer(declared_.back());
     messages::write(writer, behaviour);

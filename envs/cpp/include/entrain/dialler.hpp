@@ -257,6 +257,13 @@ class Dialler {
   }
 
   void hear_end(const Ended& ended) {
+    if (ended.kind == Ended::Kind::too_long) {
+      socket_.reset();
+      return finish(Ending::refused,
+                    "the trainer and '" + hello_.simulator + "' do not fit: a message is too long (this " +
+                        "client takes up to " + std::to_string(options_.max_message_bytes) +
+                        " bytes); send fewer agents in a Step, or raise Options::max_message_bytes");
+    }
     std::string words = ended.words;
     if (ended.kind == Ended::Kind::closed) words += " (close code " + std::to_string(ended.code) + ")";
     if (is_refusal(ended)) return refused(words, !has_no_room(ended));

@@ -43,6 +43,7 @@ inline bool is_refusal(const Ended& ended) {
   if (ended.kind == Ended::Kind::answered_http) {
     return ended.status < 500 && ended.status != request_timed_out;
   }
+  if (ended.kind == Ended::Kind::too_long) return true;
   if (ended.kind != Ended::Kind::closed) return false;
   if (ended.code >= close_code::refusal) return !may_dial_again(ended.code - close_code::refusal);
   // 1002 is none: a frame may have been damaged on the way.

@@ -18,7 +18,8 @@ namespace entrain {
 
 /// How a connection ended.
 struct Ended {
-  enum class Kind : std::uint8_t { not_yet, broken, answered_http, closed };
+  /// `too_long`: the trainer sent a message that is longer than this end takes.
+  enum class Kind : std::uint8_t { not_yet, broken, answered_http, closed, too_long };
 
   Kind kind = Kind::not_yet;
   int status = 0;                      ///< HTTP's, of an answer instead of an upgrade
@@ -137,11 +138,16 @@ class WebSocket {
       case FrameReader::Found::close:
         return take_close(reader_.control());
       case FrameReader::Found::fault:
-        put_close(reader_.fault_code());
-        flush();
-        return end({Ended::Kind::closed, 0, reader_.fault_code(),
-                    std::string("the trainer sent ") + reader_.fault()});
+        return take_fault();
     }
+  }
+
+  void take_fault() {
+    const unsigned code = reader_.fault_code();
+    put_close(code);
+    flush();
+    end({code == close_code::too_long ? Ended::Kind::too_long : Ended::Kind::closed, 0, code,
+         std::string("the trainer sent ") + reader_.fault()});
   }
 
   void take_close(View content) {

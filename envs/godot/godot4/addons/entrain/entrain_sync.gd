@@ -1,4 +1,5 @@
 # Connects the game's agents with a trainer, or lets them play a trained policy. One in a scene.
+# A game with a menu pauses by `pause_game`, not by get_tree().paused.
 class_name EntrainSync
 extends Node
 
@@ -61,6 +62,8 @@ var _is_over = false
 var _is_holding = false
 # Whether the game has, by `pause_game`.
 var _is_paused = false
+# Whether a game that paused in another way was told of `pause_game`.
+var _has_hinted = false
 
 
 func _ready():
@@ -89,8 +92,9 @@ func note(name, value, aggregation = 1):
 		_training.note(name, value, aggregation)
 
 
-# Pause the game, as its menu does, or let it go on. Where the game stands still for actions, a
-# pause by get_tree().paused ends when they come.
+# Pause the game, as its menu does, or let it go on. Menus call this instead of setting
+# get_tree().paused: this node sets that, too, while the game stands still for actions, and Godot
+# does not tell the two apart. Such a menu's pause ends when the actions come.
 func pause_game(is_paused):
 	_is_paused = is_paused
 	_apply_pause()
@@ -125,6 +129,10 @@ func _train(is_own_pause):
 			_end(78, "no EntrainAgent is in the scene; errors above may tell why")
 		return
 	if is_own_pause:
+		if not _is_paused and not _has_hinted:
+			_has_hinted = true
+			print("entrain: the game was paused by get_tree().paused, which ends when actions come; " +
+				"call pause_game(true) of EntrainSync instead, and pause_game(false)")
 		# Keep the connection alive, and no more.
 		_session.poll(Platform.ticks_ms())
 		return

@@ -2,6 +2,8 @@
 
 const PROTOCOL = "entrain.v1"
 const BUFFER_BYTES = 8388608
+# A limit, not memory that is taken. Beyond it nothing is sent, without a word.
+const LONGEST_OUT_BYTES = 268435456
 const MOST_MESSAGES = 64
 const Platform = preload("platform.gd")
 const Why = preload("core/why.gd")
@@ -19,7 +21,7 @@ var _ask_why = []
 # Dial; false if the address is none.
 func open(url, options):
 	_peer.inbound_buffer_size = BUFFER_BYTES
-	_peer.outbound_buffer_size = BUFFER_BYTES
+	_peer.outbound_buffer_size = LONGEST_OUT_BYTES
 	_peer.max_queued_packets = MOST_MESSAGES
 	var protocols = [PROTOCOL]
 	var headers = []

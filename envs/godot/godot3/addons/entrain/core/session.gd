@@ -84,12 +84,7 @@ func take_act():
 func send_step(said):
 	_sequence += 1
 	said["sequence"] = _sequence
-	var bytes = Messages.step(said)
-	var longest = welcome["max_message_bytes"]
-	if longest > 0 and bytes.size() > longest:
-		end(Refusals.MISFIT, Refusals.too_long(_sequence, bytes.size(), longest))
-		return
-	_unanswered = bytes
+	_unanswered = Messages.step(said)
 	_send_unanswered(true)
 
 
@@ -234,6 +229,11 @@ func _on_closed(code, words):
 
 
 func _send_unanswered(is_new):
+	# A trainer that came back may take less than before.
+	var longest = welcome["max_message_bytes"]
+	if longest > 0 and _unanswered.size() > longest:
+		end(Refusals.MISFIT, Refusals.too_long(_sequence, _unanswered.size(), longest))
+		return
 	_silence.begin(_now_ms, is_new)
 	if _state == RUNNING:
 		_socket.send(_unanswered)

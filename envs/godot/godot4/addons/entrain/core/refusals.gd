@@ -40,6 +40,13 @@ static func other_version(theirs, ours):
 	return (words + "trainer's version") % [theirs, ours]
 
 
+# Where a kind of agent comes that this trainer cannot be told of any more.
+static func too_old_for(behaviour):
+	var words = "behaviour '%s' comes after this game has joined, which this trainer is too old "
+	words += "for; let an agent of every policy_name be there when the scene begins, or upgrade the "
+	return (words + "trainer") % behaviour
+
+
 # Where a trainer would not know that this game is for evaluations.
 static func no_roles(revision, needed):
 	var words = "this is a trainer of revision %d, which would learn from this game instead of "

@@ -14,6 +14,8 @@ enum { JOINING, FREE, ASKED }
 const Platform = preload("../platform.gd")
 const Refusals = preload("refusals.gd")
 
+# From this revision on trainers take kinds of agents that no Hello has named.
+const LATER_KINDS_REVISION = 1
 # From this revision on trainers read which rows are late.
 const REAL_TIME_REVISION = 2
 # Reported to the trainer: how often the game went on without it. One late step may be many.
@@ -120,6 +122,10 @@ func _ask():
 
 func _send():
 	var said = _agents.said()
+	var later = said["new_behaviours"]
+	if later.size() > 0 and _session.welcome["revision"] < LATER_KINDS_REVISION:
+		_session.end(Refusals.MISFIT, Refusals.too_old_for(later[0]["name"]))
+		return
 	said["statistics"] = _statistics.values()
 	_statistics = {}
 	_session.send_step(said)
