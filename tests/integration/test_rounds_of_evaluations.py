@@ -12,23 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from entrain.app.best_checkpoint import BestCheckpoint
+from entrain.app.best_checkpoint import Evaluated
+from entrain.app.episode_quota import Scores
+from entrain.app.evaluation_rounds import PolicyRound, Round
 from entrain.app.evaluation_side import EvaluationSide
 from entrain.app.evaluations import Evaluations
 from entrain.app.trainers import Trainers
 from entrain.app.training import TrainingRun
 from entrain.config.evaluation import EvaluationConfig
 from entrain.config.run import RunConfig
+from entrain.rollout.curricula import reached_lessons
+from entrain.run.checkpoint import CheckpointStore
 from entrain.run.folder import RunFolder
 from entrain.run.table import read_metrics
 from entrain.serving.parameters import EnvironmentParameters
-from entrain.serving.participants import Participants
+from entrain.state import State
 from entrain_envs.environment import Environment
 from entrain_envs.simulators.balance_ball import BalanceBall
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
 from live_run import config_from, judged_simulators, simulators, train
-from toy_environments import DiscreteBandit, Endless
+from toy_environments import DiscreteBandit, Endless, Floats
 
 CONFIG = """
 server: {{address: "unix:{folder}/s"}}
@@ -135,8 +139,127 @@ async def test_episodes_that_ended_before_the_time_was_over_decide_nothing(
     assert not folder.best.exists()
 
 
+class Paying(Endless):
+    """An episode pays in each step what the parameter `pay` was when it began."""
+
+    def __init__(self, *, num_agents: int) -> None:
+        super().__init__(StepType.TRUNCATED, episode_steps=3, num_agents=num_agents)
+        self._told = 0.0
+        self._pay = np.zeros(num_agents, np.float32)
+
+    def set_parameters(self, parameters: Mapping[str, float]) -> None:
+        self._told = parameters["pay"]
+
+    def reset(self, *, seed: int, parameters: Mapping[str, float]) -> Mapping[str, TimestepBatch]:
+        self.set_parameters(parameters)
+        return super().reset(seed=seed, parameters=parameters)
+
+    def begin(self, agents: npt.NDArray[np.bool_]) -> None:
+        super().begin(agents)
+        self._pay[agents] = self._told
+
+    def act(self, actions: ActionBatch) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        _, step_type = super().act(actions)
+        return self._pay.copy(), step_type
+
+
+LESSONS = """
+environment_parameters:
+  pay:
+    kind: curriculum
+    lessons:
+      - {name: rich, value: 10, completion: {behaviour: toy, measure: progress, threshold: 0.5}}
+      - {name: poor, value: 1}
+stop_at: {return: 20}
+"""
+
+
+async def test_the_best_weights_and_the_goal_are_those_of_the_last_lesson(tmp_path: Path) -> None:
+    evaluation = "{every_steps: 64, episodes: 4, launch: []}"
+    text = CONFIG.format(folder=tmp_path, evaluation=evaluation).replace(": 128", ": 256")
+    config = config_from(text + LESSONS, tmp_path)
+    folder = RunFolder.create(tmp_path, "run")
+    judges = {"judge": Paying(num_agents=2), "jury": Paying(num_agents=2)}
+    players = {"player": Paying(num_agents=8)}
+    with judged_simulators(config.server.address, players, judges=judges):
+        outcome, run = await train(config, folder)
+    assert outcome == "completed"
+    shown = read_metrics(folder.metrics)["toy"].evaluations.columns
+    # Three steps of 10, or of 1, and never some of either in one evaluation.
+    assert list(shown["evaluation/return_min"]) == list(shown["evaluation/return_max"])
+    assert (shown["evaluation/return_mean"][0], shown["evaluation/return_mean"][-1]) == (30.0, 3.0)
+    # A return of 30 was enough, but for an easier task.
+    assert not run.goal.is_reached
+    best = CheckpointStore(folder.best, keep=1).load_newest().state
+    assert best["evaluated"]["returns"] == {"toy": 3.0}
+    assert best["evaluated"]["parameters"] == {"pay": 1.0}
+    assert reached_lessons(best["curricula"]) == {"pay": 1}
+
+
 def never_called(*_: Any) -> None:
     raise AssertionError
+
+
+def evaluations_of(there: SimpleNamespace, **parts: Any) -> Evaluations:
+    """Those of a run that has made 25 env steps, with `there` as its simulators of evaluations."""
+    side = SimpleNamespace(
+        participants=there,
+        options=EvaluationConfig(every_steps=10),
+        seed=1,
+        are_launched=False,
+    )
+    trainers = SimpleNamespace(acting={}, policies={}, env_steps=25, env_steps_by_name={"toy": 25})
+    given = {
+        "best": None,
+        "training": there,
+        "report": never_called,
+        "note_returns": never_called,
+        "others": dict,
+        **parts,
+    }
+    return Evaluations(
+        cast(EvaluationSide, side), trainers=cast(Trainers, trainers), seconds=float, **given
+    )
+
+
+async def test_an_evaluation_that_is_over_in_the_next_lesson_is_one_of_the_lesson_before() -> None:
+    training = SimpleNamespace(parameters=EnvironmentParameters({"size": 8.0}))
+    there = SimpleNamespace(
+        has_begun=True, num_running=1, behaviours=[], parameters=EnvironmentParameters({})
+    )
+    offered: list[tuple[Evaluated, State]] = []
+    noted: list[Mapping[str, float]] = []
+    lesson = 1
+
+    async def offer(evaluated: Evaluated, _policies: State, others: State) -> None:
+        offered.append((evaluated, others))
+
+    evaluations = evaluations_of(
+        there,
+        best=SimpleNamespace(offer=offer),
+        training=training,
+        report=lambda _: None,
+        note_returns=noted.append,
+        others=lambda: {"lesson": lesson},
+    )
+    no_names = np.zeros(1, np.object_)
+    scores = Scores(np.ones(1), np.ones(1, np.int64), np.full(1, 2, np.uint8), no_names)
+    policy = PolicyRound(version=3, scores=scores, is_whole=True, statistics={})
+
+    async def over() -> Round:
+        nonlocal lesson
+        lesson = 2
+        training.parameters.update({"size": 3.0})
+        return Round(seconds=1.0, is_cut=False, policies={"toy": policy})
+
+    evaluations._rounds.begin = lambda: True  # type: ignore[method-assign]
+    evaluations._rounds.over = over  # type: ignore[method-assign]
+    evaluations.look()
+    assert evaluations._evaluating is not None
+    await evaluations._evaluating
+    ((evaluated, others),) = offered
+    assert (evaluated.parameters, others) == ({"size": 8.0}, {"lesson": 1})
+    assert noted == []
 
 
 async def test_no_evaluation_begins_while_all_of_its_simulators_are_gone(
@@ -145,23 +268,7 @@ async def test_no_evaluation_begins_while_all_of_its_simulators_are_gone(
     there = SimpleNamespace(
         has_begun=True, num_running=0, behaviours=[], parameters=EnvironmentParameters({})
     )
-    side = SimpleNamespace(
-        participants=there,
-        options=EvaluationConfig(every_steps=10),
-        seed=1,
-        are_launched=False,
-    )
-    trainers = SimpleNamespace(acting={}, env_steps=25, env_steps_by_name={"toy": 25})
-    evaluations = Evaluations(
-        cast(EvaluationSide, side),
-        cast(BestCheckpoint, None),
-        training=cast(Participants, there),
-        trainers=cast(Trainers, trainers),
-        report=never_called,
-        note_returns=never_called,
-        others=dict,
-        seconds=float,
-    )
+    evaluations = evaluations_of(there)
     begun: list[int] = []
 
     def begin() -> bool:

@@ -76,7 +76,7 @@ class FakeEpisodes:
 
     num_closed = 0
     num_batches = 0
-    longest_running = 0
+    num_running = longest_running = 0
 
     def __init__(self) -> None:
         self.statistics = ReturnStatistics()

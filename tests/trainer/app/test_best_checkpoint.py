@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ async def test_only_a_better_evaluation_takes_the_place_of_the_best(tmp_path: Pa
         "return": 3.5,
         "returns": {"walker": 3.5},
         "versions": {"walker": 40},
+        "parameters": {},
     }
 
 
@@ -63,6 +65,22 @@ async def test_a_resumed_run_compares_with_what_is_on_the_disk(tmp_path: Path) -
     assert again.evaluated == first.evaluated
     assert await again.offer(evaluated(2, walker=2.9), weights(2), {}) is None
     assert await again.offer(evaluated(2, walker=3.1), weights(2), {}) is not None
+
+
+async def test_the_best_is_of_the_newest_environment(tmp_path: Path) -> None:
+    def played_in(number: int, size: object, value: float) -> Evaluated:
+        return replace(evaluated(number, walker=value), parameters={"size": size})
+
+    best = of_folder(tmp_path)
+    uniform = {"kind": "uniform", "low": 3.0, "high": 5.0, "seed": None}
+    assert await best.offer(played_in(1, 8.0, 50.0), weights(1), {}) is not None
+    assert await best.offer(played_in(2, 8.0, 49.0), weights(2), {}) is None
+    # The next lesson is harder: what the easy one came to is compared with nothing any more.
+    assert await best.offer(played_in(3, uniform, 5.0), weights(3), {}) is not None
+    again = of_folder(tmp_path)
+    assert await again.offer(played_in(4, uniform, 4.0), weights(4), {}) is None
+    assert await again.offer(played_in(5, uniform, 6.0), weights(5), {}) is not None
+    assert kept(tmp_path) == 5.0
 
 
 def test_several_policies_are_compared_by_the_mean_of_their_returns() -> None:

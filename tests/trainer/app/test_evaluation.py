@@ -10,6 +10,7 @@ from entrain.app.episode_quota import EpisodeQuota, Scores, no_names
 from entrain.app.evaluation import EvaluationProgress
 from entrain.app.evaluation_options import ENDLESS, EvaluationOptions
 from entrain.app.evaluation_results import EvaluationResult, PolicyResult
+from entrain.app.told_simulators import ToldSimulators
 from entrain.requests import SlotTimesteps
 from entrain_envs.timestep import StepType, TimestepBatch
 
@@ -148,7 +149,7 @@ def test_what_nobody_takes_over_is_shared_among_those_who_are_there() -> None:
 def test_agents_that_are_there_at_the_start_share_the_episodes_and_count_from_a_beginning() -> None:
     # Slot 0 has just begun; slot 1 is in the middle of an episode, which counts for nothing.
     count = EpisodeQuota(episodes=2)
-    count.begin_with(np.array([0, 1]), np.array([0]), num_slots=2)
+    count.begin_with(np.array([0, 1]), batch((0, FIRST, 0.0), (1, MID, 50.0)))
     count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), (1, MID, 50.0)))
     count.take_in(batch((0, END, 9.0), (0, FIRST, 0.0), (1, END, 50.0), (1, FIRST, 0.0)))
     was_complete = count.is_complete
@@ -158,9 +159,53 @@ def test_agents_that_are_there_at_the_start_share_the_episodes_and_count_from_a_
     assert count.scores.returns.tolist() == [1.0, 2.0]
 
 
+def told_of(*owners: str) -> ToldSimulators:
+    """New environment parameters; the agent of slot n is one of the simulator owners[n]."""
+    return ToldSimulators(lambda slot: np.array(owners, np.object_)[slot])
+
+
+def test_an_episode_that_began_before_its_simulator_knew_the_parameters_does_not_count() -> None:
+    # Both agents are one simulator's. Slot 0 has just begun by the old parameters. Those of the
+    # first batch may have, too: a simulator may have two Steps on their way.
+    count = EpisodeQuota(episodes=2, told=told_of("near", "near"))
+    count.begin_with(np.array([0, 1]), batch((0, FIRST, 0.0), (1, MID, 0.0)))
+    count.take_in(batch((0, END, 50.0), (0, FIRST, 0.0), (1, END, 50.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 40.0), (0, FIRST, 0.0), (1, MID, 40.0)))
+    count.take_in(batch((0, END, 1.0), (0, FIRST, 0.0), (1, END, 40.0), (1, FIRST, 0.0)))
+    was_complete = count.is_complete
+    count.take_in(batch((0, END, 9.0), (1, END, 2.0)))
+    assert not was_complete
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [1.0, 2.0]
+
+
+def test_each_simulator_is_told_by_its_own_answers() -> None:
+    count = EpisodeQuota(episodes=2, told=told_of("near", "far"))
+    count.begin_with(np.array([0, 1]), None)
+    for _ in range(2):
+        count.take_in(batch((0, END, 50.0), (0, FIRST, 0.0)))
+    # What the other sends now it may have done before.
+    count.take_in(batch((0, END, 1.0), (1, END, 50.0), (1, FIRST, 0.0)))
+    count.take_in(batch((1, END, 50.0), (1, FIRST, 0.0)))
+    assert count.scores.returns.tolist() == []
+    count.take_in(batch((0, FIRST, 0.0), (1, END, 50.0), (1, FIRST, 0.0)))
+    count.take_in(batch((0, END, 1.0), (1, END, 2.0)))
+    assert count.scores.returns.tolist() == [1.0, 2.0]
+
+
+def test_agents_of_one_episode_each_count_once_their_simulator_knows() -> None:
+    count = EpisodeQuota(episodes=1, told=told_of("spawner", "spawner"))
+    count.begin_with(np.array([0]), batch((0, FIRST, 0.0)))
+    count.take_in(batch((0, END, 50.0)))
+    count.take_in(batch((1, FIRST, 0.0), released=[0]))
+    count.take_in(batch((1, END, 2.0)))
+    assert count.is_complete
+    assert count.scores.returns.tolist() == [2.0]
+
+
 def test_without_agents_at_the_start_those_of_the_first_batch_have_shares() -> None:
     count = EpisodeQuota(episodes=2)
-    count.begin_with(np.zeros(0, np.int64), np.zeros(0, np.int64), num_slots=0)
+    count.begin_with(np.zeros(0, np.int64), None)
     was_complete = count.is_complete
     count.take_in(batch((0, FIRST, 0.0), (1, FIRST, 0.0)))
     count.take_in(batch((0, END, 1.0), (1, END, 2.0)))

@@ -1,5 +1,6 @@
 """A run is complete once all of its policies have the return that `stop_at` asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from entrain.app.trainers import Trainers
 from entrain.config.evaluation import StopAtConfig
 from entrain.config.load import load_config, to_yaml
 from entrain.errors import ConfigError
+from entrain.serving.parameters import EnvironmentParameters
 
 
 @dataclass
@@ -20,25 +22,39 @@ class Learning:
 
     policies: dict[str, tuple[int, float]]
     awaited: list[str] = field(default_factory=list)
+    num_running: int = 8
+    lessons: dict[str, str] = field(default_factory=dict)
+    parameters: EnvironmentParameters = field(default_factory=lambda: EnvironmentParameters({}))
 
     @property
     def by_name(self) -> dict[str, Any]:
         return {
             name: SimpleNamespace(
-                episodes=SimpleNamespace(statistics=SimpleNamespace(count=count, last_mean=mean))
+                episodes=SimpleNamespace(
+                    statistics=SimpleNamespace(count=count, last_mean=mean),
+                    num_running=self.num_running,
+                )
             )
             for name, (count, mean) in self.policies.items()
         }
 
 
 def goal_of(
-    learning: Learning, *, is_evaluated: bool = False, at: float | None = 10.0
+    learning: Learning, *, judged: Sequence[str] | None = None, at: float | None = 10.0
 ) -> tuple[Goal, list[str]]:
     """A goal, and what is told when it is reached."""
     told: list[str] = []
     options = None if at is None else StopAtConfig.model_validate({"return": at})
     trainers = cast("Trainers", learning)
-    return Goal(options, trainers, is_evaluated=is_evaluated, reach=told.append), told
+    goal = Goal(
+        options,
+        trainers,
+        parameters=learning.parameters,
+        unfinished=lambda: learning.lessons,
+        judged=None if judged is None else lambda: judged,
+        reach=told.append,
+    )
+    return goal, told
 
 
 def test_a_hundred_episodes_of_training_decide() -> None:
@@ -56,6 +72,89 @@ def test_a_hundred_episodes_of_training_decide() -> None:
         "the policy reached return 10.0 over the last 100 episodes; stop_at.return is 10"
     ]
     assert goal.is_reached
+
+
+def test_an_easier_lesson_is_no_goal() -> None:
+    learning, judged = (
+        Learning({"walker": (300, 50.0)}, lessons={"size": "'large' (1 of 2)"}) for _ in range(2)
+    )
+    goal, told = goal_of(learning)
+    by_evaluations, evaluated = goal_of(judged, judged=["walker"])
+    goal.look()
+    by_evaluations.note_evaluation({"walker": 50.0})
+    assert told == evaluated == []
+    # The last lesson begins. Eight episodes are on their way, and do not count for it.
+    for each in (learning, judged):
+        each.lessons.clear()
+        each.parameters.update({"size": 3.0})
+    for count in (300, 407):
+        learning.policies["walker"] = (count, 50.0)
+        goal.look()
+    assert told == []
+    # A resumed run counts on.
+    same, told = goal_of(learning)
+    same.load_state(goal.state())
+    same.look()
+    assert told == []
+    learning.policies["walker"] = (408, 50.0)
+    same.look()
+    by_evaluations.note_evaluation({"walker": 50.0})
+    assert len(told) == len(evaluated) == 1
+
+
+def test_a_run_that_is_resumed_in_another_environment_counts_anew() -> None:
+    learning = Learning({"walker": (300, 9.0)})
+    before = goal_of(learning)[0].state()
+    learning.parameters = EnvironmentParameters({"gravity": 1.6})
+    goal, told = goal_of(learning)
+    goal.load_state(before)
+    for count in (300, 407):
+        learning.policies["walker"] = (count, 50.0)
+        goal.look()
+    assert told == []
+    learning.policies["walker"] = (408, 50.0)
+    goal.look()
+    assert len(told) == 1
+    # A checkpoint of before this was kept.
+    goal, told = goal_of(learning)
+    goal.load_state({})
+    goal.look()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("learning", "judged", "words"),
+    [
+        (
+            Learning({"walker": (9, 9.9)}, lessons={"size": "'large' (1 of 2)"}),
+            None,
+            "environment parameter 'size' was still in lesson 'large' (1 of 2)",
+        ),
+        (
+            Learning({"left": (200, 9.9)}, awaited=["goalie", "right"]),
+            ["left"],
+            "no simulator brought policies 'goalie', 'right'",
+        ),
+        (
+            Learning({"left": (200, 9.9), "right": (200, 9.9)}),
+            ["left"],
+            "no simulator of evaluations brought policy 'right'",
+        ),
+        (
+            Learning({"left": (200, 9.9)}),
+            ["left"],
+            "no evaluation had all episodes of every policy ended",
+        ),
+    ],
+)
+def test_why_nothing_was_compared_with_a_goal_is_said(
+    learning: Learning, judged: list[str] | None, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    goal, _ = goal_of(learning, judged=judged)
+    goal.look()
+    goal.note_evaluation({"left": 50.0} if len(learning.policies) > 1 else {})
+    goal.warn_if_missed()
+    assert caplog.messages == [f"stop_at.return 10 was not reached: {words}, so none was compared"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +197,7 @@ def test_every_policy_must_have_reached_it() -> None:
 
 def test_evaluations_decide_where_there_are_any() -> None:
     learning = Learning({"left": (200, 50.0), "right": (200, 50.0)})
-    goal, told = goal_of(learning, is_evaluated=True)
+    goal, told = goal_of(learning, judged=["left", "right"])
     goal.look()
     goal.note_evaluation({"left": 50.0})
     goal.note_evaluation({"left": 50.0, "right": 9.9})
@@ -106,7 +205,7 @@ def test_evaluations_decide_where_there_are_any() -> None:
     assert told == []
     goal.note_evaluation({"left": 50.0, "right": 10.5})
     assert told == ["every policy reached return 10.5 in an evaluation; stop_at.return is 10"]
-    by_training, told = goal_of(learning, is_evaluated=False)
+    by_training, told = goal_of(learning)
     by_training.note_evaluation({"left": 50.0, "right": 50.0})
     assert told == []
 
@@ -117,7 +216,7 @@ def test_without_a_goal_nothing_is_reached() -> None:
     goal.note_evaluation({"walker": 50.0})
     assert told == []
     assert not goal.is_reached
-    assert goal.state() == {}
+    assert "reached" not in goal.state()
 
 
 def test_a_resumed_run_is_complete_unless_more_is_asked_of_it() -> None:

@@ -216,7 +216,7 @@ def test_reward_per_step_counts_every_step_once_also_of_episodes_that_never_end(
     log.begin(np.array([0, 1]))
     record(log, (0, MID, 1.0), (1, MID, 3.0))
     assert log.measure()["rollout/reward_per_step"] == 2.0
-    assert log.longest_running == 1
+    assert (log.num_running, log.longest_running) == (2, 1)
     record(log, (0, MID, 5.0), (1, TERMINATED, 6.0))
     log.release(np.array([0]))
     log.begin(np.array([0]))

@@ -1,5 +1,7 @@
 """Keeps the weights of a run's best evaluation in a checkpoint of their own: `checkpoints/best`.
 
+Returns are compared within one lesson: those of environments that differ say nothing of weights.
+
 It holds what acting needs, and nothing of how training goes on: a run is never resumed from it. It
 is written before the one before is removed, and the newest checkpoints come and go beside it.
 """
@@ -8,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from entrain.errors import CheckpointError, EntrainError
@@ -34,6 +36,9 @@ class Evaluated:
     versions: Mapping[str, int]
     """{policy: updates that its weights had seen}."""
 
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """{environment parameter: its number, or its sampler as plain values} of its episodes."""
+
     @property
     def score(self) -> float:
         """The number by which the best is chosen: the mean over policies of their mean returns."""
@@ -42,13 +47,14 @@ class Evaluated:
     def is_better_than(self, other: "Evaluated | None") -> bool:
         """Whether its weights are kept in place of the other's; of two that are equal, the older.
 
-        Returns of other policies cannot be compared: then the newer one counts.
+        Returns of other policies, or in other environments, cannot be compared: then the newer one
+        counts.
         """
         if not math.isfinite(self.score):
             return False
         if other is None or other.returns.keys() != self.returns.keys():
             return True
-        return self.score > other.score
+        return self.parameters != other.parameters or self.score > other.score
 
 
 class BestCheckpoint:

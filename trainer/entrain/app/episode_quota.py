@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from entrain.app.told_simulators import AllKnow
 from entrain.metric import number
 from entrain.requests import SlotTimesteps
 from entrain.rollout.evaluation import Evaluation, Sampled
@@ -81,7 +82,8 @@ class EpisodeQuota:
     as the longest episode had steps, the agents that are present share the rest equally.
 
     An episode counts only if its agent's share was not used up when it began. Episodes that are
-    running at a given moment are longer than the average, so counting those would be biased.
+    running at a given moment are longer than the average, so counting those would be biased. Nor
+    does it count if it began with environment parameters that have changed.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class EpisodeQuota:
         *,
         max_steps: int = sys.maxsize,
         simulators_of: Callable[[Int64Array], Names] = no_names,
+        told: AllKnow | None = None,
     ) -> None:
         """Count nothing yet.
 
@@ -97,12 +100,14 @@ class EpisodeQuota:
             episodes: to count, at least.
             max_steps: of all agents together, after which no more is counted.
             simulators_of: the names of the simulators whose agents have these slots [N] now.
+            told: which of them know of the environment parameters; None: all do.
         """
         self.env_steps = 0
         """Outcomes received so far."""
         self._episodes = episodes
         self._max_steps = max_steps
         self._simulators_of = simulators_of
+        self._told = told or AllKnow()
         self._has_begun = False
         self._has_share = np.zeros(0, np.bool_)
         self._owed = np.zeros(0, np.int64)
@@ -146,19 +151,23 @@ class EpisodeQuota:
         self._reassign(beginning[~self._has_share[beginning]])
         self._share_out()
         self._begin(beginning)
+        self._told.note(batch.slot)
 
-    def begin_with(self, slot: Int64Array, beginning: Int64Array, *, num_slots: int) -> None:
+    def begin_with(self, slot: Int64Array, unanswered: SlotTimesteps | None) -> None:
         """Give the agents that are there a share each; before any batch is taken in.
 
         Args:
             slot: [A] of these agents; those that come later get none, unless there are none yet.
-            beginning: [F] of those whose episode has just begun, and has no outcome yet.
-            num_slots: see `SlotTimesteps`.
+            unanswered: the batch before, which is answered now: its episodes that have just begun
+                are the first that may count. None if there is none.
         """
-        self._grow(num_slots)
+        self._grow(int(slot.max(initial=-1)) + 1)
         if len(slot):
             self._give_shares(slot)
-        self._begin(beginning)
+        if unanswered is not None:
+            self._grow(unanswered.num_slots)
+            self._begin(unanswered.slot[unanswered.timesteps.step_type == StepType.FIRST])
+            self._told.note(unanswered.slot)
 
     def _grow(self, num_slots: int) -> None:
         self._has_share = grow(self._has_share, num_slots)
@@ -210,7 +219,7 @@ class EpisodeQuota:
             self._left_over = self._left_over[:0]
 
     def _begin(self, slot: Int64Array) -> None:
-        self._counts[slot] = self._owed[slot] > 0
+        self._counts[slot] = (self._owed[slot] > 0) & self._told.know(slot)
         self._return[slot] = 0.0
         self._length[slot] = 0
         # Now: at the end of the evaluation, simulators may have left.

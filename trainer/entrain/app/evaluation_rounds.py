@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Never
 
-import numpy as np
-
 from entrain.app.episode_quota import EpisodeQuota, Scores
+from entrain.app.told_simulators import AllKnow, ToldSimulators
 from entrain.config.evaluation import EvaluationConfig
 from entrain.inference.policy import InferencePolicy
 from entrain.policy.weights import PolicyWeights
@@ -28,7 +27,7 @@ from entrain.rollout.actor import Actor
 from entrain.rollout.evaluation import Evaluation, Sampled
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.participants import Participants
-from entrain_envs.timestep import Int64Array, StepType
+from entrain_envs.timestep import Int64Array
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +79,8 @@ class RoundCollector:
     def begin(self, quota: EpisodeQuota, behaviour: Behaviour) -> None:
         """Count by `quota` from now on."""
         self.quota = quota
-        batch, self._unanswered = self._unanswered, None
-        beginning = np.zeros(0, np.int64)
-        if batch is not None:
-            beginning = batch.slot[batch.timesteps.step_type == StepType.FIRST]
-        slots = behaviour.slots
-        quota.begin_with(slots.taken, beginning, num_slots=slots.num_slots)
+        quota.begin_with(behaviour.slots.taken, self._unanswered)
+        self._unanswered = None
 
     def receive(self, evaluation: Evaluation) -> None:
         """See `Collector`."""
@@ -151,6 +146,8 @@ class EvaluationRounds:
         self._refused: set[str] = set()
         self._failed: set[str] = set()
         """Behaviours whose loop has ended by an error; their simulators get no answer any more."""
+        self._parameters: dict[str, int] = {}
+        """{behaviour: version of the environment parameters of its newest round}."""
         self._goes_on = asyncio.Event()
         self._is_over = asyncio.Event()
         self._began_s = 0.0
@@ -191,7 +188,7 @@ class EvaluationRounds:
             else:
                 served.policy.publish(acting.weights, acting.version)
             self._participants.statistics.take(behaviour.name)
-            served.collector.begin(self._quota(behaviour.name), behaviour)
+            served.collector.begin(self._quota(behaviour), behaviour)
         if there:
             self._began_s = self._clock()
             self._is_over.clear()
@@ -214,10 +211,14 @@ class EvaluationRounds:
             return False
         return acting is not None
 
-    def _quota(self, behaviour: str) -> EpisodeQuota:
+    def _quota(self, behaviour: Behaviour) -> EpisodeQuota:
+        version = self._participants.parameters.version
+        are_known = version == self._parameters.get(behaviour.name, 0)
+        self._parameters[behaviour.name] = version
         return EpisodeQuota(
             self._options.episodes,
-            simulators_of=partial(self._participants.simulators_of, behaviour),
+            simulators_of=partial(self._participants.simulators_of, behaviour.name),
+            told=AllKnow() if are_known else ToldSimulators(behaviour.slots.owners),
         )
 
     def _serve(self, behaviour: Behaviour, acting: InferencePolicy) -> _Served:

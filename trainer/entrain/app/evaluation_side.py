@@ -4,7 +4,7 @@ They take part in nothing else: participants, slots, seeds and counters of train
 is launched for evaluations dials a port of its own, so that any simulator can be, in any language.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from entrain.app.build import environment_parameters
@@ -66,6 +66,11 @@ class EvaluationSide:
     def are_launched(self) -> bool:
         """Whether the run starts some of them."""
         return bool(self._launch)
+
+    @property
+    def behaviours(self) -> Sequence[str]:
+        """Those that they have brought."""
+        return [it.name for it in self.participants.behaviours]
 
     async def start(self, launcher: Launcher) -> None:
         """Listen, and let `launcher` start them with the others.

@@ -17,6 +17,7 @@ from entrain.app.evaluation_rounds import EvaluationRounds, Round
 from entrain.app.evaluation_side import EvaluationSide
 from entrain.app.launcher import Launcher
 from entrain.app.trainers import Trainers
+from entrain.config.environment_parameters import Value, as_plain
 from entrain.serving.front import Ending
 from entrain.serving.participants import Participants
 from entrain.state import State
@@ -85,8 +86,10 @@ class Evaluations(NoEvaluations):
             training: who takes part in training; its environment parameters are taken over.
             trainers: of the run.
             report: tells people of one policy's evaluation.
-            note_returns: given {policy: mean return} of each evaluation.
-            others: further parts of the run's state that acting by its weights needs.
+            note_returns: given {policy: mean return} of each evaluation whose environment
+                parameters are still those of training.
+            others: further parts of the run's state that acting by its weights needs, at the
+                beginning of an evaluation.
             seconds: of the run.
             clock: seconds.
         """
@@ -100,6 +103,8 @@ class Evaluations(NoEvaluations):
         )
         self._number = 0
         self._begun_at: Mapping[str, int] = {}
+        self._begun_with: State = {}
+        """Further parts of the run's state when it began: its lessons among them."""
         self._evaluated_at = 0
         """Env steps, over all policies, when the newest that is over began."""
         self._evaluated: Mapping[str, int] = {}
@@ -118,6 +123,11 @@ class Evaluations(NoEvaluations):
     @property
     def _goes_on(self) -> bool:
         return self._evaluating is not None and not self._evaluating.done()
+
+    @property
+    def _specification(self) -> Mapping[str, Value]:
+        """{environment parameter: its number or sampler} in training now."""
+        return self._training.parameters.specification
 
     def look(self) -> None:
         """See `NoEvaluations`."""
@@ -151,11 +161,12 @@ class Evaluations(NoEvaluations):
         there = self._side.participants
         if self._goes_on or self._has_stopped or not (there.has_begun and there.num_running):
             return
-        parameters, theirs = self._side.participants.parameters, self._training.parameters
-        if parameters.specification != theirs.specification:
-            parameters.update(theirs.specification)
+        parameters = self._side.participants.parameters
+        if parameters.specification != self._specification:
+            parameters.update(self._specification)
         if self._rounds.begin():
             self._begun_at = self._trainers.env_steps_by_name
+            self._begun_with = self._others()
             self._evaluating = asyncio.create_task(self._evaluate())
             self._evaluating.add_done_callback(_log_failure)
 
@@ -177,7 +188,8 @@ class Evaluations(NoEvaluations):
         }
         if returns.keys() == it.policies.keys():
             await self._offer(it, returns)
-        self._note_returns(returns)
+        if self._side.participants.parameters.specification == self._specification:
+            self._note_returns(returns)
 
     def _report_of(self, behaviour: str, it: Round) -> EvaluationReport:
         return EvaluationReport.of(
@@ -208,8 +220,9 @@ class Evaluations(NoEvaluations):
             env_steps=self._evaluated_at,
             returns=returns,
             versions={name: each.version for name, each in it.policies.items()},
+            parameters=as_plain(self._side.participants.parameters.specification),
         )
-        path = await self._best.offer(evaluated, self._acting_state(), self._others())
+        path = await self._best.offer(evaluated, self._acting_state(), self._begun_with)
         if path is not None:
             logger.info("the best weights so far: %s", path)
 

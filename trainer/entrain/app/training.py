@@ -128,12 +128,7 @@ class TrainingRun:
         )
         self.reporting = self._make_reporting(display)
         """Holds files open until the run ends; who does not start it closes them."""
-        self.goal = Goal(
-            config.stop_at,
-            self._trainers,
-            is_evaluated=config.evaluation is not None,
-            reach=self._run_end.reach,
-        )
+        self.goal = self._make_goal(side)
         self.evaluations = self._make_evaluations(side)
         self.control = self._make_control()
         self._saving = self._make_saving(restored)
@@ -162,6 +157,16 @@ class TrainingRun:
     def _make_reporting(self, display: Display) -> Reporting:
         shown = self._config, self._folder, display, self.participants, self._curricula
         return Reporting(*shown, observer=self._hooks.observer)
+
+    def _make_goal(self, side: EvaluationSide | None) -> Goal:
+        return Goal(
+            self._config.stop_at,
+            self._trainers,
+            parameters=self.participants.parameters,
+            unfinished=lambda: self._curricula.unfinished,
+            judged=None if side is None else lambda: side.behaviours,
+            reach=self._run_end.reach,
+        )
 
     def _make_evaluations(self, side: EvaluationSide | None) -> NoEvaluations:
         if side is None:

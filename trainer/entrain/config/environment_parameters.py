@@ -251,6 +251,14 @@ def values_at(
     }
 
 
+def as_plain(values: Mapping[str, Value]) -> Mapping[str, object]:
+    """{parameter: its number, or its sampler as a dict}, as JSON has them."""
+    return {
+        name: value if isinstance(value, float | int) else value.model_dump(mode="json")
+        for name, value in values.items()
+    }
+
+
 def in_words(value: Value) -> str:
     """`9.81`, or `uniform from 8 to 12`."""
     match value:

@@ -55,4 +55,5 @@ class StopAtConfig(Options):
 
     return_: Number = Field(alias="return")
     """Mean return that every policy must have reached: in the newest evaluation, or, without
-    `evaluation`, over the last 100 episodes of training, once there were as many."""
+    `evaluation`, over the last 100 episodes of training, once there were as many. With curricula,
+    in the last lesson of each."""

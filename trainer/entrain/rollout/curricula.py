@@ -151,6 +151,13 @@ class Curricula:
         return {LESSONS_COMPLETED.of(name): float(it) for name, it in self.completed.items()}
 
     @property
+    def unfinished(self) -> Mapping[str, str]:
+        """{parameter: its lesson in words} of those that have lessons left after it."""
+        return {
+            name: it.words for name, it in self._by_name.items() if it.lesson.completion is not None
+        }
+
+    @property
     def completed(self) -> Mapping[str, int]:
         """{parameter: how many of its lessons are completed}."""
         return {name: it.index for name, it in self._by_name.items()}

@@ -293,6 +293,11 @@ class EpisodeLog:
         return metrics
 
     @property
+    def num_running(self) -> int:
+        """Episodes that have not ended."""
+        return int(np.count_nonzero(self._is_running))
+
+    @property
     def longest_running(self) -> int:
         """Steps of the longest episode that has not ended; 0 if none runs."""
         self._add_up()

@@ -13,7 +13,7 @@ A front whose simulators draw by themselves tells them `EnvironmentParameters.sp
 import hashlib
 import math
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -29,6 +29,10 @@ from entrain_envs.timestep import StepType, TimestepBatch
 _FIRST = int(StepType.FIRST)
 
 
+def nothing() -> None:
+    """Does nothing."""
+
+
 class EnvironmentParameters:
     """The current value of each parameter, for all simulators. Owned by the event loop."""
 
@@ -39,6 +43,8 @@ class EnvironmentParameters:
         """Grows with every change of the specification."""
         self.resets = 0
         """How often running episodes were to be given up, where a simulator can be told so."""
+        self.on_change: Callable[[], None] = nothing
+        """Called after each change."""
         self._told: weakref.WeakSet[SimulatorParameters] = weakref.WeakSet()
 
     @property
@@ -58,6 +64,7 @@ class EnvironmentParameters:
         self.version += 1
         for each in self._told:
             each.renew()
+        self.on_change()
 
     def of(self, *, simulator: str, seed: int) -> "SimulatorParameters":
         """The numbers for a simulator.
