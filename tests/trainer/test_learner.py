@@ -31,6 +31,7 @@ class FakeAlgorithm:
     def __init__(self, diary: list[str]) -> None:
         self._diary = diary
         self.version = 0
+        self.reward_ratio = 1.0
         self.divergence: TrainingDivergedError | None = None
 
     @property

@@ -203,6 +203,9 @@ class FakeCollector:
     def release(self, slot: Int64Array) -> None:
         self._diary.note(f"drop {slot.tolist()}")
 
+    def multiply_rewards(self, factor: float) -> None:
+        raise AssertionError(factor)
+
     def ended(self) -> "EndedCollector":
         return EndedCollector(self._diary)
 
@@ -243,6 +246,7 @@ class FakeAlgorithm:
         self.begun = threading.Event()
         self.thread = ""
         self.version = 0
+        self.reward_ratio = 1.0
 
     @property
     def weights(self) -> PolicyWeights:

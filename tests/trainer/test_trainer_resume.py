@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from benchmarks.in_process import make_trainer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -286,7 +287,7 @@ class Sitting:
 
 def spec_of(options: Mapping[str, Any]) -> BehaviourSpec:
     """Of a behaviour that a policy with these options can learn."""
-    return CHOICES if options is REPLAY else SPEC
+    return CHOICES if options.get("algorithm") is REPLAY["algorithm"] else SPEC
 
 
 def said(answers: Sequence[ActionBatch]) -> list[tuple[list[Any], list[Any], int]]:
@@ -357,3 +358,61 @@ def test_a_run_whose_state_is_taken_at_any_await_goes_on_bit_for_bit(
             interrupt=interrupt,
         )
     )
+
+
+IN_NEW_UNIT = ("reward", "value", "next_value")
+
+
+def in_unit(steps: State, factor: float) -> State:
+    """The same steps, had their rewards been so many times as large."""
+    changed = {name: factor * steps[name] for name in IN_NEW_UNIT if name in steps}
+    return {**steps, **changed}
+
+
+async def learned_in_another_unit(
+    options: Mapping[str, Any], *, policy_lag: int, stop: int, interrupt: bool
+) -> tuple[Sitting, Sitting, int]:
+    """A run at scale 1, its like that went on at a quarter, and updates done until then."""
+    spec, later = spec_of(options), {**options, "reward_scale": 0.25}
+    straight = Sitting(options, 10, policy_lag, World(1, spec))
+    await straight.run()
+    first = Sitting(options, 10, policy_lag, World(1, spec))
+    state = await first.run(stop=stop, interrupt=interrupt)
+    assert state is not None
+    second = Sitting(later, 10, policy_lag, copy.deepcopy(first.world), state)
+    await second.run()
+    return straight, second, state["algorithm"]["version"]
+
+
+@pytest.mark.parametrize("options", [PLAIN, RECURRENT], ids=["plain", "recurrent"])
+@pytest.mark.parametrize(
+    ("policy_lag", "stop", "interrupt"), [(0, 28, False), (0, 44, True), (1, 28, False)]
+)
+def test_after_a_change_of_reward_scale_a_run_learns_as_if_it_had_always_been_so(
+    options: Mapping[str, Any], policy_lag: int, stop: int, interrupt: bool
+) -> None:
+    # A quarter rounds nothing, and PPO learns the same whatever the unit of rewards.
+    straight, second, before = asyncio.run(
+        learned_in_another_unit(options, policy_lag=policy_lag, stop=stop, interrupt=interrupt)
+    )
+    assert before < len(straight.algorithm.learned)
+    expected = straight.algorithm.learned[before:]
+    for one, other in zip(second.algorithm.learned, expected, strict=True):
+        assert same_state(one, in_unit(other, 0.25))
+    answers = len(second.world.answers)
+    assert said(second.world.answers) == said(straight.world.answers[:answers])
+
+
+@pytest.mark.parametrize(
+    ("policy_lag", "stop", "interrupt"), [(0, 28, False), (0, 44, True), (1, 28, False)]
+)
+def test_transitions_that_wait_are_in_the_unit_of_those_that_follow(
+    policy_lag: int, stop: int, interrupt: bool
+) -> None:
+    straight, second, before = asyncio.run(
+        learned_in_another_unit(REPLAY, policy_lag=policy_lag, stop=stop, interrupt=interrupt)
+    )
+    # Actions are the same until the first update; with a lag, until the second.
+    for each in range(1 + policy_lag):
+        expected = in_unit(straight.algorithm.learned[before + each], 0.25)
+        assert same_state(second.algorithm.learned[each], expected)

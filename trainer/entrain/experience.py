@@ -31,6 +31,10 @@ class Experience(Protocol):
         """Env steps in it."""
         ...
 
+    def in_unit(self, factor: float) -> Self:
+        """The same, had each reward been so many times as large."""
+        ...
+
     def state(self) -> State:
         """All of it, for a checkpoint; `learner.experience_of` is the way back."""
         ...
@@ -114,6 +118,19 @@ class Rollout:
     def num_steps(self) -> int:
         """Valid steps."""
         return int(self.valid.sum())
+
+    def in_unit(self, factor: float) -> Self:
+        """See `Experience`: values of rewards, which are the first of V, go with them."""
+
+        def changed(values: Tensor) -> Tensor:
+            return torch.cat([factor * values[..., :1], values[..., 1:]], dim=-1)
+
+        return replace(
+            self,
+            reward=factor * self.reward,
+            value=changed(self.value),
+            next_value=changed(self.next_value),
+        )
 
     def state(self) -> State:
         """Every field as an array, or as arrays by name, for a checkpoint."""

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 from typing import Generic, Protocol, TypeVar, cast
@@ -65,6 +65,12 @@ class Lesson(Generic[E]):
     def num_steps(self) -> int:
         """Steps that the update learns from."""
         return self.experience.num_steps + self.others_learned
+
+    def in_unit(self, factor: float) -> "Lesson[E]":
+        """The same, had each reward been so many times as large."""
+        if factor == 1.0:
+            return self
+        return replace(self, experience=self.experience.in_unit(factor))
 
     def state(self) -> State:
         """All of it, for a checkpoint."""
@@ -268,6 +274,11 @@ class Learner(Generic[E]):
         """Let a running update give up: weights go back to what they were before it."""
         self._gives_up.set()
 
+    @property
+    def reward_ratio(self) -> float:
+        """See `Algorithm.reward_ratio`."""
+        return self._algorithm.reward_ratio
+
     def learned(self) -> State | None:
         """The algorithm's state after the newest update; None while an update changes it."""
         if not self.has_state:
@@ -300,7 +311,9 @@ class Learner(Generic[E]):
         self._algorithm.load_state(state["algorithm"])
         self._version = self._algorithm.version
         lessons = state["lessons"]
-        self._lessons = deque(Lesson.from_state(lessons[key]) for key in sorted(lessons, key=int))
+        ratio = self.reward_ratio
+        waiting = [Lesson[E].from_state(lessons[key]) for key in sorted(lessons, key=int)]
+        self._lessons = deque(each.in_unit(ratio) for each in waiting)
         self.was_left_out = 0
         if state.get("is_unlearnable", False):
             left_out = self._lessons.popleft().experience
@@ -308,7 +321,8 @@ class Learner(Generic[E]):
             self.was_left_out = left_out.num_steps
         self.left_out_steps = int(state.get("left_out_steps", 0)) + self.was_left_out
         weights, acting = self._algorithm.weights, state["acting"]
-        if acting is None or self._policy_lag == 0:
+        # The values of weights from before are in another unit than what is collected now.
+        if acting is None or self._policy_lag == 0 or ratio != 1.0:
             self._policy.publish(weights, self._version)
         else:
             then = PolicyWeights.from_state(acting["weights"], weights)

@@ -62,6 +62,7 @@ class CollectorPart(Collector[E_co], Stateful, Protocol[E_co]):
     def ledger(self) -> Ledger: ...
     @property
     def env_steps(self) -> int: ...
+    def multiply_rewards(self, factor: float) -> None: ...
 
 
 class Recorder(Protocol):
@@ -347,6 +348,8 @@ class Trainer(_OfLearner, Generic[E]):
         # First what learns: it says best what does not fit.
         self._learner.load_state(state)
         self._collector.load_state(state["collector"])
+        if self._learner.reward_ratio != 1.0:
+            self._collector.multiply_rewards(self._learner.reward_ratio)
         self._findings.load_state(state)
         left_out = self._learner.was_left_out
         if left_out:

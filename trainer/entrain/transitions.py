@@ -6,7 +6,7 @@ wire: observations that are not normalised, actions as they were sampled.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -71,6 +71,10 @@ class Transitions:
     def num_steps(self) -> int:
         """N."""
         return len(self.reward)
+
+    def in_unit(self, factor: float) -> Self:
+        """See `Experience`."""
+        return replace(self, reward=factor * self.reward)
 
     def state(self) -> State:
         """Every field as an array, or as arrays by name, for a checkpoint."""

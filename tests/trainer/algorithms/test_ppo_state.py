@@ -131,8 +131,8 @@ def test_steps_that_are_too_long_are_put_down_to_the_learning_rate() -> None:
     )
 
 
-@pytest.mark.parametrize("later", [{"normalize_rewards": True}, {"reward_scale": 1e-9}], ids=str)
-def test_a_resumed_run_may_scale_rewards_from_then_on(later: Mapping[str, Any]) -> None:
+def test_a_resumed_run_may_normalize_rewards_from_then_on() -> None:
+    later: Mapping[str, Any] = {"normalize_rewards": True}
     # What was collected before is in the old unit: its statistics are used for itself alone.
     before, after = made_policy(), made_policy(**later)
     ppo, resumed = made_ppo(before), made_ppo(after)

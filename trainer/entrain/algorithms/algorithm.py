@@ -39,6 +39,11 @@ class Algorithm(Stateful, Protocol[E_contra]):
         """The trained weights. Actors copy them, only between updates."""
         ...
 
+    @property
+    def reward_ratio(self) -> float:
+        """By what rewards from before `load_state` are multiplied to be in the present unit."""
+        ...
+
     def update(
         self, experience: E_contra, /, *, progress: float, cancelled: Callable[[], bool] = never
     ) -> Metrics:

@@ -131,6 +131,8 @@ class OffPolicy:
         self._replay = Replay(method.policy.inputs, capacity=replay_capacity(options), seed=seed)
         self._pace = Pace(self._config)
         self._version = 0
+        self.reward_ratio = 1.0
+        """See `Algorithm.reward_ratio`."""
         self._is_agreed = False
         self._lock = Lock()
         """Held while the replay changes, and while its state is taken beside an update."""
@@ -333,9 +335,10 @@ class OffPolicy:
     def _rescale(self, before: float) -> None:
         """The replay's rewards were multiplied by `before`: bring them to the present scale.
 
-        What was collected and waits for the next update keeps its own.
+        What was collected and waits for the next update follows by `reward_ratio`.
         """
         now = self._options.reward_scale
+        self.reward_ratio = 1.0
         if now == before:
             return
         if not before:
@@ -343,7 +346,8 @@ class OffPolicy:
                 f"the rewards in the checkpoint's replay were multiplied by 0, and cannot be by "
                 f"{now:g} now; resume with reward_scale 0, or begin another run"
             )
-        self._replay.scale_rewards(now / before)
+        self.reward_ratio = now / before
+        self._replay.scale_rewards(self.reward_ratio)
         logger.info(
             "policy '%s': the rewards in its replay are multiplied by %g instead of %g, too; its "
             "values follow from now on",

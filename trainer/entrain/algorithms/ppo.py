@@ -322,6 +322,11 @@ class PPO:
         """See `Algorithm.load_moments`: weights stay as they are."""
         self._optimizer.load_state(state)
 
+    @property
+    def reward_ratio(self) -> float:
+        """See `Algorithm.reward_ratio`."""
+        return self._reward_unit.ratio
+
     def state(self) -> State:
         """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""
         return {

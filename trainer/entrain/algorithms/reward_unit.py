@@ -1,19 +1,25 @@
 """The unit in which a policy's rewards are counted, and what a change of it leads to.
 
-The options that scale rewards may change when a run is resumed. What was collected until then, and
-waits to be learned from, is in the old unit; what follows is in the new one.
+The options that scale rewards may change when a run is resumed. After another `reward_scale` all
+that is known is multiplied by `ratio`: statistics of the returns here, and what waits to be learned
+from where it waits. What `normalize_rewards` divided by, or will, is not known of each step: what
+was collected until then is in the old unit, and what follows in the new one.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from entrain.config.policy import PolicyConfig
 from entrain.state import State
+
+_REWARD: Final = 0
+"""The place of the value stream of rewards among those of a critic."""
 
 
 class ReturnStatistics(Protocol):
     """Statistics of the returns. See `ValueNormalizer`."""
 
     def forget(self) -> None: ...
+    def multiply(self, stream: int, factor: float) -> None: ...
 
 
 class RewardUnit:
@@ -29,6 +35,8 @@ class RewardUnit:
         self._options = options
         self._statistics = statistics
         self._num_mixed = 0
+        self.ratio = 1.0
+        """By what rewards of before are multiplied to be in the present unit."""
 
     def __repr__(self) -> str:
         return f"<RewardUnit: {self._num_mixed} rollouts to come are in two>"
@@ -52,9 +60,16 @@ class RewardUnit:
 
     def load_state(self, state: State) -> None:
         """Go on from `state`, whose parts may be absent, or note that its unit was another."""
-        unit = (self._options.normalize_rewards, self._options.reward_scale)
+        now = self._options
         self._num_mixed = int(state.get("num_mixed", 0))
-        its_unit = (state.get("normalizes_rewards", unit[0]), state.get("reward_scale", unit[1]))
-        if its_unit != unit:
-            self._num_mixed = 1 + self._options.policy_lag
+        self.ratio = 1.0
+        normalized = state.get("normalizes_rewards", now.normalize_rewards)
+        scale = float(state.get("reward_scale", now.reward_scale))
+        is_another = scale != now.reward_scale
+        # Of what was multiplied by 0 nothing is known.
+        if normalized != now.normalize_rewards or (is_another and not scale):
+            self._num_mixed = 1 + now.policy_lag
             self._statistics.forget()
+        elif is_another:
+            self.ratio = now.reward_scale / scale
+            self._statistics.multiply(_REWARD, self.ratio)

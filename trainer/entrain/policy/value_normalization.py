@@ -106,6 +106,17 @@ class ValueNormalizer(nn.Module):
         self.scale.copy_(torch.where(has_scale, scale, self.scale))
 
     @torch.no_grad()
+    def multiply(self, stream: int, factor: float) -> None:
+        """Let all returns of a stream, and so its values, have been so many times as large.
+
+        Without `normalize` a critic's outputs are values, and nothing is changed.
+        """
+        if self.normalizes:
+            for each in (self.means, self.shift, self.scale):
+                each[..., stream] *= factor
+            self.variances[..., stream] *= factor * factor
+
+    @torch.no_grad()
     def forget(self) -> None:
         """Let the next rollout decide alone; until then shift and scale stay as they are."""
         self.count.zero_()

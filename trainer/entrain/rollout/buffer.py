@@ -239,6 +239,14 @@ class RolloutBuffer:
             sequence_state=torch.from_numpy(sequence_state),
         )
 
+    def multiply_rewards(self, factor: float) -> None:
+        """Let the rewards of all steps, and the values of rewards, be so many times as large."""
+        self._write()
+        arrays = self._columns.arrays
+        arrays["reward"] *= factor
+        arrays["value"][..., 0] *= factor
+        arrays["next_value"][..., 0] *= factor
+
     def _end_sequences(self, slot: Int64Array) -> None:
         # A slot without a closed step has nothing to end. Its row -1 is the last one in storage,
         # where it has no step either, and which closing a step overwrites.
