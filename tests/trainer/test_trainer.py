@@ -401,6 +401,16 @@ async def test_the_action_after_an_update_is_the_new_policys() -> None:
     ]
 
 
+async def test_who_watches_takes_what_was_learned_without_the_experience_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bench.algorithm, "state", lambda: {"version": 3, "replay": {"rows": 0}})
+    assert bench.trainer.learned() == {"version": 3}
+    monkeypatch.setattr(bench.trainer._learner, "learned", lambda: None)
+    assert bench.trainer.learned() is None
+
+
 async def test_updates_run_in_a_learners_thread() -> None:
     bench = Bench(rollout_steps=2)
     await bench.trainer.run(bench.batches(2))

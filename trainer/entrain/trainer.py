@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
-from entrain.algorithms.algorithm import Algorithm, Metrics, UpdateCancelled
+from entrain.algorithms.algorithm import KEPT, Algorithm, Metrics, UpdateCancelled
 from entrain.algorithms.findings import Diagnostics, Findings
 from entrain.errors import TrainingDivergedError
 from entrain.learner import E, Learner, Lesson
@@ -117,8 +117,12 @@ class _OfLearner:
         return self._learner.has_state
 
     def learned(self) -> State | None:
-        """The algorithm's state after the newest update; None while an update changes it."""
-        return self._learner.learned()
+        """The algorithm's state after the newest update, without the experience that it keeps.
+
+        None while an update changes it.
+        """
+        state = self._learner.learned()
+        return None if state is None else {it: state[it] for it in state if it != KEPT}
 
     def interrupt(self) -> None:
         """Let a running update give up.

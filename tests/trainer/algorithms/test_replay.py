@@ -4,6 +4,7 @@ Every field of a transition is a code of its stream and of how many the stream h
 row of a batch that is not of one transition is seen at once. Unused cells hold 1e9.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,7 +202,7 @@ EVENTS = st.lists(
 def poisoned(capacity: int, seed: int = 0) -> Replay:
     """A replay whose unused cells are loud."""
     replay = Replay(SPEC, capacity=capacity, seed=seed)
-    for name, array in replay._rows._named():
+    for name, array in replay._rows.arrays.items():
         if array.dtype == np.float32:
             array[:] = 1e9
         elif name == "observation/image":
@@ -271,14 +272,73 @@ def test_an_append_that_is_undone_leaves_no_trace(
     replay.append(
         transitions_of([life for stream, event in before for life in world.live(stream, event)])
     )
-    state = replay.state()
+    # Read at once, or while the replay goes on, as a checkpoint beside an update is.
+    state, later = copy.deepcopy(replay.state()), replay.state()
     appended = replay.append(
         transitions_of([life for stream, event in after for life in world.live(stream, event)])
     )
-    # While an update runs beside the collecting, a checkpoint has the state before it.
-    assert same_state(replay.state(appended), state)
+    assert same_state(later, state)
     replay.undo(appended)
+    assert same_state(later, state)
     assert same_state(replay.state(), state)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    appends=st.lists(EVENTS, min_size=1, max_size=4),
+    undone=st.integers(0, 4),
+    capacity=st.integers(2, 30),
+    row=st.integers(0, 5),
+)
+def test_a_state_is_what_it_was_however_much_is_overwritten_before_it_is_read(
+    appends: Sequence[Sequence[tuple[int, str]]], undone: int, capacity: int, row: int
+) -> None:
+    world, replay = World(), poisoned(capacity)
+    whole, later = [], []
+    for number, events in enumerate(appends):
+        whole.append(copy.deepcopy(replay.state()))
+        later.append(replay.state())
+        lives = [life for stream, event in events for life in world.live(stream, event)]
+        appended = replay.append(transitions_of(lives))
+        if number == undone:
+            replay.undo(appended)
+            replay.append(transitions_of(lives))
+    replay.scale_rewards(3.0)
+    replay.load_state(whole[0])
+    assert all(same_state(one, other) for one, other in zip(whole, later, strict=True))
+    for one, other in zip(whole, later, strict=True):
+        for name, rows in other["rows"].items():
+            some = rows.rows(min(row, len(one["rows"][name])), len(one["rows"][name]))
+            assert np.array_equal(some, one["rows"][name][row:])
+
+
+def test_a_replay_is_loaded_from_its_own_state() -> None:
+    world, replay = World(), poisoned(8)
+    replay.append(transitions_of([life for _ in range(7) for life in world.live(0, "go")]))
+    before = copy.deepcopy(replay.state())
+    state = replay.state()
+    replay.append(transitions_of(world.live(0, "go")))
+    replay.load_state(state)
+    assert same_state(replay.state(), before)
+
+
+def test_a_snapshot_holds_what_was_overwritten_and_nothing_else() -> None:
+    world, replay = World(), poisoned(8)
+    replay.append(transitions_of([life for _ in range(7) for life in world.live(0, "go")]))
+    state = replay.state()
+    # The row of the newest situation becomes a step, and the oldest row makes way.
+    replay.append(transitions_of(world.live(0, "go")))
+    assert [repr(each) for each in replay._snapshots] == [
+        "<ReplaySnapshot: 8 rows, 2 of them kept>"
+    ]
+    replay.append(transitions_of(world.live(0, "go")))
+    assert [repr(each) for each in replay._snapshots] == [
+        "<ReplaySnapshot: 8 rows, 3 of them kept>"
+    ]
+    assert repr(state["rows"]["reward"]) == "<_SnapshotArray float32[8]>"
+    # Nobody can read it any more.
+    del state
+    assert not replay._snapshots
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,7 +1,7 @@
 """The end of a run waits for the states of all ranks as long as they come, and no longer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,11 @@ class Link:
         self.has_room = asyncio.Event()
         self.sent: list[bytes] = []
 
-    async def send_state(self, number: int, content: bytes) -> None:
+    async def send_state(self, number: int, pieces: Iterator[bytes], *, num_bytes: int) -> None:
         assert number == LAST
         await self.has_room.wait()
-        self.sent.append(content)
+        self.sent.append(b"".join(pieces))
+        assert len(self.sent[-1]) == num_bytes
 
 
 def leading(size: int = 3) -> tuple[Gathering, StatesOfRanks]:

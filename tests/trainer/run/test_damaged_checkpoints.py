@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from entrain.errors import CheckpointError
+from entrain.run import state_files
+from entrain.run.array_file import Source
 from entrain.run.checkpoint import CheckpointStore
 from entrain.run.checkpoint_files import ARRAYS, FILES, FORMAT, MANIFEST, STATE, read_files
 
@@ -352,11 +354,11 @@ def test_a_file_that_may_not_be_read_is_no_damage(
 def test_memory_that_does_not_suffice_is_no_damage(
     store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_much(_tensors: bytes) -> Any:
+    def too_much(_source: Source) -> Any:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(safetensors.numpy, "load", too_much)
+        patch.setattr(state_files, "read_arrays", too_much)
         with pytest.raises(CheckpointError, match="needs more memory than there is"):
             store.load_newest()
     assert loaded_step(store) == 200

@@ -17,6 +17,10 @@ Metrics: TypeAlias = Mapping[str, float]
 """{standard name: value}, every value finite."""
 
 
+KEPT = "replay"
+"""Where an algorithm's state has the experience that it keeps; all else of it is learned."""
+
+
 class UpdateCancelled(Exception):  # noqa: N818 - it is a decision, not an error
     """The update was cancelled as asked; everything is as it was before it."""
 

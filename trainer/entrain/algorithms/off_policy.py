@@ -12,17 +12,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from entrain import metrics, replay_metrics
-from entrain.algorithms.algorithm import Metrics, UpdateCancelled, never
+from entrain.algorithms.algorithm import KEPT, Metrics, UpdateCancelled, never
 from entrain.algorithms.divergence import explain_steps, unlearnable
 from entrain.algorithms.pace import Pace
-from entrain.algorithms.replay import Appended, Replay
+from entrain.algorithms.replay import Replay
 from entrain.algorithms.telemetry import non_finite
 from entrain.config.off_policy import OffPolicyConfig
 from entrain.config.policy import PolicyConfig, algorithm_options
@@ -134,10 +133,6 @@ class OffPolicy:
         self.reward_ratio = 1.0
         """See `Algorithm.reward_ratio`."""
         self._is_agreed = False
-        self._lock = Lock()
-        """Held while the replay changes, and while its state is taken beside an update."""
-        self._appended: list[Appended] = []
-        """Of the newest update."""
         _say_how_often(method.policy.spec.name, options, self._config)
 
     def __repr__(self) -> str:
@@ -264,17 +259,14 @@ class OffPolicy:
         """Append the transitions; take back all that has changed if the block ends early."""
         snapshot, pace = self._method.snapshot(), self._pace.state()
         generator = self._replay.generator.get_state()
-        with self._lock:
-            self._appended = self._replay.append(transitions)
+        appended = self._replay.append(transitions)
         try:
             yield
         except BaseException:
             self._method.restore(snapshot)
             self._pace.load_state(pace)
             self._replay.generator.set_state(generator)
-            with self._lock:
-                self._replay.undo(self._appended)
-                self._appended = []
+            self._replay.undo(appended)
             raise
 
     def leave_out(self, transitions: Transitions, /) -> None:  # noqa: ARG002 - see Algorithm
@@ -292,26 +284,15 @@ class OffPolicy:
         self._method.load_moments(state)
 
     def kept_state(self) -> Callable[[], State]:
-        """See `Algorithm.kept_state`: the replay is copied only when the state is asked for."""
-        learned = self._state_but_replay()
-        generator = self._replay.generator.get_state().numpy().copy()
-        with self._lock:
-            self._appended = []
-
-        def state() -> State:
-            with self._lock:
-                replay = self._replay.state(self._appended)
-            return {**learned, "replay": {**replay, "generator": generator}}
-
-        return state
+        """See `Algorithm.kept_state`: of the replay, what the update overwrites is copied."""
+        state = self.state()
+        return lambda: state
 
     def state(self) -> State:
         """The method's state, the whole replay, the version and the pace."""
-        return {**self._state_but_replay(), "replay": self._replay.state()}
-
-    def _state_but_replay(self) -> State:
         return {
             **self._method.state(),
+            KEPT: self._replay.state(),
             "version": self._version,
             "pace": self._pace.state(),
             "reward_scale": self._options.reward_scale,
@@ -319,7 +300,7 @@ class OffPolicy:
 
     def load_state(self, state: State) -> None:
         """Continue exactly from `state`; CheckpointError if it is of another policy."""
-        for name in ("version", "replay", "pace", "policy"):
+        for name in ("version", KEPT, "pace", "policy"):
             if name not in state:
                 raise CheckpointError(
                     f"the checkpoint's algorithm has no '{name}' (it has: "
@@ -327,7 +308,7 @@ class OffPolicy:
                     f"{self._config.kind}, or of another version of entrain"
                 )
         self._method.load_state(state)
-        self._replay.load_state(state["replay"])
+        self._replay.load_state(state[KEPT])
         self._rescale(float(state.get("reward_scale", self._options.reward_scale)))
         self._pace.load_state(state["pace"])
         self._version = int(state["version"])

@@ -16,12 +16,15 @@ its *number* counts all rows that were ever made, so place = number % M.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 
-from entrain.algorithms.replay_rows import ReplayRows, link
+from entrain.algorithms.replay_rows import ReplayRows, Rows, link
+from entrain.algorithms.replay_snapshot import ReplaySnapshot
 from entrain.errors import CheckpointError
 from entrain.state import State
 from entrain.transitions import ReplayBatch, Transitions
@@ -68,6 +71,10 @@ class Replay:
         self._learnable, self._version_sum = 0, 0
         """Steps that can be learned from, and the sum of the versions that chose their actions."""
         self._generator = torch.Generator().manual_seed(seed)
+        self._lock = RLock()
+        """Held while rows change, and while a snapshot reads some."""
+        self._snapshots: WeakSet[ReplaySnapshot] = WeakSet()
+        """Those that somebody may still read."""
 
     def __repr__(self) -> str:
         return (
@@ -101,9 +108,11 @@ class Replay:
         # No step of a part may lose its row to a later one of the same part.
         size = self._capacity // 2
         count = transitions.num_steps
-        return [
-            self._append(transitions, slice(begin, begin + size)) for begin in range(0, count, size)
-        ]
+        with self._lock:
+            return [
+                self._append(transitions, slice(begin, begin + size))
+                for begin in range(0, count, size)
+            ]
 
     def _append(self, transitions: Transitions, part: slice) -> Appended:
         stream = transitions.stream[part].numpy()
@@ -120,7 +129,7 @@ class Replay:
         row = linked.row % self._capacity
         place = np.concatenate([new, row])
         counts = self._learnable, self._version_sum
-        before = Appended(place, self._rows.taken(place), self._end, latest, counts)
+        before = Appended(place, self._taken(place), self._end, latest, counts)
         self._rows.make(
             linked.next_row % self._capacity,
             {name: each[part] for name, each in transitions.next_observation.items()},
@@ -149,10 +158,19 @@ class Replay:
 
     def undo(self, appended: list[Appended]) -> None:
         """Take back the newest append."""
-        for each in reversed(appended):
-            self._rows.put(each.place, each.rows)
-            self._end, self._latest = each.end, each.latest.copy()
-            self._learnable, self._version_sum = each.counts
+        with self._lock:
+            for each in reversed(appended):
+                self._taken(each.place)
+                self._rows.put(each.place, each.rows)
+                self._end, self._latest = each.end, each.latest.copy()
+                self._learnable, self._version_sum = each.counts
+
+    def _taken(self, place: Int64Array) -> Rows:
+        """What lies there and is overwritten next; snapshots keep what they need of it."""
+        rows = self._rows.taken(place)
+        for snapshot in self._snapshots:
+            snapshot.keep(place, rows)
+        return rows
 
     def forget_streams(self) -> None:
         """Steps that come next continue none that are here."""
@@ -160,7 +178,9 @@ class Replay:
 
     def scale_rewards(self, factor: float) -> None:
         """Multiply the reward of every step."""
-        self._rows.reward *= np.float32(factor)
+        with self._lock:
+            self._leave_to_snapshots()
+            self._rows.reward *= np.float32(factor)
 
     def _reserve_streams(self, stream: Int64Array) -> None:
         missing = int(stream.max(initial=-1)) + 1 - len(self._latest)
@@ -223,24 +243,22 @@ class Replay:
 
     # State
 
-    def state(self, appended: list[Appended] | None = None) -> State:
-        """Everything, the oldest row first.
-
-        Args:
-            appended: what came of the newest append; the state is that before it then. What is
-                sampled next is that of now all the same.
-        """
-        end, latest = self._end, self._latest
-        patches = [(each.place, each.rows) for each in reversed(appended or ())]
-        if appended:
-            end, latest = appended[0].end, appended[0].latest
-        count = min(end, self._capacity)
-        oldest = end - count
+    def state(self) -> State:
+        """Everything, the oldest row first; rows are copied while they are read."""
+        oldest = self._end - self.num_rows
+        with self._lock:
+            snapshot = ReplaySnapshot(self._rows, self._lock, oldest=oldest, end=self._end)
+            self._snapshots.add(snapshot)
         return {
-            "rows": self._rows.state(np.arange(oldest, end) % self._capacity, patches),
-            "latest": np.where(latest < oldest, -1, latest - oldest),
+            "rows": snapshot.state(),
+            "latest": np.where(self._latest < oldest, -1, self._latest - oldest),
             "generator": self._generator.get_state().numpy().copy(),
         }
+
+    def _leave_to_snapshots(self) -> None:
+        """Every row changes next."""
+        for snapshot in self._snapshots:
+            snapshot.keep_all()
 
     def load_state(self, state: State) -> None:
         """Go on where `state` was taken; with another capacity, with the newest rows of it.
@@ -254,7 +272,9 @@ class Replay:
                     f"the checkpoint's replay has no '{name}'; it was written by another version "
                     "of entrain"
                 )
-        count, left = self._rows.load(state["rows"])
+        with self._lock:
+            self._leave_to_snapshots()
+            count, left = self._rows.load(state["rows"])
         self._end = count
         latest = np.array(state["latest"], np.int64) - left
         self._latest = np.where(latest < 0, -1, latest)

@@ -3,7 +3,7 @@
 Nothing here knows which rows are new and which are old, but that they are numbered.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from entrain.errors import CheckpointError
-from entrain.state import State
+from entrain.state import State, piece_bounds, rows_of
 from entrain.transitions import ReplayBatch, Transitions
 from entrain_envs.spec import BehaviourSpec
 from entrain_envs.timestep import BoolArray, Float32Array, Int64Array
@@ -117,25 +117,23 @@ class ReplayRows:
         self.policy_version: Int64Array = cells(np.int64)
         """[M] of the policy that chose the action."""
 
-    @property
-    def _of_situations(self) -> set[str]:
+        self.capacity = capacity
+        """M."""
+        of_steps = ("is_learnable", "next_place", "reward", "terminated", "policy_version")
+        self.arrays: Rows = {
+            **{f"observation/{name}": array for name, array in self._observation.items()},
+            **{f"action/{name}": array for name, array in self._action.items()},
+            "action_mask": self._action_mask,
+            **{name: getattr(self, name) for name in of_steps},
+        }
+        """{name: [M, ...]} every array, to be written by its owner alone."""
+        self.of_situations = {"action_mask", *(f"observation/{it}" for it in self._observation)}
         """Names of arrays that hold something in every row; the others hold something of steps."""
-        return {"action_mask", *(f"observation/{name}" for name in self._observation)}
-
-    def _named(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Every array, by name."""
-        for name, array in self._observation.items():
-            yield f"observation/{name}", array
-        for name, array in self._action.items():
-            yield f"action/{name}", array
-        yield "action_mask", self._action_mask
-        for name in ("is_learnable", "next_place", "reward", "terminated", "policy_version"):
-            yield name, getattr(self, name)
 
     @property
     def num_bytes(self) -> int:
         """Of all rows."""
-        return sum(array.nbytes for _, array in self._named())
+        return sum(array.nbytes for array in self.arrays.values())
 
     def make(self, place: Int64Array, observation: Mapping[str, Tensor], mask: Tensor) -> None:
         """Write what was seen to N rows, which have no step yet."""
@@ -185,35 +183,12 @@ class ReplayRows:
 
     def taken(self, place: Int64Array) -> Rows:
         """A copy of N rows."""
-        return {name: array[place] for name, array in self._named()}
+        return {name: array[place] for name, array in self.arrays.items()}
 
     def put(self, place: Int64Array, rows: Rows) -> None:
         """Overwrite N rows by what `taken` returned."""
-        for name, array in self._named():
+        for name, array in self.arrays.items():
             array[place] = rows[name]
-
-    def state(self, place: Int64Array, patches: Sequence[tuple[Int64Array, Rows]] = ()) -> State:
-        """A copy of these rows, in this order.
-
-        Args:
-            place: [N] of the rows.
-            patches: (places, rows) that stand for what lies there now, the later ones for the
-                earlier ones.
-        """
-        taken = dict(self.taken(place))
-        position = np.full(len(self.reward), -1, np.int64)
-        position[place] = np.arange(len(place))
-        for patched, rows in patches:
-            into = position[patched]
-            is_there = into >= 0
-            for name, array in taken.items():
-                array[into[is_there]] = rows[name][is_there]
-        taken["next_place"] = position[taken["next_place"]]
-        # An older step has left there what belongs to a step.
-        for name, array in taken.items():
-            if name not in self._of_situations:
-                array[~taken["is_learnable"]] = 0
-        return taken
 
     def load(self, state: State) -> tuple[int, int]:
         """Overwrite the first rows by those of `state`; the newest of them if it has more.
@@ -225,13 +200,13 @@ class ReplayRows:
         Raises:
             CheckpointError: it is of another spec.
         """
-        arrays = dict(self._named())
+        arrays = self.arrays
         if arrays.keys() != state.keys():
             raise CheckpointError(
                 f"the checkpoint's replay has {', '.join(sorted(state))}; this run's has "
                 f"{', '.join(sorted(arrays))}; resume with the behaviour it was made for"
             )
-        count = len(state["reward"])
+        count = state["reward"].shape[0]
         left = max(0, count - len(self.reward))
         for name, array in arrays.items():
             stored = state[name]
@@ -241,7 +216,11 @@ class ReplayRows:
                     f"this run as {array.dtype}{[count, *array.shape[1:]]}; resume with the "
                     "behaviour it was made for"
                 )
-            array[: count - left] = stored[left:]
+            for begin, end in piece_bounds((count, *array.shape[1:]), array.dtype):
+                if end > left:
+                    array[max(0, begin - left) : end - left] = rows_of(
+                        stored, max(begin, left), end
+                    )
         # Rows without a step have 0, and stay at a place that there is.
         self.next_place[: count - left] = np.maximum(self.next_place[: count - left] - left, 0)
         return count - left, left

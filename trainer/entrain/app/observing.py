@@ -55,7 +55,8 @@ class RunObserver(Protocol):
 
         Args:
             spec: of the behaviour.
-            take: its algorithm's state after the newest update; None while an update changes it.
+            take: what its algorithm has learned after the newest update, its state but for the
+                experience that it keeps; None while an update changes it.
             env_steps: of its policy by now.
             lessons: {environment parameter with a curriculum: lessons completed} by now.
         """

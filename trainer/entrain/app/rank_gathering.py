@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,8 @@ from entrain.app.rank_state_parts import LAST, MIB
 from entrain.app.rank_states import of_all
 from entrain.errors import EntrainError, RankFailedError, RankLostError
 from entrain.ranked_trainer import RankedTrainer
-from entrain.run.state_files import decode_state, encode_state
+from entrain.run.array_file import BytesSource
+from entrain.run.state_files import decode_state, encode_in_pieces
 from entrain.state import State
 
 LAST_S = 120.0
@@ -95,9 +97,11 @@ class Gathering:
         if self.hub is not None:
             self.hub.states.put(0, number, state)
             return
-        document, tensors = await asyncio.to_thread(encode_state, state)
-        content = len(document).to_bytes(8, "big") + document + tensors
-        await self._unless_over(self._link.send_state(number, content))
+        document, tensors = await asyncio.to_thread(encode_in_pieces, state)
+        head = len(document).to_bytes(8, "big") + document
+        num_bytes = len(head) + tensors.num_bytes
+        pieces = itertools.chain([head], tensors.pieces())
+        await self._unless_over(self._link.send_state(number, pieces, num_bytes=num_bytes))
 
     async def _unless_over(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it, but no longer than until a rank has failed or rank 0 is lost.
@@ -194,6 +198,8 @@ class Gathering:
             hearing.cancel()
 
 
-def _decoded(content: bytes) -> State:
-    length = int.from_bytes(content[:8], "big")
-    return decode_state(content[8 : 8 + length], content[8 + length :])
+def _decoded(content: bytearray) -> State:
+    """The state of another rank; its largest arrays stay where they came."""
+    whole = memoryview(content)
+    begin = 8 + int.from_bytes(whole[:8], "big")
+    return decode_state(bytes(whole[8:begin]), BytesSource(whole[begin:]))

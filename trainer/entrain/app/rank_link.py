@@ -6,7 +6,7 @@ Messages are read in order by one task; what they lead to that takes time runs i
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from entrain.algorithms.algorithm import UpdateCancelled
@@ -115,19 +115,29 @@ class RankLink:
         elif not self._writer.is_closing():
             self._writer.write(message)
 
-    async def send_state(self, number: int, content: bytes) -> None:
+    async def send_state(
+        self, number: int, pieces: Iterator[bytes | memoryview], *, num_bytes: int
+    ) -> None:
         """Send the state of this rank in parts, each once the network has taken the one before.
+
+        Args:
+            number: of the snapshot.
+            pieces: of the state, read in a thread; at least one.
+            num_bytes: of all of them.
 
         Raises:
             OSError: the connection has ended.
         """
-        starts = range(0, max(1, len(content)), _PART)
-        for start in starts:
-            part = content[start : start + _PART]
-            about = {"num_bytes": len(content), "is_last": start == starts[-1]}
-            self.say("state", part, number=number, **about)
-            if self._writer is not None:
-                await self._writer.drain()
+        sent = 0
+        while sent < num_bytes:
+            piece = await asyncio.to_thread(next, pieces)
+            for start in range(0, len(piece), _PART):
+                part = bytes(piece[start : start + _PART])
+                sent += len(part)
+                about = {"num_bytes": num_bytes, "is_last": sent == num_bytes}
+                self.say("state", part, number=number, **about)
+                if self._writer is not None:
+                    await self._writer.drain()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:

@@ -17,7 +17,8 @@ class StatesOfRanks:
     def __init__(self, size: int) -> None:
         """Nothing has come; there are so many ranks."""
         self._size = size
-        self._parts: dict[tuple[int, int], list[bytes]] = {}
+        self._come: dict[tuple[int, int], bytearray] = {}
+        """{(number, rank): what has come of a state}."""
         self._found: dict[int, dict[int, Any]] = {}
         self._announced: dict[tuple[int, int], int] = {}
         """{(number, rank): bytes of the state that has begun to come}."""
@@ -29,13 +30,13 @@ class StatesOfRanks:
     def take(self, rank: int, number: int, part: bytes, *, num_bytes: int, is_last: bool) -> None:
         """A part of a rank's state, of so many bytes, has come for a snapshot."""
         key = number, rank
-        parts = self._parts.setdefault(key, [])
-        parts.append(part)
+        come = self._come.setdefault(key, bytearray())
+        come += part
         self._announced[key] = num_bytes
         self.num_bytes += len(part) * (number == LAST)
         if is_last:
-            del self._parts[key], self._announced[key]
-            self.put(rank, number, b"".join(parts))
+            del self._come[key], self._announced[key]
+            self.put(rank, number, come)
         self._changed.set()
 
     def put(self, rank: int, number: int, content: Any) -> None:
@@ -52,10 +53,10 @@ class StatesOfRanks:
     def awaited(self, number: int) -> str:
         """`rank 1 (12.0 of 512.0 MiB have come), rank 2 (nothing has come)`."""
         missing = (rank for rank in range(self._size) if rank not in self._found.get(number, ()))
-        return ", ".join(f"rank {rank} ({self._come(number, rank)})" for rank in missing)
+        return ", ".join(f"rank {rank} ({self._words(number, rank)})" for rank in missing)
 
-    def _come(self, number: int, rank: int) -> str:
-        come = sum(map(len, self._parts.get((number, rank), ())))
+    def _words(self, number: int, rank: int) -> str:
+        come = len(self._come.get((number, rank), b""))
         if not come:
             return "nothing has come"
         return f"{come / MIB:,.1f} of {self._announced[number, rank] / MIB:,.1f} MiB have come"

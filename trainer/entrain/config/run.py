@@ -207,8 +207,9 @@ class CheckpointsConfig(Options):
     replay_mib: Positive = 4096.0
     """Part of one checkpoint that one policy's replay may take, in MiB: it is written whole, so
     that a resumed run goes on as if it had never stopped. A policy whose replay could take more is
-    refused. With ranks, the replays of all are in one checkpoint. Writing one takes three times
-    its size in memory, beside the replay itself."""
+    refused. With ranks, the replays of all are in one checkpoint, and rank 0 holds those of the
+    others in memory while it writes it. It is written piece by piece: beside the replay this takes
+    some 30 MiB, and a copy of the steps that are overwritten meanwhile."""
 
 
 class RunConfig(Options):

@@ -25,9 +25,9 @@ from types import MappingProxyType
 from typing import Any
 
 from entrain.errors import CheckpointError
-from entrain.run.checkpoint_files import DamagedError, Stamps, encode_files, read_files, stamps
+from entrain.run.checkpoint_files import DamagedError, EncodedFiles, Stamps, read_files, stamps
 from entrain.run.disk import refused
-from entrain.run.durable import sync_folder, write_file
+from entrain.run.durable import sync_folder
 from entrain.state import State
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class CheckpointStore:
             DiskError: the disk is full or refuses; every earlier checkpoint is as it was.
             TypeError: the state holds a value that no State may hold.
         """
-        files = encode_files(state, step=step, about=about)
+        files = EncodedFiles(state, step=step, about=about)
         self._check()
         path = self._folder / f"step-{step}"
         try:
@@ -182,15 +182,14 @@ class CheckpointStore:
                 found[path] = ""
         return found
 
-    def _write(self, path: Path, files: Mapping[str, bytes]) -> None:
+    def _write(self, path: Path, files: EncodedFiles) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
         temporary = Path(tempfile.mkdtemp(prefix=_SAVING, dir=self._folder))
         try:
             # mkdtemp makes folders that only the owner can read; others read run folders as well.
             temporary.chmod(0o755)
-            for name, content in files.items():
-                write_file(temporary / name, content)
+            files.write(temporary)
             sync_folder(temporary)
             self._check()
             # The serial is new, so no folder of this name exists.

@@ -5,8 +5,9 @@
     manifest.json         format, version of entrain, step, size and SHA-256 of each file,
                           and of itself
 
-Files may hold anything when they are read: a disk, a broken copy or a person may have changed them.
-Reading returns the state that was written, or says why it cannot.
+Arrays that may be very large are written and read piece by piece, so that no second copy of a
+replay is ever in memory. Files may hold anything when they are read: a disk, a broken copy or a
+person may have changed them. Reading returns the state that was written, or says why it cannot.
 """
 
 import errno
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from entrain.errors import CheckpointError
-from entrain.run.state_files import decode_state, encode_state
+from entrain.run.durable import write_file, write_pieces
+from entrain.run.state_files import decode_state, encode_in_pieces
+from entrain.run.verified_file import VerifiedFile
 from entrain.state import State
 from entrain.version import __version__
 
@@ -54,42 +57,68 @@ class FileFacts(NamedTuple):
     sha256: str
 
 
-def encode_files(state: State, *, step: int, about: Mapping[str, Any]) -> Mapping[str, bytes]:
-    """Returns {file name: content} of the checkpoint of `state`.
+class EncodedFiles:
+    """The files of the checkpoint of a state, before they are written."""
 
-    Args:
-        state: to write.
-        step: env steps, over all policies.
-        about: further facts for the manifest, as JSON can say them.
+    def __init__(self, state: State, *, step: int, about: Mapping[str, Any]) -> None:
+        """Encode all but the arrays.
 
-    Raises:
-        TypeError: the state holds a value that no State may hold.
-    """
-    document, tensors = encode_state(state)
-    files = {STATE: document, ARRAYS: tensors}
-    return {**files, MANIFEST: _manifest(files, step=step, about=about)}
+        Args:
+            state: to write.
+            step: env steps, over all policies.
+            about: further facts for the manifest, as JSON can say them.
+
+        Raises:
+            TypeError: the state holds a value that no State may hold.
+        """
+        document, self._tensors = encode_in_pieces(state)
+        self._document = document
+        self._step, self._about = step, about
+
+    def write(self, folder: Path) -> None:
+        """Write them all to an empty folder, each to the disk; the manifest last."""
+        facts = {}
+        for name, pieces in ((STATE, iter([self._document])), (ARRAYS, self._tensors.pieces())):
+            measured = _Measured(pieces)
+            write_pieces(folder / name, measured)
+            facts[name] = measured.facts
+        write_file(folder / MANIFEST, _manifest(facts, step=self._step, about=self._about))
+
+
+class _Measured:
+    """Pieces on their way into a file: how many bytes they have, and their digest."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
+        self._pieces = pieces
+        self._num_bytes = 0
+        self._sha256 = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        for piece in self._pieces:
+            self._num_bytes += len(piece)
+            self._sha256.update(piece)
+            yield piece
+
+    @property
+    def facts(self) -> FileFacts:
+        """Of those that have passed."""
+        return FileFacts(self._num_bytes, self._sha256.hexdigest())
 
 
 def read_files(path: Path) -> tuple[int, State]:
     """Returns step and state of the checkpoint in folder `path`.
 
-    Each file is read once: the bytes that are checked are used.
+    The bytes that are checked are used, also where an array is read later, when it is asked for.
 
     Raises:
         DamagedError: it is not what was written.
         CheckpointError: it may be whole, but this program cannot read it, or not now.
     """
     step, expected = _read_manifest(path)
-    files = {}
-    for name, facts in expected.items():
-        content = files[name] = _read_file(path / name, at_most=facts.num_bytes)
-        if len(content) != facts.num_bytes:
-            size = (path / name).stat().st_size
-            raise DamagedError(f"{name} has {size:,} bytes; {facts.num_bytes:,} were written")
-        if hashlib.sha256(content).hexdigest() != facts.sha256:
-            raise DamagedError(f"{name} is not what was written: its SHA-256 differs")
+    files = {name: _verified(path / name, facts) for name, facts in expected.items()}
     with _damaged_if_not(path, "its files do not fit together"):
-        return step, decode_state(files[STATE], files[ARRAYS])
+        document = files[STATE].read(0, files[STATE].num_bytes)
+        return step, decode_state(document, files[ARRAYS])
 
 
 def stamps(path: Path) -> Stamps | None:
@@ -101,15 +130,15 @@ def stamps(path: Path) -> Stamps | None:
     return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in facts)
 
 
-def _manifest(files: Mapping[str, bytes], *, step: int, about: Mapping[str, Any]) -> bytes:
+def _manifest(files: Mapping[str, FileFacts], *, step: int, about: Mapping[str, Any]) -> bytes:
     manifest = {
         **about,
         "format": FORMAT,
         "version": __version__,
         "step": step,
         "files": {
-            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
+            name: {"bytes": facts.num_bytes, "sha256": facts.sha256}
+            for name, facts in files.items()
         },
     }
     return json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1).encode()
@@ -178,19 +207,39 @@ def _damaged_if_not(path: Path, otherwise: str) -> Iterator[None]:
         raise CheckpointError(
             f"{path} needs more memory than there is; read it where there is more"
         ) from None
+    except CheckpointError:
+        raise
     except Exception as error:  # of JSON, safetensors, numpy: it depends on what was damaged
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DamagedError(f"{otherwise}: {words[:200]}") from error
 
 
+def _verified(path: Path, facts: FileFacts) -> VerifiedFile:
+    """A file that is what was written."""
+    with _readable(path):
+        size = path.stat().st_size
+        if size != facts.num_bytes:
+            raise DamagedError(f"{path.name} has {size:,} bytes; {facts.num_bytes:,} were written")
+        file = VerifiedFile(path)
+    if file.sha256 != facts.sha256:
+        raise DamagedError(f"{path.name} is not what was written: its SHA-256 differs")
+    return file
+
+
 def _read_file(path: Path, *, at_most: int) -> bytes:
     """Returns the content, or b"" if it is longer than `at_most` bytes."""
+    with _readable(path):
+        return path.read_bytes() if path.stat().st_size <= at_most else b""
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Within the block, what reading the file raises becomes an error of it."""
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             # Reading a device or a pipe might never end.
             raise DamagedError(f"{path.name} is no file")
-        return path.read_bytes() if facts.st_size <= at_most else b""
+        yield
     except FileNotFoundError:
         raise DamagedError(f"{path.name} is missing") from None
     except OSError as error:

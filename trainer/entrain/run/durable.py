@@ -7,13 +7,20 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a new file, and wait until it is on the disk and not only in the system's cache."""
+    write_pieces(path, [content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a new file piece by piece, and wait as `write_file` does."""
     with path.open("wb") as file:
-        file.write(content)
+        for piece in pieces:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
 

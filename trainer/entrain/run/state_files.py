@@ -16,44 +16,44 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
-import safetensors.numpy
 
-from entrain.state import State
+from entrain.run.array_file import DTYPES, ArrayFile, Arrays, BytesSource, Source, read_arrays
+from entrain.state import AnyArray, PiecewiseArray, State
 
 _TO_QUOTE = re.compile("[%/\ud800-\udfff]")
 _SPECIAL_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_DTYPES = frozenset(
-    ["bool", "float16", "float32", "float64", "complex64"]
-    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-)
-"""Types of numpy arrays that safetensors can hold."""
-
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 def encode_state(state: State) -> tuple[bytes, bytes]:
-    """Returns the JSON document and the safetensors document of `state`.
+    """Returns the JSON document and the safetensors document of `state`; see `encode_in_pieces`."""
+    document, tensors = encode_in_pieces(state)
+    return document, b"".join(tensors.pieces())
+
+
+def encode_in_pieces(state: State) -> tuple[bytes, ArrayFile]:
+    """Returns the JSON document of `state`, and its safetensors document as pieces to come.
 
     Raises:
         TypeError: `state` holds a value that no State may hold; the message names its path.
     """
-    arrays: Arrays = {}
+    arrays: dict[str, AnyArray | PiecewiseArray] = {}
     document = _encode(state, "", arrays)
     text = json.dumps(document, indent=1, allow_nan=False)
-    return text.encode(), safetensors.numpy.save(arrays)
+    return text.encode(), ArrayFile(arrays)
 
 
-def decode_state(document: bytes, tensors: bytes) -> State:
-    """Returns the state that was encoded; its arrays are new and writable.
+def decode_state(document: bytes, tensors: bytes | Source) -> State:
+    """Returns the state that was encoded; its arrays are new and writable, or piecewise ones.
+
+    Args:
+        document: JSON.
+        tensors: safetensors; piecewise arrays go on reading it.
 
     Raises:
         ValueError: the documents are not what `encode_state` returns.
         Exception: any other, if they are even less like it.
     """
-    try:
-        arrays = safetensors.numpy.load(tensors)
-    except safetensors.SafetensorError as error:
-        raise ValueError(str(error)) from error
+    arrays = read_arrays(BytesSource(tensors) if isinstance(tensors, bytes) else tensors)
     encoded = json.loads(document, parse_constant=_refuse, object_pairs_hook=_once_each)
     state = _decode(encoded, arrays)
     if not isinstance(state, dict):
@@ -73,16 +73,17 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _encode(value: Any, path: str, arrays: Arrays) -> Any:
+def _encode(value: Any, path: str, arrays: dict[str, AnyArray | PiecewiseArray]) -> Any:
     """Returns the JSON form of the value at `path` and adds its arrays to `arrays`.
 
     A path has a '/' before each of its parts, so that an empty key is a part like any other.
     """
     match value:
         # A numpy float64 is also a Python float, so numpy's own types come first.
-        case np.ndarray() | np.generic():
-            kind = "$array" if isinstance(value, np.ndarray) else "$scalar"
-            return {kind: _keep(np.asarray(value), path, arrays)}
+        case np.ndarray() | np.generic() | PiecewiseArray():
+            kind = "$scalar" if isinstance(value, np.generic) else "$array"
+            array = value if isinstance(value, PiecewiseArray) else np.asarray(value)
+            return {kind: _keep(array, path, arrays)}
         case bytes():
             return {"$bytes": _keep(np.frombuffer(value, np.uint8), path, arrays)}
         case None | bool() | int() | str():
@@ -102,19 +103,20 @@ def _encode(value: Any, path: str, arrays: Arrays) -> Any:
     )
 
 
-def _keep(array: np.ndarray[Any, np.dtype[Any]], path: str, arrays: Arrays) -> str:
+def _keep(
+    array: AnyArray | PiecewiseArray, path: str, arrays: dict[str, AnyArray | PiecewiseArray]
+) -> str:
     """Adds `array` to `arrays` and returns its name there."""
-    if array.dtype.name not in _DTYPES:
+    if array.dtype.name not in DTYPES:
         raise TypeError(
             f"the state's '{path[1:]}' is an array of {array.dtype}; "
-            f"a checkpoint holds {', '.join(sorted(_DTYPES))}"
+            f"a checkpoint holds {', '.join(sorted(DTYPES))}"
         )
     name = path[1:]
     if name.startswith("_"):
         # safetensors keeps '__metadata__' for itself. No key's own '%' is left unquoted.
         name = f"%5F{name[1:]}"
-    # safetensors reads raw memory: rows in order, lowest byte first.
-    arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    arrays[name] = array
     return name
 
 
@@ -155,10 +157,10 @@ def _decode_special(kind: str, name: Any, arrays: Arrays) -> Any:
     match kind:
         case "$array":
             return array
-        case "$scalar" if not array.ndim:
+        case "$scalar" if isinstance(array, np.ndarray) and not array.ndim:
             return array[()]
-        case "$bytes" if array.dtype == np.uint8 and array.ndim == 1:
-            return array.tobytes()
+        case "$bytes" if array.dtype == np.uint8 and len(array.shape) == 1:
+            return np.asarray(array).tobytes()
     raise ValueError(f"{name!r:.60} is {array.dtype}{list(array.shape)}, which is no {kind}")
 
 

@@ -89,7 +89,7 @@ class BehaviourRecorder:
             spec: of the behaviour.
             trainer: its settings.
             outputs: of the run.
-            take: its algorithm's state after the newest update; None while an update changes it.
+            take: what its algorithm has learned; see `app.observing.RunObserver`.
             env_steps: done by now.
             lessons: {environment parameter: lessons completed} by now.
         """
