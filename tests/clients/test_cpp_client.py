@@ -490,6 +490,16 @@ def test_an_act_longer_than_this_client_takes_ends_it_for_good(play: Play) -> No
     assert (played.code, played.over) == (78, (OVER["refused"], words))
 
 
+def test_as_many_numbers_as_a_step_may_have_go_with_it(play: Play) -> None:
+    steps: list[pb.Step] = []
+    with scripted(complete(2, steps)) as script:
+        played = play(script.url, steps=99, reports=10_003)
+        assert script.is_over
+    numbers = [[(each.name, len(each.values)) for each in step.statistics] for step in steps]
+    assert numbers == [[("speed", 10_000)]] * 2
+    assert played.log.count("more than 10000 values of statistics in one step: some left out") == 1
+
+
 RUNNERS = pb.BehaviourAct(behaviour="runner", continuous=bytes(4 * 6))
 
 

@@ -24,6 +24,10 @@ def ticks(tmp_path: Path, mode: int, hints: int) -> list[list[int]]:
     _, said = output(folder, "-s", "pauses.gd", f"--mode={mode}")
     assert "SCRIPT ERROR" not in said, said
     assert said.count(HINT) == hints
+    # Only when it ends, not when its window's close button is pressed.
+    assert [line for line in said.splitlines() if line.startswith("left")] == (
+        ["left in tick 21"] if mode == 1 else []
+    )
     (line,) = [line for line in said.splitlines() if line.startswith("ticks ")]
     told: list[list[int]] = json.loads(line.removeprefix("ticks "))
     return told
@@ -34,7 +38,7 @@ def test_a_menu_stays_open_when_actions_come_and_a_held_game_never_runs(tmp_path
     world = [each[2] for each in told]
     # Ticks 1 and 2 are free. Held from 3 on; the menu is open from 6 to 10, and the actions are
     # there in 9. Held again from 13 to 16, though the tree is unpaused in 15. Paused in 18.
-    assert world == [0, 1, 2, *[2] * 8, 3, 4, 4, 4, 4, 4, 5, 5, 6]
+    assert world == [0, 1, 2, *[2] * 8, 3, 4, 4, 4, 4, 4, 5, 5, 6, 7]
     # Behind the menu the connection is kept alive, and nothing is decided.
     asked, polls = [each[0] for each in told], [each[1] for each in told]
     assert asked[5] == asked[10] == 5

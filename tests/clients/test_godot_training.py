@@ -58,6 +58,16 @@ def test_a_kind_of_agent_that_comes_later_is_too_much_for_an_old_trainer(
     assert [request.WhichOneof("message") for request in sent(told)] == ["goodbye"]
 
 
+def test_as_many_numbers_as_a_step_may_have_wait_for_it(scenarios: dict[str, Told]) -> None:
+    """A Step may wait for hours, and one with all of its game's numbers would be too long."""
+    told = scenarios["many_numbers"]
+    numbers = [
+        [(each.name, len(each.values)) for each in request.step.statistics]
+        for request in sent(told)
+    ]
+    assert numbers == [[("speed", 10_000)], [("coins", 1)]]
+
+
 def test_a_session_that_began_anew_in_a_pause_begins_with_first_rows(
     scenarios: dict[str, Told],
 ) -> None:

@@ -35,6 +35,8 @@ export class Client {
   #noted;
   /** @type {Behaviour[]} */
   #undeclared = [];
+  /** The join that is under way. @type {ReturnType<Session["join"]> | null} */
+  #joining = null;
 
   /**
    * @param {string} address
@@ -103,9 +105,15 @@ export class Client {
     return this.#session.welcome.maxUnansweredSteps;
   }
 
-  async connect() {
+  connect() {
     this.#undeclared = [];
-    return this.#session.join();
+    const joining = this.#session.join();
+    this.#joining = joining;
+    const over = () => {
+      if (this.#joining === joining) this.#joining = null;
+    };
+    joining.then(over, over);
+    return joining;
   }
 
   /** @param {Record<string, Timesteps>} timesteps */
@@ -122,7 +130,7 @@ export class Client {
 
   /** @param {Record<string, Timesteps>} timesteps */
   async send(timesteps) {
-    if (!this.#session.isJoined) await this.connect();
+    if (!this.#session.isJoined) await (this.#joining ?? this.connect());
     const encoded = this.#encoded(timesteps);
     this.#session.send((sequence) => ({
       acting: Object.fromEntries(encoded.map(({ part, acting }) => [part.behaviour, acting])),

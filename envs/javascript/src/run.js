@@ -3,6 +3,7 @@
 import { withTrainer } from "./client.js";
 import { REAL_CLOCK } from "./clock.js";
 import { SessionLostError } from "./errors.js";
+import { InParts } from "./in_parts.js";
 import { RealTime, deadlineS } from "./real_time.js";
 
 /** @typedef {import("../types/index.js").World} World */
@@ -76,33 +77,16 @@ async function serveInRealTime(world, client, timesteps, { waitS, clock, passPar
   const realTime = new RealTime(world, client.behaviours, timesteps);
   for (;;) {
     await client.send(timesteps);
-    const answer = client.receive();
-    // If the world throws first, nobody looks at the answer any more.
-    answer.catch(() => {});
+    const answer = new InParts(client.receive());
     let lateSteps = 0;
-    let actions = await within(answer, waitS, clock);
+    let actions = await answer.within(waitS, clock);
     while (!actions) {
       lateSteps += 1;
       await realTime.fallBack();
-      actions = await within(answer, waitS, clock);
+      actions = await answer.within(waitS, clock);
     }
     if (lateSteps) client.note(FALLBACK_STEPS, lateSteps, "sum");
     passParameters();
     timesteps = lateSteps ? realTime.take() : await realTime.step(actions);
-  }
-}
-
-/** What a promise brings, or null if that takes longer.
- * @template T @param {Promise<T>} promise @param {number} waitS @param {Clock} clock
- * @returns {Promise<T | null>} */
-async function within(promise, waitS, clock) {
-  let cancel = () => {};
-  const late = new Promise((resolve) => {
-    cancel = clock.after(waitS, () => resolve(null));
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    cancel();
   }
 }

@@ -106,8 +106,10 @@ export class Session {
       throw new OutOfTurnError("actions were awaited twice at a time; await the first ones before");
     }
     this.#isReceiving = true;
+    const { signal } = this.#leaving;
     try {
       const act = await this.#nextAct();
+      signal.throwIfAborted();
       this.#unanswered.shift();
       this.#numSent -= 1;
       this.#sequence += 1;
@@ -115,10 +117,11 @@ export class Session {
       if (this.#numSent < this.#unanswered.length) this.#sendUnsent();
       return { act, acting: sent.acting };
     } catch (error) {
-      this.#forgetUnanswered();
+      // After `end` these belong to the next session.
+      if (!signal.aborted) this.#forgetUnanswered();
       throw error;
     } finally {
-      this.#isReceiving = false;
+      if (!signal.aborted) this.#isReceiving = false;
     }
   }
 
@@ -129,6 +132,7 @@ export class Session {
     this.#stream = null;
     this.welcome = NOT_JOINED;
     this.#sequence = 0;
+    this.#isReceiving = false;
     this.#forgetUnanswered();
     this.#leaving.abort(new TrainerClosed(`this simulator left: ${reason || "it was closed"}`));
     if (stream) await this.#dialler.leave(stream, reason);

@@ -199,6 +199,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
   World world(static_cast<int>(number(given, "agents", 3)));
   Extras extras;
   const bool has_extras = number(given, "extras", 0) > 0;
+  const int reports = static_cast<int>(number(given, "reports", 0));
   const bool sends_twice = number(given, "twice", 0) > 0;
   Client client(client_options(address, given), behaviours(given));
   const bool says_actions = number(given, "says", 0) > 0;
@@ -226,6 +227,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
     if (taken == steps) break;
     world.write(client);
     if (has_extras) extras.write(client);
+    for (int i = 0; i < reports; ++i) client.report("speed", 1.0);
     if (is_polling) client.send();
     if (sends_twice) world.write(client);
     if (sends_twice) client.send();

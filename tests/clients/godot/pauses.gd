@@ -45,7 +45,7 @@ class StandIn:
 		polls += 1
 
 	func end(_code, _words):
-		pass
+		print("left in tick ", tick)
 
 	func is_leaving(_now_ms):
 		return false
@@ -72,6 +72,9 @@ class Menu:
 			get_tree().paused = tick == 5
 		told.append([stand_in.asked, stand_in.polls, world.ticks, bug.n_steps])
 		if tick == 20:
+			# A game that asks its player first, who stays.
+			sync_node.notification(MainLoop.NOTIFICATION_WM_QUIT_REQUEST)
+		elif tick == 21:
 			print("ticks ", JSON.print(told))
 			get_tree().quit()
 

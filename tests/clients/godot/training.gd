@@ -208,6 +208,21 @@ func scenario_late_kind_of_an_old_trainer():
 	tick(2)
 
 
+# A game notes a number in each tick, for as long as its Step waits.
+func scenario_many_numbers():
+	welcome()
+	for _each in range(20000):
+		training.note("speed", 1.0, 1)
+	for name in ["coins", "coins"]:
+		training.note(name, 2.0, 3)
+	sent = []
+	act(1, [part("bug", [0.5, 2, 1])])
+	tick(2)
+	training.note("coins", 3.0, 3)
+	act(2, [part("bug", [0.5, 2, 1])])
+	tick(2)
+
+
 # The same, while the trainer is dialled again, which has forgotten the session.
 func scenario_late_kind_of_a_new_session():
 	welcome()

@@ -69,9 +69,13 @@ class Client {
     rows_.emplace_back(std::move(behaviour));
     return rows_.size() - 1;
   }
-  /// A number for people, which goes with the next Step; the trainer shows it beside its metrics.
+  /// A number for people, which goes with the next Step; the trainer shows it beside its metrics. Of
+  /// more than 10,000 in a Step some are left out, which is logged once.
   void report(std::string_view name, double value, Aggregation aggregation = Aggregation::mean) {
-    statistics_.report(name, value, aggregation);
+    if (statistics_.report(name, value, aggregation) || has_left_out_) return;
+    has_left_out_ = true;
+    log("more than " + std::to_string(Statistics::most_values) +
+        " values of statistics in one step: some left out");
   }
   /// A number that the trainer's file sets, such as gravity; `otherwise` if it does not.
   float parameter(std::string_view name, float otherwise) const {
@@ -218,6 +222,7 @@ class Client {
   mutable std::string fault_;  // of a call that reads, too
   std::vector<Bytes> declared_;  // not yet sent
   Statistics statistics_;
+  bool has_left_out_ = false;  // of statistics, and said so
   bool has_joined_ = false;
 };
 

@@ -19,14 +19,24 @@ enum class Aggregation : std::uint8_t { mean = 1, last = 2, sum = 3, histogram =
 /// Numbers that the trainer shows beside its own metrics. They change nothing in what is learned.
 class Statistics {
  public:
-  void report(std::string_view name, double value, Aggregation aggregation) {
+  /// In one Step; more would make that of a game that waits for hours too long.
+  static constexpr std::size_t most_values = 10'000;
+
+  /// False if it is left out, for there are as many as a Step may have.
+  bool report(std::string_view name, double value, Aggregation aggregation) {
+    if (num_values_ == most_values) return false;
+    ++num_values_;
     for (Statistic& known : all_) {
-      if (known.name == name) return known.values.push_back(value);
+      if (known.name != name) continue;
+      known.values.push_back(value);
+      return true;
     }
     all_.push_back({std::string(name), aggregation, {value}});
+    return true;
   }
 
   void clear() {
+    num_values_ = 0;
     for (Statistic& statistic : all_) statistic.values.clear();
   }
 
@@ -61,6 +71,7 @@ class Statistics {
   };
 
   std::vector<Statistic> all_;
+  std::size_t num_values_ = 0;
 };
 
 /// A ConnectRequest with a Step, appended to `out`. Behaviours without rows are left out.

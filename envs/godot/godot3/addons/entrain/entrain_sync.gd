@@ -176,7 +176,8 @@ func _end(exit_code, words):
 
 
 func _notification(what):
-	if what == NOTIFICATION_EXIT_TREE or what == NOTIFICATION_WM_QUIT_REQUEST:
+	# Not when its window is to be closed: the game may ask its player first, who stays.
+	if what == NOTIFICATION_EXIT_TREE:
 		_leave()
 
 

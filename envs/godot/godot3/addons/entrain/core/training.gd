@@ -21,6 +21,8 @@ const REAL_TIME_REVISION = 2
 # Reported to the trainer: how often the game went on without it. One late step may be many.
 const FALLBACK_STEPS = "fallback_steps"
 const SUM = 3
+# In one Step; more would make that of a game that waits for hours too long.
+const MOST_VALUES = 10000
 
 # Ticks between two decisions.
 var action_repeat = 8
@@ -38,6 +40,8 @@ var _session
 var _listener
 var _parameters = null
 var _statistics = {}
+var _num_values = 0
+var _has_left_out = false
 
 
 # listener: is told of a new session and of new environment parameters, before an episode begins.
@@ -65,6 +69,12 @@ func tick():
 
 # A number for people, sent with the next Step. aggregation: as in the wire contract; 1 is the mean.
 func note(name, value, aggregation):
+	if _num_values >= MOST_VALUES:
+		if not _has_left_out:
+			print("entrain: more than %d values of statistics in one step: some left out" % MOST_VALUES)
+		_has_left_out = true
+		return
+	_num_values += 1
 	if not _statistics.has(name):
 		_statistics[name] = {"name": name, "aggregation": aggregation, "values": []}
 	_statistics[name]["values"].append(value)
@@ -128,6 +138,7 @@ func _send():
 		return
 	said["statistics"] = _statistics.values()
 	_statistics = {}
+	_num_values = 0
 	_session.send_step(said)
 	var is_told = _session.welcome["revision"] >= REAL_TIME_REVISION
 	var deadline_ms = _agents.deadline_ms() if is_told else 0

@@ -1,0 +1,52 @@
+// Calls that are under way at the same time: joining, sending, leaving.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as errors from "../src/errors.js";
+import { FIRST } from "../src/timesteps.js";
+import { clientOf, rows } from "./made_client.js";
+import { ScriptedTrainer, answering, settled, welcome, welcoming } from "./scripted_trainer.js";
+
+test("a client that joins anew before its Goodbye was answered keeps the new session's Step", async () => {
+  // The first stream never ends by itself: its Goodbye is waited for, for 2 seconds.
+  const silent = (link) => link.open((_, message) => message.hello && link.say(welcome()));
+  let newer;
+  const trainer = new ScriptedTrainer([
+    silent,
+    welcoming({ sessionId: "s2" }, (link, step) => (newer = { link, step })),
+  ]);
+  const { client, clock } = clientOf(trainer);
+  const first = assert.rejects(client.exchange(rows(FIRST)), errors.TrainerClosed);
+  await clock.pass(1);
+  const closing = client.close();
+  await client.connect();
+  const second = client.exchange(rows(FIRST));
+  second.catch(() => {});
+  await clock.pass(3);
+  await first;
+  await closing;
+  answering(newer.link, newer.step);
+  await settled();
+  assert.equal((await second).point.length, 2);
+});
+
+test("rows that are sent while the client joins wait for that", async () => {
+  const trainer = new ScriptedTrainer([welcoming()]);
+  const { client } = clientOf(trainer);
+  const joining = client.connect();
+  joining.catch(() => {});
+  const { point } = await client.exchange(rows(FIRST));
+  assert.equal(point.length, 2);
+  assert.equal((await joining).sessionId, "s1");
+  assert.equal(trainer.links.length, 1);
+});
+
+test("two halves that are sent at once join once", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ maxUnanswered: 2 })]);
+  const { client } = clientOf(trainer, { maxUnansweredSteps: 2 });
+  await Promise.all([client.send(rows(FIRST)), client.send({})]);
+  assert.equal((await client.receive()).point.length, 2);
+  await client.receive();
+  assert.equal(trainer.links.length, 1);
+});
