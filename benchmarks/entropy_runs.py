@@ -143,9 +143,23 @@ class Benchmark:
 class Learner:
     """A policy in training, with the maze it learns in."""
 
-    def __init__(self, benchmark: Benchmark, options: Mapping[str, Any], *, seed: int) -> None:
-        """Begin; `options` are the policy's: `algorithm.kind`, `entropy`, what else differs."""
-        self.maze = Maze(benchmark.maze, num_agents=NUM_AGENTS)
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        maze: type[Maze] = Maze,
+    ) -> None:
+        """Begin.
+
+        Args:
+            benchmark: what to learn and to measure.
+            options: the policy's: `algorithm.kind`, `entropy`, what else differs.
+            seed: of weights, actions and samples.
+            maze: decides what a policy sees.
+        """
+        self.maze = maze(benchmark.maze, num_agents=NUM_AGENTS)
         of_kind = OPTIONS_BY_KIND[options["algorithm"]["kind"]]
         config = PolicyConfig.model_validate(merged(merged(OPTIONS, of_kind), options))
         self.policy = make_policy(self.maze.spec, config, seed=seed)

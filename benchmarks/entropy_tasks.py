@@ -20,6 +20,8 @@ from entrain_envs.timestep import (
     TimestepBatch,
 )
 
+Float64Array = npt.NDArray[np.float64]
+
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """(rows, columns) of up, down, left, right: the four choices, in this order."""
 
@@ -210,17 +212,18 @@ class Maze:
     def _timesteps(
         self, agents: BoolArray, step_type: npt.ArrayLike, reward: npt.ArrayLike
     ) -> TimestepBatch:
-        _, height, width = self._cells.shape
-        position = np.concatenate(
-            [np.eye(height)[self._row[agents]], np.eye(width)[self._column[agents]]], axis=1
-        )
         return TimestepBatch.of(
             self.spec,
             agent_id=np.flatnonzero(agents),
             step_type=step_type,
             reward=reward,
-            observation={"position": position},
+            observation={"position": self.position(self._row[agents], self._column[agents])},
         )
+
+    def position(self, row: Int64Array, column: Int64Array) -> Float64Array:
+        """[N, numbers] what is seen in these cells: which row it is, and which column."""
+        _, height, width = self._cells.shape
+        return np.concatenate([np.eye(height)[row], np.eye(width)[column]], axis=1)
 
 
 def _transitions(cells: npt.NDArray[np.str_]) -> Int64Array:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from benchmarks import soft_table
 from benchmarks.entropy_tasks import MOVED_WALL, Maze
-from benchmarks.moved_wall import NEW_GAP, UNDECIDED, cell_policy, chance
+from benchmarks.moved_wall import NEW_GAP, UNDECIDED, CellMaze, cell_policy, chance
 from benchmarks.soft_table import (
     GOAL,
     HEIGHT,
@@ -99,17 +99,26 @@ def test_a_table_comes_back_after_the_wall_has_moved(monkeypatch: pytest.MonkeyP
 
 
 def test_a_network_is_seen_in_the_cell_that_its_observation_shows() -> None:
-    spec = Maze(MOVED_WALL, num_agents=1).spec
+    maze = Maze(MOVED_WALL, num_agents=1)
     config = PolicyConfig.model_validate(
         {"network": {"hidden_sizes": ()}, "normalize_observations": False}
     )
-    policy = make_policy(spec, config, seed=0)
+    policy = make_policy(maze.spec, config, seed=0)
     with torch.no_grad():
         policy.action_head.weight.zero_()
         # Down is preferred by 2 in row 4, right by 3 in column 7.
         policy.action_head.weight[DOWN, 4] = 2.0
         policy.action_head.weight[RIGHT, HEIGHT + 7] = 3.0
-    seen = cell_policy(policy)
+    seen = cell_policy(policy, maze)
     expected = np.exp([0.0, 2.0, 0.0, 3.0])
     np.testing.assert_allclose(seen[4, 7], expected / expected.sum(), rtol=1e-6)
     np.testing.assert_allclose(seen[3, 6], [0.25] * 4, rtol=1e-6)
+
+
+def test_a_maze_of_cells_shows_one_number_for_where_an_agent_is() -> None:
+    maze = CellMaze(MOVED_WALL, num_agents=2)
+    timesteps = maze.reset(seed=0, parameters={})["maze"]
+    timesteps.check(maze.spec)
+    position = timesteps.observation["position"]
+    assert position.argmax(axis=1).tolist() == [number(5, 5)] * 2
+    assert position.sum(axis=1).tolist() == [1.0, 1.0]
