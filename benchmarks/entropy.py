@@ -35,6 +35,10 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 FIRST_SWEEP_SEED = 101
 """No seed that chooses a coefficient takes part in the comparison."""
 
+EVERY = 64
+"""Env steps for each gradient step of what learns from a replay, unless said otherwise: with 256
+rows in each, as few as PPO's."""
+
 RATE = 0.2
 TARGET_START = 0.3
 """Of variants with a target: how fast the coefficient moves, and where it starts."""
@@ -156,21 +160,22 @@ class Run:
     strength: float
     seed: int
 
-    every: int = 0
-    """Env steps for each gradient step, of variants that learn from a replay; 0 for 64, the same
-    as PPO's."""
+    every: int = EVERY
+    """Env steps for each gradient step, of variants that learn from a replay."""
 
     @property
     def options(self) -> Mapping[str, Any]:
         """Of the policy, beside those that all variants have."""
         options = VARIANTS[self.variant].options(self.task, self.strength)
-        pace = {"algorithm": {"updates_per_step": 1 / self.every}} if self.every else {}
-        return merged(options, pace)
+        if self.every == EVERY:
+            return options
+        return merged(options, {"algorithm": {"updates_per_step": 1 / self.every}})
 
     @property
     def label(self) -> str:
-        """Variant and strength, as tables and pictures name it."""
-        return f"{self.variant} {self.strength:g}" if self.strength else self.variant
+        """Variant, strength and an unusual pace, as tables and pictures name it."""
+        pace = "" if self.every == EVERY else f", every {self.every}"
+        return (f"{self.variant} {self.strength:g}" if self.strength else self.variant) + pace
 
 
 def measure(run: Run) -> Measured:
@@ -187,7 +192,13 @@ def main() -> None:
     parser.add_argument("--family", choices=sorted(FAMILIES), help="only these variants")
     parser.add_argument("--variant", choices=sorted(VARIANTS), help="only this one")
     parser.add_argument("--strength", type=float, action="append", help="only these")
-    parser.add_argument("--every", type=int, default=0, help="env steps for each gradient step")
+    parser.add_argument(
+        "--every",
+        type=int,
+        nargs="+",
+        default=[EVERY],
+        help="env steps for each gradient step, of what learns from a replay",
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--sweep", action="store_true", help="try coefficients instead")
@@ -200,20 +211,21 @@ def main() -> None:
         started_s = time.monotonic()
         first = FIRST_SWEEP_SEED if arguments.sweep else 1
         runs = [
-            Run(task, name, strength, seed, arguments.every)
+            Run(task, name, strength, seed, every)
             for name in FAMILIES[family]
             if arguments.variant in (None, name)
+            for every in arguments.every
             for strength in strengths(VARIANTS[name], task, sweep=arguments.sweep)
             if arguments.strength is None or strength in arguments.strength
             for seed in range(first, first + arguments.seeds)
         ]
         if not runs:
             continue
-        of_label = tabulate(runs, jobs=arguments.jobs, keep=arguments.keep)
+        of_run = tabulate(runs, jobs=arguments.jobs, keep=arguments.keep)
         if not arguments.sweep:
             suffix = "" if family == "ppo" else f"_{family}"
             path = arguments.folder / f"entropy_{task}{suffix}.png"
-            plot(BENCHMARKS[task], of_label, path, columns=COLUMNS[family])
+            plot(BENCHMARKS[task], of_run, path, columns=COLUMNS[family])
         print(f"({time.monotonic() - started_s:.0f} s)\n", flush=True)
 
 
@@ -224,18 +236,18 @@ def strengths(variant: Variant, task: str, *, sweep: bool) -> Sequence[float]:
 
 def tabulate(
     runs: Sequence[Run], *, jobs: int, keep: Path | None
-) -> Mapping[str, Sequence[Measured]]:
-    """Carry them out and print a table of them; {label: what its seeds came to}."""
+) -> Mapping[Run, Sequence[Measured]]:
+    """Carry them out and print a table of them; {run of the first seed: what all came to}."""
     print(f"{runs[0].task}, seeds {runs[0].seed} to {runs[-1].seed}\n")
-    of_label: dict[str, Sequence[Measured]] = {}
+    of_run: dict[Run, Sequence[Measured]] = {}
     pairs = zip(runs, measured(runs, jobs=jobs, keep=keep), strict=True)
     for label, group in itertools.groupby(pairs, key=lambda pair: pair[0].label):
-        results = [result for _, result in group]
-        if not of_label:
+        seeds, results = zip(*group, strict=True)
+        if not of_run:
             print(header(results[0]))
         print(row(label, results), flush=True)
-        of_label[label] = results
-    return of_label
+        of_run[seeds[0]] = results
+    return of_run
 
 
 def measured(runs: Sequence[Run], *, jobs: int, keep: Path | None) -> Iterator[Measured]:
@@ -285,20 +297,30 @@ def spread(values: Sequence[float]) -> str:
 
 
 def plot(
-    benchmark: Benchmark, of_label: Mapping[str, Sequence[Measured]], path: Path, *, columns: int
+    benchmark: Benchmark, of_run: Mapping[Run, Sequence[Measured]], path: Path, *, columns: int
 ) -> None:
-    """A panel a label: mean and standard deviation over seeds, and dotted, the first label's."""
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    """A panel a run: mean and standard deviation over seeds; dotted, without entropy.
+
+    Each algorithm, at each pace, begins a row, and its first panel is the one without entropy.
+    """
+    rows = panel_rows(list(of_run), columns=columns)
+    figure = Figure(figsize=(11, max(3.4, 3 * len(rows))), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(-(-len(of_label) // columns), columns, sharex=True, sharey=True)
-    without = next(iter(of_label.values()))
-    for axes, (label, results), colour in zip(panels.flat, of_label.items(), COLOURS, strict=False):
-        env_steps, values = curves(without)
-        axes.plot(env_steps, values.mean(axis=0), color=COLOURS[0], linewidth=1.2, linestyle=":")
-        draw(axes, results, colour)
-        axes.set_title(label, fontsize=11, color=colour, loc="left")
-        if benchmark.change:
-            axes.axvline(0.5 * results[0].curve.env_steps[-1] / 1000, color="black", linewidth=0.8)
+    panels = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
+    colour_of = dict(zip((run.label for run in of_run), itertools.cycle(COLOURS), strict=False))
+    for (without, runs), row_panels in zip(rows, panels, strict=True):
+        for axes in row_panels[len(runs) :]:
+            axes.set_visible(False)
+        for axes, run in zip(row_panels, runs, strict=False):
+            env_steps, values = curves(of_run[without])
+            axes.plot(
+                env_steps, values.mean(axis=0), color=COLOURS[0], linewidth=1.2, linestyle=":"
+            )
+            draw(axes, of_run[run], colour_of[run.label])
+            axes.set_title(run.label, fontsize=11, color=colour_of[run.label], loc="left")
+            if benchmark.change:
+                middle = 0.5 * of_run[run][0].curve.env_steps[-1] / 1000
+                axes.axvline(middle, color="black", linewidth=0.8)
     figure.supylabel(benchmark.curve, fontsize=10)
     figure.supxlabel("env steps (thousands)", fontsize=10)
     figure.suptitle(
@@ -308,6 +330,18 @@ def plot(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
+
+
+def panel_rows(runs: Sequence[Run], *, columns: int) -> Sequence[tuple[Run, Sequence[Run]]]:
+    """Rows of at most `columns` runs of one algorithm and pace, each with the first of those."""
+    rows = []
+    for _, group in itertools.groupby(
+        runs, key=lambda run: (VARIANTS[run.variant].kind, run.every)
+    ):
+        alike = list(group)
+        chunks = (alike[first : first + columns] for first in range(0, len(alike), columns))
+        rows += [(alike[0], chunk) for chunk in chunks]
+    return rows
 
 
 def draw(axes: Axes, results: Sequence[Measured], colour: str) -> None:

@@ -90,7 +90,7 @@ class Curve:
     before it learned."""
 
     def ahead(self, *, points: int) -> Float64Array:
-        """[P - points + 1] mean over the episodes of so many points from each one on.
+        """[P - points + 1] mean over the episodes of so many points from each one on; NaN if none.
 
         One point's episodes are not a fair sample: those that end early end in it, those that
         take long in the next. Over several both are in.
@@ -98,7 +98,8 @@ class Curve:
         ones = np.ones(points)
         total = np.nan_to_num(self.value) * self.episodes
         episodes = np.convolve(self.episodes, ones, "valid")
-        return np.convolve(total, ones, "valid") / np.maximum(episodes, 1.0)
+        mean = np.convolve(total, ones, "valid") / np.maximum(episodes, 1.0)
+        return np.where(episodes > 0.0, mean, np.nan)
 
     def final(self, *, share: float = 0.1) -> float:
         """Mean over the episodes of the last `share` of the env steps."""
@@ -268,7 +269,7 @@ def recovery(curve: Curve) -> Mapping[str, float]:
     mixed = NUM_AGENTS * MOVED_WALL.episode_steps
     ahead = curve.ahead(points=window)
     begin, end = curve.env_steps[: len(ahead)], curve.env_steps[window - 1 :]
-    best = float(ahead[end <= half].max())
+    best = float(np.nanmax(ahead[end <= half]))
     learned_first = best >= LEARNED
     is_after = begin - POINT_STEPS >= half + mixed
     back = begin[is_after & (ahead >= LEARNED)]

@@ -6,10 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import entropy_runs
-from benchmarks.entropy import FAMILIES, LEAST_TEMPERATURE, VARIANTS, Run, measure, spread
+from benchmarks.entropy import (
+    EVERY,
+    FAMILIES,
+    LEAST_TEMPERATURE,
+    VARIANTS,
+    Run,
+    measure,
+    panel_rows,
+    spread,
+)
 from benchmarks.entropy_kept import kept
 from benchmarks.entropy_runs import (
     BENCHMARKS,
+    OPTIONS_BY_KIND,
     POINT_STEPS,
     TOTAL_STEPS,
     Curve,
@@ -42,6 +52,11 @@ def test_several_updates_are_averaged_over_their_episodes() -> None:
     # (3 * 1 + 1 * 5) / 4 = 2; (1 * 5 + 0) / 1 = 5.
     ahead = curve([1, 5, NAN], episodes=[3, 1, 0]).ahead(points=2)
     np.testing.assert_allclose(ahead, [2, 5])
+
+
+def test_where_no_episode_ended_there_is_no_mean() -> None:
+    ahead = curve([1, NAN, NAN], episodes=[3, 0, 0]).ahead(points=2)
+    np.testing.assert_allclose(ahead, [1, NAN])
 
 
 def test_the_final_return_is_that_of_the_last_tenth() -> None:
@@ -187,3 +202,22 @@ def test_a_run_with_more_gradient_steps_has_other_options() -> None:
     assert "updates_per_step" not in seldom.options["algorithm"]
     assert often.options["algorithm"]["updates_per_step"] == 1 / 16
     assert often.options["entropy"] == seldom.options["entropy"]
+    assert [seldom.label, often.label] == ["SAC 0.01", "SAC 0.01, every 16"]
+
+
+def test_the_usual_pace_is_that_of_the_options() -> None:
+    for kind in ("soft_q", "sac"):
+        assert OPTIONS_BY_KIND[kind]["algorithm"]["updates_per_step"] == 1 / EVERY
+
+
+def test_each_algorithm_at_each_pace_has_rows_of_its_own_in_a_picture() -> None:
+    ppo = [Run("deception", name, 0.1, 1) for name in FAMILIES["ppo"][:4]]
+    assert panel_rows(ppo, columns=3) == [(ppo[0], ppo[:3]), (ppo[0], ppo[3:])]
+    soft_q = [Run("deception", "soft Q", strength, 1) for strength in (0.01, 0.03)]
+    often = [Run("deception", "soft Q", 0.01, 1, every=16)]
+    sac = [Run("deception", "SAC", 0.01, 1)]
+    assert panel_rows([*soft_q, *often, *sac], columns=4) == [
+        (soft_q[0], soft_q),
+        (often[0], often),
+        (sac[0], sac),
+    ]
