@@ -58,13 +58,10 @@ _ANSWERED: Mapping[int, str] = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
+    408: "UNAVAILABLE",
     429: "UNAUTHENTICATED",
-    500: "INTERNAL",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "UNAVAILABLE",
 }
-"""What an answer of HTTP means; any other comes from what is no trainer."""
+"""What an answer of HTTP below 500 means; any other comes from what is no trainer."""
 
 _FOR_EVER_S = 365 * 24 * 3600.0
 """Longer than any update."""
@@ -174,8 +171,9 @@ def _received(socket: WebSocket, until_s: float) -> bytes:
     try:
         return socket.receive(until_s=until_s)
     except NotOpenedError as error:
-        if error.status in _ANSWERED:
-            raise failure_of(_ANSWERED[error.status], error.words) from None
+        name = "UNAVAILABLE" if error.status >= 500 else _ANSWERED.get(error.status)
+        if name is not None:
+            raise failure_of(name, error.words) from None
         raise failure_of("UNIMPLEMENTED", f"{error}; see server.websocket") from None
     except TooLongError as error:
         raise _too_long(str(error)) from None

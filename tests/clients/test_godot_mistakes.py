@@ -7,6 +7,7 @@ import pytest
 
 from entrain_envs.wire import trainer_pb2 as pb
 from support.godot import needs_godot, output, project, running, scripted_trainer
+from support.websocket_script import Line, scripted
 
 pytestmark = [needs_godot, pytest.mark.clients]
 
@@ -39,6 +40,30 @@ def test_an_address_of_another_kind_is_told_so(tmp_path: Path) -> None:
     code, said = output(folder, "-s", "mistakes.gd", "--address=http://localhost:1")
     assert code == 78, said
     assert "http://localhost:1 is no address of a trainer; expected ws://HOST:PORT" in said
+
+
+@pytest.mark.parametrize("status", [200, 302, 405])
+def test_what_answers_otherwise_is_no_trainer(tmp_path: Path, status: int) -> None:
+    folder = project(tmp_path / "game", SCRIPT)
+    # It is asked a second time, why it did not take the first one.
+    with scripted(statuses=(status, status)) as script:
+        code, said = output(folder, "-s", "mistakes.gd", f"--address={script.url}")
+    assert code == 78, said
+    assert f"entrain: the trainer refuses this game: {status}: no, by {status}\n" in said
+
+
+@pytest.mark.parametrize("status", [408, 507])
+def test_a_server_that_is_not_ready_is_asked_again(tmp_path: Path, status: int) -> None:
+    def ends(line: Line) -> None:
+        line.welcome()
+        line.close(pb.CLOSE_REASON_COMPLETED)
+
+    folder = project(tmp_path / "game", SCRIPT)
+    with scripted(ends, statuses=(status, status)) as script:
+        code, said = output(folder, "-s", "mistakes.gd", f"--address={script.url}")
+        assert script.is_over
+    assert code == 0, said
+    assert f"({status}: no, by {status}); dialling again" in said
 
 
 @pytest.mark.parametrize(

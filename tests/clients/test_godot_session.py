@@ -100,7 +100,7 @@ def test_each_connection_shows_the_token_that_its_file_has_now(scenarios: dict[s
     assert {token for _, token in told["inquiries"]} == {"three"}
 
 
-@pytest.mark.parametrize("code", ["1003", "1008", "1009", "4003", "4008", "4016"])
+@pytest.mark.parametrize("code", ["1003", "1008", "1009", "4003", "4007", "4008", "4016"])
 @pytest.mark.parametrize("at", ["closed", "hello-closed"])
 def test_a_close_code_that_refuses_ends_the_game(
     scenarios: dict[str, Told], at: str, code: str
@@ -108,7 +108,7 @@ def test_a_close_code_that_refuses_ends_the_game(
     """Godot 4 loses the refusal that came before it."""
     told = scenarios[f"{at}-{code}"]
     # A Hello would be refused again, unless there is room; a Step's fault need not come again.
-    is_for_good = at == "hello-closed" and code in ("1003", "4003", "4016")
+    is_for_good = at == "hello-closed" and code in ("1003", "4003", "4007", "4016")
     assert (told["is_ended"], told["exit_code"]) == (True, 78 if is_for_good else 1)
     assert told["words"].endswith(f"it closed the connection with code {code}")
 

@@ -601,7 +601,10 @@ def test_a_websocket_refused_by_http_is_told_with_the_words(serve_websocket: Ser
     def refuse(status: int, words: str) -> Any:
         return lambda connection, _request: connection.respond(status, words)
 
-    for status, kind in ((401, RefusedError), (404, RefusedError), (503, BrokenStreamError)):
+    for status, kind in (
+        *((status, RefusedError) for status in (401, 404, 405)),
+        *((status, BrokenStreamError) for status in (408, 500, 503, 507)),
+    ):
         address = serve_websocket(talk, process_request=refuse(status, f"because of {status}"))
         connection = dial(address)
         with pytest.raises(kind, match=f"because of {status}"):

@@ -70,10 +70,12 @@ export function closed(code, reason) {
   return new BrokenStreamError(`the connection ended with code ${code}${words}`);
 }
 
+const TIMED_OUT = 408;
+
 /** The error for an HTTP answer that is no upgrade. @param {number} status @param {string} body */
 export function answered(status, body) {
   const words = `HTTP ${status}${body ? `: ${body.trim()}` : ""}`;
-  if (status >= 500) return new BrokenStreamError(words);
+  if (status === TIMED_OUT || status >= 500) return new BrokenStreamError(words);
   if (status === 401) {
     return new RefusedError(
       `${words} (UNAUTHENTICATED; give the trainer's token as token or tokenFile)`,

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { withTrainer } from "../src/client.js";
+import { answered } from "../src/endings.js";
 import * as errors from "../src/errors.js";
 import { FrameReader } from "../src/frames.js";
 import { run } from "../src/run.js";
@@ -326,6 +327,18 @@ for (const [code, Kind] of [
   test(`close code ${code} without a message is ${Kind.name}`, async () => {
     const trainer = new ScriptedTrainer([welcoming({}, (link) => link.end(code, "why"))]);
     await assert.rejects(clientOf(trainer).client.exchange(rows(FIRST)), Kind);
+  });
+}
+
+for (const status of [200, 400, 401, 403, 404, 405, 429]) {
+  test(`HTTP ${status} would come again`, () => {
+    assert.ok(answered(status, "words") instanceof errors.RefusedError);
+  });
+}
+
+for (const status of [408, 500, 503, 507]) {
+  test(`after HTTP ${status} the trainer is dialled again`, () => {
+    assert.ok(answered(status, "words") instanceof errors.BrokenStreamError);
   });
 }
 

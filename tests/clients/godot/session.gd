@@ -111,12 +111,12 @@ func _init():
 			begin("")
 			call(method["name"])
 			say(method["name"].replace("scenario_", ""))
-	for code in [1000, 1001, 1002, 1003, 1008, 1009, 1011, 4003, 4008, 4010, 4014, 4016]:
+	for code in [1000, 1001, 1002, 1003, 1008, 1009, 1011, 4003, 4007, 4008, 4010, 4014, 4016]:
 		begin("")
 		network.open.end(code)
 		run(network.now_ms + 100)
 		say("closed-%d" % code)
-	for code in [1003, 1008, 1009, 4003, 4008, 4016]:
+	for code in [1003, 1008, 1009, 4003, 4007, 4008, 4016]:
 		begin("")
 		network.hello_code = code
 		break_off()

@@ -3,8 +3,10 @@
 const Platform = preload("../platform.gd")
 
 const LONGEST_MS = 3000
-# Another dial would bring the same; proto/README.md, "Over WebSocket".
-const FINAL = [400, 401, 403, 404, 429]
+const MOST_WORDS = 1000
+const SWITCHING = 101
+const TIMED_OUT = 408
+const FROM_SERVER = 500
 
 # What the trainer said; "" if nothing, or not yet.
 var words = ""
@@ -51,7 +53,9 @@ func poll():
 	):
 		is_done = true
 	is_done = is_done or Platform.ticks_ms() > _until_ms
-	if is_done and _client.has_response() and _client.get_response_code() >= 400:
+	if is_done and _client.has_response() and _client.get_response_code() != SWITCHING:
 		var code = _client.get_response_code()
-		words = "%d: %s" % [code, _body.data_array.get_string_from_utf8().strip_edges()]
-		is_final = code in FINAL
+		var said = _body.data_array.get_string_from_utf8().strip_edges().left(MOST_WORDS)
+		words = "%d: %s" % [code, said]
+		# Another dial would bring the same; proto/README.md, "Over WebSocket".
+		is_final = code < FROM_SERVER and code != TIMED_OUT

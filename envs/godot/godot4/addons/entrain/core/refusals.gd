@@ -6,9 +6,9 @@ const FAILED = 1
 const MISFIT = 78
 const AGAIN = -1
 
-# gRPC's numbers of refusals that another dial would only bring again.
+# gRPC's numbers; those after which another dial may help.
 const RESOURCE_EXHAUSTED = 8
-const FINAL = [3, 9, 12, 16]
+const DIAL_AGAIN = [1, 2, 4, 10, 13, 14]
 # WebSocket's own codes for a message that was text, for too many messages and for one too long.
 const OF_WEBSOCKET = {1003: 3, 1008: 8, 1009: 8}
 
@@ -25,7 +25,7 @@ static func number_of(close_code):
 static func exit_code_of(number):
 	if number == RESOURCE_EXHAUSTED:
 		return FAILED
-	return MISFIT if number in FINAL else AGAIN
+	return AGAIN if number in DIAL_AGAIN else MISFIT
 
 
 # Where a Step is longer than the trainer takes.
