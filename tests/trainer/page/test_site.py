@@ -282,6 +282,18 @@ async def test_no_name_becomes_part_of_the_page() -> None:
         assert tag != "script" or source
 
 
+async def test_who_waits_for_whom_is_shown_where_there_is_a_replay() -> None:
+    words = "1 gradient step for each env step; collecting waits for learning 40% of the time"
+    for pace in (words, ""):
+        served = Served(MadeUp(run_facts(pace=pace)))
+        tags, text = Tags(), (await answered(served, "/")).text
+        tags.feed(text)
+        (row,) = [attributes for _, attributes in tags.found if attributes.get("id") == "pace-row"]
+        assert ("hidden" in row) is not bool(pace)
+        assert (words in text) is bool(pace)
+        assert (await answered(served, "/api/status")).json()["pace"] == pace
+
+
 async def test_hostile_names_are_only_data_in_json_and_metrics() -> None:
     facts = run_facts(name=HOSTILE, policies=[policy(HOSTILE + "\nentrain_ready 0\n")])
     served = Served(MadeUp(facts))

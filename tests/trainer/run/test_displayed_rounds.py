@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -37,6 +38,13 @@ def test_shares_and_what_follows_from_them_are_two_lines() -> None:
     lines = drawn(WORDS, width=120)
     assert f"time: {WORDS.shares}" in [line.strip() for line in lines]
     assert f"{WORDS.limit}: {WORDS.remedy}" in [line.strip() for line in lines]
+
+
+def test_who_waits_for_whom_is_a_line_of_its_own_where_there_is_a_replay() -> None:
+    pace = "1 gradient step for each env step; collecting waits for learning 40% of the time"
+    lines = [line.strip() for line in drawn(replace(WORDS, pace=pace), width=120)]
+    assert lines.index(pace) == lines.index(f"{WORDS.limit}: {WORDS.remedy}") + 1
+    assert pace not in drawn(replace(WORDS, pace=pace), width=50)
 
 
 @pytest.mark.parametrize("width", [24, 40, 59])

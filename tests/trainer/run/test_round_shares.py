@@ -126,6 +126,39 @@ def test_a_run_that_goes_on_remembers_the_rounds_of_each_policy() -> None:
     assert found["jumper"].updates == 1.0
 
 
+def test_who_waits_for_whom_is_measured_where_there_is_a_replay() -> None:
+    run = RunRounds()
+    run.add("walker", {"time/wait": 1.0}, now_s=100.0)
+    assert run.pace == ""
+    # Before it learns, no gradient step is due.
+    run.add("walker", {"time/wait": 1.0, "update/steps_ratio": 0.0}, now_s=101.0)
+    assert run.pace == ""
+    # Of 10 s an update took 8 s, beside which 4 s were collected: it was waited for 4 s.
+    run = RunRounds()
+    times = {"time/wait": 0.6, "time/learn": 0.4, "time/update_seconds": 8.0}
+    for now_s in (100.0, 110.0, 120.0):
+        run.add("walker", {**times, "update/steps_ratio": 1.0}, now_s=now_s)
+    assert run.pace == (
+        "1 gradient step for each env step; collecting waits for learning 40% of the time, "
+        "learning for collecting 20%"
+    )
+    # Nothing is known yet of how long its first round was.
+    run.add("jumper", {"time/learn": 1.0, "update/steps_ratio": 0.25}, now_s=121.0)
+    assert run.pace.endswith(
+        "; 'jumper': 0.25 gradient steps for each env step; collecting waits for learning 100% of "
+        "the time"
+    )
+    assert run.pace.startswith("'walker': 1 gradient step for each env step; ")
+
+
+def test_an_update_that_seems_longer_than_its_round_leaves_no_time() -> None:
+    run = RunRounds()
+    metrics = {"time/learn": 1.0, "time/update_seconds": 1.01, "update/steps_ratio": 2.0}
+    for now_s in (1.0, 2.0):
+        run.add("walker", metrics, now_s=now_s)
+    assert run.pace.endswith("100% of the time, learning for collecting 0%")
+
+
 def test_of_a_run_of_several_policies_each_one_s_work_counts() -> None:
     run = RoundShares.of_all(
         [

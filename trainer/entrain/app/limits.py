@@ -74,12 +74,14 @@ def find_limit(config: RunConfig, policies: Mapping[str, RoundShares]) -> Findin
     return Finding(limit, _WORDS[limit], _facts(run), tuple(ways))
 
 
-def round_words(config: RunConfig, policies: Mapping[str, RoundShares]) -> RoundWords:
-    """Returns the limit in few words, for a display."""
+def round_words(
+    config: RunConfig, policies: Mapping[str, RoundShares], *, pace: str = ""
+) -> RoundWords:
+    """Returns the limit in few words, for a display; `pace` is that of its rounds."""
     finding = find_limit(config, policies)
     percents = RoundShares.of_all(list(policies.values())).percents
     shares = (f"{_SHORT.get(name, name)} {share}%" for name, share in percents.items())
-    return RoundWords(", ".join(shares), finding.words, next(iter(finding.ways), ""))
+    return RoundWords(", ".join(shares), finding.words, next(iter(finding.ways), ""), pace)
 
 
 _SHORT = {"waiting": "simulators"}

@@ -68,6 +68,7 @@ class FactsOfRun:
             refusals={} if run is None else dict(run.participants.refused),
             shares={} if shares is None else {name: getattr(shares, name) for name in PARTS},
             limit=round_words(self._config, self._shares).sentence if self._shares else "",
+            pace=self._rounds.pace,
             policies=[] if run is None else [_policy(each) for each in run.trainers.values()],
             simulators=[_simulator(each) for each in participants],
             latency=_histogram(measures.latency),

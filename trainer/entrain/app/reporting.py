@@ -196,7 +196,7 @@ class Reporting:
             metrics, statistics, env_steps=progress.env_steps
         )
         shares = self._rounds.add(update.behaviour, metrics, now_s=seconds)
-        self._round_words = round_words(self._config, shares)
+        self._round_words = round_words(self._config, shares, pace=self._rounds.pace)
         row = DisplayRow.from_metrics(
             metrics,
             progress=progress,
@@ -305,6 +305,8 @@ class Reporting:
             logger.info(
                 "%s; %s", words.shares_line, words.sentence, extra=fields(limit=words.limit)
             )
+        if words.pace:
+            logger.info("%s", words.pace)
 
     def show(self, address: str, env_steps: Mapping[str, int]) -> None:
         """Show who is connected to `address`, and the env steps of each behaviour so far."""

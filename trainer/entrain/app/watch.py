@@ -189,7 +189,8 @@ class Watch:
             )
             options = config.policy_for(row.behaviour)
             total = options.total_steps if options else row.env_steps
-            shown = _display_row(row, round_words(config, shares), total_steps=total)
+            of_rounds = round_words(config, shares, pace=self._rounds.pace)
+            shown = _display_row(row, of_rounds, total_steps=total)
             self._viewer.update(row.behaviour, shown)
 
     def _show(self, entry: Mapping[str, Any]) -> None:

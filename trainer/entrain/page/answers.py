@@ -49,6 +49,7 @@ def status(facts: RunFacts, board: Board, rates: Mapping[str, float]) -> Mapping
         "version": board.version,
         "shares": {name: finite(it) for name, it in facts.shares.items()},
         "limit": facts.limit,
+        "pace": facts.pace,
         "expected_simulators": facts.expected_simulators,
         "sessions": dict(facts.sessions),
         "refusals": dict(facts.refusals),

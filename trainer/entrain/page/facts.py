@@ -120,6 +120,8 @@ class RunFacts:
     latency: Histogram
     batch_rows: Histogram
     control: ControlFacts = ControlFacts()
+    pace: str = ""
+    """Where policies learn from a replay: which waits, collecting or learning, in words."""
 
     @property
     def num_agents(self) -> int:

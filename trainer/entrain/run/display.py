@@ -58,6 +58,9 @@ class RoundWords:
     remedy: str = ""
     """What to change; empty if there is nothing."""
 
+    pace: str = ""
+    """Where policies learn from a replay: which waits, collecting or learning; see `ReplayPace`."""
+
     @property
     def shares_line(self) -> str:
         """`time: simulators 71%, acting 9%` and so on."""

@@ -263,8 +263,9 @@ def _round_lines(words: RoundWords, *, width: int) -> Sequence[Text]:
     """Where the time goes; in a narrow terminal only what is the limit."""
     if not words.limit:
         return ()
-    lines = (words.shares_line, words.sentence) if width >= _SHARES_FROM_WIDTH else ()
-    return [Text(line, style="dim", overflow="fold") for line in lines or (words.limit,)]
+    wide = width >= _SHARES_FROM_WIDTH
+    lines = (words.shares_line, words.sentence, words.pace) if wide else (words.limit,)
+    return [Text(line, style="dim", overflow="fold") for line in lines if line]
 
 
 def _bar(policy: _Policy) -> ProgressBar:

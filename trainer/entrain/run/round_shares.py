@@ -13,6 +13,7 @@ from typing import Literal, Self, TypeAlias
 import numpy as np
 
 from entrain.metrics import SECONDS, STEPS_PER_SECOND
+from entrain.replay_metrics import STEPS_RATIO
 from entrain.round_metrics import (
     TIME_ACT,
     TIME_CHECKPOINT,
@@ -25,6 +26,7 @@ from entrain.round_metrics import (
     TIME_WAIT,
     UPDATE_SECONDS,
 )
+from entrain.run.replay_pace import ReplayPace, pace_text
 from entrain.run.table import Series
 
 Limit: TypeAlias = Literal["simulators", "updates", "acting", "other", "none"]
@@ -204,6 +206,13 @@ class RecentRounds:
         return sum(each.update_s for each in self._rounds) / seconds if seconds > 0 else math.nan
 
     @property
+    def idle_share(self) -> float:
+        """Share of the time in which no update ran; NaN if it is not known."""
+        # Two clocks measure the time, so the rest may come out below 0.
+        share = self.update_share
+        return share if math.isnan(share) else max(0.0, 1.0 - share)
+
+    @property
     def env_steps_per_second(self) -> float:
         """Of all of them together; NaN if it is not known."""
         steps = sum(
@@ -225,6 +234,12 @@ class RunRounds:
         self._rounds: dict[str, RecentRounds] = {}
         self._shares: dict[str, RoundShares] = {}
         self._ends: dict[str, float] = {}
+        self._paces: dict[str, ReplayPace] = {}
+
+    @property
+    def pace(self) -> str:
+        """Who waits for whom, in words; empty if no policy learns from a replay yet."""
+        return pace_text(self._paces)
 
     def add(
         self, behaviour: str, metrics: Mapping[str, float], *, now_s: float
@@ -240,6 +255,13 @@ class RunRounds:
         rounds = self._rounds.setdefault(behaviour, RecentRounds())
         rounds.add(Round.from_metrics(metrics, seconds=lasted_s), is_first=is_first)
         self._shares[behaviour] = rounds.shares
+        ratio = metrics.get(STEPS_RATIO.name, math.nan)
+        if ratio > 0.0:
+            self._paces[behaviour] = ReplayPace(
+                steps_ratio=ratio,
+                waits_for_learning=rounds.shares.updates,
+                waits_for_collecting=rounds.idle_share,
+            )
         return self._shares
 
 

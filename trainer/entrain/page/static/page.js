@@ -530,6 +530,8 @@ const show = (status) => {
   setText("seconds", duration(status.seconds));
   setText("left", duration(status.seconds_left));
   showShares(status.shares, status.limit);
+  byId("pace-row").hidden = !status.pace;
+  setText("pace", status.pace);
   showAlarms(status.alarms);
   showPolicies(status.policies);
   showSimulators(status);
