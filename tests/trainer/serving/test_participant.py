@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrain.errors import BadHelloError, BadStepError, ConfigError, LimitError, RefusedHelloError
+from entrain.serving import empty_steps
 from entrain.serving.admission import JoinRequest
 from entrain.serving.behaviours import Behaviour
 from entrain.serving.participant import Participant
@@ -194,3 +195,37 @@ async def test_a_late_behaviour_is_served_once_the_run_is_told(
     async with asyncio.timeout(5.0):
         batch = await anext(world.behaviour("bird").batcher)
     assert batch.timesteps.timesteps.agent_id.tolist() == [3]
+
+
+def test_who_sends_steps_without_any_agent_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(empty_steps, "MOST_STEPS", 3)
+    world = World()
+    participant, receiver = join(world, "walker-sim", SPECS["walker"])
+    for _ in range(2):
+        participant.ask({}, size=1)
+    # Each is answered at once, and agents that come make it a usual pause.
+    assert receiver.acts == [{}] * 2
+    participant.ask(rows(walker=[(1, FIRST, 0.0)]), size=1)
+    world.serve()
+    participant.ask(rows(walker=[(1, TERMINATED, 0.0)]), size=1)
+    world.serve()
+    assert not caplog.messages
+    for _ in range(7):
+        participant.ask({}, size=1)
+    (told,) = caplog.messages
+    assert told.startswith(
+        f"{participant.label} has sent 3 Steps in a row without any agent: nobody acts in it"
+    )
+
+
+def test_a_crowd_that_sends_no_agents_fills_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(empty_steps, "MOST_STEPS", 1)
+    world = World()
+    for number in range(empty_steps.MOST_LINES + 3):
+        participant, _ = join(world, f"sim-{number}", SPECS["walker"])
+        participant.ask({}, size=1)
+    assert len(caplog.messages) == empty_steps.MOST_LINES

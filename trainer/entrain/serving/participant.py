@@ -14,10 +14,12 @@ from entrain.serving.agents import Agents, agents_state, load_agents
 from entrain.serving.answered import Answered
 from entrain.serving.batch import Request, nobody_waits
 from entrain.serving.behaviours import Behaviour
+from entrain.serving.empty_steps import EmptySteps
 from entrain.serving.limits import Limit
 from entrain.serving.measures import ExchangeTimer
 from entrain.serving.member import Identity, Member, Presence
 from entrain.serving.parameters import SimulatorParameters
+from entrain.serving.repeated_lines import RepeatedLines
 from entrain.serving.statistics import Reports
 from entrain.serving.step_order import StepOrder
 from entrain.serving.waiting_bytes import WaitingBytes
@@ -60,6 +62,7 @@ class Participant(Member):
         max_answer_bytes: int,
         reports: Reports,
         parameters: SimulatorParameters,
+        empty_steps: RepeatedLines,
         timer: ExchangeTimer | None = None,
     ) -> None:
         super().__init__(identity, peer=peer)
@@ -84,6 +87,7 @@ class Participant(Member):
         self._max_answer_bytes = max_answer_bytes
         self._answer_bytes = 0
         self._has_forgotten = False
+        self._empty_steps = EmptySteps(self.label, empty_steps)
         self.reports = reports
         """What it reported beside its rows."""
 
@@ -147,6 +151,7 @@ class Participant(Member):
         self._wanted = wanted
         self.answers = {}
         self.is_waiting = bool(wanted)
+        self._empty_steps.note(is_empty=not rows)
         if self.parameters.are_drawn:
             self.parameters.note(rows.values())
         if wanted:

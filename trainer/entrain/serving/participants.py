@@ -18,12 +18,14 @@ from entrain.serving.admission import Admission, JoinRequest, namesakes
 from entrain.serving.attendance import COUNTED, Attendance
 from entrain.serving.batcher import CallLater, call_later_on_loop
 from entrain.serving.behaviours import Behaviour, Behaviours
+from entrain.serving.empty_steps import MOST_LINES
 from entrain.serving.limits import Limit, max_message_bytes
 from entrain.serving.measures import Measures
 from entrain.serving.member import Identity
 from entrain.serving.parameters import EnvironmentParameters
 from entrain.serving.participant import Participant
 from entrain.serving.refusals import Refusals
+from entrain.serving.repeated_lines import RepeatedLines
 from entrain.serving.statistics import Reports, Statistics
 from entrain.serving.unanswered import load_unanswered, unanswered_state
 from entrain.state import State
@@ -79,6 +81,7 @@ class Participants(Attendance):
         """Simulators that must be there before the first batch."""
         self._has_begun = False
         self._refusals = Refusals(most=config.max_sessions, clock=clock, call_later=call_later)
+        self._empty_steps = RepeatedLines(most=MOST_LINES, clock=clock, call_later=call_later)
         self._waiting_bytes = Limit(
             int(config.max_waiting_mib * 2**20),
             of="bytes of Steps and their answers",
@@ -185,6 +188,7 @@ class Participants(Attendance):
             max_answer_bytes=max_message_bytes(self.config),
             parameters=self.parameters.of(simulator=identity.simulator, seed=identity.seed),
             reports=Reports(self.statistics),
+            empty_steps=self._empty_steps,
             timer=None if self.measures is None else self.measures.timer(),
         )
         participant.joined_at = time.time()
@@ -234,6 +238,7 @@ class Participants(Attendance):
         self.stop_expiry()
         self._refusals.flush()
         self.statistics.flush()
+        self._empty_steps.flush()
 
     def state(self) -> State:
         """All participants and behaviours, and what numbers those that join next."""
