@@ -255,6 +255,13 @@ def test_what_is_masked_is_never_chosen(deterministic: bool) -> None:
         (eyes(1)[0], {"mask": [0, 0, 0, 0]}, "allows none of the 4 choices of branch 0"),
         (eyes(2), {"agents": [1]}, r"agents are \[1\]; expected 2 different numbers"),
         (eyes(2), {"agents": [1, 1]}, r"agents are \[1, 1\]; expected 2 different"),
+        (eyes(2), {"agents": [0, 1.2]}, r"agents are \[0, 1\.2\]; expected whole numbers, such"),
+        (eyes(2), {"agents": 3}, "agents are 3; expected whole numbers"),
+        (eyes(2), {"agents": [0, 2**63]}, "expected whole numbers.* of 64 bits"),
+        (eyes(2), {"agents": ["a", "b"]}, r"agents are \['a', 'b'\]; expected whole numbers"),
+        (eyes(2), {"agents": [[0], [1]]}, r"agents are \[\[0\], \[1\]\]; expected whole"),
+        (eyes(2), {"first": [0.5, 0]}, r"first is \[0\.5, 0\]; expected true or false, or 1 or 0"),
+        (eyes(2), {"first": 2}, "first is 2; expected true or false"),
         (eyes(2), {"first": [True] * 3}, r"first is bool\[3\]; expected one value, or one for"),
         (eyes(2), {"reward": "much"}, r"reward is <U4\[\]; expected one value"),
         (eyes(2), {"reward": ""}, r"reward is <U1\[\]; expected one value"),
@@ -269,6 +276,19 @@ def test_what_does_not_fit_is_refused_and_nothing_is_remembered(
     with pytest.raises(PolicyInputError, match=words):
         acting.act(observation, **options)
     assert agents_of(acting) == []
+
+
+def test_agents_and_first_may_be_any_whole_numbers_and_flags() -> None:
+    acting = policy(**MEMORY)
+    acting.act(eyes(2), agents=np.array([7, 2], np.uint8), first=np.array([1, 0]))
+    acting.act(eyes(1), agents=range(3, 4), first=np.True_)
+    assert agents_of(acting) == [2, 3, 7]
+    with pytest.raises(PolicyInputError, match=r"agents are \[2\.5\]; expected whole numbers"):
+        acting.reset([2.5])  # type: ignore[list-item]
+    acting.reset(iter([2, 7]))
+    assert agents_of(acting) == [3]
+    acting.reset([])
+    assert agents_of(acting) == [3]
 
 
 def test_several_observations_are_given_by_name_and_of_as_many_agents() -> None:

@@ -4,23 +4,27 @@ Shapes: K rows, one for each agent; C choices over all branches. Without the fir
 it is one agent's.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from entrain.errors import PolicyInputError
-from entrain.quoting import listed
+from entrain.quoting import listed, shortened
 from entrain_envs.errors import SpecError
 from entrain_envs.spec import BehaviourSpec, ObservationSpec
 from entrain_envs.timestep import (
     Array,
     BoolArray,
     Float32Array,
+    Int64Array,
     allowing_all,
     check_observation,
 )
+
+_END: Final = 2**63
+"""Above every number of an agent."""
 
 
 def read_observation(spec: BehaviourSpec, given: Any) -> tuple[Mapping[str, Array], bool]:
@@ -144,16 +148,38 @@ def read_rows(name: str, given: Any, rows: int, dtype: npt.DTypeLike) -> npt.NDA
     return np.broadcast_to(array.astype(dtype), (rows,)).copy()
 
 
-def read_agents(given: Sequence[int] | None, rows: int) -> Sequence[int]:
-    """The number of each row's agent; 0, 1, ... if none are given.
+def read_flags(name: str, given: Any, rows: int) -> BoolArray:
+    """[K] as `read_rows`, of true or false alone; 1 and 0 are taken for them."""
+    array = read_rows(name, given, rows, np.float64)
+    if not np.isin(array, (0.0, 1.0)).all():
+        raise PolicyInputError(f"{name} is {_quoted(given)}; expected true or false, or 1 or 0")
+    return array.astype(np.bool_)
 
-    PolicyInputError if they are too few or too many, or one is named twice.
-    """
-    agents = range(rows) if given is None else [int(each) for each in given]
-    if len(agents) != rows or len(set(agents)) != rows:
+
+def agent_numbers(given: Any) -> Int64Array:
+    """[K] the numbers of agents; PolicyInputError if one is no whole number."""
+    numbers = list(given) if isinstance(given, Iterable) else given
+    # As objects, so that numpy changes none.
+    array = np.asarray(numbers, np.object_)
+    values: list[Any] = array.ravel().tolist()
+    are_whole = all(isinstance(it, int | np.integer) and -_END <= it < _END for it in values)
+    if array.ndim != 1 or not are_whole:
         raise PolicyInputError(
-            f"agents are {list(agents)}; expected {rows} different numbers, one for each row of "
-            "the observation"
+            f"agents are {_quoted(numbers)}; expected whole numbers, such as [0, 3], of 64 bits"
+        )
+    return array.astype(np.int64)
+
+
+def read_agents(given: Iterable[int] | None, rows: int) -> Int64Array:
+    """[K] the number of each row's agent; 0, 1, ... if none are given.
+
+    PolicyInputError if they are too few or too many, no numbers, or one is named twice.
+    """
+    agents = agent_numbers(range(rows) if given is None else given)
+    if len(agents) != rows or len(np.unique(agents)) != rows:
+        raise PolicyInputError(
+            f"agents are {_quoted(agents.tolist())}; expected {rows} different numbers, one for "
+            "each row of the observation"
         )
     return agents
 
@@ -163,6 +189,10 @@ def require_finite(reward: Float32Array) -> Float32Array:
     if not np.isfinite(reward).all():
         raise PolicyInputError(f"reward holds {reward[~np.isfinite(reward)][0]}; it must be finite")
     return reward
+
+
+def _quoted(given: Any) -> str:
+    return shortened(repr(given))
 
 
 def _shown(array: npt.NDArray[Any]) -> str:

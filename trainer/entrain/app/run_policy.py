@@ -3,7 +3,7 @@
 It is the actor of `entrain evaluate`, and acts as that does.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from entrain.app.build import load_policies, make_actor
 from entrain.app.policy_input import (
+    agent_numbers,
     read_agents,
+    read_flags,
     read_mask,
     read_observation,
     read_rows,
@@ -32,7 +34,7 @@ from entrain.serving.slots import NO_SLOTS, SlotTable
 from entrain.state import State
 from entrain_envs.errors import SpecError
 from entrain_envs.spec import BehaviourSpec
-from entrain_envs.timestep import ActionBatch, StepType, TimestepBatch
+from entrain_envs.timestep import ActionBatch, Int64Array, StepType, TimestepBatch
 
 _PROGRAM = "program"
 """The owner of all slots."""
@@ -112,7 +114,7 @@ class Policy:
         mask: Any = None,
         reward: Any = None,
         first: Any = False,
-        agents: Sequence[int] | None = None,
+        agents: Iterable[int] | None = None,
     ) -> Any:
         """Choose an action for each agent, and remember what the policy wants to remember.
 
@@ -167,27 +169,27 @@ class Policy:
         mask: Any,
         reward: Any,
         first: Any,
-        agents: Sequence[int] | None = None,
+        agents: Iterable[int] | None = None,
     ) -> tuple[ActionBatch, bool]:
         """The actions of K agents, and whether the observation was of one agent alone."""
         arrays, is_one = read_observation(self.spec, observation)
         rows = len(next(iter(arrays.values())))
         numbers = read_agents(agents, rows)
-        begins = read_rows("first", first, rows, np.bool_)
+        begins = read_flags("first", first, rows)
         batch = self._batch(arrays, numbers, begins, reward, mask, is_one=is_one)
         return self._actor.act(self._actor.evaluate(batch)), is_one
 
     def _batch(
         self,
         arrays: Mapping[str, npt.NDArray[Any]],
-        agents: Sequence[int],
+        agents: Int64Array,
         begins: npt.NDArray[np.bool_],
         reward: Any,
         mask: Any,
         *,
         is_one: bool,
     ) -> SlotTimesteps:
-        rows, agent_id = len(agents), np.array(agents, np.int64)
+        rows, agent_id = len(agents), agents
         goes_on = self._slots.holds(_PROGRAM, agent_id) & ~begins
         if reward is None and self._actor.policy.config.network.previous_reward and goes_on.any():
             raise PolicyInputError(
@@ -215,7 +217,7 @@ class Policy:
         if agents is None:
             self._slots.release(_PROGRAM)
         else:
-            self._slots.release_agents(_PROGRAM, np.fromiter(agents, np.int64))
+            self._slots.release_agents(_PROGRAM, agent_numbers(agents))
         self._actor.release(self._slots.take_released())
 
     def state(self) -> State:
