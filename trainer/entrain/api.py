@@ -5,9 +5,10 @@ saved, and the call returns; a second Ctrl+C gives it up at once, as KeyboardInt
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from entrain.app.own_loop import called_without_loop
 from entrain.app.rank_place import place_of_process
 from entrain.app.signals import StopRequest, stop_on_signals
 from entrain.app.training_result import TrainingResult
+from entrain.config.keywords import require_known
 from entrain.config.load import given_config, keyword_settings
 from entrain.config.run import RunConfig
 from entrain.config.variables import arguments_of
@@ -63,7 +65,7 @@ def train(
     """
     _require_one_rank("train")
     source = Path(config) if isinstance(config, str) else config
-    settings = _settings(overrides, options)
+    settings = _settings(overrides, options, of=train)
     part = read_simulators(simulators, copies=copies)
     chosen = given_config(source, settings)
     if part and "address" not in chosen.server.model_fields_set:
@@ -102,7 +104,7 @@ def resume(
     _require_one_rank("resume")
     part = read_simulators(simulators, copies=copies)
     named, objects = _divided(observers)
-    settings = [*part.settings, *_settings(overrides, options), *named]
+    settings = [*part.settings, *_settings(overrides, options, of=resume), *named]
     asked = Given(environments=part.environments, observers=objects, is_shown=show)
     with _in_a_program(asked) as given:
         return called_without_loop(lambda: sittings.go_on(Path(run), settings, given=given))
@@ -140,7 +142,7 @@ def evaluate(
         options: see `train`.
     """
     part = read_simulators(simulators, copies=copies)
-    settings = [*part.settings, *_settings(overrides, options)]
+    settings = [*part.settings, *_settings(overrides, options, of=evaluate)]
     # The run itself may still be training, at the port that it was given.
     address = "localhost:0" if part else None
     chosen = EvaluationOptions(
@@ -189,10 +191,20 @@ def _require_one_rank(name: str) -> None:
         )
 
 
-def _settings(overrides: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Settings of the environment variables, then those of the program, which override them."""
+def _settings(
+    overrides: Sequence[str], options: Mapping[str, Any], *, of: Callable[..., object]
+) -> list[str]:
+    """Settings of the environment variables, then those of the program, which override them.
+
+    Args:
+        overrides: of the program.
+        options: keywords that are no arguments of the function.
+        of: the function that was called.
+    """
     if isinstance(overrides, str):
         raise ConfigError(f"the overrides are the text {overrides!r}; give a list: [{overrides!r}]")
+    arguments = [name for name in signature(of).parameters if name != "options"]
+    require_known(options, function=f"entrain.{of.__name__}", arguments=arguments)
     return [*arguments_of(os.environ), *overrides, *keyword_settings(options)]
 
 

@@ -56,12 +56,13 @@ def test_none_leaves_the_settings_as_they_are() -> None:
     ("simulators", "copies", "words"),
     [
         ([], 8, "simulators is an empty list"),
-        ("CartPole-v1", 0, "copies is 0"),
+        ("CartPole-v1", 0, "copies is 0; expected a whole number"),
+        (dict, 2.5, r"copies is 2\.5; expected a whole number"),
         ({"launch": []}, 8, "a dict; expected a command"),
         ([3], 8, "simulators names 3, a int; expected a command"),
     ],
 )
-def test_what_cannot_take_part_is_refused(simulators: Any, copies: int, words: str) -> None:
+def test_what_cannot_take_part_is_refused(simulators: Any, copies: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_simulators(simulators, copies=copies)
 

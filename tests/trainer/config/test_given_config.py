@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entrain.config.keywords import require_known
 from entrain.config.load import given_config, keyword_settings, load_config
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
@@ -56,3 +57,37 @@ def test_keywords_are_settings_whose_names_have_two_underscores_between_them() -
 def test_a_mistake_is_told_as_in_a_file(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         given_config(given, [])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"sede": 1}, "^the keyword sede: a run has no option 'sede'; did you mean 'seed'"),
+        ({"seed": "many"}, "^the keyword seed: seed is 'many'; it must be an integer"),
+        (
+            {"policies__walker__toal_steps": 5},
+            r"^the keyword policies__walker__toal_steps: policies\.walker has no option "
+            "'toal_steps'; did you mean 'total_steps'",
+        ),
+        ({"seed__x": 5}, "^the keyword seed__x: seed has no options below it"),
+    ],
+)
+def test_a_mistake_in_a_keyword_is_told_as_one(keywords: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        given_config({}, keyword_settings(keywords))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "meant"),
+    [("copys", "copies"), ("shw", "show"), ("server_address", "server__address")],
+)
+def test_a_misspelt_argument_or_separator_is_recognised(keyword: str, meant: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^the keyword {keyword}: entrain.train .* did you mean '{meant}'?"
+    ):
+        require_known([keyword], function="entrain.train", arguments=["copies", "show"])
+
+
+def test_options_and_what_is_like_no_argument_are_told_of_elsewhere() -> None:
+    names = ["seed", "server__address", "total_steps", "policies__walker__total_steps"]
+    require_known(names, function="entrain.train", arguments=["copies", "show"])

@@ -48,9 +48,13 @@ def read_simulators(simulators: Simulators, *, copies: int) -> GivenSimulators:
         return GivenSimulators()
     several = isinstance(simulators, Sequence) and not isinstance(simulators, str)
     given = list(simulators) if several else [simulators]  # type: ignore[arg-type]
-    if not given or copies < 1:
-        what = f"copies is {copies}" if given else "simulators is an empty list"
-        raise ConfigError(f"{what}; expected at least one (None: those in the settings)")
+    if not given:
+        raise ConfigError(
+            "simulators is an empty list; expected at least one (None: those in the settings)"
+        )
+    whole: object = copies
+    if not isinstance(whole, int) or whole < 1:
+        raise ConfigError(f"copies is {copies!r}; expected a whole number of at least 1")
     launch: list[dict[str, object]] = []
     environments: list[ProgramEnvironment] = []
     for number, each in enumerate(given):

@@ -8,10 +8,11 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from entrain.config.keywords import KEYWORD_SEPARATOR, Keyword
 from entrain.config.messages import config_error
 from entrain.config.old_form import modernize
 from entrain.config.overrides import set_option
@@ -23,9 +24,6 @@ from entrain.errors import ConfigError
 
 MOST_BYTES = 512 * 1024
 """Of a settings file. Some hundred policies with every option written out are half of that."""
-
-KEYWORD_SEPARATOR: Final = "__"
-"""Between the names of a path, in a keyword of Python: `server__address`."""
 
 _MOST_NAMES_SHOWN = 5
 
@@ -71,7 +69,9 @@ def given_config(
 def keyword_settings(keywords: Mapping[str, Any]) -> Sequence[str]:
     """Returns keywords of Python, `server__address="..."`, each as PATH=VALUE."""
     return [
-        f"{show_path(tuple(name.split(KEYWORD_SEPARATOR)))}={json.dumps(plain(value))}"
+        Keyword(
+            name, f"{show_path(tuple(name.split(KEYWORD_SEPARATOR)))}={json.dumps(plain(value))}"
+        )
         for name, value in keywords.items()
     ]
 

@@ -11,6 +11,7 @@ import re
 from typing import Any, Final
 
 from entrain.config import old_form
+from entrain.config.keywords import Keyword
 from entrain.config.schema import Schema, find
 from entrain.config.source import OptionPath, Origin, Source, describe, one_line, quoted, show_path
 from entrain.config.variables import is_variable, path_of
@@ -31,8 +32,7 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
     """
     variable, _, of_variable = argument.partition("=")
     of_set = not is_variable(argument)
-    place = f"--set {quoted(argument)}" if of_set else quoted(variable)
-    origin = Origin(place, (1, position), "")
+    origin = Origin(_place(argument, variable, of_set=of_set), (1, position), "")
     if problem := not_text(argument):
         raise ConfigError(f"{origin.place}: {problem}")
     if of_set:
@@ -40,6 +40,13 @@ def set_option(source: Source, argument: str, *, position: int) -> None:
     else:
         written, text = path_of(variable, source.values), of_variable
     _put(source, written, text, origin)
+
+
+def _place(argument: str, variable: str, *, of_set: bool) -> str:
+    """Names an override in a message."""
+    if isinstance(argument, Keyword):
+        return f"the keyword {quoted(argument.name)}"
+    return f"--set {quoted(argument)}" if of_set else quoted(variable)
 
 
 def put_option(source: Source, path: str, text: str, origin: Origin) -> OptionPath:
