@@ -16,6 +16,7 @@ from entrain.app import run_results, trained
 from entrain.config.load import load_config
 from entrain.errors import CheckpointError, ConfigError, InUseError
 from entrain.observers import CheckpointSaved, PolicyUpdated, RunBegan, RunEnded
+from entrain.run.episode_table import read_episodes
 from entrain.run.folder import RunFolder
 from entrain_envs.simulators.balance_ball import BalanceBall
 from support.command import until
@@ -84,7 +85,11 @@ def test_a_run_is_trained_resumed_and_evaluated_by_calls(
         simulators=MAKE_BALL,
         observers=[watcher],
         show=False,
+        evaluation={"every_steps": 200, "episodes": 2},
     )
+    # Another process of the same function plays the evaluations.
+    (row, *_) = [it for it in read_episodes(RunFolder(more.run).episodes) if it["evaluation"]]
+    assert row["simulator"] == "evaluation-simulator-0"
     assert more.policies["ball"].progress.updates == 3
     others = [it for it in watcher.told if it != "saved"]
     assert others[4:] == [f"began at {{'ball': {result.env_steps}}}", "ball 600", "completed"]
@@ -119,6 +124,16 @@ async def test_in_a_notebook_a_run_is_stopped_by_an_interrupt_and_returns(
 def test_mistakes_are_raised_before_anything_is_started(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no option 'nmae'"):
         entrain.train({"runs_directory": tmp_path}, nmae="walk")
+    with pytest.raises(ConfigError, match=r"^the keyword seeed: .* did you mean 'seed'\?$"):
+        entrain.train({"runs_directory": tmp_path}, seeed=3)
+    with pytest.raises(
+        ConfigError, match=r"^the keyword copys: entrain\.resume has .* did you mean 'copies'\?$"
+    ):
+        entrain.resume(tmp_path / "walk", copys=3)
+    with pytest.raises(ConfigError, match=r"keyword checkpiont: entrain\.evaluate .*'checkpoint'"):
+        entrain.evaluate(tmp_path / "walk", checkpiont="best")
+    with pytest.raises(ConfigError, match=r"copies is 2\.5; expected a whole number of at least"):
+        entrain.train(simulators="CartPole-v1", copies=2.5)  # type: ignore[arg-type]
     with pytest.raises(entrain.EntrainError, match="there is no file"):
         entrain.train(str(tmp_path / "walk.yaml"))
     with pytest.raises(ConfigError, match="is no folder"):

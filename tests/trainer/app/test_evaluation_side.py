@@ -7,6 +7,7 @@ import pytest
 from entrain.app.evaluation_side import EvaluationSide, side_of
 from entrain.app.launch_plan import Simulator
 from entrain.app.launcher import Launcher
+from entrain.app.program_environments import ProgramEnvironment
 from entrain.config.evaluation import EvaluationConfig
 from entrain.config.launch import LaunchConfig
 from entrain.config.run import RunConfig, ServerConfig
@@ -51,6 +52,36 @@ def test_it_listens_on_a_free_port_of_the_runs_host(tmp_path: Path, address: str
     assert made.participants.config.address == own
     assert made.participants.config.websocket == "localhost:0"
     assert made.participants.expected == 2
+
+
+@pytest.mark.parametrize("launch", [None, ()], ids=["copied", "said otherwise"])
+async def test_environments_of_a_program_have_a_like_that_evaluates(
+    tmp_path: Path, launch: tuple[LaunchConfig, ...] | None
+) -> None:
+    environments = [ProgramEnvironment(f"simulator-{index}-0", b"made") for index in range(2)]
+    made = side_of(
+        RunConfig(
+            server=ServerConfig(address="localhost:0"), evaluation=EvaluationConfig(launch=launch)
+        ),
+        RunFolder(tmp_path),
+        rank=0,
+        environments=environments,
+    )
+    assert made is not None
+    launcher = Noted()
+    await made.start(launcher)
+    await made.stop(Ending.COMPLETED, "the run is complete")
+    if launch is not None:
+        assert (made.are_launched, launcher.added) == (False, [])
+        return
+    assert made.are_launched
+    assert made.participants.expected == 2
+    names = [each.name for each in launcher.added]
+    assert names == ["evaluation-simulator-0-0", "evaluation-simulator-1-0"]
+    for each in launcher.added:
+        assert (each.stdin, each.is_needed) == (b"made", False)
+        assert each.variables["ENTRAIN_ADDRESS"].startswith("localhost:")
+        assert each.log == RunFolder(tmp_path).simulators / f"{each.name}.log"
 
 
 async def test_what_is_launched_for_it_is_told_of_it_alone_and_is_not_needed(

@@ -7,7 +7,7 @@ from entrain.app.build import listened_on, make_launcher
 from entrain.app.evaluation import EvaluationRun
 from entrain.app.game_watch import watch_over_games
 from entrain.app.games import require_build
-from entrain.app.program_environments import ProgramEnvironment, add_to
+from entrain.app.program_environments import ProgramEnvironment, processes_of
 from entrain.app.signals import StopRequest
 from entrain.app.socket_address import tell_where_sockets_are
 from entrain.config.run import RunConfig
@@ -43,7 +43,7 @@ async def serve_policies(
     address = listened_on(config, to_dial)
     logger.info("listening on %s", address)
     launcher = make_launcher(config, folder, to_dial, environment_of)
-    add_to(launcher, environments, logs=folder.simulators)
+    launcher.add(processes_of(environments, logs=folder.simulators))
     tell_where_sockets_are(launcher, config, front)
     games = watch_over_games(config, front, launcher, logs=folder.simulators)
     # Simulators are killed if this process has to end at once.

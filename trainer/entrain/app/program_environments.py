@@ -9,15 +9,14 @@ for a pipe between these two processes alone.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import cloudpickle
 
-from entrain.app.launch_plan import Simulator
-from entrain.app.launcher import Launcher
+from entrain.app.launch_plan import NO_VARIABLES, Simulator
 from entrain.errors import ConfigError
 
 MakeEnvironment: TypeAlias = Callable[[], Any]
@@ -52,17 +51,34 @@ class ProgramEnvironment:
         about = {"path": sys.path, "copies": copies}
         return cls(name, json.dumps(about).encode() + b"\n" + function)
 
+    def named(self, name: str) -> "ProgramEnvironment":
+        """Another one, which the same function makes."""
+        return replace(self, name=name)
 
-def add_to(launcher: Launcher, environments: Sequence[ProgramEnvironment], *, logs: Path) -> None:
-    """Let `launcher` start these as well; what they print goes to the folder `logs`."""
-    launcher.add(
-        [
-            Simulator(
-                each.name,
-                (sys.executable, "-m", "entrain_envs.program"),
-                logs / f"{each.name}.log",
-                stdin=each.content,
-            )
-            for each in environments
-        ]
+
+def processes_of(
+    environments: Sequence[ProgramEnvironment],
+    *,
+    logs: Path,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    are_needed: bool = True,
+) -> tuple[Simulator, ...]:
+    """Returns the processes of these.
+
+    Args:
+        environments: of a program.
+        logs: folder for what they print.
+        variables: see `Simulator`.
+        are_needed: likewise.
+    """
+    return tuple(
+        Simulator(
+            each.name,
+            (sys.executable, "-m", "entrain_envs.program"),
+            logs / f"{each.name}.log",
+            stdin=each.content,
+            variables=variables,
+            is_needed=are_needed,
+        )
+        for each in environments
     )

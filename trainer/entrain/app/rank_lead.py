@@ -19,7 +19,7 @@ from entrain.app.build import checked, make_launcher
 from entrain.app.launcher import Launcher
 from entrain.app.log_setup import print_error, quieten
 from entrain.app.process import prepared_process
-from entrain.app.program_environments import ProgramEnvironment, add_to
+from entrain.app.program_environments import ProgramEnvironment, processes_of
 from entrain.app.rank_meeting import Meeting, meeting_of
 from entrain.app.rank_place import RankPlace, config_of_rank
 from entrain.app.rank_states import of_rank, require_size
@@ -118,7 +118,7 @@ def launcher_of(
     They are killed if the process has to end at once.
     """
     launcher = make_launcher(part.config, folder, address, indices=part.together.place.indices)
-    add_to(launcher, environments, logs=folder.simulators)
+    launcher.add(processes_of(environments, logs=folder.simulators))
     request.before_force = launcher.kill
     return launcher
 

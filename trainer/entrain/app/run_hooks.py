@@ -1,11 +1,12 @@
 """Collaborators that a command gives to a run: the keeper of its folder, and its observers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from entrain.app.command_words import add_policy
 from entrain.app.folder_keeper import ConfigKeeper, Unkept
 from entrain.app.observing import RunObserver
+from entrain.app.program_environments import ProgramEnvironment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,9 @@ class RunHooks:
 
     observer: RunObserver | None = None
     """Is told what happens."""
+
+    environments: Sequence[ProgramEnvironment] = ()
+    """Of a Python program, which are learned from; evaluations have others like them."""
 
     another_policy: Callable[[str], str] = add_policy
     """See `CommandWords`."""

@@ -164,6 +164,7 @@ def train_in(
             hooks=RunHooks(
                 keeper=FolderKeeper(folder, lock, config=to_yaml(config)),
                 observer=all_of(observer, around.progress, around.page, around.observers.watching),
+                environments=given.environments,
                 another_policy=words.another_policy,
             ),
             together=part.together,

@@ -107,7 +107,8 @@ class TrainingRun:
         self._learners = self._together.make_learners(config, processors=available_processors())
         self._trainers = self._make_trainers(begun_if_whole(config, restored))
         self.participants = self._make_participants()
-        side = side_of(config, folder, rank=self._together.place.rank)
+        rank = self._together.place.rank
+        side = side_of(config, folder, rank=rank, environments=hooks.environments)
         self._front = make_front(
             config,
             self.participants,

@@ -35,8 +35,8 @@ class EvaluationConfig(Options):
 
     launch: tuple[LaunchConfig, ...] | None = None
     """Simulators that the trainer starts for evaluations. null: one copy of each entry of
-    simulators.launch, with another name and seed. []: none; it waits for simulators that join for
-    evaluations (entrain-env --role evaluation)."""
+    simulators.launch, and of each function that a Python program gives, with another name and seed.
+    []: none; it waits for simulators that join for evaluations (entrain-env --role evaluation)."""
 
     def simulators(self, trained_in: Sequence[LaunchConfig]) -> tuple[LaunchConfig, ...]:
         """Those that are launched for evaluations of a run that launches `trained_in`."""
