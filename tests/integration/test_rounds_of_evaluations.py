@@ -71,9 +71,13 @@ async def evaluated(
     trained_in: Environment,
     judged_in: Environment,
     evaluation: str = "{every_steps: 64, episodes: 4, launch: []}",
+    *,
+    policy_lag: int = 0,
 ) -> tuple[RunFolder, TrainingRun]:
     """A short run, and where it is."""
-    config: RunConfig = config_from(CONFIG.format(folder=folder, evaluation=evaluation), folder)
+    text = CONFIG.format(folder=folder, evaluation=evaluation)
+    text = text.replace("rollout_steps: 64", f"rollout_steps: 64, policy_lag: {policy_lag}")
+    config: RunConfig = config_from(text, folder)
     run_folder = RunFolder.create(folder, "run")
     with judged_simulators(
         config.server.address, {"player": trained_in}, judges={"judge": judged_in}
@@ -83,19 +87,27 @@ async def evaluated(
     return run_folder, run
 
 
-async def test_a_round_is_over_once_every_policy_has_its_episodes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy_lag", [0, 1])
+async def test_a_round_is_over_once_every_policy_has_its_episodes(
+    tmp_path: Path, policy_lag: int
+) -> None:
     def pair(count: int) -> Pair:
         return Pair(
             BalanceBall(count=count, behaviour="left"), BalanceBall(count=1, behaviour="right")
         )
 
-    folder, run = await evaluated(tmp_path, pair(4), pair(2))
+    folder, run = await evaluated(tmp_path, pair(4), pair(2), policy_lag=policy_lag)
     series = read_metrics(folder.metrics)
     for name in ("left", "right"):
         evaluations = series[name].evaluations
         # Two of each of the two agents, four of the one.
         assert set(evaluations.columns["evaluation/episodes"]) == {4.0}
         assert len(evaluations.env_steps) == run.evaluations.number
+        # The last one is of the last weights, although both policies end in different moments.
+        progress = run.trainers[name].progress
+        last = [evaluations.columns[f"evaluation/{it}"][-1] for it in ("version", "env_steps")]
+        assert last == [progress.updates, progress.env_steps]
+        assert progress.updates == 2
     (best,) = folder.best.iterdir()
     assert best.is_dir()
 

@@ -1,12 +1,13 @@
 """Tunings whose runs are made up: a function of the settings says what each of them measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from entrain.config.load import load_config
 from entrain.config.run import RunConfig
+from entrain.evaluation_metrics import EVALUATION_ENV_STEPS, EVALUATION_RETURN_MEAN
 from entrain.metrics import EPISODE_RETURN_LAST
 from entrain.run.folder import RunFolder
 from entrain.run.summary import Outcome
@@ -50,6 +51,14 @@ def learning_rate(config: RunConfig) -> float:
 def rising(config: RunConfig) -> Sequence[float]:
     """Better with a larger learning rate, and later."""
     return [1000.0 * learning_rate(config) * steps / 1000 for steps in STEPS]
+
+
+def _rows(value: float, env_steps: int, config: RunConfig) -> Sequence[Mapping[str, float]]:
+    """An update, and where the run is evaluated an evaluation after it, which is what counts."""
+    if config.evaluation is None:
+        return [{EPISODE_RETURN_LAST.name: value}]
+    evaluation = {EVALUATION_RETURN_MEAN.name: value, EVALUATION_ENV_STEPS.name: float(env_steps)}
+    return [{EPISODE_RETURN_LAST.name: -value}, evaluation]
 
 
 class TuningWorld:
@@ -107,10 +116,11 @@ class TuningWorld:
         path = self.folder_of(name).metrics
         path.unlink(missing_ok=True)
         table = MetricsTable(path)
-        for env_steps, value in zip(STEPS, self.curve(self.config_of(name)), strict=True):
+        config = self.config_of(name)
+        for env_steps, value in zip(STEPS, self.curve(config), strict=True):
             if env_steps <= up_to:
-                metrics = {EPISODE_RETURN_LAST.name: value}
-                table.append("hopper", env_steps=env_steps, wall_time=1.0, metrics=metrics)
+                for metrics in _rows(value, env_steps, config):
+                    table.append("hopper", env_steps=env_steps, wall_time=1.0, metrics=metrics)
         table.flush()
 
     def end(self, name: str, code: int | None = None, outcome: Outcome | None = None) -> None:

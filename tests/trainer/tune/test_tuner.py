@@ -36,6 +36,25 @@ async def test_trials_come_to_the_newest_value_of_their_runs(tmp_path: Path) -> 
     assert world.started == [f"trial-{number:03d}" for number in range(4)]
 
 
+async def test_trials_whose_runs_are_evaluated_come_to_their_newest_evaluation(
+    tmp_path: Path,
+) -> None:
+    # By the episodes of training, which are below 0 here, the worst would be the best.
+    world = TuningWorld(tmp_path)
+    tuning = world.begin("evaluation={every_steps: 100}")
+    await tuning.to_its_end()
+    tried = tuning.tried()
+    assert [it.state for it in tried] == ["completed"] * 4
+    for trial in tried:
+        rate = trial.chosen["policies.hopper.algorithm.learning_rate"]
+        assert trial.value == pytest.approx(1000.0 * rate)
+        # An evaluation is over after the update with which it began: the one of 100 steps counts
+        # from look 3, at 150, on, and there is none for looks 1 and 2.
+        assert trial.looks[3] == trial.looks[4] == pytest.approx(100.0 * rate)
+        assert trial.looks[5] == pytest.approx(200.0 * rate)
+        assert sorted(trial.looks) == list(range(3, 21))
+
+
 async def test_a_run_is_what_the_file_says_with_the_values_of_its_trial(tmp_path: Path) -> None:
     world = TuningWorld(tmp_path)
     tuning = world.begin("search.trials=1", "server.websocket=localhost:50052")
