@@ -76,6 +76,22 @@ async def test_an_honest_mismatch_of_many_observations_shows_what_differs(
 
 
 @over_both_in_turn
+async def test_strangers_fill_no_more_than_all_replays_may_have_and_others_train_on(
+    attacked: Attacked,
+) -> None:
+    # A row has 4 bytes seen, 4 of a choice, 2 flags of choices and 22 of the step: 1,000 of them
+    # are 0.031 MiB, so that six policies have 0.18 and a seventh does not fit.
+    before, _, _ = CONFIG.rpartition("algorithm:")
+    replays = "algorithm: {{kind: soft_q, replay_size: 1000}}\ncheckpoints: {{replay_mib: 0.2}}\n"
+    async with attacked(config=before + replays) as scene:
+        for count, is_taken in ((7, False), (6, True), (8, False), (6, True)):
+            told = await scene.in_thread(greet_with_behaviours, scene.address, count=count)
+            assert told["code"].startswith("OK" if is_taken else "INVALID"), told
+            assert is_taken or "all 7 replays together 0.214 MiB" in told["details"], told
+            assert len(scene.run.trainers) == (1 if count == 7 else 7)
+
+
+@over_both_in_turn
 async def test_making_networks_for_a_newcomer_keeps_nobody_waiting(attacked: Attacked) -> None:
     slow = CONFIG.rpartition("hidden_sizes: [8]")
     config = f"{slow[0]}hidden_sizes: [1000, 1000]{slow[2]}"

@@ -7,7 +7,13 @@ import pytest
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import CheckpointsConfig, ServerConfig
 from entrain.errors import ConfigError
-from entrain.policy.replay_size import check_replay, replay_capacity, replay_row_bytes
+from entrain.policy.replay_size import (
+    Replays,
+    check_replay,
+    replay_capacity,
+    replay_row_bytes,
+    replays_of,
+)
 from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 
 IMAGE = BehaviourSpec(
@@ -54,7 +60,7 @@ def test_a_small_one_is_not_said_to_be_nothing(caplog: pytest.LogCaptureFixture)
         (
             ServerConfig(),
             CheckpointsConfig(replay_mib=100.0),
-            "each checkpoint, which holds it, may have 100;",
+            "each checkpoint, which holds them, may have 100;",
             "raise checkpoints.replay_mib",
         ),
     ],
@@ -88,6 +94,41 @@ def test_without_a_replay_nothing_is_said(caplog: pytest.LogCaptureFixture) -> N
 def test_a_checkpoint_holds_the_replays_of_all_ranks() -> None:
     limits = ServerConfig(), CheckpointsConfig(replay_mib=400.0)
     check_replay(IMAGE, options_of(replay_size=8509), *limits, num_ranks=4)
-    with pytest.raises(ConfigError, match="of each of 4 ranks, may have 100; ") as caught:
+    with pytest.raises(ConfigError, match="those of each of 4 ranks, may have 100; ") as caught:
         check_replay(IMAGE, options_of(replay_size=8510), *limits, num_ranks=4)
     assert "to at most 8,509" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        ((ServerConfig(max_replay_mib=300.0), CheckpointsConfig()), "server.max_replay_mib"),
+        ((ServerConfig(), CheckpointsConfig(replay_mib=300.0)), "checkpoints.replay_mib"),
+    ],
+)
+def test_the_replays_of_all_policies_together_are_held_to_a_limit(
+    limits: tuple[ServerConfig, CheckpointsConfig], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    # 8,509 rows have 100 MiB but 1,193 bytes: a third replay has room for as many, and no more.
+    others = replays_of([(IMAGE, PolicyConfig()), *[(IMAGE, options_of(replay_size=8509))] * 2])
+    assert others == Replays(2, 2 * 8509 * ROW)
+    check_replay(IMAGE, options_of(replay_size=8509), *limits, others=others)
+    assert caplog.messages == [
+        "policy 'camera' has a replay of up to 100 MiB (8,509 observations of 12,323 bytes each), "
+        "all 3 replays together 300 MiB"
+    ]
+    with pytest.raises(ConfigError) as caught:
+        check_replay(IMAGE, options_of(replay_size=9000), *limits, others=others)
+    said = str(caught.value)
+    # 9,000 * 12,323 / 2^20 = 105.8, and with the others 305.8.
+    assert "take 106 MiB (9,000 observations of 12,323 bytes each), all 3 replays together" in said
+    assert "together 306 MiB, and" in said
+    assert "lower algorithm.replay_size to at most 8,509" in said
+    assert said.endswith(f"raise {name}")
+
+
+def test_where_no_row_fits_any_more_the_others_are_to_be_smaller() -> None:
+    limits = ServerConfig(), CheckpointsConfig(replay_mib=100.0)
+    with pytest.raises(ConfigError, match="replay_size, of the other policies too, send smaller"):
+        check_replay(IMAGE, options_of(replay_size=1), *limits, others=Replays(1, 100 * 2**20))

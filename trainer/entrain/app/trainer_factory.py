@@ -4,7 +4,7 @@ A trainer that cannot be made changes nothing; only the simulator that brought i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from entrain.config.run import RunConfig
 from entrain.errors import ConfigError, describe
 from entrain.inference.policy import InferencePolicy
 from entrain.policy.actor_critic import ActorNetwork, make_policy
-from entrain.policy.replay_size import check_replay
+from entrain.policy.replay_size import Replays, check_replay, replays_of
 from entrain.policy.sizes import check_size
 from entrain.trainer import Recorder, Trainer
 from entrain_envs.spec import BehaviourSpec
@@ -93,7 +93,7 @@ class TrainerFactory:
 
     @asynccontextmanager
     async def prepared(
-        self, specs: Sequence[BehaviourSpec], *, num_before: int
+        self, specs: Sequence[BehaviourSpec], *, before: Mapping[str, ActorNetwork]
     ) -> AsyncIterator[None]:
         """Within the block `make_all` takes no time; the trainers were made in a thread.
 
@@ -101,53 +101,85 @@ class TrainerFactory:
 
         Args:
             specs: of the behaviours that may be new.
-            num_before: how many trainers there are.
+            before: {behaviour: its policy} of those that are there.
         """
         try:
-            for number, spec in enumerate(specs, start=num_before):
-                made = await self._made_beside(spec, number)
+            others = _replays(before)
+            for number, spec in enumerate(specs, start=len(before)):
+                made = await self._made_beside(spec, number, others)
                 self._prepared[spec, number] = made
                 if isinstance(made, ConfigError):
                     break
+                others += replays_of([(spec, made.options)])
             yield
         finally:
             self._prepared.clear()
 
-    async def _made_beside(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
+    async def _made_beside(
+        self, spec: BehaviourSpec, number: int, others: Replays
+    ) -> Made | ConfigError:
+        # First, so that other ranks never hear of a behaviour that does not fit.
+        misfit = await in_a_thread(partial(self._misfit, spec, others))
+        if misfit is not None:
+            return misfit
         try:
             number = await self._together.number_of(spec, number)
         except ConfigError as error:
             return ConfigError(f"behaviour '{spec.name}': {error}")
         return await in_a_thread(partial(self._try_to_make, spec, number))
 
-    def make_all(self, specs: Sequence[BehaviourSpec], *, num_before: int) -> list[Made]:
+    def make_all(
+        self, specs: Sequence[BehaviourSpec], *, before: Mapping[str, ActorNetwork]
+    ) -> list[Made]:
         """Returns a trainer for each of these new behaviours.
 
         Args:
             specs: of the behaviours.
-            num_before: how many trainers there are.
+            before: {behaviour: its policy} of those that are there.
 
         Raises:
             ConfigError: names the behaviour that has none, and says why it does not fit.
         """
         all_made: list[Made] = []
-        for number, spec in enumerate(specs, start=num_before):
-            made = self._prepared.get((spec, number)) or self._try_to_make(
-                spec, self._together.known_number(spec.name, number)
-            )
+        others = _replays(before)
+        for number, spec in enumerate(specs, start=len(before)):
+            made = self._prepared.get((spec, number)) or self._make_now(spec, number, others)
             if isinstance(made, Made) and made.options != self._config.policy_for(spec.name):
                 # Its options have changed meanwhile.
-                made = self._try_to_make(spec, self._together.known_number(spec.name, number))
+                made = self._make_now(spec, number, others)
             if isinstance(made, ConfigError):
                 raise made
             all_made.append(made)
+            others += replays_of([(spec, made.options)])
         return all_made
+
+    def _make_now(self, spec: BehaviourSpec, number: int, others: Replays) -> Made | ConfigError:
+        number = self._together.known_number(spec.name, number)
+        return self._misfit(spec, others) or self._try_to_make(spec, number)
+
+    def _misfit(self, spec: BehaviourSpec, others: Replays) -> ConfigError | None:
+        """Why there can be no policy for a behaviour, as far as arithmetic tells; None if it fits.
+
+        Args:
+            spec: of the behaviour.
+            others: the replays of all other policies.
+        """
+        server, checkpoints = self._config.server, self._config.checkpoints
+        num_ranks = self._together.place.size
+        try:
+            options = policy_options(self._config, spec.name)
+            check_size(spec, options, server)
+            check_replay(spec, options, server, checkpoints, others=others, num_ranks=num_ranks)
+        except Exception as error:
+            # What a stranger says may be anything.
+            return _refusal(spec, error)
+        return None
 
     def _try_to_make(self, spec: BehaviourSpec, number: int) -> Made | ConfigError:
         """A trainer, or why there can be none. Changes nothing, so that any thread may do it.
 
         Args:
-            spec: of the behaviour.
+            spec: of the behaviour, for which there is no misfit.
             number: how many trainers there were before.
         """
         try:
@@ -155,20 +187,10 @@ class TrainerFactory:
                 return self._make(spec, number)
         except Exception as error:
             # A user's own network may raise anything.
-            words = ConfigError(f"behaviour '{spec.name}': {describe(error)}")
-            words.__cause__ = error
-            return words
+            return _refusal(spec, error)
 
     def _make(self, spec: BehaviourSpec, number: int) -> Made:
         config = policy_options(self._config, spec.name)
-        check_size(spec, config, self._config.server)
-        check_replay(
-            spec,
-            config,
-            self._config.server,
-            self._config.checkpoints,
-            num_ranks=self._together.place.size,
-        )
         warn_of_too_few_steps(config, spec.name)
         warn_of_deadline(spec, config, self._config.server)
         seed = seed_of(self._config, number)
@@ -206,6 +228,16 @@ class TrainerFactory:
             options=config,
             acting=actor.policy,
         )
+
+
+def _replays(policies: Mapping[str, ActorNetwork]) -> Replays:
+    return replays_of((policy.spec, policy.config) for policy in policies.values())
+
+
+def _refusal(spec: BehaviourSpec, error: Exception) -> ConfigError:
+    refusal = ConfigError(f"behaviour '{spec.name}': {describe(error)}")
+    refusal.__cause__ = error
+    return refusal
 
 
 async def in_a_thread(work: Callable[[], T]) -> T:

@@ -99,7 +99,7 @@ class Trainers:
 
     def prepared(self, specs: Sequence[BehaviourSpec]) -> AbstractAsyncContextManager[None]:
         """Within the block `make_all` takes no time; see `TrainerFactory`."""
-        return self._factory.prepared(specs, num_before=len(self._by_name))
+        return self._factory.prepared(specs, before=self._policies)
 
     def make_all(self, specs: Sequence[BehaviourSpec]) -> None:
         """Make a trainer for each of these new behaviours, or, if one cannot be made, for none.
@@ -110,7 +110,7 @@ class Trainers:
         Raises:
             ConfigError: names the behaviour and says why it does not fit.
         """
-        all_made = self._factory.make_all(specs, num_before=len(self._by_name))
+        all_made = self._factory.make_all(specs, before=self._policies)
         for spec, made in zip(specs, all_made, strict=True):
             self._by_name[spec.name], self._policies[spec.name] = made.trainer, made.policy
             self._algorithms[spec.name] = made.algorithm

@@ -94,8 +94,8 @@ class ServerConfig(Options):
     simulator whose behaviour would take more is refused."""
 
     max_replay_mib: Positive = 16384.0
-    """Memory of one policy's replay when it is full, in MiB, reckoned from the spec; a simulator
-    whose behaviour would take more is refused."""
+    """Memory of the replays of all policies together when they are full, in MiB, reckoned from
+    their specs; a simulator whose behaviour would exceed it is refused. Of each rank by itself."""
 
     max_waiting_mib: Positive = 2048.0
     """Unanswered steps, and the actions that answer them, held at once, in MiB; a step beyond this
@@ -205,11 +205,12 @@ class CheckpointsConfig(Options):
     """Number of newest checkpoints that stay on disk."""
 
     replay_mib: Positive = 4096.0
-    """Part of one checkpoint that one policy's replay may take, in MiB: it is written whole, so
-    that a resumed run goes on as if it had never stopped. A policy whose replay could take more is
-    refused. With ranks, the replays of all are in one checkpoint, and rank 0 holds those of the
-    others in memory while it writes it. It is written piece by piece: beside the replay this takes
-    some 30 MiB, and a copy of the steps that are overwritten meanwhile."""
+    """Part of one checkpoint that the replays of all policies together may take, in MiB: they are
+    written whole, so that a resumed run goes on as if it had never stopped. A simulator whose
+    behaviour could exceed it is refused. With ranks, the replays of all are in one checkpoint, and
+    rank 0 holds those of the others in memory while it writes it. It is written piece by piece:
+    beside the replays this takes some 30 MiB, and a copy of the steps that are overwritten
+    meanwhile."""
 
 
 class RunConfig(Options):

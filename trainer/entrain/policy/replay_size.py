@@ -1,11 +1,12 @@
 """How large a policy's replay would be, reckoned from its spec and options before anything is made.
 
 Like `sizes` this stands between what a simulator's Hello says and the trainer's memory, and disk: a
-checkpoint holds the whole replay. A test holds it against a replay itself.
+checkpoint holds the whole replays of all policies. A test holds it against a replay itself.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from entrain.config.off_policy import OffPolicyConfig
 from entrain.config.policy import PolicyConfig
@@ -46,12 +47,41 @@ def replay_row_bytes(spec: BehaviourSpec, options: PolicyConfig) -> int:
     return observed + chosen + STEP_BYTES
 
 
+@dataclass(frozen=True)
+class Replays:
+    """What the replays of some policies take on one rank when they are full."""
+
+    count: int
+    num_bytes: int
+
+    def __add__(self, others: "Replays") -> "Replays":
+        return Replays(self.count + others.count, self.num_bytes + others.num_bytes)
+
+    def __str__(self) -> str:
+        mib = self.num_bytes / MIB
+        return f"{number(mib, ',.0f' if mib >= WHOLE_FROM else ',.1f')} MiB"
+
+
+def replays_of(policies: Iterable[tuple[BehaviourSpec, PolicyConfig]]) -> Replays:
+    """Of those among these policies that have one."""
+    sizes = [
+        rows * replay_row_bytes(spec, options)
+        for spec, options in policies
+        if (rows := replay_capacity(options))
+    ]
+    return Replays(len(sizes), sum(sizes))
+
+
+NO_REPLAYS = Replays(0, 0)
+
+
 def check_replay(
     spec: BehaviourSpec,
     options: PolicyConfig,
     server: ServerConfig,
     checkpoints: CheckpointsConfig,
     *,
+    others: Replays = NO_REPLAYS,
     num_ranks: int = 1,
 ) -> None:
     """Log how large the replay may become, if there is one.
@@ -59,36 +89,45 @@ def check_replay(
     Args:
         spec: of the behaviour.
         options: of its policy.
-        server: its limit is that of each rank's replay.
+        server: its limit is that of each rank's replays together.
         checkpoints: their limit is that of all ranks' replays together.
+        others: those of the run's other policies, the ones that its checkpoint holds among them.
         num_ranks: that learn together.
 
     Raises:
-        ConfigError: it would be larger than the trainer's memory or its checkpoints may hold.
+        ConfigError: together with the others it would be larger than the trainer's memory or its
+            checkpoints may hold.
     """
-    rows, row = replay_capacity(options), replay_row_bytes(spec, options)
-    if not rows:
+    own, row = replays_of([(spec, options)]), replay_row_bytes(spec, options)
+    if not own.count:
         return
-    mib = rows * row / MIB
-    size = number(mib, ",.0f" if mib >= WHOLE_FROM else ",.1f")
-    words = f"{size} MiB ({rows:,} observations of {row:,} bytes each)"
+    together = own + others
+    words = f"{own} ({replay_capacity(options):,} observations of {row:,} bytes each)"
+    if others.count:
+        words += f", all {together.count:,} replays together {together}"
     for allowed, name, what in _limits(server, checkpoints, num_ranks):
-        if rows * row > allowed * MIB:
-            most = int(allowed * MIB // row)
+        if together.num_bytes > allowed * MIB:
+            most = int(allowed * MIB - others.num_bytes) // row
             raise ConfigError(
-                f"its replay would take {words}, and {what} {allowed:,g}; lower "
-                f"algorithm.replay_size to at most {most:,}, send smaller observations, or raise "
-                f"{name}"
+                f"its replay would take {words}, and {what} {allowed:,g}; {_smaller(most)}, send "
+                f"smaller observations, or raise {name}"
             )
     logger.info("policy '%s' has a replay of up to %s", shortened(spec.name), words)
+
+
+def _smaller(most: int) -> str:
+    """What to do, given how many observations would fit."""
+    if most < 1:
+        return "lower algorithm.replay_size, of the other policies too"
+    return f"lower algorithm.replay_size to at most {most:,}"
 
 
 def _limits(
     server: ServerConfig, checkpoints: CheckpointsConfig, num_ranks: int
 ) -> Iterator[tuple[float, str, str]]:
-    """(MiB of one replay, name of the option, whose limit that is)."""
+    """(MiB of the replays of one rank, name of the option, whose limit that is)."""
     yield server.max_replay_mib, "server.max_replay_mib", "this trainer allows"
-    holds = "it" if num_ranks == 1 else f"one of each of {num_ranks} ranks"
+    holds = "them" if num_ranks == 1 else f"those of each of {num_ranks} ranks"
     yield (
         checkpoints.replay_mib / num_ranks,
         "checkpoints.replay_mib",
