@@ -59,6 +59,51 @@ def test_a_fixed_temperature_of_sac_stays_fixed_in_a_run_that_goes_on(
     assert again.entropy.target is not None
 
 
+@pytest.mark.parametrize("entropy", ["{target: null}", "{target: null, objective: soft_return}"])
+def test_sac_without_a_target_needs_a_temperature_in_words(tmp_path: Path, entropy: str) -> None:
+    words = (
+        "entropy.target is null and entropy.coefficient is not given; without a target the "
+        "temperature is entropy.coefficient, fixed or on a schedule: give it, such as 0.1"
+    )
+    with pytest.raises(ConfigError) as caught:
+        policy_of(tmp_path, f"{{algorithm: {{kind: sac}}, entropy: {entropy}}}")
+    assert words in str(caught.value)
+    with pytest.raises(ValidationError, match=r"entropy\.coefficient is not given"):
+        PolicyConfig(algorithm=SACConfig(), entropy=EntropyConfig(target=None))
+
+
+SCHEDULE = "coefficient_schedule: linear, final_coefficient: 0.01"
+
+
+@pytest.mark.parametrize(
+    ("kind", "entropy"),
+    [
+        ("sac", f"{{{SCHEDULE}}}"),
+        ("sac", f"{{{SCHEDULE}, coefficient: 1.0, target: {{}}}}"),
+        ("ppo", f"{{{SCHEDULE}, coefficient: 1.0, target: {{}}}}"),
+    ],
+)
+def test_a_schedule_beside_a_target_is_refused(tmp_path: Path, kind: str, entropy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_of(tmp_path, f"{{algorithm: {{kind: {kind}}}, entropy: {entropy}}}")
+    assert (
+        "coefficient_schedule is linear, which has no effect beside a target, and algorithm.kind "
+        "sac has one unless coefficient is given: leave the schedule out, or give its first value, "
+        "coefficient, and no target"
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["", ", target: null"])
+def test_sac_takes_a_schedule_with_its_first_value(tmp_path: Path, target: str) -> None:
+    entropy = f"{{coefficient: 0.5, {SCHEDULE}{target}}}"
+    options = policy_of(tmp_path, f"{{algorithm: {{kind: sac}}, entropy: {entropy}}}").entropy
+    assert (options.coefficient, options.coefficient_schedule, options.target) == (
+        0.5,
+        "linear",
+        None,
+    )
+
+
 def test_a_group_of_a_policy_that_is_null_is_empty(tmp_path: Path) -> None:
     options = policy_of(tmp_path, "{algorithm: {kind: sac}, entropy: null, network:}")
     assert options == policy_of(tmp_path, "{algorithm: {kind: sac}}")

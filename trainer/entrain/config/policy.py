@@ -221,10 +221,11 @@ class EntropyConfig(Options):
     longer. With a target it is only the coefficient's first value, and must be above 0."""
 
     coefficient_schedule: Schedule = "constant"
-    """linear goes to final_coefficient over the run. Has no effect with a target."""
+    """linear goes to final_coefficient over the run. Not with a target, which adapts the
+    coefficient instead."""
 
     final_coefficient: NonNegative = 0.0
-    """What a linear coefficient_schedule ends at. Has no effect with constant or a target."""
+    """What a linear coefficient_schedule ends at. Has no effect with constant."""
 
     dimensions: Literal["sum", "mean"] = "sum"
     """How the entropies of continuous dimensions become one, before those of the branches are
@@ -252,6 +253,12 @@ class EntropyConfig(Options):
         if self.prior is not None and self.coefficient == 0.0:
             raise ValueError("coefficient is 0; with a prior it must be above 0, such as 0.1")
         if self.prior is not None and self.dimensions != "sum":
+        if self.target is not None and self.coefficient_schedule != "constant":
+            raise ValueError(
+                f"coefficient_schedule is {self.coefficient_schedule}, which has no effect beside "
+                "a target, and algorithm.kind sac has one unless coefficient is given: leave the "
+                "schedule out, or give its first value, coefficient, and no target"
+            )
             raise ValueError(
                 "dimensions is mean; with a prior, whose divergence is that of the whole action, "
                 "it must be sum"

@@ -28,7 +28,8 @@ class SACConfig(OffPolicyConfig):
     A policy of this kind has other defaults: rollout_steps 64, normalize_values false,
     network.hidden_sizes 256 and 256 with relu, action.distribution squashed_gaussian,
     action.log_sigma_sq network, entropy.objective soft_return, entropy.coefficient 1 and an
-    entropy.target. If entropy.coefficient is given and no target, it is the temperature, fixed.
+    entropy.target. If entropy.coefficient is given and no target, it is the temperature, fixed or
+    on entropy.coefficient_schedule.
     """
 
     policy_defaults: ClassVar[Defaults] = {
@@ -76,13 +77,23 @@ class SACConfig(OffPolicyConfig):
 
     @classmethod
     def defaults_for(cls, policy: Mapping[str, Any]) -> Defaults:
-        """See `OffPolicyConfig.defaults_for`: a coefficient alone is fixed."""
+        """See `OffPolicyConfig.defaults_for`: a coefficient alone is fixed, and no target alone is
+        refused.
+        """
         defaults = super().defaults_for(policy)
-        given = policy.get("entropy")
-        names = given.model_fields_set if isinstance(given, Options) else given or {}
-        if "coefficient" not in names or "target" in names:
-            return defaults
-        return {**defaults, "entropy": {"objective": "soft_return"}}
+        entropy = policy.get("entropy")
+        given = dict(entropy) if isinstance(entropy, Mapping) else {}
+        if isinstance(entropy, Options):
+            given = {name: getattr(entropy, name) for name in entropy.model_fields_set}
+        if "coefficient" in given and "target" not in given:
+            return {**defaults, "entropy": {"objective": "soft_return"}}
+        if "coefficient" not in given and given.get("target", {}) is None:
+            raise ValueError(
+                "entropy.target is null and entropy.coefficient is not given; without a target the "
+                "temperature is entropy.coefficient, fixed or on a schedule: give it, such as 0.1, "
+                "in units of the reward"
+            )
+        return defaults
 
     def misfit(self, policy: Any) -> str:
         """See `OffPolicyConfig.misfit`."""
