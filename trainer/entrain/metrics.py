@@ -264,8 +264,8 @@ ENTROPY_COEFFICIENT = Metric(
     title="Entropy coefficient",
     meaning="Weight of one nat of entropy in this update's objective.",
     remedy="It follows `entropy.coefficient` and `entropy.coefficient_schedule`. With "
-    "`entropy.target` it is adjusted after each update: if it then becomes huge or tiny, the "
-    "policy cannot reach the target, so change the target; if it swings, lower "
+    "`entropy.target` it is adjusted after each update, between 1e-8 and 1e8: if it then becomes "
+    "huge or tiny, the policy cannot reach the target, so change the target; if it swings, lower "
     "`entropy.target.rate`.",
 )
 _WHEN_TARGET = "if `entropy.target` is set"
@@ -274,7 +274,8 @@ ENTROPY_TARGET = Metric(
     unit="nats",
     shown=".2f",
     meaning="The entropy that the policy should have in this update.",
-    remedy="It is a line over the run, given by the options of `entropy.target`.",
+    remedy="It is a line over the run, given by the options of `entropy.target`; with masks it "
+    "also follows how many choices are allowed.",
     when=_WHEN_TARGET,
 )
 ENTROPY_DISTANCE = Metric(

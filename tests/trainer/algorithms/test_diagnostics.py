@@ -142,7 +142,25 @@ def test_a_policy_may_be_as_decided_as_its_target_asks() -> None:
     # The target falls from 0.04 ln 3 to 0 over the run: at 0.25 it is 0.03 ln 3, half of it 0.0165.
     target = {"fraction": 0.04, "final_fraction": 0.0}
     diagnostics = make_diagnostics(THREE_CHOICES, entropy={"coefficient": 0.1, "target": target})
-    assert of_choices(diagnostics, [LN_3, 0.017, 0.016], progress=0.25) == [0, 0, 1]
+    asked = {"entropy/target": 0.03 * LN_3}
+    said = [
+        len(diagnostics.findings({**measured(branches=each), **asked}, progress=0.25))
+        for each in (LN_3, 0.017, 0.016)
+    ]
+    assert said == [0, 0, 1]
+
+
+def test_of_choices_that_masks_forbid_a_target_asks_nothing() -> None:
+    # Of 100 choices 3 are allowed: 0.04 ln 3 = 0.044 is asked, and not 0.04 ln 100 = 0.184.
+    diagnostics = make_diagnostics(
+        ActionSpec(branches=(100,)), entropy={"coefficient": 0.1, "target": {"fraction": 0.04}}
+    )
+    asked = {"entropy/target": 0.04 * LN_3}
+    said = [
+        len(diagnostics.findings({**measured(branches=each), **asked}, progress=0.25))
+        for each in (LN_3, 0.04, 0.023, 0.021)
+    ]
+    assert said == [0, 0, 0, 1]
 
 
 def test_a_target_above_the_threshold_does_not_raise_it() -> None:
@@ -587,6 +605,72 @@ def test_late_answers_are_said_with_the_share_and_what_helps(lag: int) -> None:
     assert ("set policy_lag: 1" in warning) == (lag == 0)
 
 
+# Coefficients at a limit.
+
+
+def followed(
+    coefficient: float, *, entropy: float = 1.0986, target: float = 2.302585
+) -> dict[str, float]:
+    return {
+        "entropy/coefficient": coefficient,
+        "entropy/target": target,
+        "entropy/distance": entropy - target,
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "near", "passed", "entropy"), [(1e8, 9e7, 6.9e7, 1.0), (1e-8, 1.1e-8, 1.5e-8, 4.0)]
+)
+def test_a_coefficient_at_its_limit_is_reported_once_until_it_has_clearly_left_it(
+    limit: float, near: float, passed: float, entropy: float
+) -> None:
+    diagnostics = make_diagnostics(
+        ActionSpec(branches=(100,)), entropy={"coefficient": 0.01, "target": {}}
+    )
+    # Of SAC it is exp of a number in float32.
+    rounded = limit * (1 - 2e-6) if limit > 1 else limit * (1 + 2e-6)
+    said = [
+        len(diagnostics.findings(followed(each, entropy=entropy), progress=0.9))
+        for each in (0.01, near, rounded, limit, near, rounded, passed, rounded)
+    ]
+    assert said == [0, 0, 1, 0, 0, 0, 0, 1]
+
+
+def test_a_coefficient_at_its_greatest_is_said_with_target_and_remedy() -> None:
+    diagnostics = make_diagnostics(
+        ActionSpec(branches=(100,)), entropy={"coefficient": 0.01, "target": {}}
+    )
+    assert the_one(diagnostics.findings(followed(1e8), progress=0.9)) == (
+        "coefficient at its limit: entropy.coefficient is 1e+08, the most that it can be; the "
+        "policy's entropy is 1.1 nats, and entropy.target asks for 2.3. Rewards count for nothing "
+        "beside it. Either the actions cannot be that random, such as choices of which masks leave "
+        "few, or the policy had stopped exploring before: lower entropy.target.fraction (now 0.5), "
+        "and begin anew"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ({}, "entropy.target.rate (now 0.05)"),
+        ({"algorithm": {"kind": "sac"}}, "algorithm.temperature_learning_rate (now 0.0003)"),
+    ],
+)
+def test_a_coefficient_at_its_least_is_said_with_target_and_remedy(
+    options: dict[str, Any], rate: str
+) -> None:
+    entropy = {"coefficient": 0.01, "target": {"sigma": 0.1}}
+    diagnostics = make_diagnostics(HYBRID, entropy=entropy, **options)
+    found = diagnostics.findings(followed(1e-8, entropy=3.0), progress=0.9)
+    assert the_one(found).endswith(
+        "the least that it can be; the policy's entropy is 3 nats, and entropy.target asks for "
+        "2.3. The policy stays more random than its target, although that earns nothing. If it "
+        "never comes down, raise entropy.target.sigma (now 0.1) or entropy.target.fraction (now "
+        "0.5) or, where rewards are tiny, reward_scale (now 1); if it comes down and falls far "
+        f"below its target, lower {rate}"
+    )
+
+
 # Options that are named.
 
 
@@ -603,6 +687,9 @@ def all_warnings() -> list[str]:
         )
         said += diagnostics.findings(measured(branches=0.0, sigma=[7.0]), progress=0.0)
     said += make_diagnostics(THREE_CHOICES).findings({"rollout/late_steps": 1.0}, progress=0.9)
+    for coefficient, nats in ((1e8, 0.0), (1e-8, 4.0)):
+        diagnostics = make_diagnostics(HYBRID, entropy=target)
+        said += diagnostics.findings(followed(coefficient, entropy=nats), progress=0.9)
     for shared in ({}, SHARED):
         diagnostics = make_diagnostics(THREE_CHOICES, **shared)
         for _ in range(5):

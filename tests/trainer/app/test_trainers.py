@@ -1,6 +1,7 @@
 """The trainers of a run: which policies are missing, and what is said of it."""
 
 import logging
+import math
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -127,6 +128,19 @@ async def test_other_ranks_never_hear_of_a_behaviour_that_does_not_fit(learners:
         with pytest.raises(ConfigError, match="behaviour 'third': its replay would take"):
             trainers.make_all(specs)
     assert together.claimed == ["first", "second"]
+
+
+def test_a_target_beyond_reach_costs_the_simulator_its_place(learners: Executor) -> None:
+    config = load_config(
+        None, ["policies.*={algorithm: {kind: sac}, entropy: {target: {sigma: 1}}}"]
+    )
+    trainers = Trainers(config, learners=learners, recorder=NoRecorder())
+    seen = (ObservationSpec("seen", (2,)),)
+    words = "behaviour 'arm': entropy.target asks for 1.419 nats at the start of the run"
+    with pytest.raises(ConfigError, match=words):
+        trainers.make_all([BehaviourSpec("arm", seen, ActionSpec((-1.0,), (1.0,)))])
+    trainers.make_all([BehaviourSpec("wheel", seen, ActionSpec((-math.inf,), (math.inf,)))])
+    assert list(trainers.by_name) == ["wheel"]
 
 
 def test_nothing_is_said_if_every_named_policy_has_a_simulator(

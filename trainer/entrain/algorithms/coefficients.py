@@ -74,12 +74,13 @@ class Temperature(Stateful, Protocol):
         """The coefficient of the update at `progress` in [0, 1]."""
         ...
 
-    def follow(self, entropy: float, progress: float) -> Metrics:
+    def follow(self, entropy: float, progress: float, withheld: float = 0.0) -> Metrics:
         """Adapt to the entropy that a successful update measured.
 
         Args:
             entropy: nats, mean over its steps.
             progress: of the update.
+            withheld: nats by which masks lowered what the choices of these steps could have.
 
         Returns:
             Metrics, beside the coefficient itself.
@@ -103,9 +104,9 @@ class ScheduledTemperature:
             final=config.final_coefficient,
         )
 
-    def follow(self, entropy: float, progress: float) -> Metrics:
+    def follow(self, entropy: float, progress: float, withheld: float = 0.0) -> Metrics:
         """Nothing depends on the entropy."""
-        del entropy, progress
+        del entropy, progress, withheld
         return {}
 
     def state(self) -> State:
@@ -135,21 +136,26 @@ class TargetTemperature:
         self._dimensions = action.continuous_size
         self._greatest_of_branches = sum(math.log(choices) for choices in action.branches)
 
-    def target(self, progress: float) -> float:
-        """Nats: for each dimension, and as a fraction of ln(choices) for each branch."""
+    def target(self, progress: float, withheld: float = 0.0) -> float:
+        """Nats: for each dimension, and as a fraction of what the allowed choices could have.
+
+            D * per_dimension + fraction * (sum_b ln(choices of b) - withheld)
+
+        The arguments are those of `follow`.
+        """
         config = self._config
         per_dimension = nats_per_dimension(config, progress)
         fraction = interpolate(config.fraction, config.final_fraction, progress)
-        return per_dimension * self._dimensions + fraction * self._greatest_of_branches
+        return per_dimension * self._dimensions + fraction * (self._greatest_of_branches - withheld)
 
     def coefficient(self, progress: float) -> float:
         """The result of all updates so far."""
         del progress
         return math.exp(self._log_coefficient)
 
-    def follow(self, entropy: float, progress: float) -> Metrics:
+    def follow(self, entropy: float, progress: float, withheld: float = 0.0) -> Metrics:
         """Adapt the coefficient; report target and distance, which is positive above the target."""
-        target = self.target(progress)
+        target = self.target(progress, withheld)
         least, greatest = (math.log(bound) for bound in COEFFICIENT_RANGE)
         adapted = self._log_coefficient + self._config.rate * (target - entropy)
         self._log_coefficient = min(max(adapted, least), greatest)

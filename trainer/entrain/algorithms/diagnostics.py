@@ -5,6 +5,7 @@
     pinned actions     nearly all sampled actions are cut to a bound, so their differences are lost
     starved policy     nearly all of the gradient is the critic's, so the policy learns nothing
     late answers       many actions come after their deadline, and teach the policy nothing
+    coefficient        one that follows an entropy target has come to its greatest or its least
 
 Each is reported once when it sets in, and again only after it had clearly passed. Nothing here
 knows of networks, files or logs.
@@ -12,13 +13,14 @@ knows of networks, files or logs.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from entrain.algorithms.algorithm import Metrics
-from entrain.algorithms.coefficients import interpolate, nats_per_dimension
+from entrain.algorithms.coefficient_limits import coefficient_at_limit, target_words
+from entrain.algorithms.coefficients import nats_per_dimension
+from entrain.algorithms.findings import Finding
 from entrain.config.algorithm import PPOConfig
 from entrain.config.off_policy import SoftQConfig
-from entrain.config.policy import EntropyTargetConfig, PolicyConfig
+from entrain.config.policy import PolicyConfig
 from entrain.config.sac import SACConfig
 from entrain.metrics import (
     CLIPPED_ACTIONS,
@@ -26,6 +28,7 @@ from entrain.metrics import (
     ENTROPY,
     ENTROPY_COEFFICIENT,
     ENTROPY_OF_DIMENSION,
+    ENTROPY_TARGET,
     LATE_STEPS,
     SIGMA,
 )
@@ -87,20 +90,6 @@ LEAST = 1e-12
 """Smallest number that is divided by."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """How bad one thing is after an update."""
-
-    name: str
-    """Identifies it in a state."""
-
-    severity: float
-    """At least 1 where it is to be reported."""
-
-    message: str
-    """What was measured, what it means and what to change."""
-
-
 class Diagnostics:
     """Examines the updates of one policy, in their order. Owned by the policy's trainer."""
 
@@ -159,6 +148,9 @@ class Diagnostics:
         if isinstance(algorithm, PPOConfig):
             yield self._policy_starved(metrics, algorithm)
         yield _answers_late(metrics, self._config)
+        target = self._config.entropy.target
+        if target is not None:
+            yield coefficient_at_limit(metrics, self._config, target, self._action)
         if sigma:
             yield self._sigma_ran_away(sigma, metrics)
             yield self._actions_pinned(metrics)
@@ -186,8 +178,9 @@ class Diagnostics:
         least = COLLAPSED * first
         target = self._config.entropy.target
         if target is not None:
-            most = sum(math.log(choices) for choices in self._action.branches)
-            asked = most * interpolate(target.fraction, target.final_fraction, progress)
+            of_dimensions = self._action.continuous_size * nats_per_dimension(target, progress)
+            # Masks lower what the target asks of choices, so it is as it was in the update.
+            asked = metrics.get(ENTROPY_TARGET.name, math.inf) - of_dimensions
             least = min(least, BELOW_TARGET * asked)
         return Finding(
             "entropy collapse of branches",
@@ -224,7 +217,7 @@ class Diagnostics:
             raised += " or set an entropy.target"
         elif isinstance(algorithm, SACConfig):
             rate = f"algorithm.temperature_learning_rate ({algorithm.temperature_learning_rate:g})"
-            raised = f"{_target_words(entropy.target, of_choices=of_choices)} or {rate}"
+            raised = f"{target_words(entropy.target, of_choices=of_choices)} or {rate}"
         else:
             raised += " or entropy.target.rate"
         return (
@@ -262,7 +255,7 @@ class Diagnostics:
     def _lower_entropy(self, metrics: Metrics) -> str:
         entropy = self._config.entropy
         if entropy.target is not None:
-            return f"Lower {_target_words(entropy.target)} or"
+            return f"Lower {target_words(entropy.target)} or"
         coefficient = metrics.get(ENTROPY_COEFFICIENT.name, entropy.coefficient)
         if coefficient > 0.0:
             return f"Lower entropy.coefficient (now {coefficient:.3g}) or"
@@ -282,7 +275,7 @@ class Diagnostics:
             where = "lie at a bound, or within a hundredth of it"
             target = self._config.entropy.target
             is_adapted = target is not None and isinstance(algorithm, SACConfig)
-            raised = _target_words(target) if target and is_adapted else "entropy.coefficient"
+            raised = target_words(target) if target and is_adapted else "entropy.coefficient"
             how = f"raise {raised}, which draws squashed actions inwards, "
         return Finding(
             "pinned actions",
@@ -356,15 +349,6 @@ _SETTLED = (
     "The policy hardly tries anything else any more, so it will find nothing better. If its "
     "return is what you hoped for, all is well and fewer total_steps would do; or else"
 )
-
-
-def _target_words(target: EntropyTargetConfig, *, of_choices: bool = False) -> str:
-    """The option that says the target of choices, or of continuous dimensions, and its value."""
-    if of_choices:
-        return f"entropy.target.fraction (now {target.fraction:g})"
-    if target.sigma is not None:
-        return f"entropy.target.sigma (now {target.sigma:g})"
-    return f"entropy.target.per_dimension (now {target.per_dimension:g})"
 
 
 def _gaussian_entropy(sigma: float) -> float:

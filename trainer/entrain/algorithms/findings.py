@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from entrain.algorithms.algorithm import Metrics
@@ -12,6 +13,20 @@ logger = logging.getLogger(__name__)
 
 MOST_WARNINGS = 100
 """Warnings kept for the report: the newest ones."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How bad one thing is after an update."""
+
+    name: str
+    """Identifies it in a state."""
+
+    severity: float
+    """At least 1 where it is to be reported."""
+
+    message: str
+    """What was measured, what it means and what to change."""
 
 
 class Diagnostics(Stateful, Protocol):

@@ -65,6 +65,7 @@ from entrain.algorithms.entropy import Regularizer, entropy_of, regularize
 from entrain.algorithms.fast.epochs import PlainGradientSteps, is_plain
 from entrain.algorithms.finiteness import FiniteGuard, left_out
 from entrain.algorithms.gradient_steps import GradientSteps, TorchSteps
+from entrain.algorithms.greatest_entropy import withheld_by_masks
 from entrain.algorithms.lateness import late_steps, lateness_of
 from entrain.algorithms.losses import normalized
 from entrain.algorithms.minibatches import Minibatches, make_minibatches
@@ -195,7 +196,11 @@ class PPO:
             metrics.LEARNING_RATE.name: coefficients.learning_rate,
             metrics.CLIP_RANGE.name: coefficients.clip_range,
             metrics.ENTROPY_COEFFICIENT.name: alpha,
-            **self._temperature.follow(epochs[-1][metrics.ENTROPY.name], progress),
+            **self._temperature.follow(
+                epochs[-1][metrics.ENTROPY.name],
+                progress,
+                withheld_by_masks(self._policy, rollout, estimate, ranks=self._ranks),
+            ),
             **renewed.metrics,
             **rollout_metrics(self._policy, rollout, minibatches.all_steps, ranks=self._ranks),
             **late_steps(estimate, self._policy.spec),

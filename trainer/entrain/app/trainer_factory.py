@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from entrain.algorithms.diagnostics import Diagnostics
+from entrain.algorithms.greatest_entropy import check_target
 from entrain.app.apart import Apart
 from entrain.app.build import (
     device,
@@ -170,6 +171,7 @@ class TrainerFactory:
             options = policy_options(self._config, spec.name)
             check_size(spec, options, server)
             check_replay(spec, options, server, checkpoints, others=others, num_ranks=num_ranks)
+            check_target(spec.action, options)
         except Exception as error:
             # What a stranger says may be anything.
             return _refusal(spec, error)

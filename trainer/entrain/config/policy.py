@@ -177,13 +177,14 @@ class EntropyTargetConfig(Options):
     per_dimension: Number = -1.0
     """Nats per continuous action dimension at the start, in units of half the bounded range, or of
     that divided by action.clip: a Gaussian of sigma 0.09 has -1, of sigma 0.24 has 0, of sigma 1
-    has 1.42."""
+    has 1.42. A squashed_gaussian, which sac has unless told otherwise, can have 0.68 at most."""
 
     final_per_dimension: Number | None = None
     """per_dimension at the end of the run; null keeps it constant."""
 
     fraction: Fraction = 0.5
-    """Share of a discrete branch's largest possible entropy, ln(choices), at the start."""
+    """Share of a discrete branch's largest possible entropy, ln(choices that are allowed), at the
+    start; of masked choices the mean over the steps."""
 
     final_fraction: Fraction | None = None
     """fraction at the end of the run; null keeps it constant."""
@@ -195,7 +196,8 @@ class EntropyTargetConfig(Options):
 
     sigma: Positive | None = None
     """Instead of per_dimension: the target is the entropy of a Gaussian of this sigma, in the same
-    units, 1/2 ln(2 pi e sigma^2) nats. null leaves it to per_dimension."""
+    units, 1/2 ln(2 pi e sigma^2) nats; at most 0.47 for a squashed_gaussian. null leaves it to
+    per_dimension."""
 
     @model_validator(mode="after")
     def _check(self) -> "EntropyTargetConfig":
@@ -250,15 +252,15 @@ class EntropyConfig(Options):
     def _check(self) -> "EntropyConfig":
         if self.target is not None and self.coefficient == 0.0:
             raise ValueError("coefficient is 0; with a target it must start above 0, such as 0.01")
-        if self.prior is not None and self.coefficient == 0.0:
-            raise ValueError("coefficient is 0; with a prior it must be above 0, such as 0.1")
-        if self.prior is not None and self.dimensions != "sum":
         if self.target is not None and self.coefficient_schedule != "constant":
             raise ValueError(
                 f"coefficient_schedule is {self.coefficient_schedule}, which has no effect beside "
                 "a target, and algorithm.kind sac has one unless coefficient is given: leave the "
                 "schedule out, or give its first value, coefficient, and no target"
             )
+        if self.prior is not None and self.coefficient == 0.0:
+            raise ValueError("coefficient is 0; with a prior it must be above 0, such as 0.1")
+        if self.prior is not None and self.dimensions != "sum":
             raise ValueError(
                 "dimensions is mean; with a prior, whose divergence is that of the whole action, "
                 "it must be sum"
