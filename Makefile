@@ -25,6 +25,10 @@ JOBS   ?=
 DEMO   := $(shell date +demo-%Y%m%d-%H%M%S)
 HTTP   ?= localhost:0
 
+# Python keeps compiled modules, whatever the shell says: without them each of the programs that tests
+# start compiles the package anew, and each of pytest's workers rewrites the asserts of all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check hostile interop clients learn bench peers docs kubernetes zoo proto proto-check containers wheels clean setup format
 
 $(VENV)/installed: pyproject.toml envs/pyproject.toml constraints.txt

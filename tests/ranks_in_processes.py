@@ -7,7 +7,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -195,8 +195,11 @@ def learn_alone(case: Case) -> Results:
     return learn_in_order(case, ALONE, 0, 1)
 
 
-def run_ranks(task: str, folder: Path, num_ranks: int = 2) -> list[Results]:
-    """Start processes that do `task`; what each found. They are killed after `TIMEOUT_S`."""
+def run_ranks(folder: Path, num_ranks: int = 2) -> list[Results]:
+    """Start processes that learn together; what each found, by part: a case, or one of `PARTS`.
+
+    They are killed after `TIMEOUT_S`.
+    """
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": LOOPBACK, "OMP_NUM_THREADS": "1"}
     with ExitStack() as stack:
         processes = []
@@ -205,7 +208,7 @@ def run_ranks(task: str, folder: Path, num_ranks: int = 2) -> list[Results]:
             options = (f"--rank={rank}", f"--num-ranks={num_ranks}", f"--folder={folder}")
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, __file__, f"--task={task}", *options],
+                    [sys.executable, __file__, *options],
                     stderr=log,
                     env=environment,
                 )
@@ -227,12 +230,13 @@ def arrays_in(path: Path) -> Results:
         return dict(arrays)
 
 
-def every_case(ranks: Ranks, rank: int, num_ranks: int) -> Results:
-    """{case/name: array} of all cases."""
+def part_of(results: Results, part: str) -> Results:
+    """{name: array} of a case, or of one of `PARTS`."""
+    prefix = f"{part}/"
     return {
-        f"{name}/{key}": array
-        for name, case in CASES.items()
-        for key, array in learn_in_order(case, ranks, rank, num_ranks).items()
+        name.removeprefix(prefix): array
+        for name, array in results.items()
+        if name.startswith(prefix)
     }
 
 
@@ -292,6 +296,13 @@ def cancelled_on_one(ranks: Ranks, rank: int) -> Results:
     return {}
 
 
+PARTS: Mapping[str, Callable[[Ranks, int], Results]] = {
+    "primitives": primitives,
+    "cancelled": cancelled_on_one,
+}
+"""What ranks do beside the cases; a process takes longer to start than for all of it."""
+
+
 def _weights(ppo: PPO) -> Results:
     return {
         f"policy/{name}": np.asarray(value) for name, value in flat(ppo.state()["policy"]).items()
@@ -307,7 +318,6 @@ def _all_ranks() -> Group:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Be one rank."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--task", required=True)
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--num-ranks", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
@@ -322,11 +332,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     ranks = DistributedRanks(_all_ranks)
     found = {
-        "cases": lambda: every_case(ranks, parsed.rank, parsed.num_ranks),
-        "primitives": lambda: primitives(ranks, parsed.rank),
-        "cancelled": lambda: cancelled_on_one(ranks, parsed.rank),
-    }[parsed.task]()
-    np.savez(parsed.folder / f"{parsed.rank}.npz", **found)  # type: ignore[arg-type]
+        **{name: part(ranks, parsed.rank) for name, part in PARTS.items()},
+        **{
+            name: learn_in_order(case, ranks, parsed.rank, parsed.num_ranks)
+            for name, case in CASES.items()
+        },
+    }
+    arrays = {f"{part}/{name}": array for part in found for name, array in found[part].items()}
+    np.savez(parsed.folder / f"{parsed.rank}.npz", **arrays)  # type: ignore[arg-type]
     dist.destroy_process_group()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrain.run.folder import RunFolder
+from support.command import ENTRAIN
 
 CONFIG = """
 name: socket
@@ -30,7 +31,7 @@ def test_launched_simulators_are_told_where_to_dial_over_websocket(tmp_path: Pat
     (tmp_path / "c.yaml").write_text(CONFIG.format(folder=tmp_path, python=sys.executable))
     where = ["--websocket", "localhost:0", "--http", "localhost:0"]
     ended = subprocess.run(
-        [sys.executable, "-m", "entrain", "train", str(tmp_path / "c.yaml"), *where],
+        [sys.executable, "-c", ENTRAIN, "train", str(tmp_path / "c.yaml"), *where],
         capture_output=True,
         text=True,
         timeout=100.0,

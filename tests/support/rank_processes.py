@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from support.command import ENTRAIN
 from support.ports import free_port
 
 SETTINGS = """
@@ -26,7 +27,7 @@ policies:
 """Of a run of balls: {folder}, {port}, {python} and {total_steps} are to be filled in."""
 
 RESUMED_S = 240.0
-"""The export as ONNX at the end alone takes half a minute on a busy machine."""
+"""Starting all of a run's processes takes a minute on a busy machine."""
 
 
 class Ranks:
@@ -46,7 +47,7 @@ class Ranks:
                 "OMP_NUM_THREADS": "1",
             }
             with log.open("a") as out:
-                command = [sys.executable, "-m", "entrain", *arguments]
+                command = [sys.executable, "-c", ENTRAIN, *arguments]
                 self.processes.append(
                     subprocess.Popen(command, stdout=out, stderr=out, env=environment)
                 )

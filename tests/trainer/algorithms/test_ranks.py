@@ -5,34 +5,24 @@ same set however steps are shuffled; smaller ones are the same sets if steps sta
 """
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from entrain.ranks import ALONE
-from ranks_in_processes import CASES, Results, learn_alone, run_ranks
+from ranks_in_processes import CASES, Results, learn_alone, part_of, run_ranks
 
 
 @pytest.fixture(scope="module")
 def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    """{case/name: array} of each of two ranks."""
-    return run_ranks("cases", tmp_path_factory.mktemp("cases"))
-
-
-def of_case(results: Results, case: str) -> Results:
-    prefix = f"{case}/"
-    return {
-        name.removeprefix(prefix): array
-        for name, array in results.items()
-        if name.startswith(prefix)
-    }
+    """{part/name: array} of each of two ranks."""
+    return run_ranks(tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_ranks_never_differ_by_a_bit(by_rank: list[Results], case: str) -> None:
-    first, second = (of_case(results, case) for results in by_rank)
+    first, second = (part_of(results, case) for results in by_rank)
     assert first.keys() == second.keys()
     for name, array in first.items():
         assert np.isfinite(array).all(), name
@@ -42,7 +32,7 @@ def test_ranks_never_differ_by_a_bit(by_rank: list[Results], case: str) -> None:
 @pytest.mark.parametrize("case", [name for name in CASES if "shuffled" not in name])
 def test_ranks_learn_what_one_learns_from_all_steps(by_rank: list[Results], case: str) -> None:
     tolerance = 1e-10 if CASES[case].updates == 1 else 1e-6
-    alone, together = learn_alone(CASES[case]), of_case(by_rank[0], case)
+    alone, together = learn_alone(CASES[case]), part_of(by_rank[0], case)
     assert together.keys() == alone.keys()
     # Weights, and Adam's mean, which after one update is made of its gradients alone.
     assert any(name.startswith("optimizer/mean/") for name in alone)
@@ -61,8 +51,8 @@ def test_the_cases_reach_what_they_are_for() -> None:
     assert epochs("ten updates") == {3.0}
 
 
-def test_what_is_agreed_on_by_hand(tmp_path: Path) -> None:
-    first, second = run_ranks("primitives", tmp_path)
+def test_what_is_agreed_on_by_hand(by_rank: list[Results]) -> None:
+    first, second = (part_of(results, "primitives") for results in by_rank)
     # Rank 0 has [1, 2], rank 1 twice that, with weights 3 and 1: (3 * 1 + 1 * 2) / 4.
     assert first["mean"].tolist() == [1.25, 2.5]
     # What has no weight may hold any number.
@@ -82,8 +72,8 @@ def test_what_is_agreed_on_by_hand(tmp_path: Path) -> None:
     assert second["x"].tolist() == [2.0, 4.0]
 
 
-def test_an_update_that_one_rank_gives_up_changes_nothing_on_any(tmp_path: Path) -> None:
-    first, second = run_ranks("cancelled", tmp_path)
+def test_an_update_that_one_rank_gives_up_changes_nothing_on_any(by_rank: list[Results]) -> None:
+    first, second = (part_of(results, "cancelled") for results in by_rank)
     assert first["same"]
     assert second["same"]
     # The third answer went along with the third gradient step: the update ended before the fourth.
