@@ -21,7 +21,7 @@ from entrain.errors import ConfigError
 from entrain.run.folder import RunFolder
 from entrain.run.losses import Losses
 from entrain.run.metrics_writer import MetricsWriter
-from entrain.run.plots import draw_plots
+from entrain.run.plots import Plot, draw_plots
 from entrain.run.progress import Progress
 from entrain.run.report import best_evaluation, final_return, rewrite_report, write_report
 from entrain.run.summary import Outcome, PolicySummary, RunSummary
@@ -71,6 +71,20 @@ def training(rows: int, *, dimensions: int = 2) -> Series:
     return Series(2048 * np.arange(1, rows + 1), np.arange(rows, dtype=np.float64), columns)
 
 
+def only(curves: Series, *metrics: str) -> Series:
+    """Of these metrics alone, or of those whose names begin so."""
+    columns = {name: it for name, it in curves.columns.items() if name.startswith(metrics)}
+    return Series(curves.env_steps, curves.wall_time, columns)
+
+
+def each_kind(curves: Series) -> Series:
+    """Of the pictures alone that are drawn each in a way of its own: the others are as the last."""
+    return only(curves, "rollout/episode_return", "policy/entropy", "policy/sigma", "loss/value")
+
+
+EACH_KIND = ["return", "entropy", "sigma", "value-loss"]
+
+
 def learning_from_a_replay(rows: int, *, coefficient: list[float] | float) -> Series:
     """Believable curves of SAC; values and losses begin with the gradient steps."""
     done = np.linspace(0.01, 1.0, rows)
@@ -83,6 +97,10 @@ def learning_from_a_replay(rows: int, *, coefficient: list[float] | float) -> Se
         "replay/age": (5 * done).tolist(),
     }
     return series(rows, **columns)
+
+
+SHORT = series(2, policy__kl=0.1)
+"""What has one picture, for what is around it."""
 
 
 def names(series: Series) -> list[str]:
@@ -133,9 +151,28 @@ def summary(
     )
 
 
+@pytest.fixture(scope="module")
+def drawn() -> list[Plot]:
+    """All pictures of a whole training."""
+    return list(draw_plots(training(5)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a whole training, with its report."""
+    folder = made_folder(tmp_path_factory.mktemp("trained"))
+    record(folder, "walker", training(5))
+    write_report(folder, summary())
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    folder = RunFolder.create(tmp_path, "walk")
+    return made_folder(tmp_path)
+
+
+def made_folder(runs: Path) -> RunFolder:
+    folder = RunFolder.create(runs, "walk")
     folder.write_config("name: walk\nnote: <script>alert('x')</script> & more\n")
     return folder
 
@@ -190,19 +227,19 @@ def test_a_run_with_a_replay_shows_its_values_its_temperature_and_its_age() -> N
     assert names(learning_from_a_replay(9, coefficient=0.01)) == ["return", *replay]
 
 
-def test_a_whole_training_has_every_picture_in_reading_order() -> None:
-    assert names(training(5)) == ALL_PLOTS
+def test_a_whole_training_has_every_picture_in_reading_order(drawn: list[Plot]) -> None:
+    assert [plot.name for plot in drawn] == ALL_PLOTS
 
 
-def test_pictures_are_png_of_one_size_with_a_title() -> None:
-    images = [Image.open(io.BytesIO(plot.png)) for plot in draw_plots(training(5))]
+def test_pictures_are_png_of_one_size_with_a_title(drawn: list[Plot]) -> None:
+    images = [Image.open(io.BytesIO(plot.png)) for plot in drawn]
     assert {image.size for image in images} == {(928, 496)}
     assert images[0].text["Title"].startswith("Episode return")  # type: ignore[attr-defined]
 
 
 def test_what_was_not_measured_has_no_picture() -> None:
     # A discrete policy has no sigma.
-    assert "sigma" not in names(training(5, dimensions=0))
+    assert names(each_kind(training(5, dimensions=0))) == ["return", "entropy", "value-loss"]
     assert names(series(5, policy__kl=0.1)) == ["kl"]
     assert names(series(5)) == []
 
@@ -214,39 +251,40 @@ def test_what_was_never_finite_has_no_picture() -> None:
 
 @pytest.mark.parametrize("rows", [1, 60, 500])
 def test_any_number_of_updates_can_be_drawn(rows: int) -> None:
-    assert names(training(rows)) == ALL_PLOTS
+    assert names(each_kind(training(rows))) == EACH_KIND
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
 def test_odd_values_leave_a_gap_and_the_rest_is_drawn(odd: float) -> None:
-    curves = training(80)
+    curves = each_kind(training(80))
     with_gaps = {
         name: np.where(np.arange(80) % 3 == 0, odd, column)
         for name, column in curves.columns.items()
     }
     gappy = Series(curves.env_steps, curves.wall_time, with_gaps)
-    assert names(gappy) == ALL_PLOTS
+    assert names(gappy) == EACH_KIND
 
 
 @pytest.mark.parametrize("value", [0.0, -5.0, 1e300])
 def test_a_curve_without_change_can_be_drawn(value: float) -> None:
-    columns = dict.fromkeys(training(3).columns, value)
-    assert names(series(3, **{name.replace("/", "__"): v for name, v in columns.items()}))
+    columns = dict.fromkeys(each_kind(training(3)).columns, value)
+    curves = series(3, **{name.replace("/", "__"): v for name, v in columns.items()})
+    assert names(curves) == EACH_KIND
 
 
 def test_one_update_is_a_visible_point() -> None:
-    assert num_coloured(picture(training(1), "kl"), "1f6feb") > 20
+    assert num_coloured(picture(only(training(1), "policy/kl"), "kl"), "1f6feb") > 20
 
 
 def test_each_dimension_has_a_line_of_its_own_colour() -> None:
-    image = picture(training(40, dimensions=3), "sigma")
+    image = picture(only(training(40, dimensions=3), "policy/sigma"), "sigma")
     for colour in ("1f6feb", "d4691c", "2a9d4a"):
         assert num_coloured(image, colour) > 100
     assert num_coloured(image, "8250df") == 0
 
 
 def test_many_dimensions_are_drawn_with_their_mean() -> None:
-    image = picture(training(40, dimensions=21), "sigma")
+    image = picture(only(training(40, dimensions=21), "policy/sigma"), "sigma")
     assert num_coloured(image, "24292f") > 300
 
 
@@ -277,7 +315,7 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    list(draw_plots(training(3)))
+    list(draw_plots(each_kind(training(3))))
     assert dict(mpl.rcParams) == before
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
@@ -287,27 +325,21 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
 # The page.
 
 
-def test_the_page_needs_nothing_but_itself(folder: RunFolder) -> None:
-    record(folder, "walker", training(5))
-    write_report(folder, summary())
-    page = Page(folder.report)
+def test_the_page_needs_nothing_but_itself(trained: RunFolder) -> None:
+    page = Page(trained.report)
     assert all(load.startswith("data:") for load in page.loads)
     assert "script" not in page.tags
-    assert not re.search(r"url\(|@import|https?:", folder.report.read_text(encoding="utf-8"))
+    assert not re.search(r"url\(|@import|https?:", trained.report.read_text(encoding="utf-8"))
 
 
-def test_the_page_has_every_picture_and_so_has_the_folder(folder: RunFolder) -> None:
-    record(folder, "walker", training(5))
-    write_report(folder, summary())
-    files = {path.name: path.read_bytes() for path in folder.plots.iterdir()}
+def test_the_page_has_every_picture_and_so_has_the_folder(trained: RunFolder) -> None:
+    files = {path.name: path.read_bytes() for path in trained.plots.iterdir()}
     assert set(files) == {f"walker-{name}.png" for name in ALL_PLOTS}
-    assert sorted(files.values()) == sorted(Page(folder.report).pictures)
+    assert sorted(files.values()) == sorted(Page(trained.report).pictures)
 
 
-def test_below_each_picture_stands_what_it_shows(folder: RunFolder) -> None:
-    record(folder, "walker", training(5))
-    write_report(folder, summary())
-    html = folder.report.read_text(encoding="utf-8")
+def test_below_each_picture_stands_what_it_shows(trained: RunFolder) -> None:
+    html = trained.report.read_text(encoding="utf-8")
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
     assert len(captions) == html.count("<figure>")
     assert captions[0].startswith("Sum of the rewards of an episode")
@@ -317,10 +349,8 @@ def test_below_each_picture_stands_what_it_shows(folder: RunFolder) -> None:
     assert "`" not in "".join(captions)
 
 
-def test_the_head_says_what_the_run_came_to(folder: RunFolder) -> None:
-    record(folder, "walker", training(5))
-    write_report(folder, summary())
-    text = " ".join(Page(folder.report).text.split())
+def test_the_head_says_what_the_run_came_to(trained: RunFolder) -> None:
+    text = " ".join(Page(trained.report).text.split())
     assert "walk completed Every policy has done its total steps." in text
     for fact in (
         "time training 0:50",
@@ -346,21 +376,19 @@ def test_the_head_says_what_the_run_came_to(folder: RunFolder) -> None:
     [("stopped", "names the command that goes on"), ("failed", "see log.txt")],
 )
 def test_another_outcome_is_said(folder: RunFolder, outcome: Outcome, words: str) -> None:
-    record(folder, "walker", training(2))
+    record(folder, "walker", SHORT)
     write_report(folder, summary(outcome=outcome))
     assert words in Page(folder.report).text
 
 
-def test_the_configuration_is_there_and_harmless(folder: RunFolder) -> None:
-    record(folder, "walker", training(2))
-    write_report(folder, summary())
-    assert folder.config.read_text() in Page(folder.report).text
-    assert "details" in Page(folder.report).tags
+def test_the_configuration_is_there_and_harmless(trained: RunFolder) -> None:
+    assert trained.config.read_text() in Page(trained.report).text
+    assert "details" in Page(trained.report).tags
 
 
 def test_no_name_can_break_the_page(folder: RunFolder) -> None:
     evil = '</style><script>alert("1")</script>&\'../x'
-    record(folder, evil, training(2))
+    record(folder, evil, SHORT)
     write_report(folder, summary(name=evil, behaviours=(evil,), simulators=(evil,)))
     page = Page(folder.report)
     assert "script" not in page.tags
@@ -369,11 +397,11 @@ def test_no_name_can_break_the_page(folder: RunFolder) -> None:
 
 
 def test_each_policy_has_its_part(folder: RunFolder) -> None:
-    record(folder, "walker", training(3))
-    record(folder, "jumper", training(3, dimensions=0))
+    record(folder, "walker", series(3, policy__kl=0.1, policy__clip_fraction=0.2))
+    record(folder, "jumper", SHORT)
     write_report(folder, summary(behaviours=("walker", "jumper")))
     page = Page(folder.report)
-    assert len(page.pictures) == 8 + 7
+    assert len(page.pictures) == 2 + 1
     assert page.text.index("jumper") < page.text.index("walker")
     assert (folder.plots / "jumper-kl.png").exists()
 
@@ -385,7 +413,7 @@ def test_a_policy_in_whose_training_no_episode_ended_says_so(folder: RunFolder) 
 
 
 def test_what_a_policy_was_warned_of_stands_above_its_pictures_in_order(folder: RunFolder) -> None:
-    record(folder, "walker", training(2))
+    record(folder, "walker", SHORT)
     write_report(folder, summary(warnings=("update 3: sigma runaway", "update 9: 1 < 2 <b>")))
     text = Page(folder.report).text
     assert text.index("sigma runaway") < text.index("update 9: 1 < 2 <b>")
@@ -394,17 +422,15 @@ def test_what_a_policy_was_warned_of_stands_above_its_pictures_in_order(folder: 
     assert '<div class="warnings">' in html
 
 
-def test_a_policy_that_was_warned_of_nothing_has_no_room_for_it(folder: RunFolder) -> None:
-    record(folder, "walker", training(2))
-    write_report(folder, summary())
-    assert '<div class="warnings">' not in folder.report.read_text(encoding="utf-8")
+def test_a_policy_that_was_warned_of_nothing_has_no_room_for_it(trained: RunFolder) -> None:
+    assert '<div class="warnings">' not in trained.report.read_text(encoding="utf-8")
 
 
 def test_a_policy_that_the_summary_does_not_know_is_shown_by_its_metrics(folder: RunFolder) -> None:
-    record(folder, "walker", training(3))
+    record(folder, "walker", SHORT)
     write_report(folder, summary(behaviours=()))
     page = Page(folder.report)
-    assert len(page.pictures) == 8
+    assert len(page.pictures) == 1
     assert "env steps/s, overall" in page.text
 
 
@@ -427,7 +453,7 @@ def test_what_crashes_cost_is_in_summary_and_report(folder: RunFolder) -> None:
 
 
 def test_a_report_can_be_written_again(folder: RunFolder) -> None:
-    record(folder, "walker", training(4))
+    record(folder, "walker", each_kind(training(4)))
     write_report(folder, summary())
     first = folder.report.read_bytes()
     folder.report.unlink()
@@ -441,7 +467,7 @@ def test_a_report_that_cannot_be_written_does_not_spoil_a_run_that_ended_well(
     def refuse(*arguments: object) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    record(folder, "walker", training(2))
+    record(folder, "walker", SHORT)
     monkeypatch.setattr("entrain.run.report.replace_file", refuse)
     write_report(folder, summary())
     assert "the report in " in caplog.text
@@ -558,7 +584,7 @@ def test_the_best_evaluation_is_said_with_its_env_steps(folder: RunFolder) -> No
     # Rows 1, 3, ..., 19 are evaluations: the last has 1000 + 19, of 20 * 2048 - 2048 env steps.
     assert best_evaluation(evaluated(20)) == (1019.0, 38912)
     assert best_evaluation(training(20)) is None
-    record(folder, "walker", evaluated(20))
+    record(folder, "walker", only(evaluated(20), "rollout/", "evaluation/"))
     write_report(folder, summary())
     page = folder.report.read_text()
     assert re.search(r"best evaluation</dt><dd>1,019.0 <small>at 38.9k env steps", page)

@@ -79,11 +79,12 @@ Draw = Callable[["Axes", Series], bool]
 
 def draw_plots(series: Series) -> Iterator[Plot]:
     """Yields every picture that `series` has numbers for, the most important ones first."""
+    figure, axes = _canvas()
     for name, (metric, draw) in _PLOTS.items():
-        figure, axes = _canvas()
         if draw(axes, series):
             title = f"{metric.title} ({metric.unit})" if metric.unit else metric.title
             yield _finished(figure, axes, name, title, metric.meaning)
+            figure, axes = _canvas()
 
 
 def draw_statistics(series: Series) -> Iterator[Plot]:
