@@ -50,9 +50,11 @@ CASES: dict[str, tuple[tuple[ObservationSpec, ...], dict[str, Any]]] = {
     "images": ((CAMERA, DEPTH, GREY, STACK, MAP), {}),
     "resnet": ((CAMERA,), {"image_encoder": "resnet", "shared": True}),
     "match3": ((CAMERA,), {"image_encoder": "match3"}),
-    "fully connected": ((CAMERA,), {"image_encoder": "fully_connected", "shared": True}),
     "all kinds": ((ORDER, FOES, BODY, CAMERA), {"layer_norm": True}),
-    "entities and a goal beside them": ((FOES, ORDER), {"goal_conditioning": "concatenate"}),
+    "entities, an image for a dense layer and a goal beside them": (
+        (FOES, ORDER, GREY),
+        {"goal_conditioning": "concatenate", "image_encoder": "fully_connected"},
+    ),
     "custom": ((BODY, CAMERA), {"custom": f"{__name__}:TwoLayers"}),
 }
 
