@@ -124,8 +124,9 @@ def begin(policy: ActorNetwork, *, is_named: bool) -> Beginning:
         return Beginning()
     beginning = Beginning()
     if isinstance(trained, ActorNetwork):
-        taken, left = take_over(trained, policy)
-        _say(behaviour, [f"{taken} tensors taken over from {path}", *left])
+        taken = take_over(trained, policy)
+        first = f"{taken.number} tensors taken over from {path}"
+        _say(behaviour, [first, *taken.left, *taken.changed])
     elif not isinstance(policy, ActorCritic):
         raise ConfigError(
             f"{OPTION} of '{behaviour}' is a checkpoint of mlagents-learn, whose weights are taken "

@@ -294,9 +294,10 @@ class PolicyConfig(Options):
     initial_weights: Path | None = None
     """Where the first weights and statistics of observations come from, instead of chance: the run
     folder of a trained policy of the same behaviour, of which the newest checkpoint counts, or, of
-    mlagents-learn, a checkpoint.pt or results/RUN_ID. What does not fit keeps weights of chance,
-    and is named in a warning. Relative to the directory in which the trainer is started. Has no
-    effect once the run has a checkpoint."""
+    mlagents-learn, a checkpoint.pt or results/RUN_ID. Layers that do not fit keep weights of
+    chance, and warnings name them and what that policy has and this one lacks (docs/running.md).
+    Relative to the directory in which the trainer is started. Has no effect once the run has a
+    checkpoint."""
 
     initial_progress: bool = False
     """Go on where `initial_weights` was: all of it must fit, and env steps and the optimizer's

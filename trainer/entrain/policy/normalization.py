@@ -22,7 +22,7 @@ class ObservationNormalizer(nn.Module):
 
     Mean and variance are those of all rows that `update` was given, whatever the dtype. Before the
     first, and without `normalize`, numbers with bounds are mapped to [-1, 1] and others stay as
-    they are; see `_bounds`. A policy without vectors or goals has a normalizer with F = 0.
+    they are; see `scaled_bounds`. A policy without vectors or goals has a normalizer with F = 0.
     """
 
     count: Tensor
@@ -70,7 +70,7 @@ class ObservationNormalizer(nn.Module):
         size = len(is_fixed)
         # Nothing in front, because torch concatenates no empty list.
         none = torch.zeros(2, 0, dtype=torch.float64)
-        low, high = torch.cat([none, *(_bounds(spec) for spec in observations)], dim=1)
+        low, high = torch.cat([none, *(scaled_bounds(spec) for spec in observations)], dim=1)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
@@ -167,7 +167,7 @@ class ObservationNormalizer(nn.Module):
         return torch.cat(vectors, dim=-1) if vectors else self.shift.new_empty(rows, 0)
 
 
-def _bounds(spec: ObservationSpec) -> Float[Tensor, "2 size"]:
+def scaled_bounds(spec: ObservationSpec) -> Float[Tensor, "2 size"]:
     """[2, size] float64, what each number of a vector lies between: what becomes -1 and 1.
 
     uint8 without bounds lies between 0 and 255. Numbers without bounds, with equal ones, or with
