@@ -34,7 +34,7 @@ def test_a_fixed_temperature_follows_its_schedule_whatever_the_entropy() -> None
     temperature.step(torch.full((4,), 100.0), NO_CHOICES)
     assert temperature.alpha.item() == pytest.approx(0.3)
     assert temperature.metrics() == {"entropy/coefficient": pytest.approx(0.3)}
-    assert temperature.state() == {}
+    assert temperature.state() == {"alpha": pytest.approx(0.3)}
     temperature.load_state({})
     temperature.snapshot()
     temperature.restore(None)

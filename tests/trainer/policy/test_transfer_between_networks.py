@@ -17,8 +17,8 @@ from entrain_envs.spec import ActionSpec, BehaviourSpec, ObservationSpec
 X = ObservationSpec("x", (3,))
 CAMERA = ObservationSpec("camera", (8, 8, 1), "uint8", "image")
 FORCES = ActionSpec(low=(-1.0,) * 2, high=(1.0,) * 2)
-LSTM = {"memory": {"kind": "lstm", "size": 4}}
-SAC = {"algorithm": {"kind": "sac"}}
+LSTM: dict[str, Any] = {"memory": {"kind": "lstm", "size": 4}}
+SAC: dict[str, Any] = {"algorithm": {"kind": "sac"}}
 
 
 def made(
@@ -244,7 +244,7 @@ Y = ObservationSpec("y", (3,))
 BYTES = ObservationSpec("x", (3,), "uint8")
 FIGURE = ObservationSpec("camera", (8, 8, 1), "float32", "image")
 ENTITIES = ObservationSpec("all", (2, 3), kind="entities")
-RAW = {"normalize_observations": False}
+RAW: dict[str, Any] = {"normalize_observations": False}
 
 
 def bounded(by: float, of: ObservationSpec = X) -> ObservationSpec:

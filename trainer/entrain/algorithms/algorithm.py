@@ -92,3 +92,13 @@ class AlgorithmOfRun(Algorithm[E_contra], Protocol[E_contra]):
     def load_moments(self, state: State) -> None:
         """Let the optimizer of the acting weights go on from `state`, one of `Adam.state`."""
         ...
+
+    def take_over(self, learned: State) -> None:
+        """Begin with what a trained algorithm of the same kind has learned beside its policy.
+
+        What does not fit begins anew, and the log says so.
+
+        Args:
+            learned: the `state()` of that algorithm; its policy is this one's already.
+        """
+        ...

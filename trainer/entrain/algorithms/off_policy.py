@@ -100,6 +100,13 @@ class Method(Protocol):
         """See `Algorithm.load_moments`."""
         ...
 
+    def take_over(self, learned: State) -> str:
+        """See `AlgorithmOfRun.take_over`.
+
+        Returns what was taken over, in words; "", and nothing was changed, if it does not fit.
+        """
+        ...
+
     def state(self) -> State:
         """All that it learned; the weights and buffers of `policy` as "policy"."""
         ...
@@ -282,6 +289,19 @@ class OffPolicy:
     def load_moments(self, state: State) -> None:
         """See `Algorithm.load_moments`."""
         self._method.load_moments(state)
+
+    def take_over(self, learned: State) -> None:
+        """See `AlgorithmOfRun.take_over`."""
+        name = shortened(self._method.policy.spec.name)
+        if words := self._method.take_over(learned):
+            logger.info("policy '%s': %s", name, words)
+        else:
+            logger.warning(
+                "policy '%s': its %s begin anew: those that were learned are of networks of "
+                "another form",
+                name,
+                self._config.beside,
+            )
 
     def kept_state(self) -> Callable[[], State]:
         """See `Algorithm.kept_state`: of the replay, what the update overwrites is copied."""

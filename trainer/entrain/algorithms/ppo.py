@@ -332,6 +332,9 @@ class PPO:
         """See `Algorithm.reward_ratio`."""
         return self._reward_unit.ratio
 
+    def take_over(self, learned: State) -> None:
+        """See `AlgorithmOfRun.take_over`: the critic is part of the policy."""
+
     def state(self) -> State:
         """Weights and normalizer ("policy"), Adam's moments, generator, temperature, version."""
         return {

@@ -304,6 +304,14 @@ class SAC:
         """See `Method.load_moments`."""
         self._optimizer.load_state(state)
 
+    def take_over(self, learned: State) -> str:
+        """See `Method.take_over`."""
+        if not self._critics.take_over(learned["critics"]):
+            return ""
+        self._critics.see_as(self._policy.normalizer)
+        self._temperature.take_over(learned["temperature"])
+        return f"its critics are taken over, too, and its temperature begins at {self.alpha:.4g}"
+
     def state(self) -> State:
         """See `Method.state`."""
         return {

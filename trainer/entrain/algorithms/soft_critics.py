@@ -20,7 +20,7 @@ from entrain.algorithms.fast.soft_steps import SoftSteps, is_plain
 from entrain.algorithms.optimizer import Adam, Snapshot
 from entrain.algorithms.soft_actions import SoftActions, expected_values
 from entrain.algorithms.soft_found import CriticStep, mean_over_rows
-from entrain.algorithms.weights import FlatWeights, load_weights, weights_of
+from entrain.algorithms.weights import FlatWeights, load_weights, take_weights, weights_of
 from entrain.config.policy import algorithm_options
 from entrain.config.sac import SACConfig
 from entrain.policy.actor_critic import ActorNetwork
@@ -192,6 +192,10 @@ class SoftCritics:
         self._optimizer.load_state(state["optimizer"])
         self._num_steps = int(state["optimizer"]["num_steps"])
 
+    def take_over(self, state: State) -> bool:
+        """Begin with the weights in `state`, but for its moments; false if they do not fit."""
+        return take_weights(self._critics, state["critics"])
+
 
 class TargetCritics(SoftCritics):
     """Critics with target critics, which follow them slowly. (Haarnoja et al. 2018)"""
@@ -257,3 +261,10 @@ class TargetCritics(SoftCritics):
         """See `SoftCritics.load_state`."""
         super().load_state(state)
         load_weights(self._target, state["target"])
+
+    def take_over(self, state: State) -> bool:
+        """See `SoftCritics.take_over`."""
+        fits = super().take_over(state)
+        if fits:
+            load_weights(self._target, state["target"])
+        return fits

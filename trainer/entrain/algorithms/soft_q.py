@@ -245,6 +245,12 @@ class SoftQ:
         """See `Method.load_moments`."""
         self._optimizer.load_state(state)
 
+    def take_over(self, learned: State) -> str:
+        """See `Method.take_over`. What fits the policy fits here."""
+        load_weights(self._q, learned["q"])
+        load_weights(self._target, learned["target"])
+        return "its values are taken over, too"
+
     def state(self) -> State:
         """See `Method.state`."""
         return {

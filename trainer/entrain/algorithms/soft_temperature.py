@@ -50,6 +50,10 @@ class SoftTemperature(Stateful, Protocol):
         """Of the update that is over, and of all ranks."""
         ...
 
+    def take_over(self, state: State) -> None:
+        """Begin where `state` was, but for its moments."""
+        ...
+
     def agree(self) -> None:
         """Take the temperature of the first rank."""
         ...
@@ -84,6 +88,9 @@ class FixedTemperature:
         """See `SoftTemperature.metrics`."""
         return {metrics.ENTROPY_COEFFICIENT.name: self.alpha.item()}
 
+    def take_over(self, state: State) -> None:
+        """Nothing: alpha follows from the options."""
+
     def agree(self) -> None:
         """All ranks have the same options."""
 
@@ -94,8 +101,8 @@ class FixedTemperature:
         """Nothing was taken."""
 
     def state(self) -> State:
-        """Nothing: alpha follows from the options."""
-        return {}
+        """alpha, from which an adapted one may begin; for itself it follows from the options."""
+        return {"alpha": float(self.alpha)}
 
     def load_state(self, state: State) -> None:
         """Nothing is loaded."""
@@ -209,5 +216,12 @@ class AdaptiveTemperature:
     def load_state(self, state: State) -> None:
         """Go on there; a run whose temperature was fixed before begins at its option."""
         if "log_alpha" in state:
-            self._optimizer.weights.fill_(state["log_alpha"])
+            self.take_over(state)
             self._optimizer.load_state(state["optimizer"])
+
+    def take_over(self, state: State) -> None:
+        """See `SoftTemperature.take_over`; one that was fixed is adapted from there on."""
+        if state.get("alpha", 0.0) > 0.0:
+            self._optimizer.weights.fill_(math.log(state["alpha"]))
+        if "log_alpha" in state:
+            self._optimizer.weights.fill_(state["log_alpha"])

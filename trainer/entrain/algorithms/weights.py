@@ -57,6 +57,15 @@ def load_weights(module: nn.Module, state: State) -> None:
     load_tensors(module.state_dict(), state, "weight")
 
 
+def take_weights(module: nn.Module, state: State) -> bool:
+    """Set all parameters and saved buffers in place, and say so; none if one does not fit."""
+    try:
+        load_weights(module, state)
+    except CheckpointError:
+        return False
+    return True
+
+
 def as_arrays(tensors: Mapping[str, Tensor]) -> State:
     """Copies of tensors as arrays, by name."""
     return {name: np.array(tensor.numpy(force=True)) for name, tensor in tensors.items()}

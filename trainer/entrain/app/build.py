@@ -20,7 +20,6 @@ from entrain.config.environment_parameters import (
     values_at,
     with_seeds,
 )
-from entrain.config.load import load_config
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig, ServerConfig
 from entrain.errors import CheckpointError, ConfigError, EntrainError
@@ -31,7 +30,7 @@ from entrain.policy.actor_critic import ActorCritic, ActorNetwork, make_policy
 from entrain.policy.custom_network import load_class
 from entrain.policy.value_normalization import completed
 from entrain.rollout.actor import Actor
-from entrain.run.checkpoint import CheckpointStore, Loaded
+from entrain.run.checkpoint import Loaded
 from entrain.run.folder import RunFolder
 from entrain.serving.behaviours import Behaviours, Opener, Preparation
 from entrain.serving.front import Front
@@ -324,27 +323,6 @@ def require_networks(config: RunConfig) -> None:
     for options in config.policies.values():
         if options.network.custom is not None:
             load_class(options.network.custom)
-
-
-def trained_policies(path: Path, behaviour: str, *, option: str) -> Mapping[str, ActorNetwork]:
-    """Returns {behaviour: its policy} of the run in folder `path`, by its newest checkpoint.
-
-    Args:
-        path: that `option` of `behaviour` names.
-        behaviour: for messages.
-        option: likewise.
-    """
-    try:
-        folder = RunFolder.existing(path)
-        # That run may have learned on a device that this machine lacks; loading needs none.
-        config = load_config(folder.config, ["device=cpu"])
-        store = CheckpointStore(folder.checkpoints, keep=config.checkpoints.keep)
-        return load_policies(config, store.load_newest())
-    except EntrainError as error:
-        raise ConfigError(
-            f"{option} of '{behaviour}' cannot be used: {error}. A relative path starts "
-            "at the directory in which the trainer was started"
-        ) from error
 
 
 @contextmanager

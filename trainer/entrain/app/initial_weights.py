@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from entrain.algorithms.algorithm import AlgorithmOfRun
-from entrain.app.build import checked, policy_states, trained_policies
+from entrain.app.build import checked, policy_states
+from entrain.app.trained_policies import TrainedPolicy, trained_policies
+from entrain.config.off_policy import OffPolicyConfig
 from entrain.config.policy import PolicyConfig
 from entrain.config.run import RunConfig
 from entrain.errors import CheckpointError, ConfigError
 from entrain.policy.actor_critic import ActorCritic, ActorNetwork
-from entrain.policy.transfer import take_over
+from entrain.policy.transfer import TakenOver, take_over
 from entrain.quoting import shortened
 from entrain.rollout.collector import StepCollector
 from entrain.run.checkpoint import Loaded
@@ -39,17 +41,22 @@ OPTION: Final = "initial_weights"
 
 @dataclass(frozen=True)
 class Beginning:
-    """A policy's initial progress and optimizer state, beside its weights."""
+    """What a policy begins with beside its weights."""
 
     env_steps: int = 0
 
     optimizer: State = field(default_factory=dict)
     """See `Adam.state`; empty for moments of zero."""
 
+    learned: State = field(default_factory=dict)
+    """See `AlgorithmOfRun.take_over`; empty if there is nothing to take over."""
+
     def pass_on(self, algorithm: AlgorithmOfRun[Any], collector: StepCollector[Any]) -> None:
         """Give this state to the policy's algorithm and collector."""
         if self.optimizer:
             algorithm.load_moments(self.optimizer)
+        if self.learned:
+            algorithm.take_over(self.learned)
         collector.begin_at(self.env_steps)
 
 
@@ -123,10 +130,8 @@ def begin(policy: ActorNetwork, *, is_named: bool) -> Beginning:
         logger.warning("%s; it begins with weights of chance", error)
         return Beginning()
     beginning = Beginning()
-    if isinstance(trained, ActorNetwork):
-        taken = take_over(trained, policy)
-        first = f"{taken.number} tensors taken over from {path}"
-        _say(behaviour, [first, *taken.left, *taken.changed])
+    if isinstance(trained, TrainedPolicy):
+        beginning = _begin_as(trained, policy)
     elif not isinstance(policy, ActorCritic):
         raise ConfigError(
             f"{OPTION} of '{behaviour}' is a checkpoint of mlagents-learn, whose weights are taken "
@@ -139,6 +144,34 @@ def begin(policy: ActorNetwork, *, is_named: bool) -> Beginning:
     else:
         _say(behaviour, _apply(trained, policy, partly=True))
     return beginning
+
+
+def _begin_as(trained: TrainedPolicy, policy: ActorNetwork) -> Beginning:
+    """Take over what fits of a policy of entrain, and say so."""
+    taken = take_over(trained.network, policy)
+    first = f"{taken.number} tensors taken over from {policy.config.initial_weights}"
+    notes, learned = [first, *taken.left, *taken.changed], {}
+    options = policy.config.algorithm
+    if isinstance(options, OffPolicyConfig):
+        if why := _why_anew(trained.network, policy, taken):
+            notes.append(f"its {options.beside} begin anew: {why}")
+        else:
+            # Its replay is of another run.
+            learned = {name: it for name, it in trained.algorithm.items() if name != "replay"}
+    _say(policy.spec.name, notes)
+    return Beginning(learned=learned)
+
+
+def _why_anew(trained: ActorNetwork, policy: ActorNetwork, taken: TakenOver) -> str:
+    """Why what was learned beside a policy is not of use for another one; "" if it is."""
+    was, now = trained.config, policy.config
+    if was.algorithm.kind != now.algorithm.kind:
+        return f"the other policy was trained with algorithm.kind {was.algorithm.kind}"
+    if taken.left:
+        return "the policy itself does not fit as a whole"
+    if was.reward_scale != now.reward_scale:
+        return f"reward_scale was {was.reward_scale:g} and is {now.reward_scale:g}"
+    return ""
 
 
 def _say(behaviour: str, notes: Sequence[str]) -> None:
@@ -168,7 +201,7 @@ class _NotThereError(ConfigError):
     """The source has no policy of that behaviour."""
 
 
-def _trained(path: Path, behaviour: str, options: PolicyConfig) -> ActorNetwork | StockCheckpoint:
+def _trained(path: Path, behaviour: str, options: PolicyConfig) -> TrainedPolicy | StockCheckpoint:
     """The policy of `behaviour` in `path`."""
     file = stock_file_in(path, behaviour)
     # A run that goes on where mlagents-learn was is in the same folder, and may have no checkpoint.

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from entrain.algorithms.entropy import PriorDivergence, Regularizer, entropy_of
-from entrain.app.build import trained_policies
+from entrain.app.trained_policies import TrainedPolicy, trained_policies
 from entrain.config.run import RunConfig
 from entrain.errors import ConfigError
-from entrain.policy.actor_critic import ActorCritic, ActorNetwork
+from entrain.policy.actor_critic import ActorCritic
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def make_regularizer(policy: ActorCritic) -> Regularizer:
     if path is None:
         return entropy_of(policy.config.entropy)
     policies = trained_policies(path, behaviour, option=_PRIOR)
-    prior = _named(policies, path, behaviour)
+    prior = _named(policies, path, behaviour).network
     if not isinstance(prior, ActorCritic):
         raise ConfigError(
             f"{_PRIOR} {path} was trained with algorithm.kind {prior.config.algorithm.kind}; name "
@@ -53,7 +53,7 @@ def make_regularizer(policy: ActorCritic) -> Regularizer:
     return PriorDivergence(prior.to(policy.initial_state(0).device), policy)
 
 
-def _named(policies: Mapping[str, ActorNetwork], path: Path, behaviour: str) -> ActorNetwork:
+def _named(policies: Mapping[str, TrainedPolicy], path: Path, behaviour: str) -> TrainedPolicy:
     if behaviour not in policies:
         raise ConfigError(
             f"{_PRIOR} {path} has no policy '{behaviour}' (it has: {', '.join(policies)}); "

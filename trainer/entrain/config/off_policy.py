@@ -110,6 +110,9 @@ class OffPolicyConfig(Options):
     }
     requirements: ClassVar[tuple[Requirement, ...]] = OFF_POLICY_REQUIREMENTS
 
+    beside: ClassVar[str] = "values"
+    """What is learned beside the policy, in words."""
+
     kind: str
     """Which algorithm."""
 

@@ -39,6 +39,8 @@ class SACConfig(OffPolicyConfig):
         "entropy": {"objective": "soft_return", "coefficient": 1.0, "target": {}},
     }
 
+    beside: ClassVar[str] = "critics and temperature"
+
     kind: Literal["sac"] = "sac"
     """An actor that follows critics of actions, and keeps as random as its temperature says."""
 
