@@ -91,19 +91,26 @@ async def evaluated(
 async def test_a_round_is_over_once_every_policy_has_its_episodes(
     tmp_path: Path, policy_lag: int
 ) -> None:
-    def pair(count: int) -> Pair:
+    def pair(left: int, right: int) -> Pair:
         return Pair(
-            BalanceBall(count=count, behaviour="left"), BalanceBall(count=1, behaviour="right")
+            BalanceBall(count=left, behaviour="left"), BalanceBall(count=right, behaviour="right")
         )
 
-    folder, run = await evaluated(tmp_path, pair(4), pair(2), policy_lag=policy_lag)
+    folder, run = await evaluated(
+        tmp_path,
+        pair(4, 4),
+        pair(2, 1),
+        "{every_steps: 200, episodes: 4, launch: []}",
+        policy_lag=policy_lag,
+    )
     series = read_metrics(folder.metrics)
     for name in ("left", "right"):
         evaluations = series[name].evaluations
         # Two of each of the two agents, four of the one.
         assert set(evaluations.columns["evaluation/episodes"]) == {4.0}
         assert len(evaluations.env_steps) == run.evaluations.number
-        # The last one is of the last weights, although both policies end in different moments.
+        # The last one is of the last weights, although one policy's last update ends when that of
+        # the other still goes on, with all steps counted.
         progress = run.trainers[name].progress
         last = [evaluations.columns[f"evaluation/{it}"][-1] for it in ("version", "env_steps")]
         assert last == [progress.updates, progress.env_steps]
