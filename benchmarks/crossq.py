@@ -27,6 +27,9 @@ STEPS = f"policies.HalfCheetah-v5.total_steps={MARKS[-1]}"
 SPAN = 10_000
 """Env steps before a mark whose episodes count."""
 
+LEFT_OVER = 64
+"""Env steps that a run may end with and that fill no rollout, so that no row has them."""
+
 RETURN, EPISODES = "rollout/episode_return_mean", "rollout/episodes"
 
 
@@ -65,7 +68,7 @@ class Curve:
             for row in self.rows
             if mark - SPAN < float(row["env_steps"]) <= mark and row[RETURN]
         ]
-        if self.env_steps < mark or not ended:
+        if self.env_steps <= mark - LEFT_OVER or not ended:
             return None
         return sum(mean * count for mean, count in ended) / sum(count for _, count in ended)
 

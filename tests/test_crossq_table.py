@@ -49,6 +49,14 @@ def test_a_line_tells_the_returns_before_each_mark_that_a_run_has_come_to(
     assert len(trained) == 4
 
 
+@pytest.mark.parametrize(("last", "told"), [(149_937, 8.0), (149_936, None)])
+def test_a_run_ends_with_steps_that_fill_no_rollout(
+    tmp_path: Path, last: int, told: float | None
+) -> None:
+    run = made_run(tmp_path / "run", f"141000,8,1\n{last},,0\n")
+    assert crossq.Curve.read("sac", run).return_at(150_000) == told
+
+
 def test_both_learn_the_same_task_for_as_many_steps() -> None:
     sac, cross = (load_config(file, [crossq.STEPS]) for file in crossq.CONTENDERS.values())
     assert sac.simulators == cross.simulators
