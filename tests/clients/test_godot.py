@@ -10,6 +10,7 @@ import pytest
 
 from entrain.config.run import ServerConfig
 from entrain.serving.front import Ending
+from entrain_envs.codec import REVISION
 from entrain_envs.wire import trainer_pb2 as pb
 from support.godot import PACKAGE, Stream, needs_godot, output, project, running, scripted_trainer
 from support.native_server import NativeServer
@@ -28,9 +29,10 @@ def test_bytes_are_those_of_the_recorded_vectors(tmp_path: Path) -> None:
 
 
 async def joined(stream: Stream, **welcome: object) -> pb.Hello:
-    """Take the Hello and answer it."""
+    """Take the Hello and answer it, as a trainer of today unless told otherwise."""
     hello = (await stream.receive()).hello
-    await stream.send(welcome=pb.Welcome(version=1, session_id="s1", run_id="run", **welcome))  # type: ignore[arg-type]
+    said = {"version": 1, "revision": REVISION, "session_id": "s1", "run_id": "run", **welcome}
+    await stream.send(welcome=pb.Welcome(**said))  # type: ignore[arg-type]
     return hello
 
 

@@ -14,7 +14,10 @@ _STDERR = 2
 """File descriptor of the error output."""
 
 _END_S = 10.0
-"""Longest wait for a process to end by itself, and then for its signal to work."""
+"""Longest wait for a process to end by itself, and then because it was asked to."""
+
+_KILLED_S = 10.0
+"""Longest wait for one that was killed: it needs no time of its own, only the system's."""
 
 
 class ProcessLauncher:
@@ -62,12 +65,13 @@ class ProcessLauncher:
         process, self._process = self._process, None
         if process is None:
             return
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
+        waits_s = {None: _END_S, signal.SIGTERM: _END_S, signal.SIGKILL: _KILLED_S}
+        for number, wait_s in waits_s.items():
             if number is not None:
                 logger.info("the simulator still runs; it is sent %s", number.name)
                 _send(process, number)
             try:
-                process.wait(_END_S)
+                process.wait(wait_s)
             except subprocess.TimeoutExpired:
                 continue
             return
