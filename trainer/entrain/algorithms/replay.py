@@ -166,7 +166,7 @@ class Replay:
                 self._learnable, self._version_sum = each.counts
 
     def _taken(self, place: Int64Array) -> Rows:
-        """What lies there and is overwritten next; snapshots keep what they need of it."""
+        """A copy of the rows at these places, which are overwritten next, for snapshots too."""
         rows = self._rows.taken(place)
         for snapshot in self._snapshots:
             snapshot.keep(place, rows)

@@ -41,7 +41,7 @@ OPTION: Final = "initial_weights"
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a policy begins with beside its weights."""
+    """Env steps, optimizer moments and other state that a new policy begins with."""
 
     env_steps: int = 0
 

@@ -17,7 +17,7 @@ _ANSWERS: Final = 2
 
 
 class AllKnow:
-    """Of parameters that have not changed: whoever is asked about knows."""
+    """For parameters that have not changed: every simulator has the newest."""
 
     def note(self, slot: Int64Array) -> None:
         """The agents of these slots [N] are answered."""
