@@ -1,4 +1,4 @@
-"""What the numbers of a policy mean: the same tensors may see, compute and do something else.
+"""Compares what two policies observe, compute and do where their tensors have the same shapes.
 
 Nothing here compares weights; see `transfer`.
 """

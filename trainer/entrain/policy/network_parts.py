@@ -1,4 +1,4 @@
-"""What the tensors of a policy belong to: which of them make a layer, and what people call a part.
+"""Sorts the tensors of a policy into layers, and names the parts of its network in words.
 
 Tensors are known by the names that `state_dict` gives them.
 """
@@ -42,7 +42,7 @@ def layer_of(name: str) -> str:
 
 
 def missing_part(name: str, others: Collection[str], inputs: BehaviourSpec) -> str:
-    """What people call the largest part with the tensor `name` that `others` have nothing of.
+    """Names, in words, the largest part around the tensor `name` of which `others` have nothing.
 
     Args:
         name: of a tensor.

@@ -102,7 +102,7 @@ def read_arrays(source: Source) -> dict[str, "AnyArray | PiecewiseArray"]:
     length = int.from_bytes(source.read(0, 8), "little")
     if not 0 < length <= source.num_bytes - 8:
         raise ValueError(f"its header has {length:,} bytes, and the file {source.num_bytes:,}")
-    header = json.loads(bytes(source.read(8, 8 + length)), object_pairs_hook=_once_each)
+    header = json.loads(bytes(source.read(8, 8 + length)), object_pairs_hook=once_each)
     metadata = header.pop(_METADATA, {})
     piecewise = set(json.loads(metadata.get(_PIECEWISE, "[]")))
     found: dict[str, AnyArray | PiecewiseArray] = {}
@@ -127,8 +127,8 @@ def _described(facts: Mapping[str, Any]) -> "tuple[tuple[int, ...], np.dtype[Any
     return tuple(shape), _NUMPY[facts["dtype"]]
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns an object's keys and values."""
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keys and values of an object in JSON; ValueError if a key comes twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("an object has the same key twice")

@@ -17,7 +17,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from entrain.run.array_file import DTYPES, ArrayFile, Arrays, BytesSource, Source, read_arrays
+from entrain.run.array_file import (
+    DTYPES,
+    ArrayFile,
+    Arrays,
+    BytesSource,
+    Source,
+    once_each,
+    read_arrays,
+)
 from entrain.state import AnyArray, PiecewiseArray, State
 
 _TO_QUOTE = re.compile("[%/\ud800-\udfff]")
@@ -54,7 +62,7 @@ def decode_state(document: bytes, tensors: bytes | Source) -> State:
         Exception: any other, if they are even less like it.
     """
     arrays = read_arrays(BytesSource(tensors) if isinstance(tensors, bytes) else tensors)
-    encoded = json.loads(document, parse_constant=_refuse, object_pairs_hook=_once_each)
+    encoded = json.loads(document, parse_constant=_refuse, object_pairs_hook=once_each)
     state = _decode(encoded, arrays)
     if not isinstance(state, dict):
         raise ValueError("the outermost value is no object")
@@ -63,14 +71,6 @@ def decode_state(document: bytes, tensors: bytes | Source) -> State:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns an object's keys and values."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return found
 
 
 def _encode(value: Any, path: str, arrays: dict[str, AnyArray | PiecewiseArray]) -> Any:
