@@ -34,16 +34,18 @@ class ToldSimulators(AllKnow):
         """None was answered yet.
 
         Args:
-            owners: the simulators of slots [N], by anything that tells them apart.
+            owners: the simulators of slots [N], by names or numbers that tell them apart.
         """
         self._owners = owners
         self._answers: Counter[object] = Counter()
 
     def note(self, slot: Int64Array) -> None:
         """See `AllKnow`."""
-        self._answers.update(set(self._owners(slot).tolist()))
+        self._answers.update(np.unique(self._owners(slot)).tolist())
 
     def know(self, slot: Int64Array) -> BoolArray:
         """See `AllKnow`."""
-        answers = [self._answers[owner] for owner in self._owners(slot).tolist()]
-        return np.array(answers, np.int64) >= _ANSWERS
+        owners, position = np.unique(self._owners(slot), return_inverse=True)
+        answers = np.array([self._answers[owner] for owner in owners.tolist()], np.int64)
+        is_told: BoolArray = (answers >= _ANSWERS)[position]
+        return is_told
