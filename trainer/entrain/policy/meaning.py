@@ -106,7 +106,10 @@ def _of_scales(trained: ActorNetwork, policy: ActorNetwork) -> Iterator[str]:
             f"normalize_observations was {str(trained.config.normalize_observations).lower()}, "
             "with which its first layer was trained"
         )
-    if trained.config.observation_clip != policy.config.observation_clip:
+    elif (
+        policy.config.normalize_observations
+        and trained.config.observation_clip != policy.config.observation_clip
+    ):
         yield (
             f"observation_clip was {trained.config.observation_clip:g} and is "
             f"{policy.config.observation_clip:g}: its layers are shown other numbers beyond the "

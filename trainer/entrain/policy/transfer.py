@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic, ActorNetwork, of_critic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.auto_options import choose_image_encoder
 from entrain.policy.encoders import of_kind
 from entrain.policy.meaning import actions, differences
@@ -58,26 +58,24 @@ def take_over(trained: ActorNetwork, policy: ActorNetwork) -> TakenOver:
     apart = dict(_apart(trained, policy))
     misfits = _misfits(theirs, own, apart, policy)
     _require_any_layer(misfits, policy)
-    behind = _left_behind(theirs, own, apart, trained)
-    if _reads_others(theirs, own, misfits, apart, policy):
-        misfits = _without_heads(misfits, apart)
-        behind = {name: it for name, it in behind.items() if not name.startswith(_HEAD)}
+    unread = _unread(theirs, misfits, apart, policy)
+    misfits |= _beginning(unread, own)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     for name in fitting:
         own[name].copy_(theirs[name])
     if keeps_critic:
         _use_units(trained, policy)
     left = (
-        *_not_taken(misfits, apart),
+        *_not_taken((*apart.values(), *misfits.values())),
         *_of_critic(trained, policy),
-        *dict.fromkeys(behind.values()),
+        *_left_behind(theirs, own, (*apart, *unread), trained),
     )
     return TakenOver(len(fitting), left, tuple(differences(trained, policy)))
 
 
-def _not_taken(misfits: Mapping[str, str], apart: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each reason, those of whole parts first; many are counted."""
-    reasons = [*dict.fromkeys((*apart.values(), *filter(None, misfits.values())))]
+def _not_taken(misfits: Iterable[str]) -> Iterator[str]:
+    """A sentence for each reason; many are counted."""
+    reasons = [*dict.fromkeys(filter(None, misfits))]
     for reason in reasons[:_SHOWN]:
         yield f"not taken over: {reason}"
     if len(reasons) > _SHOWN:
@@ -87,6 +85,17 @@ def _not_taken(misfits: Mapping[str, str], apart: Mapping[str, str]) -> Iterator
 def _of_critic(trained: ActorNetwork, policy: ActorNetwork) -> Iterator[str]:
     if isinstance(policy, ActorCritic) and _critics_layers(trained) != _critics_layers(policy):
         yield f"not taken over: a critic; {_critics_layers(trained)}"
+
+
+def _left_behind(
+    theirs: Iterable[str], own: Collection[str], apart: tuple[str, ...], trained: ActorNetwork
+) -> Iterable[str]:
+    """A sentence for each part of which `policy` has nothing; `apart` begin names already said."""
+    return dict.fromkeys(
+        f"left behind: this policy has no {missing_part(name, own, trained.inputs)}"
+        for name in theirs
+        if name not in own and not name.startswith(apart)
+    )
 
 
 # Which tensors fit
@@ -143,22 +152,25 @@ def _misfits(
         if name not in theirs
     }
     # Half a layer would be worse than none: a bias beside other weights, a count without its mean.
-    misfits = dict.fromkeys(own, "")
-    misfits |= _spread_out(missing, own, module_of)
-    misfits |= _spread_out(others, own, layer_of)
-    for beginning, why in apart.items():
-        misfits |= {name: why for name in own if name.startswith(beginning)}
-    return misfits
+    return {
+        **dict.fromkeys(own, ""),
+        **_spread_out(missing, own, module_of),
+        **_spread_out(others, own, layer_of),
+        **_beginning(apart, own),
+    }
 
 
 def _spread_out(
     misfits: Mapping[str, str], names: Iterable[str], group_of: Callable[[str], str]
 ) -> dict[str, str]:
     """{each name of a group that has a misfit: the first misfit of that group}."""
-    first: dict[str, str] = {}
-    for name, words in misfits.items():
-        first.setdefault(group_of(name), words)
+    first = {group_of(name): words for name, words in reversed([*misfits.items()])}
     return {name: first[group_of(name)] for name in names if group_of(name) in first}
+
+
+def _beginning(words: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """{each name that begins as a key of `words`: what that key says}."""
+    return {name: why for name in names for it, why in words.items() if name.startswith(it)}
 
 
 def _require_any_layer(misfits: Mapping[str, str], policy: ActorNetwork) -> None:
@@ -170,56 +182,28 @@ def _require_any_layer(misfits: Mapping[str, str], policy: ActorNetwork) -> None
 def _layers(names: Iterable[str], policy: ActorNetwork) -> list[str]:
     """Those of `names` that are weights of layers before the heads."""
     statistics = _statistics(policy)
-    return [it for it in names if it.startswith(_BACKBONE) and module_of(it) not in statistics]
+    return [it for it in names if it.startswith(_BACKBONE) and module_of(it) != statistics]
 
 
-def _left_behind(
-    theirs: Mapping[str, Tensor],
-    own: Collection[str],
-    apart: Mapping[str, str],
-    trained: ActorNetwork,
-) -> Mapping[str, str]:
-    """{name of each of their tensors that has no counterpart: a sentence about its part}."""
-    return {
-        name: f"left behind: this policy has no {missing_part(name, own, trained.inputs)}"
-        for name in theirs
-        if name not in own and not name.startswith(tuple(apart))
-    }
-
-
-# The last layers
-
-
-def _without_heads(misfits: Mapping[str, str], apart: Mapping[str, str]) -> dict[str, str]:
-    """The same, but for the last layers, which are left out as they have read other features."""
-    words = {_HEAD: "its action head", _VALUE_HEAD: "its critic's last layer"}
-    return {
-        **misfits,
-        **{
-            name: f"{whose}: the layers before it are others"
-            for beginning, whose in words.items()
-            for name in misfits
-            if name.startswith(beginning) and beginning not in apart
-        },
-    }
-
-
-def _reads_others(
+def _unread(
     theirs: Iterable[str],
-    own: Iterable[str],
     misfits: Mapping[str, str],
-    apart: Iterable[str],
+    apart: Collection[str],
     policy: ActorNetwork,
-) -> bool:
-    """Whether the last layers would read other features than they were trained to.
+) -> Mapping[str, str]:
+    """{beginning of names: why} of last layers that would read other features than they did.
 
     So it is if the layers before them are others, or if the nearest one keeps weights of chance. If
     only an earlier one is of another size, what comes after it is worth having.
     """
-    before, now = (_layers(it, policy) for it in (theirs, own))
-    if set(before) != set(now) or any(it.startswith(_BACKBONE) for it in apart):
-        return True
-    return any(misfits[name] for name in now if layer_of(name) == layer_of(now[-1]))
+    before, now = (_layers(it, policy) for it in (theirs, misfits))
+    nearest = [name for name in now if layer_of(name) == layer_of(now[-1])]
+    are_others = set(before) != set(now) or any(it.startswith(_BACKBONE) for it in apart)
+    if not are_others and not any(misfits[name] for name in nearest):
+        return {}
+    heads = {_HEAD: "its action head", _VALUE_HEAD: "its critic's last layer"}
+    why = "the layers before it are others"
+    return {it: f"{whose}: {why}" for it, whose in heads.items() if it not in apart}
 
 
 # In the other policy's form
@@ -236,19 +220,11 @@ def _critics_layers(policy: ActorNetwork) -> str:
 
 def _of_actor(policy: ActorNetwork) -> dict[str, Tensor]:
     """{name: the actor's part of the tensor, a view of it}, without the value head."""
-    has_two_groups = isinstance(policy, ActorCritic) and not policy.config.network.shared
-    statistics = tuple(f"{each}." for each in _statistics(policy))
-    found = {}
-    for name, tensor in policy.state_dict().items():
-        if name.startswith(_VALUE_HEAD):
-            continue
-        if not has_two_groups or name.startswith(statistics):
-            found[name] = tensor
-            continue
-        is_critic = of_critic(name, tensor)
-        if not is_critic.all():
-            found[name] = tensor[:1] if is_critic.any() else tensor
-    return found
+    whole, alone = policy.state_dict(), policy.without_critic().state_dict()
+    return {
+        name: whole[name] if whole[name].shape == it.shape else whole[name][:1]
+        for name, it in alone.items()
+    }
 
 
 def _in_form_of(policy: ActorNetwork, trained: ActorNetwork) -> dict[str, Tensor]:
@@ -256,31 +232,24 @@ def _in_form_of(policy: ActorNetwork, trained: ActorNetwork) -> dict[str, Tensor
 
     A network's output begins at the parameter that a log-variance was.
     """
-    (was, *_), (now, *_) = _statistics(trained), _statistics(policy)
+    was, now = _statistics(trained), _statistics(policy)
     theirs = {
         f"{now}.{name.removeprefix(f'{was}.')}" if name.startswith(f"{was}.") else name: it
         for name, it in trained.state_dict().items()
     }
     own = policy.action_head.spread
-    parameter = theirs.pop(f"{_SPREAD}parameter", None)
-    if parameter is None:
-        return theirs
-    if isinstance(own, NetworkSpread):
+    parameter = theirs.get(f"{_SPREAD}parameter")
+    if parameter is not None and isinstance(own, NetworkSpread):
+        del theirs[f"{_SPREAD}parameter"]
         flat = torch.zeros(len(parameter), own.weight.shape[1], device=parameter.device)
-        return {**theirs, f"{_SPREAD}weight": flat, f"{_SPREAD}bias": parameter}
-    return {**theirs, f"{_SPREAD}parameter": parameter}
+        theirs |= {f"{_SPREAD}weight": flat, f"{_SPREAD}bias": parameter}
+    return theirs
 
 
-def _statistics(policy: ActorNetwork) -> tuple[str, ...]:
-    """The names of modules that hold nothing but statistics; that of observations comes first."""
-    normalizers: tuple[nn.Module, ...] = (policy.normalizer,)
-    if isinstance(policy, ActorCritic):
-        normalizers += (policy.value_head.normalizer,)
-    return tuple(_name_of(each, policy) for each in normalizers)
-
-
-def _name_of(module: nn.Module, policy: ActorNetwork) -> str:
-    name: str = next(name for name, each in policy.named_modules() if each is module)
+def _statistics(policy: ActorNetwork) -> str:
+    """The name of the module that holds the statistics of observations."""
+    name: str
+    name, _ = next(it for it in policy.named_modules() if it[1] is policy.normalizer)
     return name
 
 

@@ -4,7 +4,7 @@ Both keep a count of rows, their mean and a sum of squared deviations from it. T
 one row, of mean 0 and deviation 1, and one count stands beside each sensor.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,26 +25,36 @@ def observations_of(policy: ActorCritic) -> Iterator[tuple[int, slice]]:
         start += size
 
 
-def statistics_misfit(theirs: Mapping[str, Tensor], policy: ActorCritic) -> str:
-    """Why statistics cannot be taken over; "" if they can.
+def sensor_sizes(theirs: Mapping[str, Tensor]) -> Sequence[int]:
+    """How many numbers each sensor has by its statistics; empty if they keep none.
 
     Args:
-        theirs: tensors of an actor, with its statistics if it keeps any.
-        policy: may keep some.
+        theirs: tensors of an actor.
     """
-    has_any = any(name.startswith(PROCESSORS) and ".normalizer." in name for name in theirs)
-    keeps_any = policy.config.normalize_observations and policy.normalizer.feature_size > 0
-    if has_any != keeps_any:
-        trained, remedy = ("with", "true") if has_any else ("without", "false")
-        return f"it was trained {trained} normalize; set normalize_observations: {remedy}"
-    for sensor, own in observations_of(policy) if keeps_any else ():
+    numbers = {
+        name.removeprefix(f"{PROCESSORS}.").partition(".")[0]
+        for name in theirs
+        if name.startswith(f"{PROCESSORS}.") and ".normalizer." in name
+    }
+    means = [f"{PROCESSORS}.{it}.normalizer.{MEAN}" for it in sorted(numbers, key=_by_number)]
+    return [theirs[name].numel() if name in theirs else 0 for name in means]
+
+
+def statistics_misfit(theirs: Mapping[str, Tensor], trained: ActorCritic) -> str:
+    """Why statistics are damaged; "" if they are not.
+
+    Args:
+        theirs: tensors of an actor.
+        trained: the policy of the same sensors, which keeps statistics if they do.
+    """
+    for sensor, own in observations_of(trained) if sensor_sizes(theirs) else ():
         size = own.stop - own.start
         for kind, numbers in ((COUNT, 1), (MEAN, size), (SQUARES, size)):
             name = _name(PROCESSORS, sensor, kind)
             arrived = theirs[name].numel() if name in theirs else 0
             if arrived != numbers:
-                return f"'{name}' has {arrived} numbers, and this policy needs {numbers}"
-            if not bool(torch.isfinite(theirs[name]).all()):
+                return f"'{name}' has {arrived} numbers, and its first layer needs {numbers}"
+            if not bool(torch.isfinite(theirs[name].float()).all()):
                 return f"'{name}' holds numbers that are not finite"
         if theirs[_name(PROCESSORS, sensor, COUNT)] < 1 or bool(
             (theirs[_name(PROCESSORS, sensor, SQUARES)] < 0).any()
@@ -61,9 +71,10 @@ def set_statistics(theirs: Mapping[str, Tensor], policy: ActorCritic) -> None:
         return
     for sensor, own in observations_of(policy):
         count, mean, squares = (
-            theirs[_name(PROCESSORS, sensor, kind)].double() for kind in (COUNT, MEAN, SQUARES)
+            theirs[_name(PROCESSORS, sensor, kind)].double().flatten()
+            for kind in (COUNT, MEAN, SQUARES)
         )
-        ours.count.copy_(count)
+        ours.count.copy_(count.squeeze())
         ours.mean[own] = mean.to(ours.mean)
         ours.squares[own] = squares.to(ours.squares)
         ours.shift[own] = mean.to(ours.shift)
@@ -90,3 +101,7 @@ def their_statistics(policy: ActorCritic) -> Mapping[str, Tensor]:
 
 def _name(group: str, sensor: int, kind: str) -> str:
     return f"{group}.{sensor}.normalizer.{kind}"
+
+
+def _by_number(sensor: str) -> tuple[int, str]:
+    return len(sensor), sensor

@@ -1,61 +1,38 @@
 """Puts the weights of a stock checkpoint into a policy, so that it acts and values alike.
 
-A network of mlagents-learn computes the same as ours with these options:
-
-    network.activation: silu         network.hidden_sizes: num_layers times hidden_units
-    action.clip: 3                   network.memory: lstm of memory_size / 2
-    observation_clip: 5              network.shared: shared_critic
+A checkpoint is made a policy of ours (`stock_policy`), and that is taken over as any other one is
+(`transfer`).
 """
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from entrain.errors import CheckpointError
-from entrain.policy.actor_critic import ActorCritic
+from entrain.policy.actor_critic import ActorCritic, ActorNetwork
 from entrain.policy.encoders import MixedEncoder
 from entrain.policy.goals import GoalHiddenLayers
 from entrain.policy.recurrence import RecurrentMemory
 from entrain.policy.recurrent_layers import LSTMLayer
+from entrain.policy.transfer import TakenOver, take_over
 from entrain.policy.trunk import RecurrentBackbone, Trunk
 from entrain.quoting import shortened
 from entrain.state import State
-from entrain.unity.models.correspondence import Link, links_of
-from entrain.unity.models.observation_statistics import set_statistics, statistics_misfit
+from entrain.unity.models.correspondence import links_of
 from entrain.unity.models.stock_checkpoint import StockCheckpoint
-from entrain.unity.models.stock_names import (
-    BODY,
-    CONDITIONED_BODY,
-    CRITIC,
-    ENCODER,
-    EXTRINSIC,
-    LSTM,
-    VALUES,
-)
+from entrain.unity.models.stock_names import CONDITIONED_BODY, ENCODER, EXTRINSIC, VALUES
+from entrain.unity.models.stock_policy import sizes_of, stock_policy
 
-_SHOWN, _SHOWN_OF_MANY = 8, 2
-"""Most tensors that are named: with a line for each, and in one message."""
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """The parts of a checkpoint that fit a policy."""
-
-    links: tuple[Link, ...]
-
-    has_statistics: bool
-    """Whether the statistics of all observations exist and fit, or both have none."""
-
-    misfits: tuple[str, ...]
-    """A line for each part that should be taken over and does not fit."""
+_SHOWN = 2
+"""Misfits that one message names."""
 
 
 def apply_stock_checkpoint(
     checkpoint: StockCheckpoint, policy: ActorCritic, *, partly: bool = False
 ) -> tuple[str, ...]:
-    """Overwrite the weights of `policy`: all, or those that fit.
+    """Overwrite the weights of `policy`: all, or those of layers that fit.
 
     Args:
         checkpoint: of the same behaviour.
@@ -66,24 +43,37 @@ def apply_stock_checkpoint(
         sentences about what was taken over and what was not.
 
     Raises:
-        CheckpointError: the policy has other networks; the message names options that fit.
+        CheckpointError: the checkpoint is damaged, or the policy has other networks; the message
+            names options that fit. Nothing was changed.
     """
-    _require_same_kind(checkpoint, policy)
-    fitting = _fitting(checkpoint, policy)
-    if not fitting.links or (fitting.misfits and not partly):
-        shown, more = fitting.misfits[:_SHOWN_OF_MANY], len(fitting.misfits) - _SHOWN_OF_MANY
-        words = "; ".join([*shown, *([f"{more} more tensors do not fit"] if more > 0 else [])])
+    trained, begun = stock_policy(checkpoint, policy), copy.deepcopy(policy)
+    try:
+        taken = take_over(trained, begun)
+        misfits = () if partly else _misfits(trained, policy, taken)
+    except CheckpointError as error:
+        misfits = (str(error),)
+    if misfits:
+        shown, more = misfits[:_SHOWN], len(misfits) - _SHOWN
+        all_of_them = "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+        # What mlagents-learn has not says more than that layers differ.
+        words = network_misfit(policy) or all_of_them
         raise CheckpointError(f"{checkpoint.path}: {words}; {_options_that_fit(checkpoint)}")
-    parameters = dict(policy.named_parameters())
-    with torch.no_grad():
-        for link in fitting.links:
-            link.piece(parameters[link.ours]).copy_(link.weight(checkpoint.part(link.part)))
-        if fitting.has_statistics:
-            set_statistics(checkpoint.policy, policy)
-        # Values are in units of the reward: the head's own scale starts at 1.
-        policy.value_head.normalizer.shift.zero_()
-        policy.value_head.normalizer.scale.fill_(1.0)
-    return tuple(_notes(checkpoint, policy, fitting))
+    policy.load_state_dict(begun.state_dict())
+    return tuple(_notes(checkpoint, taken))
+
+
+def _misfits(trained: ActorNetwork, policy: ActorCritic, taken: TakenOver) -> tuple[str, ...]:
+    """Why a policy does not go on as the one that was trained."""
+    misfits = [*taken.left]
+    if misfit := network_misfit(policy):
+        misfits.append(misfit)
+    normalizes = trained.config.normalize_observations
+    if normalizes != policy.config.normalize_observations:
+        was, remedy = ("with", "true") if normalizes else ("without", "false")
+        misfits.append(f"it was trained {was} normalize; set normalize_observations: {remedy}")
+    elif trained.spec.observations != policy.spec.observations:
+        misfits += taken.changed
+    return tuple(misfits)
 
 
 def optimizer_state(checkpoint: StockCheckpoint, policy: ActorCritic) -> State:
@@ -108,26 +98,6 @@ def optimizer_state(checkpoint: StockCheckpoint, policy: ActorCritic) -> State:
                 piece.copy_(link.moment(found, power, checkpoint.part(link.part)))
     arrays = {kind: {k: it.numpy() for k, it in each.items()} for kind, each in state.items()}
     return {"num_steps": moments.num_steps, **arrays}
-
-
-def _require_same_kind(checkpoint: StockCheckpoint, policy: ActorCritic) -> None:
-    trunk, network = policy.backbone.trunk, policy.config.network
-    path = checkpoint.path
-    misfit = network_misfit(policy)
-    if misfit:
-        raise CheckpointError(f"{path}: {misfit}")
-    assert isinstance(trunk, Trunk)
-    if trunk.hidden_layers.activation != "silu" or network.shared != checkpoint.is_shared:
-        raise CheckpointError(
-            f"{path} does not fit this policy's networks; {_options_that_fit(checkpoint)}"
-        )
-    backbone = policy.backbone
-    memory = backbone.memory if isinstance(backbone, RecurrentBackbone) else None
-    has_lstm = f"{LSTM}.weight_ih_l0" in checkpoint.policy
-    if has_lstm != (memory is not None):
-        raise CheckpointError(
-            f"{path} does not fit this policy's memory; {_options_that_fit(checkpoint)}"
-        )
 
 
 def checkpoint_misfit(checkpoint: StockCheckpoint) -> str:
@@ -176,65 +146,23 @@ def _is_one_lstm(memory: RecurrentMemory) -> bool:
     return len(memory.layers) == 1 and isinstance(memory.layers[0], LSTMLayer)
 
 
-def _fitting(checkpoint: StockCheckpoint, policy: ActorCritic) -> Fitting:
-    """Find the parts that fit; CheckpointError if weights are not finite."""
-    parameters = dict(policy.named_parameters())
-    misfits = [
-        (link, _misfit(link, checkpoint, link.piece(parameters[link.ours])))
-        for link in links_of(policy)
-    ]
-    of_statistics = statistics_misfit(checkpoint.policy, policy)
-    return Fitting(
-        links=tuple(link for link, misfit in misfits if not misfit),
-        has_statistics=not of_statistics,
-        misfits=tuple(words for words in (*(it for _, it in misfits), of_statistics) if words),
+def _options_that_fit(checkpoint: StockCheckpoint) -> str:
+    sizes, shared = sizes_of(checkpoint), str(checkpoint.is_shared).lower()
+    units, memory = [*sizes.hidden], sizes.memory
+    kind = f"{{kind: lstm, size: {memory}}} (memory_size: {2 * memory})" if memory else "none"
+    return (
+        f"it needs network.activation: silu, network.hidden_sizes: {units} (hidden_units: "
+        f"{units[0]}, num_layers: {len(units)}), network.shared: {shared} (shared_critic: "
+        f"{shared}), network.memory: {kind}, and the same observations"
     )
 
 
-def _misfit(link: Link, checkpoint: StockCheckpoint, piece: Tensor) -> str:
-    """Why theirs cannot become our piece; "" if it can."""
-    part, needed = checkpoint.part(link.part), list(piece.shape)
-    whose = "the critic's " if link.part == CRITIC else ""
-    for name in link.names:
-        if name not in part:
-            return f"{whose}'{name}' is not there, this policy needs it as {needed}"
-        if part[name].shape != piece.shape:
-            return f"{whose}'{name}' is {list(part[name].shape)}, this policy needs {needed}"
-        if not bool(torch.isfinite(part[name]).all()):
-            raise CheckpointError(
-                f"{checkpoint.path}: {whose}'{name}' holds numbers that are not finite"
-            )
-    return ""
-
-
-def _options_that_fit(checkpoint: StockCheckpoint) -> str:
-    sizes: list[int] = []
-    while (name := f"{BODY}.{2 * len(sizes)}.weight") in checkpoint.policy:
-        sizes.append(next(iter(checkpoint.policy[name].shape), 0))
-    shared = str(checkpoint.is_shared).lower()
-    words = [
-        "network.activation: silu",
-        f"network.hidden_sizes: {sizes} (hidden_units: {sizes[0] if sizes else 0}, num_layers: "
-        f"{len(sizes)})",
-        f"network.shared: {shared} (shared_critic: {shared})",
-    ]
-    recurrent = checkpoint.policy.get(f"{LSTM}.weight_hh_l0")
-    kind = "none"
-    if recurrent is not None and recurrent.dim():
-        size = recurrent.shape[-1]
-        kind = f"{{kind: lstm, size: {size}}} (memory_size: {2 * size})"
-    return f"it needs {', '.join([*words, f'network.memory: {kind}'])}, and the same observations"
-
-
-def _notes(checkpoint: StockCheckpoint, policy: ActorCritic, fitting: Fitting) -> Iterator[str]:
+def _notes(checkpoint: StockCheckpoint, taken: TakenOver) -> Iterator[str]:
     yield (
-        f"{len(fitting.links)} tensors taken over from {checkpoint.path}, after "
+        f"{taken.number} tensors taken over from {checkpoint.path}, after "
         f"{checkpoint.steps:,} steps"
     )
-    for misfit in fitting.misfits[:_SHOWN]:
-        yield f"not taken over: {misfit}"
-    if len(fitting.misfits) > _SHOWN:
-        yield f"not taken over: {len(fitting.misfits) - _SHOWN} more that do not fit"
+    yield from taken.left
     others = {
         name.split(".")[2]
         for name in (*checkpoint.policy, *checkpoint.critic)
@@ -245,8 +173,4 @@ def _notes(checkpoint: StockCheckpoint, policy: ActorCritic, fitting: Fitting) -
         yield f"not taken over: values of {streams}, which are not built yet"
     for part in checkpoint.others:
         yield f"not taken over: '{part}', which is of a part that is not built yet"
-    if policy.spec.action.continuous_size and policy.config.action.clip != 3.0:
-        yield f"action.clip is {policy.config.action.clip:g}; mlagents-learn's networks need 3"
-    keeps_any = fitting.has_statistics and policy.config.normalize_observations
-    if keeps_any and policy.config.observation_clip != 5.0:
-        yield f"observation_clip is {policy.config.observation_clip:g}; mlagents-learn's is 5"
+    yield from taken.changed
