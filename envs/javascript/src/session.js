@@ -72,10 +72,14 @@ export class Session {
 
   /** Begin a new session. */
   async join() {
-    await this.end("joining anew");
+    const ending = this.end("joining anew");
+    // Before the first wait, so that an `end` or another `join` meanwhile ends this one.
     this.#leaving = new AbortController();
+    const { signal } = this.#leaving;
+    await ending;
+    signal.throwIfAborted();
     const patience = new Patience(this.#connectS, this.#clock);
-    const welcome = await this.#dial(patience, new BrokenStreamError("not dialled"));
+    const welcome = await this.#dial(patience, new BrokenStreamError("not dialled"), signal);
     this.#log(`${this.#dialler.address}: joined run '${welcome.runId}'`);
     return welcome;
   }
@@ -108,7 +112,7 @@ export class Session {
     this.#isReceiving = true;
     const { signal } = this.#leaving;
     try {
-      const act = await this.#nextAct();
+      const act = await this.#nextAct(signal);
       signal.throwIfAborted();
       this.#unanswered.shift();
       this.#numSent -= 1;
@@ -138,14 +142,14 @@ export class Session {
     if (stream) await this.#dialler.leave(stream, reason);
   }
 
-  /** @returns {Promise<Act>} */
-  async #nextAct() {
+  /** @param {AbortSignal} signal of the session that the Step was sent in @returns {Promise<Act>} */
+  async #nextAct(signal) {
     let response;
     try {
-      response = await this.#hear();
+      response = await this.#hear(signal);
     } catch (error) {
       if (!(error instanceof BrokenStreamError)) throw error;
-      response = await this.#hearElsewhere(error);
+      response = await this.#hearElsewhere(error, signal);
     }
     const { act } = response;
     if (!act) throw new WireError(`${this.#dialler.address} sent another message; expected an Act`);
@@ -158,11 +162,10 @@ export class Session {
     return act;
   }
 
-  /** The next message on the current stream. A Close is thrown as an error. */
-  async #hear() {
-    const stream = this.#stream;
-    const { signal } = this.#leaving;
+  /** The next message on the current stream. A Close is thrown as an error. @param {AbortSignal} signal */
+  async #hear(signal) {
     signal.throwIfAborted();
+    const stream = this.#stream;
     if (!stream) throw new BrokenStreamError("there is no stream");
     const stopWatching = this.#silence.watch(stream, {
       sessionId: this.welcome.sessionId,
@@ -189,18 +192,19 @@ export class Session {
   }
 
   /** Dial again after `error`; the next message that comes on the new stream.
-   * @param {BrokenStreamError} error */
-  async #hearElsewhere(error) {
+   * @param {BrokenStreamError} error @param {AbortSignal} signal */
+  async #hearElsewhere(error, signal) {
     let latest = error;
     const patience = new Patience(this.#reconnectS, this.#clock);
     for (;;) {
+      signal.throwIfAborted();
       this.#log(`${this.#dialler.address}: lost the trainer (${latest.message}); dialling again`);
       if (latest instanceof SilentStreamError) patience.renew();
-      await this.#resume(patience, latest);
+      await this.#resume(patience, latest, signal);
       patience.noteStream();
       this.#sendUnsent();
       try {
-        return await this.#hear();
+        return await this.#hear(signal);
       } catch (another) {
         if (!(another instanceof BrokenStreamError)) throw another;
         latest = another;
@@ -208,11 +212,11 @@ export class Session {
     }
   }
 
-  /** @param {Patience} patience @param {BrokenStreamError} error */
-  async #resume(patience, error) {
+  /** @param {Patience} patience @param {BrokenStreamError} error @param {AbortSignal} signal */
+  async #resume(patience, error, signal) {
     const lost = this.welcome.sessionId;
     this.#drop();
-    const { resumed } = await this.#dial(patience, error);
+    const { resumed } = await this.#dial(patience, error, signal);
     if (!resumed) {
       throw new SessionLostError(
         `${this.#dialler.address} no longer knows session ${lost}: it was away for too long, or the ` +
@@ -223,9 +227,8 @@ export class Session {
   }
 
   /** Have a stream, on which the session goes on or a new one begins.
-   * @param {Patience} patience @param {BrokenStreamError} error */
-  async #dial(patience, error) {
-    const { signal } = this.#leaving;
+   * @param {Patience} patience @param {BrokenStreamError} error @param {AbortSignal} signal */
+  async #dial(patience, error, signal) {
     const resume = this.welcome.sessionId;
     const { stream, welcome } = await this.#dialler.dial(patience, error, resume, signal);
     if (signal.aborted) {

@@ -8,9 +8,14 @@ import { FIRST } from "../src/timesteps.js";
 import { clientOf, rows } from "./made_client.js";
 import { ScriptedTrainer, answering, settled, welcome, welcoming } from "./scripted_trainer.js";
 
+/** A stream that never ends by itself: its Goodbye is waited for, for 2 seconds. */
+const silent = (link) => link.open((_, message) => message.hello && link.say(welcome()));
+
+/** What was said on each stream. */
+const said = ({ links }) =>
+  links.map(({ received }) => received.map((message) => Object.keys(message)[0]));
+
 test("a client that joins anew before its Goodbye was answered keeps the new session's Step", async () => {
-  // The first stream never ends by itself: its Goodbye is waited for, for 2 seconds.
-  const silent = (link) => link.open((_, message) => message.hello && link.say(welcome()));
   let newer;
   const trainer = new ScriptedTrainer([
     silent,
@@ -49,4 +54,55 @@ test("two halves that are sent at once join once", async () => {
   assert.equal((await client.receive()).point.length, 2);
   await client.receive();
   assert.equal(trainer.links.length, 1);
+});
+
+test("leaving ends a join that still waits for the Goodbye before it", async () => {
+  const trainer = new ScriptedTrainer([silent, welcoming({ sessionId: "s2" })]);
+  const { client, clock } = clientOf(trainer);
+  await client.connect();
+  const again = assert.rejects(client.connect(), errors.TrainerClosed);
+  await settled();
+  const closing = client.close();
+  await clock.pass(3);
+  await Promise.all([again, closing]);
+  assert.deepEqual(said(trainer), [["hello", "goodbye"]]);
+});
+
+test("of two joins one after the other the second counts, and one session begins", async () => {
+  const trainer = new ScriptedTrainer([silent, welcoming({ sessionId: "s2" })]);
+  const { client, clock } = clientOf(trainer);
+  await client.connect();
+  const first = assert.rejects(client.connect(), errors.TrainerClosed);
+  const second = client.connect();
+  await clock.pass(3);
+  await first;
+  assert.equal((await second).sessionId, "s2");
+  assert.deepEqual(said(trainer), [["hello", "goodbye"], ["hello"]]);
+});
+
+test("a join just after a break is one join, whatever of the break was dealt with", async () => {
+  for (let turns = 0; turns < 8; turns += 1) {
+    let broken;
+    const trainer = new ScriptedTrainer([
+      welcoming({}, (link) => (broken = link)),
+      welcoming({ sessionId: "s2" }),
+    ]);
+    const { client, clock } = clientOf(trainer);
+    const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.TrainerClosed);
+    await settled();
+    broken.end();
+    for (let turn = 0; turn < turns; turn += 1) await null;
+    const joining = client.connect();
+    await clock.pass(3);
+    await waiting;
+    assert.equal((await joining).sessionId, "s2");
+    assert.equal((await client.exchange(rows(FIRST))).point.length, 2);
+    const hellos = trainer.links.flatMap(({ received }) => received).filter(({ hello }) => hello);
+    // Dialling may have begun before; its Hello was not sent then.
+    assert.deepEqual(
+      hellos.map(({ hello }) => hello.resume),
+      ["", ""],
+      `after ${turns} turns`,
+    );
+  }
 });
