@@ -42,14 +42,18 @@ def test_an_address_of_another_kind_is_told_so(tmp_path: Path) -> None:
     assert "http://localhost:1 is no address of a trainer; expected ws://HOST:PORT" in said
 
 
-@pytest.mark.parametrize("status", [200, 302, 405])
-def test_what_answers_otherwise_is_no_trainer(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize("status", [200, 302, 401, 405])
+def test_what_a_status_of_http_means_is_told(tmp_path: Path, status: int) -> None:
     folder = project(tmp_path / "game", SCRIPT)
     # It is asked a second time, why it did not take the first one.
     with scripted(statuses=(status, status)) as script:
         code, said = output(folder, "-s", "mistakes.gd", f"--address={script.url}")
     assert code == 78, said
-    assert f"entrain: the trainer refuses this game: {status}: no, by {status}\n" in said
+    answer = f"{status}: no, by {status}"
+    words = f"no trainer, or one without server.websocket ({answer}); check the address"
+    if status == 401:
+        words = f"the trainer refuses this game: {answer}"
+    assert f"{words}\n" in said
 
 
 @pytest.mark.parametrize("status", [408, 507])

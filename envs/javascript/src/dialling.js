@@ -173,7 +173,7 @@ export class Dialler {
       );
     if (welcome.version !== PROTOCOL_VERSION) {
       throw new MisfitError(
-        `${this.address} chose protocol ${welcome.version}, this simulator speaks ` +
+        `the trainer chose protocol ${welcome.version}, this simulator speaks ` +
           `${PROTOCOL_VERSION}; use the entrain-envs that belongs to the trainer`,
       );
     }

@@ -71,21 +71,20 @@ export function closed(code, reason) {
 }
 
 const TIMED_OUT = 408;
+const CHECK_ADDRESS = "check address and port, and the trainer's option server.websocket";
+/** What to do about an answer of a trainer's. Any other comes from what is none, or has no WebSocket.
+ * @type {Readonly<Record<number, string>>} */
+const REMEDIES = {
+  400: "",
+  401: "UNAUTHENTICATED; give the trainer's token as token or tokenFile",
+  403: "add this origin to server.origins",
+  429: "",
+};
 
 /** The error for an HTTP answer that is no upgrade. @param {number} status @param {string} body */
 export function answered(status, body) {
   const words = `HTTP ${status}${body ? `: ${body.trim()}` : ""}`;
   if (status === TIMED_OUT || status >= 500) return new BrokenStreamError(words);
-  if (status === 401) {
-    return new RefusedError(
-      `${words} (UNAUTHENTICATED; give the trainer's token as token or tokenFile)`,
-    );
-  }
-  if (status === 403) return new RefusedError(`${words} (add this origin to server.origins)`);
-  if (status === 404) {
-    return new RefusedError(
-      `${words} (check address and port, and the trainer's option server.websocket)`,
-    );
-  }
-  return new RefusedError(words);
+  const remedy = REMEDIES[status] ?? CHECK_ADDRESS;
+  return new RefusedError(remedy ? `${words} (${remedy})` : words);
 }

@@ -9,6 +9,9 @@ import { BrokenStreamError, RefusedError } from "./errors.js";
 const PROTOCOL = "HTTP/1.";
 const LONGEST_HEAD = 16_384;
 const LONGEST_BODY = 1_000;
+const SWITCHING = 101;
+/** No content and not modified: such answers have no body. */
+const WITHOUT_BODY = [204, 304];
 const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /** @param {URL} url @param {string} key @param {string} token */
@@ -57,24 +60,25 @@ export class UpgradeAnswer {
     }
     const { status, headers } = parsed(this.#text.slice(0, end));
     const rest = this.#text.slice(end + 4);
-    if (status === 101) {
+    if (status === SWITCHING) {
       this.#checkUpgrade(headers);
       return Buffer.from(rest, "latin1");
     }
-    const length = Number(headers.get("content-length") ?? Infinity);
-    if (rest.length < Math.min(length, LONGEST_BODY)) return null;
-    throw answered(status, rest.slice(0, LONGEST_BODY));
+    const { body, isWhole } = bodyOf(status, headers, rest);
+    if (!isWhole && rest.length < LONGEST_BODY) return null;
+    throw answered(status, body);
   }
 
   /** The error for a connection that ended before the answer was whole. */
   ended() {
-    const status = /^HTTP\/1\.[01] (\d{3})/.exec(this.#text)?.[1];
-    if (status)
-      return answered(
-        Number(status),
-        this.#text.split("\r\n\r\n")[1]?.slice(0, LONGEST_BODY) ?? "",
-      );
-    return new BrokenStreamError("the connection ended before an answer");
+    const end = this.#text.indexOf("\r\n\r\n");
+    const head = end < 0 ? this.#text : this.#text.slice(0, end);
+    const status = statusOf(head);
+    if (!status || status === SWITCHING) {
+      return new BrokenStreamError("the connection ended before an answer");
+    }
+    const rest = end < 0 ? "" : this.#text.slice(end + 4);
+    return answered(status, bodyOf(status, headersOf(head), rest).body);
   }
 
   /** @param {Map<string, string>} headers */
@@ -100,14 +104,48 @@ export class UpgradeAnswer {
 
 /** @param {string} head */
 function parsed(head) {
-  const [first = "", ...lines] = head.split("\r\n");
-  const status = /^HTTP\/1\.[01] (\d{3})/.exec(first)?.[1];
+  const status = statusOf(head);
   if (!status) throw new RefusedError("what answers there does not speak HTTP; check the port");
+  return { status, headers: headersOf(head) };
+}
+
+/** 0 if there is none. @param {string} head */
+function statusOf(head) {
+  return Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0);
+}
+
+/** @param {string} head */
+function headersOf(head) {
   /** @type {Map<string, string>} */
   const headers = new Map();
-  for (const line of lines) {
+  for (const line of head.split("\r\n").slice(1)) {
     const colon = line.indexOf(":");
     headers.set(line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim());
   }
-  return { status: Number(status), headers };
+  return headers;
+}
+
+/** What came of a body, at most so much of it as is shown, and whether all of it has come. Where its length
+ * is not said, that is when the connection ends.
+ * @param {number} status @param {Map<string, string>} headers @param {string} text behind the head */
+function bodyOf(status, headers, text) {
+  if (WITHOUT_BODY.includes(status)) return { body: "", isWhole: true };
+  const isChunked = headers.get("transfer-encoding")?.toLowerCase().endsWith("chunked");
+  const length = Number(headers.get("content-length") ?? Infinity);
+  const { body, isWhole } = isChunked
+    ? joined(text)
+    : { body: text, isWhole: text.length >= length };
+  return { body: body.slice(0, LONGEST_BODY), isWhole };
+}
+
+/** The content of chunks (RFC 9112, section 7.1), and whether the last one has come. @param {string} text */
+function joined(text) {
+  let body = "";
+  for (let start = 0; ;) {
+    const end = text.indexOf("\r\n", start);
+    const length = end < 0 ? NaN : parseInt(text.slice(start, end), 16);
+    if (!(length > 0)) return { body, isWhole: length === 0 };
+    body += text.slice(end + 2, end + 2 + length);
+    start = end + 2 + length + 2;
+  }
 }

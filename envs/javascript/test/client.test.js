@@ -330,9 +330,19 @@ for (const [code, Kind] of [
   });
 }
 
-for (const status of [200, 400, 401, 403, 404, 405, 429]) {
-  test(`HTTP ${status} would come again`, () => {
-    assert.ok(answered(status, "words") instanceof errors.RefusedError);
+for (const [status, remedy] of [
+  [200, /^HTTP 200: words \(check address and port, .* server.websocket\)$/],
+  [400, /^HTTP 400: words$/],
+  [401, /give the trainer's token/],
+  [403, /server.origins/],
+  [404, /check address and port/],
+  [405, /check address and port/],
+  [429, /^HTTP 429: words$/],
+]) {
+  test(`HTTP ${status} would come again, and is told with its remedy`, () => {
+    const error = answered(status, "words");
+    assert.ok(error instanceof errors.RefusedError);
+    assert.match(error.message, remedy);
   });
 }
 
@@ -365,9 +375,15 @@ test("no Welcome within 30 seconds is dialled again", async () => {
   await joining;
 });
 
-test("another protocol version is a misfit", async () => {
+test("another protocol version is a misfit, which names the trainer once", async () => {
   const trainer = new ScriptedTrainer([welcoming({ version: 2 })]);
-  await assert.rejects(clientOf(trainer).client.connect(), errors.MisfitError);
+  const { client } = clientOf(trainer);
+  await assert.rejects(client.connect(), {
+    name: "MisfitError",
+    message:
+      "ws://t:1 and 'sim' do not fit: the trainer chose protocol 2, this simulator speaks 1; use the " +
+      "entrain-envs that belongs to the trainer",
+  });
 });
 
 test("an error in the game is the reason of its Goodbye", async () => {

@@ -127,6 +127,59 @@ for (const [words, text, Kind] of [
   });
 }
 
+for (const [words, answer] of [
+  [
+    "in chunks",
+    "404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nno s\r\n9\r\nuch page \r\n0\r\n\r\n",
+  ],
+  ["of a length", "404 Not Found\r\nContent-Length: 12\r\n\r\nno such page"],
+]) {
+  test(`a body ${words} is told when it is whole, though the connection stays`, () => {
+    const waiting = new UpgradeAnswer(KEY);
+    const text = `HTTP/1.1 ${answer}`;
+    // The last chunk's own end need not be waited for.
+    const whole = text.length - (words === "in chunks" ? 2 : 0);
+    for (const letter of text.slice(0, whole - 1)) {
+      assert.equal(waiting.push(Buffer.from(letter)), null);
+    }
+    assert.throws(() => waiting.push(Buffer.from(text[whole - 1])), {
+      name: "RefusedError",
+      message: /^HTTP 404: no such page \(/,
+    });
+  });
+}
+
+for (const answer of ["204 No Content", "304 Not Modified"]) {
+  test(`an answer of ${answer} has no body to wait for`, () => {
+    const whole = Buffer.from(`HTTP/1.1 ${answer}\r\n\r\n`);
+    assert.throws(() => new UpgradeAnswer(KEY).push(whole), RefusedError);
+  });
+}
+
+for (const [words, text, Kind, message] of [
+  ["nothing", "", BrokenStreamError, "the connection ended before an answer"],
+  [
+    "half a head",
+    UPGRADED.slice(0, 60),
+    BrokenStreamError,
+    "the connection ended before an answer",
+  ],
+  ["a status", "HTTP/1.1 400 Bad", RefusedError, "HTTP 400"],
+  ["half a body", "HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\nno", RefusedError, "HTTP 400: no"],
+  [
+    "a body of no length",
+    "HTTP/1.1 400 No\r\n\r\nno\r\n\r\nway",
+    RefusedError,
+    "HTTP 400: no\r\n\r\nway",
+  ],
+]) {
+  test(`a connection that ends after ${words} is ${Kind.name}`, () => {
+    const answer = new UpgradeAnswer(KEY);
+    assert.equal(answer.push(Buffer.from(text)), null);
+    assert.deepEqual(answer.ended(), new Kind(message));
+  });
+}
+
 test("what speaks something else, such as gRPC, is told apart from an answer", () => {
   const settings = Buffer.of(0, 0, 18, 4, 0, 0, 0, 0, 0);
   assert.throws(() => new UpgradeAnswer(KEY).push(settings), /not that of gRPC/);

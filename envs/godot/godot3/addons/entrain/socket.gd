@@ -95,7 +95,7 @@ func close_words():
 
 # Why the trainer did not take the connection, where another dial would bring the same.
 func refusal():
-	return _why.words if _why != null and _why.is_final else ""
+	return "" if _why == null else _why.refusal
 
 
 func _on_open(_protocol):

@@ -221,7 +221,7 @@ func _on_closed(code, words):
 	if number > 0:
 		_on_refusal(number, words if words != "" else "it closed the connection with code %d" % code)
 	elif _socket.refusal() != "":
-		end(Refusals.MISFIT, "the trainer refuses this game: " + _socket.refusal())
+		end(Refusals.MISFIT, _socket.refusal())
 	else:
 		# A Close may be lost behind the normal end that it announces: Godot 4 reads no message then.
 		_has_stopped = _has_stopped or code == 1000

@@ -12,6 +12,9 @@ const DIAL_AGAIN = [1, 2, 4, 10, 13, 14]
 # WebSocket's own codes for a message that was text, for too many messages and for one too long.
 const OF_WEBSOCKET = {1003: 3, 1008: 8, 1009: 8}
 
+# HTTP's statuses that a trainer answers a simulator by, to say what to change.
+const OF_TRAINERS = [400, 401, 403, 429]
+
 
 # gRPC's number that a WebSocket's close code stands for; 0 if none (proto/README.md, "Over
 # WebSocket"). Godot 4 knows the code alone: it loses the refusal that came before.
@@ -26,6 +29,14 @@ static func exit_code_of(number):
 	if number == RESOURCE_EXHAUSTED:
 		return FAILED
 	return AGAIN if number in DIAL_AGAIN else MISFIT
+
+
+# Where HTTP answers by a status that would come again; words: its number, and what was said.
+static func answered(status, words):
+	if status in OF_TRAINERS:
+		return "the trainer refuses this game: " + words
+	var usual = "what answers there is no trainer, or one without server.websocket (%s); check the "
+	return (usual + "address") % words
 
 
 # Where a Step is longer than the trainer takes.

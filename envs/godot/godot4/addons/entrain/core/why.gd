@@ -1,6 +1,7 @@
 # Asks by plain HTTP why a trainer did not take a WebSocket, which Godot's classes do not tell.
 
 const Platform = preload("../platform.gd")
+const Refusals = preload("refusals.gd")
 
 const LONGEST_MS = 3000
 const MOST_WORDS = 1000
@@ -10,8 +11,8 @@ const FROM_SERVER = 500
 
 # What the trainer said; "" if nothing, or not yet.
 var words = ""
-# Whether it said something that another dial would only bring again.
-var is_final = false
+# The same as why the game ends, where another dial would only bring it again; else "".
+var refusal = ""
 var is_done = false
 
 var _client = HTTPClient.new()
@@ -58,4 +59,5 @@ func poll():
 		var said = _body.data_array.get_string_from_utf8().strip_edges().left(MOST_WORDS)
 		words = "%d: %s" % [code, said]
 		# Another dial would bring the same; proto/README.md, "Over WebSocket".
-		is_final = code < FROM_SERVER and code != TIMED_OUT
+		if code < FROM_SERVER and code != TIMED_OUT:
+			refusal = Refusals.answered(code, words)
