@@ -135,13 +135,16 @@ def test_the_token_goes_as_a_header_and_no_cookie_does(play: Play) -> None:
     assert "Origin" not in headers
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 405, 429])
 def test_a_status_that_would_come_again_ends_it(play: Play, status: int) -> None:
     with scripted(statuses=(status,)) as script:
         played = play(script.url)
         assert len(script.requests) == 1
     assert played.code == 78
     expected = f"refused 'probe': HTTP {status}: no, by {status}"
+    if status not in {400, 401, 403, 429}:
+        # It is no trainer, or one without WebSocket.
+        expected += "; check address and port, and the trainer's option server.websocket"
     assert played.over == (OVER["refused"], expected)
 
 
@@ -179,6 +182,25 @@ def test_it_comes_back_after_a_broken_stream_and_sends_the_step_again(play: Play
     assert (played.code, played.over[0], played.begun) == (0, OVER["completed"], 1)
     assert "session session resumed" in played.log
     assert played.said["parameter"] == "1.25"
+
+
+def test_a_trainer_that_breaks_each_stream_of_an_idle_game_is_given_up(play: Play) -> None:
+    """No Step waits, so that no Act can end the trouble."""
+
+    def breaks(line: Line) -> None:
+        line.welcome()
+        line.serve_steps(1)
+        line.cut()
+
+    def breaks_again(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.cut()
+
+    with scripted(breaks, *[breaks_again] * 100) as script:
+        played = play(script.url, use="poll", steps=1, idles=1, reconnect_s=0.5)
+        # At once, then after about 0.1, 0.2 and 0.4 seconds.
+        assert len(script.requests) < 10
+    assert (played.code, played.over[0]) == (1, OVER["lost"])
 
 
 def test_the_instance_is_the_same_when_it_dials_again(play: Play) -> None:
@@ -332,6 +354,29 @@ def test_a_trainer_without_room_may_have_some_later(play: Play) -> None:
         assert script.is_over
     words = "refused 'probe': this trainer takes 2 sessions"
     assert (played.code, played.over) == (1, (OVER["failed"], words))
+
+
+@pytest.mark.parametrize("at", ["Hello", "Step"])
+def test_a_frame_that_was_damaged_is_dialled_again(play: Play, at: str) -> None:
+    """One bit makes a text of a message; on another connection it may be whole."""
+
+    def garbles(line: Line) -> None:
+        if at == "Step":
+            line.welcome()
+        line.receive()
+        line.socket.send("a text")
+
+    def goes_on(line: Line) -> None:
+        line.welcome(resumed=at == "Step")
+        line.serve_steps(1)
+        line.receive()
+        line.close(COMPLETED)
+
+    with scripted(garbles, goes_on) as script:
+        played = play(script.url, steps=99)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (0, OVER["completed"])
+    assert "the trainer sent a text frame; dialling again" in played.log
 
 
 def test_a_trainer_that_stops_is_waited_for(play: Play) -> None:
@@ -683,7 +728,7 @@ UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection
     ("content", "words"),
     [
         (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", "does not speak HTTP/1.1"),
-        (b"HTTP/1.1 2x0 no\r\n\r\n", "HTTP -1"),
+        (b"HTTP/1.1 2x0 no\r\n\r\n", "does not speak HTTP/1.1"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP 200: hello"),
         (b"HTTP/1.1 101 x\r\n\r\n", "HTTP 101 without 'Upgrade: websocket'"),
         (UPGRADE + b"Sec-WebSocket-Accept: abc\r\n\r\n", "does not fit the key"),

@@ -18,7 +18,7 @@ BROKEN, CLOSED = 1, 3
     [
         ("close", f"{CLOSED} 4014"),
         ("cut", f"{BROKEN} 1005"),
-        ("fault", f"{CLOSED} 1003"),
+        ("fault", f"{BROKEN} 1003"),
     ],
 )
 def test_a_connection_may_end_while_a_step_waits_to_be_sent(

@@ -201,6 +201,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
   const bool has_extras = number(given, "extras", 0) > 0;
   const int reports = static_cast<int>(number(given, "reports", 0));
   const bool sends_twice = number(given, "twice", 0) > 0;
+  const bool idles = number(given, "idles", 0) > 0;
   Client client(client_options(address, given), behaviours(given));
   const bool says_actions = number(given, "says", 0) > 0;
   std::uint64_t taken = 0, before = 0;
@@ -223,6 +224,11 @@ int play(const char* address, std::map<std::string, std::string> given) {
     if (taken == warm) {
       before = allocated_bytes;
       since_s = used_s();
+    }
+    if (taken == steps && idles) {
+      // As in a menu: no Step waits, and frames go on.
+      while (tick(client, is_led) != News::over) {
+      }
     }
     if (taken == steps) break;
     world.write(client);

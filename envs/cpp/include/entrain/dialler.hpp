@@ -266,6 +266,7 @@ class Dialler {
     }
     std::string words = ended.words;
     if (ended.kind == Ended::Kind::closed) words += " (close code " + std::to_string(ended.code) + ")";
+    if (ended.kind == Ended::Kind::answered_http) words += remedy_of(ended.status);
     if (is_refusal(ended)) return refused(words, !has_no_room(ended));
     broken(words);
   }

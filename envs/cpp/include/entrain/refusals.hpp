@@ -46,9 +46,25 @@ inline bool is_refusal(const Ended& ended) {
   if (ended.kind == Ended::Kind::too_long) return true;
   if (ended.kind != Ended::Kind::closed) return false;
   if (ended.code >= close_code::refusal) return !may_dial_again(ended.code - close_code::refusal);
-  // 1002 is none: a frame may have been damaged on the way.
+  // 1002 is none: a frame may have been damaged on the way to the trainer.
   return ended.code == close_code::not_binary || ended.code == close_code::too_many ||
          ended.code == close_code::too_long;
+}
+
+/// What to do about an answer of HTTP, to follow its words; empty if those of a trainer say it.
+inline const char* remedy_of(int status) {
+  switch (status) {
+    case -1:   // Upgrade's own words have it
+    case 101:
+    case 400:
+    case 401:
+    case 403:
+    case 408:
+    case 429:
+      return "";
+    default:
+      return status >= 500 ? "" : "; check address and port, and the trainer's option server.websocket";
+  }
 }
 
 }  // namespace entrain

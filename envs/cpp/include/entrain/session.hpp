@@ -142,7 +142,8 @@ class Session {
     parameters_ = welcome_.parameters;
     if (welcome_.resumed) {
       dialler_.log("session " + welcome_.session_id + " resumed");
-      is_unanswered_ ? send_again() : dialler_.settled();
+      // Not settled: a trainer that breaks each stream at once is given up some time.
+      if (is_unanswered_) send_again();
       return News::nothing;
     }
     if (!lost.empty()) {

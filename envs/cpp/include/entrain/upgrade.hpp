@@ -56,6 +56,7 @@ class Upgrade {
     if (!has_head_) return Standing::more;
     if (status_ == 0) {
       status_ = read_status();
+      if (status_ < 0) return not_http();
       if (status_ == 101) return judged();
       body_ = size_;
       wanted_ = body_length();
@@ -65,7 +66,8 @@ class Upgrade {
       --bytes.size;
     }
     if (size_ - body_ < wanted_ && size_ < answer_.size()) return Standing::more;
-    return refused("HTTP " + std::to_string(status_) + ": " + printable(text().substr(body_)));
+    const std::string body = printable(text().substr(body_));
+    return refused("HTTP " + std::to_string(status_) + (body.empty() ? "" : ": " + body));
   }
 
   /// HTTP's number; -1 if the answer is no HTTP, 0 if it is not complete.

@@ -23,7 +23,7 @@ struct Ended {
 
   Kind kind = Kind::not_yet;
   int status = 0;                      ///< HTTP's, of an answer instead of an upgrade
-  unsigned code = close_code::none;    ///< of a close frame
+  unsigned code = close_code::none;    ///< of a close frame that came, or that a fault was answered by
   std::string words = {};              ///< for people
 };
 
@@ -146,7 +146,8 @@ class WebSocket {
     const unsigned code = reader_.fault_code();
     put_close(code);
     flush();
-    end({code == close_code::too_long ? Ended::Kind::too_long : Ended::Kind::closed, 0, code,
+    // A frame that breaks the rules was damaged on the way: on another connection it may be whole.
+    end({code == close_code::too_long ? Ended::Kind::too_long : Ended::Kind::broken, 0, code,
          std::string("the trainer sent ") + reader_.fault()});
   }
 
