@@ -123,7 +123,10 @@ def test_the_behaviours_of_one_simulator_count_together(learners: Executor) -> N
 async def test_other_ranks_never_hear_of_a_behaviour_that_does_not_fit(learners: Executor) -> None:
     together = Ranks()
     trainers = trainers_of_replays(learners, together)
-    specs = cameras("first", "second", "third")
+    async with trainers.prepared(cameras("first")):
+        trainers.make_all(cameras("first"))
+    # With the one that is there, the second is the last that fits.
+    specs = cameras("second", "third")
     async with trainers.prepared(specs):
         with pytest.raises(ConfigError, match="behaviour 'third': its replay would take"):
             trainers.make_all(specs)
