@@ -8,8 +8,10 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import grpc
 import numpy as np
 
 from entrain_envs.codec import encode_timesteps
@@ -35,9 +37,19 @@ def send_noise(address: str, streams: int, seed: int) -> dict[str, int]:
 
 
 def greet(address: str, hello: pb.Hello) -> dict[str, str]:
-    """Send one Hello; returns how the stream ends, or its Welcome's session: see `RawStream`."""
+    """Send one Hello, and no end before it is answered; returns how the stream ends."""
     stream = raw_stream(address)
-    stream.open(iter([pb.ConnectRequest(hello=hello)]))
+    is_answered = threading.Event()
+
+    def messages() -> Iterator[pb.ConnectRequest]:
+        yield pb.ConnectRequest(hello=hello)
+        # A WebSocket that is closed earlier hears no refusal, however long networks take to make.
+        is_answered.wait(60.0)
+
+    stream.open(messages())
+    with suppress(StopIteration, grpc.RpcError):
+        stream.hear()
+    is_answered.set()
     return stream.end()
 
 
