@@ -40,6 +40,9 @@ class Hub:
     def __init__(self, size: int) -> None:
         self.states = StatesOfRanks(size)
 
+    def keep(self, number: int, state: Any, *, num_bytes: int = 0) -> None:
+        self.states.put(0, number, state, num_bytes=num_bytes)
+
 
 class Link:
     """Of one rank; the network takes a state when the test says so."""
@@ -63,6 +66,12 @@ def leading(size: int = 3) -> tuple[Gathering, StatesOfRanks]:
     gathering = Gathering(link)
     gathering.hub = hub
     return gathering, hub.states
+
+
+async def own_state(states: StatesOfRanks) -> None:
+    """Wait until rank 0 has kept its own; its size is found in a thread."""
+    while not states.num_bytes:
+        await asyncio.sleep(0)
 
 
 async def outcome(task: "asyncio.Task[Any]") -> str:
@@ -92,11 +101,14 @@ async def test_a_state_that_comes_slowly_is_waited_for(clock: Clock) -> None:
 async def test_a_state_that_comes_no_further_is_told_of_with_what_has_come(clock: Clock) -> None:
     gathering, states = leading()
     waiting = asyncio.create_task(gathering.last_state(dict))
+    await own_state(states)
     await clock.after(LAST_S - 1.0)
     states.take(1, LAST, bytes(3 * MIB), num_bytes=512 * MIB, is_last=False)
     await clock.after(LAST_S - 1.0)
     assert not waiting.done()
     await clock.after(2.0)
+    # What rank 0 will have to write: its own state, too, of some bytes without an array.
+    assert 3 * MIB + 8 < states.num_bytes < 3 * MIB + 100
     assert await outcome(waiting) == (
         "the end of the run awaits the state of rank 1 (3.0 of 512.0 MiB have come), rank 2 "
         "(nothing has come), and no more of it came for 120 s: nothing is saved, and the "
@@ -108,6 +120,7 @@ async def test_a_failure_meanwhile_ends_the_waiting_with_its_reason(clock: Clock
     for why in (None, RankFailedError("rank 1 failed: disk full", exit_code=3)):
         gathering, states = leading()
         waiting = asyncio.create_task(gathering.last_state(dict))
+        await own_state(states)
         await clock.after(1.0)
         if why is not None:
             gathering.fail(why)

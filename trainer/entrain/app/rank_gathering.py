@@ -94,12 +94,15 @@ class Gathering:
         await self._send(number, state)
 
     async def _send(self, number: int, state: State) -> None:
-        if self.hub is not None:
-            self.hub.states.put(0, number, state)
+        if self.hub is not None and number != LAST:
+            self.hub.keep(number, state)
             return
         document, tensors = await asyncio.to_thread(encode_in_pieces, state)
         head = len(document).to_bytes(8, "big") + document
         num_bytes = len(head) + tensors.num_bytes
+        if self.hub is not None:
+            self.hub.keep(number, state, num_bytes=num_bytes)
+            return
         pieces = itertools.chain([head], tensors.pieces())
         await self._unless_over(self._link.send_state(number, pieces, num_bytes=num_bytes))
 

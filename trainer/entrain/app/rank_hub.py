@@ -200,6 +200,14 @@ class RankHub:
         number, num_bytes = int(message.fields["number"]), int(message.fields["num_bytes"])
         is_last = bool(message.fields["is_last"])
         self.states.take(rank, number, message.blob, num_bytes=num_bytes, is_last=is_last)
+        self._tell_of_saving(number)
+
+    def keep(self, number: int, state: Any, *, num_bytes: int = 0) -> None:
+        """Rank 0 has taken its own state; it will write so many bytes of it at the end."""
+        self.states.put(0, number, state, num_bytes=num_bytes)
+        self._tell_of_saving(number)
+
+    def _tell_of_saving(self, number: int) -> None:
         if number == LAST:
             self._send_all(Message("saving", {"num_bytes": self.states.num_bytes}))
 

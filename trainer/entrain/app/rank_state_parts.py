@@ -25,7 +25,7 @@ class StatesOfRanks:
         self._changed = asyncio.Event()
         self._has_ended = self._has_failed = False
         self.num_bytes = 0
-        """Of all parts that have come for the snapshot at the end."""
+        """Of all that has come for the snapshot at the end, and of the state of rank 0 itself."""
 
     def take(self, rank: int, number: int, part: bytes, *, num_bytes: int, is_last: bool) -> None:
         """A part of a rank's state, of so many bytes, has come for a snapshot."""
@@ -39,8 +39,9 @@ class StatesOfRanks:
             self.put(rank, number, come)
         self._changed.set()
 
-    def put(self, rank: int, number: int, content: Any) -> None:
-        """The state of a rank is there."""
+    def put(self, rank: int, number: int, content: Any, *, num_bytes: int = 0) -> None:
+        """The state of a rank is there; so many bytes of it were no parts that came."""
+        self.num_bytes += num_bytes * (number == LAST)
         self._found.setdefault(number, {})[rank] = content
         self._changed.set()
 
