@@ -1,6 +1,7 @@
 """How fast a policy learns from its replay beside its collecting, and which of the two waits.
 
-All of it is measured over the newest rounds: options say only what should be.
+Both are measured, for options say only what should be: the ratio of steps since learning started,
+the waiting over the newest rounds.
 """
 
 import math
@@ -27,10 +28,11 @@ class ReplayPace:
     @property
     def words(self) -> str:
         """`1 gradient step for each env step; collecting waits for learning 62% of the time`."""
-        noun = "gradient step" if self.steps_ratio == 1.0 else "gradient steps"
+        ratio = number(self.steps_ratio, ".3g")
+        noun = "gradient step" if ratio == "1" else "gradient steps"
         words = (
-            f"{number(self.steps_ratio, '.3g')} {noun} for each env step; collecting waits for "
-            f"learning {100 * self.waits_for_learning:.0f}% of the time"
+            f"{ratio} {noun} for each env step; collecting waits for learning "
+            f"{100 * self.waits_for_learning:.0f}% of the time"
         )
         if math.isnan(self.waits_for_collecting):
             return words
