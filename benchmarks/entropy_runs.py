@@ -188,7 +188,7 @@ class Learner:
 
     def play(self, *, map_: int) -> tuple[float, Mapping[str, int]]:
         """Mean return and {letter: endings} of `PLAYED_EPISODES` as sampled, without learning."""
-        maze = Maze(self._benchmark.maze, num_agents=NUM_AGENTS)
+        maze = type(self.maze)(self._benchmark.maze, num_agents=NUM_AGENTS)
         episodes = EpisodeLog()
         returns: list[float] = []
 

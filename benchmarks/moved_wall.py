@@ -1,6 +1,6 @@
 """Why soft Q comes back late after the wall has moved: its policy, seen exactly, beside a table.
 
-python -m benchmarks.moved_wall --temperature 0.01 --every 64     # both, after the change
+python -m benchmarks.moved_wall --temperature 0.01 --every 64     # table and network
 
 Of the network: the chance, computed without sampling, that an episode of its policy gets to the new
 gap; and the same if it were undecided in the columns next to the gap, where nobody is any more once

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks import soft_table
+from benchmarks import entropy_runs, soft_table
+from benchmarks.entropy_runs import BENCHMARKS, Learner
 from benchmarks.entropy_tasks import MOVED_WALL, Maze
 from benchmarks.moved_wall import NEW_GAP, UNDECIDED, CellMaze, cell_policy, chance
 from benchmarks.soft_table import (
@@ -44,6 +45,24 @@ def test_the_chance_to_get_to_a_cell_by_hand() -> None:
     # are as many tries of one chance in ten thousand.
     policy[5, 1], policy[4, 1] = always(UP)[5, 1], [1e-4, 0.0, 1.0 - 1e-4, 0.0]
     assert chance(policy, map_=1, cell=NEW_GAP) == pytest.approx(1 - 0.9999**45)
+
+
+def test_an_episode_that_has_reached_the_goal_goes_nowhere_else() -> None:
+    # Left, up through the gap to row 1, and right: onto the goal in column 5, and never past it.
+    policy = always(LEFT)
+    policy[:, 1], policy[1] = always(UP)[:, 1], always(RIGHT)[1]
+    assert chance(policy, map_=1, cell=GOAL) == 1.0
+    assert chance(policy, map_=1, cell=(1, 4)) == 1.0
+    assert chance(policy, map_=1, cell=(1, 6)) == 0.0
+
+
+def test_a_policy_plays_in_the_maze_that_it_has_learned_to_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entropy_runs, "PLAYED_EPISODES", 1)
+    options = {"algorithm": {"kind": "soft_q"}, "entropy": {"coefficient": 1.0}}
+    learner = Learner(BENCHMARKS["moved_wall"], options, seed=1, maze=CellMaze)
+    assert -0.5 <= learner.play(map_=0)[0] < 1.0
 
 
 def test_an_undecided_policy_finds_each_gap_as_often() -> None:
