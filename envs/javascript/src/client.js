@@ -138,10 +138,11 @@ export class Client {
         sequence,
         behaviours: encoded.map(({ part }) => part).filter((part) => part.stepType.length),
         newBehaviours: this.#undeclared,
-        statistics: this.#session.welcome.revision ? this.#noted.take() : [],
+        statistics: this.#session.welcome.revision ? this.#noted.messages() : [],
       }),
     }));
     this.#undeclared = [];
+    this.#noted.clear();
   }
 
   async receive() {

@@ -34,6 +34,8 @@ export class Dialler {
   #clock;
   #canWait;
   #log;
+  /** Whether its files, such as that of the token, were right once. */
+  #hasOpened = false;
 
   /**
    * @param {string} address for messages
@@ -120,11 +122,11 @@ export class Dialler {
   /** @param {number} timeoutS @param {string} resume @param {AbortSignal} signal */
   async #greet(timeoutS, resume, signal) {
     signal.throwIfAborted();
-    const stream = this.#opened(resume);
+    const stream = this.#opened();
     const aborted = () => stream.giveUp(signal.reason);
     signal.addEventListener("abort", aborted);
     const cancel = this.#clock.after(timeoutS, () =>
-      stream.giveUp(new BrokenStreamError(`no Welcome within ${timeoutS} s`)),
+      stream.giveUp(new BrokenStreamError(`no Welcome within ${Math.round(timeoutS)} s`)),
     );
     try {
       await stream.whenOpen();
@@ -143,13 +145,16 @@ export class Dialler {
     }
   }
 
-  /** A stream. OptionError if a file is wrong of a simulator that has not joined yet. @param {string} resume */
-  #opened(resume) {
+  /** A stream. OptionError if a file is wrong at the first dial. */
+  #opened() {
     try {
-      return new Stream(this.#openSocket, SIMULATE);
+      const stream = new Stream(this.#openSocket, SIMULATE);
+      this.#hasOpened = true;
+      return stream;
     } catch (error) {
       // It was right before: somebody is renewing the file.
-      if (resume && error instanceof OptionError) throw new BrokenStreamError(error.message);
+      if (this.#hasOpened && error instanceof OptionError)
+        throw new BrokenStreamError(error.message);
       throw error;
     }
   }

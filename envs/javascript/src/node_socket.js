@@ -122,7 +122,6 @@ function connect(url, options, connected) {
   const isSecure = url.protocol === "wss:";
   const port = Number(url.port) || (isSecure ? 443 : 80);
   if (!isSecure) return net.connect({ host, port }, connected);
-  const { tlsCa, tlsCertificate, tlsKey } = options;
   return tls.connect(
     {
       host,
@@ -130,11 +129,27 @@ function connect(url, options, connected) {
       ALPNProtocols: ["http/1.1"],
       // A server's name is never an address.
       ...(net.isIP(host) ? {} : { servername: host }),
-      ...(tlsCa ? { ca: content(tlsCa) } : {}),
-      ...(tlsCertificate && tlsKey ? { cert: content(tlsCertificate), key: content(tlsKey) } : {}),
+      secureContext: certificates(options),
     },
     connected,
   );
+}
+
+/** OptionError if they are none. @param {NodeOptions} options */
+function certificates({ tlsCa, tlsCertificate, tlsKey }) {
+  const files = {
+    ...(tlsCa ? { ca: content(tlsCa) } : {}),
+    ...(tlsCertificate && tlsKey ? { cert: content(tlsCertificate), key: content(tlsKey) } : {}),
+  };
+  try {
+    return tls.createSecureContext(files);
+  } catch (error) {
+    const names = [tlsCa, tlsCertificate, tlsKey].filter(Boolean).join(", ");
+    throw new OptionError(
+      `TLS cannot use ${names} (${/** @type {Error} */ (error).message}); give PEM files: the ` +
+        "authority's certificate, and a certificate with the key it was made for",
+    );
+  }
 }
 
 /** @param {Error & {errors?: Error[]}} error several of "localhost": one for each of its addresses */

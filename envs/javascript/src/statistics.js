@@ -42,12 +42,15 @@ export class NotedStatistics {
     } else this.#keep(name, value, aggregation);
   }
 
-  /** All that waits, for a step that is being sent; then none waits. */
-  take() {
-    const taken = [...this.#waiting.values()];
+  /** All that waits, as the next step carries it. */
+  messages() {
+    return [...this.#waiting.values()];
+  }
+
+  /** All of it was sent. */
+  clear() {
     this.#waiting.clear();
     this.#numValues = 0;
-    return taken;
   }
 
   /** @param {string} name @param {number} value @param {Statistic["aggregation"]} aggregation */

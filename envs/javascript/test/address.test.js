@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { checkToken, readAddress } from "../src/address.js";
 import { TrainerClient } from "../src/node.js";
@@ -50,6 +51,14 @@ test("options that contradict each other are refused", () => {
     message: /wss/,
   });
   assert.throws(() => clientAt("wss://h:1", { tlsKey: "key.pem" }), { name: "OptionError" });
+});
+
+test("files that hold no certificate are told so, as a wrong option is", async () => {
+  const file = fileURLToPath(import.meta.url);
+  await assert.rejects(clientAt("wss://h:1", { tlsCertificate: file, tlsKey: file }).connect(), {
+    name: "OptionError",
+    message: /^TLS cannot use .*address.test.js, .* \(.*\); give PEM files/,
+  });
 });
 
 test("the variables of a launching trainer count where options say nothing", async () => {

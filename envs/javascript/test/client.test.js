@@ -189,6 +189,18 @@ test("a file that is renewed while the trainer is dialled again is read later", 
   await assert.rejects(first.connect(), errors.OptionError);
 });
 
+test("a file that is renewed while a trainer is awaited is read later", async () => {
+  const away = (link) => link.fail(new errors.BrokenStreamError("refused"));
+  const renewed = () => {
+    throw new errors.OptionError("token file t is empty");
+  };
+  const { client, clock } = clientOf(new ScriptedTrainer([away, renewed, welcoming()]));
+  const joining = client.connect();
+  joining.catch(() => {}); // awaited below
+  await clock.pass(5);
+  assert.equal((await joining).sessionId, "s1");
+});
+
 test("a trainer that breaks each stream at once is given up within the time", async () => {
   const trainer = new ScriptedTrainer([
     breakingAfter(0),
@@ -397,14 +409,18 @@ test("an error in the game is the reason of its Goodbye", async () => {
   assert.equal(trainer.links[0].received.at(-1).goodbye, "RangeError: off the board");
 });
 
-test("a Step longer than the trainer takes is not sent", async () => {
-  const trainer = new ScriptedTrainer([welcoming({ maxMessageBytes: 50 })]);
+test("a Step longer than the trainer takes is not sent, and nothing of it is lost", async () => {
+  const trainer = new ScriptedTrainer([welcoming({ maxMessageBytes: 64 })]);
   const { client } = clientOf(trainer);
+  client.note("c", 1, "sum");
   await assert.rejects(client.exchange(rows(FIRST)), {
     name: "MisfitError",
     message: /max_message_mib/,
   });
   assert.equal(steps(trainer.links[0]).length, 0);
+  await client.exchange({ point: [{ agentId: 0, stepType: FIRST, observation: { place: 1 } }] });
+  const [{ step }] = steps(trainer.links[0]);
+  assert.deepEqual([step.sequence, step.statistics], [1, 1]);
 });
 
 test("a message longer than this client takes is a misfit with its remedy, and dialled no more", async () => {
@@ -479,13 +495,38 @@ test("a behaviour that comes while a Hello is on its way is declared with the ne
   );
 });
 
+test("a behaviour that comes while the first Hello is on its way is declared, too", async () => {
+  let link;
+  const slow = (its) => its.open((_, message) => message.hello && (link = its));
+  const trainer = new ScriptedTrainer([slow]);
+  const { client, clock } = clientOf(trainer);
+  const joining = client.connect();
+  await clock.pass(1);
+  client.addBehaviours([FOX]);
+  link.say(welcome());
+  await joining;
+  await client.send({ fox: [{ agentId: 7, stepType: FIRST, observation: { place: 1 } }] });
+  await clock.pass(1);
+  assert.deepEqual(
+    steps(link).map(({ step }) => step.newBehaviours),
+    [1],
+  );
+});
+
 test("an older trainer is sent no behaviours that come later, and no statistics", async () => {
   const trainer = new ScriptedTrainer([welcoming({ revision: 0 })]);
-  const { client } = clientOf(trainer);
+  const { client, lines } = clientOf(trainer);
   await client.connect();
-  client.note("coins", 1);
-  await client.exchange(rows(FIRST));
-  assert.equal(steps(trainer.links[0])[0].step.statistics, 0);
+  for (const stepType of [FIRST, MID]) {
+    for (let coin = 0; coin < 6000; coin += 1) client.note("coins", 1);
+    await client.exchange(rows(stepType));
+  }
+  assert.deepEqual(
+    steps(trainer.links[0]).map(({ step }) => step.statistics),
+    [0, 0],
+  );
+  // Neither Step has more than it may.
+  assert.deepEqual(lines, ["ws://t:1: joined run 'run'"]);
   assert.throws(() => client.addBehaviours([FOX]), errors.MisfitError);
 });
 

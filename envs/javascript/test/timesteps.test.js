@@ -236,10 +236,11 @@ test("statistics are kept by name, and what is too much is left out and said onc
   noted.add("coins", 2, "sum");
   noted.add("coins", NaN, "sum");
   noted.add("coins", NaN, "sum");
-  assert.deepEqual(noted.take(), [{ name: "coins", aggregation: "sum", values: [1, 2] }]);
-  assert.deepEqual(noted.take(), []);
+  assert.deepEqual(noted.messages(), [{ name: "coins", aggregation: "sum", values: [1, 2] }]);
+  noted.clear();
+  assert.deepEqual(noted.messages(), []);
   for (let index = 0; index < 10_002; index += 1) noted.add("many", index, "mean");
-  assert.equal(noted.take()[0].values.length, 10_000);
+  assert.equal(noted.messages()[0].values.length, 10_000);
   assert.equal(lines.length, 2);
   assert.throws(() => noted.add("", 1, "sum"), SpecError);
   assert.throws(() => noted.add("a\nb", 1, "sum"), SpecError);
