@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import * as errors from "../src/errors.js";
-import { FIRST } from "../src/timesteps.js";
+import { FIRST, MID } from "../src/timesteps.js";
 import { clientOf, rows } from "./made_client.js";
 import { ScriptedTrainer, answering, settled, welcome, welcoming } from "./scripted_trainer.js";
 
@@ -31,9 +31,14 @@ test("a client that joins anew before its Goodbye was answered keeps the new ses
   await clock.pass(3);
   await first;
   await closing;
+  await assert.rejects(client.receive(), errors.OutOfTurnError);
   answering(newer.link, newer.step);
   await settled();
   assert.equal((await second).point.length, 2);
+  const third = client.exchange(rows(MID));
+  await settled();
+  answering(newer.link, newer.step);
+  assert.equal((await third).point.length, 2);
 });
 
 test("rows that are sent while the client joins wait for that", async () => {
@@ -80,29 +85,36 @@ test("of two joins one after the other the second counts, and one session begins
   assert.deepEqual(said(trainer), [["hello", "goodbye"], ["hello"]]);
 });
 
-test("a join just after a break is one join, whatever of the break was dealt with", async () => {
-  for (let turns = 0; turns < 8; turns += 1) {
-    let broken;
-    const trainer = new ScriptedTrainer([
-      welcoming({}, (link) => (broken = link)),
-      welcoming({ sessionId: "s2" }),
-    ]);
-    const { client, clock } = clientOf(trainer);
-    const waiting = assert.rejects(client.exchange(rows(FIRST)), errors.TrainerClosed);
-    await settled();
-    broken.end();
-    for (let turn = 0; turn < turns; turn += 1) await null;
-    const joining = client.connect();
-    await clock.pass(3);
-    await waiting;
-    assert.equal((await joining).sessionId, "s2");
-    assert.equal((await client.exchange(rows(FIRST))).point.length, 2);
-    const hellos = trainer.links.flatMap(({ received }) => received).filter(({ hello }) => hello);
-    // Dialling may have begun before; its Hello was not sent then.
-    assert.deepEqual(
-      hellos.map(({ hello }) => hello.resume),
-      ["", ""],
-      `after ${turns} turns`,
-    );
-  }
-});
+for (const [what, befall] of [
+  ["a break", (link) => link.end()],
+  ["an Act", answering],
+]) {
+  test(`a join just after ${what} is one join, whatever of that was dealt with`, async () => {
+    for (let turns = 0; turns < 8; turns += 1) {
+      let latest;
+      const trainer = new ScriptedTrainer([
+        welcoming({}, (link, step) => (latest = [link, step])),
+        welcoming({ sessionId: "s2" }),
+      ]);
+      const { client, clock } = clientOf(trainer);
+      const waiting = client.exchange(rows(FIRST)).catch((error) => error);
+      await settled();
+      befall(...latest);
+      for (let turn = 0; turn < turns; turn += 1) await null;
+      const joining = client.connect();
+      await clock.pass(3);
+      const outcome = await waiting;
+      const hasActions = what === "an Act" && outcome.point?.length === 2;
+      assert.ok(hasActions || outcome instanceof errors.TrainerClosed, String(outcome));
+      assert.equal((await joining).sessionId, "s2");
+      assert.equal((await client.exchange(rows(FIRST))).point.length, 2);
+      const hellos = trainer.links.flatMap(({ received }) => received).filter(({ hello }) => hello);
+      // Dialling may have begun before; its Hello was not sent then.
+      assert.deepEqual(
+        hellos.map(({ hello }) => hello.resume),
+        ["", ""],
+        `after ${turns} turns`,
+      );
+    }
+  });
+}

@@ -56,6 +56,17 @@ for (const [words, inquire, delayS] of [
   });
 }
 
+test("each time that a stream is given up for its silence, all of the time to dial is there again", async () => {
+  const mute = (link) => welcoming({ resumed: trainer.links.length > 0 }, () => {})(link);
+  const trainer = new ScriptedTrainer([mute]);
+  const { client, clock } = clientOf(trainer, { silenceS: 4, reconnectS: 5 });
+  const waiting = client.exchange(rows(FIRST));
+  waiting.catch(() => {}); // it is never answered
+  // The second silence is twice as long: more than the 5 seconds, and no stream that held for 10.
+  await clock.pass(4 + 8 + 1);
+  assert.equal(trainer.links.length, 3);
+});
+
 test("a trainer that does not say whether it has the Step is waited for", async () => {
   const trainer = new ScriptedTrainer([welcoming({}, () => {})], (inquiry) =>
     inquiry.fail(new errors.RefusedError("HTTP 404")),
