@@ -143,21 +143,16 @@ class Destination:
         If no trainer is there, the first `receive` raises.
 
         Raises:
-            BrokenStreamError: a file cannot be read, as while it is being renewed.
+            OptionError: a file cannot be used. Where it was right before, it is being renewed.
         """
-        try:
-            # Each transport is imported only where it is used: that takes a while.
-            if self.is_websocket:
-                from entrain_envs.websocket_connection import (  # noqa: PLC0415
-                    WebSocketConnection,
-                )
+        # Each transport is imported only where it is used: that takes a while.
+        if self.is_websocket:
+            from entrain_envs.websocket_connection import WebSocketConnection  # noqa: PLC0415
 
-                return WebSocketConnection(self, self._shown())
-            from entrain_envs.grpc_connection import GrpcConnection  # noqa: PLC0415
+            return WebSocketConnection(self, self._shown())
+        from entrain_envs.grpc_connection import GrpcConnection  # noqa: PLC0415
 
-            return GrpcConnection(self, self._shown())
-        except OptionError as error:
-            raise BrokenStreamError(str(error)) from None
+        return GrpcConnection(self, self._shown())
 
     def _shown(self) -> str:
         return first_line(self.token) if isinstance(self.token, Path) else self.token

@@ -50,7 +50,7 @@ class Dialler:
         Args:
             address: of the trainer, for messages.
             hello: says who dials; its `resume_session_id` is filled in here.
-            open_connection: opens a stream.
+            open_connection: opens a stream; OptionError if a file that it needs is wrong.
             can_wait: whether a trainer that stops may come back.
         """
         self.address = address
@@ -59,6 +59,8 @@ class Dialler:
         self._hello = hello
         self._open = open_connection
         self._can_wait = can_wait
+        self._has_opened = False
+        """Whether its files, such as that of the token, were right once."""
         self._is_given_up = threading.Event()
         self._greeted: Connection | None = None
         """The stream whose Welcome is waited for."""
@@ -94,6 +96,7 @@ class Dialler:
             resume: id of the session to go on with; empty: a new one.
 
         Raises:
+            OptionError: a file is wrong at the first dial.
             ConnectionLostError: nobody answered, or `give_up` was called.
             MisfitError, NoRoomError, TrainerClosed: an answer, but no Welcome.
         """
@@ -145,14 +148,16 @@ class Dialler:
             self._greeted = None
 
     def _opened(self) -> Connection:
-        """A stream. OptionError if a file is wrong of a simulator that has not joined yet."""
+        """A stream. OptionError if a file is wrong at the first dial."""
         try:
-            return self._open()
+            connection = self._open()
         except OptionError as error:
-            if not self._hello.resume_session_id:
+            if not self._has_opened:
                 raise
             # It was right before: somebody is renewing the file.
             raise BrokenStreamError(str(error)) from None
+        self._has_opened = True
+        return connection
 
     def _require_role(self, welcome: Welcome, connection: Connection) -> None:
         """Leave, and raise MisfitError, if the trainer does not know what the simulator is for."""

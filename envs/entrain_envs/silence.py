@@ -42,6 +42,7 @@ class Stream(Protocol):
         Raises:
             BrokenStreamError: nobody answered in time.
             RefusedError: the trainer does not answer such questions, or not from here.
+            OptionError: a file that it needs cannot be used now.
         """
         ...
 
@@ -148,7 +149,7 @@ class Silence:
             standing = wait.stream.inquire(request, timeout_s=self._answer_s).standing
         except BrokenStreamError as error:
             return f"{silent}, and the trainer does not say whether it has the Step ({error})"
-        except RefusedError as error:
+        except (RefusedError, OptionError) as error:
             logger.info("%s; whether the trainer has the Step it does not tell (%s)", silent, error)
             standing = pb.STEP_STANDING_UNSPECIFIED
         if standing == pb.STEP_STANDING_NOT_HELD:

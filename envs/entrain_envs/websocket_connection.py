@@ -32,19 +32,23 @@ CODES: Mapping[int, str] = {
     2: "UNKNOWN",
     3: "INVALID_ARGUMENT",
     4: "DEADLINE_EXCEEDED",
+    5: "NOT_FOUND",
+    6: "ALREADY_EXISTS",
     7: "PERMISSION_DENIED",
     8: "RESOURCE_EXHAUSTED",
     9: "FAILED_PRECONDITION",
     10: "ABORTED",
+    11: "OUT_OF_RANGE",
     12: "UNIMPLEMENTED",
     13: "INTERNAL",
     14: "UNAVAILABLE",
+    15: "DATA_LOSS",
     16: "UNAUTHENTICATED",
 }
 """gRPC's names of its numbers."""
 
-REFUSED_FROM = 4000
-"""A close frame's code of a refusal is this and gRPC's number."""
+REFUSED_FROM, REFUSED_TO = 4000, 4099
+"""A close frame's code of a refusal is the first of these and gRPC's number."""
 
 _CLOSED: Mapping[int, str] = {
     1003: "INVALID_ARGUMENT",
@@ -107,7 +111,7 @@ class WebSocketConnection:
         response = _read(pb.ConnectResponse(), content)
         if response.HasField("refusal"):
             refusal = response.refusal
-            raise failure_of(CODES.get(refusal.code, "UNKNOWN"), refusal.message)
+            raise failure_of(_name_of(refusal.code), refusal.message)
         return response
 
     def give_up(self, words: str) -> None:
@@ -117,10 +121,7 @@ class WebSocketConnection:
 
     def inquire(self, request: pb.InquireRequest, *, timeout_s: float) -> pb.InquireResponse:
         """See `Stream`."""
-        try:
-            socket = WebSocket(_endpoint(self._destination, INQUIRE, self._token))
-        except OptionError as error:
-            raise BrokenStreamError(str(error)) from None
+        socket = WebSocket(_endpoint(self._destination, INQUIRE, self._token))
         try:
             socket.send(request.SerializeToString())
             content = _received(socket, time.monotonic() + timeout_s)
@@ -182,12 +183,19 @@ def _received(socket: WebSocket, until_s: float) -> bytes:
 
 
 def _of_close(error: ClosedError) -> BrokenStreamError | RefusedError:
-    name = _CLOSED.get(error.code) or CODES.get(error.code - REFUSED_FROM)
+    name = _CLOSED.get(error.code)
+    if name is None and REFUSED_FROM <= error.code <= REFUSED_TO:
+        name = _name_of(error.code - REFUSED_FROM)
     if name is not None:
         return failure_of(name, error.words or str(error))
     if error.code == 1000:
         return BrokenStreamError("the trainer ended the stream without a Close")
     return BrokenStreamError(f"UNAVAILABLE: {error}")
+
+
+def _name_of(number: int) -> str:
+    """The name that gRPC gives it, if any. No dial is known to help after one without."""
+    return CODES.get(number, f"code {number}")
 
 
 def _too_long(words: str) -> MisfitError:

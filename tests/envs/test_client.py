@@ -329,6 +329,16 @@ def test_a_file_that_is_renewed_while_it_is_dialled_again_is_read_later(rows_of:
         other.client.connect()
 
 
+def test_a_file_that_is_renewed_while_a_trainer_is_awaited_is_read_later() -> None:
+    def while_it_is_renewed(_: pb.ConnectRequest) -> pb.ConnectResponse:
+        world.fault.append("token file t is empty")
+        raise BrokenStreamError("nobody there")
+
+    world = World([while_it_is_renewed], [welcome()])
+    assert world.client.connect().session_id == "session"
+    assert (world.fault, len(world.opened)) == ([], 2)
+
+
 def test_connect_waits_for_a_trainer_that_is_not_up_yet() -> None:
     nobody: list[Script] = [[BrokenStreamError("refused")] for _ in range(3)]
     world = World(*nobody, [welcome("abc")])

@@ -117,3 +117,14 @@ def test_only_after_a_stream_that_held_is_all_of_the_time_there_again(
     assert patience.wait() is not is_over
     assert len(clock.slept_s) == slept_s, "the first try never waits"
     assert patience.wait() is not is_over
+
+
+def test_a_stream_that_broke_soon_is_none_that_held_however_long_it_is_dialled_then() -> None:
+    clock = Clock()
+    patience = clock.patience(60.0)
+    assert patience.wait()
+    patience.note_stream()
+    clock.now_s += 3.0
+    while patience.wait():
+        pass
+    assert clock.now_s == pytest.approx(100.0 + 60.0)

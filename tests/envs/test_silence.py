@@ -128,7 +128,13 @@ def test_an_act_that_was_sent_and_comes_ends_the_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [RefusedError("UNIMPLEMENTED"), pb.STEP_STANDING_UNSPECIFIED, 99]
+    "answer",
+    [
+        RefusedError("UNIMPLEMENTED"),
+        OptionError("a file is being renewed"),
+        pb.STEP_STANDING_UNSPECIFIED,
+        99,
+    ],
 )
 def test_a_trainer_that_cannot_say_is_waited_for(answer: Answer) -> None:
     world = World(answer)
