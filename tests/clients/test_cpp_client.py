@@ -203,6 +203,33 @@ def test_a_trainer_that_breaks_each_stream_of_an_idle_game_is_given_up(play: Pla
     assert (played.code, played.over[0]) == (1, OVER["lost"])
 
 
+@pytest.mark.clients
+def test_a_stream_that_held_ends_the_trouble_before_it(play: Play) -> None:
+    """The same Step waits for its Act over both breaks; the second is not the first one's fault."""
+
+    def breaks(line: Line) -> None:
+        line.welcome()
+        line.raw()
+        line.cut()
+
+    def holds(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.raw()
+        threading.Event().wait(10.2)
+        line.cut()
+
+    def goes_on(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.serve_steps(1)
+        line.receive()
+        line.close(COMPLETED)
+
+    with scripted(breaks, holds, goes_on) as script:
+        played = play(script.url, steps=99, reconnect_s=0.3)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (0, OVER["completed"])
+
+
 def test_the_instance_is_the_same_when_it_dials_again(play: Play) -> None:
     hellos: list[pb.Hello] = []
 
@@ -477,6 +504,27 @@ def test_a_step_that_the_trainer_has_not_got_is_sent_again(
         assert script.is_over
     assert (played.code, played.over[0]) == (0, OVER["completed"])
     assert f"no Act came within 0 s, {why}; dialling again" in played.log
+
+
+def test_each_silence_leaves_all_of_the_time_to_dial_again(play: Play) -> None:
+    def never_answers(line: Line) -> None:
+        line.welcome(resumed=len(script.requests) > 1)
+        line.receive()
+        with pytest.raises(ConnectionClosed):
+            line.receive()
+
+    def answers(line: Line) -> None:
+        line.welcome(resumed=True)
+        line.serve_steps(1)
+        line.receive()
+        line.close(COMPLETED)
+
+    # The second silence, of 0.4 s, is longer than it dials, and no stream has held for 10 s.
+    silent = [never_answers] * 2
+    with scripted(*silent, answers, inquiries=(NOT_HELD,) * 2) as script:
+        played = play(script.url, steps=99, silence_s=0.2, reconnect_s=0.3)
+        assert script.is_over
+    assert (played.code, played.over[0]) == (0, OVER["completed"])
 
 
 def test_pings_are_answered_and_parts_put_together(play: Play) -> None:

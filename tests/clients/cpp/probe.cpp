@@ -30,7 +30,8 @@ using entrain::News;
 /// take every choice. Each observation is known beforehand, so that the other side can compare.
 class World {
  public:
-  explicit World(int agents) : agents_(agents) {}
+  /// Runners are numbered from 0 on; in `descending` order the last one's rows come first.
+  explicit World(int agents, bool descending = false) : agents_(agents), descending_(descending) {}
 
   static std::vector<entrain::Behaviour> behaviours() {
     const float unbounded = std::numeric_limits<float>::infinity();
@@ -46,7 +47,8 @@ class World {
   void write(Client& client) {
     const int at = steps_++ % 5;
     const auto place = static_cast<float>(steps_);
-    for (int agent = 0; agent < agents_; ++agent) {
+    for (int i = 0; i < agents_; ++i) {
+      const int agent = descending_ ? agents_ - 1 - i : i;
       if (at == 0 && steps_ > 1) client.rows(0).terminated(agent, 1.0f).observe({place, 99.0f});
       entrain::Row row = at == 0 ? client.rows(0).first(agent) : client.rows(0).mid(agent, 0.5f);
       row.observe({place, static_cast<float>(agent)});
@@ -58,6 +60,7 @@ class World {
 
  private:
   int agents_;
+  bool descending_;
   int steps_ = 0;
 };
 
@@ -196,7 +199,7 @@ int play(const char* address, std::map<std::string, std::string> given) {
   const auto warm = static_cast<std::uint64_t>(number(given, "warm", 10));
   const bool is_led = given["use"] == "frames";
   const bool is_polling = is_led || given["use"] == "poll";
-  World world(static_cast<int>(number(given, "agents", 3)));
+  World world(static_cast<int>(number(given, "agents", 3)), number(given, "descending", 0) > 0);
   Extras extras;
   const bool has_extras = number(given, "extras", 0) > 0;
   const int reports = static_cast<int>(number(given, "reports", 0));

@@ -14,8 +14,8 @@ namespace entrain {
 /// How far a call came.
 enum class Progress : std::uint8_t { done, pending, failed };
 
-/// A connection's bytes. No call but `wait` waits, and `open` where the system looks up a name. TLS is another class behind this interface:
-/// `entrain/openssl.hpp` has one, and an engine may bring its own.
+/// A connection's bytes. No call but `wait` waits, and `open` where the system looks up a name. TLS is
+/// another class behind this interface: `entrain/openssl.hpp` has one, and an engine may bring its own.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
