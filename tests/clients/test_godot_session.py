@@ -53,6 +53,19 @@ def test_a_stream_that_always_breaks_is_left_after_a_minute(
     assert 20 < len(told["dials"]) < 60
 
 
+@pytest.mark.parametrize(
+    ("name", "exit_code", "words"),
+    [("left_tidily", 0, "the trainer stopped"), ("left_by_a_break", 1, "no trainer answers")],
+)
+def test_a_trainer_that_ended_tidily_and_is_gone_has_stopped(
+    scenarios: dict[str, Told], name: str, exit_code: int, words: str
+) -> None:
+    """Godot 4 loses the Close that comes before a close frame of 1000."""
+    told = scenarios[name]
+    assert (told["is_ended"], told["exit_code"]) == (True, exit_code)
+    assert told["words"].startswith(words)
+
+
 def test_a_step_that_is_given_up_for_silence_has_twice_as_long_each_time(
     scenarios: dict[str, Told],
 ) -> None:

@@ -15,6 +15,7 @@ from entrain_envs.errors import (
     OutOfTurnError,
     RefusedError,
     SessionLostError,
+    SilentStreamError,
     SpecError,
     TrainerClosed,
     WireError,
@@ -315,6 +316,21 @@ def test_a_stream_that_held_for_long_ends_the_trouble_before_it(
     assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
     assert len(world.opened) == 7
     assert list(world.said()).count("step 1") == 3
+
+
+def test_a_stream_that_is_given_up_for_its_silence_ends_the_trouble_before_it(
+    rows_of: RowsOf,
+) -> None:
+    """No stream holds for 10 s, and together they take longer than it dials."""
+
+    def is_silent(_: pb.ConnectRequest) -> pb.ConnectResponse:
+        world.now_s += 9.0
+        raise SilentStreamError("no Act came")
+
+    mute: list[Script] = [[welcome(resumed=True), is_silent] for _ in range(8)]
+    world = World([welcome(), is_silent], *mute, [welcome(resumed=True), act_on])
+    world.client.connect()
+    assert len(world.client.exchange({"point": rows_of(POINT, FIRST)})["point"]) == 1
 
 
 def test_a_file_that_is_renewed_while_it_is_dialled_again_is_read_later(rows_of: RowsOf) -> None:

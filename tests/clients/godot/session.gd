@@ -231,6 +231,20 @@ func scenario_breaks_while_idle():
 		network.open.end(1006)
 
 
+# The trainer ends the connection tidily, and is not there any more.
+func scenario_left_tidily():
+	network.hello_code = 4014
+	network.open.end(1000)
+	run(network.now_ms + 2 * MINUTE_MS)
+
+
+# The same, but the connection breaks.
+func scenario_left_by_a_break():
+	network.hello_code = 4014
+	network.open.end(1006)
+	run(network.now_ms + 2 * MINUTE_MS)
+
+
 # The trainer comes back with less room for a message.
 func scenario_too_long_again():
 	network.longest = 3
