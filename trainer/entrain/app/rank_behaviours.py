@@ -25,20 +25,23 @@ class RankBehaviours:
         self.numbers: dict[str, int] = {}
         """{behaviour: its number}."""
         self._specs: dict[str, State] = {}
-        self._claims: dict[str, asyncio.Future[None]] = {}
+        self._claims: dict[BehaviourSpec, asyncio.Future[str]] = {}
+        """What rank 0 will answer: why it is refused; "" if it is not."""
         self._admitted: dict[str, asyncio.Event] = {}
 
     async def claim(self, spec: BehaviourSpec) -> int:
         """The number of a behaviour that simulators of this rank bring.
 
         Raises:
-            ConfigError: another rank has it with another spec.
+            ConfigError: it does not fit beside those of all ranks, or another rank has it with
+                another spec.
         """
         name = spec.name
         if name not in self.numbers:
-            claim = self._claims.setdefault(name, asyncio.get_running_loop().create_future())
+            claim = self._claims.setdefault(spec, asyncio.get_running_loop().create_future())
             self._link.say("claim", spec=spec.state())
-            await asyncio.shield(claim)
+            if reason := await asyncio.shield(claim):
+                raise ConfigError(reason)
         others = BehaviourSpec.from_state(self._specs[name])
         if others != spec:
             differences = "; ".join(spec_differences(spec, others))
@@ -52,8 +55,14 @@ class RankBehaviours:
         """Rank 0 tells of a behaviour of all ranks."""
         name = fields["spec"]["name"]
         self.numbers[name], self._specs[name] = int(fields["number"]), fields["spec"]
-        if name in self._claims and not self._claims[name].done():
-            self._claims[name].set_result(None)
+        for spec in [each for each in self._claims if each.name == name]:
+            self._claims.pop(spec).set_result("")
+
+    def note_refused(self, fields: Mapping[str, Any]) -> None:
+        """Rank 0 refuses a behaviour that this rank has claimed; it may be claimed again."""
+        claim = self._claims.pop(BehaviourSpec.from_state(fields["spec"]), None)
+        if claim is not None:
+            claim.set_result(fields["reason"])
 
     async def admit(self, spec: BehaviourSpec, run: RunPart, *, who: str) -> None:
         """Let the run serve it, if it does not yet."""

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from entrain.app.rank_claims import Judge
 from entrain.app.rank_hosts import ANY, own_hosts
 from entrain.app.rank_messages import (
     MOST_GREETING,
@@ -22,7 +23,8 @@ from entrain.app.rank_messages import (
 from entrain.app.rank_place import RankPlace
 from entrain.app.rank_state_parts import LAST, StatesOfRanks
 from entrain.app.rank_table import BadRoundError, RoundTable
-from entrain.errors import RankLostError
+from entrain.errors import ConfigError, RankLostError
+from entrain_envs.spec import BehaviourSpec
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +41,21 @@ MOST_STRANGERS = 16
 class RankHub:
     """See the module. Owned by the event loop of rank 0."""
 
-    def __init__(self, place: RankPlace, token: str, *, max_wait_s: float | None) -> None:
+    def __init__(
+        self, place: RankPlace, token: str, *, judge: Judge, max_wait_s: float | None
+    ) -> None:
         """Nobody is connected.
 
         Args:
             place: of this process.
             token: that ranks must show.
+            judge: of behaviours that ranks claim.
             max_wait_s: see `RoundTable`.
         """
         self._size = place.size
         self._address = place.address
         self._token = token
+        self._judge = judge
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._heard_s: dict[int, float] = {}
         self._gone: set[int] = set()
@@ -175,10 +181,16 @@ class RankHub:
             self._table.complete(rank, policy)
 
     def _claim(self, rank: int, fields: Mapping[str, Any]) -> None:
-        """A rank has a behaviour: the first spec of it counts, and all ranks serve it."""
+        """A rank has a behaviour: the first spec that fits counts, and all ranks serve it."""
         name = fields["spec"]["name"]
         is_new = name not in self._specs
         if is_new:
+            others = [BehaviourSpec.from_state(spec) for _, spec in self._specs.values()]
+            try:
+                self._judge(BehaviourSpec.from_state(fields["spec"]), others)
+            except ConfigError as error:
+                self._send(rank, Message("refused", {"spec": fields["spec"], "reason": str(error)}))
+                return
             self._specs[name] = (len(self._specs), fields["spec"])
         number, spec = self._specs[name]
         told = Message("behaviour", {"number": number, "spec": spec, "rank": rank})

@@ -16,6 +16,7 @@ import torch
 from entrain.app.apart import Apart, Changed, Parameters, RunPart
 from entrain.app.checkpointing import Checkpointing
 from entrain.app.rank_behaviours import RankBehaviours
+from entrain.app.rank_claims import judge_claims
 from entrain.app.rank_errands import Errands
 from entrain.app.rank_gathering import Gathering
 from entrain.app.rank_hub import RankHub
@@ -70,6 +71,7 @@ class Together(Apart):
         self._meeting = meeting
         self._max_wait_s = None if config.server.lockstep else config.ranks.max_wait_s
         self._most_policies = config.server.max_behaviours
+        self._judge = judge_claims(config, self.place.size)
         self._link = RankLink(self.place)
         self._link.on_message = self._hear
         self.states = Gathering(self._link)
@@ -126,7 +128,7 @@ class Together(Apart):
         )
 
     async def number_of(self, spec: BehaviourSpec, number: int) -> int:
-        """See `Apart`; ConfigError if another rank has the behaviour with another spec."""
+        """See `Apart`; ConfigError as of `RankBehaviours.claim`."""
         del number
         return await self._behaviours.claim(spec)
 
@@ -157,7 +159,9 @@ class Together(Apart):
                 await joining.follow()
             else:
                 token = new_token()
-                hub = self.states.hub = RankHub(self.place, token, max_wait_s=self._max_wait_s)
+                hub = self.states.hub = RankHub(
+                    self.place, token, judge=self._judge, max_wait_s=self._max_wait_s
+                )
                 hub.know(self._behaviours.state())
                 await joining.lead(hub, token)
             await joining.until_all_are_there(self._joined)
@@ -204,6 +208,8 @@ class Together(Apart):
             case "behaviour":
                 self._behaviours.note(fields)
                 self._errands.do(functools.partial(self._admit, fields))
+            case "refused":
+                self._behaviours.note_refused(fields)
             case "cut" | "finish" | "snapshot":
                 self._errands.do(functools.partial(self._do, message.kind, fields))
             case "end":

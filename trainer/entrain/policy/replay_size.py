@@ -84,7 +84,22 @@ def check_replay(
     others: Replays = NO_REPLAYS,
     num_ranks: int = 1,
 ) -> None:
-    """Log how large the replay may become, if there is one.
+    """Log how large the replay may become, if there is one; see `replay_in_words`."""
+    words = replay_in_words(spec, options, server, checkpoints, others=others, num_ranks=num_ranks)
+    if words:
+        logger.info("policy '%s' has a replay of up to %s", shortened(spec.name), words)
+
+
+def replay_in_words(
+    spec: BehaviourSpec,
+    options: PolicyConfig,
+    server: ServerConfig,
+    checkpoints: CheckpointsConfig,
+    *,
+    others: Replays = NO_REPLAYS,
+    num_ranks: int = 1,
+) -> str:
+    """How large the replay may become; "" if there is none.
 
     Args:
         spec: of the behaviour.
@@ -100,7 +115,7 @@ def check_replay(
     """
     own, row = replays_of([(spec, options)]), replay_row_bytes(spec, options)
     if not own.count:
-        return
+        return ""
     together = own + others
     words = f"{own} ({replay_capacity(options):,} observations of {row:,} bytes each)"
     if others.count:
@@ -112,7 +127,7 @@ def check_replay(
                 f"its replay would take {words}, and {what} {allowed:,g}; {_smaller(most)}, send "
                 f"smaller observations, or raise {name}"
             )
-    logger.info("policy '%s' has a replay of up to %s", shortened(spec.name), words)
+    return words
 
 
 def _smaller(most: int) -> str:
