@@ -1,12 +1,15 @@
 """Two ranks are brought different behaviours at one moment: what fits is served by both."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from entrain.app.rank_behaviours import RankBehaviours
 from entrain.app.together import Together
 from entrain.app.training import TrainingRun
 from entrain.errors import BadHelloError
@@ -31,6 +34,9 @@ policies:
     entropy: {{coefficient: 1}}
     network: {{hidden_sizes: [8]}}
 """
+
+
+NEW = ("heard", "late")
 
 
 def camera(name: str, *, pixels: int = 1000) -> BehaviourSpec:
@@ -141,3 +147,31 @@ async def test_of_two_that_fit_only_alone_one_simulator_is_refused_and_all_ranks
         await bring(ranks.runs[1 - rank], smaller)
         await ranks.serve("ball", accepted.name, refused.name)
     assert known(run) == [[*BalanceBall().behaviours, accepted, smaller]] * 2
+
+
+async def test_what_one_rank_alone_serves_when_all_stop_all_serve_when_they_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = RankBehaviours.note
+
+    def note_all_but_late(self: RankBehaviours, fields: Mapping[str, Any]) -> None:
+        if self._link.place.rank or fields["spec"]["name"] != "late":
+            note(self, fields)
+
+    async def never_admit(self: RankBehaviours, spec: BehaviourSpec, *_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    run = ranked_run(tmp_path, port := free_ports(2))
+    ball, (heard, late) = BalanceBall().behaviours, map(partial(camera, pixels=200), NEW)
+    async with training(run, port) as ranks:
+        # Rank 0 still makes the networks of one when it stops, and has not heard of the other.
+        monkeypatch.setattr(RankBehaviours, "admit", never_admit)
+        monkeypatch.setattr(RankBehaviours, "note", note_all_but_late)
+        await bring(ranks.runs[1], heard)
+        await bring(ranks.runs[1], late)
+    assert [set(each.trainers) for each in ranks.runs] == [{"ball"}, {"ball", *NEW}]
+    assert known(run) == [[*ball, heard], [*ball, heard, late]]
+    monkeypatch.undo()
+    async with training(run, port, resumed=True) as ranks:
+        await ranks.serve("ball", *NEW)
+    assert known(run) == [[*ball, heard, late]] * 2

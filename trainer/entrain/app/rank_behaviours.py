@@ -51,6 +51,14 @@ class RankBehaviours:
             )
         return self.numbers[name]
 
+    def claim_known(self) -> None:
+        """Claim what a checkpoint has, so that rank 0 tells of it all who do not serve it yet.
+
+        The run may have been stopped while a behaviour was new, and only one rank served it.
+        """
+        for spec in self._specs.values():
+            self._link.say("claim", spec=spec)
+
     def note(self, fields: Mapping[str, Any]) -> None:
         """Rank 0 tells of a behaviour of all ranks."""
         name = fields["spec"]["name"]

@@ -165,6 +165,7 @@ class Together(Apart):
                 hub.know(self._behaviours.state())
                 await joining.lead(hub, token)
             await joining.until_all_are_there(self._joined)
+            self._behaviours.claim_known()
             logger.info("all %d ranks are there; this is rank %d", self.place.size, self.place.rank)
             with ungrouped():
                 yield
@@ -296,10 +297,10 @@ class Together(Apart):
 
     def _note_steps(self, steps: Mapping[str, Mapping[int, int]]) -> None:
         assert self._run is not None
-        for name, by_rank in steps.items():
-            trainer = self._run.trainers[name]
-            assert isinstance(trainer, RankedTrainer)
-            trainer.note_all(by_rank)
+        for trainer in self._trainers():
+            # A behaviour that another rank was brought last may have no trainer here yet.
+            if trainer.behaviour in steps:
+                trainer.note_all(steps[trainer.behaviour])
 
     def note_done(self) -> bool:
         """See `Apart`."""
