@@ -39,6 +39,9 @@ EVERY = 64
 """Env steps for each gradient step of what learns from a replay, unless said otherwise: with 256
 rows in each, as few as PPO's."""
 
+TOGETHER = "together"
+"""How PPO clips the gradients of policy and critic, unless said otherwise."""
+
 RATE = 0.2
 TARGET_START = 0.3
 """Of variants with a target: how fast the coefficient moves, and where it starts."""
@@ -84,14 +87,14 @@ class Variant:
         if self.kind != "ppo":
             temperature = _temperature(strength, falls=falls)
             return {"entropy": temperature, "algorithm": {"kind": self.kind}}
-        entropy: dict[str, Any] = {
-            "objective": self.objective,
-            "coefficient": TARGET_START if self.has_target else strength,
-            "coefficient_schedule": "linear" if falls else "constant",
-        }
+        entropy: dict[str, Any] = {"objective": self.objective}
         if self.has_target:
             final = {"final_fraction": FINAL_FRACTION} if falls else {}
-            entropy["target"] = {"fraction": strength, "rate": RATE, **final}
+            target = {"fraction": strength, "rate": RATE, **final}
+            entropy |= {"coefficient": TARGET_START, "target": target}
+        else:
+            schedule = "linear" if falls else "constant"
+            entropy |= {"coefficient": strength, "coefficient_schedule": schedule}
         algorithm = {"kind": self.kind, "advantage_normalization": self.normalization}
         return {"entropy": entropy, "algorithm": algorithm}
 
@@ -163,19 +166,26 @@ class Run:
     every: int = EVERY
     """Env steps for each gradient step, of variants that learn from a replay."""
 
+    clip: str = TOGETHER
+    """algorithm.clip_gradients of PPO."""
+
     @property
     def options(self) -> Mapping[str, Any]:
         """Of the policy, beside those that all variants have."""
         options = VARIANTS[self.variant].options(self.task, self.strength)
-        if self.every == EVERY:
-            return options
-        return merged(options, {"algorithm": {"updates_per_step": 1 / self.every}})
+        if self.every != EVERY:
+            options = merged(options, {"algorithm": {"updates_per_step": 1 / self.every}})
+        if self.clip != TOGETHER:
+            options = merged(options, {"algorithm": {"clip_gradients": self.clip}})
+        return options
 
     @property
     def label(self) -> str:
-        """Variant, strength and an unusual pace, as tables and pictures name it."""
+        """Variant, strength and what is unusual, as tables and pictures name it."""
         pace = "" if self.every == EVERY else f", every {self.every}"
-        return (f"{self.variant} {self.strength:g}" if self.strength else self.variant) + pace
+        clip = "" if self.clip == TOGETHER else f", clipped {self.clip}"
+        strength = f" {self.strength:g}" if self.strength else ""
+        return self.variant + strength + pace + clip
 
 
 def measure(run: Run) -> Measured:
@@ -199,6 +209,12 @@ def main() -> None:
         default=[EVERY],
         help="env steps for each gradient step, of what learns from a replay",
     )
+    parser.add_argument(
+        "--clip",
+        choices=["together", "apart"],
+        default=TOGETHER,
+        help="gradients of policy and critic, of PPO",
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--sweep", action="store_true", help="try coefficients instead")
@@ -211,7 +227,7 @@ def main() -> None:
         started_s = time.monotonic()
         first = FIRST_SWEEP_SEED if arguments.sweep else 1
         runs = [
-            Run(task, name, strength, seed, every)
+            Run(task, name, strength, seed, every, arguments.clip if family == "ppo" else TOGETHER)
             for name in FAMILIES[family]
             if arguments.variant in (None, name)
             for every in arguments.every

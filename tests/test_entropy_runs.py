@@ -23,6 +23,7 @@ from benchmarks.entropy_runs import (
     POINT_STEPS,
     TOTAL_STEPS,
     Curve,
+    Learner,
     Measured,
     final_return,
     merged,
@@ -138,6 +139,13 @@ def test_every_variant_has_a_strength_for_every_task_that_was_swept(
     assert set(VARIANTS[variant].compared(task)) <= set(VARIANTS[variant].swept)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("task", BENCHMARKS)
+def test_every_run_has_options_that_a_policy_may_have(variant: str, task: str) -> None:
+    for strength in VARIANTS[variant].swept:
+        Learner(BENCHMARKS[task], Run(task, variant, strength, 1).options, seed=1)
+
+
 @pytest.mark.parametrize("variant", FAMILIES["replay"])
 def test_what_learns_from_a_replay_is_compared_at_every_temperature_beside_hardly_any(
     variant: str,
@@ -203,6 +211,15 @@ def test_a_run_with_more_gradient_steps_has_other_options() -> None:
     assert often.options["algorithm"]["updates_per_step"] == 1 / 16
     assert often.options["entropy"] == seldom.options["entropy"]
     assert [seldom.label, often.label] == ["SAC 0.01", "SAC 0.01, every 16"]
+
+
+def test_gradients_may_be_clipped_apart() -> None:
+    together, apart = (
+        Run("moved_wall", "soft_return", 0.01, 1, clip=clip) for clip in ("together", "apart")
+    )
+    with_clip = merged(together.options, {"algorithm": {"clip_gradients": "apart"}})
+    assert apart.options == with_clip != together.options
+    assert [together.label, apart.label] == ["soft_return 0.01", "soft_return 0.01, clipped apart"]
 
 
 def test_the_usual_pace_is_that_of_the_options() -> None:
