@@ -49,7 +49,7 @@ def replay_row_bytes(spec: BehaviourSpec, options: PolicyConfig) -> int:
 
 @dataclass(frozen=True)
 class Replays:
-    """What the replays of some policies take on one rank when they are full."""
+    """The replays of some policies on one rank: how many, and the bytes of all when full."""
 
     count: int
     num_bytes: int
@@ -131,7 +131,7 @@ def replay_in_words(
 
 
 def _smaller(most: int) -> str:
-    """What to do, given how many observations would fit."""
+    """The remedy of a replay that is too large, given how many observations would fit."""
     if most < 1:
         return "lower algorithm.replay_size, of the other policies too"
     return f"lower algorithm.replay_size to at most {most:,}"

@@ -27,16 +27,16 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class TakenOver:
-    """What a policy has of a trained one."""
+    """The outcome of a warm start: the tensors taken over, and sentences about the rest."""
 
     number: int
-    """Of tensors."""
+    """Of tensors taken over."""
 
     left: tuple[str, ...]
-    """What it has not, a sentence for each; empty if each of them has all of the other."""
+    """A sentence for each part that only one of the two has, or that differs in form."""
 
     changed: tuple[str, ...]
-    """What means something else now, a sentence for each."""
+    """A sentence for each input or output that means something else now."""
 
 
 @torch.no_grad()

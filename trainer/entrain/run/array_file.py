@@ -57,7 +57,7 @@ class BytesSource:
 
 
 class ArrayFile:
-    """What is written: the header, then the arrays."""
+    """A file of arrays in the parts that are written: the header, then each array."""
 
     def __init__(self, arrays: Arrays) -> None:
         """Arrays of the types in `DTYPES`, by names without lone surrogates."""

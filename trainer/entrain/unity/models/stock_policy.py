@@ -123,7 +123,7 @@ def stock_policy(checkpoint: StockCheckpoint, policy: ActorCritic) -> ActorNetwo
 def _observations(
     sensors: Sequence[int], inputs: int, own: Sequence[ObservationSpec]
 ) -> tuple[ObservationSpec, ...]:
-    """What a checkpoint observes: the vectors of `own` if they have the same sizes, or others.
+    """The observations of a checkpoint: vectors of `own` if they have the same sizes, or others.
 
     Args:
         sensors: their sizes; empty if they are not known.
