@@ -141,6 +141,12 @@ class Benchmark:
     """Whether coefficients, and targets, fall over the run, because its end has to be decided."""
 
 
+def policy_config(options: Mapping[str, Any]) -> PolicyConfig:
+    """A run's options beside those of all runs; ValidationError where they do not go together."""
+    of_kind = OPTIONS_BY_KIND[options["algorithm"]["kind"]]
+    return PolicyConfig.model_validate(merged(merged(OPTIONS, of_kind), options))
+
+
 class Learner:
     """A policy in training, with the maze it learns in."""
 
@@ -161,9 +167,7 @@ class Learner:
             maze: decides what a policy sees.
         """
         self.maze = maze(benchmark.maze, num_agents=NUM_AGENTS)
-        of_kind = OPTIONS_BY_KIND[options["algorithm"]["kind"]]
-        config = PolicyConfig.model_validate(merged(merged(OPTIONS, of_kind), options))
-        self.policy = make_policy(self.maze.spec, config, seed=seed)
+        self.policy = make_policy(self.maze.spec, policy_config(options), seed=seed)
         self._benchmark = benchmark
         self._seed = seed
         self._returns: list[Float64Array] = []

@@ -23,10 +23,10 @@ from benchmarks.entropy_runs import (
     POINT_STEPS,
     TOTAL_STEPS,
     Curve,
-    Learner,
     Measured,
     final_return,
     merged,
+    policy_config,
     rarer_share,
 )
 
@@ -143,7 +143,7 @@ def test_every_variant_has_a_strength_for_every_task_that_was_swept(
 @pytest.mark.parametrize("task", BENCHMARKS)
 def test_every_run_has_options_that_a_policy_may_have(variant: str, task: str) -> None:
     for strength in VARIANTS[variant].swept:
-        Learner(BENCHMARKS[task], Run(task, variant, strength, 1).options, seed=1)
+        policy_config(Run(task, variant, strength, 1).options)
 
 
 @pytest.mark.parametrize("variant", FAMILIES["replay"])
